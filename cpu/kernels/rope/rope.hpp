@@ -1,0 +1,13 @@
+// Rotary position embedding on interleaved pairs (2i, 2i+1), in place: (a, b) -> (a cos - b sin, a sin + b cos).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace dodeca::cpu {
+
+// cos and sin of position * inv_freq[i], computed in double, as [cos0, sin0, cos1, sin1, ...] of inv_freq.size() pairs.
+void rope_angles(std::int64_t position, const std::vector<double>& inv_freq, float* cos_sin) noexcept;
+void rope_rotate(float* x, const float* cos_sin, std::int64_t n_pairs) noexcept;
+
+}  // namespace dodeca::cpu

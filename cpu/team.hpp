@@ -1,0 +1,65 @@
+// A team of worker threads, the only user of OpenMP. A team is made once, passed as a parameter, and never global.
+//
+// run() enters one flat parallel region; inside it phases are separated by barrier(). Bodies are noexcept: nothing may
+// leave the region. Work is split by part(), from the member's index alone, or by a shared WorkCounter inside a phase;
+// results never depend on which member did what.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace dodeca::cpu {
+
+class Team;
+
+struct Range {
+  std::int64_t begin = 0, end = 0;
+};
+
+// Part i of n equal shares of [0, count), in units of `grain`.
+Range part_of(std::int64_t count, std::int64_t grain, int index, int n_parts);
+
+// One member's view of the team inside run().
+class Member {
+ public:
+  Member(Team& team, int index, int size) : index(index), size(size), team_(team) {}
+  const int index;
+  const int size;
+  void barrier() const;  // all members; spins, then yields
+  Range part(std::int64_t count, std::int64_t grain = 1) const { return part_of(count, grain, index, size); }
+
+ private:
+  Team& team_;
+};
+
+// Hands out chunks of [0, count) in order; reset by one member between two barriers.
+struct alignas(64) WorkCounter {
+  std::atomic<std::int64_t> next{0};
+  std::int64_t take(std::int64_t chunk = 1) { return next.fetch_add(chunk, std::memory_order_relaxed); }
+  void reset() { next.store(0, std::memory_order_relaxed); }
+};
+
+class Team {
+ public:
+  // pus: the OS index of the processor that each member is bound to; its size is the team's. Empty pu list with n > 0:
+  // unbound. Throws std::invalid_argument for n < 1, std::system_error when binding fails.
+  explicit Team(int n, std::vector<int> pus = {});
+  ~Team();
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+
+  int size() const { return size_; }
+  // Runs body(member) on every member, the caller being member 0; returns when all are done.
+  void run(const std::function<void(const Member&)>& body);
+
+ private:
+  friend class Member;
+  struct Impl;
+  int size_;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dodeca::cpu

@@ -1,0 +1,37 @@
+// What the machine looks like, from hwloc: NUMA nodes, cores, caches, and which of them this process may use.
+// A Topology is a value; synthetic ones stand in for machines that are not here (tests, planning).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace dodeca::cpu {
+
+struct Core {
+  int first_pu = 0;      // OS index of the first hardware thread that we may use; threads are bound to it
+  int node = 0;          // index into Topology::nodes
+  int l3 = 0;            // which L3 (core complex), counted over the machine
+};
+struct Node {
+  int os_index = 0;
+  std::uint64_t memory_bytes = 0;
+};
+struct Topology {
+  std::string cpu_model;      // as the kernel names it
+  std::vector<Node> nodes;    // memory nodes with at least one usable core, or all when none has
+  std::vector<Core> cores;    // usable physical cores, node-major, then L3, then core
+  std::uint64_t l2_bytes = 0; // per core
+  std::uint64_t l3_bytes = 0; // per L3
+  bool this_system = true;    // false: synthetic, nothing may be bound
+};
+
+// The running machine, restricted to what affinity and cgroups allow. Throws std::runtime_error when hwloc fails.
+Topology read_topology();
+// An hwloc synthetic description such as "package:2 numa:1 l3:4 core:8 pu:2". Throws std::invalid_argument.
+Topology synthetic_topology(const std::string& description);
+
+// Bytes that this process may still allocate: MemAvailable, lowered by every memory cgroup (v1 or v2) above it.
+std::uint64_t available_memory_bytes();
+
+}  // namespace dodeca::cpu

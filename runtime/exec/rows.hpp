@@ -1,0 +1,25 @@
+// What goes into a forward pass and what comes out: rows, not prompts. A prompt, a batch of sequences, a speculated token and a
+// remote rank's share are all rows.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace dodeca::runtime {
+
+struct Row {
+  std::int32_t token = 0;
+  std::int32_t position = 0;  // in its sequence; equals the number of cached positions before it
+  std::int32_t sequence = 0;  // a slot of the KV cache
+  bool wants_logits = false;
+  bool wants_hidden = false;  // the state after the last norm
+};
+
+// Filled in row order for the rows that asked.
+struct ForwardOutput {
+  std::vector<float> logits;  // [rows that want logits, vocab_size]
+  std::vector<float> hidden;  // [rows that want hidden, hidden_size]
+};
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,122 @@
+// GGUF v2 and v3: read (single and split files) and write v3. Layout and limits: the GGUF specification of ggml-org/ggml,
+// docs/gguf.md. Every length is checked against the bytes that remain before anything is allocated for it.
+// Errors: Error{kBadFile} for malformed input, Error{kUnsupported} for tensor types that we do not read, by name.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "quant/dtype.hpp"
+#include "runtime/base/error.hpp"
+#include "runtime/base/file.hpp"
+
+namespace dodeca::runtime {
+
+// Arrays keep their element type so that a rewrite is lossless.
+template <class T>
+struct Array {
+  std::vector<T> values;
+};
+using MetaValue = std::variant<std::uint8_t, std::int8_t, std::uint16_t, std::int16_t, std::uint32_t, std::int32_t, float, bool,
+                               std::string, std::uint64_t, std::int64_t, double,
+                               Array<std::uint8_t>, Array<std::int8_t>, Array<std::uint16_t>, Array<std::int16_t>,
+                               Array<std::uint32_t>, Array<std::int32_t>, Array<float>, Array<bool>, Array<std::string>,
+                               Array<std::uint64_t>, Array<std::int64_t>, Array<double>>;
+
+// Key-value pairs in file order. Readers are lenient about integer width: any integer type whose value fits is accepted.
+class Metadata {
+ public:
+  const MetaValue* find(std::string_view key) const;
+  void set(std::string key, MetaValue value);  // replaces in place or appends
+  void erase(std::string_view key);
+  const std::vector<std::pair<std::string, MetaValue>>& entries() const { return entries_; }
+
+  // nullopt when absent; Error{kBadFile} naming key, wanted type and found type when of another kind or out of range.
+  std::optional<std::int64_t> integer(std::string_view key) const;
+  std::optional<double> number(std::string_view key) const;  // float or integer
+  std::optional<bool> boolean(std::string_view key) const;
+  std::optional<std::string> string(std::string_view key) const;
+  std::optional<std::vector<std::int64_t>> integers(std::string_view key) const;  // an array of any integer type
+  std::optional<std::vector<double>> numbers(std::string_view key) const;
+  // Zero-copy view of a string array; null when absent.
+  const std::vector<std::string>* strings(std::string_view key) const;
+
+ private:
+  std::vector<std::pair<std::string, MetaValue>> entries_;
+  std::map<std::string, std::size_t, std::less<>> index_;
+};
+
+// Applies llama.cpp's --override-kv KEY=TYPE:VALUE (TYPE int, float, bool, str). Throws Error{kBadRequest}.
+void override_kv(Metadata& metadata, std::string_view assignment);
+
+struct GgufTensor {
+  std::string name;
+  quant::DType dtype;
+  std::vector<std::int64_t> dims;  // 1..4 entries, dims[0] contiguous
+  int file = 0;                    // which shard
+  std::uint64_t offset = 0;        // from the start of that shard
+  std::uint64_t bytes = 0;
+  std::int64_t n_elements() const;
+  std::int64_t n_rows() const;  // n_elements / dims[0]
+};
+
+class GgufFile {
+ public:
+  // path: a GGUF, or the first shard of a split one; siblings are derived from its name.
+  static GgufFile open(const std::filesystem::path& path);
+
+  const Metadata& metadata() const { return metadata_; }
+  Metadata& metadata() { return metadata_; }
+  const std::vector<GgufTensor>& tensors() const { return tensors_; }
+  const GgufTensor* find(std::string_view name) const;
+  // Bytes [offset, offset + dst.size()) of the tensor's data.
+  void read(const GgufTensor& tensor, std::uint64_t offset, std::span<std::byte> dst) const;
+  std::uint64_t file_bytes() const;  // all shards
+  std::uint32_t version() const { return version_; }
+  std::uint64_t alignment() const { return alignment_; }
+  const std::vector<InputFile>& files() const { return files_; }
+
+ private:
+  std::vector<InputFile> files_;
+  Metadata metadata_;
+  std::vector<GgufTensor> tensors_;
+  std::map<std::string, std::size_t, std::less<>> index_;
+  std::uint32_t version_ = 0;
+  std::uint64_t alignment_ = 32;
+};
+
+// True when the file begins with the GGUF magic.
+bool is_gguf(const std::filesystem::path& path);
+
+// Writes a GGUF v3 in two steps: the header with every tensor's type and dims, then the data in the same order, in
+// pieces of any size. Writes under a temporary name beside the target, syncs, renames in finish(); a destroyed unfinished
+// writer removes the temporary file. Errors carry the path and, for a full disk, need and have.
+class GgufWriter {
+ public:
+  struct TensorSpec {
+    std::string name;
+    quant::DType dtype;
+    std::vector<std::int64_t> dims;
+  };
+  GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors);
+  ~GgufWriter();
+  GgufWriter(const GgufWriter&) = delete;
+  GgufWriter& operator=(const GgufWriter&) = delete;
+
+  std::uint64_t total_bytes() const;              // of the finished file
+  void append(std::span<const std::byte> data);  // the next bytes of the current tensor; padding is added by itself
+  void finish();                                  // throws when tensor data is missing
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,18 @@
+// JSON files with limits: size capped before reading, nesting depth capped, duplicate keys refused.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "runtime/base/error.hpp"
+
+namespace dodeca::runtime {
+
+using Json = nlohmann::ordered_json;
+
+// Throws Error{kBadFile} with file and position. max_bytes guards against hostile files.
+Json read_json(const std::filesystem::path& path, std::uint64_t max_bytes = 256u << 20);
+Json parse_json(std::string_view text, std::string_view what);
+
+}  // namespace dodeca::runtime

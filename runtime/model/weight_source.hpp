@@ -1,0 +1,62 @@
+// A model's weights under one set of names, whatever the file: GGUF names ("blk.3.ffn_gate_exps.weight") and GGUF's meaning of
+// rows and columns. A weight is asked for as (weight, slice, rows); rows come back in the weight's own type, decoded never.
+//
+// A Hugging Face directory is presented the same way: experts stacked as slices, kv_b_proj split into attn_k_b (transposed) and
+// attn_v_b, FP8 rows as kF8_E4M3_B128 blocks where 128 divides the row, otherwise as kF32 (exact).
+// Old GGUF files with attn_kv_b are presented as they are; see MlaWeights in weights/.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quant/dtype.hpp"
+#include "runtime/load/gguf.hpp"
+#include "runtime/model/config.hpp"
+
+namespace dodeca::runtime {
+
+struct WeightInfo {
+  std::string name;
+  quant::DType dtype;
+  std::int64_t n_in = 0;      // columns, contiguous
+  std::int64_t n_out = 1;     // rows
+  std::int64_t n_slices = 1;  // experts, or heads of attn_k_b / attn_v_b
+  std::int64_t source_rank = 2;  // dims in the file: 1 for norms and biases
+  std::string where;          // file (and tensor name there) for messages
+  std::int64_t n_elements() const { return n_in * n_out * n_slices; }
+  std::size_t row_bytes() const { return *quant::row_bytes(dtype, n_in); }
+};
+
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  virtual const ModelConfig& config() const = 0;
+  virtual const std::vector<WeightInfo>& weights() const = 0;
+  // dst: (row_end - row_begin) * weight.row_bytes() bytes. Thread-safe.
+  virtual void read_rows(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end,
+                         std::byte* dst) const = 0;
+  // Weights of the MTP layers, not part of weights(); empty when the file has none.
+  virtual const std::vector<WeightInfo>& mtp_weights() const = 0;
+  virtual std::filesystem::path path() const = 0;
+  // The GGUF behind it, or null for a directory.
+  virtual const GgufFile* gguf() const { return nullptr; }
+
+  const WeightInfo* find(std::string_view name) const;
+  // Decoded to float: (row_end - row_begin) * n_in values.
+  void read_rows_f32(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end, float* dst) const;
+};
+
+struct SourceOptions {
+  ConfigOptions config;
+  std::vector<std::string> override_kv;  // KEY=TYPE:VALUE, GGUF only
+};
+// path: a GGUF, the first of a split one, or a Hugging Face directory. Every shape is checked against the config.
+std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& path, const SourceOptions& options, const Log& log);
+
+}  // namespace dodeca::runtime
