@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Installs what building and testing need: packages with apt on Debian 12, Debian 13 and Ubuntu 24.04 (only what is
+# missing), and oneDNN 3 into .deps/ where the distribution's own is older. Running it again changes nothing.
+#
+#   bash bench/setup.sh            what the build and bench/quickstart.sh need
+#   bash bench/setup.sh --tests    and what tests/run.sh needs beyond that: a pinned clang-format (optional)
+#   bash bench/setup.sh --peers    and numpy, for bench/compare.py, bench/parity.py and bench/synth_gguf.py
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+packages=(g++ cmake ninja-build pkg-config python3 python3-venv ca-certificates git
+          libhwloc-dev doctest-dev nlohmann-json3-dev libcli11-dev libfmt-dev libpcre2-dev libbenchmark-dev)
+onednn_wheels=(onednn-cpu-gomp==2023.2.0 onednn-devel-cpu-gomp==2023.2.0)  # oneDNN 3.2 on GNU OpenMP, with its CMake package
+onednn_config=.deps/onednn/lib/cmake/dnnl/dnnl-config.cmake
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+installed() { [[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" == installed ]]; }
+installed_version() { dpkg-query -W -f='${Version}' "$1" 2>/dev/null || true; }
+candidate_version() { LC_ALL=C apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: //p' | grep -v '(none)' || true; }
+is_version_3() { [[ -n "$1" ]] && dpkg --compare-versions "$1" ge 3; }
+
+as_root=()
+need_root() {  # sets as_root, or explains what an administrator has to run
+  if [[ $EUID -eq 0 ]]; then return; fi
+  if command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; then as_root=(sudo); return; fi
+  die "these packages are missing and neither root nor sudo is available; ask an administrator to run: apt-get install --no-install-recommends $*"
+}
+apt_get() {  # quiet when it works, the whole output when it does not
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=3 "$@" </dev/null >.deps/apt.log 2>&1 ||
+    { cat .deps/apt.log >&2; return 1; }
+}
+
+install_packages() {
+  local missing=() package
+  for package in "${packages[@]}"; do installed "$package" || missing+=("$package"); done
+  local onednn=no  # have: there already; no: find out
+  if [[ -e $onednn_config ]] || { installed libdnnl-dev && is_version_3 "$(installed_version libdnnl-dev)"; }; then onednn=have; fi
+  if [[ ${#missing[@]} -eq 0 && $onednn == have ]]; then say "all packages are there"; return; fi
+
+  if [[ ${#missing[@]} -gt 0 ]]; then
+    need_root "${missing[@]}"
+    say "reading the package lists"
+    apt_get update || say "apt-get update failed; going on with the lists that are here"
+  fi
+  if [[ $onednn == no ]] && is_version_3 "$(candidate_version libdnnl-dev)"; then
+    [[ ${#missing[@]} -gt 0 ]] || need_root libdnnl-dev
+    missing+=(libdnnl-dev)
+  fi
+  if [[ ${#missing[@]} -gt 0 ]]; then
+    say "installing ${missing[*]}"
+    apt_get install -y --no-install-recommends "${missing[@]}"
+  fi
+}
+
+# A private Python environment for pip: distributions forbid pip outside one.
+venv() {
+  [[ -x .deps/venv/bin/pip ]] || python3 -m venv .deps/venv
+}
+pip() { .deps/venv/bin/pip --disable-pip-version-check --quiet "$@" </dev/null >&2; }
+
+# The wheels hold headers, library and CMake package under *.data/data; no wheel is installed into Python.
+unpack_onednn() {
+  say "the distribution's oneDNN is older than 3: unpacking ${onednn_wheels[*]} from PyPI"
+  [[ "$(uname -m)" == x86_64 ]] || die "oneDNN 3 is not packaged for $(uname -m) here; build it and set CMAKE_PREFIX_PATH"
+  venv
+  local work=.deps/onednn.part
+  rm -rf "$work"
+  mkdir -p "$work/wheels" "$work/root"
+  pip download --no-deps --only-binary=:all: --dest "$work/wheels" "${onednn_wheels[@]}"
+  local wheel
+  for wheel in "$work"/wheels/*.whl; do python3 -m zipfile -e "$wheel" "$work/unpacked"; done
+  local data
+  for data in "$work"/unpacked/*.data/data; do cp -r "$data/." "$work/root/"; done
+  # zip knows no links: three copies of a 54 MB library become one and two names
+  ln -sf libdnnl.so.3.2 "$work/root/lib/libdnnl.so.3"
+  ln -sf libdnnl.so.3 "$work/root/lib/libdnnl.so"
+  rm -rf .deps/onednn
+  mv "$work/root" .deps/onednn
+  rm -rf "$work"
+}
+
+if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+  die "this script knows apt only (Debian 12 and 13, Ubuntu 24.04); install the equivalents of: ${packages[*]} and oneDNN 3, then use cmake --preset release"
+fi
+mkdir -p .deps
+install_packages
+if [[ ! -e $onednn_config ]] && ! is_version_3 "$(installed_version libdnnl-dev)"; then unpack_onednn; fi
+
+cmake_version=$(cmake --version | sed -n '1s/.* //p')
+dpkg --compare-versions "$cmake_version" ge 3.25 || die "cmake 3.25 is needed, this is $cmake_version"
+compiler_version=$(g++ -dumpfullversion)
+dpkg --compare-versions "$compiler_version" ge 12 || die "g++ 12 is needed, this is $compiler_version"
+
+for option in "$@"; do
+  case $option in
+    --tests)
+      venv
+      [[ -x .deps/venv/bin/clang-format ]] || pip install clang-format==14.0.6 ||
+        say "clang-format could not be installed: the format check will be skipped" ;;
+    --peers)
+      venv
+      .deps/venv/bin/python -c 'import numpy' 2>/dev/null || pip install numpy ;;
+    *) die "unknown option $option; known: --tests, --peers" ;;
+  esac
+done
+say "done"
