@@ -1,0 +1,94 @@
+#include "runtime/cli/command.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <new>
+#include <vector>
+
+#include "cpu/topology.hpp"
+#include "runtime/base/error.hpp"
+
+namespace dodeca::runtime::cli {
+namespace {
+
+std::string overview(std::string_view program, std::string_view summary, std::span<const Command> commands,
+                     CommandFunction fallback) {
+  std::string text = fmt::format("{}\n\nUsage: {} {} [options]\n\nCommands:\n", summary, program,
+                                 fallback != nullptr ? "[COMMAND]" : "COMMAND");
+  for (const Command& command : commands) text += fmt::format("  {:<12}{}\n", command.name, command.summary);
+  text += fmt::format("\n{0} COMMAND --help shows a command's options; {0} --version the build.\n", program);
+  return text;
+}
+
+std::string nearest_command(std::string_view name, std::span<const Command> commands) {
+  // Longest common prefix decides; names are few and short.
+  std::string_view best = commands.front().name;
+  std::size_t best_length = 0;
+  for (const Command& command : commands) {
+    const auto [a, b] = std::mismatch(name.begin(), name.end(), command.name.begin(), command.name.end());
+    if (const auto length = static_cast<std::size_t>(a - name.begin()); length > best_length)
+      best_length = length, best = command.name;
+  }
+  return std::string(best);
+}
+
+// Runs the body and turns whatever it throws into one line and an exit code.
+template <class Body>
+int guarded(const std::string& who, Body body) {
+  const auto fail = [&](std::string_view sentence, int code) {
+    std::fflush(stdout);
+    const std::string line = fmt::format("{}: {}\n", who, sentence);
+    std::fwrite(line.data(), 1, line.size(), stderr);
+    return code;
+  };
+  try {
+    const int code = body();
+    flush_out();
+    return code;
+  } catch (const HelpShown&) {
+    return std::fflush(stdout) == 0 ? 0 : 1;
+  } catch (const Usage& usage) {
+    return fail(fmt::format("{} (see {} --help)", usage.what(), who), 2);
+  } catch (const OutputClosed&) {
+    return 0;  // the reader wanted no more
+  } catch (const Stopped&) {
+    std::fflush(stdout);
+    return stop_exit_code();
+  } catch (const Error& error) {
+    return fail(error.what(), 1);
+  } catch (const std::bad_alloc&) {
+    return fail(fmt::format("out of memory: the system refused an allocation with {} available to this process",
+                            bytes_text(static_cast<double>(cpu::available_memory_bytes()))),
+                1);
+  } catch (const std::exception& error) {
+    return fail(error.what(), 1);
+  }
+}
+
+}  // namespace
+
+int program_main(std::string_view program, std::string_view summary, std::span<const Command> commands,
+                 CommandFunction fallback, int argc, char** argv) {
+  install_signal_handlers();
+  const std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
+  const std::string first = args.empty() ? "" : args.front();
+  const std::string name(program);
+  if (first == "--version" || first == "version")
+    return guarded(name, [&] { return print_out(version_text(program)), 0; });
+  if (first == "help" || ((first == "--help" || first == "-h") && fallback == nullptr))
+    return guarded(name, [&] { return print_out(overview(program, summary, commands, fallback)), 0; });
+  for (const Command& command : commands)
+    if (first == command.name)
+      return guarded(fmt::format("{} {}", program, first), [&] { return command.run(std::span(args).subspan(1)); });
+  if (fallback != nullptr && (first.empty() || first.starts_with('-')))
+    return guarded(name, [&] { return fallback(args); });
+  return guarded(name, [&]() -> int {
+    if (first.empty()) throw Usage(fmt::format("needs a command, for example {} {}", program, commands.front().name));
+    throw Usage(fmt::format("unknown {} {}; the nearest known command is {}",
+                            first.starts_with('-') ? "option" : "command", first, nearest_command(first, commands)));
+  });
+}
+
+}  // namespace dodeca::runtime::cli

@@ -1,0 +1,16 @@
+#include "runtime/cli/command.hpp"
+
+int main(int argc, char** argv) {
+  using namespace dodeca::runtime::cli;
+  static constexpr Command kCommands[] = {
+      {"run", cmd_run, "complete a text or chat"},
+      {"batch", cmd_batch, "answer a file of requests, resumable"},
+      {"quantize", cmd_quantize, "make a quantized GGUF from a checkpoint or a GGUF"},
+      {"ppl", cmd_ppl, "perplexity and divergence on a text"},
+      {"tokenize", cmd_tokenize, "text to token ids and back"},
+      {"inspect", cmd_inspect, "what is in a model file"},
+  };
+  return program_main("dodeca",
+                      "dodeca runs Mixture-of-Experts language models of the DeepSeek-V3 class from system RAM.",
+                      kCommands, nullptr, argc, argv);
+}

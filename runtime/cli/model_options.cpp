@@ -1,0 +1,213 @@
+#include "runtime/cli/model_options.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+
+#include "cpu/kernels/attention/attention.hpp"
+#include "cpu/topology.hpp"
+#include "runtime/base/error.hpp"
+
+namespace dodeca::runtime::cli {
+namespace {
+
+constexpr std::int64_t kDefaultContext = 8192, kMaxThreads = 4096;
+
+std::string team_facts(const cpu::Topology& topology, const cpu::Team& team, const cpu::Team* team_batch) {
+  std::string text = fmt::format("threads: {}", team.size());
+  if (team_batch != nullptr) text += fmt::format(" ({} for prompts)", team_batch->size());
+  return text + fmt::format(" on {} usable cores, {}", topology.cores.size(), topology.cpu_model);
+}
+
+// Buffers of one micro-batch before the model is there to ask: a few rows of every width, and logits of one row per
+// sequence.
+std::uint64_t estimated_work_bytes(const ModelConfig& config, std::int64_t micro_batch, std::int32_t n_sequences) {
+  const std::int64_t q_width = config.n_heads * (config.qk_nope_head_dim + config.qk_rope_head_dim);
+  const std::int64_t latent_width = config.n_heads * config.kv_lora_rank;
+  const std::int64_t ffn_width = std::max(
+      config.intermediate_size, config.moe_intermediate_size * std::max<std::int64_t>(1, config.n_experts_per_tok));
+  const std::int64_t per_row = 4 * config.hidden_size + 2 * q_width + 2 * latent_width + 2 * ffn_width;
+  return 4u * static_cast<std::uint64_t>(micro_batch * per_row + n_sequences * config.vocab_size);
+}
+
+void check_free(std::uint64_t needed, std::string_view what) {
+  const std::uint64_t free = cpu::available_memory_bytes();
+  if (needed <= free) return;
+  throw Error(ErrorKind::kDoesNotFit,
+              fmt::format("{} need {} but {} are free; a smaller -c, a smaller -ub or -ctk q8_0 would help", what,
+                          bytes_text(static_cast<double>(needed)), bytes_text(static_cast<double>(free))));
+}
+
+}  // namespace
+
+std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Console& console) {
+  const cpu::Topology topology = cpu::read_topology();
+  const int n_cores = std::max<int>(1, static_cast<int>(topology.cores.size()));
+  const int n = n_threads > 0 ? n_threads : n_cores;
+  std::vector<int> pus;
+  if (n <= static_cast<int>(topology.cores.size()))
+    for (int i = 0; i < n; ++i) pus.push_back(topology.cores[i].first_pu);
+  else
+    console.warn(fmt::format("{} threads on {} cores: threads are not bound and will wait for each other", n, n_cores));
+  try {
+    return std::make_unique<cpu::Team>(n, pus);
+  } catch (const std::system_error& error) {
+    console.warn(fmt::format("threads are not bound to cores: {}", error.what()));
+    return std::make_unique<cpu::Team>(n);
+  }
+}
+
+cpu::Isa parse_isa(const std::string& name) {
+  if (name.empty()) return cpu::host_isa();
+  const std::optional<cpu::Isa> isa = cpu::isa_from_name(name);
+  if (!isa) {
+    std::string known;
+    for (const cpu::Isa level : cpu::built_isas())
+      known += (known.empty() ? "" : ", ") + std::string(cpu::name_of(level));
+    throw Usage(fmt::format("--isa must be one of {}, not '{}'", known, name));
+  }
+  if (*isa > cpu::detected_isa())
+    throw Usage(
+        fmt::format("--isa {} is above what this host and build run: {}", name, cpu::name_of(cpu::detected_isa())));
+  return *isa;
+}
+
+quant::DType parse_cache_type(const std::string& flag, const std::string& name) {
+  for (const quant::DType dtype : {quant::DType::kF32, quant::DType::kF16, quant::DType::kBF16, quant::DType::kQ8_0})
+    if (const quant::TypeInfo* info = quant::find_type(std::string_view(name)); info != nullptr && info->dtype == dtype)
+      return dtype;
+  throw Usage(fmt::format("{} must be one of f32, f16, bf16, q8_0, not '{}'", flag, name));
+}
+
+void ModelOptions::add_flags(Options& options, bool context) {
+  options.value("-m,--model", model, "GGUF file, first file of a split one, or Hugging Face directory", "PATH");
+  options.value("-t,--threads", threads, "worker threads for generation (default: one per physical core)",
+                {1, kMaxThreads});
+  options.value("-tb,--threads-batch", threads_batch, "worker threads for prompts (default: as -t)", {1, kMaxThreads});
+  if (context) {
+    options.value("-c,--ctx-size", ctx_size,
+                  "context length; 0: the model's own (default: 8192 or the model's own if less)",
+                  {0, std::int64_t{1} << 30});
+    options.value("-b,--batch-size", batch, "logical batch: prompt rows per step (default: 2048)", {1, 1 << 20});
+    options.value("-ub,--ubatch-size", micro_batch, "physical batch: rows per pass (default: 512)", {1, 1 << 16});
+    options.value("-ctk,--cache-type-k", cache_type_k,
+                  "type of the cache: f32, f16, bf16, q8_0 (default: f16, with --compute f32: f32)", "TYPE");
+    options.value("-ctv,--cache-type-v", cache_type_v, "must equal -ctk: MLA has one cache", "TYPE");
+  }
+  options.value("--isa", isa, "at most this instruction-set level (also DODECA_ISA)", "LEVEL");
+  options.choice("--compute", compute, {"auto", "f32"}, "f32: the float32 reference route");
+  options.values("--override-kv", override_kv, "replace a metadata value (int, float, bool, str)", "KEY=TYPE:VALUE");
+  options.flag("--plain-topk", plain_topk, "no expert groups where the file names none");
+  options.value("-ngl,--gpu-layers,--n-gpu-layers", gpu_layers_, "accepted: this build has no GPU", "N");
+  options.value("-ot,--override-tensor", override_tensor_, "accepted: this build has no GPU", "PATTERN=PLACE");
+  options.flag("--cpu-moe", cpu_moe_, "accepted: experts are on the CPU anyway");
+  options.value("--n-cpu-moe", n_cpu_moe_, "accepted: experts are on the CPU anyway", {0});
+  options.value("--numa", numa_, "accepted: memory is placed by first touch", "MODE");
+  options.optional_value("-fa,--flash-attn", flash_attention_, {"on", "off", "auto", "0", "1"}, "on",
+                         "accepted: attention is fused anyway");
+  options.flag("--mlock", mlock_, "accepted: weights are anonymous memory, not pinned");
+  options.flag("--no-mmap", no_mmap_, "accepted: weights are read, never mapped");
+  options.optional_value("-fmoe,--fused-moe", fused_moe_, {"0", "1"}, "1",
+                         "accepted: expert products are fused anyway");
+  options.value("-mla,--mla-use", mla_, "accepted: the latent cache is always used", {0, 3});
+  options.optional_value("-rtr,--run-time-repack", repack_, {"0", "1"}, "1",
+                         "accepted: weights are repacked at load anyway");
+  options.value("-amb,--attention-max-batch", attention_buffer_, "accepted: attention buffers are bounded anyway", {0});
+}
+
+void ModelOptions::check(const Options& options, const Console& console) const {
+  if (model.empty()) throw Usage("-m is missing: a GGUF file or a Hugging Face directory");
+  parse_isa(isa);
+  const quant::DType cache = cache_type();
+  if (!cache_type_v.empty() && parse_cache_type("-ctv", cache_type_v) != cache)
+    throw Usage(fmt::format("-ctv {} differs from -ctk {}: MLA has one cache, so they must be equal", cache_type_v,
+                            quant::name_of(cache)));
+  const auto note = [&](std::string_view name, std::string_view sentence) {
+    if (options.given(name)) console.info(fmt::format("{}: {}", options.spelling(name), sentence));
+  };
+  const bool wants_gpu = !gpu_layers_.empty() && gpu_layers_ != "0";
+  if (wants_gpu) note("-ngl", "this build has no GPU; all layers run on the CPU");
+  note("-ot", "this build has no GPU; every tensor is in system memory");
+  note("--cpu-moe", "experts run on the CPU anyway");
+  note("--n-cpu-moe", "experts run on the CPU anyway");
+  note("--numa", "memory is placed where the loading threads run; there is no other mode yet");
+  note("-fa", "attention is always fused; the flag changes nothing");
+  note("--mlock", "weights are in anonymous memory, which is not locked");
+  note("--no-mmap", "weights are always read into memory, never mapped");
+  note("-fmoe", "expert products are always fused; the flag changes nothing");
+  note("-mla", "the latent cache with absorbed products is always used");
+  note("-rtr", "weights are always repacked while loading");
+  note("-amb", "attention works in bounded buffers anyway");
+}
+
+quant::DType ModelOptions::cache_type() const {
+  if (cache_type_k.empty()) return compute_f32() ? quant::DType::kF32 : quant::DType::kF16;
+  return parse_cache_type("-ctk", cache_type_k);
+}
+
+std::int64_t ModelOptions::context_for(const ModelConfig& config) const {
+  const std::int64_t own = config.context_length > 0 ? config.context_length : kDefaultContext;
+  if (ctx_size == 0) return own;
+  return ctx_size > 0 ? ctx_size : std::min(kDefaultContext, own);
+}
+
+std::int64_t positions_for(std::int64_t context, std::int32_t n_sequences) {
+  const std::int64_t block = cpu::kContextBlock;
+  return (context + block - 1) / block * block * n_sequences;
+}
+
+LoadedModel load_model(const ModelOptions& options, const Console& console,
+                       const std::function<CacheNeeds(std::int64_t)>& needs) {
+  const auto start = std::chrono::steady_clock::now();
+  const Log log = console.log();
+  LoadedModel loaded;
+  loaded.source = open_weights(options.model, {{options.plain_topk}, options.override_kv}, log);
+  const ModelConfig& config = loaded.config();
+  loaded.context = options.context_for(config);
+  if (config.context_length > 0 && loaded.context > config.context_length)
+    console.warn(fmt::format("-c {} is beyond the {} positions that the model was made for", loaded.context,
+                             config.context_length));
+
+  CacheNeeds cache_needs = needs(loaded.context);
+  if (cache_needs.n_positions == 0) cache_needs.n_positions = positions_for(loaded.context, cache_needs.n_sequences);
+  ExecutorOptions executor_options;
+  executor_options.n_positions = cache_needs.n_positions;
+  executor_options.n_sequences = cache_needs.n_sequences;
+  executor_options.micro_batch = std::min(options.micro_batch, options.batch);
+  executor_options.cache_type = options.cache_type();
+
+  const cpu::Topology topology = cpu::read_topology();
+  loaded.team = make_team(options.threads, console);
+  if (options.threads_batch > 0 && options.threads_batch != loaded.team->size())
+    loaded.team_batch = make_team(options.threads_batch, console);
+  console.detail(team_facts(topology, *loaded.team, loaded.team_batch.get()));
+
+  const std::uint64_t cache_bytes = KvCache::bytes_needed(
+      config, {executor_options.n_positions, executor_options.n_sequences, executor_options.cache_type});
+  LoadOptions load;
+  load.isa = options.isa_level();
+  load.compute_f32 = options.compute_f32();
+  load.extra_bytes =
+      cache_bytes + estimated_work_bytes(config, executor_options.micro_batch, executor_options.n_sequences);
+  {
+    ProgressBar bar(console, "loading", "MB", 1e6);
+    load.progress = bar.callback();
+    loaded.model = Model::load(*loaded.source, loaded.prompt_team(), load, log);
+  }
+  const int n_threads = std::max(loaded.team->size(), loaded.prompt_team().size());
+  check_free(Executor::bytes_needed(*loaded.model, executor_options, n_threads), "cache and work space");
+  loaded.executor = std::make_unique<Executor>(*loaded.model, *loaded.team, executor_options);
+  loaded.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  console.info(fmt::format("model: {}, {} in memory, loaded in {:.1f} s; {} threads, {}", config.name,
+                           bytes_text(static_cast<double>(loaded.model->weight_bytes())), loaded.load_seconds,
+                           loaded.team->size(), cpu::name_of(loaded.model->isa())));
+  console.info(fmt::format(
+      "cache: {} positions{}, {}, {}", loaded.context,
+      cache_needs.n_sequences > 1 ? fmt::format(" per sequence, {} in all", executor_options.n_positions) : "",
+      quant::name_of(executor_options.cache_type), bytes_text(static_cast<double>(cache_bytes))));
+  return loaded;
+}
+
+}  // namespace dodeca::runtime::cli

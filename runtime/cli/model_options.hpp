@@ -1,0 +1,84 @@
+// The flags that every command on a model shares, and the way from them to a loaded model: open the files, look at the
+// machine, check memory, load with progress, say the facts in one line each.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cpu/isa.hpp"
+#include "cpu/team.hpp"
+#include "quant/dtype.hpp"
+#include "runtime/cli/console.hpp"
+#include "runtime/cli/options.hpp"
+#include "runtime/exec/executor.hpp"
+#include "runtime/model/weight_source.hpp"
+#include "runtime/weights/model.hpp"
+
+namespace dodeca::runtime::cli {
+
+// A thread count, 0 meaning one per physical core that the process may use.
+std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Console& console);
+// At most `name` ("" for what DODECA_ISA says). Throws Usage for unknown levels and for levels that this host lacks.
+cpu::Isa parse_isa(const std::string& name);
+// f32, f16, bf16, q8_0; throws Usage.
+quant::DType parse_cache_type(const std::string& flag, const std::string& name);
+
+struct ModelOptions {
+  std::string model;
+  std::int32_t threads = 0, threads_batch = 0;  // 0: one per physical core; threads_batch 0: as threads
+  std::int64_t ctx_size = -1;                   // -1: 8192 or the model's own if less; 0: the model's own
+  std::int64_t batch = 2048, micro_batch = 512;
+  std::string cache_type_k, cache_type_v;  // empty: f16, on the float32 route f32
+  std::string isa, compute;
+  std::vector<std::string> override_kv;
+  bool plain_topk = false;
+
+  // All shared flags; `context`: with -c, -b, -ub, -ctk.
+  void add_flags(Options& options, bool context = true);
+  // After parse: -m given, -ctv equal to -ctk, and one line for each accepted flag that changes nothing here.
+  void check(const Options& options, const Console& console) const;
+
+  cpu::Isa isa_level() const { return parse_isa(isa); }
+  quant::DType cache_type() const;
+  bool compute_f32() const { return compute == "f32"; }
+  // The context length for this model; throws Usage when -c is impossible.
+  std::int64_t context_for(const ModelConfig& config) const;
+
+ private:
+  std::string gpu_layers_, override_tensor_, numa_, flash_attention_, fused_moe_, repack_;
+  std::int64_t n_cpu_moe_ = 0, mla_ = 0, attention_buffer_ = 0;
+  bool cpu_moe_ = false, mlock_ = false, no_mmap_ = false;
+};
+
+// What a command on a model works with. Members are declared in the order of their dependence.
+struct LoadedModel {
+  std::unique_ptr<WeightSource> source;
+  std::unique_ptr<cpu::Team> team;        // generation
+  std::unique_ptr<cpu::Team> team_batch;  // prompts; null: team
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Executor> executor;
+  std::int64_t context = 0;  // positions per sequence
+  double load_seconds = 0;
+
+  cpu::Team& prompt_team() { return team_batch ? *team_batch : *team; }
+  const ModelConfig& config() const { return source->config(); }
+};
+
+// Positions of cache and sequences that a command needs, from the context length.
+struct CacheNeeds {
+  std::int32_t n_sequences = 1;
+  std::int64_t n_positions = 0;  // over all sequences; 0: n_sequences times the context
+};
+// Cache positions for n_sequences that all reach the context, in the cache's whole blocks.
+std::int64_t positions_for(std::int64_t context, std::int32_t n_sequences);
+
+// Opens, checks memory (weights, cache and work space together), loads, makes the executor. `needs` is asked once the
+// context is known.
+LoadedModel load_model(const ModelOptions& options, const Console& console,
+                       const std::function<CacheNeeds(std::int64_t context)>& needs);
+
+}  // namespace dodeca::runtime::cli

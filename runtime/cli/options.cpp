@@ -1,0 +1,322 @@
+#include "runtime/cli/options.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <optional>
+
+namespace dodeca::runtime::cli {
+namespace {
+
+std::vector<std::string> split_names(std::string_view names) {
+  std::vector<std::string> out;
+  while (!names.empty()) {
+    const std::size_t comma = names.find(',');
+    out.emplace_back(names.substr(0, comma));
+    names = comma == std::string_view::npos ? std::string_view() : names.substr(comma + 1);
+  }
+  return out;
+}
+
+// Edits (insert, delete, replace, swap of neighbours) between two flag names, dashes aside.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  a.remove_prefix(std::min(a.find_first_not_of('-'), a.size()));
+  b.remove_prefix(std::min(b.find_first_not_of('-'), b.size()));
+  std::vector<std::vector<std::size_t>> d(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
+  for (std::size_t i = 0; i <= a.size(); ++i) d[i][0] = i;
+  for (std::size_t j = 0; j <= b.size(); ++j) d[0][j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i)
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+    }
+  return d[a.size()][b.size()];
+}
+
+bool looks_like_number(std::string_view text) {
+  return text.size() > 1 && text[0] == '-' && ((text[1] >= '0' && text[1] <= '9') || text[1] == '.');
+}
+
+}  // namespace
+
+std::int64_t parse_integer(std::string_view flag, std::string_view text, Bounds bounds) {
+  std::int64_t number = 0;
+  const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);
+  const auto [end, error] = std::from_chars(begin, text.data() + text.size(), number);
+  if (text.empty() || error == std::errc::invalid_argument || end != text.data() + text.size())
+    throw Usage(fmt::format("{} needs a whole number, not '{}'", flag, text));
+  if (error == std::errc::result_out_of_range || number < bounds.min || number > bounds.max) {
+    if (bounds.max == kNoMaximum) throw Usage(fmt::format("{} must be at least {}, not {}", flag, bounds.min, text));
+    throw Usage(fmt::format("{} must be between {} and {}, not {}", flag, bounds.min, bounds.max, text));
+  }
+  return number;
+}
+
+double parse_real(std::string_view flag, std::string_view text, RealBounds bounds) {
+  double number = 0;
+  const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);
+  const auto [end, error] = std::from_chars(begin, text.data() + text.size(), number);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size() || !std::isfinite(number))
+    throw Usage(fmt::format("{} needs a number, not '{}'", flag, text));
+  if (number < bounds.min || number > bounds.max) {
+    if (bounds.max == RealBounds().max)
+      throw Usage(fmt::format("{} must be at least {}, not {}", flag, bounds.min, text));
+    throw Usage(fmt::format("{} must be between {} and {}, not {}", flag, bounds.min, bounds.max, text));
+  }
+  return number;
+}
+
+struct Options::Entry {
+  std::vector<std::string> names;  // empty for positionals
+  int arity = 0;                   // 0: flag, 1: value, -1: value when the next argument is one of words
+  std::vector<std::string> words;
+  std::string internal;  // CLI11's name
+  std::string value_name;
+  std::string used;  // as the command line spelt it
+  CLI::Option* option = nullptr;
+};
+
+struct Options::Impl {
+  CLI::App app;
+  std::string command;
+  std::vector<std::unique_ptr<Entry>> entries;
+  std::map<std::string, Entry*, std::less<>> by_name;
+
+  Entry* find(std::string_view name) const {
+    const auto it = by_name.find(name);
+    return it == by_name.end() ? nullptr : it->second;
+  }
+  std::string nearest(std::string_view name) const {
+    std::string best = "--help";
+    std::size_t distance = edit_distance(name, best);
+    for (const auto& [known, entry] : by_name)
+      if (const std::size_t d = edit_distance(name, known); d < distance) distance = d, best = known;
+    return best;
+  }
+  std::vector<std::string> translate(std::span<const std::string> args, bool& help);
+};
+
+namespace {
+
+// Shows the names that people type instead of CLI11's internal ones.
+class NamesFormatter : public CLI::Formatter {
+ public:
+  std::map<std::string, std::string> shown;  // internal name -> "-n,--predict N"
+  std::string make_option_name(const CLI::Option* option, bool) const override {
+    const auto it = shown.find(option->get_single_name());
+    return it == shown.end() ? option->get_single_name() : it->second;
+  }
+  std::string make_option_opts(const CLI::Option*) const override { return ""; }
+};
+
+}  // namespace
+
+Options::Options(std::string command, std::string summary, std::string example) : impl_(std::make_unique<Impl>()) {
+  impl_->command = command;
+  impl_->app.name(std::move(command));
+  impl_->app.description(std::move(summary));
+  impl_->app.footer("Example:\n  " + std::move(example));
+  impl_->app.set_help_flag();
+  auto formatter = std::make_shared<NamesFormatter>();
+  formatter->column_width(36);
+  impl_->app.formatter(formatter);
+}
+
+Options::~Options() = default;
+
+void Options::add(std::string_view names, int arity, std::string help, std::string value_name,
+                  std::function<void(const std::string&, const std::vector<std::string>&)> store) {
+  auto entry = std::make_unique<Entry>();
+  entry->names = split_names(names);
+  entry->arity = arity;
+  entry->internal = fmt::format("--option{}", impl_->entries.size());
+  entry->value_name = value_name;
+  Entry* const e = entry.get();
+  // Values travel with one leading '=' so that no version of CLI11 gives a meaning to "", "[a,b]" or "{}".
+  const CLI::callback_t callback = [e, store](const CLI::results_t& results) {
+    std::vector<std::string> texts;
+    for (const std::string& result : results)
+      if (result.starts_with('=')) texts.push_back(result.substr(1));
+    store(e->used, texts);
+    return true;
+  };
+  e->option = impl_->app.add_option(e->internal, callback, std::move(help));
+  e->option->type_size(1)->expected(1)->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  auto* formatter = dynamic_cast<NamesFormatter*>(impl_->app.get_formatter().get());
+  std::string shown(names);
+  if (!value_name.empty()) shown += " " + value_name;
+  formatter->shown[e->option->get_single_name()] = shown;
+  for (const std::string& name : e->names) {
+    if (!impl_->by_name.emplace(name, e).second) throw std::logic_error("option declared twice: " + name);
+  }
+  impl_->entries.push_back(std::move(entry));
+}
+
+void Options::flag(std::string_view names, bool& target, std::string help) {
+  add(names, 0, std::move(help), "", [&target](const std::string&, const auto&) { target = true; });
+}
+
+void Options::value(std::string_view names, std::string& target, std::string help, std::string value_name) {
+  add(names, 1, std::move(help), std::move(value_name),
+      [&target](const std::string&, const auto& texts) { target = texts.back(); });
+}
+
+void Options::value(std::string_view names, std::int64_t& target, std::string help, Bounds bounds) {
+  add(names, 1, std::move(help), "N", [&target, bounds](const std::string& flag, const auto& texts) {
+    for (const std::string& text : texts) target = parse_integer(flag, text, bounds);
+  });
+}
+
+void Options::value(std::string_view names, std::int32_t& target, std::string help, Bounds bounds) {
+  bounds.min = std::max<std::int64_t>(bounds.min, std::numeric_limits<std::int32_t>::min());
+  bounds.max = std::min<std::int64_t>(bounds.max, std::numeric_limits<std::int32_t>::max());
+  add(names, 1, std::move(help), "N", [&target, bounds](const std::string& flag, const auto& texts) {
+    for (const std::string& text : texts) target = static_cast<std::int32_t>(parse_integer(flag, text, bounds));
+  });
+}
+
+void Options::value(std::string_view names, double& target, std::string help, RealBounds bounds) {
+  add(names, 1, std::move(help), "X", [&target, bounds](const std::string& flag, const auto& texts) {
+    for (const std::string& text : texts) target = parse_real(flag, text, bounds);
+  });
+}
+
+void Options::values(std::string_view names, std::vector<std::string>& target, std::string help,
+                     std::string value_name) {
+  add(names, 1, std::move(help), std::move(value_name),
+      [&target](const std::string&, const auto& texts) { target.insert(target.end(), texts.begin(), texts.end()); });
+}
+
+void Options::choice(std::string_view names, std::string& target, std::vector<std::string> choices, std::string help) {
+  const std::string list = fmt::format("{}", fmt::join(choices, "|"));
+  add(names, 1, std::move(help), list, [&target, choices, list](const std::string& flag, const auto& texts) {
+    for (const std::string& text : texts) {
+      if (std::find(choices.begin(), choices.end(), text) == choices.end())
+        throw Usage(fmt::format("{} must be one of {}, not '{}'", flag, list, text));
+      target = text;
+    }
+  });
+}
+
+void Options::optional_value(std::string_view names, std::string& target, std::vector<std::string> words,
+                             std::string bare, std::string help) {
+  add(names, -1, std::move(help), fmt::format("[{}]", fmt::join(words, "|")),
+      [&target, bare](const std::string&, const auto& texts) { target = texts.empty() ? bare : texts.back(); });
+  impl_->entries.back()->words = std::move(words);
+}
+
+void Options::positional(std::string value_name, std::string& target, std::string help, bool required) {
+  CLI::Option* option = impl_->app.add_option(
+      value_name,
+      [&target](const CLI::results_t& results) {
+        target = results.back().substr(1);
+        return true;
+      },
+      std::move(help));
+  option->type_size(1)->expected(1)->allow_extra_args(false)->required(required);
+}
+
+void Options::positionals(std::string value_name, std::vector<std::string>& target, std::string help) {
+  CLI::Option* option = impl_->app.add_option(
+      value_name,
+      [&target](const CLI::results_t& results) {
+        for (const std::string& result : results)
+          if (result.starts_with('=')) target.push_back(result.substr(1));
+        return true;
+      },
+      std::move(help));
+  option->type_size(1)->expected(0, 1 << 16);
+}
+
+std::vector<std::string> Options::Impl::translate(std::span<const std::string> args, bool& help) {
+  std::vector<std::string> out;
+  bool flags_over = false;
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    const std::string& arg = args[i];
+    if (flags_over || arg.size() < 2 || arg[0] != '-') {
+      out.push_back("=" + arg);
+      continue;
+    }
+    if (arg == "--") {
+      flags_over = true;
+      continue;
+    }
+    std::string name = arg;
+    std::optional<std::string> value;
+    Entry* entry = find(name);
+    if (const std::size_t equals = arg.find('='); entry == nullptr && equals != std::string::npos) {
+      name = arg.substr(0, equals);
+      value = arg.substr(equals + 1);
+      entry = find(name);
+    }
+    if (entry == nullptr && (name == "--help" || name == "-h")) {
+      help = true;
+      continue;
+    }
+    if (entry == nullptr && looks_like_number(arg)) {
+      out.push_back("=" + arg);
+      continue;
+    }
+    if (entry == nullptr)
+      throw Usage(fmt::format("unknown option {}; the nearest known one is {}", name, nearest(name)));
+    entry->used = name;
+    if (entry->arity == 0 && value) throw Usage(fmt::format("{} takes no value, not '{}'", name, *value));
+    if (entry->arity == 1 && !value) {
+      if (++i == args.size()) throw Usage(fmt::format("{} needs a value ({})", name, entry->value_name));
+      value = args[i];
+    }
+    const auto is_word = [&](const std::string& text) {
+      return std::find(entry->words.begin(), entry->words.end(), text) != entry->words.end();
+    };
+    if (entry->arity == -1) {
+      if (!value && i + 1 < args.size() && is_word(args[i + 1])) value = args[++i];
+      if (value && !is_word(*value))
+        throw Usage(fmt::format("{} must be one of {}, not '{}'", name, fmt::join(entry->words, "|"), *value));
+    }
+    out.push_back(entry->internal);
+    // A bare flag gives CLI11 a text without the leading '=', which add() drops.
+    out.push_back(value ? "=" + *value : "bare");
+  }
+  return out;
+}
+
+void Options::parse(std::span<const std::string> args) {
+  bool help = false;
+  std::vector<std::string> translated = impl_->translate(args, help);
+  if (help) {
+    const std::string text = impl_->app.help();
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    throw HelpShown{};
+  }
+  std::reverse(translated.begin(), translated.end());
+  try {
+    impl_->app.parse(translated);
+  } catch (const CLI::ExtrasError&) {
+    std::vector<std::string> extra;
+    for (const std::string& text : impl_->app.remaining()) extra.push_back(text.substr(text.starts_with('=') ? 1 : 0));
+    throw Usage(fmt::format("does not take the argument '{}'", extra.empty() ? "" : extra.front()));
+  } catch (const CLI::RequiredError& error) {
+    throw Usage(error.what());
+  } catch (const CLI::ParseError& error) {
+    throw Usage(error.what());
+  }
+}
+
+bool Options::given(std::string_view name) const {
+  const Entry* entry = impl_->find(name);
+  if (entry == nullptr) throw std::logic_error("no such option: " + std::string(name));
+  return entry->option->count() > 0;
+}
+
+std::string Options::spelling(std::string_view name) const {
+  const Entry* entry = impl_->find(name);
+  return entry == nullptr || entry->used.empty() ? std::string(name) : entry->used;
+}
+
+}  // namespace dodeca::runtime::cli

@@ -1,0 +1,32 @@
+#include <fmt/format.h>
+
+#include "cpu/isa.hpp"
+#include "runtime/cli/command.hpp"
+
+namespace dodeca::runtime::cli {
+
+std::string_view program_version() { return DODECA_VERSION; }
+std::string_view program_commit() { return DODECA_COMMIT; }
+
+std::string version_text(std::string_view program) {
+  std::string isas;
+  for (const cpu::Isa isa : cpu::built_isas()) {
+    if (!isas.empty()) isas += ' ';
+    isas += cpu::name_of(isa);
+  }
+#if defined(__clang__)
+  const char* const compiler = "clang++ " __VERSION__;
+#else
+  const char* const compiler = "g++ " __VERSION__;
+#endif
+  return fmt::format(
+      "{} {}\n"
+      "commit:     {}\n"
+      "compiler:   {}, C++{}\n"
+      "ISA levels: {} (this host: {})\n"
+      "libraries:  {}\n",
+      program, program_version(), program_commit(), compiler, __cplusplus / 100 % 100, isas,
+      cpu::name_of(cpu::detected_isa()), DODECA_LIBRARIES);
+}
+
+}  // namespace dodeca::runtime::cli
