@@ -22,6 +22,12 @@ struct EncodeOptions {
   bool parse_special = true;  // control tokens in the text become ids; false for what users typed
 };
 
+// A stretch of a rendered prompt: `special` where the template wrote it, false where a user did.
+struct TextPiece {
+  std::string text;
+  bool special = false;
+};
+
 class Tokenizer {
  public:
   // From GGUF metadata (any architecture, vocabulary-only files too). Error{kUnsupported} names an unknown model or
@@ -41,8 +47,13 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
+  // Bytes that are not UTF-8 are units of their own; for byte-level vocabularies decode(encode(x)) == x for every x.
+  // Time n log n in the text, whatever the text. Error{kUnsupported} only when a pattern of the file runs out of its limits.
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const;
-  // Bytes of one token; control tokens are empty unless `special`.
+  // The pieces as one text: no token boundary is forced between them, and a control token is recognised only where every byte of
+  // it lies in `special` pieces. BOS is added as the flags say, unless the text begins with it already.
+  std::vector<TokenId> encode_pieces(std::span<const TextPiece> pieces, bool add_special = true) const;
+  // Bytes of one token; control tokens are empty unless `special`. Ids outside the vocabulary have no bytes.
   std::string piece(TokenId id, bool special = false) const;
   std::string decode(std::span<const TokenId> ids, bool special = false) const;
 
