@@ -26,6 +26,7 @@ struct RopeConfig {
   std::int64_t original_context = 0;
   double beta_fast = 32.0, beta_slow = 1.0;
   double mscale_all_dim = 0.0;    // softmax scale is multiplied by (1 + 0.1 * mscale_all_dim * ln(factor))^2
+  double magnitude = 1.0;         // factor on cos and sin; 1 for every published DeepSeek model
   RopePairing pairing = RopePairing::kInterleaved;
 };
 
@@ -67,8 +68,12 @@ struct ModelConfig {
 struct ConfigOptions {
   bool plain_topk = false;  // no expert groups when the file does not name them (llama.cpp's behaviour)
 };
+// Checks every number against every other; throws Error{kBadFile} naming the first that is out of range.
+void validate(const ModelConfig& config);
+
 // Throw Error{kUnsupported} naming the architecture (and the ones that run), Error{kBadFile} naming the key otherwise.
-ModelConfig config_from_gguf(const GgufFile& file, const ConfigOptions& options, const Log& log);
-ModelConfig config_from_hf(const Json& config_json, const ConfigOptions& options, const Log& log);
+ModelConfig config_from_gguf(const Metadata& metadata, const std::vector<GgufTensor>& tensors, const ConfigOptions& options,
+                             const Log& log);
+ModelConfig config_from_hf(const Json& config_json, const Log& log);
 
 }  // namespace dodeca::runtime

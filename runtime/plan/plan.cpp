@@ -1,0 +1,33 @@
+#include "runtime/plan/plan.hpp"
+
+namespace dodeca::runtime {
+
+Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights, const PlanOptions& options) {
+  Plan plan{.options = options};
+  for (const WeightInfo& info : weights) {
+    WeightPlan w{.name = info.name};
+    const bool embeddings = info.name == "token_embd.weight";
+    if (info.source_rank == 1 || (embeddings && !config.tied_embeddings)) {
+      w.storage = Storage::kRows;
+      w.bytes = info.row_bytes() * static_cast<std::uint64_t>(info.n_out);
+      w.bytes_per_token = static_cast<double>(info.row_bytes());
+    } else {
+      const cpu::MatmulChoice choice = cpu::select_matmul(info.dtype, options.isa, options.compute_f32);
+      w.layout = choice.layout;
+      w.gemv = choice.gemv;
+      w.gemm = choice.gemm;
+      w.refusals = choice.refusals;
+      const std::int64_t tiles = (info.n_out + cpu::kTileRows - 1) / cpu::kTileRows * info.n_slices;
+      w.bytes = static_cast<std::uint64_t>(tiles) * w.layout->tile_bytes(info.n_in);
+      const bool routed = info.name.find("_exps.") != std::string::npos;
+      w.bytes_per_token = static_cast<double>(w.bytes) *
+                          (routed ? static_cast<double>(config.n_experts_per_tok) / static_cast<double>(config.n_routed_experts) : 1.0);
+    }
+    plan.bytes += w.bytes;
+    plan.bytes_per_token += w.bytes_per_token;
+    plan.weights.push_back(std::move(w));
+  }
+  return plan;
+}
+
+}  // namespace dodeca::runtime
