@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -30,11 +31,15 @@ using MetaValue = std::variant<std::uint8_t, std::int8_t, std::uint16_t, std::in
                                Array<std::uint32_t>, Array<std::int32_t>, Array<float>, Array<bool>, Array<std::string>,
                                Array<std::uint64_t>, Array<std::int64_t>, Array<double>>;
 
+// "u32", "string", "array of f32" ...
+std::string_view meta_type_name(const MetaValue& value);
+
 // Key-value pairs in file order. Readers are lenient about integer width: any integer type whose value fits is accepted.
 class Metadata {
  public:
   const MetaValue* find(std::string_view key) const;
   void set(std::string key, MetaValue value);  // replaces in place or appends
+  bool add(std::string key, MetaValue value);  // appends; false when the key is there already
   void erase(std::string_view key);
   const std::vector<std::pair<std::string, MetaValue>>& entries() const { return entries_; }
 
@@ -58,19 +63,26 @@ void override_kv(Metadata& metadata, std::string_view assignment);
 
 struct GgufTensor {
   std::string name;
-  quant::DType dtype;
-  std::vector<std::int64_t> dims;  // 1..4 entries, dims[0] contiguous
-  int file = 0;                    // which shard
-  std::uint64_t offset = 0;        // from the start of that shard
-  std::uint64_t bytes = 0;
+  quant::DType dtype = quant::DType::kF32;  // meaningless when !known
+  std::vector<std::int64_t> dims;           // 1..4 entries, dims[0] contiguous
+  int file = 0;                             // which shard
+  std::uint64_t offset = 0;                 // from the start of that shard
+  std::uint64_t bytes = 0;                  // when !known: the room up to the next tensor, padding included
+  std::uint32_t type_id = 0;                // as in the file
+  bool known = true;                        // false only under GgufUse::kInspect: a type that quant does not have
+  std::string type_name() const;            // "Q2_K"; for unknown types the owner's name or "type 77"
   std::int64_t n_elements() const;
   std::int64_t n_rows() const;  // n_elements / dims[0]
 };
 
+// What a GGUF is opened for. kWeights refuses tensors of unknown type by name. kInspect (also right for whoever wants metadata or
+// the vocabulary only) keeps them as entries that cannot be read; all else that is malformed is refused all the same.
+enum class GgufUse { kWeights, kInspect };
+
 class GgufFile {
  public:
   // path: a GGUF, or the first shard of a split one; siblings are derived from its name.
-  static GgufFile open(const std::filesystem::path& path);
+  static GgufFile open(const std::filesystem::path& path, GgufUse use = GgufUse::kWeights);
 
   const Metadata& metadata() const { return metadata_; }
   Metadata& metadata() { return metadata_; }

@@ -1,4 +1,6 @@
-// JSON files with limits: size capped before reading, nesting depth capped, duplicate keys refused.
+// JSON files with limits: size capped before reading, nesting depth and number of values capped, duplicate keys refused, UTF-8
+// checked. Parsing is linear in the text, also for objects of 100,000 keys; finding a key in the result is linear in the
+// object, so walk large objects instead of asking them key by key.
 #pragma once
 
 #include <filesystem>

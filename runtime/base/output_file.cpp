@@ -1,0 +1,142 @@
+#include "runtime/base/output_file.hpp"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "runtime/base/error.hpp"
+
+namespace dodeca::runtime {
+
+namespace {
+
+constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
+
+std::string reason(int error) { return std::generic_category().message(error); }
+
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+}
+
+std::uint64_t free_bytes(const std::filesystem::path& folder) {
+  struct statvfs status {};
+  if (::statvfs(folder.c_str(), &status) != 0) return UINT64_MAX;  // unknown: let the writes tell
+  return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
+}
+
+Error disk_full(const std::filesystem::path& path, std::uint64_t need, std::uint64_t have) {
+  return Error(ErrorKind::kDoesNotFit, fmt::format("disk full: {} needs {} bytes more and its file system has {} free",
+                                                   path.string(), need, have));
+}
+
+}  // namespace
+
+OutputFile::OutputFile(std::filesystem::path path, std::uint64_t expected_bytes)
+    : path_(std::move(path)), expected_(expected_bytes) {
+  std::error_code ignored;
+  if (std::filesystem::is_symlink(path_, ignored)) {
+    const auto target = std::filesystem::canonical(path_, ignored);  // replace what the link names, not the link
+    if (!target.empty()) path_ = target;
+  }
+  const auto status = std::filesystem::status(path_, ignored);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    throw Error(ErrorKind::kIo, fmt::format("cannot write {}: it exists and is not a regular file", path_.string()));
+  }
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && expected_ > limit.rlim_cur) {
+    throw Error(ErrorKind::kDoesNotFit, fmt::format("{} needs {} bytes and the file size limit of this process is {}",
+                                                    path_.string(), expected_, limit.rlim_cur));
+  }
+  const auto folder = folder_of(path_);
+  if (const std::uint64_t have = free_bytes(folder); expected_ > have) throw disk_full(path_, expected_, have);
+
+  const mode_t mode = 0666;
+  for (int attempt = 0; fd_ < 0; ++attempt) {
+    temporary_ = path_;
+    temporary_ += fmt::format(".{}.{}.tmp", ::getpid(), attempt);
+    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd_ < 0 && (errno != EEXIST || attempt == 100)) {
+      throw Error(ErrorKind::kIo, fmt::format("cannot create {}: {}", temporary_.string(), reason(errno)));
+    }
+  }
+  // Not every file system can reserve; the writes find out then.
+  if (expected_ > 0 && ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(expected_)) != 0 &&
+      errno == ENOSPC) {
+    ::close(std::exchange(fd_, -1));
+    std::filesystem::remove(temporary_, ignored);
+    throw disk_full(path_, expected_, free_bytes(folder));
+  }
+  buffer_.reserve(kBufferBytes);
+}
+
+OutputFile::~OutputFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  std::error_code ignored;
+  std::filesystem::remove(temporary_, ignored);
+}
+
+void OutputFile::append(std::span<const std::byte> data) {
+  written_ += data.size();
+  if (buffer_.size() + data.size() > kBufferBytes) {
+    write_out(buffer_);
+    buffer_.clear();
+  }
+  if (data.size() >= kBufferBytes) {
+    write_out(data);
+  } else {
+    buffer_.insert(buffer_.end(), data.begin(), data.end());
+  }
+}
+
+void OutputFile::write_out(std::span<const std::byte> data) {
+  while (!data.empty()) {
+    const ssize_t put = ::write(fd_, data.data(), data.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) fail(errno, "write");
+    data = data.subspan(static_cast<std::size_t>(put));
+    flushed_ += static_cast<std::uint64_t>(put);
+  }
+}
+
+void OutputFile::fail(int error, const char* doing) const {
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
+    throw disk_full(path_, std::max(expected_, written_) - flushed_, free_bytes(folder_of(path_)));
+  }
+  throw Error(ErrorKind::kIo,
+              fmt::format("cannot {} {} after {} bytes: {}", doing, temporary_.string(), flushed_, reason(error)));
+}
+
+void OutputFile::finish() {
+  write_out(buffer_);
+  buffer_.clear();
+  if (::fsync(fd_) != 0) fail(errno, "sync");
+  if (::close(std::exchange(fd_, -1)) != 0) {
+    const int error = errno;
+    std::error_code ignored;
+    std::filesystem::remove(temporary_, ignored);
+    fail(error, "close");
+  }
+  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const int error = errno;
+    std::error_code ignored;
+    std::filesystem::remove(temporary_, ignored);
+    fail(error, "rename");
+  }
+  // The name itself must survive a power cut as well. A directory that cannot be synced (some network file systems) is
+  // no loss of the data written, so that is not an error.
+  const int folder = ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder >= 0) {
+    ::fsync(folder);
+    ::close(folder);
+  }
+}
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,184 @@
+// GGUF v3: the header first, then the tensors' data in the same order.
+#include <bit>
+#include <set>
+
+#include "runtime/base/output_file.hpp"
+#include "runtime/base/printable.hpp"
+#include "runtime/load/gguf.hpp"
+
+namespace dodeca::runtime {
+
+namespace {
+
+constexpr std::uint32_t kVersion = 3;
+constexpr std::uint32_t kArrayType = 9;
+constexpr std::uint64_t kDefaultAlignment = 32;
+
+// GGUF's value type of each scalar alternative of MetaValue, in the variant's order.
+constexpr std::uint32_t kValueType[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12};
+constexpr std::size_t kScalarTypes = std::size(kValueType);
+static_assert(std::variant_size_v<MetaValue> == 2 * kScalarTypes);
+
+class HeaderBytes {
+ public:
+  template <class T>
+  void scalar(T value) {
+    bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  void scalar(bool value) { scalar(static_cast<std::uint8_t>(value)); }
+  void scalar(const std::string& text) {
+    scalar(std::uint64_t{text.size()});
+    bytes_ += text;
+  }
+  void value(const MetaValue& value) {
+    const std::size_t index = value.index();
+    scalar(index < kScalarTypes ? kValueType[index] : kArrayType);
+    std::visit([&](const auto& v) { put(v, index); }, value);
+  }
+  void pad(std::uint64_t alignment) { bytes_.resize((bytes_.size() + alignment - 1) / alignment * alignment); }
+  std::span<const std::byte> bytes() const { return std::as_bytes(std::span(bytes_)); }
+  void letters(std::string_view text) { bytes_ += text; }
+
+ private:
+  template <class T>
+  void put(const T& v, std::size_t) {
+    scalar(v);
+  }
+  template <class T>
+  void put(const Array<T>& array, std::size_t index) {
+    scalar(kValueType[index - kScalarTypes]);
+    scalar(std::uint64_t{array.values.size()});
+    for (const auto& element : array.values) scalar(static_cast<const T&>(element));
+  }
+  std::string bytes_;
+};
+
+std::uint64_t padding_of(std::uint64_t bytes, std::uint64_t alignment) {
+  return (alignment - bytes % alignment) % alignment;
+}
+
+std::uint64_t alignment_of(const Metadata& metadata) {
+  const MetaValue* value = metadata.find("general.alignment");
+  if (value == nullptr) return kDefaultAlignment;
+  const auto* alignment = std::get_if<std::uint32_t>(value);
+  if (alignment == nullptr || !std::has_single_bit(*alignment) || *alignment > (1u << 20)) {
+    throw Error(ErrorKind::kBadRequest, "general.alignment should be a u32, a power of two up to 2^20");
+  }
+  return *alignment;
+}
+
+std::uint64_t checked_bytes(const GgufWriter::TensorSpec& spec) {
+  const auto bad = [&](std::string_view why) {
+    return Error(ErrorKind::kBadRequest,
+                 fmt::format("tensor {} cannot be written: {}", printable(spec.name, 128), why));
+  };
+  if (spec.name.empty() || spec.name.size() > 63 || spec.name.find('\0') != std::string::npos) {
+    throw bad("its name should have 1 to 63 bytes, none of them NUL");
+  }
+  if (spec.dtype >= quant::DType::kInternal) throw bad(fmt::format("GGUF has no type {}", quant::name_of(spec.dtype)));
+  if (spec.dims.empty() || spec.dims.size() > 4)
+    throw bad(fmt::format("{} dimensions instead of 1 to 4", spec.dims.size()));
+  std::int64_t n_elements = 1;
+  for (const std::int64_t dim : spec.dims) {
+    if (dim <= 0 || __builtin_mul_overflow(n_elements, dim, &n_elements))
+      throw bad("its dimensions are not positive or overflow");
+  }
+  if (!quant::row_bytes(spec.dtype, spec.dims[0])) {
+    throw bad(fmt::format("rows of {} are no multiple of a {} block", spec.dims[0], quant::name_of(spec.dtype)));
+  }
+  const auto bytes = quant::row_bytes(spec.dtype, n_elements);
+  if (!bytes) throw bad("its size overflows");
+  return *bytes;
+}
+
+}  // namespace
+
+struct GgufWriter::Impl {
+  struct Planned {
+    std::string name;
+    std::uint64_t bytes;
+  };
+  std::vector<Planned> tensors;
+  std::uint64_t alignment = kDefaultAlignment;
+  std::uint64_t total = 0;
+  std::size_t current = 0;  // tensor that receives bytes
+  std::uint64_t done = 0;   // bytes of it
+  std::optional<OutputFile> out;
+
+  void pad() {
+    const std::vector<std::byte> zeros(static_cast<std::size_t>(padding_of(out->written(), alignment)));
+    out->append(zeros);
+  }
+};
+
+GgufWriter::GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->alignment = alignment_of(metadata);
+  HeaderBytes header;
+  header.letters("GGUF");
+  header.scalar(kVersion);
+  header.scalar(std::uint64_t{tensors.size()});
+  header.scalar(std::uint64_t{metadata.entries().size()});
+  for (const auto& [key, value] : metadata.entries()) {
+    if (key.empty() || key.size() > 65535)
+      throw Error(ErrorKind::kBadRequest, "a metadata key should have 1 to 65535 bytes");
+    header.scalar(key);
+    header.value(value);
+  }
+  std::uint64_t offset = 0;
+  std::set<std::string_view> names;
+  for (const TensorSpec& spec : tensors) {
+    const std::uint64_t bytes = checked_bytes(spec);
+    if (!names.insert(spec.name).second) {
+      throw Error(ErrorKind::kBadRequest, fmt::format("tensor {} would be written twice", printable(spec.name)));
+    }
+    header.scalar(spec.name);
+    header.scalar(static_cast<std::uint32_t>(spec.dims.size()));
+    for (const std::int64_t dim : spec.dims) header.scalar(dim);
+    header.scalar(static_cast<std::uint32_t>(spec.dtype));
+    header.scalar(offset);
+    impl_->tensors.push_back({spec.name, bytes});
+    offset += bytes + padding_of(bytes, impl_->alignment);
+    if (offset > UINT64_MAX / 4 || bytes > UINT64_MAX / 4)
+      throw Error(ErrorKind::kBadRequest, "the tensors' sizes overflow");
+  }
+  header.pad(impl_->alignment);
+  impl_->total = header.bytes().size() + offset;
+  impl_->out.emplace(std::move(path), impl_->total);
+  impl_->out->append(header.bytes());
+}
+
+GgufWriter::~GgufWriter() = default;
+
+std::uint64_t GgufWriter::total_bytes() const { return impl_->total; }
+
+void GgufWriter::append(std::span<const std::byte> data) {
+  if (data.empty()) return;
+  if (impl_->current == impl_->tensors.size()) {
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("{} bytes more than the tensors of {} hold", data.size(), impl_->out->path().string()));
+  }
+  const auto& tensor = impl_->tensors[impl_->current];
+  if (data.size() > tensor.bytes - impl_->done) {
+    throw Error(ErrorKind::kBadRequest, fmt::format("{} bytes for tensor {}, which lacks {} only", data.size(),
+                                                    printable(tensor.name), tensor.bytes - impl_->done));
+  }
+  impl_->out->append(data);
+  impl_->done += data.size();
+  if (impl_->done == tensor.bytes) {
+    impl_->pad();
+    impl_->done = 0;
+    ++impl_->current;
+  }
+}
+
+void GgufWriter::finish() {
+  if (impl_->current != impl_->tensors.size()) {
+    const auto& tensor = impl_->tensors[impl_->current];
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("tensor {} has {} of {} bytes", printable(tensor.name), impl_->done, tensor.bytes));
+  }
+  impl_->out->finish();
+}
+
+}  // namespace dodeca::runtime
