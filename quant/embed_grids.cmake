@@ -1,0 +1,10 @@
+# The bitmaps of quant/iq-grids.json as C++ string literals: generated/quant/iq_grid_bitmaps.inc.
+set(grids_json ${PROJECT_SOURCE_DIR}/quant/iq-grids.json)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${grids_json})
+file(READ ${grids_json} grids_text)
+set(grids_code "// Made from quant/iq-grids.json by quant/embed_grids.cmake.\n")
+foreach(grid IN ITEMS iq2xxs iq2xs iq2s iq1s iq3xxs iq3s)
+  string(JSON bitmap GET "${grids_text}" ${grid} bitmap_base64)
+  string(APPEND grids_code "constexpr char k_${grid}[] = \"${bitmap}\";\n")
+endforeach()
+file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/quant/iq_grid_bitmaps.inc CONTENT "${grids_code}" @ONLY)

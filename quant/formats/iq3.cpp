@@ -1,0 +1,46 @@
+// IQ3_XXS and IQ3_S: lattice points of four magnitudes, two to a byte of signs.
+#include <cstring>
+
+#include "quant/float_types.hpp"
+#include "quant/formats/formats.hpp"
+#include "quant/iq_grids.hpp"
+
+namespace dodeca::quant {
+namespace {
+
+// signs: the byte of the eight weights that this point is half of.
+void put_group(const std::int8_t* point, unsigned signs, int half, float scale, float* y) {
+  for (int j = 0; j < 4; ++j) {
+    const float value = scale * static_cast<float>(point[j]);
+    y[j] = (signs >> (4 * half + j)) & 1 ? -value : value;
+  }
+}
+
+}  // namespace
+
+void decode(const BlockIQ3_XXS& block, float* y) {
+  const float d = f16_to_f32(block.d);
+  for (int ib = 0; ib < 8; ++ib) {
+    std::uint32_t word;
+    std::memcpy(&word, block.scales_signs + 4 * ib, sizeof word);
+    const float scale = d * (0.5f + static_cast<float>(word >> 28)) * 0.5f;
+    for (int k = 0; k < 8; ++k) {
+      const std::uint8_t signs = sign_byte((word >> (7 * (k / 2))) & 127);
+      put_group(kIq3xxsGrid[block.qs[8 * ib + k]], signs, k % 2, scale, y + 32 * ib + 4 * k);
+    }
+  }
+}
+
+void decode(const BlockIQ3_S& block, float* y) {
+  const float d = f16_to_f32(block.d);
+  for (int ib = 0; ib < 8; ++ib) {
+    const unsigned s = (block.scales[ib / 2] >> (4 * (ib % 2))) & 15;
+    const float scale = d * static_cast<float>(1 + 2 * s);
+    for (int k = 0; k < 8; ++k) {
+      const unsigned index = block.qs[8 * ib + k] | (((block.qh[ib] >> k) & 1u) << 8);
+      put_group(kIq3sGrid[index], block.signs[4 * ib + k / 2], k % 2, scale, y + 32 * ib + 4 * k);
+    }
+  }
+}
+
+}  // namespace dodeca::quant
