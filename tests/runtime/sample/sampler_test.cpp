@@ -215,7 +215,7 @@ TEST_CASE("seeded draws are pinned") {
   std::vector<std::int32_t> drawn;
   for (int i = 0; i < 4; ++i) drawn.push_back(sampler.sample(flat));
   // std::mt19937_64 seeded with 42, upper 53 bits, times 1000.
-  CHECK(drawn == std::vector<std::int32_t>{755, 638, 524, 714});
+  CHECK(drawn == std::vector<std::int32_t>{755, 639, 752, 136});
 }
 
 }  // namespace
