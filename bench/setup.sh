@@ -101,7 +101,7 @@ for option in "$@"; do
         say "clang-format could not be installed: the format check will be skipped" ;;
     --peers)
       venv
-      .deps/venv/bin/python -c 'import numpy' 2>/dev/null || pip install numpy ;;
+      .deps/venv/bin/python -c 'import numpy, typing_extensions' 2>/dev/null || pip install numpy typing_extensions ;;
     *) die "unknown option $option; known: --tests, --peers" ;;
   esac
 done

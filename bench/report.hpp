@@ -1,0 +1,61 @@
+// What a benchmark reports and how: llama-bench's table and result files field by field, followed by what memory makes
+// of it (bytes per token, GB/s, share of the measured read bandwidth).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bench/test_matrix.hpp"
+
+namespace dodeca::bench {
+
+// Constant over a run.
+struct Environment {
+  std::string cpu_model, build_commit, compiler, isa, huge_pages;
+  std::int64_t build_number = 0;
+  int n_nodes = 1, n_cores = 1;
+  std::uint64_t seed = 0;
+};
+
+struct Result {
+  Test test;
+  std::string model_type;        // "deepseek2 671B Q2_K - Medium"
+  std::uint64_t model_size = 0;  // bytes of all tensors
+  std::uint64_t model_n_params = 0;
+  std::string test_time;  // ISO 8601, UTC
+  std::vector<std::uint64_t> samples_ns;
+  double bytes_per_token = 0;     // weights and cache read for one generated token at this depth; 0 for prompts
+  double read_bandwidth = 0;      // measured with as many threads, bytes/s; 0: not measured
+  std::uint64_t cache_bytes = 0;  // last-level caches together: weights that fit are not read from memory
+
+  double mean_ns() const;
+  double stddev_ns() const;  // of the sample: n - 1
+  std::vector<double> tokens_per_second() const;
+  double mean_tps() const;
+  double stddev_tps() const;
+  double bytes_per_second() const { return bytes_per_token * mean_tps(); }
+  double bandwidth_percent() const { return read_bandwidth > 0 ? 100 * bytes_per_second() / read_bandwidth : 0; }
+};
+
+double mean(const std::vector<double>& values);
+double sample_stddev(const std::vector<double>& values);  // 0 for fewer than two
+
+enum class Format { kNone, kMarkdown, kJson, kJsonl, kCsv, kSql };
+
+class Report {
+ public:
+  using Write = std::function<void(std::string_view)>;
+  virtual ~Report() = default;
+  virtual void begin() {}
+  virtual void add(const Result& result) = 0;
+  virtual void end() {}
+};
+// axes decide the table's columns. default_threads: what a table without -t shows. Null for kNone.
+std::unique_ptr<Report> make_report(Format format, const Axes& axes, const Environment& environment,
+                                    Report::Write write);
+
+}  // namespace dodeca::bench

@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+"""Write a GGUF of architecture deepseek2 whose weights are random but valid quantized blocks, without a vocabulary.
+
+Speed depends on shapes and types, not on values, so such a file stands in for a real one of hundreds of GB where only speed is
+measured; bench/parity.py feeds it fixed ids. Needs numpy (bash bench/setup.sh --peers; .deps/venv/bin/python).
+
+  bench/synth_gguf.py lite /tmp/lite.gguf                    DeepSeek-V2-Lite-like, all rows multiples of 256
+  bench/synth_gguf.py v2lite /tmp/v2lite.gguf                V2-Lite's true widths: 1408 and 10944 divide by 32 only
+  bench/synth_gguf.py v3slice /tmp/v3.gguf --layers 2        DeepSeek-V3's true shapes, few layers
+  bench/synth_gguf.py tinylite /tmp/old.gguf --old-layout    attn_kv_b, as files before April 2025 have it
+"""
+import argparse
+import struct
+
+import numpy as np
+
+# type name -> (id, weights per block, bytes per block)
+TYPES = {
+    "F32": (0, 1, 4), "Q4_0": (2, 32, 18), "Q5_0": (6, 32, 22), "Q5_1": (7, 32, 24), "Q8_0": (8, 32, 34),
+    "Q2_K": (10, 256, 84), "Q3_K": (11, 256, 110), "Q4_K": (12, 256, 144), "Q5_K": (13, 256, 176), "Q6_K": (14, 256, 210),
+    "IQ2_XXS": (16, 256, 66), "IQ2_XS": (17, 256, 74), "IQ3_XXS": (18, 256, 98), "IQ1_S": (19, 256, 50),
+    "IQ4_NL": (20, 32, 18), "IQ3_S": (21, 256, 110), "IQ2_S": (22, 256, 82), "IQ4_XS": (23, 256, 136),
+}
+# For rows that 256 does not divide; every type not named becomes IQ4_NL.
+FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+# Where the half-precision scale of a block is, and the standard deviation of its weights at scale 1.
+SCALE = {
+    "Q4_0": (0, 4.6), "Q5_0": (0, 9.2), "Q5_1": (0, 9.2), "Q8_0": (0, 74), "Q2_K": (80, 8.5), "Q3_K": (108, 40),
+    "Q4_K": (0, 150), "Q5_K": (0, 300), "Q6_K": (208, 1400), "IQ2_XXS": (0, 120), "IQ2_XS": (0, 50), "IQ3_XXS": (0, 120),
+    "IQ1_S": (0, 7), "IQ4_NL": (0, 70), "IQ3_S": (0, 128), "IQ2_S": (0, 50), "IQ4_XS": (0, 1500),
+}
+# Second scale, of the minimum: (offset, mean of the quants that it has to cancel).
+MINIMUM = {"Q2_K": (82, 1.5), "Q4_K": (2, 7.5), "Q5_K": (2, 15.5), "Q5_1": (2, -15.5)}
+
+SHAPES = {
+    "v3slice": dict(hidden=7168, heads=128, q_lora=1536, layers=4, dense=1, dense_ff=18432, experts=256, used=8, ff=2048,
+                    shared=1, vocab=16384, gating=2, groups=8, groups_used=4, scale=2.5),
+    "lite": dict(hidden=2048, heads=16, q_lora=0, layers=27, dense=1, dense_ff=10752, experts=64, used=6, ff=1536,
+                 shared=2, vocab=102400, gating=1, groups=0, groups_used=0, scale=1.0),
+    "v2lite": dict(hidden=2048, heads=16, q_lora=0, layers=27, dense=1, dense_ff=10944, experts=64, used=6, ff=1408,
+                   shared=2, vocab=102400, gating=1, groups=0, groups_used=0, scale=1.0),
+    "tinylite": dict(hidden=512, heads=8, q_lora=256, layers=4, dense=1, dense_ff=1024, experts=16, used=4, ff=512,
+                     shared=1, vocab=4096, gating=2, groups=4, groups_used=2, scale=2.5),
+}
+KV_LORA, NOPE, ROPE, VALUE = 512, 128, 64, 128
+ALIGNMENT = 32
+POOL_BLOCKS = 1 << 18  # random blocks made per tensor; larger tensors repeat them, rolled
+
+
+def random_blocks(rng, kind, count, n_in):
+    """count random blocks of a type, scaled so that a row of n_in weights has about unit gain."""
+    _, _, size = TYPES[kind]
+    blocks = rng.integers(0, 256, (count, size), dtype=np.uint8)
+    offset, deviation = SCALE[kind]
+    scale = 1.0 / np.sqrt(n_in) / deviation
+
+    def put(at, value):
+        blocks[:, at:at + 2] = np.frombuffer(np.float16(value).tobytes(), np.uint8)
+
+    put(offset, scale)
+    if kind in MINIMUM:
+        at, mean = MINIMUM[kind]
+        put(at, scale * mean)
+    return blocks
+
+
+class Writer:
+    VALUE_TYPES = {"u32": (4, "<I"), "f32": (6, "<f"), "bool": (7, "<?")}
+
+    def __init__(self, path, seed):
+        self.path, self.pairs, self.tensors = path, [], []
+        self.rng = np.random.default_rng(seed)
+
+    def put(self, key, kind, value):
+        head = struct.pack("<Q", len(key)) + key.encode()
+        if kind == "str":
+            self.pairs.append(head + struct.pack("<IQ", 8, len(value)) + value.encode())
+        else:
+            type_id, code = self.VALUE_TYPES[kind]
+            self.pairs.append(head + struct.pack("<I", type_id) + struct.pack(code, value))
+
+    def tensor(self, name, kind, *dims):
+        if dims[0] % TYPES[kind][1]:
+            kind = FALLBACK.get(kind, "IQ4_NL")
+        if dims[0] % TYPES[kind][1]:
+            raise SystemExit(f"{name}: rows of {dims[0]} are not whole blocks of {kind}")
+        self.tensors.append((name, kind, dims))
+
+    def write(self):
+        with open(self.path, "wb") as out:
+            out.write(b"GGUF" + struct.pack("<IQQ", 3, len(self.tensors), len(self.pairs)))
+            for pair in self.pairs:
+                out.write(pair)
+            offset = 0
+            for name, kind, dims in self.tensors:
+                type_id, n, size = TYPES[kind]
+                out.write(struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I", len(dims)))
+                out.write(struct.pack(f"<{len(dims)}Q", *dims) + struct.pack("<IQ", type_id, offset))
+                n_bytes = int(np.prod(dims)) // n * size
+                offset += -(-n_bytes // ALIGNMENT) * ALIGNMENT
+            out.write(b"\0" * (-out.tell() % ALIGNMENT))
+            for name, kind, dims in self.tensors:
+                self.write_data(out, name, kind, dims)
+                out.write(b"\0" * (-out.tell() % ALIGNMENT))
+
+    def write_data(self, out, name, kind, dims):
+        if kind == "F32":
+            if name.endswith("norm.weight"):
+                values = np.ones(dims, np.float32)
+            else:  # the router's rows, and its small balancing bias
+                gain = 0.02 if "exp_probs" in name else 1 / np.sqrt(dims[0])
+                values = self.rng.standard_normal(dims[::-1], dtype=np.float32) * np.float32(gain)
+            out.write(values.astype(np.float32).tobytes())
+            return
+        left = int(np.prod(dims)) // TYPES[kind][1]
+        pool = random_blocks(self.rng, kind, min(left, POOL_BLOCKS), dims[0])
+        while left:
+            take = min(left, len(pool))
+            out.write(np.roll(pool, int(self.rng.integers(len(pool))), 0)[:take].tobytes())
+            left -= take
+
+
+def describe(writer, shape, name, old_layout):
+    writer.put("general.architecture", "str", "deepseek2")
+    writer.put("general.name", "str", f"synthetic-{name}")
+    writer.put("general.alignment", "u32", ALIGNMENT)
+    writer.put("general.file_type", "u32", 10)
+    writer.put("general.quantization_version", "u32", 2)
+    heads = shape["heads"]
+    numbers = dict(
+        block_count=shape["layers"], context_length=163840, embedding_length=shape["hidden"],
+        feed_forward_length=shape["dense_ff"], leading_dense_block_count=shape["dense"], vocab_size=shape["vocab"],
+        expert_count=shape["experts"], expert_used_count=shape["used"], expert_shared_count=shape["shared"],
+        expert_feed_forward_length=shape["ff"], expert_gating_func=shape["gating"])
+    if shape["groups"]:
+        numbers.update(expert_group_count=shape["groups"], expert_group_used_count=shape["groups_used"])
+    numbers.update({"attention.head_count": heads, "attention.kv_lora_rank": KV_LORA, "rope.dimension_count": ROPE})
+    if old_layout:
+        numbers.update({"attention.head_count_kv": heads, "attention.key_length": NOPE + ROPE,
+                        "attention.value_length": VALUE})
+    else:
+        numbers.update({"attention.head_count_kv": 1, "attention.key_length": KV_LORA + ROPE,
+                        "attention.value_length": KV_LORA, "attention.key_length_mla": NOPE + ROPE,
+                        "attention.value_length_mla": VALUE})
+    if shape["q_lora"]:
+        numbers["attention.q_lora_rank"] = shape["q_lora"]
+    numbers["rope.scaling.original_context_length"] = 4096
+    for key, value in numbers.items():
+        writer.put("deepseek2." + key, "u32", value)
+    for key, value in {"expert_weights_scale": shape["scale"], "attention.layer_norm_rms_epsilon": 1e-6,
+                       "rope.freq_base": 10000.0, "rope.scaling.factor": 40.0,
+                       "rope.scaling.yarn_log_multiplier": 0.1}.items():
+        writer.put("deepseek2." + key, "f32", value)
+    writer.put("deepseek2.expert_weights_norm", "bool", shape["gating"] == 2)
+    writer.put("deepseek2.rope.scaling.type", "str", "yarn")
+    writer.put("tokenizer.ggml.model", "str", "none")
+
+
+def add_tensors(writer, shape, expert_types, old_layout):
+    hidden, heads, q_lora, ff = shape["hidden"], shape["heads"], shape["q_lora"], shape["ff"]
+    gate_type, down_type = expert_types
+    writer.tensor("token_embd.weight", "Q4_K", hidden, shape["vocab"])
+    writer.tensor("output_norm.weight", "F32", hidden)
+    writer.tensor("output.weight", "Q6_K", hidden, shape["vocab"])
+    for layer in range(shape["layers"]):
+        def add(name, kind, *dims):
+            writer.tensor(f"blk.{layer}.{name}", kind, *dims)
+
+        add("attn_norm.weight", "F32", hidden)
+        if q_lora:
+            add("attn_q_a.weight", "Q4_K", hidden, q_lora)
+            add("attn_q_a_norm.weight", "F32", q_lora)
+            add("attn_q_b.weight", "Q4_K", q_lora, heads * (NOPE + ROPE))
+        else:
+            add("attn_q.weight", "Q4_K", hidden, heads * (NOPE + ROPE))
+        add("attn_kv_a_mqa.weight", "Q6_K", hidden, KV_LORA + ROPE)
+        add("attn_kv_a_norm.weight", "F32", KV_LORA)
+        if old_layout:
+            add("attn_kv_b.weight", "Q6_K", KV_LORA, heads * (NOPE + VALUE))
+        else:
+            add("attn_k_b.weight", "Q8_0", NOPE, KV_LORA, heads)
+            add("attn_v_b.weight", "Q6_K", KV_LORA, VALUE, heads)
+        add("attn_output.weight", "Q4_K", heads * VALUE, hidden)
+        add("ffn_norm.weight", "F32", hidden)
+        if layer < shape["dense"]:
+            add("ffn_gate.weight", "Q4_K", hidden, shape["dense_ff"])
+            add("ffn_up.weight", "Q4_K", hidden, shape["dense_ff"])
+            add("ffn_down.weight", "Q6_K", shape["dense_ff"], hidden)
+            continue
+        experts, shared_ff = shape["experts"], ff * shape["shared"]
+        add("ffn_gate_inp.weight", "F32", hidden, experts)
+        if shape["gating"] == 2:
+            add("exp_probs_b.bias", "F32", experts)
+        add("ffn_gate_exps.weight", gate_type, hidden, ff, experts)
+        add("ffn_up_exps.weight", gate_type, hidden, ff, experts)
+        add("ffn_down_exps.weight", down_type, ff, hidden, experts)
+        add("ffn_gate_shexp.weight", "Q4_K", hidden, shared_ff)
+        add("ffn_up_shexp.weight", "Q4_K", hidden, shared_ff)
+        add("ffn_down_shexp.weight", "Q6_K", shared_ff, hidden)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shape", choices=SHAPES)
+    parser.add_argument("out", metavar="OUT.gguf")
+    parser.add_argument("--layers", type=int)
+    parser.add_argument("--experts", type=int)
+    parser.add_argument("--all", choices=[t for t in TYPES if t != "F32"], help="one type for every routed expert")
+    parser.add_argument("--old-layout", action="store_true", help="attn_kv_b instead of attn_k_b and attn_v_b")
+    parser.add_argument("--seed", type=int, default=7)
+    args = parser.parse_args()
+    shape = dict(SHAPES[args.shape])
+    if args.layers:
+        shape["layers"] = args.layers
+    if args.experts:
+        shape["experts"] = args.experts
+    writer = Writer(args.out, args.seed)
+    describe(writer, shape, args.shape, args.old_layout)
+    add_tensors(writer, shape, (args.all, args.all) if args.all else ("Q2_K", "Q3_K"), args.old_layout)
+    writer.write()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+// Which tests a command line asks for, as llama-bench defines it: every option takes comma lists and ranges and may be
+// repeated; all combinations run; each prompt length, generation length and -pg pair is a test of its own.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "quant/dtype.hpp"
+
+namespace dodeca::bench {
+
+// "512", "1,2,4", "first-last", "first-last+step", "first-last*mult", and lists of these. Throws runtime::cli::Usage
+// naming flag.
+std::vector<std::int64_t> parse_range(std::string_view flag, std::string_view text, std::int64_t min, std::int64_t max);
+
+// Options of llama-bench that change nothing here: accepted, combined and reported like the others.
+struct InertAxis {
+  std::string_view flags;   // spellings for Options
+  std::string_view field;   // name in result files
+  std::string_view column;  // name in the table
+  std::string_view default_value;
+  enum class Kind { kText, kInteger, kBoolean } kind;
+  std::string_view help;
+};
+enum Inert : std::size_t {  // in the order of the loops, outermost first; the sizes and types of the batch come before
+                            // kNoKvOffload
+  kGpuLayers,
+  kCpuMoe,
+  kSplitMode,
+  kLoadMode,
+  kMainGpu,
+  kDevices,
+  kTensorSplit,
+  kTensorOverrides,
+  kNoHost,
+  kEmbeddings,
+  kNoOpOffload,
+  kNoKvOffload,
+  kFlashAttention,
+  kCpuMask,
+  kCpuStrict,
+  kPoll,
+  kInertCount
+};
+extern const std::array<InertAxis, kInertCount> kInertAxes;
+
+// One test: a row of the table.
+struct Test {
+  Test();
+  std::string model;
+  std::int64_t n_prompt = 0, n_gen = 0, n_depth = 0, n_batch = 2048, n_ubatch = 512;
+  quant::DType cache_type = quant::DType::kF16;
+  int n_threads = 1;
+  std::array<std::string, kInertCount> inert;  // made with the defaults
+
+  std::string label() const;  // "pp512", "tg128", "pp512+tg128", "tg128 @ d4096"
+};
+
+struct Axes {
+  std::vector<std::string> models;
+  std::vector<std::int64_t> n_prompt{512}, n_gen{128}, n_depth{0}, n_batch{2048}, n_ubatch{512}, n_threads;
+  std::vector<std::pair<std::int64_t, std::int64_t>> n_pg;
+  std::vector<quant::DType> cache_type{quant::DType::kF16};
+  std::array<std::vector<std::string>, kInertCount> inert;  // empty: the default
+};
+
+std::vector<Test> all_tests(const Axes& axes);
+
+}  // namespace dodeca::bench

@@ -1,0 +1,301 @@
+#include "bench/throughput.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <thread>
+
+#include "bench/membw.hpp"
+#include "runtime/exec/executor.hpp"
+#include "runtime/exec/kv_cache.hpp"
+#include "runtime/model/weight_source.hpp"
+#include "runtime/weights/model.hpp"
+
+namespace dodeca::bench {
+
+namespace {
+
+std::uint64_t now_ns() {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+          .count());
+}
+
+// general.file_type, in the words of llama.cpp's model descriptions.
+std::string file_type_text(std::int64_t file_type) {
+  constexpr std::int64_t kGuessed = 1024;
+  const char* name = "unknown, may not work";
+  switch (file_type & ~kGuessed) {
+    case 0:
+      name = "all F32";
+      break;
+    case 1:
+      name = "F16";
+      break;
+    case 2:
+      name = "Q4_0";
+      break;
+    case 3:
+      name = "Q4_1";
+      break;
+    case 7:
+      name = "Q8_0";
+      break;
+    case 8:
+      name = "Q5_0";
+      break;
+    case 9:
+      name = "Q5_1";
+      break;
+    case 10:
+      name = "Q2_K - Medium";
+      break;
+    case 11:
+      name = "Q3_K - Small";
+      break;
+    case 12:
+      name = "Q3_K - Medium";
+      break;
+    case 13:
+      name = "Q3_K - Large";
+      break;
+    case 14:
+      name = "Q4_K - Small";
+      break;
+    case 15:
+      name = "Q4_K - Medium";
+      break;
+    case 16:
+      name = "Q5_K - Small";
+      break;
+    case 17:
+      name = "Q5_K - Medium";
+      break;
+    case 18:
+      name = "Q6_K";
+      break;
+    case 19:
+      name = "IQ2_XXS - 2.0625 bpw";
+      break;
+    case 20:
+      name = "IQ2_XS - 2.3125 bpw";
+      break;
+    case 21:
+      name = "Q2_K - Small";
+      break;
+    case 22:
+      name = "IQ3_XS - 3.3 bpw";
+      break;
+    case 23:
+      name = "IQ3_XXS - 3.0625 bpw";
+      break;
+    case 24:
+      name = "IQ1_S - 1.5625 bpw";
+      break;
+    case 25:
+      name = "IQ4_NL - 4.5 bpw";
+      break;
+    case 26:
+      name = "IQ3_S - 3.4375 bpw";
+      break;
+    case 27:
+      name = "IQ3_S mix - 3.66 bpw";
+      break;
+    case 28:
+      name = "IQ2_S - 2.5 bpw";
+      break;
+    case 29:
+      name = "IQ2_M - 2.7 bpw";
+      break;
+    case 30:
+      name = "IQ4_XS - 4.25 bpw";
+      break;
+    case 31:
+      name = "IQ1_M - 1.75 bpw";
+      break;
+    case 32:
+      name = "BF16";
+      break;
+    case 36:
+      name = "TQ1_0 - 1.69 bpw ternary";
+      break;
+    case 37:
+      name = "TQ2_0 - 2.06 bpw ternary";
+      break;
+    case 38:
+      name = "MXFP4 MoE";
+      break;
+    default:
+      break;
+  }
+  return (file_type & kGuessed ? "(guessed) " : "") + std::string(name);
+}
+
+}  // namespace
+
+std::string model_type_text(const runtime::WeightSource& source) {
+  const runtime::ModelConfig& config = source.config();
+  const char* size = "?B";
+  if (config.n_layers == 26 || config.n_layers == 27) size = "16B";
+  if (config.n_layers == 60) size = "236B";
+  if (config.n_layers == 61) size = "671B";
+  std::string type = "Hugging Face";  // a directory: the type of most of its weights
+  if (const runtime::GgufFile* gguf = source.gguf()) {
+    // llama.cpp counts a missing file_type as one guessed from the tensors
+    type = file_type_text(gguf->metadata().integer("general.file_type").value_or(-1));
+  } else {
+    std::map<quant::DType, std::int64_t> elements;
+    for (const runtime::WeightInfo& weight : source.weights()) elements[weight.dtype] += weight.n_elements();
+    const auto most = std::max_element(elements.begin(), elements.end(),
+                                       [](const auto& a, const auto& b) { return a.second < b.second; });
+    if (most != elements.end()) type = quant::name_of(most->first);
+  }
+  return fmt::format("{} {} {}", config.architecture, size, type);
+}
+
+struct Throughput::Loaded {
+  std::string path;
+  std::unique_ptr<runtime::WeightSource> source;
+  std::unique_ptr<runtime::Model> model;
+  std::uint64_t size = 0, n_params = 0;
+};
+
+Throughput::Throughput(const runtime::cli::ModelOptions& model, const RunOptions& options,
+                       const runtime::cli::Console& console, std::function<void(std::string_view)> say)
+    : model_options_(model),
+      options_(options),
+      console_(console),
+      say_(std::move(say)),
+      topology_(cpu::read_topology()),
+      random_state_(options.seed) {}
+
+Throughput::~Throughput() = default;
+
+cpu::Team& Throughput::team(int n_threads) {
+  std::unique_ptr<cpu::Team>& team = teams_[n_threads];
+  if (!team) team = runtime::cli::make_team(n_threads, console_);
+  return *team;
+}
+
+double Throughput::bandwidth(int n_threads) {
+  const auto known = bandwidths_.find(n_threads);
+  if (known != bandwidths_.end()) return known->second;
+  say_(fmt::format("measuring memory bandwidth with {} threads", n_threads));
+  return bandwidths_[n_threads] = read_bandwidth(team(n_threads), default_buffer_bytes(topology_), 5);
+}
+
+std::int32_t Throughput::random_token() {
+  // splitmix64: the sequence must not depend on the standard library
+  std::uint64_t z = (random_state_ += 0x9e3779b97f4a7c15u);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  z ^= z >> 31;
+  return static_cast<std::int32_t>(z % static_cast<std::uint64_t>(loaded_->source->config().vocab_size));
+}
+
+void Throughput::load(const Test& test) {
+  if (loaded_ && loaded_->path == test.model) return;
+  loaded_.reset();  // before the next one takes its memory
+  auto fresh = std::make_unique<Loaded>();
+  fresh->path = test.model;
+  const runtime::Log log = console_.log();
+  fresh->source = runtime::open_weights(test.model, {{model_options_.plain_topk}, model_options_.override_kv}, log);
+  for (const runtime::WeightInfo& weight : fresh->source->weights()) {
+    fresh->n_params += static_cast<std::uint64_t>(weight.n_elements());
+    fresh->size += weight.row_bytes() * static_cast<std::uint64_t>(weight.n_out * weight.n_slices);
+  }
+  runtime::LoadOptions load;
+  load.isa = model_options_.isa_level();
+  load.compute_f32 = model_options_.compute_f32();
+  load.extra_bytes = runtime::KvCache::bytes_needed(fresh->source->config(),
+                                                    {test.n_depth + test.n_prompt + test.n_gen, 1, test.cache_type});
+  runtime::cli::ProgressBar bar(console_, "loading", "MB", 1e6);
+  load.progress = bar.callback();
+  fresh->model = runtime::Model::load(*fresh->source, team(test.n_threads), load, log);
+  loaded_ = std::move(fresh);
+}
+
+void Throughput::prompt(runtime::Executor& executor, std::int64_t n, std::int64_t n_batch, cpu::Team& team) {
+  std::vector<runtime::Row> rows;
+  runtime::ForwardOutput out;
+  for (std::int64_t done = 0; done < n;) {
+    const std::int64_t count = std::min(n - done, n_batch);
+    const std::int64_t start = executor.cache().length(0);
+    rows.clear();
+    for (std::int64_t i = 0; i < count; ++i)
+      rows.push_back({random_token(), static_cast<std::int32_t>(start + i), 0, i + 1 == count});
+    executor.forward(rows, out, &team);
+    done += count;
+    runtime::cli::throw_if_stopped();
+  }
+}
+
+void Throughput::generate(runtime::Executor& executor, std::int64_t n, cpu::Team& team) {
+  runtime::ForwardOutput out;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const runtime::Row row{random_token(), static_cast<std::int32_t>(executor.cache().length(0)), 0, true};
+    executor.forward({&row, 1}, out, &team);
+    runtime::cli::throw_if_stopped();
+  }
+}
+
+Result Throughput::run(const Test& test) {
+  load(test);
+  cpu::Team& workers = team(test.n_threads);
+  runtime::ExecutorOptions options;
+  options.n_positions = std::max<std::int64_t>(test.n_depth + test.n_prompt + test.n_gen, 1);
+  options.n_sequences = 1;
+  options.micro_batch = std::min(test.n_ubatch, test.n_batch);
+  options.cache_type = test.cache_type;
+  const std::uint64_t needed = runtime::Executor::bytes_needed(*loaded_->model, options, test.n_threads);
+  if (const std::uint64_t free = cpu::available_memory_bytes(); needed > free)
+    throw runtime::Error(
+        runtime::ErrorKind::kDoesNotFit,
+        fmt::format("cache and work space of {} need {} but {} are free; a smaller -d, -p or -ub would help",
+                    test.label(), runtime::cli::bytes_text(static_cast<double>(needed)),
+                    runtime::cli::bytes_text(static_cast<double>(free))));
+  runtime::Executor executor(*loaded_->model, workers, options);
+
+  Result result;
+  result.test = test;
+  result.model_type = model_type_text(*loaded_->source);
+  result.model_size = loaded_->size;
+  result.model_n_params = loaded_->n_params;
+  result.test_time = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
+  for (const cpu::Core& core : topology_.cores)
+    result.cache_bytes = std::max(result.cache_bytes, static_cast<std::uint64_t>(core.l3 + 1) * topology_.l3_bytes);
+  if (options_.measure_bandwidth) result.read_bandwidth = bandwidth(test.n_threads);
+
+  if (options_.delay_seconds > 0) std::this_thread::sleep_for(std::chrono::seconds(options_.delay_seconds));
+  if (options_.warmup) {
+    say_(fmt::format("{}: warm-up", test.label()));
+    if (test.n_prompt > 0) prompt(executor, test.n_prompt, test.n_batch, workers);
+    if (test.n_gen > 0) generate(executor, 1, workers);
+    executor.cache().truncate(0, 0);
+  }
+  if (test.n_depth > 0) {
+    say_(fmt::format("{}: filling the cache with {} tokens", test.label(), test.n_depth));
+    prompt(executor, test.n_depth, test.n_batch, workers);
+  }
+  for (std::int64_t i = 0; i < options_.repetitions; ++i) {
+    say_(fmt::format("{}: run {}/{}", test.label(), i + 1, options_.repetitions));
+    executor.cache().truncate(0, test.n_depth);
+    const std::uint64_t start = now_ns();
+    if (test.n_prompt > 0) prompt(executor, test.n_prompt, test.n_batch, workers);
+    if (test.n_gen > 0) generate(executor, test.n_gen, workers);
+    result.samples_ns.push_back(std::max<std::uint64_t>(now_ns() - start, 1));
+  }
+  if (test.n_gen > 0 && test.n_prompt == 0) {
+    // The i-th token reads the rows of all positions up to its own, in every layer.
+    const double rows = static_cast<double>(test.n_depth) + static_cast<double>(test.n_gen + 1) / 2;
+    result.bytes_per_token =
+        loaded_->model->bytes_per_token() + rows * static_cast<double>(executor.cache().row_bytes()) *
+                                                static_cast<double>(loaded_->source->config().n_layers);
+  }
+  return result;
+}
+
+}  // namespace dodeca::bench
