@@ -1,4 +1,5 @@
-// Instruction-set levels, a total order. A level is usable when the CPU has it and the operating system saves its state.
+// Instruction-set levels, a total order. A level is usable when the CPU has it and the operating system saves its
+// state.
 #pragma once
 
 #include <optional>
@@ -15,10 +16,10 @@ enum class Isa {
   kAvx512Bf16,  // with BF16 (Sapphire Rapids, Zen 4)
 };
 
-std::string_view name_of(Isa isa);                      // "scalar", "avx2", "avx512", "avx512_vnni", "avx512_bf16"
+std::string_view name_of(Isa isa);  // "scalar", "avx2", "avx512", "avx512_vnni", "avx512_bf16"
 std::optional<Isa> isa_from_name(std::string_view name);
-std::span<const Isa> built_isas();                      // levels compiled into this program, lowest first
-Isa detected_isa();                                     // highest level that this host runs and this program has
+std::span<const Isa> built_isas();  // levels compiled into this program, lowest first
+Isa detected_isa();                 // highest level that this host runs and this program has
 
 // detected_isa(), lowered by the environment variable DODECA_ISA. Throws std::invalid_argument naming the value and the
 // known levels when the variable holds anything else, or a level that this host cannot run.

@@ -1,8 +1,13 @@
 // A team of worker threads, the only user of OpenMP. A team is made once, passed as a parameter, and never global.
 //
-// run() enters one flat parallel region; inside it phases are separated by barrier(). Bodies are noexcept: nothing may
-// leave the region. Work is split by part(), from the member's index alone, or by a shared WorkCounter inside a phase;
-// results never depend on which member did what.
+// run() wakes the team for one flat region; inside it phases are separated by barrier(). Bodies are noexcept: nothing
+// may leave the region. Work is split by part(), from the member's index alone, or by a shared WorkCounter inside a
+// phase; results never depend on which member did what.
+//
+// Members are bound to their processors; the caller, member 0, only during run(). Between runs members spin for about
+// 100 us and then sleep. run() of one team from several threads at once is taken in turn; a body may run another team;
+// run() of the same team from inside its own body runs there alone, as a team of one. Libraries that ask OpenMP inside
+// a body (oneDNN) are told to use one thread.
 #pragma once
 
 #include <atomic>
@@ -28,7 +33,7 @@ class Member {
   Member(Team& team, int index, int size) : index(index), size(size), team_(team) {}
   const int index;
   const int size;
-  void barrier() const;  // all members; spins, then yields
+  void barrier() const;  // all members; spins, then yields, then sleeps
   Range part(std::int64_t count, std::int64_t grain = 1) const { return part_of(count, grain, index, size); }
 
  private:
@@ -45,7 +50,8 @@ struct alignas(64) WorkCounter {
 class Team {
  public:
   // pus: the OS index of the processor that each member is bound to; its size is the team's. Empty pu list with n > 0:
-  // unbound. Throws std::invalid_argument for n < 1, std::system_error when binding fails.
+  // unbound. Throws std::invalid_argument for n < 1 or another number of pus, std::system_error when binding fails or
+  // threads cannot be made, std::runtime_error when OpenMP gives fewer threads than asked (OMP_THREAD_LIMIT).
   explicit Team(int n, std::vector<int> pus = {});
   ~Team();
   Team(const Team&) = delete;

@@ -9,21 +9,21 @@
 namespace dodeca::cpu {
 
 struct Core {
-  int first_pu = 0;      // OS index of the first hardware thread that we may use; threads are bound to it
-  int node = 0;          // index into Topology::nodes
-  int l3 = 0;            // which L3 (core complex), counted over the machine
+  int first_pu = 0;  // OS index of the first hardware thread that we may use; threads are bound to it
+  int node = 0;      // index into Topology::nodes
+  int l3 = 0;        // which L3 (core complex), counted over the machine
 };
 struct Node {
   int os_index = 0;
   std::uint64_t memory_bytes = 0;
 };
 struct Topology {
-  std::string cpu_model;      // as the kernel names it
-  std::vector<Node> nodes;    // memory nodes with at least one usable core, or all when none has
-  std::vector<Core> cores;    // usable physical cores, node-major, then L3, then core
-  std::uint64_t l2_bytes = 0; // per core
-  std::uint64_t l3_bytes = 0; // per L3
-  bool this_system = true;    // false: synthetic, nothing may be bound
+  std::string cpu_model;       // as the kernel names it
+  std::vector<Node> nodes;     // memory nodes with at least one usable core, or all when none has
+  std::vector<Core> cores;     // usable physical cores, node-major, then L3, then core
+  std::uint64_t l2_bytes = 0;  // per core
+  std::uint64_t l3_bytes = 0;  // per L3
+  bool this_system = true;     // false: synthetic, nothing may be bound
 };
 
 // The running machine, restricted to what affinity and cgroups allow. Throws std::runtime_error when hwloc fails.
@@ -32,6 +32,8 @@ Topology read_topology();
 Topology synthetic_topology(const std::string& description);
 
 // Bytes that this process may still allocate: MemAvailable, lowered by every memory cgroup (v1 or v2) above it.
-std::uint64_t available_memory_bytes();
+// RLIMIT_AS and RLIMIT_DATA count too. `root` is where /proc and /sys are looked for: another directory in tests. 2^64
+// - 1 when the system tells nothing.
+std::uint64_t available_memory_bytes(const std::string& root = "");
 
 }  // namespace dodeca::cpu

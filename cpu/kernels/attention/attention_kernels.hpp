@@ -1,0 +1,45 @@
+// The lines of attention.inc, declared; contract in attention.hpp. Arithmetic that all lines share:
+//   score  = scale * dot(q, row): 16 interleaved lanes over width, lane[k % 16] = fma(q[k], row[k], lane[k % 16]), then
+//   combined
+//            pairwise (j with j + 8, + 4, + 2, + 1);
+//   p      = exp(score - max), exp as in cpu/kernels/exp.hpp; their sum over the block in 16 interleaved lanes combined
+//   pairwise; sum    = fma(sum, exp(old max - max), block sum); acc[v] = acc[v] * exp(old max - max), then fma(p,
+//   row[v], acc[v]) in order of position.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "quant/dtype.hpp"
+
+namespace dodeca::cpu {
+
+inline constexpr int kContextBlock = 64;  // positions per cache block
+
+struct MlaBlockArgs {
+  const float* q;                            // [n_heads, width]: absorbed query, width = kv_lora_rank + rope
+  std::int64_t n_heads, width, value_width;  // value_width = kv_lora_rank, <= width
+  const float* rows;                         // [n_positions, width]: decoded cache rows of this block
+  std::int64_t n_positions;                  // 1..kContextBlock: only positions that the query may see
+  float scale;                               // of the scores
+  float* max;                                // [n_heads] running maximum, in and out
+  float* sum;                                // [n_heads] running sum of exp(score - max), in and out
+  float* acc;      // [n_heads, value_width] running sum of exp(score - max) * value, in and out
+  float* scratch;  // [n_heads, kContextBlock]
+};
+
+using MlaBlockFn = void(const MlaBlockArgs& args) noexcept;
+using DecodeRowsFn = void(quant::DType dtype, const std::byte* rows, std::size_t row_bytes, std::int64_t n,
+                          std::int64_t width, float* out) noexcept;
+
+#define MLA_BLOCK(isa, function) \
+  namespace isa {                \
+  MlaBlockFn function;           \
+  }
+#define DECODE_ROWS(isa, function) \
+  namespace isa {                  \
+  DecodeRowsFn function;           \
+  }
+#include "cpu/kernels/attention/attention.inc"
+
+}  // namespace dodeca::cpu

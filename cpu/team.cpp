@@ -1,0 +1,272 @@
+// Why the region is entered once and kept, instead of one `omp parallel` per run(): libgomp ends the surplus threads
+// whenever a smaller team follows a larger one (prompt and generation alternate), and how long its idle threads spin is
+// decided by the environment before main(). Here a helper thread enters one region per team; its members loop on the
+// team's own barrier. With two threads, entry and exit cost about the same as libgomp's when it spins (see
+// tests/cpu/team_test.cpp for the measurement), and idle members sleep after 100 us.
+#include "cpu/team.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <future>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "cpu/barrier.hpp"
+
+#ifndef DODECA_STD_TEAM
+#include <omp.h>
+#endif
+
+namespace dodeca::cpu {
+namespace {
+
+// Which teams the current thread is working for, innermost first; the chain crosses threads with the job.
+struct Frame {
+  const void* team;
+  const Frame* outer;
+};
+thread_local const Frame* t_frame = nullptr;
+
+// A set of processors of any size.
+class CpuSet {
+ public:
+  CpuSet() : CpuSet(1024) {}
+  explicit CpuSet(int n_cpus)
+      : bytes_(CPU_ALLOC_SIZE(n_cpus)), set_(CPU_ALLOC(n_cpus), [](cpu_set_t* s) { CPU_FREE(s); }) {
+    if (!set_) throw std::bad_alloc();
+    CPU_ZERO_S(bytes_, set_.get());
+  }
+  static CpuSet of_pu(int pu) {
+    CpuSet set(std::max(1024, pu + 1));
+    CPU_SET_S(static_cast<std::size_t>(pu), set.bytes_, set.set_.get());
+    return set;
+  }
+  // The calling thread's affinity; empty when the system does not tell.
+  static CpuSet of_this_thread() {
+    for (int n = 1024; n <= (1 << 20); n *= 2) {
+      CpuSet set(n);
+      if (sched_getaffinity(0, set.bytes_, set.set_.get()) == 0) return set;
+      if (errno != EINVAL) break;
+    }
+    return CpuSet();
+  }
+  int count() const { return CPU_COUNT_S(bytes_, set_.get()); }
+  bool bind_this_thread() const { return sched_setaffinity(0, bytes_, set_.get()) == 0; }
+
+ private:
+  std::size_t bytes_;
+  std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> set_;
+};
+
+// Binds the calling thread for a scope. Failing is no error here: the constructor has shown that binding works, and a
+// cpuset changed since then leaves the thread where it may run.
+class ScopedBinding {
+ public:
+  ScopedBinding() = default;
+  explicit ScopedBinding(const CpuSet* target) {
+    if (target == nullptr) return;
+    before_ = CpuSet::of_this_thread();
+    bound_ = before_.count() > 0 && target->bind_this_thread();
+  }
+  ~ScopedBinding() {
+    if (bound_) before_.bind_this_thread();
+  }
+  ScopedBinding(const ScopedBinding&) = delete;
+  ScopedBinding& operator=(const ScopedBinding&) = delete;
+
+ private:
+  CpuSet before_;
+  bool bound_ = false;
+};
+
+// Tells OpenMP users inside a body to stay on this thread.
+class OneOpenMpThread {
+ public:
+#ifdef DODECA_STD_TEAM
+  OneOpenMpThread() {}
+#else
+  OneOpenMpThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  ~OneOpenMpThread() { omp_set_num_threads(before_); }
+
+ private:
+  int before_;
+#endif
+};
+
+}  // namespace
+
+struct Team::Impl {
+  Impl(Team& team, int n, const std::vector<int>& pus);
+  ~Impl();
+  void start();
+  void run(const std::function<void(const Member&)>& body);
+
+ private:
+  friend class Member;
+  int start_threads();  // how many members the threads make, this one included
+  void worker(int index) noexcept;
+  void work(int index) noexcept;
+  bool is_inside() const;
+
+  Team& team_;
+  const int n_;
+  std::vector<int> pus_;
+  std::vector<CpuSet> bindings_;  // [n_], or none
+  std::vector<int> errors_;       // [n_], of binding
+  Patience busy_{200'000, 2'000'000}, idle_{100'000, 0};
+  Barrier barrier_;
+  std::mutex turn_;
+  bool running_ = false;
+  // Written by member 0 before the barrier that starts a job, read by the others after it.
+  const std::function<void(const Member&)>* body_ = nullptr;
+  const Frame* caller_ = nullptr;
+  bool stop_ = false;
+  std::vector<std::thread> threads_;  // the one that enters the region, or all workers
+};
+
+Team::Impl::Impl(Team& team, int n, const std::vector<int>& pus)
+    : team_(team), n_(n), pus_(pus), errors_(static_cast<std::size_t>(n)), barrier_(n) {
+  for (const int pu : pus_) bindings_.push_back(CpuSet::of_pu(pu));
+  std::vector<int> distinct = pus_;
+  std::sort(distinct.begin(), distinct.end());
+  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+  const int n_cpus = pus_.empty() ? CpuSet::of_this_thread().count() : static_cast<int>(distinct.size());
+  if (n > n_cpus) {  // members share processors: one that spins keeps another from working
+    busy_ = {0, 1'000'000};
+    idle_ = {0, 0};
+  }
+}
+
+Team::Impl::~Impl() {
+  if (running_) {
+    stop_ = true;
+    barrier_.arrive_and_wait(0, busy_);
+  }
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void Team::Impl::start() {
+  if (!bindings_.empty()) {
+    const CpuSet before = CpuSet::of_this_thread();
+    errors_[0] = bindings_[0].bind_this_thread() ? 0 : errno;
+    before.bind_this_thread();
+  }
+  if (n_ > 1) {
+    const int n_members = start_threads();
+    if (n_members != n_) {
+      throw std::runtime_error("a team of " + std::to_string(n_) + " threads was asked for, OpenMP gives " +
+                               std::to_string(n_members) + " (see OMP_THREAD_LIMIT, OMP_MAX_ACTIVE_LEVELS)");
+    }
+    running_ = true;
+    barrier_.arrive_and_wait(0, busy_);  // errors_ are complete
+  }
+  for (std::size_t i = 0; i < errors_.size(); ++i) {
+    if (errors_[i] == 0) continue;
+    throw std::system_error(errors_[i], std::generic_category(),
+                            "cannot bind a thread to processor " + std::to_string(pus_[i]));
+  }
+}
+
+#ifdef DODECA_STD_TEAM
+
+int Team::Impl::start_threads() {
+  for (int i = 1; i < n_; ++i) threads_.emplace_back([this, i] { worker(i); });
+  return n_;
+}
+
+#else
+
+int Team::Impl::start_threads() {
+  std::promise<int> n_given;
+  std::future<int> given = n_given.get_future();
+  threads_.emplace_back([this, &n_given] {
+    const int n_workers = n_ - 1;
+    omp_set_dynamic(0);  // this thread's own setting
+#pragma omp parallel num_threads(n_workers)
+    {
+      const int n_threads = omp_get_num_threads();
+#pragma omp single
+      n_given.set_value(n_threads);
+      if (n_threads == n_workers) worker(1 + omp_get_thread_num());
+    }
+  });
+  return 1 + given.get();
+}
+
+#endif
+
+void Team::Impl::worker(int index) noexcept {
+  const auto i = static_cast<std::size_t>(index);
+  if (!bindings_.empty() && !bindings_[i].bind_this_thread()) errors_[i] = errno;
+  barrier_.arrive_and_wait(index, idle_);
+  const OneOpenMpThread one;
+  while (true) {
+    barrier_.arrive_and_wait(index, idle_);
+    if (stop_) return;
+    work(index);
+    barrier_.arrive_and_wait(index, busy_);
+  }
+}
+
+void Team::Impl::work(int index) noexcept {
+  const Frame frame{this, caller_};
+  const Frame* const outer = std::exchange(t_frame, &frame);
+  (*body_)(Member(team_, index, n_));
+  t_frame = outer;
+}
+
+bool Team::Impl::is_inside() const {
+  for (const Frame* frame = t_frame; frame != nullptr; frame = frame->outer) {
+    if (frame->team == this) return true;
+  }
+  return false;
+}
+
+void Team::Impl::run(const std::function<void(const Member&)>& body) {
+  if (is_inside()) {
+    [&]() noexcept { body(Member(team_, 0, 1)); }();
+    return;
+  }
+  const std::lock_guard lock(turn_);
+  const ScopedBinding bound(bindings_.empty() ? nullptr : &bindings_[0]);
+  const OneOpenMpThread one;
+  body_ = &body;
+  caller_ = t_frame;
+  if (n_ > 1) barrier_.arrive_and_wait(0, busy_);
+  work(0);
+  if (n_ > 1) barrier_.arrive_and_wait(0, busy_);
+}
+
+Team::Team(int n, std::vector<int> pus) : size_(n) {
+  if (n < 1) throw std::invalid_argument("a team needs at least 1 thread, not " + std::to_string(n));
+  if (!pus.empty() && pus.size() != static_cast<std::size_t>(n)) {
+    throw std::invalid_argument("a team of " + std::to_string(n) + " threads needs as many processors, not " +
+                                std::to_string(pus.size()));
+  }
+  impl_ = std::make_unique<Impl>(*this, n, pus);
+  impl_->start();
+}
+
+Team::~Team() = default;
+
+void Team::run(const std::function<void(const Member&)>& body) { impl_->run(body); }
+
+void Member::barrier() const {
+  if (size > 1) team_.impl_->barrier_.arrive_and_wait(index, team_.impl_->busy_);
+}
+
+Range part_of(std::int64_t count, std::int64_t grain, int index, int n_parts) {
+  const std::int64_t units = (count + grain - 1) / grain;
+  const std::int64_t share = units / n_parts, extra = units % n_parts;
+  const std::int64_t begin = index * share + std::min<std::int64_t>(index, extra);
+  const std::int64_t end = begin + share + (index < extra ? 1 : 0);
+  return {std::min(begin * grain, count), std::min(end * grain, count)};
+}
+
+}  // namespace dodeca::cpu
