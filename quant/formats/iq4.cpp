@@ -33,8 +33,9 @@ float table_scale(const Group<kV>& group) {
   const float extreme = extremes(group.x).signed_max();
   if (std::fabs(extreme) < kNegligible) return 0;
   float best_scale = extreme / kTable[0], best_gain = 0;
-  for (int trial = -7; trial <= 7; ++trial) {
-    const float inverse = (static_cast<float>(trial) + kTable[0]) / extreme;
+  for (int trial = -8; trial <= 7; ++trial) {
+    // The table is not symmetric: the first trial turns it round.
+    const float inverse = (trial == -8 ? -kTable[0] : static_cast<float>(trial) + kTable[0]) / extreme;
     Lanes xq{}, qq{};
     for (int v = 0; v < kV; ++v) {
       const Lanes q = nearest_in_table(group.x[v] * inverse);

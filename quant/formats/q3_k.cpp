@@ -55,7 +55,8 @@ void encode(const float* x, BlockQ3_K& block, const Weighting& weighting) {
     if (weighting.importance) {
       importance_weights(weighting.importance + sub * kSub, mean_square, group);
     } else {
-      for (int v = 0; v < kV; ++v) group.w[v] = group.x[v] * group.x[v];
+      const float mean = weighted_squares(group.x) / kSub;
+      for (int v = 0; v < kV; ++v) group.w[v] = group.x[v] * group.x[v] + mean;
     }
     scales[sub] = symmetric_scale(group, 4);
     weights[sub] = sum(group.w[0] + group.w[1]);

@@ -34,9 +34,10 @@ void encode(const float* x, BlockQ6_K& block, const Weighting& weighting) {
   for (int sub = 0; sub < kSubs; ++sub) {
     Group<kV> group;
     load_group(x + sub * kSub, group.x);
+    const float mean = weighted_squares(group.x) / kSub;
     for (int v = 0; v < kV; ++v) {
       group.w[v] =
-          weighting.importance ? load(weighting.importance + sub * kSub + v * kLanes) : group.x[v] * group.x[v];
+          weighting.importance ? load(weighting.importance + sub * kSub + v * kLanes) : group.x[v] * group.x[v] + mean;
     }
     scales[sub] = symmetric_scale(group, 32);
   }

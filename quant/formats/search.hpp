@@ -51,14 +51,15 @@ inline Extremes extremes(const Lanes (&x)[kV]) {
 }
 
 // x ~ scale * l with l in [-levels, levels - 1]: the (signed) scale, 0 for a negligible group.
-// Tries 19 roundings around the one that maps the largest value to -levels, each followed by least squares.
+// Tries 19 roundings around the one that maps the largest value to -levels, each followed by least squares, then once
+// more the rounding of the best.
 template <int kV>
 inline float symmetric_scale(const Group<kV>& group, float levels) {
   const float extreme = extremes(group.x).signed_max();
   if (std::fabs(extreme) < kNegligible) return 0;
   float best_scale = -extreme / levels, best_gain = 0;
-  for (int trial = -9; trial <= 9; ++trial) {
-    const float inverse = -(levels + 0.1f * static_cast<float>(trial)) / extreme;
+  // The least-squares scale of one rounding replaces the best when the squared error falls by more.
+  const auto refit = [&](float inverse) {
     Lanes xl{}, ll{};
     for (int v = 0; v < kV; ++v) {
       const Lanes l = round_clamped(group.x[v] * inverse, -levels, levels - 1);
@@ -67,13 +68,15 @@ inline float symmetric_scale(const Group<kV>& group, float levels) {
       ll += wl * l;
     }
     const float sum_xl = sum(xl), sum_ll = sum(ll);
-    if (!(sum_ll > 0)) continue;
-    const float scale = sum_xl / sum_ll, gain = scale * sum_xl;  // the squared error falls by `gain`
+    if (!(sum_ll > 0)) return;
+    const float scale = sum_xl / sum_ll, gain = scale * sum_xl;
     if (gain > best_gain) {
       best_gain = gain;
       best_scale = scale;
     }
-  }
+  };
+  for (int trial = -9; trial <= 9; ++trial) refit(-(levels + 0.1f * static_cast<float>(trial)) / extreme);
+  refit(1.0f / best_scale);
   return best_scale;
 }
 
@@ -86,7 +89,8 @@ struct AffineTrials {
   bool absolute = false;  // trials are compared by weighted absolute error, not squared
 };
 
-// x ~ scale * l - min with l in [0, levels]: a rounding per trial, each followed by weighted least squares for both.
+// x ~ scale * l - min with l in [0, levels]: a rounding per trial, each followed by weighted least squares for both,
+// then rounding and least squares in turn from the best.
 template <int kV>
 inline AffineFit affine_fit(const Group<kV>& group, float levels, const AffineTrials& trials) {
   const Extremes range = extremes(group.x);
@@ -111,12 +115,12 @@ inline AffineFit affine_fit(const Group<kV>& group, float levels, const AffineTr
   AffineFit best{(range.max - low) / levels, -low};
   Lanes l[kV];
   const auto round_to_levels = [&](float inverse) {
-    for (int v = 0; v < kV; ++v) l[v] = round_clamped((group.x[v] - low) * inverse, 0, levels);
+    for (int v = 0; v < kV; ++v) l[v] = round_clamped((group.x[v] + best.min) * inverse, 0, levels);
   };
   round_to_levels(levels / (range.max - low));
   float best_error = error_of(l, best.scale, low);
-  for (int trial = 0; trial <= trials.last; ++trial) {
-    round_to_levels((levels + trials.first + trials.step * static_cast<float>(trial)) / (range.max - low));
+  // The least-squares fit of the levels in l replaces the best one when its error is lower.
+  const auto refit = [&] {
     Lanes lanes_l{}, lanes_ll{}, lanes_xl{};
     for (int v = 0; v < kV; ++v) {
       const Lanes wl = group.w[v] * l[v];
@@ -126,7 +130,7 @@ inline AffineFit affine_fit(const Group<kV>& group, float levels, const AffineTr
     }
     const float sum_l = sum(lanes_l), sum_ll = sum(lanes_ll), sum_xl = sum(lanes_xl);
     const float determinant = sum_w * sum_ll - sum_l * sum_l;
-    if (!(determinant > 0)) continue;
+    if (!(determinant > 0)) return false;
     float scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
     float min = (sum_ll * sum_x - sum_l * sum_xl) / determinant;
     if (min > 0) {  // the formats have no positive minimum
@@ -134,10 +138,19 @@ inline AffineFit affine_fit(const Group<kV>& group, float levels, const AffineTr
       scale = sum_xl / sum_ll;
     }
     const float error = error_of(l, scale, min);
-    if (error < best_error && scale > 0) {
-      best_error = error;
-      best = {scale, -min};
-    }
+    if (!(error < best_error && scale > 0)) return false;
+    best_error = error;
+    best = {scale, -min};
+    return true;
+  };
+  // Each trial starts from the best minimum so far.
+  for (int trial = 0; trial <= trials.last; ++trial) {
+    round_to_levels((levels + trials.first + trials.step * static_cast<float>(trial)) / (range.max + best.min));
+    refit();
+  }
+  for (int pass = 0; pass < 3; ++pass) {
+    round_to_levels(1.0f / best.scale);
+    if (!refit()) break;
   }
   return best;
 }
