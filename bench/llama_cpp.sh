@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 package=llama-cpp-python==0.3.36  # llama.cpp of August 2026
 root=.deps/llama.cpp
 bin=$root/build/bin
-tools=(llama-bench llama-perplexity llama-quantize llama-tokenize llama-completion)
+tools=(llama-bench llama-perplexity llama-quantize llama-imatrix llama-tokenize llama-completion)
 
 complete() {
   local tool

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""What a user meets at the command line: help, versions, exit codes, one sentence for every failure, results on standard output."""
+import json
+import os
+import struct
+
+from program import BENCH, DEMO, DODECA, ROOT, check, finish, must, run, scratch
+
+COMMANDS = ["run", "batch", "quantize", "ppl", "tokenize", "inspect"]
+
+
+def check_help():
+    for command in COMMANDS:
+        done = run(DODECA, command, "--help")
+        check(done.code == 0 and done.err == "", f"{command} --help: exit code {done.code}, {done.err!r}")
+        check("Example" in done.out and f"dodeca {command}" in done.out, f"{command} --help has an example")
+    for program, name in ((DODECA, "dodeca"), (BENCH, "dodeca-bench")):
+        done = run(program, "--version")
+        check(done.code == 0 and done.out.startswith(name + " "), f"{name} --version")
+        check(all(word in done.out for word in ("commit", "compiler", "ISA", "libraries")), f"{name} --version is complete")
+    for args in (["--help"], ["membw", "--help"]):
+        done = run(BENCH, *args)
+        check(done.code == 0 and "Example" in done.out, f"dodeca-bench {' '.join(args)}")
+    check(run(DODECA, "--help").code == 0, "dodeca --help")
+
+
+def check_usage_errors():
+    def usage(args, *words, program=DODECA):
+        done = run(program, *args)
+        check(done.code == 2, f"{args}: exit code {done.code}, want 2")
+        check(done.out == "", f"{args}: nothing on standard output")
+        check(len(done.err.strip().splitlines()) == 1, f"{args}: one line, not {done.err!r}")
+        for word in words:
+            check(word in done.err, f"{args}: {word!r} in {done.err!r}")
+
+    usage([], "command")
+    usage(["rum"], "rum", "run")
+    usage(["run", "--tmep", "0"], "--tmep", "--temp")
+    usage(["run", "-m"], "-m")
+    usage(["run", "-m", DEMO, "-n", "many"], "-n", "many")
+    usage(["run", "-m", DEMO, "-p", "x", "-ctk", "f16", "-ctv", "q8_0"], "-ctv")
+    usage(["ppl", "-m", DEMO, "-f", "x", "-t", "0"], "-t")
+    usage(["quantize", DEMO], "OUT")
+    usage(["quantize", DEMO, "out.gguf", "Q9_X"], "Q9_X")
+    usage(["--frobnicate"], "--frobnicate", program=BENCH)
+    usage(["-m", DEMO, "-p", "5-"], "-p", program=BENCH)
+    usage(["-m", DEMO, "-p", "8-4"], "-p", program=BENCH)
+    usage(["-m", DEMO, "-pg", "5"], "-pg", program=BENCH)
+    usage(["-m", DEMO, "-p", "0", "-n", "0"], "-p", program=BENCH)
+    usage(["-m", DEMO, "-o", "xml"], "-o", program=BENCH)
+    usage([], "-m", program=BENCH)
+
+
+def check_failures(folder):
+    def fails(args, *words, program=DODECA):
+        done = run(program, *args)
+        check(done.code == 1, f"{args}: exit code {done.code}, want 1: {done.err[-300:]!r}")
+        check(done.out == "", f"{args}: nothing on standard output")
+        for word in words:
+            check(word in done.err, f"{args}: {word!r} in {done.err!r}")
+
+    missing = os.path.join(folder, "missing.gguf")
+    for args in (["run", "-p", "x"], ["ppl", "-f", __file__], ["tokenize", "-p", "x"]):
+        fails([args[0], "-m", missing, *args[1:]], missing)
+    fails(["inspect", missing], missing)
+    fails(["-m", missing], missing, program=BENCH)
+
+    not_a_model = os.path.join(folder, "text.gguf")
+    with open(not_a_model, "w", encoding="ascii") as f:
+        f.write("this is no model")
+    fails(["inspect", not_a_model], not_a_model)
+
+    def string(text):
+        return struct.pack("<Q", len(text)) + text.encode()
+
+    other = os.path.join(folder, "other.gguf")
+    with open(other, "wb") as f:
+        f.write(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + string("general.architecture") + struct.pack("<I", 8) + string("llama"))
+    fails(["run", "-m", other, "-p", "x"], "llama", "deepseek2")
+    check(run(DODECA, "inspect", other).code == 0, "inspect reads files of unknown architecture")
+
+    fails(["run", "-m", DEMO, "-p", "word " * 400, "-c", "64", "-n", "4"], "64")
+    fails(["run", "-m", DEMO, "-f", os.path.join(folder, "no-such-prompt")], "no-such-prompt")
+    fails(["quantize", DEMO, os.path.join(folder, "no", "such", "folder.gguf"), "Q8_0"], "no/such")
+
+
+def check_work(folder):
+    gguf = os.path.join(folder, "dynamic.gguf")
+    must(DODECA, "quantize", DEMO, gguf, "--recipe", "ud-q2_k_xl")
+    check(not [n for n in os.listdir(folder) if n.startswith("dynamic") and n != "dynamic.gguf"], "no temporary file is left")
+    facts = json.loads(must(DODECA, "inspect", gguf, "--json").out)
+    check(isinstance(facts, dict) and len(facts) > 0, "inspect --json is an object")
+
+    prompt = "It is a truth universally acknowledged"
+    greedy = [DODECA, "run", "-m", gguf, "-p", prompt, "-n", "16", "--temp", "0"]
+    first = must(*greedy)
+    check(prompt in first.out and len(first.out.split()) > len(prompt.split()), "run completes the text")
+    check(must(*greedy, "-t", "1").out == first.out, "the text does not depend on -t")
+    check(must(*greedy, "-b", "3", "-ub", "2").out == first.out, "the text does not depend on -b and -ub")
+    sampled = [DODECA, "run", "-m", gguf, "-p", prompt, "-n", "16", "--seed", "7"]
+    check(must(*sampled).out == must(*sampled).out, "the same seed gives the same text")
+    check(must(DODECA, "run", "-m", gguf, "-f", "-", "-n", "16", "--temp", "0", stdin=prompt.encode()).out == first.out,
+          "a prompt from standard input")
+    check(prompt not in must(*greedy, "--no-display-prompt").out, "--no-display-prompt")
+    scalar = must(*greedy, env={"DODECA_ISA": "scalar"})
+    check(len(scalar.out) > len(prompt), "DODECA_ISA=scalar runs")
+
+    rows = json.loads(must(BENCH, "-m", gguf, "-p", "8,16", "-n", "4", "-pg", "8,2", "-r", "2", "-o", "json", "-q").out)
+    check([(r["n_prompt"], r["n_gen"]) for r in rows] == [(8, 0), (16, 0), (0, 4), (8, 2)], "bench: all tests in order")
+    for row in rows:
+        check(list(row)[:5] == ["build_commit", "build_number", "cpu_info", "gpu_info", "backends"], "bench: llama-bench's fields")
+        check(len(row["samples_ns"]) == 2 and row["avg_ts"] > 0, "bench: samples")
+    check(rows[2]["bytes_per_token"] > 0 and rows[2]["membw_percent"] > 0, "bench: share of the bandwidth")
+    table = must(BENCH, "-m", gguf, "-p", "8", "-n", "2", "-r", "1", "-q").out.splitlines()
+    check(table[0].startswith("| model                          |       size |     params | backend    | threads |"),
+          "bench: the table's head")
+    check(table[2].rstrip(" |").count("|") == 6 and "pp8" in table[2] and "tg2" in table[3], "bench: the table's rows")
+    check(any(line.startswith("build: ") for line in table), "bench: the build line")
+    check(any("of the bandwidth limit" in line for line in table), "bench: the share of the bandwidth")
+
+
+with scratch() as folder:
+    check_help()
+    check_usage_errors()
+    check_failures(folder)
+    check_work(folder)
+finish("command line")

@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Set-up, build and all tests; the last line is "N passed, N failed" (", N skipped" when something was, named above it).
+# Exit code 1 when anything failed. Logs of every step are in build/test-logs.
+#
+#   bash tests/run.sh            everything
+#   bash tests/run.sh --quick    without the sanitizer builds and the scalar-only build
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+quick=no
+[[ ${1:-} == --quick ]] && quick=yes
+jobs=$(nproc)
+logs=$PWD/build/test-logs
+rm -rf "$logs"
+mkdir -p "$logs"
+passed=0 failed=0 skipped=0 start=$SECONDS
+failures=() skips=()
+
+say() { printf '%s\n' "$*"; }
+finish() {
+  say ""
+  local line
+  for line in "${skips[@]}"; do say "skipped: $line"; done
+  for line in "${failures[@]}"; do say "FAILED: $line"; done
+  say "time: $(( (SECONDS - start) / 60 )) min $(( (SECONDS - start) % 60 )) s"
+  if [[ $skipped -gt 0 ]]; then say "$passed passed, $failed failed, $skipped skipped"; else say "$passed passed, $failed failed"; fi
+  [[ $failed -eq 0 ]]
+  exit
+}
+fail() { failed=$((failed + 1)); failures+=("$1"); }
+skip() { skipped=$((skipped + 1)); skips+=("$1"); }
+
+# run NAME COMMAND...: output to a log, shown when it fails; sets log and status
+run() {
+  local name=$1 begin=$SECONDS
+  shift
+  log=$logs/${name//[^a-zA-Z0-9._-]/_}.log
+  "$@" >"$log" 2>&1 </dev/null
+  status=$?
+  say "$(printf '%-52s %4d s  %s' "$name" $((SECONDS - begin)) "$([[ $status -eq 0 ]] && echo ok || echo "exit code $status")")"
+  return $status
+}
+show_log() { tail -n "${1:-60}" "$log" | sed 's/^/    /'; }
+
+# One check: exit code 77 means skipped, the log's last line says why.
+check() {
+  if run "$@"; then passed=$((passed + 1))
+  elif [[ $status -eq 77 ]]; then skip "$1: $(tail -n 1 "$log")"
+  else show_log; fail "$1"; fi
+}
+
+# A step without which nothing after it makes sense.
+require() {
+  run "$@" && return
+  show_log
+  fail "$1"
+  finish
+}
+
+# A doctest program: its test cases are counted one by one; a crash counts as one failure.
+doctest() {
+  local name=$1
+  run "$@"
+  local summary
+  summary=$(grep -aE '^\[doctest\] test cases:' "$log" | tail -n 1)
+  if [[ $summary =~ \|\ +([0-9]+)\ passed\ +\|\ +([0-9]+)\ failed ]]; then
+    passed=$((passed + BASH_REMATCH[1]))
+    if [[ ${BASH_REMATCH[2]} -gt 0 || $status -ne 0 ]]; then
+      failed=$((failed + (BASH_REMATCH[2] > 0 ? BASH_REMATCH[2] : 1)))
+      failures+=("$name")
+      show_log
+    fi
+  else
+    show_log
+    fail "$name"
+  fi
+}
+
+build() {  # build PRESET TARGET...
+  local preset=$1 targets=()
+  shift
+  cmake --preset "$preset" || return
+  [[ $# -gt 0 ]] && targets=(--target "$@")
+  cmake --build "build/$preset" --parallel "$jobs" "${targets[@]}"
+}
+
+# Address space randomisation with many bits confuses the sanitizers of older compilers.
+unrandomised=()
+setarch "$(uname -m)" -R true 2>/dev/null && unrandomised=(setarch "$(uname -m)" -R)
+
+require "set-up" bash bench/setup.sh --tests
+
+for lint in check_includes check_file_size check_doc_paths; do check "lint: $lint" python3 "tests/lint/$lint.py"; done
+check "lint: check_format" bash tests/lint/check_format.sh
+
+# ---- release: every test ----------------------------------------------------------------------------------------------
+require "release: build" build release
+check "lint: check_kernel_symbols" bash tests/lint/check_kernel_symbols.sh build/release
+for test in build/release/tests/test_*; do
+  [[ -x $test && ! -d $test ]] && doctest "release: $(basename "$test")" "$test"
+done
+grep -ahE 'MESSAGE: .*skipped' "$logs"/release__test_*.log | sed 's/.*MESSAGE: */not run here: /' | sort -u
+for script in tests/*_test.py; do
+  check "program: $(basename "$script" .py)" python3 "$script" build/release
+done
+
+# ---- sanitizers: what reads files and text, and the team ---------------------------------------------------------------
+if [[ $quick == no ]]; then
+  export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+  asan_targets=(test_quant test_runtime_base test_runtime_load test_runtime_text)
+  require "asan: build" build asan "${asan_targets[@]}"
+  for target in "${asan_targets[@]}"; do
+    doctest "asan: $target" "${unrandomised[@]}" "build/asan/tests/$target"
+  done
+
+  require "tsan: build" build tsan test_cpu
+  TSAN_OPTIONS=halt_on_error=1 doctest "tsan: the thread team" "${unrandomised[@]}" build/tsan/tests/test_cpu --source-file='*team*'
+
+  require "scalar-only: build" build scalar-only dodeca
+  check "scalar-only: golden outputs" python3 tests/golden_test.py build/scalar-only
+else
+  for what in asan tsan scalar-only; do skip "$what (--quick)"; done
+fi
+finish
