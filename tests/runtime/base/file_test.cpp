@@ -1,0 +1,78 @@
+#include "runtime/base/file.hpp"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "runtime/base/error.hpp"
+#include "tests/support/temp_dir.hpp"
+#include "tests/support/tiny_gguf.hpp"
+
+using namespace dodeca::runtime;
+using dodeca::tests::TempDir;
+using dodeca::tests::write_bytes;
+
+namespace {
+
+std::string read_text(const InputFile& file, std::uint64_t offset, std::size_t n) {
+  std::string text(n, '?');
+  file.read(offset, std::as_writable_bytes(std::span(text)));
+  return text;
+}
+
+ErrorKind open_fails(const std::filesystem::path& path) {
+  try {
+    const InputFile file(path);
+  } catch (const Error& error) {
+    return error.kind();
+  }
+  FAIL("opened " << path.string());
+  return ErrorKind::kBadRequest;
+}
+
+}  // namespace
+
+TEST_CASE("a file is read at any place inside it and nowhere else") {
+  const TempDir dir;
+  write_bytes(dir / "f", "0123456789");
+  const InputFile file(dir / "f");
+  CHECK(file.size() == 10);
+  CHECK(read_text(file, 0, 10) == "0123456789");
+  CHECK(read_text(file, 7, 3) == "789");
+  CHECK(read_text(file, 10, 0).empty());
+  CHECK_THROWS_AS(read_text(file, 7, 4), Error);
+  CHECK_THROWS_AS(read_text(file, 11, 0), Error);
+  CHECK_THROWS_AS(read_text(file, UINT64_MAX, 2), Error);
+}
+
+TEST_CASE("what is no regular file is refused at once, a FIFO without writer included") {
+  const TempDir dir;
+  CHECK(open_fails(dir / "absent") == ErrorKind::kIo);
+  CHECK(open_fails(dir.path()) == ErrorKind::kIo);
+  CHECK(open_fails("/dev/null") == ErrorKind::kIo);
+  REQUIRE(::mkfifo((dir / "fifo").c_str(), 0600) == 0);
+  CHECK(open_fails(dir / "fifo") == ErrorKind::kIo);
+}
+
+TEST_CASE("a file that shrinks while open is an error, not old bytes") {
+  const TempDir dir;
+  write_bytes(dir / "f", "0123456789");
+  const InputFile file(dir / "f");
+  REQUIRE(::truncate((dir / "f").c_str(), 4) == 0);
+  CHECK_THROWS_AS(read_text(file, 2, 8), Error);
+}
+
+TEST_CASE("a moved file keeps reading") {
+  const TempDir dir;
+  write_bytes(dir / "f", "abc");
+  write_bytes(dir / "g", "xyz");
+  InputFile file(dir / "f");
+  InputFile other(std::move(file));
+  CHECK(read_text(other, 0, 3) == "abc");
+  InputFile third(dir / "g");
+  third = std::move(other);
+  CHECK(read_text(third, 0, 3) == "abc");
+}

@@ -1,0 +1,107 @@
+#include "runtime/base/output_file.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "runtime/base/error.hpp"
+#include "tests/support/temp_dir.hpp"
+#include "tests/support/tiny_gguf.hpp"
+
+using namespace dodeca::runtime;
+using dodeca::tests::read_bytes;
+using dodeca::tests::TempDir;
+using dodeca::tests::write_bytes;
+
+namespace {
+
+std::size_t n_entries(const TempDir& dir) {
+  std::size_t n = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(dir.path())) ++n;
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("the target appears only when finished, whole") {
+  const TempDir dir;
+  write_bytes(dir / "out", "old");
+  const std::string big(3 << 20, 'x');
+  {
+    OutputFile out(dir / "out", big.size() + 3);
+    out.append("abc", 3);
+    out.append(big.data(), big.size());
+    CHECK(out.written() == big.size() + 3);
+    CHECK(read_bytes(dir / "out") == "old");
+    out.finish();
+  }
+  CHECK(read_bytes(dir / "out") == "abc" + big);
+  CHECK(n_entries(dir) == 1);
+}
+
+TEST_CASE("an unfinished file leaves the old one and no temporary one") {
+  const TempDir dir;
+  write_bytes(dir / "out", "old");
+  {
+    OutputFile out(dir / "out");
+    out.append("half", 4);
+    CHECK(n_entries(dir) == 2);
+  }
+  CHECK(read_bytes(dir / "out") == "old");
+  CHECK(n_entries(dir) == 1);
+}
+
+TEST_CASE("too little space is refused before anything is written, with need and have") {
+  const TempDir dir;
+  try {
+    OutputFile out(dir / "out", std::uint64_t{1} << 60);
+    FAIL("2^60 bytes fitted");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::kDoesNotFit);
+    CHECK(error.sentence().find("1152921504606846976") != std::string::npos);
+    CHECK(error.sentence().find("free") != std::string::npos);
+  }
+  CHECK(n_entries(dir) == 0);
+}
+
+TEST_CASE("a size limit of the process is told like a full disk") {
+  const TempDir dir;
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const rlimit limit{1000, 1000};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    int code = 1;
+    try {
+      OutputFile out(dir / "out", 4096);
+    } catch (const Error& error) {
+      code = error.kind() == ErrorKind::kDoesNotFit ? 0 : 2;
+    }
+    ::_exit(code);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+}
+
+TEST_CASE("places that cannot be written are told with their reason") {
+  const TempDir dir;
+  CHECK_THROWS_AS(OutputFile(dir / "no" / "such" / "folder"), Error);
+  CHECK_THROWS_AS(OutputFile(dir.path()), Error);
+  CHECK_THROWS_AS(OutputFile("/dev/null"), Error);  // a rename would replace the device
+}
+
+TEST_CASE("through a symbolic link the file behind it is replaced") {
+  const TempDir dir;
+  write_bytes(dir / "real", "old");
+  std::filesystem::create_symlink(dir / "real", dir / "link");
+  OutputFile out(dir / "link");
+  out.append("new", 3);
+  out.finish();
+  CHECK(read_bytes(dir / "real") == "new");
+  CHECK(std::filesystem::is_symlink(dir / "link"));
+}
