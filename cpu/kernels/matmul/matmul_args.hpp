@@ -1,0 +1,36 @@
+// What a matrix-product kernel is called with. Plain data only: kernel files of every ISA level include this header.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace dodeca::cpu {
+
+inline constexpr int kTileRows = 16;
+
+// How activation rows are stored for a product.
+enum class ActFormat {
+  kF32,     // n_in floats
+  kQ8_256,  // blocks of 256, q8_blocks.hpp; n_in is a multiple of 256
+  kQ8_32,   // blocks of 32; n_in is a multiple of 32
+};
+
+struct Layout;
+
+struct MatmulArgs {
+  const Layout* layout;
+  const std::byte* weights;           // tile 0 of this matrix, 64-byte aligned
+  std::int64_t n_in;                  // columns (K)
+  std::int64_t n_out;                 // rows; the last tile may be partial
+  std::int64_t tile_begin, tile_end;  // the part to compute, in tiles of 16 rows
+  const std::byte* acts;              // activation rows in layout->act format, 64-byte aligned
+  std::size_t act_stride;        // bytes between activation rows, a multiple of 64, act_row_bytes(act, n_in) or more
+  const std::int32_t* act_rows;  // [n_acts] which activation row feeds output i; null: row i
+  std::int64_t n_acts;
+  float* out;               // out[i * out_stride + r], r in [16*tile_begin, min(16*tile_end, n_out)): absolute row
+  std::int64_t out_stride;  // floats
+  std::byte* scratch;       // matmul_scratch_bytes(n_in) bytes, 64-byte aligned, this thread's own
+};
+using MatmulFn = void (*)(const MatmulArgs&) noexcept;
+
+}  // namespace dodeca::cpu

@@ -1,0 +1,22 @@
+// The lines of gemv.inc and gemm.inc, declared.
+#pragma once
+
+#include "cpu/kernels/matmul/matmul_args.hpp"
+
+namespace dodeca::cpu {
+
+#define KERNEL(isa, dtype, weights)                     \
+  namespace isa {                                       \
+  void gemv_##weights(const MatmulArgs& args) noexcept; \
+  }
+#include "cpu/kernels/matmul/gemv.inc"
+#undef KERNEL
+
+#define KERNEL(isa, dtype, weights)                     \
+  namespace isa {                                       \
+  void gemm_##weights(const MatmulArgs& args) noexcept; \
+  }
+#include "cpu/kernels/matmul/gemm.inc"
+#undef KERNEL
+
+}  // namespace dodeca::cpu

@@ -1,0 +1,99 @@
+// Where everything lies in a packed tile of 16 rows. "Lane r" is the 32-bit lane of row r in a 64-byte vector; a "unit"
+// is four consecutive columns, so that unit u of lane r holds the codes of columns 4u..4u+3 of row r, one byte each.
+//
+// Block types: groups of one 64-byte header and kGroup bodies, one body per block (of 256, 128 or 32 columns). A header
+// holds the block factors of its group, 64/kGroup bytes per block:
+//   Q2_K, Q4_K, Q5_K, Q4_1, Q5_1  f16 d [16 rows], then f16 dmin or m [16]
+//   IQ4_XS                        f16 d [16], then u16 scales_h [16]
+//   Q3_K, Q6_K, Q4_0, Q5_0, Q8_0, IQ4_NL   f16 d [16], two blocks per header
+//   MXFP4                         E8M0 [16], four blocks per header
+//   F8_E4M3_B128                  f32 scale [16]
+// So a tile has as many bytes as its 16 rows have in the file, rounded up to whole headers, and every vector is
+// aligned.
+//
+// Bodies, vectors in this order (g: sub-block of 16, k: of 32, counted inside the block):
+//   Q2_K    4 scale vectors; 16 code vectors: vector g, bits 2j: unit 4g+j
+//   Q3_K    2 low-nibble scale vectors, 1 of high scale bits; 8 high-bit vectors; 16 code vectors as Q2_K
+//   Q4_K    scale nibbles, min nibbles, high bits of both; 32 code vectors: vector i, low nibble: unit 2i, high: unit
+//   2i+1 Q5_K    as Q4_K with 8 bit-plane vectors before the codes Q6_K    4 scale vectors; 16 two-bit vectors; 32
+//   nibble vectors IQ4_XS  1 vector of low scale nibbles; 32 code vectors as Q4_K Q4_0, Q4_1, IQ4_NL, MXFP4   4 code
+//   vectors as Q4_K;  Q5_0, Q5_1  1 bit-plane vector first Q8_0    8 code vectors, code + 128 F8_E4M3_B128, F32, F16,
+//   BF16   column-major: 16 rows of column 0, then of column 1, ...
+// Scales. Bytes (Q2_K, Q6_K): vector s holds sub-blocks 4s..4s+3 at bytes 0, 2, 1, 3, so that two masks give the i16
+// pairs (4s, 4s+1) and (4s+2, 4s+3). Nibbles (Q3_K, Q4_K, Q5_K, IQ4_XS): sub-blocks 2p and 2p+1 at bits 4p and 16+4p.
+// Two-bit fields: at bits 2p and 16+2p; the minima of Q4_K and Q5_K 8 bits higher. Fifth bits (Q5): of the unit in
+// vector i's low nibble its top bit, at bit 2i+1; of the one in the high nibble its lowest bit, at bit 2i: the high
+// nibble then reads as 16 times the top four bits, and masking gives 8 times the code. Q6_K likewise: field j (bits 2j)
+// of vector g belongs to unit 4g+j: even j its top two bits, odd j its lowest two. Q3_K high bits: vector m, byte bits
+// {2, 3, 6, 7, 0, 1, 4, 5} are units 8m..8m+7.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/kernels/matmul/matmul_args.hpp"
+
+namespace dodeca::cpu {
+
+// Work space of any kernel, besides one row of n_in floats.
+inline constexpr std::size_t kFixedScratchBytes = 256 << 10;
+
+template <int kGroup_, int kBodyBytes_, int kColumns_>
+struct BlockTile {
+  static constexpr int kGroup = kGroup_, kBodyBytes = kBodyBytes_, kColumns = kColumns_;
+  static constexpr std::int64_t kGroupBytes = 64 + kGroup * kBodyBytes;
+
+  [[gnu::always_inline]] static std::size_t bytes(std::int64_t n_in) {
+    const std::int64_t blocks = n_in / kColumns, rest = blocks % kGroup;
+    return static_cast<std::size_t>(blocks / kGroup * kGroupBytes + (rest != 0 ? 64 + rest * kBodyBytes : 0));
+  }
+  [[gnu::always_inline]] static std::int64_t header(std::int64_t block) {
+    return block / kGroup * kGroupBytes + block % kGroup * (64 / kGroup);
+  }
+  [[gnu::always_inline]] static std::int64_t body(std::int64_t block) {
+    return block / kGroup * kGroupBytes + 64 + block % kGroup * kBodyBytes;
+  }
+};
+
+struct TileQ2_K : BlockTile<1, 1280, 256> {
+  static constexpr int kScales = 0, kCodes = 256;
+};
+struct TileQ3_K : BlockTile<2, 1728, 256> {
+  static constexpr int kScales = 0, kHighScales = 128, kHighBits = 192, kCodes = 704;
+};
+struct TileQ4_K : BlockTile<1, 2240, 256> {
+  static constexpr int kScales = 0, kMins = 64, kHighScales = 128, kCodes = 192;
+};
+struct TileQ5_K : BlockTile<1, 2752, 256> {
+  static constexpr int kScales = 0, kMins = 64, kHighScales = 128, kHighBits = 192, kCodes = 704;
+};
+struct TileQ6_K : BlockTile<2, 3328, 256> {
+  static constexpr int kScales = 0, kHighBits = 256, kCodes = 1280;
+};
+struct TileIQ4_XS : BlockTile<1, 2112, 256> {
+  static constexpr int kScales = 0, kCodes = 64;
+};
+struct TileQ4_0 : BlockTile<2, 256, 32> {
+  static constexpr int kCodes = 0;
+};
+struct TileQ4_1 : BlockTile<1, 256, 32> {
+  static constexpr int kCodes = 0;
+};
+struct TileQ5_0 : BlockTile<2, 320, 32> {
+  static constexpr int kHighBits = 0, kCodes = 64;
+};
+struct TileQ5_1 : BlockTile<1, 320, 32> {
+  static constexpr int kHighBits = 0, kCodes = 64;
+};
+struct TileQ8_0 : BlockTile<2, 512, 32> {
+  static constexpr int kCodes = 0;
+};
+struct TileIQ4_NL : TileQ4_0 {};
+struct TileMXFP4 : BlockTile<4, 256, 32> {
+  static constexpr int kCodes = 0;
+};
+struct TileF8 : BlockTile<1, 2048, 128> {
+  static constexpr int kCodes = 0;
+};
+
+}  // namespace dodeca::cpu

@@ -1,0 +1,38 @@
+#include "cpu/kernels/quantize_act/quantize_act.hpp"
+
+#include <array>
+#include <cstring>
+
+#include "cpu/kernels/quantize_act/quantize_act_kernels.hpp"
+
+namespace dodeca::cpu {
+namespace {
+
+#define KERNEL(isa, function) KernelLine<QuantizeActFn>{#function "_" #isa, isa_tag::isa, isa::function},
+constexpr std::array kLines{
+#include "cpu/kernels/quantize_act/quantize_act.inc"
+};
+#undef KERNEL
+constexpr KernelTable<QuantizeActFn> kTable = best_lines(kLines);
+
+}  // namespace
+
+std::size_t act_row_bytes(ActFormat format, std::int64_t n) {
+  const auto count = static_cast<std::size_t>(n);
+  const std::size_t bytes = format == ActFormat::kF32     ? count * sizeof(float)
+                            : format == ActFormat::kQ8_32 ? count / 32 * sizeof(Q8Block32)
+                                                          : count / 256 * sizeof(Q8Block256);
+  return (bytes + 63) / 64 * 64;
+}
+
+void quantize_act(ActFormat format, const float* x, std::int64_t n, std::byte* dst, Isa isa) noexcept {
+  if (format == ActFormat::kF32) {
+    std::memcpy(dst, x, static_cast<std::size_t>(n) * sizeof(float));
+  } else {
+    kTable[static_cast<std::size_t>(isa)](format, x, n, dst);
+  }
+}
+
+std::span<const KernelLine<QuantizeActFn>> quantize_act_kernels() { return kLines; }
+
+}  // namespace dodeca::cpu

@@ -1,0 +1,223 @@
+#include "tests/cpu/kernels/matmul_data.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "cpu/kernels/quantize_act/quantize_act.hpp"
+
+namespace dodeca::tests {
+
+using cpu::ActFormat;
+using quant::DType;
+
+namespace {
+
+constexpr float kMarker = -12345.5f;  // in output that no kernel may write
+
+std::mt19937 seeded(std::uint32_t seed) { return std::mt19937(seed); }
+
+struct Fields {
+  std::vector<std::size_t> d, m;  // offsets of f16 factors in a block
+};
+Fields fields_of(DType dtype) {
+  switch (dtype) {
+    case DType::kQ2_K:
+      return {{80}, {82}};
+    case DType::kQ3_K:
+      return {{108}, {}};
+    case DType::kQ4_K:
+    case DType::kQ5_K:
+    case DType::kQ4_1:
+    case DType::kQ5_1:
+      return {{0}, {2}};
+    case DType::kQ6_K:
+      return {{208}, {}};
+    case DType::kTQ1_0:
+      return {{52}, {}};
+    case DType::kTQ2_0:
+      return {{64}, {}};
+    case DType::kIQ1_M:
+    case DType::kMXFP4:
+    case DType::kF32:
+    case DType::kF16:
+    case DType::kBF16:
+    case DType::kF8_E4M3_B128:
+    case DType::kQ8_K:
+      return {};
+    default:
+      return {{0}, {}};
+  }
+}
+
+void put16(std::byte* at, std::uint16_t bits) { std::memcpy(at, &bits, 2); }
+void put_float(std::byte* at, float value) { std::memcpy(at, &value, 4); }
+
+}  // namespace
+
+Guarded::Guarded(std::size_t n) : size_(n) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  mapped_ = (n + page - 1) / page * page + page;
+  map_ = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(map_ != MAP_FAILED);
+  auto* end = static_cast<std::byte*>(map_) + mapped_ - page;
+  REQUIRE(mprotect(end, page, PROT_NONE) == 0);
+  data_ = end - n;
+}
+Guarded::~Guarded() { munmap(map_, mapped_); }
+
+std::vector<float> random_floats(std::size_t n, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> values(n);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+std::vector<std::byte> random_rows(DType dtype, std::int64_t n_rows, std::int64_t n_in, std::mt19937& random) {
+  const quant::TypeInfo& info = quant::type_info(dtype);
+  const auto block_bytes = static_cast<std::size_t>(info.block_bytes);
+  std::vector<std::byte> rows(static_cast<std::size_t>(n_rows) * *quant::row_bytes(dtype, n_in));
+  for (std::byte& b : rows) b = static_cast<std::byte>(random());
+  const Fields fields = fields_of(dtype);
+  for (std::size_t at = 0; at < rows.size(); at += block_bytes) {
+    std::byte* block = rows.data() + at;
+    const auto f16 = [&] { return static_cast<std::uint16_t>(0x2000 + random() % 0x0c00 + (random() % 2 << 15)); };
+    for (std::size_t offset : fields.d) put16(block + offset, f16());
+    for (std::size_t offset : fields.m) put16(block + offset, f16());
+    switch (dtype) {
+      case DType::kIQ1_M:
+        for (std::size_t i = 0; i < 4; ++i)
+          block[49 + 2 * i] = (block[49 + 2 * i] & std::byte{15}) | std::byte(i == 3 ? 0x30 : 0);
+        break;
+      case DType::kMXFP4:
+        block[0] = static_cast<std::byte>(random() % 64 + 96);
+        break;
+      case DType::kF16:
+        put16(block, f16());
+        break;
+      case DType::kBF16:
+        put16(block, static_cast<std::uint16_t>(0x3c00 + random() % 0x0400 + (random() % 2 << 15)));
+        break;
+      case DType::kF32:
+        put_float(block, std::normal_distribution<float>()(random));
+        break;
+      case DType::kQ8_K:
+        put_float(block, 0.01f);
+        break;
+      case DType::kF8_E4M3_B128:
+        put_float(block, std::uniform_real_distribution<float>(0.001f, 0.01f)(random));
+        for (std::size_t i = 4; i < block_bytes; ++i) {
+          if ((block[i] & std::byte{0x7f}) == std::byte{0x7f}) block[i] = std::byte{0x11};
+        }
+        break;
+      default:
+        break;
+    }
+  }
+  return rows;
+}
+
+void keep_part(DType dtype, std::vector<std::byte>& rows, Part part) {
+  const Fields fields = fields_of(dtype);
+  const auto block_bytes = static_cast<std::size_t>(quant::type_info(dtype).block_bytes);
+  for (std::size_t at = 0; at < rows.size(); at += block_bytes) {
+    if (part == Part::kScaled) {
+      for (std::size_t offset : fields.m) put16(rows.data() + at + offset, 0);
+    } else if (part == Part::kMin) {
+      for (std::size_t offset : fields.d) put16(rows.data() + at + offset, 0);
+    }
+  }
+}
+
+namespace {
+
+std::vector<std::byte> make_rows(DType dtype, std::int64_t n_out, std::int64_t n_in, std::uint32_t seed) {
+  std::mt19937 random = seeded(seed);
+  return random_rows(dtype, n_out, n_in, random);
+}
+
+}  // namespace
+
+Product::Product(DType dtype, std::int64_t n_in, std::int64_t n_out, std::int64_t n_act_rows, std::uint32_t seed)
+    : dtype(dtype),
+      n_in(n_in),
+      n_out(n_out),
+      n_act_rows(n_act_rows),
+      rows(make_rows(dtype, n_out, n_in, seed)),
+      layout_(cpu::layout_of(dtype)),
+      act_stride_(cpu::act_row_bytes(layout_.act, n_in)),
+      weights_(static_cast<std::size_t>(n_tiles()) * layout_.tile_bytes(n_in)),
+      acts_(static_cast<std::size_t>(n_act_rows) * act_stride_) {
+  const std::size_t row_bytes = *quant::row_bytes(dtype, n_in);
+  for (std::int64_t tile = 0; tile < n_tiles(); ++tile) {
+    const std::byte* pointers[cpu::kTileRows];
+    for (std::int64_t r = 0; r < cpu::kTileRows; ++r) {
+      const std::int64_t row = tile * cpu::kTileRows + r;
+      pointers[r] = row < n_out ? rows.data() + static_cast<std::size_t>(row) * row_bytes : nullptr;
+    }
+    layout_.pack(pointers, n_in, weights_.data() + static_cast<std::size_t>(tile) * layout_.tile_bytes(n_in));
+  }
+  std::mt19937 random = seeded(seed + 1);
+  for (std::int64_t row = 0; row < n_act_rows; ++row) {
+    std::vector<float> x = random_floats(static_cast<std::size_t>(n_in), random);
+    if (row % 3 == 1) {  // extremes everywhere: the largest sums that the integers must hold
+      for (float& value : x) value = value < 0 ? -1.0f : 1.0f;
+    }
+    if (row % 5 == 4) std::fill(x.begin(), x.end(), 1.0f);
+    cpu::quantize_act(layout_.act, x.data(), n_in, acts_.data() + static_cast<std::size_t>(row) * act_stride_,
+                      cpu::Isa::kScalar);
+  }
+}
+
+std::int64_t Product::act_row(std::int64_t i, bool gather) const { return gather ? (i * 7 + 3) % n_act_rows : i; }
+
+std::vector<float> Product::dequantized_act(std::int64_t row) const {
+  const std::byte* act = acts_.data() + static_cast<std::size_t>(row) * act_stride_;
+  std::vector<float> x(static_cast<std::size_t>(n_in));
+  for (std::size_t k = 0; k < x.size(); ++k) {
+    if (layout_.act == ActFormat::kF32) {
+      x[k] = reinterpret_cast<const float*>(act)[k];
+    } else if (layout_.act == ActFormat::kQ8_256) {
+      const auto& block = reinterpret_cast<const cpu::Q8Block256*>(act)[k / 256];
+      x[k] = block.scale * static_cast<float>(block.q[k % 256]);
+    } else {
+      const auto& block = reinterpret_cast<const cpu::Q8Block32*>(act)[k / 32];
+      x[k] = block.scale * static_cast<float>(block.q[k % 32]);
+    }
+  }
+  return x;
+}
+
+std::vector<float> Product::run(const cpu::MatmulKernel& kernel, std::int64_t n_acts, bool gather,
+                                std::int64_t tile_begin, std::int64_t tile_end) const {
+  std::vector<std::int32_t> act_rows;
+  for (std::int64_t i = 0; i < n_acts; ++i) act_rows.push_back(static_cast<std::int32_t>(act_row(i, gather)));
+  Guarded out(static_cast<std::size_t>(n_acts * n_out) * sizeof(float));
+  Guarded scratch(cpu::matmul_scratch_bytes(n_in));
+  auto* floats = reinterpret_cast<float*>(out.data());
+  const std::size_t n = out.size() / sizeof(float);
+  for (std::size_t i = 0; i < n; ++i) floats[i] = kMarker;
+  for (std::size_t i = 0; i < scratch.size(); ++i) scratch.data()[i] = std::byte{0xff};
+  kernel.run({.layout = &layout_,
+              .weights = weights_.data(),
+              .n_in = n_in,
+              .n_out = n_out,
+              .tile_begin = tile_begin,
+              .tile_end = tile_end,
+              .acts = acts_.data(),
+              .act_stride = act_stride_,
+              .act_rows = gather ? act_rows.data() : nullptr,
+              .n_acts = n_acts,
+              .out = floats,
+              .out_stride = n_out,
+              .scratch = scratch.data()});
+  return std::vector<float>(floats, floats + n);
+}
+
+std::vector<float> Product::run(const cpu::MatmulKernel& kernel, std::int64_t n_acts, bool gather) const {
+  return run(kernel, n_acts, gather, 0, n_tiles());
+}
+
+}  // namespace dodeca::tests

@@ -1,0 +1,217 @@
+#include "cpu/kernels/matmul/matmul.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+#include <stdexcept>
+#include <tuple>
+
+#include "cpu/isa.hpp"
+#include "quant/codec.hpp"
+#include "tests/cpu/kernels/matmul_data.hpp"
+
+using namespace dodeca;
+using cpu::Isa;
+using cpu::Layout;
+using cpu::MatmulKernel;
+using quant::DType;
+
+namespace {
+
+std::string name(DType dtype) { return std::string(quant::name_of(dtype)); }
+
+const MatmulKernel& scalar_line(DType dtype) { return *cpu::select_matmul(dtype, Isa::kScalar).gemv; }
+
+std::vector<const MatmulKernel*> all_lines() {
+  std::vector<const MatmulKernel*> lines;
+  for (const MatmulKernel& line : cpu::gemv_kernels()) lines.push_back(&line);
+  for (const MatmulKernel& line : cpu::gemm_kernels()) lines.push_back(&line);
+  return lines;
+}
+
+// Lines that this host cannot run are named; with DODECA_REQUIRE_ISA=<level> those at or below it are failures.
+class Skips {
+ public:
+  bool skip(const MatmulKernel& line) {
+    if (line.isa <= cpu::host_isa()) return false;
+    const char* required = std::getenv("DODECA_REQUIRE_ISA");
+    if (required != nullptr)
+      CHECK_MESSAGE(line.isa > cpu::isa_from_name(required).value(), line.name, " cannot run here");
+    names_ += ' ';
+    names_ += line.name;
+    return true;
+  }
+  ~Skips() {
+    if (!names_.empty()) MESSAGE("skipped, this host (or DODECA_ISA) has no such instructions:", names_);
+  }
+
+ private:
+  std::string names_;
+};
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("every decodable type has a layout, and packing gives back the file's bits") {
+  std::mt19937 random(7);
+  for (const quant::TypeInfo& info : quant::all_types()) {
+    if (!info.decodable) continue;
+    const Layout& layout = cpu::layout_of(info.dtype);
+    CAPTURE(name(info.dtype));
+    CHECK(layout.dtype == info.dtype);
+    for (std::int64_t n_blocks : {1, 2, 3, 5, 17}) {
+      const std::int64_t n_in = n_blocks * info.block_elements;
+      const std::size_t row_bytes = *quant::row_bytes(info.dtype, n_in);
+      std::vector<std::byte> file(16 * row_bytes);
+      for (std::byte& b : file) b = static_cast<std::byte>(random());  // every bit pattern, NaN factors too
+      const std::size_t tile_bytes = layout.tile_bytes(n_in);
+      CHECK(tile_bytes % 64 == 0);
+      CHECK(tile_bytes >= 16 * row_bytes);
+      CHECK(tile_bytes < 16 * row_bytes + 64);
+      for (int n_rows : {16, 5}) {
+        const std::byte* in[16];
+        for (int r = 0; r < 16; ++r)
+          in[r] = r < n_rows ? file.data() + static_cast<std::size_t>(r) * row_bytes : nullptr;
+        tests::Guarded tile(tile_bytes), other(tile_bytes);
+        std::memset(tile.data(), 0x55, tile_bytes);
+        std::memset(other.data(), 0xaa, tile_bytes);
+        layout.pack(in, n_in, tile.data());
+        layout.pack(in, n_in, other.data());
+        CHECK(std::memcmp(tile.data(), other.data(), tile_bytes) == 0);  // nothing left unwritten
+        std::vector<std::byte> back(file.size(), std::byte{0x33});
+        std::byte* out[16];
+        for (int r = 0; r < 16; ++r) {
+          out[r] = r < n_rows && r != 2 ? back.data() + static_cast<std::size_t>(r) * row_bytes : nullptr;
+        }
+        layout.unpack(tile.data(), n_in, out);
+        for (int r = 0; r < n_rows; ++r) {
+          if (r != 2) CHECK(std::memcmp(out[r], in[r], row_bytes) == 0);
+        }
+        CHECK(back[2 * row_bytes] == std::byte{0x33});
+      }
+    }
+  }
+  CHECK_THROWS_AS(cpu::layout_of(DType::kI32), std::invalid_argument);
+}
+
+TEST_CASE("the lists hold no line twice and a scalar line for every layout") {
+  for (const auto lines : {cpu::gemv_kernels(), cpu::gemm_kernels()}) {
+    std::set<std::tuple<DType, Isa, cpu::Match>> seen;
+    std::set<std::string_view> names;
+    for (const MatmulKernel& line : lines) {
+      CAPTURE(line.name);
+      CHECK(seen.insert({line.dtype, line.isa, line.match}).second);
+      CHECK(names.insert(line.name).second);
+    }
+    for (const Layout& layout : cpu::all_layouts()) {
+      CHECK_MESSAGE(seen.count({layout.dtype, Isa::kScalar, cpu::Match::kExact}) == 1, name(layout.dtype));
+    }
+  }
+}
+
+TEST_CASE("scalar products agree with decoded weights multiplied in double precision") {
+  for (const Layout& layout : cpu::all_layouts()) {
+    const std::int64_t block = std::max<std::int64_t>(quant::type_info(layout.dtype).block_elements, 32);
+    const std::int64_t n_in = 3 * block, n_out = 19, n_acts = 5;
+    const tests::Product product(layout.dtype, n_in, n_out, n_acts, 11);
+    const std::vector<float> got = product.run(scalar_line(layout.dtype), n_acts, false);
+    std::vector<std::byte> scaled = product.rows, minimum = product.rows;
+    tests::keep_part(layout.dtype, scaled, tests::Part::kScaled);
+    tests::keep_part(layout.dtype, minimum, tests::Part::kMin);
+    const bool has_min = minimum != product.rows && scaled != product.rows;
+    const auto n = static_cast<std::size_t>(n_in);
+    std::vector<float> w(n), w_scaled(n), w_min(n);
+    const std::size_t row_bytes = *quant::row_bytes(layout.dtype, n_in);
+    // Every result is a chain of at most n_in roundings (floats) or two per block, each below half an ulp of a partial
+    // sum of the magnitudes; the decoded weights and activations bring four more roundings per term.
+    const double terms = (layout.act == cpu::ActFormat::kF32 ? n_in / 4 + 4.0 : 2.0 * n_in / 32) + 4;
+    for (std::int64_t r = 0; r < n_out; ++r) {
+      const std::size_t at = static_cast<std::size_t>(r) * row_bytes;
+      quant::decode_row(layout.dtype, product.rows.data() + at, w.data(), n_in);
+      quant::decode_row(layout.dtype, scaled.data() + at, w_scaled.data(), n_in);
+      quant::decode_row(layout.dtype, minimum.data() + at, w_min.data(), n_in);
+      for (std::int64_t i = 0; i < n_acts; ++i) {
+        const std::vector<float> x = product.dequantized_act(i);
+        double want = 0, magnitude = 0;
+        for (std::size_t k = 0; k < n; ++k) {
+          want += static_cast<double>(w[k]) * x[k];
+          magnitude += (has_min ? std::fabs(w_scaled[k]) + std::fabs(w_min[k]) : std::fabs(w[k])) * std::fabs(x[k]);
+        }
+        const double difference = std::fabs(got[static_cast<std::size_t>(i * n_out + r)] - want);
+        CHECK_MESSAGE(difference <= terms * 0x1p-24 * magnitude, name(layout.dtype), " row ", r, " activation ", i);
+      }
+    }
+  }
+}
+
+TEST_CASE("every exact line gives the scalar line's bits for every shape") {
+  Skips skips;
+  for (const Layout& layout : cpu::all_layouts()) {
+    std::vector<const MatmulKernel*> lines;
+    for (const MatmulKernel* line : all_lines()) {
+      const bool vector_line =
+          line->dtype == layout.dtype && line->isa != Isa::kScalar && line->match == cpu::Match::kExact;
+      if (vector_line && !skips.skip(*line)) lines.push_back(line);
+    }
+    if (lines.empty()) continue;
+    const std::int64_t block = quant::type_info(layout.dtype).block_elements;
+    std::vector<std::int64_t> widths = {block, 2 * block, 3 * block, 5 * block};
+    if (block == 1) widths = {1, 3, 4, 7, 64, 129};
+    for (std::int64_t n_in : widths) {
+      for (std::int64_t n_out : {1, 15, 16, 17, 33, 80}) {
+        const tests::Product product(layout.dtype, n_in, n_out, 64, static_cast<std::uint32_t>(n_in * 100 + n_out));
+        for (std::int64_t n_acts : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 64}) {
+          for (bool gather : {false, true}) {
+            const std::vector<float> want = product.run(scalar_line(layout.dtype), n_acts, gather);
+            for (const MatmulKernel* line : lines) {
+              CHECK_MESSAGE(same_bits(product.run(*line, n_acts, gather), want), line->name, " n_in ", n_in, " n_out ",
+                            n_out, " n_acts ", n_acts, " gather ", gather);
+            }
+          }
+        }
+        const std::int64_t begin = product.n_tiles() / 3, end = product.n_tiles() - product.n_tiles() / 4;
+        for (std::int64_t n_acts : {1, 11}) {
+          const std::vector<float> part = product.run(scalar_line(layout.dtype), n_acts, true, begin, end);
+          for (const MatmulKernel* line : lines) {
+            CHECK_MESSAGE(same_bits(product.run(*line, n_acts, true, begin, end), part), line->name, " tiles ", begin,
+                          " to ", end);
+            CHECK_MESSAGE(product.run(*line, n_acts, true, end, end) ==
+                              product.run(scalar_line(layout.dtype), n_acts, true, end, end),
+                          line->name, " no tiles");
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a row's result does not depend on its companions") {
+  for (const Layout& layout : cpu::all_layouts()) {
+    const cpu::MatmulChoice choice = cpu::select_matmul(layout.dtype, cpu::host_isa());
+    const std::int64_t n_in = std::max<std::int64_t>(quant::type_info(layout.dtype).block_elements, 32) * 2;
+    const tests::Product product(layout.dtype, n_in, 40, 20, 3);
+    const std::vector<float> one = product.run(*choice.gemv, 1, false), many = product.run(*choice.gemm, 20, false);
+    CHECK_MESSAGE(std::memcmp(one.data(), many.data(), one.size() * sizeof(float)) == 0, choice.gemm->name);
+  }
+}
+
+TEST_CASE("selection") {
+  for (const Layout& layout : cpu::all_layouts()) {
+    for (Isa isa : cpu::built_isas()) {
+      const cpu::MatmulChoice choice = cpu::select_matmul(layout.dtype, isa);
+      REQUIRE(choice.gemv != nullptr);
+      REQUIRE(choice.gemm != nullptr);
+      CHECK(choice.gemv->isa <= isa);
+      CHECK(choice.gemm->isa <= isa);
+      CHECK(choice.gemm->match == cpu::Match::kExact);
+    }
+  }
+  CHECK(cpu::select_matmul(DType::kQ2_K, Isa::kScalar).gemv->name == "gemv_q2_k_scalar");
+}
