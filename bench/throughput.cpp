@@ -134,6 +134,15 @@ std::string file_type_text(std::int64_t file_type) {
   return (file_type & kGuessed ? "(guessed) " : "") + std::string(name);
 }
 
+runtime::ExecutorOptions executor_options(const Test& test) {
+  runtime::ExecutorOptions options;
+  options.n_positions = test.n_depth + test.n_prompt + test.n_gen;
+  options.n_sequences = 1;
+  options.micro_batch = std::min(test.n_ubatch, test.n_batch);
+  options.cache_type = test.cache_type;
+  return options;
+}
+
 }  // namespace
 
 std::string model_type_text(const runtime::WeightSource& source) {
@@ -210,8 +219,7 @@ void Throughput::load(const Test& test) {
   runtime::LoadOptions load;
   load.isa = model_options_.isa_level();
   load.compute_f32 = model_options_.compute_f32();
-  load.extra_bytes = runtime::KvCache::bytes_needed(fresh->source->config(),
-                                                    {test.n_depth + test.n_prompt + test.n_gen, 1, test.cache_type});
+  load.extra_bytes = runtime::Executor::bytes_needed(fresh->source->config(), executor_options(test), test.n_threads);
   runtime::cli::ProgressBar bar(console_, "loading", "MB", 1e6);
   load.progress = bar.callback();
   fresh->model = runtime::Model::load(*fresh->source, team(test.n_threads), load, log);
@@ -245,12 +253,8 @@ void Throughput::generate(runtime::Executor& executor, std::int64_t n, cpu::Team
 Result Throughput::run(const Test& test) {
   load(test);
   cpu::Team& workers = team(test.n_threads);
-  runtime::ExecutorOptions options;
-  options.n_positions = std::max<std::int64_t>(test.n_depth + test.n_prompt + test.n_gen, 1);
-  options.n_sequences = 1;
-  options.micro_batch = std::min(test.n_ubatch, test.n_batch);
-  options.cache_type = test.cache_type;
-  const std::uint64_t needed = runtime::Executor::bytes_needed(*loaded_->model, options, test.n_threads);
+  const runtime::ExecutorOptions options = executor_options(test);
+  const std::uint64_t needed = runtime::Executor::bytes_needed(loaded_->source->config(), options, test.n_threads);
   if (const std::uint64_t free = cpu::available_memory_bytes(); needed > free)
     throw runtime::Error(
         runtime::ErrorKind::kDoesNotFit,

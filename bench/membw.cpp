@@ -1,0 +1,142 @@
+#include "bench/membw.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "bench/test_matrix.hpp"
+#include "cpu/memory.hpp"
+#include "runtime/base/error.hpp"
+#include "runtime/cli/console.hpp"
+#include "runtime/cli/model_options.hpp"
+#include "runtime/cli/options.hpp"
+
+namespace dodeca::bench {
+namespace {
+
+constexpr std::size_t kLine = 64;
+
+struct alignas(kLine) Partial {
+  std::uint64_t sum = 0;
+};
+
+// Workers on the first n cores of a node; more threads than cores are refused by the caller.
+std::unique_ptr<cpu::Team> team_on_node(const cpu::Topology& topology, int node, int n) {
+  std::vector<int> pus;
+  for (const cpu::Core& core : topology.cores)
+    if (core.node == node && static_cast<int>(pus.size()) < n) pus.push_back(core.first_pu);
+  return std::make_unique<cpu::Team>(n, pus);
+}
+
+std::vector<std::int64_t> default_thread_counts(int n_cores) {
+  std::vector<std::int64_t> counts;
+  for (int n = 1; n < n_cores; n *= 2) counts.push_back(n);
+  counts.push_back(n_cores);
+  return counts;
+}
+
+}  // namespace
+
+std::size_t default_buffer_bytes(const cpu::Topology& topology) {
+  int n_l3 = 1;
+  for (const cpu::Core& core : topology.cores) n_l3 = std::max(n_l3, core.l3 + 1);
+  const std::uint64_t wanted =
+      std::max<std::uint64_t>(4 * topology.l3_bytes * static_cast<std::uint64_t>(n_l3), 256u << 20);
+  return std::max<std::uint64_t>(std::min<std::uint64_t>(wanted, cpu::available_memory_bytes() / 4), 16u << 20);
+}
+
+double read_bandwidth(cpu::Team& team, std::size_t buffer_bytes, int repetitions, int node) {
+  const std::size_t n_bytes = buffer_bytes / kLine * kLine;
+  cpu::Buffer buffer(n_bytes, node);
+  std::vector<Partial> partials(team.size());
+  std::vector<double> seconds(repetitions);
+  team.run([&](const cpu::Member& member) {
+    const cpu::Range part = member.part(static_cast<std::int64_t>(n_bytes), kLine);
+    std::memset(buffer.data() + part.begin, 1, static_cast<std::size_t>(part.end - part.begin));
+    for (int r = -1; r < repetitions; ++r) {  // the first pass is not timed
+      member.barrier();
+      const auto start = std::chrono::steady_clock::now();
+      partials[member.index].sum +=
+          cpu::read_stream(buffer.data() + part.begin, static_cast<std::size_t>(part.end - part.begin));
+      member.barrier();
+      if (member.index == 0 && r >= 0)
+        seconds[r] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
+  });
+  std::uint64_t sum = 0;
+  for (const Partial& partial : partials) sum += partial.sum;
+  // Every byte is 1, so the sums of 64-bit words are known: a pass that skipped memory would be found out.
+  if (sum != static_cast<std::uint64_t>(repetitions + 1) * (n_bytes / 8) * 0x0101010101010101u)
+    throw runtime::Error(runtime::ErrorKind::kIo, "memory returned other bytes than were written");
+  return static_cast<double>(n_bytes) / *std::min_element(seconds.begin(), seconds.end());
+}
+
+int cmd_membw(std::span<const std::string> args) {
+  runtime::cli::Options options(
+      "dodeca-bench membw", "Measures memory read bandwidth: the workers of a node stream through a buffer on a node.",
+      "dodeca-bench membw\n  dodeca-bench membw -t 1-8 --size 2048 -o json");
+  runtime::cli::Console console;
+  std::vector<std::string> thread_texts;
+  std::string output = "md";
+  std::int64_t repetitions = 5, size_mib = 0;
+  bool cross = false;
+  options.values("-t,--threads", thread_texts, "threads per node, lists and ranges (default: 1, 2, 4 ... all cores)",
+                 "N");
+  options.value("-r,--repetitions", repetitions, "passes of which the best counts (default: 5)", {1, 10000});
+  options.value("--size", size_mib, "buffer in MiB (default: 4 times the L3 caches, at least 256)", {1, 1 << 24});
+  options.flag("--cross", cross, "also every node's workers on every other node's memory");
+  options.choice("-o,--output", output, {"md", "json"}, "format (default: md)");
+  console.add_flags(options);
+  options.parse(args);
+
+  const cpu::Topology topology = cpu::read_topology();
+  const std::size_t bytes = size_mib > 0 ? static_cast<std::size_t>(size_mib) << 20 : default_buffer_bytes(topology);
+  if (const std::uint64_t free = cpu::available_memory_bytes(); bytes > free)
+    throw runtime::Error(runtime::ErrorKind::kDoesNotFit,
+                         fmt::format("a buffer of {} does not fit in the {} that are free; a smaller --size would help",
+                                     runtime::cli::bytes_text(static_cast<double>(bytes)),
+                                     runtime::cli::bytes_text(static_cast<double>(free))));
+  console.info(fmt::format("{}, {} node{}, buffer {}, huge pages {}", topology.cpu_model, topology.nodes.size(),
+                           topology.nodes.size() == 1 ? "" : "s", runtime::cli::bytes_text(static_cast<double>(bytes)),
+                           cpu::huge_page_mode()));
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  if (output == "md")
+    runtime::cli::print_out("| node | memory | threads |       GB/s |\n| ---: | -----: | ------: | ---------: |\n");
+  for (int node = 0; node < static_cast<int>(topology.nodes.size()); ++node) {
+    const auto n_cores = static_cast<int>(std::count_if(topology.cores.begin(), topology.cores.end(),
+                                                        [&](const cpu::Core& c) { return c.node == node; }));
+    if (n_cores == 0) continue;
+    std::vector<std::int64_t> counts;
+    for (const std::string& text : thread_texts)
+      for (const std::int64_t n : parse_range(options.spelling("-t"), text, 1, n_cores)) counts.push_back(n);
+    if (counts.empty()) counts = default_thread_counts(n_cores);
+    for (int memory = 0; memory < static_cast<int>(topology.nodes.size()); ++memory) {
+      if (memory != node && !cross) continue;
+      for (const std::int64_t n : counts) {
+        runtime::cli::throw_if_stopped();
+        const auto team = team_on_node(topology, node, static_cast<int>(n));
+        const int bound = topology.nodes.size() > 1 ? topology.nodes[memory].os_index : -1;
+        const double rate = read_bandwidth(*team, bytes, static_cast<int>(repetitions), bound);
+        if (output == "md") {
+          runtime::cli::print_out(fmt::format("| {:4} | {:6} | {:7} | {:10.2f} |\n", topology.nodes[node].os_index,
+                                              topology.nodes[memory].os_index, n, rate / 1e9));
+          runtime::cli::flush_out();
+        }
+        rows.push_back({{"node", topology.nodes[node].os_index},
+                        {"memory_node", topology.nodes[memory].os_index},
+                        {"threads", n},
+                        {"buffer_bytes", bytes},
+                        {"gb_per_s", rate / 1e9},
+                        {"cpu_info", topology.cpu_model}});
+      }
+    }
+  }
+  if (output == "json") runtime::cli::print_out(rows.dump(2) + "\n");
+  return 0;
+}
+
+}  // namespace dodeca::bench
