@@ -1,5 +1,5 @@
 // exp(x) in float, the same bits at every ISA level; this file is the scalar definition, exp_avx2.hpp and
-// exp_avx512.hpp repeat it lane by lane. At most 1 ulp from the true value where that is a normal number; underflow
+// exp_avx512.hpp repeat it lane by lane. At most 1.1 ulp from the true value where that is a normal number; underflow
 // goes through the denormals to 0, overflow to infinity, NaN stays NaN.
 //
 // x = n ln 2 + r, |r| <= ln 2 / 2; exp(r) = 1 + r + r^2 p(r) with p of degree 4 (interpolated at Chebyshev nodes, error

@@ -1,5 +1,5 @@
 // SwiGLU: out = silu(gate) * up, silu(x) = x / (1 + exp(-x)). exp is our own polynomial (cpu/kernels/exp.hpp), the same
-// bits at every ISA level. silu is within 3 ulp while exp(-|x|) is a normal number, within 1e-43 beyond; silu(-inf) is
+// bits at every ISA level. silu is within 3 ulp while exp(-|x|) is a normal number, within 2e-43 beyond; silu(-inf) is
 // -0, silu(inf) is inf, NaN stays NaN. out may be gate or up.
 #pragma once
 

@@ -1,0 +1,115 @@
+#include <doctest/doctest.h>
+#include <sys/resource.h>
+
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <string>
+
+#include "cpu/topology.hpp"
+#include "tests/support/temp_dir.hpp"
+
+using namespace dodeca;
+
+namespace {
+
+constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
+
+// A made-up /proc and /sys.
+class FakeRoot {
+ public:
+  void write(const std::string& path, const std::string& text) {
+    const std::filesystem::path file = dir_.path() / path;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << text;
+  }
+  std::uint64_t available() const { return cpu::available_memory_bytes(dir_.path().string()); }
+  void meminfo(std::uint64_t available_gib) {
+    write("proc/meminfo",
+          "MemTotal:       99999999 kB\nMemAvailable:   " + std::to_string(available_gib << 20) + " kB\n");
+  }
+
+ private:
+  tests::TempDir dir_;
+};
+
+}  // namespace
+
+TEST_CASE("available memory: this machine has some") {
+  const std::uint64_t available = cpu::available_memory_bytes();
+  CHECK(available > (std::uint64_t{16} << 20));
+  CHECK(available < (std::uint64_t{1} << 50));
+}
+
+TEST_CASE("available memory: without cgroups it is MemAvailable") {
+  FakeRoot root;
+  CHECK(root.available() == std::numeric_limits<std::uint64_t>::max());
+  root.meminfo(100);
+  CHECK(root.available() == 100 * kGiB);
+}
+
+TEST_CASE("available memory: cgroup v2 limits at every level above the process count, file cache does not") {
+  FakeRoot root;
+  root.meminfo(100);
+  root.write("proc/self/cgroup", "0::/user/job\n");
+  root.write("proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n");
+  root.write("sys/fs/cgroup/user/job/memory.max", "max\n");
+  CHECK(root.available() == 100 * kGiB);
+  root.write("sys/fs/cgroup/user/memory.max", std::to_string(64 * kGiB) + "\n");
+  root.write("sys/fs/cgroup/user/memory.current", std::to_string(10 * kGiB) + "\n");
+  CHECK(root.available() == 54 * kGiB);
+  root.write("sys/fs/cgroup/user/memory.stat", "anon 5\nfile 77\nactive_file " + std::to_string(2 * kGiB) +
+                                                   "\ninactive_file " + std::to_string(3 * kGiB) + "\n");
+  CHECK(root.available() == 59 * kGiB);
+  root.write("sys/fs/cgroup/user/job/memory.max", std::to_string(8 * kGiB) + "\n");
+  root.write("sys/fs/cgroup/user/job/memory.current", std::to_string(9 * kGiB) + "\n");
+  CHECK(root.available() == 0);
+}
+
+TEST_CASE("available memory: cgroup v1") {
+  FakeRoot root;
+  root.meminfo(100);
+  root.write("proc/self/cgroup", "5:cpu,cpuacct:/x\n4:memory:/a\n0::/\n");
+  root.write("proc/self/mountinfo",
+             "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"
+             "33 31 0:30 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct\n");
+  root.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  root.write("sys/fs/cgroup/memory/a/memory.limit_in_bytes", std::to_string(4 * kGiB));
+  root.write("sys/fs/cgroup/memory/a/memory.usage_in_bytes", std::to_string(3 * kGiB));
+  root.write("sys/fs/cgroup/memory/a/memory.stat",
+             "inactive_file 1\ntotal_inactive_file " + std::to_string(kGiB) + "\n");
+  CHECK(root.available() == 2 * kGiB);
+}
+
+TEST_CASE("available memory: a container that sees only its own part of the hierarchy") {
+  FakeRoot root;
+  root.meminfo(100);
+  root.write("proc/self/cgroup", "4:memory:/docker/abc/inner\n");
+  root.write("proc/self/mountinfo", "35 31 0:32 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
+  root.write("sys/fs/cgroup/memory/memory.limit_in_bytes", std::to_string(6 * kGiB));
+  root.write("sys/fs/cgroup/memory/memory.usage_in_bytes", std::to_string(kGiB));
+  CHECK(root.available() == 5 * kGiB);
+}
+
+TEST_CASE("available memory: unreadable numbers limit nothing") {
+  FakeRoot root;
+  root.write("proc/meminfo", "MemAvailable: lots\n");
+  root.write("proc/self/cgroup", "nonsense\n::\n0::/a\n");
+  root.write("proc/self/mountinfo", "short line\n - \n30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+  root.write("sys/fs/cgroup/a/memory.max", "");
+  CHECK(root.available() == std::numeric_limits<std::uint64_t>::max());
+}
+
+#ifndef __SANITIZE_ADDRESS__  // whose shadow memory fills any address space limit
+TEST_CASE("available memory: the address space limit counts") {
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_AS, &before) == 0);
+  rlimit limit = before;
+  limit.rlim_cur = 8 * kGiB;
+  REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
+  const std::uint64_t available = FakeRoot().available();
+  setrlimit(RLIMIT_AS, &before);
+  CHECK(available < 8 * kGiB);
+  CHECK(available > 0);
+}
+#endif

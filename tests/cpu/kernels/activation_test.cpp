@@ -1,0 +1,116 @@
+#include "cpu/kernels/activation/activation.hpp"
+
+#include <doctest/doctest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "cpu/kernels/exp_scalar.hpp"
+#include "tests/support/guarded_buffer.hpp"
+#include "tests/support/kernel_lines.hpp"
+
+using namespace dodeca;
+using tests::GuardedBuffer;
+
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+// Units in the last place of `want`, a float's spacing at that size.
+double ulps(float got, double want) {
+  const double spacing = std::ldexp(1.0, std::max(std::ilogb(want), -126) - 23);
+  return std::fabs(static_cast<double>(got) - want) / spacing;
+}
+
+// Floats over the whole range, a million steps apart in the bit pattern, both signs.
+std::vector<float> wide_range() {
+  std::vector<float> values;
+  for (std::uint32_t bits = 0; bits < 0x7f800000u; bits += 100003u) {
+    values.push_back(std::bit_cast<float>(bits));
+    values.push_back(std::bit_cast<float>(bits | 0x80000000u));
+  }
+  return values;
+}
+
+}  // namespace
+
+TEST_CASE("exp: within 1.1 ulp of the true value, denormal results included") {
+  double worst = 0;
+  for (double x = -103; x < 88.7; x += 1e-4) {
+    const float argument = static_cast<float>(x);
+    worst = std::max(worst, ulps(cpu::scalar::exp_one(argument), std::exp(static_cast<double>(argument))));
+  }
+  CHECK(worst < 1.1);
+  CHECK(cpu::scalar::exp_one(0.0f) == 1.0f);
+  CHECK(cpu::scalar::exp_one(-0.0f) == 1.0f);
+  CHECK(cpu::scalar::exp_one(-kInf) == 0.0f);
+  CHECK(cpu::scalar::exp_one(-1e30f) == 0.0f);
+  CHECK(cpu::scalar::exp_one(kInf) == kInf);
+  CHECK(cpu::scalar::exp_one(89.0f) == kInf);
+  CHECK(std::isnan(cpu::scalar::exp_one(kNaN)));
+  CHECK(std::isnan(cpu::scalar::exp_one(-kNaN)));
+}
+
+TEST_CASE("swiglu: the scalar line is the formula") {
+  double worst = 0;
+  for (double x = -87; x < 100; x += 1e-3) {
+    const float gate = static_cast<float>(x), up = 1.0f;
+    float got;
+    cpu::swiglu(&gate, &up, 1, &got, cpu::Isa::kScalar);
+    if (gate != 0.0f) {
+      const double exact = gate;
+      worst = std::max(worst, ulps(got, exact / (1 + std::exp(-exact))));
+    }
+  }
+  CHECK(worst < 3.0);
+  // Beyond -87.3 the result is a denormal's worth: absolute error.
+  for (double x = -110; x < -87; x += 1e-3) {
+    const float gate = static_cast<float>(x), up = 1.0f;
+    const double exact = gate;
+    float got;
+    cpu::swiglu(&gate, &up, 1, &got, cpu::Isa::kScalar);
+    CHECK(std::fabs(got - exact / (1 + std::exp(-exact))) < 2e-43);
+  }
+}
+
+TEST_CASE("swiglu: every line gives the scalar bits") {
+  const auto lines = cpu::swiglu_kernels();
+  REQUIRE(lines.front().isa == cpu::Isa::kScalar);
+  const std::vector<float> range = wide_range();
+  const std::span<const float> range_view = range;
+  for (const auto& line : lines) {
+    if (!tests::line_runs(line.name, line.isa)) continue;
+    std::vector<float> up(range.size(), 0.75f), want(range.size()), got(range.size());
+    const auto count = static_cast<std::int64_t>(range.size());
+    lines.front().run(range.data(), up.data(), count, want.data());
+    line.run(range.data(), up.data(), count, got.data());
+    CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), range.size()), line.name);
+    for (std::size_t n = 0; n <= 40; ++n) {
+      GuardedBuffer<float> gate(range_view.subspan(12345, n)), other(range_view.subspan(777, n)), out(n);
+      std::vector<float> expected(n);
+      lines.front().run(gate.data(), other.data(), static_cast<std::int64_t>(n), expected.data());
+      line.run(gate.data(), other.data(), static_cast<std::int64_t>(n), out.data());
+      CHECK_MESSAGE(tests::same_bits(out.data(), expected.data(), n), line.name << " n=" << n);
+      CHECK(out.intact());
+    }
+  }
+}
+
+TEST_CASE("swiglu: extremes") {
+  for (const auto& line : cpu::swiglu_kernels()) {
+    if (!tests::line_runs(line.name, line.isa)) continue;
+    const float gate[] = {kInf, -kInf, kNaN, 1e38f, -1e38f, -std::numeric_limits<float>::max(), 0.0f, -0.0f, 1.0f};
+    const float up[] = {1, 1, 1, 1, 1, 1, 1, 1, kNaN};
+    float out[9];
+    line.run(gate, up, 9, out);
+    CHECK(out[0] == kInf);
+    for (int i : {1, 4, 5, 6, 7}) CHECK(out[i] == 0.0f);
+    CHECK(std::isnan(out[2]));
+    CHECK(out[3] == 1e38f);
+    CHECK(std::isnan(out[8]));
+  }
+}

@@ -1,0 +1,245 @@
+#include "cpu/kernels/attention/attention.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "quant/codec.hpp"
+#include "tests/support/compare.hpp"
+#include "tests/support/guarded_buffer.hpp"
+#include "tests/support/kernel_lines.hpp"
+
+using namespace dodeca;
+using quant::DType;
+using tests::GuardedBuffer;
+
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+
+std::vector<float> random_values(std::size_t n, unsigned seed, float spread = 1.0f) {
+  std::mt19937 rng(seed);
+  std::normal_distribution<float> normal(0.0f, spread);
+  std::vector<float> values(n);
+  for (float& value : values) value = normal(rng);
+  return values;
+}
+
+struct Shape {
+  std::int64_t n_heads, width, value_width, n_positions;
+};
+
+// Running state of a context that is folded in block by block, every buffer guarded.
+class Attention {
+ public:
+  Attention(const Shape& shape, const std::vector<float>& q, const std::vector<float>& rows)
+      : shape_(shape),
+        q_(std::span<const float>(q)),
+        max_(std::vector<float>(shape.n_heads, -kInf)),
+        sum_(std::vector<float>(shape.n_heads, 0.0f)),
+        acc_(std::vector<float>(shape.n_heads * shape.value_width, 0.0f)),
+        scratch_(static_cast<std::size_t>(shape.n_heads) * cpu::kContextBlock),
+        rows_(rows) {}
+
+  void run(cpu::MlaBlockFn* block, float scale) {
+    for (std::int64_t p = 0; p < shape_.n_positions; p += cpu::kContextBlock) {
+      const std::int64_t n = std::min<std::int64_t>(cpu::kContextBlock, shape_.n_positions - p);
+      const GuardedBuffer<float> rows(std::span<const float>(rows_).subspan(p * shape_.width, n * shape_.width));
+      block({.q = q_.data(),
+             .n_heads = shape_.n_heads,
+             .width = shape_.width,
+             .value_width = shape_.value_width,
+             .rows = rows.data(),
+             .n_positions = n,
+             .scale = scale,
+             .max = max_.data(),
+             .sum = sum_.data(),
+             .acc = acc_.data(),
+             .scratch = scratch_.data()});
+    }
+  }
+  bool same_as(const Attention& other) const {
+    return tests::same_bits(max_.data(), other.max_.data(), max_.size()) &&
+           tests::same_bits(sum_.data(), other.sum_.data(), sum_.size()) &&
+           tests::same_bits(acc_.data(), other.acc_.data(), acc_.size());
+  }
+  bool intact() const { return max_.intact() && sum_.intact() && acc_.intact() && scratch_.intact(); }
+  std::vector<float> output() const {
+    std::vector<float> out(acc_.size());
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = acc_[i] / sum_[i / shape_.value_width];
+    return out;
+  }
+
+ private:
+  Shape shape_;
+  GuardedBuffer<float> q_, max_, sum_, acc_, scratch_;
+  std::vector<float> rows_;
+};
+
+// Softmax attention by the textbook, in double.
+std::vector<float> reference(const Shape& s, const std::vector<float>& q, const std::vector<float>& rows, float scale) {
+  std::vector<float> out;
+  for (std::int64_t h = 0; h < s.n_heads; ++h) {
+    std::vector<double> weight(s.n_positions);
+    double max = -kInf, sum = 0;
+    for (std::int64_t p = 0; p < s.n_positions; ++p) {
+      for (std::int64_t k = 0; k < s.width; ++k)
+        weight[p] += static_cast<double>(q[h * s.width + k]) * rows[p * s.width + k];
+      weight[p] *= scale;
+      max = std::max(max, weight[p]);
+    }
+    for (double& w : weight) sum += w = std::exp(w - max);
+    for (std::int64_t v = 0; v < s.value_width; ++v) {
+      double value = 0;
+      for (std::int64_t p = 0; p < s.n_positions; ++p) value += weight[p] * rows[p * s.width + v];
+      out.push_back(static_cast<float>(value / sum));
+    }
+  }
+  return out;
+}
+
+std::string text_of(const Shape& s) {
+  return std::to_string(s.n_heads) + " heads, width " + std::to_string(s.width) + "/" + std::to_string(s.value_width) +
+         ", " + std::to_string(s.n_positions) + " positions";
+}
+
+}  // namespace
+
+TEST_CASE("mla_block: the scalar line is softmax attention, over several blocks") {
+  for (const Shape& shape : {Shape{2, 72, 64, 1}, Shape{3, 96, 80, 64}, Shape{2, 576, 512, 300}}) {
+    const auto q = random_values(shape.n_heads * shape.width, 1),
+               rows = random_values(shape.n_positions * shape.width, 2);
+    const float scale = 1.0f / std::sqrt(static_cast<float>(shape.width));
+    Attention attention(shape, q, rows);
+    attention.run(cpu::mla_block_kernels().front().run, scale);
+    const auto result =
+        tests::compare(attention.output(), reference(shape, q, rows, scale), {.abs = 3e-6, .rel = 1e-5});
+    CHECK_MESSAGE(result.ok, text_of(shape) << ": " << result.report);
+  }
+}
+
+TEST_CASE("mla_block: every line gives the scalar bits") {
+  const auto lines = cpu::mla_block_kernels();
+  REQUIRE(lines.front().isa == cpu::Isa::kScalar);
+  std::vector<Shape> shapes = {{8, 288, 256, 130}, {16, 576, 512, 64}, {128, 576, 512, 3}, {17, 64, 64, 65}};
+  for (std::int64_t heads = 1; heads <= 9; ++heads) {
+    for (const std::int64_t positions : {1, 2, 3, 4, 5, 15, 16, 17, 63, 64, 65})
+      shapes.push_back({heads, 80, 64, positions});
+  }
+  for (std::int64_t width = 1; width <= 70; width += 3) {
+    shapes.push_back({3, width, width, 7});
+    shapes.push_back({5, width + 9, width, 66});
+  }
+  for (const auto& line : lines) {
+    if (!tests::line_runs(line.name, line.isa)) continue;
+    for (const Shape& shape : shapes) {
+      const auto q = random_values(shape.n_heads * shape.width, 3),
+                 rows = random_values(shape.n_positions * shape.width, 4);
+      Attention want(shape, q, rows), got(shape, q, rows);
+      want.run(lines.front().run, 0.135f);
+      got.run(line.run, 0.135f);
+      CHECK_MESSAGE(got.same_as(want), line.name << ", " << text_of(shape));
+      CHECK(got.intact());
+    }
+  }
+}
+
+TEST_CASE("mla_block: heads do not see each other") {
+  const Shape all{11, 96, 64, 100};
+  const auto q = random_values(all.n_heads * all.width, 5), rows = random_values(all.n_positions * all.width, 6);
+  for (const auto& line : cpu::mla_block_kernels()) {
+    if (!tests::line_runs(line.name, line.isa)) continue;
+    Attention together(all, q, rows);
+    together.run(line.run, 0.2f);
+    const std::vector<float> want = together.output();
+    for (std::int64_t h = 0; h < all.n_heads; ++h) {
+      const std::vector<float> one(q.begin() + h * all.width, q.begin() + (h + 1) * all.width);
+      Attention alone({1, all.width, all.value_width, all.n_positions}, one, rows);
+      alone.run(line.run, 0.2f);
+      const std::vector<float> got = alone.output();
+      CHECK_MESSAGE(tests::same_bits(got.data(), want.data() + h * all.value_width, got.size()),
+                    line.name << " head " << h);
+    }
+  }
+}
+
+TEST_CASE("mla_block: very different scores neither overflow nor vanish; NaN shows in its own head only") {
+  const Shape shape{2, 32, 16, 70};
+  auto q = random_values(shape.n_heads * shape.width, 7);
+  const auto rows = random_values(shape.n_positions * shape.width, 8, 300.0f);
+  for (const auto& line : cpu::mla_block_kernels()) {
+    if (!tests::line_runs(line.name, line.isa)) continue;
+    Attention attention(shape, q, rows);
+    attention.run(line.run, 10.0f);
+    const auto result =
+        tests::compare(attention.output(), reference(shape, q, rows, 10.0f), {.abs = 1e-3, .rel = 1e-4});
+    CHECK_MESSAGE(result.ok, line.name << ": " << result.report);
+    auto bad = q;
+    bad[3] = std::numeric_limits<float>::quiet_NaN();
+    Attention spoilt(shape, bad, rows);
+    spoilt.run(line.run, 10.0f);
+    const std::vector<float> out = spoilt.output();
+    for (std::int64_t v = 0; v < shape.value_width; ++v) {
+      CHECK(std::isnan(out[v]));
+      CHECK_FALSE(std::isnan(out[shape.value_width + v]));
+    }
+  }
+}
+
+TEST_CASE("decode_cache_rows: every line gives the codec's bits; rows may be far apart") {
+  for (const auto& line : cpu::decode_cache_rows_kernels()) {
+    if (!tests::line_runs(line.name, line.isa)) continue;
+    for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+      for (const std::int64_t width : {32, 64, 96, 288, 576, 1, 7, 40}) {
+        const auto row_bytes = quant::row_bytes(dtype, width);
+        if (!row_bytes) continue;  // Q8_0 has blocks of 32
+        for (const std::int64_t n : {0, 1, 3}) {
+          const std::size_t stride = *row_bytes + 6;
+          GuardedBuffer<std::byte> packed(n == 0 ? 0 : (n - 1) * stride + *row_bytes);
+          for (std::int64_t i = 0; i < n; ++i) {
+            const auto row = random_values(width, static_cast<unsigned>(10 + i), 100.0f);
+            quant::encode_row(dtype, row.data(), packed.data() + i * stride, width);
+          }
+          GuardedBuffer<float> out(n * width);
+          std::vector<float> want(n * width);
+          for (std::int64_t i = 0; i < n; ++i)
+            quant::decode_row(dtype, packed.data() + i * stride, want.data() + i * width, width);
+          line.run(dtype, packed.data(), stride, n, width, out.data());
+          CHECK_MESSAGE(tests::same_bits(out.data(), want.data(), want.size()),
+                        line.name << " " << quant::name_of(dtype) << " width " << width);
+          CHECK(out.intact());
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("decode_cache_rows: all half and bfloat16 bit patterns") {
+  std::vector<std::uint16_t> bits(65536);
+  for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = static_cast<std::uint16_t>(i);
+  const auto* bytes = reinterpret_cast<const std::byte*>(bits.data());
+  for (const auto& line : cpu::decode_cache_rows_kernels()) {
+    if (!tests::line_runs(line.name, line.isa)) continue;
+    for (const DType dtype : {DType::kF16, DType::kBF16}) {
+      std::vector<float> got(65536), want(65536);
+      quant::decode_row(dtype, bytes, want.data(), 65536);
+      line.run(dtype, bytes, 2 * 65536, 1, 65536, got.data());
+      CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), want.size()), line.name << " " << quant::name_of(dtype));
+    }
+  }
+}
+
+TEST_CASE("encode_cache_row: is the format's own encoder") {
+  const auto row = random_values(576, 20);
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+    std::vector<std::byte> got(*quant::row_bytes(dtype, 576)), want(got.size());
+    quant::encode_row(dtype, row.data(), want.data(), 576);
+    cpu::encode_cache_row(dtype, row.data(), 576, got.data(), cpu::host_isa());
+    CHECK(got == want);
+  }
+}

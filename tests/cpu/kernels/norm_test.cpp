@@ -1,0 +1,74 @@
+#include "cpu/kernels/norm/norm.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "tests/support/compare.hpp"
+#include "tests/support/guarded_buffer.hpp"
+#include "tests/support/kernel_lines.hpp"
+
+using namespace dodeca;
+using tests::GuardedBuffer;
+
+namespace {
+
+std::vector<float> random_values(std::size_t n, unsigned seed) {
+  std::mt19937 rng(seed);
+  std::normal_distribution<float> normal(0.0f, 2.0f);
+  std::vector<float> values(n);
+  for (float& value : values) value = normal(rng);
+  return values;
+}
+
+constexpr float kEps = 1e-6f;
+
+}  // namespace
+
+TEST_CASE("rms_norm: the scalar line is the formula") {
+  for (const std::size_t n : {1u, 7u, 64u, 1000u, 7168u}) {
+    const std::vector<float> x = random_values(n, 1), weight = random_values(n, 2);
+    double squares = 0;
+    for (float value : x) squares += static_cast<double>(value) * value;
+    const double inverse = 1 / std::sqrt(squares / static_cast<double>(n) + kEps);
+    std::vector<float> want(n), got(n);
+    for (std::size_t i = 0; i < n; ++i) want[i] = static_cast<float>(x[i] * inverse * weight[i]);
+    cpu::rms_norm(x.data(), weight.data(), static_cast<std::int64_t>(n), kEps, got.data(), cpu::Isa::kScalar);
+    const auto result = tests::compare(got, want, {.rel = 2e-6});
+    CHECK_MESSAGE(result.ok, result.report);
+  }
+}
+
+TEST_CASE("rms_norm: every line gives the scalar bits, in place too") {
+  const auto lines = cpu::rms_norm_kernels();
+  REQUIRE(lines.front().isa == cpu::Isa::kScalar);
+  for (const auto& line : lines) {
+    if (!tests::line_runs(line.name, line.isa)) continue;
+    for (std::size_t n = 1; n <= 67; ++n) {
+      GuardedBuffer<float> x(random_values(n, 3)), weight(random_values(n, 4)), want(n), got(n);
+      const auto count = static_cast<std::int64_t>(n);
+      lines.front().run(x.data(), weight.data(), count, kEps, want.data());
+      line.run(x.data(), weight.data(), count, kEps, got.data());
+      CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), n), line.name << " n=" << n);
+      CHECK(got.intact());
+      line.run(x.data(), weight.data(), count, kEps, x.data());
+      CHECK_MESSAGE(tests::same_bits(x.data(), want.data(), n), line.name << " in place, n=" << n);
+    }
+  }
+}
+
+TEST_CASE("rms_norm: zeros stay zero, NaN shows") {
+  for (const auto& line : cpu::rms_norm_kernels()) {
+    if (!tests::line_runs(line.name, line.isa)) continue;
+    const std::vector<float> weight(20, 1.0f);
+    std::vector<float> x(20, 0.0f);
+    line.run(x.data(), weight.data(), 20, kEps, x.data());
+    for (float value : x) CHECK(value == 0.0f);
+    x[19] = std::numeric_limits<float>::quiet_NaN();
+    line.run(x.data(), weight.data(), 20, kEps, x.data());
+    for (float value : x) CHECK(std::isnan(value));
+  }
+}
