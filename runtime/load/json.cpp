@@ -111,6 +111,9 @@ class Builder {
 }  // namespace
 
 Json parse_json(std::string_view text, std::string_view what) {
+  if (const auto nul = text.find('\0'); nul != std::string_view::npos) {  // the parser would take it for the end
+    throw Error(ErrorKind::kBadFile, fmt::format("{} is not valid JSON: a NUL byte", what)).with("byte", nul);
+  }
   Builder builder(what);
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
     throw Error(ErrorKind::kBadFile, fmt::format("{} is not valid JSON", what));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runtime/load/gguf.hpp"
+#include "tests/support/memory_file.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/support/tiny_gguf.hpp"
 
@@ -168,46 +169,42 @@ TEST_CASE("malformed GGUF files are errors that say what is wrong") {
 }
 
 TEST_CASE("a GGUF cut at any byte is an error, for weights and for inspection") {
-  const TempDir dir;
   const std::string whole = good().bytes();
-  write_bytes(dir / "m.gguf", whole);
-  REQUIRE(failure(dir / "m.gguf", GgufUse::kWeights).empty());
+  REQUIRE(failure(MemoryFile(whole).path(), GgufUse::kWeights).empty());
   for (std::size_t n = 0; n < whole.size(); ++n) {
     CAPTURE(n);
-    write_bytes(dir / "m.gguf", std::string_view(whole).substr(0, n));
-    const std::string message = failure(dir / "m.gguf", GgufUse::kWeights);
+    const MemoryFile file(std::string_view(whole).substr(0, n));
+    const std::string message = failure(file.path(), GgufUse::kWeights);
     CHECK_FALSE(message.empty());
     if (n >= 24) CHECK_MESSAGE(message.find("incomplete download?") != std::string::npos, message);
-    CHECK_FALSE(failure(dir / "m.gguf", GgufUse::kInspect).empty());
+    CHECK_FALSE(failure(file.path(), GgufUse::kInspect).empty());
   }
 }
 
 TEST_CASE("the size that a truncated file should have is told") {
-  const TempDir dir;
   const std::string whole = good().bytes();
-  write_bytes(dir / "m.gguf", std::string_view(whole).substr(0, whole.size() - 3));
-  const std::string message = failure(dir / "m.gguf", GgufUse::kWeights);
+  const MemoryFile file(std::string_view(whole).substr(0, whole.size() - 3));
+  const std::string message = failure(file.path(), GgufUse::kWeights);
   CHECK(message.find(fmt::format("has {} bytes", whole.size() - 3)) != std::string::npos);
   CHECK(message.find(fmt::format("need {}", whole.size())) != std::string::npos);
 }
 
 TEST_CASE("every single flipped bit of a header either opens inside the file's bounds or is an error") {
-  const TempDir dir;
   const std::string whole = good().bytes();
   const std::size_t header = good().header().size();
   int opened = 0;
   for (std::size_t bit = 0; bit < header * 8; ++bit) {
     std::string bytes = whole;
     bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << (bit % 8)));
-    write_bytes(dir / "m.gguf", bytes);
+    const MemoryFile file(bytes);
     for (const GgufUse use : {GgufUse::kWeights, GgufUse::kInspect}) {
       try {
-        const GgufFile file = GgufFile::open(dir / "m.gguf", use);
-        for (const GgufTensor& tensor : file.tensors()) {
-          CHECK(tensor.offset + tensor.bytes <= file.file_bytes());
+        const GgufFile gguf = GgufFile::open(file.path(), use);
+        for (const GgufTensor& tensor : gguf.tensors()) {
+          CHECK(tensor.offset + tensor.bytes <= gguf.file_bytes());
           if (!tensor.known) continue;
           std::vector<std::byte> data(tensor.bytes);
-          file.read(tensor, 0, data);
+          gguf.read(tensor, 0, data);
         }
         ++opened;
       } catch (const Error&) {

@@ -1,0 +1,167 @@
+#include <doctest/doctest.h>
+
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "runtime/load/gguf.hpp"
+#include "tests/support/temp_dir.hpp"
+#include "tests/support/tiny_gguf.hpp"
+
+using namespace dodeca::runtime;
+using namespace dodeca::tests;
+using dodeca::quant::DType;
+
+namespace {
+
+Metadata all_types() {
+  Metadata m;
+  m.set("u8", std::uint8_t{255});
+  m.set("i8", std::int8_t{-128});
+  m.set("u16", std::uint16_t{65535});
+  m.set("i16", std::int16_t{-32768});
+  m.set("u32", std::uint32_t{4294967295u});
+  m.set("i32", std::int32_t{-5});
+  m.set("f32", 1.5f);
+  m.set("yes", true);
+  m.set("str", std::string("h\xc3\xa9\xff\0z", 6));
+  m.set("u64", std::uint64_t{UINT64_MAX});
+  m.set("i64", std::int64_t{INT64_MIN});
+  m.set("f64", -2.25);
+  m.set("u8s", Array<std::uint8_t>{{0, 255}});
+  m.set("i8s", Array<std::int8_t>{{-1}});
+  m.set("u16s", Array<std::uint16_t>{{1, 2, 3}});
+  m.set("i16s", Array<std::int16_t>{{-1, 1}});
+  m.set("u32s", Array<std::uint32_t>{});
+  m.set("i32s", Array<std::int32_t>{{-1, 7}});
+  m.set("f32s", Array<float>{{0.5f, -0.0f}});
+  m.set("bools", Array<bool>{{true, false, true}});
+  m.set("strings", Array<std::string>{{"", "a", std::string("b\0c", 3)}});
+  m.set("u64s", Array<std::uint64_t>{{UINT64_MAX}});
+  m.set("i64s", Array<std::int64_t>{{INT64_MIN}});
+  m.set("f64s", Array<double>{{1e300}});
+  return m;
+}
+
+template <class T>
+bool same(const T& a, const T& b) {
+  return a == b;
+}
+template <class T>
+bool same(const Array<T>& a, const Array<T>& b) {
+  return a.values == b.values;
+}
+
+bool same_value(const MetaValue& a, const MetaValue& b) {
+  if (a.index() != b.index()) return false;
+  return std::visit([&](const auto& v) { return same(v, std::get<std::decay_t<decltype(v)>>(b)); }, a);
+}
+
+void append(GgufWriter& writer, const std::string& bytes) { writer.append(std::as_bytes(std::span(bytes))); }
+
+std::size_t n_entries(const TempDir& dir) {
+  std::size_t n = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(dir.path())) ++n;
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("metadata of all types survive writing and reading") {
+  const TempDir dir;
+  const Metadata written = all_types();
+  GgufWriter writer(dir / "m.gguf", written, {});
+  writer.finish();
+  const GgufFile file = GgufFile::open(dir / "m.gguf");
+  CHECK(file.version() == 3);
+  REQUIRE(file.metadata().entries().size() == written.entries().size());
+  for (std::size_t i = 0; i < written.entries().size(); ++i) {
+    CAPTURE(written.entries()[i].first);
+    CHECK(file.metadata().entries()[i].first == written.entries()[i].first);
+    CHECK(same_value(file.metadata().entries()[i].second, written.entries()[i].second));
+  }
+}
+
+TEST_CASE("what is written is byte for byte what the format says, at any alignment and in pieces of any size") {
+  for (const std::uint32_t alignment : {8u, 32u, 256u}) {
+    const TempDir dir;
+    const std::string q8(34 * 3, 'q'), half("123456");
+    const std::vector<float> floats{1, 2, 3};
+    TinyGguf expected;
+    expected.alignment = alignment;
+    expected.u32("general.alignment", alignment)
+        .str("general.architecture", "x")
+        .strings("s", {"a", "b"})
+        .i32s("n", {4, 5});
+    expected.f32_tensor("norm", {3}, floats).tensor("q", DType::kQ8_0, {32, 3}, std::as_bytes(std::span(q8)));
+    expected.tensor("half", DType::kF16, {3, 1}, std::as_bytes(std::span(half)));
+    Metadata metadata;
+    metadata.set("general.alignment", alignment);
+    metadata.set("general.architecture", std::string("x"));
+    metadata.set("s", Array<std::string>{{"a", "b"}});
+    metadata.set("n", Array<std::int32_t>{{4, 5}});
+
+    GgufWriter writer(dir / "m.gguf", metadata,
+                      {{"norm", DType::kF32, {3}}, {"q", DType::kQ8_0, {32, 3}}, {"half", DType::kF16, {3, 1}}});
+    append(writer, le(1.0f) + le(2.0f));
+    append(writer, le(3.0f));
+    for (std::size_t i = 0; i < q8.size(); i += 17) append(writer, q8.substr(i, 17));
+    append(writer, half);
+    writer.finish();
+    std::string bytes = read_bytes(dir / "m.gguf");
+    CHECK(bytes.size() == writer.total_bytes());
+    const std::string want = expected.bytes();
+    REQUIRE(bytes.size() >= want.size());
+    CHECK(bytes.substr(want.size()).find_first_not_of('\0') == std::string::npos);  // the last tensor is padded as well
+    bytes.resize(want.size());
+    CHECK(bytes == want);
+  }
+}
+
+TEST_CASE("an unfinished writer leaves nothing, and a file of that name as it was") {
+  const TempDir dir;
+  write_bytes(dir / "m.gguf", "precious");
+  {
+    GgufWriter writer(dir / "m.gguf", {}, {{"t", DType::kF32, {4}}});
+    append(writer, "12345678");
+    CHECK_THROWS_AS(writer.finish(), Error);
+  }
+  CHECK(read_bytes(dir / "m.gguf") == "precious");
+  CHECK(n_entries(dir) == 1);
+}
+
+TEST_CASE("data must fit the announced tensors exactly") {
+  const TempDir dir;
+  GgufWriter writer(dir / "m.gguf", {}, {{"t", DType::kF32, {2}}, {"u", DType::kF32, {1}}});
+  CHECK_THROWS_AS(append(writer, "123456789"), Error);  // not into the next tensor
+  append(writer, "12345678");
+  append(writer, "1234");
+  CHECK_THROWS_AS(append(writer, "1"), Error);
+  append(writer, "");
+  writer.finish();
+  CHECK(GgufFile::open(dir / "m.gguf").tensors().size() == 2);
+}
+
+TEST_CASE("specifications that no file can hold are refused before a file appears") {
+  const TempDir dir;
+  const auto refuse = [&](GgufWriter::TensorSpec spec) {
+    CHECK_THROWS_AS(GgufWriter(dir / "m.gguf", {}, {std::move(spec)}), Error);
+    CHECK(n_entries(dir) == 0);
+  };
+  refuse({"", DType::kF32, {1}});
+  refuse({std::string(64, 'n'), DType::kF32, {1}});
+  refuse({std::string("a\0b", 3), DType::kF32, {1}});
+  refuse({"t", DType::kF32, {}});
+  refuse({"t", DType::kF32, {1, 1, 1, 1, 1}});
+  refuse({"t", DType::kF32, {0}});
+  refuse({"t", DType::kF32, {-1}});
+  refuse({"t", DType::kF32, {INT64_MAX, 4}});
+  refuse({"t", DType::kF32, {INT64_MAX}});
+  refuse({"t", DType::kQ4_K, {128, 2}});
+  refuse({"t", DType::kF8_E4M3_B128, {128}});
+  refuse({"t", DType::kF32, {std::int64_t{1} << 58}});  // more than any disk
+  CHECK_THROWS_AS(GgufWriter(dir / "m.gguf", {}, {{"t", DType::kF32, {1}}, {"t", DType::kF32, {1}}}), Error);
+  Metadata metadata;
+  metadata.set("general.alignment", std::uint32_t{24});
+  CHECK_THROWS_AS(GgufWriter(dir / "m.gguf", metadata, {}), Error);
+}
