@@ -28,7 +28,8 @@ class Executor {
  public:
   Executor(const Model& model, cpu::Team& team, const ExecutorOptions& options);
   ~Executor();
-  static std::uint64_t bytes_needed(const Model& model, const ExecutorOptions& options, int n_threads);
+  // Cache and work space, from the configuration alone: known before anything is loaded.
+  static std::uint64_t bytes_needed(const ModelConfig& config, const ExecutorOptions& options, int n_threads);
 
   const ModelConfig& config() const;
   KvCache& cache();

@@ -1,5 +1,6 @@
 #include "runtime/model/config.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -102,7 +103,7 @@ void validate(const ModelConfig& c) {
     require_range("experts per token", c.n_experts_per_tok, 1, c.n_routed_experts);
     require_range("shared experts", c.n_shared_experts, 0, 64);
     require_range("expert width", c.moe_intermediate_size, 1, 1 << 20);
-    require_range("expert groups", c.n_group, 1, c.n_routed_experts);
+    require_range("expert groups", c.n_group, 1, std::min<std::int64_t>(c.n_routed_experts, 256));
     require(c.n_routed_experts % c.n_group == 0, "expert groups", static_cast<double>(c.n_group), "a divisor of the experts");
     require_range("expert groups kept", c.topk_group, 1, c.n_group);
     require_range("experts per token", c.n_experts_per_tok, 1, c.topk_group * (c.n_routed_experts / c.n_group));

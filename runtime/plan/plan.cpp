@@ -12,13 +12,16 @@ Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights
       w.bytes = info.row_bytes() * static_cast<std::uint64_t>(info.n_out);
       w.bytes_per_token = static_cast<double>(info.row_bytes());
     } else {
-      const cpu::MatmulChoice choice = cpu::select_matmul(info.dtype, options.isa, options.compute_f32);
-      w.layout = choice.layout;
+      const bool reference = options.compute_f32 && cpu::layout_of(info.dtype).act != cpu::ActFormat::kF32;
+      if (reference) w.storage = Storage::kReference;
+      const quant::DType kernel_type = reference ? quant::DType::kF32 : info.dtype;
+      const cpu::MatmulChoice choice = cpu::select_matmul(kernel_type, options.isa);
+      w.layout = &cpu::layout_of(kernel_type);
       w.gemv = choice.gemv;
       w.gemm = choice.gemm;
       w.refusals = choice.refusals;
       const std::int64_t tiles = (info.n_out + cpu::kTileRows - 1) / cpu::kTileRows * info.n_slices;
-      w.bytes = static_cast<std::uint64_t>(tiles) * w.layout->tile_bytes(info.n_in);
+      w.bytes = static_cast<std::uint64_t>(tiles) * (reference ? cpu::kTileRows * info.row_bytes() : w.layout->tile_bytes(info.n_in));
       const bool routed = info.name.find("_exps.") != std::string::npos;
       w.bytes_per_token = static_cast<double>(w.bytes) *
                           (routed ? static_cast<double>(config.n_experts_per_tok) / static_cast<double>(config.n_routed_experts) : 1.0);

@@ -16,6 +16,7 @@ namespace dodeca::runtime {
 enum class Storage {
   kRows,    // as in the file: embeddings (one row is looked up) and small vectors
   kPacked,  // in the tiles of its layout
+  kReference,  // float32 route: rows in file form, decoded 16 at a time into a float32 tile when multiplied
 };
 
 struct WeightPlan {
@@ -24,7 +25,7 @@ struct WeightPlan {
   const cpu::Layout* layout = nullptr;       // kPacked
   const cpu::MatmulKernel* gemv = nullptr;
   const cpu::MatmulKernel* gemm = nullptr;
-  std::vector<std::string> refusals;         // why faster lines were not taken
+  std::vector<std::string> refusals = {};    // why faster lines were not taken
   std::uint64_t bytes = 0;                   // in memory
   double bytes_per_token = 0.0;              // read to generate one token: experts count by the share that is used
 };
@@ -37,7 +38,7 @@ struct PlanOptions {
 
 struct Plan {
   PlanOptions options;
-  std::vector<WeightPlan> weights;  // one per entry of the weight list, in its order
+  std::vector<WeightPlan> weights = {};  // one per entry of the weight list, in its order
   std::uint64_t bytes = 0;
   double bytes_per_token = 0.0;
 };

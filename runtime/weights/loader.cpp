@@ -1,6 +1,7 @@
 #include "runtime/weights/loader.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <exception>
 #include <mutex>
 #include <numeric>
@@ -82,7 +83,10 @@ PackedMatrix Loader::matrix(const std::string& name, const std::vector<std::int6
   m.n_out = rows.size();
   m.n_slices = static_cast<std::int64_t>(chosen.size());
   m.n_tiles = (m.n_out + cpu::kTileRows - 1) / cpu::kTileRows;
-  m.tile_bytes = m.layout->tile_bytes(m.n_in);
+  m.dtype = info->dtype;
+  m.reference = plan.storage == Storage::kReference;
+  const std::size_t part_bytes = *quant::row_bytes(info->dtype, m.n_in);
+  m.tile_bytes = m.reference ? cpu::kTileRows * part_bytes : m.layout->tile_bytes(m.n_in);
   m.data = cpu::Buffer(static_cast<std::size_t>(m.n_slices * m.n_tiles) * m.tile_bytes);
 
   const std::size_t row_bytes = info->row_bytes();
@@ -108,13 +112,18 @@ PackedMatrix Loader::matrix(const std::string& name, const std::vector<std::int6
             pointers[r] = row < m.n_out ? data + skip : nullptr;
             if (row < m.n_out) check_finite(*info, slice, rows.begin + row, data, info->n_in);
           }
-          m.layout->pack(pointers, m.n_in, m.data.data() + static_cast<std::size_t>(slot * m.n_tiles + tile) * m.tile_bytes);
+          std::byte* out = m.data.data() + static_cast<std::size_t>(slot * m.n_tiles + tile) * m.tile_bytes;
+          if (m.reference) {
+            for (int r = 0; r < cpu::kTileRows && pointers[r] != nullptr; ++r) std::memcpy(out + static_cast<std::size_t>(r) * part_bytes, pointers[r], part_bytes);
+          } else {
+            m.layout->pack(pointers, m.n_in, out);
+          }
         }
       }
     });
   });
   error.rethrow();
-  report(*info, static_cast<std::uint64_t>(m.n_slices * m.n_out) * *quant::row_bytes(info->dtype, m.n_in));
+  report(*info, static_cast<std::uint64_t>(m.n_slices * m.n_out) * part_bytes);
   return m;
 }
 

@@ -71,9 +71,14 @@ void Weights::embedding(std::int32_t token, float* out) const {
     return;
   }
   std::vector<std::byte> row(embedding_row_bytes);
+  const std::byte* tile = output.slice(0) + static_cast<std::size_t>(token / cpu::kTileRows) * output.tile_bytes;
+  if (output.reference) {
+    quant::decode_row(embedding_type, tile + static_cast<std::size_t>(token % cpu::kTileRows) * embedding_row_bytes, out, n);
+    return;
+  }
   std::byte* rows[cpu::kTileRows] = {};
   rows[token % cpu::kTileRows] = row.data();
-  output.layout->unpack(output.slice(0) + static_cast<std::size_t>(token / cpu::kTileRows) * output.tile_bytes, n, rows);
+  output.layout->unpack(tile, n, rows);
   quant::decode_row(embedding_type, row.data(), out, n);
 }
 

@@ -18,6 +18,8 @@ struct PackedMatrix {
   const cpu::MatmulKernel* gemm = nullptr;
   std::int64_t n_in = 0, n_out = 0, n_slices = 1, n_tiles = 0;  // tiles per slice
   std::size_t tile_bytes = 0;
+  bool reference = false;  // tiles are 16 rows in file form, of type `dtype`; multiplied as decoded float32
+  quant::DType dtype = quant::DType::kF32;
   cpu::Buffer data;
 
   const std::byte* slice(std::int64_t index) const { return data.data() + static_cast<std::size_t>(index * n_tiles) * tile_bytes; }
