@@ -1,0 +1,580 @@
+// Products with the K types and IQ4_XS. Layouts: tiles.hpp.
+#include "cpu/kernels/matmul/matmul_kernels.hpp"
+#include "cpu/kernels/matmul/vnni.hpp"
+
+namespace dodeca::cpu::avx512_vnni {
+namespace {
+
+// acc + d*scale*isum, and - dmin*scale*msum: the float part of a super-block.
+DODECA_INLINE __m512 fold(__m512 acc, __m512 d, const Q8Block256& x, __m512i isum) {
+  return _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(x.scale)), to_float(isum), acc);
+}
+DODECA_INLINE __m512 fold_min(__m512 acc, __m512 dmin, const Q8Block256& x, __m512i msum) {
+  return _mm512_fnmadd_ps(_mm512_mul_ps(dmin, _mm512_set1_ps(x.scale)), to_float(msum), acc);
+}
+
+// One super-block decoded for gemm.
+struct alignas(64) Decoded {
+  std::uint8_t codes[64][64];  // unit, lane
+  std::int32_t scales[16][16];
+  std::int16_t pairs[8][32];  // minima, or scales, of neighbouring sub-blocks, to multiply with sums
+  float d[16], m[16];
+};
+
+// sum over n pairs of (pairs[p], sums[2p..2p+1]).
+DODECA_INLINE __m512i pair_sum(const Decoded& w, const std::int16_t* sums, int n) {
+  __m512i sum = _mm512_setzero_si512();
+#pragma GCC unroll 8
+  for (int p = 0; p < n; ++p) sum = dot2(sum, load(w.pairs[p]), spread(sums + 2 * p));
+  return sum;
+}
+
+// The shape of all gemm kernels here. Format::sum<T, C>(w, x, isum) leaves the integer sums in isum[T][C].
+template <class Format>
+struct SuperBlocks {
+  using Act = Q8Block256;
+  using Decoded = avx512_vnni::Decoded;
+  static constexpr int kStep = 1;
+
+  template <int T, int C>
+  DODECA_INLINE static void multiply(const Decoded* w, const Q8Block256* const* x, int, float* acc) {
+    __m512i isum[T][C];
+    Format::template sum<T, C>(w, x, isum);
+#pragma GCC unroll 6
+    for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 2
+      for (int t = 0; t < T; ++t) {
+        float* at = acc + (c * T + t) * kTileRows;
+        __m512 v = fold(_mm512_load_ps(at), _mm512_load_ps(w[t].d), *x[c], Format::correct(w[t], *x[c], isum[t][c]));
+        if constexpr (Format::kMins != 0) {
+          const std::int16_t* sums = Format::kMins == 8 ? x[c]->sums16 : x[c]->sums32;
+          v = fold_min(v, _mm512_load_ps(w[t].m), *x[c], pair_sum(w[t], sums, Format::kMins));
+        }
+        _mm512_store_ps(at, v);
+      }
+    }
+  }
+
+  // Codes already hold their sub-block's scale: one chain over all 64 units.
+  template <int T, int C>
+  DODECA_INLINE static void sum_flat(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
+    for (int t = 0; t < T; ++t) {
+      for (int c = 0; c < C; ++c) isum[t][c] = _mm512_setzero_si512();
+    }
+#pragma GCC unroll 2
+    for (int u = 0; u < 64; ++u) step<T, C>(w, x, u, isum);
+  }
+
+  // kUnits units at a time, each sum times its scale: a product of low halves when the sums fit 16 bits.
+  template <int T, int C, int kUnits, bool kFits16>
+  DODECA_INLINE static void sum_scaled(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
+    for (int t = 0; t < T; ++t) {
+      for (int c = 0; c < C; ++c) isum[t][c] = _mm512_setzero_si512();
+    }
+    for (int g = 0; g < 64 / kUnits; ++g) {
+      __m512i part[T][C];
+      for (int t = 0; t < T; ++t) {
+        for (int c = 0; c < C; ++c) part[t][c] = _mm512_setzero_si512();
+      }
+#pragma GCC unroll 8
+      for (int j = 0; j < kUnits; ++j) step<T, C>(w, x, kUnits * g + j, part);
+      for (int t = 0; t < T; ++t) {
+        const __m512i scale = load(w[t].scales[Format::scale_index(g)]);
+        for (int c = 0; c < C; ++c) {
+          isum[t][c] = kFits16 ? dot2(isum[t][c], scale, part[t][c])
+                               : _mm512_add_epi32(isum[t][c], _mm512_mullo_epi32(scale, part[t][c]));
+        }
+      }
+    }
+  }
+
+  template <int T, int C>
+  DODECA_INLINE static void step(const Decoded* w, const Q8Block256* const* x, int u, __m512i (&sum)[T][C]) {
+    __m512i codes[T];
+#pragma GCC unroll 2
+    for (int t = 0; t < T; ++t) codes[t] = load(w[t].codes[u]);
+#pragma GCC unroll 6
+    for (int c = 0; c < C; ++c) {
+      const __m512i four = spread(x[c]->q + 4 * u);
+#pragma GCC unroll 2
+      for (int t = 0; t < T; ++t) sum[t][c] = dot4(sum[t][c], codes[t], four);
+    }
+  }
+};
+
+// ---- Q2_K
+// --------------------------------------------------------------------------------------------------------------
+
+struct Q2_K : SuperBlocks<Q2_K> {
+  using Tile = TileQ2_K;
+  static constexpr int kMins = 8;
+
+  // v: the four units of sub-block g, two bits each; their sum of products.
+  DODECA_INLINE static __m512i dot16(__m512i v, const std::int8_t* q) {
+    const __m512i v2 = _mm512_srli_epi32(v, 2), low = bytes(0x03), high = bytes(0x30);
+    __m512i sum = dot4(_mm512_setzero_si512(), _mm512_and_si512(v, high), spread(q + 8));
+    sum = dot4(sum, _mm512_and_si512(v2, high), spread(q + 12));
+    sum = _mm512_srai_epi32(sum, 4);
+    sum = dot4(sum, _mm512_and_si512(v, low), spread(q));
+    return dot4(sum, _mm512_and_si512(v2, low), spread(q + 4));
+  }
+
+  DODECA_INLINE static __m512 dot(const std::byte* header, const std::byte* body, const Q8Block256& x, __m512 acc) {
+    const __m512i nibble = _mm512_set1_epi32(0x000f000f);
+    __m512i isum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()}, msum[2] = {isum[0], isum[0]};
+#pragma GCC unroll 4
+    for (int s = 0; s < 4; ++s) {
+      const __m512i both = load(body + Tile::kScales + 64 * s);
+#pragma GCC unroll 2
+      for (int p = 0; p < 2; ++p) {  // sub-blocks g and g + 1
+        const int g = 4 * s + 2 * p;
+        const std::byte* codes = body + Tile::kCodes + 64 * g;
+        const __m512i first = dot16(load(codes), x.q + 16 * g), second = dot16(load(codes + 64), x.q + 16 * g + 16);
+        const __m512i scale = _mm512_and_si512(_mm512_srli_epi32(both, 8 * p), nibble);
+        const __m512i min = _mm512_and_si512(_mm512_srli_epi32(both, 8 * p + 4), nibble);
+        isum[p] = dot2(isum[p], scale, pair_low(first, second));
+        msum[p] = dot2(msum[p], min, spread(x.sums16 + g));
+      }
+    }
+    acc = fold(acc, halves(header), x, _mm512_add_epi32(isum[0], isum[1]));
+    return fold_min(acc, halves(header + 32), x, _mm512_add_epi32(msum[0], msum[1]));
+  }
+
+  // code * scale is at most 45: looked up in a table of four entries per row, which fit the row's lane.
+  DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
+    const std::byte *header = tile + Tile::header(block), *body = tile + Tile::body(block);
+    _mm512_store_ps(out.d, halves(header));
+    _mm512_store_ps(out.m, halves(header + 32));
+    const __m512i nibble = _mm512_set1_epi32(0x000f000f), low = bytes(0x03);
+    const __m512i entry = _mm512_set_epi8(12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8,
+                                          8, 4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0,
+                                          12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0);
+    const __m512i ramp = _mm512_set1_epi32(0x03020100);
+#pragma GCC unroll 4
+    for (int s = 0; s < 4; ++s) {
+      const __m512i both = load(body + Tile::kScales + 64 * s);
+#pragma GCC unroll 2
+      for (int p = 0; p < 2; ++p) {
+        store(out.pairs[2 * s + p], _mm512_and_si512(_mm512_srli_epi32(both, 8 * p + 4), nibble));
+        const __m512i pair = _mm512_and_si512(_mm512_srli_epi32(both, 8 * p), nibble);
+#pragma GCC unroll 2
+        for (int e = 0; e < 2; ++e) {
+          const int g = 4 * s + 2 * p + e;
+          const __m512i scale = e == 0 ? _mm512_and_si512(pair, _mm512_set1_epi32(15)) : _mm512_srli_epi32(pair, 16);
+          const __m512i table = _mm512_mullo_epi32(scale, ramp), v = load(body + Tile::kCodes + 64 * g);
+#pragma GCC unroll 4
+          for (int j = 0; j < 4; ++j) {
+            store(out.codes[4 * g + j], _mm512_shuffle_epi8(table, and_or(_mm512_srli_epi32(v, 2 * j), low, entry)));
+          }
+        }
+      }
+    }
+  }
+  template <int T, int C>
+  DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
+    sum_flat<T, C>(w, x, isum);
+  }
+  DODECA_INLINE static __m512i correct(const Decoded&, const Q8Block256&, __m512i isum) { return isum; }
+};
+
+// ---- Q3_K
+// --------------------------------------------------------------------------------------------------------------
+
+struct Q3_K : SuperBlocks<Q3_K> {
+  using Tile = TileQ3_K;
+  static constexpr int kMins = 0;
+
+  // Scales minus 32 of sub-blocks 2p and 2p + 1, as i16 pairs.
+  DODECA_INLINE static __m512i scale_pair(const std::byte* body, __m512i high, int p) {
+    const __m512i low = _mm512_srli_epi32(load(body + Tile::kScales + 64 * (p / 4)), 4 * (p % 4));
+    const __m512i top = p < 2 ? _mm512_slli_epi32(high, 4 - 2 * p) : _mm512_srli_epi32(high, 2 * p - 4);
+    const __m512i six =
+        _mm512_and_si512(select(_mm512_set1_epi32(0x000f000f), low, top), _mm512_set1_epi32(0x003f003f));
+    return _mm512_sub_epi16(six, _mm512_set1_epi16(32));
+  }
+
+  // Two vectors of 3-bit codes at bits 0-2 and 4-6: units 0 and 2, units 1 and 3 (bits 3 and 7 are waste).
+  struct Fields {
+    __m512i even, odd;
+  };
+  DODECA_INLINE static Fields fields(const std::byte* body, int g, __m512i plane) {
+    const __m512i v = load(body + Tile::kCodes + 64 * g), low = bytes(0x33);
+    const __m512i high = g % 2 == 0 ? plane : _mm512_slli_epi32(plane, 2);
+    return {select(low, v, high), select(low, _mm512_srli_epi32(v, 2), _mm512_srli_epi32(high, 1))};
+  }
+
+  DODECA_INLINE static __m512i dot16(Fields f, const std::int8_t* q) {
+    const __m512i low = bytes(0x07), high = bytes(0x70);
+    __m512i sum = dot4(_mm512_setzero_si512(), _mm512_and_si512(f.even, high), spread(q + 8));
+    sum = dot4(sum, _mm512_and_si512(f.odd, high), spread(q + 12));
+    sum = _mm512_srai_epi32(sum, 4);
+    sum = dot4(sum, _mm512_and_si512(f.even, low), spread(q));
+    return dot4(sum, _mm512_and_si512(f.odd, low), spread(q + 4));
+  }
+
+  DODECA_INLINE static __m512 dot(const std::byte* header, const std::byte* body, const Q8Block256& x, __m512 acc) {
+    const __m512i high = load(body + Tile::kHighScales);
+    __m512i isum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()}, offset = isum[0];
+#pragma GCC unroll 8
+    for (int p = 0; p < 8; ++p) {
+      const __m512i scale = scale_pair(body, high, p), plane = load(body + Tile::kHighBits + 64 * p);
+      const __m512i first = dot16(fields(body, 2 * p, plane), x.q + 32 * p);
+      const __m512i second = dot16(fields(body, 2 * p + 1, plane), x.q + 32 * p + 16);
+      isum[p % 2] = dot2(isum[p % 2], scale, pair_low(first, second));
+      offset = dot2(offset, scale, spread(x.sums16 + 2 * p));
+    }
+    return fold(acc, halves(header), x,
+                _mm512_sub_epi32(_mm512_add_epi32(isum[0], isum[1]), _mm512_slli_epi32(offset, 2)));
+  }
+
+  // (scale - 32) * (code - 4) + 124 is in 0..252: a table of the four low codes per row, and 4 * (scale - 32) more when
+  // the third bit is set.
+  DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
+    const std::byte* body = tile + Tile::body(block);
+    _mm512_store_ps(out.d, halves(tile + Tile::header(block)));
+    const __m512i high = load(body + Tile::kHighScales), low = bytes(0x03);
+    const __m512i entry = _mm512_set_epi8(12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8,
+                                          8, 4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0,
+                                          12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0);
+    constexpr int kBit[2][4] = {{2, 3, 6, 7}, {0, 1, 4, 5}};
+#pragma GCC unroll 8
+    for (int p = 0; p < 8; ++p) {
+      const __m512i pair = scale_pair(body, high, p), plane = load(body + Tile::kHighBits + 64 * p);
+#pragma GCC unroll 2
+      for (int e = 0; e < 2; ++e) {
+        const int g = 2 * p + e;
+        // The scale's low byte in all four bytes of its lane.
+        const __m512i where = _mm512_add_epi8(entry, bytes(2 * e));
+        const __m512i scale = _mm512_shuffle_epi8(pair, where), twice = _mm512_add_epi8(scale, scale);
+        const __m512i four = _mm512_add_epi8(twice, twice);
+        const __m512i ramp = _mm512_add_epi8(_mm512_and_si512(scale, _mm512_set1_epi32(static_cast<int>(0xff00ff00u))),
+                                             _mm512_and_si512(twice, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+        const __m512i table = _mm512_add_epi8(ramp, _mm512_sub_epi8(bytes(124), four));
+        const __m512i v = load(body + Tile::kCodes + 64 * g);
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) {
+          const __m512i value = _mm512_shuffle_epi8(table, and_or(_mm512_srli_epi32(v, 2 * j), low, entry));
+          const __mmask64 set = _mm512_test_epi8_mask(plane, bytes(1 << kBit[e][j]));
+          store(out.codes[4 * g + j], _mm512_mask_add_epi8(value, set, value, four));
+        }
+      }
+    }
+  }
+  template <int T, int C>
+  DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
+    sum_flat<T, C>(w, x, isum);
+  }
+  DODECA_INLINE static __m512i correct(const Decoded&, const Q8Block256& x, __m512i isum) {
+    return _mm512_sub_epi32(isum, _mm512_set1_epi32(124 * x.sum));
+  }
+};
+
+// ---- Q4_K, Q5_K
+// --------------------------------------------------------------------------------------------------------
+
+// 6-bit scales (kShift 0) or minima (kShift 8 in the high bits) of sub-blocks 2p and 2p + 1.
+template <int kShift>
+DODECA_INLINE __m512i six_pair(__m512i nibbles, __m512i high, int p) {
+  const int right = kShift + 2 * p - 4;
+  const __m512i top = right < 0 ? _mm512_slli_epi32(high, -right) : _mm512_srli_epi32(high, right);
+  const __m512i both = select(_mm512_set1_epi32(0x000f000f), _mm512_srli_epi32(nibbles, 4 * p), top);
+  return _mm512_and_si512(both, _mm512_set1_epi32(0x003f003f));
+}
+DODECA_INLINE __m512i low_half(__m512i pair) { return _mm512_and_si512(pair, _mm512_set1_epi32(0xffff)); }
+DODECA_INLINE __m512i high_half(__m512i pair) { return _mm512_srli_epi32(pair, 16); }
+
+template <class Tile>
+DODECA_INLINE void decode_scales6(const std::byte* header, const std::byte* body, Decoded& out) {
+  _mm512_store_ps(out.d, halves(header));
+  _mm512_store_ps(out.m, halves(header + 32));
+  const __m512i scales = load(body + Tile::kScales), mins = load(body + Tile::kMins),
+                high = load(body + Tile::kHighScales);
+#pragma GCC unroll 4
+  for (int p = 0; p < 4; ++p) {
+    const __m512i pair = six_pair<0>(scales, high, p);
+    store(out.scales[2 * p], low_half(pair));
+    store(out.scales[2 * p + 1], high_half(pair));
+    store(out.pairs[p], six_pair<8>(mins, high, p));
+  }
+}
+
+struct Q4_K : SuperBlocks<Q4_K> {
+  using Tile = TileQ4_K;
+  static constexpr int kMins = 4;
+
+  DODECA_INLINE static __m512 dot(const std::byte* header, const std::byte* body, const Q8Block256& x, __m512 acc) {
+    const __m512i scales = load(body + Tile::kScales), mins = load(body + Tile::kMins),
+                  high = load(body + Tile::kHighScales);
+    const __m512i low4 = bytes(0x0f), high4 = bytes(0xf0), words = _mm512_set1_epi32(0xffff);
+    const __m512i shifted = bytes(2);  // picks the second scale of a pair
+    const __m512i lanes = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0d0c0d0c09080908, 0x0504050401000100));
+    __m512i isum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()}, msum = isum[0];
+#pragma GCC unroll 4
+    for (int p = 0; p < 4; ++p) {
+      const __m512i pair = six_pair<0>(scales, high, p);
+      msum = dot2(msum, six_pair<8>(mins, high, p), spread(x.sums32 + 2 * p));
+#pragma GCC unroll 2
+      for (int e = 0; e < 2; ++e) {
+        const int k = 2 * p + e;
+        // Even units sum in `even`, odd ones, still times 16, in `odd`; both fit 16 bits once halved so.
+        __m512i even = _mm512_setzero_si512(), odd = even;
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+          const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i));
+          even = dot4(even, _mm512_and_si512(v, low4), spread(x.q + 32 * k + 8 * i));
+          odd = dot4(odd, _mm512_and_si512(v, high4), spread(x.q + 32 * k + 8 * i + 4));
+        }
+        const __m512i scale = _mm512_shuffle_epi8(pair, e == 0 ? lanes : _mm512_add_epi8(lanes, shifted));
+        isum[e] = dot2(isum[e], scale, select(words, even, _mm512_slli_epi32(odd, 12)));
+      }
+    }
+    acc = fold(acc, halves(header), x, _mm512_add_epi32(isum[0], isum[1]));
+    return fold_min(acc, halves(header + 32), x, msum);
+  }
+
+  DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
+    const std::byte* body = tile + Tile::body(block);
+    decode_scales6<Tile>(tile + Tile::header(block), body, out);
+    const __m512i low4 = bytes(0x0f);
+    for (int i = 0; i < 32; ++i) {
+      const __m512i v = load(body + Tile::kCodes + 64 * i);
+      store(out.codes[2 * i], _mm512_and_si512(v, low4));
+      store(out.codes[2 * i + 1], _mm512_and_si512(_mm512_srli_epi32(v, 4), low4));
+    }
+  }
+  DODECA_INLINE static int scale_index(int g) { return g / 2; }
+  template <int T, int C>
+  DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
+    Q4_K::template sum_scaled<T, C, 4, true>(w, x, isum);
+  }
+  DODECA_INLINE static __m512i correct(const Decoded&, const Q8Block256&, __m512i isum) { return isum; }
+};
+
+struct Q5_K : SuperBlocks<Q5_K> {
+  using Tile = TileQ5_K;
+  static constexpr int kMins = 4;
+
+  // The bits of vector i of a sub-block moved to 3 (odd unit) and 4 (even unit).
+  DODECA_INLINE static __m512i plane_bits(__m512i plane, int i) {
+    return i < 2 ? _mm512_slli_epi32(plane, 3 - 2 * i) : _mm512_srli_epi32(plane, 2 * i - 3);
+  }
+  DODECA_INLINE static __m512i even_codes(__m512i v, __m512i bits) {
+    return and_or(v, bytes(0x0f), _mm512_and_si512(bits, bytes(0x10)));
+  }
+  DODECA_INLINE static __m512i odd_codes_times_8(__m512i v, __m512i bits) {
+    return and_or(v, bytes(0xf0), _mm512_and_si512(bits, bytes(0x08)));
+  }
+
+  DODECA_INLINE static __m512 dot(const std::byte* header, const std::byte* body, const Q8Block256& x, __m512 acc) {
+    const __m512i scales = load(body + Tile::kScales), mins = load(body + Tile::kMins),
+                  high = load(body + Tile::kHighScales);
+    __m512i isum = _mm512_setzero_si512(), msum = isum;
+#pragma GCC unroll 4
+    for (int p = 0; p < 4; ++p) {
+      const __m512i pair = six_pair<0>(scales, high, p);
+      msum = dot2(msum, six_pair<8>(mins, high, p), spread(x.sums32 + 2 * p));
+#pragma GCC unroll 2
+      for (int e = 0; e < 2; ++e) {
+        const int k = 2 * p + e;
+        const __m512i plane = load(body + Tile::kHighBits + 64 * k);
+        __m512i even = _mm512_setzero_si512(), odd = even;
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+          const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i)), bits = plane_bits(plane, i);
+          even = dot4(even, even_codes(v, bits), spread(x.q + 32 * k + 8 * i));
+          odd = dot4(odd, odd_codes_times_8(v, bits), spread(x.q + 32 * k + 8 * i + 4));
+        }
+        const __m512i part = _mm512_add_epi32(even, _mm512_srai_epi32(odd, 3));
+        isum = _mm512_add_epi32(isum, _mm512_mullo_epi32(part, e == 0 ? low_half(pair) : high_half(pair)));
+      }
+    }
+    return fold_min(fold(acc, halves(header), x, isum), halves(header + 32), x, msum);
+  }
+
+  DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
+    const std::byte* body = tile + Tile::body(block);
+    decode_scales6<Tile>(tile + Tile::header(block), body, out);
+    for (int k = 0; k < 8; ++k) {
+      const __m512i plane = load(body + Tile::kHighBits + 64 * k);
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i)), bits = plane_bits(plane, i);
+        store(out.codes[8 * k + 2 * i], even_codes(v, bits));
+        store(out.codes[8 * k + 2 * i + 1],
+              _mm512_and_si512(_mm512_srli_epi32(odd_codes_times_8(v, bits), 3), bytes(0x1f)));
+      }
+    }
+  }
+  DODECA_INLINE static int scale_index(int g) { return g; }
+  template <int T, int C>
+  DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
+    Q5_K::template sum_scaled<T, C, 8, false>(w, x, isum);
+  }
+  DODECA_INLINE static __m512i correct(const Decoded&, const Q8Block256&, __m512i isum) { return isum; }
+};
+
+// ---- Q6_K
+// --------------------------------------------------------------------------------------------------------------
+
+struct Q6_K : SuperBlocks<Q6_K> {
+  using Tile = TileQ6_K;
+  static constexpr int kMins = 0;
+
+  // Signed scales of sub-blocks 4s + 2p and 4s + 2p + 1 as i16 pairs.
+  DODECA_INLINE static __m512i scale_pair(__m512i four, int p) {
+    return _mm512_srai_epi16(p == 0 ? _mm512_slli_epi16(four, 8) : four, 8);
+  }
+  DODECA_INLINE static __m512i first_scale(__m512i pair) { return _mm512_srai_epi32(_mm512_slli_epi32(pair, 16), 16); }
+  DODECA_INLINE static __m512i second_scale(__m512i pair) { return _mm512_srai_epi32(pair, 16); }
+
+  struct Units {
+    __m512i code[4];  // odd ones times 4
+  };
+  DODECA_INLINE static Units units(const std::byte* body, int g) {
+    const __m512i plane = load(body + Tile::kHighBits + 64 * g), a = load(body + Tile::kCodes + 128 * g),
+                  b = load(body + Tile::kCodes + 128 * g + 64);
+    const __m512i low = bytes(0x0f), high = bytes(0xf0), top2 = bytes(0x30), last2 = bytes(0x0c);
+    return {{and_or(a, low, _mm512_and_si512(_mm512_slli_epi32(plane, 4), top2)),
+             and_or(a, high, _mm512_and_si512(plane, last2)), and_or(b, low, _mm512_and_si512(plane, top2)),
+             and_or(b, high, _mm512_and_si512(_mm512_srli_epi32(plane, 4), last2))}};
+  }
+
+  DODECA_INLINE static __m512i dot16(const Units& w, const std::int8_t* q) {
+    __m512i sum = dot4(_mm512_setzero_si512(), w.code[1], spread(q + 4));
+    sum = _mm512_srai_epi32(dot4(sum, w.code[3], spread(q + 12)), 2);
+    return dot4(dot4(sum, w.code[0], spread(q)), w.code[2], spread(q + 8));
+  }
+
+  DODECA_INLINE static __m512 dot(const std::byte* header, const std::byte* body, const Q8Block256& x, __m512 acc) {
+    __m512i isum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()}, offset = isum[0];
+#pragma GCC unroll 4
+    for (int s = 0; s < 4; ++s) {
+      const __m512i four = load(body + Tile::kScales + 64 * s);
+#pragma GCC unroll 2
+      for (int p = 0; p < 2; ++p) {
+        const int g = 4 * s + 2 * p;
+        const __m512i pair = scale_pair(four, p);
+        offset = dot2(offset, pair, spread(x.sums16 + g));
+        const __m512i first = dot16(units(body, g), x.q + 16 * g);
+        const __m512i second = dot16(units(body, g + 1), x.q + 16 * g + 16);
+        isum[0] = _mm512_add_epi32(isum[0], _mm512_mullo_epi32(first, first_scale(pair)));
+        isum[1] = _mm512_add_epi32(isum[1], _mm512_mullo_epi32(second, second_scale(pair)));
+      }
+    }
+    return fold(acc, halves(header), x,
+                _mm512_sub_epi32(_mm512_add_epi32(isum[0], isum[1]), _mm512_slli_epi32(offset, 5)));
+  }
+
+  DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
+    const std::byte* body = tile + Tile::body(block);
+    _mm512_store_ps(out.d, halves(tile + Tile::header(block)));
+#pragma GCC unroll 4
+    for (int s = 0; s < 4; ++s) {
+      const __m512i four = load(body + Tile::kScales + 64 * s);
+#pragma GCC unroll 2
+      for (int p = 0; p < 2; ++p) {
+        const __m512i pair = scale_pair(four, p);
+        store(out.pairs[2 * s + p], pair);
+        store(out.scales[4 * s + 2 * p], first_scale(pair));
+        store(out.scales[4 * s + 2 * p + 1], second_scale(pair));
+      }
+    }
+    for (int g = 0; g < 16; ++g) {
+      const Units w = units(body, g);
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) {
+        store(out.codes[4 * g + j],
+              j % 2 == 0 ? w.code[j] : _mm512_and_si512(_mm512_srli_epi32(w.code[j], 2), bytes(0x3f)));
+      }
+    }
+  }
+  DODECA_INLINE static int scale_index(int g) { return g; }
+  template <int T, int C>
+  DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
+    Q6_K::template sum_scaled<T, C, 4, false>(w, x, isum);
+  }
+  DODECA_INLINE static __m512i correct(const Decoded& w, const Q8Block256& x, __m512i isum) {
+    return _mm512_sub_epi32(isum, _mm512_slli_epi32(pair_sum(w, x.sums16, 8), 5));
+  }
+};
+
+// ---- IQ4_XS
+// ------------------------------------------------------------------------------------------------------------
+
+struct IQ4_XS : SuperBlocks<IQ4_XS> {
+  using Tile = TileIQ4_XS;
+  static constexpr int kMins = 0;
+
+  // The sixteen values plus 128.
+  DODECA_INLINE static __m512i table() {
+    return _mm512_broadcast_i32x4(_mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, static_cast<char>(129),
+                                                static_cast<char>(141), static_cast<char>(153), static_cast<char>(166),
+                                                static_cast<char>(181), static_cast<char>(197), static_cast<char>(217),
+                                                static_cast<char>(241)));
+  }
+  // Scale - 32 of sub-block k; high: the u16 of the header in every lane.
+  DODECA_INLINE static __m512i scale(__m512i low, __m512i high, int k) {
+    const __m512i nibble = _mm512_and_si512(_mm512_srli_epi32(low, 4 * (k / 2) + 16 * (k % 2)), _mm512_set1_epi32(15));
+    const __m512i top = k < 2 ? _mm512_slli_epi32(high, 4 - 2 * k) : _mm512_srli_epi32(high, 2 * k - 4);
+    return _mm512_sub_epi32(_mm512_or_si512(nibble, _mm512_and_si512(top, _mm512_set1_epi32(48))),
+                            _mm512_set1_epi32(32));
+  }
+  DODECA_INLINE static __m512i high_scales(const std::byte* header) {
+    return _mm512_cvtepu16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(header + 32)));
+  }
+
+  DODECA_INLINE static __m512 dot(const std::byte* header, const std::byte* body, const Q8Block256& x, __m512 acc) {
+    const __m512i low = load(body + Tile::kScales), high = high_scales(header), values = table(), low4 = bytes(0x0f);
+    __m512i isum = _mm512_setzero_si512();
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; ++k) {
+      __m512i even = _mm512_set1_epi32(-128 * x.sums32[k]), odd = _mm512_setzero_si512();
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i));
+        even = dot4(even, _mm512_shuffle_epi8(values, _mm512_and_si512(v, low4)), spread(x.q + 32 * k + 8 * i));
+        odd = dot4(odd, _mm512_shuffle_epi8(values, _mm512_and_si512(_mm512_srli_epi32(v, 4), low4)),
+                   spread(x.q + 32 * k + 8 * i + 4));
+      }
+      isum = _mm512_add_epi32(isum, _mm512_mullo_epi32(_mm512_add_epi32(even, odd), scale(low, high, k)));
+    }
+    return fold(acc, halves(header), x, isum);
+  }
+
+  DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
+    const std::byte *header = tile + Tile::header(block), *body = tile + Tile::body(block);
+    _mm512_store_ps(out.d, halves(header));
+    const __m512i low = load(body + Tile::kScales), high = high_scales(header), values = table(), low4 = bytes(0x0f);
+#pragma GCC unroll 4
+    for (int p = 0; p < 4; ++p) {
+      const __m512i first = scale(low, high, 2 * p), second = scale(low, high, 2 * p + 1);
+      store(out.scales[2 * p], first);
+      store(out.scales[2 * p + 1], second);
+      store(out.pairs[p], pair_low(first, second));
+    }
+    for (int i = 0; i < 32; ++i) {
+      const __m512i v = load(body + Tile::kCodes + 64 * i);
+      store(out.codes[2 * i], _mm512_shuffle_epi8(values, _mm512_and_si512(v, low4)));
+      store(out.codes[2 * i + 1], _mm512_shuffle_epi8(values, _mm512_and_si512(_mm512_srli_epi32(v, 4), low4)));
+    }
+  }
+  DODECA_INLINE static int scale_index(int g) { return g; }
+  template <int T, int C>
+  DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
+    IQ4_XS::template sum_scaled<T, C, 8, false>(w, x, isum);
+  }
+  DODECA_INLINE static __m512i correct(const Decoded& w, const Q8Block256& x, __m512i isum) {
+    return _mm512_sub_epi32(isum, _mm512_slli_epi32(pair_sum(w, x.sums32, 4), 7));
+  }
+};
+
+}  // namespace
+
+DODECA_MATMUL(q2_k, Q2_K)
+DODECA_MATMUL(q3_k, Q3_K)
+DODECA_MATMUL(q4_k, Q4_K)
+DODECA_MATMUL(q5_k, Q5_K)
+DODECA_MATMUL(q6_k, Q6_K)
+DODECA_MATMUL(iq4_xs, IQ4_XS)
+
+}  // namespace dodeca::cpu::avx512_vnni
