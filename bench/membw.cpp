@@ -24,6 +24,17 @@ struct alignas(kLine) Partial {
   std::uint64_t sum = 0;
 };
 
+// Reads every byte once. Eight independent sums, so that the additions never wait for each other.
+std::uint64_t read_stream(const std::byte* data, std::size_t n_bytes) {
+  const auto* words = reinterpret_cast<const std::uint64_t*>(data);
+  std::uint64_t sums[8] = {};
+  for (std::size_t i = 0; i + 8 <= n_bytes / 8; i += 8)
+    for (std::size_t k = 0; k < 8; ++k) sums[k] += words[i + k];
+  std::uint64_t sum = 0;
+  for (const std::uint64_t s : sums) sum += s;
+  return sum;
+}
+
 // Workers on the first n cores of a node; more threads than cores are refused by the caller.
 std::unique_ptr<cpu::Team> team_on_node(const cpu::Topology& topology, int node, int n) {
   std::vector<int> pus;
@@ -61,7 +72,7 @@ double read_bandwidth(cpu::Team& team, std::size_t buffer_bytes, int repetitions
       member.barrier();
       const auto start = std::chrono::steady_clock::now();
       partials[member.index].sum +=
-          cpu::read_stream(buffer.data() + part.begin, static_cast<std::size_t>(part.end - part.begin));
+          read_stream(buffer.data() + part.begin, static_cast<std::size_t>(part.end - part.begin));
       member.barrier();
       if (member.index == 0 && r >= 0)
         seconds[r] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -1,6 +1,6 @@
 #include "bench/report.hpp"
 
-#include <doctest.h>
+#include <doctest/doctest.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>

@@ -1,6 +1,6 @@
 #include "bench/test_matrix.hpp"
 
-#include <doctest.h>
+#include <doctest/doctest.h>
 
 #include "runtime/cli/options.hpp"
 
