@@ -1,0 +1,47 @@
+// What the engine needs of a model: rows in, logits out, and a KV cache with sequences that can be cut and forked. The
+// executor is one (ExecutorPass); tests bring a deterministic stand-in.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "cpu/team.hpp"
+#include "runtime/exec/executor.hpp"
+#include "runtime/exec/rows.hpp"
+
+namespace dodeca::runtime {
+
+class ForwardPass {
+ public:
+  virtual ~ForwardPass() = default;
+  virtual std::int64_t vocab_size() const = 0;
+  virtual std::int32_t n_sequences() const = 0;
+  // Cache room: blocks are this many positions, and this many positions are free, in whole blocks.
+  virtual std::int64_t block_positions() const = 0;
+  virtual std::int64_t free_positions() const = 0;
+  virtual void truncate(std::int32_t sequence, std::int64_t n) = 0;
+  // dst (emptied first) becomes the first n positions of src; a partial last block is copied, the others are shared.
+  virtual void fork(std::int32_t src, std::int32_t dst, std::int64_t n) = 0;
+  // Appends the rows to their sequences. prompt: some rows are prompt, not generation.
+  virtual void forward(std::span<const Row> rows, ForwardOutput& out, bool prompt) = 0;
+};
+
+class ExecutorPass final : public ForwardPass {
+ public:
+  // Passes with prompt rows run on prompt_team, the others on team.
+  ExecutorPass(Executor& executor, cpu::Team& team, cpu::Team& prompt_team);
+  std::int64_t vocab_size() const override;
+  std::int32_t n_sequences() const override;
+  std::int64_t block_positions() const override;
+  std::int64_t free_positions() const override;
+  void truncate(std::int32_t sequence, std::int64_t n) override;
+  void fork(std::int32_t src, std::int32_t dst, std::int64_t n) override;
+  void forward(std::span<const Row> rows, ForwardOutput& out, bool prompt) override;
+
+ private:
+  Executor& executor_;
+  cpu::Team& team_;
+  cpu::Team& prompt_team_;
+};
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,128 @@
+// A stand-in for a model: the logits of a row are a hash of all tokens of its sequence up to there, read back from a KV
+// cache in blocks that behaves as the real one (whole blocks shared by forks, partial ones copied). A wrong fork, cut
+// or position therefore changes the text, and room is counted exactly.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "runtime/engine/engine.hpp"
+
+namespace dodeca::tests {
+
+class FakePass final : public runtime::ForwardPass {
+ public:
+  static constexpr std::int64_t kVocab = 40, kBlock = 8;
+  static constexpr std::int32_t kEnd = 0;
+
+  FakePass(std::int32_t n_sequences, std::int64_t n_positions)
+      : sequences_(static_cast<std::size_t>(n_sequences)), n_blocks_((n_positions + kBlock - 1) / kBlock) {}
+
+  std::int64_t vocab_size() const override { return kVocab; }
+  std::int32_t n_sequences() const override { return static_cast<std::int32_t>(sequences_.size()); }
+  std::int64_t block_positions() const override { return kBlock; }
+  std::int64_t free_positions() const override { return (n_blocks_ - *live_) * kBlock; }
+
+  void truncate(std::int32_t sequence, std::int64_t n) override {
+    Sequence& s = at(sequence);
+    s.length = std::min(s.length, n);
+    s.blocks.resize(static_cast<std::size_t>((s.length + kBlock - 1) / kBlock));
+  }
+  void fork(std::int32_t src, std::int32_t dst, std::int64_t n) override {
+    const Sequence from = at(src);
+    if (n > from.length) throw std::logic_error("fork beyond the source's length");
+    at(dst) = {};
+    Sequence to;
+    to.blocks.assign(from.blocks.begin(), from.blocks.begin() + n / kBlock);
+    if (n % kBlock != 0) {
+      to.blocks.push_back(new_block());
+      *to.blocks.back() = *from.blocks[static_cast<std::size_t>(n / kBlock)];
+    }
+    to.length = n;
+    at(dst) = std::move(to);
+    ++n_forks;
+  }
+  void forward(std::span<const runtime::Row> rows, runtime::ForwardOutput& out, bool) override {
+    out.logits.clear();
+    for (const runtime::Row& row : rows) {
+      Sequence& s = at(row.sequence);
+      if (row.position != s.length) throw std::logic_error("row out of place");
+      if (s.length % kBlock == 0) s.blocks.push_back(new_block());
+      if (s.blocks.back().use_count() != 1) throw std::logic_error("write into a shared block");
+      (*s.blocks.back())[static_cast<std::size_t>(s.length++ % kBlock)] = row.token;
+      if (row.wants_logits) {
+        const std::vector<float> logits = logits_after(history(row.sequence));
+        out.logits.insert(out.logits.end(), logits.begin(), logits.end());
+      }
+    }
+    n_rows += static_cast<std::int64_t>(rows.size());
+    rows_per_pass.push_back(static_cast<std::int64_t>(rows.size()));
+  }
+
+  std::vector<std::int32_t> history(std::int32_t sequence) const {
+    const Sequence& s = sequences_.at(static_cast<std::size_t>(sequence));
+    std::vector<std::int32_t> tokens;
+    for (std::int64_t p = 0; p < s.length; ++p)
+      tokens.push_back((*s.blocks[static_cast<std::size_t>(p / kBlock)])[static_cast<std::size_t>(p % kBlock)]);
+    return tokens;
+  }
+  // The model itself. The end token is likely enough that texts end now and then.
+  static std::vector<float> logits_after(const std::vector<std::int32_t>& tokens) {
+    std::uint64_t hash = 1469598103934665603u;
+    for (const std::int32_t token : tokens) hash = (hash ^ static_cast<std::uint64_t>(token + 1)) * 1099511628211u;
+    std::vector<float> logits(kVocab);
+    for (std::int64_t v = 0; v < kVocab; ++v) {
+      std::uint64_t x = hash + static_cast<std::uint64_t>(v) * 0x9e3779b97f4a7c15u;
+      x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+      x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+      logits[static_cast<std::size_t>(v)] = static_cast<float>((x >> 40) % 4096) / 512.0f;
+    }
+    return logits;
+  }
+  static runtime::Vocabulary vocabulary() {
+    return {
+        [](std::int32_t id) { return id == kEnd ? std::string() : std::string(1, static_cast<char>('A' + id - 1)); },
+        {kEnd}};
+  }
+  // What greedy generation must give, computed without engine or cache.
+  static std::vector<std::int32_t> greedy(std::vector<std::int32_t> prompt, std::int64_t max_tokens) {
+    std::vector<std::int32_t> out;
+    while (static_cast<std::int64_t>(out.size()) < max_tokens) {
+      const std::vector<float> logits = logits_after(prompt);
+      const auto token = static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+      out.push_back(token);
+      if (token == kEnd) break;
+      prompt.push_back(token);
+    }
+    return out;
+  }
+
+  std::int64_t n_rows = 0, n_forks = 0;
+  std::vector<std::int64_t> rows_per_pass;
+
+ private:
+  using Block = std::vector<std::int32_t>;
+  struct Sequence {
+    std::vector<std::shared_ptr<Block>> blocks;
+    std::int64_t length = 0;
+  };
+  Sequence& at(std::int32_t sequence) { return sequences_.at(static_cast<std::size_t>(sequence)); }
+  std::shared_ptr<Block> new_block() {
+    if (*live_ == n_blocks_) throw std::logic_error("the cache is full");
+    ++*live_;
+    return {new Block(kBlock), [live = live_](Block* block) {
+              --*live;
+              delete block;
+            }};
+  }
+
+  std::vector<Sequence> sequences_;
+  std::int64_t n_blocks_;
+  std::shared_ptr<std::int64_t> live_ = std::make_shared<std::int64_t>(0);
+};
+
+}  // namespace dodeca::tests
