@@ -1,0 +1,80 @@
+"""Make tests/golden/hf/expected.json: the numpy float64 judge, and how far transformers (float32) is from it.
+
+usage: hf_golden.py [VARIANT ...]    needs torch and transformers; the stored file names the versions used."""
+import json
+import os
+import sys
+import tempfile
+
+import numpy as np
+import torch
+import transformers
+
+import hf_numpy
+import hf_variants
+
+OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "hf", "expected.json")
+# Where transformers deliberately computes something else than the published models' own code.
+DIFFERS = {
+    "v2_norm_topk": "transformers' V2 router never normalizes",
+    "v2_norm_topk_with_scale": "transformers' V2 router never normalizes; DeepSeek's own code then does not scale",
+}
+
+
+def with_transformers(c, w, ids):
+    v2 = c["model_type"] == "deepseek_v2"
+    fields = {k: v for k, v in c.items() if k not in ("quantization_config", "architectures", "model_type", "torch_dtype", "dtype")}
+    fields = {k: v for k, v in fields.items() if v is not None or k in ("q_lora_rank", "rope_scaling")}
+    config = (transformers.DeepseekV2Config if v2 else transformers.DeepseekV3Config)(**fields)
+    config._attn_implementation = "eager"
+    model = (transformers.DeepseekV2ForCausalLM if v2 else transformers.DeepseekV3ForCausalLM)(config).float().eval()
+    state = {}
+    for name, old in model.state_dict().items():
+        if name.endswith("mlp.experts.gate_up_proj"):
+            p = name[: -len("gate_up_proj")]
+            x = np.stack([np.concatenate([w[f"{p}{e}.gate_proj.weight"], w[f"{p}{e}.up_proj.weight"]]) for e in range(c["n_routed_experts"])])
+        elif name.endswith("mlp.experts.down_proj"):
+            p = name[: -len("down_proj")]
+            x = np.stack([w[f"{p}{e}.down_proj.weight"] for e in range(c["n_routed_experts"])])
+        elif name == "lm_head.weight" and c["tie_word_embeddings"]:
+            x = w["model.embed_tokens.weight"]
+        else:
+            x = w[name]
+        assert tuple(x.shape) == tuple(old.shape), (name, x.shape, old.shape)
+        state[name] = torch.from_numpy(x.astype(np.float32))
+    model.load_state_dict(state)
+    with torch.no_grad():
+        return model(torch.from_numpy(ids)[None]).logits[0].double().log_softmax(-1).numpy()
+
+
+def main():
+    names = sys.argv[1:] or list(hf_variants.VARIANTS)
+    result = json.load(open(OUT)) if sys.argv[1:] and os.path.exists(OUT) else {"variants": {}}
+    result["source"] = f"numpy float64 (hf_numpy.py); transformers {transformers.__version__}, torch {torch.__version__}, float32"
+    for name in names:
+        c, ids = hf_variants.VARIANTS[name][0], hf_variants.token_ids(name)
+        with tempfile.TemporaryDirectory() as d:
+            w, digest = hf_variants.write_checkpoint(name, d)
+        lp, gap, used = hf_numpy.log_probs(w, c, ids)
+        hf = with_transformers(c, w, ids)
+        at = np.arange(len(ids) - 1)
+        token = lp[at, ids[1:]]
+        diff = float(np.abs(hf - lp).max())
+        spread = float(lp.std(-1).mean())
+        print(f"{name:28} |transformers - judge| max {diff:.2e} over all logits  routing gap {gap:.1e}  experts used {used:.2f}  "
+              f"std {spread:.2f}  mean top p {np.exp(lp.max(-1)).mean():.3f}", flush=True)
+        if name not in DIFFERS:
+            assert diff < 2e-3, name
+        assert gap > 3e-5, (name, "a routing decision too close for float32")
+        entry = dict(sha256=digest, transformers_max_diff=float(f"{diff:.2g}"), routing_gap=float(f"{min(gap, 1e9):.2g}"),
+                     token_logprobs=[round(float(x), 5) for x in token])
+        if name in DIFFERS:
+            entry["transformers_differs"] = DIFFERS[name]
+        result["variants"][name] = entry
+    result["variants"] = {k: result["variants"][k] for k in hf_variants.VARIANTS if k in result["variants"]}
+    with open(OUT, "w") as f:
+        text = json.dumps(result, indent=0, separators=(",", ":"))
+        f.write(text.replace(",\n-", ",-").replace("[\n-", "[-").replace("\n]", "]") + "\n")
+
+
+main()

@@ -1,0 +1,126 @@
+"""The deepseek2 architecture in numpy float64, written from the DeepSeek-V2 and V3 papers and the published models' own
+rules; the judge where versions of transformers differ. Slow, plain, non-absorbed attention over one sequence."""
+import math
+
+import numpy as np
+
+
+def rms_norm(x, w, eps):
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * w
+
+
+def silu(x):
+    return x / (1 + np.exp(-x))
+
+
+def rope_settings(c):
+    """(inverse frequencies [rope / 2], factor on cos and sin, factor on the scores)"""
+    dim, r = c["qk_rope_head_dim"], c.get("rope_scaling") or c.get("rope_parameters") or {}
+    base = r.get("rope_theta", c.get("rope_theta") or 10000.0)
+    i = np.arange(dim // 2)
+    theta = base ** (-2.0 * i / dim)
+    if r.get("rope_type", r.get("type", "default")) == "default":
+        return theta, 1.0, 1.0
+    factor, original = r["factor"], r["original_max_position_embeddings"]
+    turns = lambda beta: dim * math.log(original / (beta * 2 * math.pi)) / (2 * math.log(base))
+    low, high = max(math.floor(turns(r["beta_fast"])), 0), min(math.ceil(turns(r["beta_slow"])), dim - 1)
+    ramp = np.clip((i - low) / max(0.001, high - low), 0, 1)
+    theta = theta / factor * ramp + theta * (1 - ramp)
+    mscale = lambda m: 0.1 * m * math.log(factor) + 1 if factor > 1 else 1.0
+    all_dim = r.get("mscale_all_dim", 0)
+    return theta, mscale(r.get("mscale", 1)) / mscale(all_dim), mscale(all_dim) ** 2
+
+
+def rotate(x, theta, magnitude):
+    """x [tokens, heads, rope]: pairs (2i, 2i + 1) turned by position * theta_i."""
+    angle = np.arange(len(x))[:, None, None] * theta
+    z = (x[..., 0::2] + 1j * x[..., 1::2]) * np.exp(1j * angle) * magnitude
+    return np.stack([z.real, z.imag], -1).reshape(x.shape)
+
+
+def attention(x, w, p, c):
+    n, heads = len(x), c["num_attention_heads"]
+    nope, rope, v_dim, rank, eps = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"], c["kv_lora_rank"], c["rms_norm_eps"]
+    if c["q_lora_rank"]:
+        q = rms_norm(x @ w[p + "q_a_proj.weight"].T, w[p + "q_a_layernorm.weight"], eps) @ w[p + "q_b_proj.weight"].T
+    else:
+        q = x @ w[p + "q_proj.weight"].T
+    q = q.reshape(n, heads, nope + rope)
+    kv = x @ w[p + "kv_a_proj_with_mqa.weight"].T
+    latent, k_rope = rms_norm(kv[:, :rank], w[p + "kv_a_layernorm.weight"], eps), kv[:, None, rank:]
+    kv = (latent @ w[p + "kv_b_proj.weight"].T).reshape(n, heads, nope + v_dim)
+    theta, magnitude, score_factor = rope_settings(c)
+    q_rope, k_rope = rotate(q[..., nope:], theta, magnitude), rotate(k_rope, theta, magnitude)
+    scores = np.einsum("thd,shd->hts", q[..., :nope], kv[..., :nope]) + np.einsum("thd,sd->hts", q_rope, k_rope[:, 0])
+    scores *= score_factor / math.sqrt(nope + rope)
+    scores = np.where(np.tril(np.ones((n, n), bool)), scores, -np.inf)
+    prob = np.exp(scores - scores.max(-1, keepdims=True))
+    prob /= prob.sum(-1, keepdims=True)
+    return np.einsum("hts,shd->thd", prob, kv[..., nope:]).reshape(n, -1) @ w[p + "o_proj.weight"].T
+
+
+def top(values, k):
+    """Indices of the k largest, lower index first among equals, and the relative gap of the last taken to the best left."""
+    order = np.argsort(-values, kind="stable")
+    if k == len(values) or values[order[k]] == -np.inf:
+        return order[:k], np.inf
+    last, next_best = values[order[k - 1]], values[order[k]]
+    return order[:k], (last - next_best) / abs(last)
+
+
+def route(logits, bias, c):
+    """One token: experts, their weights, and the smallest relative gap of its decisions (to know whether float32 can decide alike)."""
+    n, k = c["n_routed_experts"], c["num_experts_per_tok"]
+    v2 = c["model_type"] == "deepseek_v2"
+    if c["scoring_func"] == "sigmoid":
+        score = 1 / (1 + np.exp(-logits))
+    else:
+        score = np.exp(logits - logits.max())
+        score /= score.sum()
+    choice = score + bias if c["topk_method"] == "noaux_tc" else score.copy()
+    gap = np.inf
+    groups = (c.get("n_group") or 1) if c["topk_method"] != "greedy" else 1
+    if groups > 1:
+        grouped = np.sort(choice.reshape(groups, -1), -1)
+        group_score = grouped[:, -2:].sum(-1) if c["topk_method"] == "noaux_tc" else grouped[:, -1]
+        keep, gap = top(group_score, c["topk_group"])
+        choice = np.where(np.isin(np.arange(n) // (n // groups), keep), choice, -np.inf)
+    chosen, last = top(choice, k)
+    weight = score[chosen]
+    if c["norm_topk_prob"]:
+        weight = weight / weight.sum()
+    if not (v2 and c["norm_topk_prob"]):  # DeepSeek-V2's own code normalizes or scales, never both
+        weight = weight * c["routed_scaling_factor"]
+    return chosen, weight, min(gap, last)
+
+
+def ffn(x, w, p):
+    return (silu(x @ w[p + "gate_proj.weight"].T) * (x @ w[p + "up_proj.weight"].T)) @ w[p + "down_proj.weight"].T
+
+
+def log_probs(w, c, ids):
+    """(log-softmax [tokens, vocab], smallest routing gap, share of experts used at least once)"""
+    x = w["model.embed_tokens.weight"][ids]
+    smallest, used, total = np.inf, 0, 0
+    for i in range(c["num_hidden_layers"]):
+        p = f"model.layers.{i}."
+        x = x + attention(rms_norm(x, w[p + "input_layernorm.weight"], c["rms_norm_eps"]), w, p + "self_attn.", c)
+        h = rms_norm(x, w[p + "post_attention_layernorm.weight"], c["rms_norm_eps"])
+        if i < c["first_k_dense_replace"]:
+            x = x + ffn(h, w, p + "mlp.")
+            continue
+        y = ffn(h, w, p + "mlp.shared_experts.")
+        logits, bias = h @ w[p + "mlp.gate.weight"].T, w.get(p + "mlp.gate.e_score_correction_bias", 0.0)
+        seen = set()
+        for t in range(len(ids)):
+            chosen, weight, gap = route(logits[t], bias, c)
+            smallest = min(smallest, gap)
+            seen.update(chosen.tolist())
+            for e, s in zip(chosen, weight):
+                y[t] += s * ffn(h[t], w, f"{p}mlp.experts.{e}.")
+        used, total = used + len(seen), total + c["n_routed_experts"]
+        x = x + y
+    head = w.get("lm_head.weight", w["model.embed_tokens.weight"]) if not c["tie_word_embeddings"] else w["model.embed_tokens.weight"]
+    z = rms_norm(x, w["model.norm.weight"], c["rms_norm_eps"]) @ head.T
+    z -= z.max(-1, keepdims=True)
+    return z - np.log(np.exp(z).sum(-1, keepdims=True)), smallest, used / total if total else 1.0

@@ -1,0 +1,129 @@
+"""Compare dodeca with independent references on many small models of the deepseek2 family.
+
+usage: hf_reference.py --check PATH_TO_DODECA [--only NAME ...] [--quick] [--keep DIR]
+Each variant of hf_variants.py is written anew from its seed (numpy alone), run through `dodeca ppl --ids FILE --tokens`,
+and its token log-probabilities are compared with tests/golden/hf/expected.json (made by hf_golden.py: numpy float64,
+confirmed by transformers). --quick: the float32 route of the directory only. The last line is `N passed, N failed`."""
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+import hf_gguf
+import hf_variants
+
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "hf", "expected.json")
+F32_LIMIT = 2e-3                     # max |delta log-prob|, --compute f32
+# Mean |delta log-prob| of the default route and of narrower caches: rounding of activations may also flip a close routing
+# decision, which moves single tokens far, so the mean is bounded, not the maximum.
+ROUTE_LIMIT = 0.05
+CACHE_LIMIT = {"f32": 1e-3, "f16": 0.01, "bf16": 0.05, "q8_0": 0.05}
+
+
+def run_ppl(program, model, ids_file, *flags):
+    """Log-probabilities of the tokens after the first, and the raw output; RuntimeError with the program's words on failure."""
+    command = [program, "ppl", "-m", model, "--ids", ids_file, "--tokens", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if done.returncode != 0:
+        raise RuntimeError(f"exit {done.returncode}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no message'}")
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
+    if not rows or rows[0]["logprob"] is not None:
+        raise RuntimeError("the first token's logprob is not null")
+    want = [int(x) for x in open(ids_file).read().split()]
+    if [r["id"] for r in rows] != want:
+        raise RuntimeError("the ids printed are not the ids given")
+    return np.array([math.nan if r["logprob"] is None else r["logprob"] for r in rows[1:]]), done.stdout
+
+
+class Checker:
+    def __init__(self, program):
+        self.program, self.passed, self.failed = program, 0, 0
+
+    def check(self, what, ok, detail):
+        self.passed, self.failed = self.passed + bool(ok), self.failed + (not ok)
+        print(f"  {'ok  ' if ok else 'FAIL'} {what:34} {detail}", flush=True)
+
+    def compare(self, what, expected, limit, use_mean, *run):
+        """Run and compare; returns the raw output, or None when the program failed."""
+        try:
+            got, output = run_ppl(self.program, *run)
+        except (RuntimeError, json.JSONDecodeError, subprocess.TimeoutExpired) as error:
+            self.check(what, False, str(error))
+            return None
+        if len(got) != len(expected):
+            self.check(what, False, f"{len(got)} log-probs, expected {len(expected)}")
+            return output
+        delta = np.abs(got - expected)
+        value = delta.mean() if use_mean else delta.max()
+        self.check(what, value <= limit, f"max {delta.max():.2e} (token {int(np.argmax(delta)) + 1})  mean {delta.mean():.2e}  "
+                                         f"limit on the {'mean' if use_mean else 'max'} {limit:g}")
+        return output
+
+    def same(self, what, first, *run):
+        if first is None:
+            return self.check(what, False, "the run to compare with failed")
+        try:
+            self.check(what, run_ppl(self.program, *run)[1] == first, "equal to the last bit printed")
+        except (RuntimeError, json.JSONDecodeError, subprocess.TimeoutExpired) as error:
+            self.check(what, False, str(error))
+
+    def variant(self, name, golden, directory, quick):
+        print(name, flush=True)
+        model = os.path.join(directory, name)
+        weights, digest = hf_variants.write_checkpoint(name, model)
+        self.check("checkpoint's bytes", digest == golden["sha256"], "as when the reference was made")
+        ids = os.path.join(directory, name + ".ids")
+        with open(ids, "w") as f:
+            f.write("\n".join(map(str, hf_variants.token_ids(name))) + "\n")
+        expected, f32 = np.array(golden["token_logprobs"]), ("--compute", "f32")
+        first = self.compare("float32", expected, F32_LIMIT, False, model, ids, *f32)
+        if quick:
+            return
+        self.same("float32, -t 1 and -t 2", first, model, ids, *f32, "-t", "1")
+        self.same("float32, -ub 16", first, model, ids, *f32, "-ub", "16")
+        default = self.compare("default route", expected, ROUTE_LIMIT, True, model, ids, "-t", "2")
+        self.same("default route, -t 1 and -t 2", default, model, ids, "-t", "1")
+        self.same("default route, -ub 16", default, model, ids, "-t", "2", "-ub", "16")
+        for kind, limit in CACHE_LIMIT.items():
+            self.compare(f"float32, -ctk {kind}", expected, limit, True, model, ids, *f32, "-ctk", kind)
+        self.gguf(name, weights, directory, ids, expected, f32)
+
+    def gguf(self, name, weights, directory, ids, expected, f32):
+        if name in hf_gguf.NOT_EXPRESSIBLE:
+            return print("  skipped: GGUF has no keys for this variant", flush=True)
+        path = os.path.join(directory, name + ".gguf")
+        for old in (False, True):
+            hf_gguf.write_gguf(name, weights, path, old_layout=old)
+            self.compare(f"GGUF, {'attn_kv_b' if old else 'attn_k_b and attn_v_b'}", expected, F32_LIMIT, False, path, ids, *f32)
+        if name.startswith("v3_256_experts"):
+            hf_gguf.write_gguf(name, weights, path, group_keys=False)
+            plain = ("--plain-topk",) if name.endswith("plain_topk") else ()
+            self.compare("GGUF without group keys " + " ".join(plain), expected, F32_LIMIT, False, path, ids, *f32, *plain)
+        os.remove(path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", metavar="DODECA", required=True, help="the program to test")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these variants only")
+    parser.add_argument("--quick", action="store_true", help="the float32 route of the directory only")
+    parser.add_argument("--keep", metavar="DIR", help="write the checkpoints here and keep them")
+    args = parser.parse_args()
+    with open(GOLDEN) as f:
+        golden = json.load(f)["variants"]
+    checker = Checker(args.check)
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in hf_variants.VARIANTS:
+            if not args.only or name in args.only:
+                checker.variant(name, golden[name], args.keep or scratch, args.quick)
+    print(f"{checker.passed} passed, {checker.failed} failed")
+    return 1 if checker.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
