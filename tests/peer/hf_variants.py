@@ -91,7 +91,8 @@ VARIANTS = {
     "v3_mscale_differs": (dict(V3, rope_scaling=dict(YARN, mscale=1.0, mscale_all_dim=0.707)), dict(dtype="F32")),
     "v3_mscale_absent": (
         dict(V3, rope_scaling=dict(type="yarn", factor=4.0, original_max_position_embeddings=64, beta_fast=32, beta_slow=1)), dict(dtype="F32")),
-    "v3_large_eps": (dict(V3, rms_norm_eps=1e-5), dict(dtype="F32")),
+    # Latents so large that it does not matter whether their norms use the configured epsilon, as llama.cpp, or 1e-6, as transformers.
+    "v3_large_eps": (dict(V3, rms_norm_eps=0.05), dict(dtype="F32", latent_gain=64.0)),
     "kimi_k2": (KIMI, dict(dtype="BF16", shards=2)),
     "kimi_k2_0905_fp8": (dict(KIMI, rope_scaling=dict(KIMI["rope_scaling"], factor=64.0), max_position_embeddings=262144, quantization_config=FP8), dict(dtype="FP8")),
     "moonlight": (
@@ -196,12 +197,13 @@ def tensor_list(variant):
         norm(p + "post_attention_layernorm", hidden)
         a = p + "self_attn."
         if c["q_lora_rank"]:
-            linear(a + "q_a_proj", c["q_lora_rank"], hidden)
+            linear(a + "q_a_proj", c["q_lora_rank"], hidden, how.get("latent_gain", 1.0))
             norm(a + "q_a_layernorm", c["q_lora_rank"])
             linear(a + "q_b_proj", heads * (nope + rope), c["q_lora_rank"], 1.5)
         else:
             linear(a + "q_proj", heads * (nope + rope), hidden, 1.5)
         linear(a + "kv_a_proj_with_mqa", rank + rope, hidden, 1.5)
+        out[-1][2][:rank] *= np.float32(how.get("latent_gain", 1.0))
         norm(a + "kv_a_layernorm", rank)
         linear(a + "kv_b_proj", heads * (nope + v), rank)
         linear(a + "o_proj", hidden, heads * v, 2.0)
