@@ -1,4 +1,5 @@
 // F32, F16, BF16: no blocks. The bytes may lie anywhere, hence memcpy.
+#include <cmath>
 #include <cstddef>
 #include <cstring>
 
@@ -34,7 +35,8 @@ void encode_f32(const float* src, std::byte* dst, std::int64_t n) {
 
 void encode_f16(const float* src, std::byte* dst, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
-    const std::uint16_t bits = finite_f16(src[i]);
+    // Large values saturate; what is not finite stays so, for whoever looks for it.
+    const std::uint16_t bits = std::isfinite(src[i]) ? finite_f16(src[i]) : f32_to_f16(src[i]);
     std::memcpy(dst + 2 * i, &bits, sizeof bits);
   }
 }
@@ -43,7 +45,8 @@ void encode_bf16(const float* src, std::byte* dst, std::int64_t n) {
   constexpr std::uint16_t kLargest = 0x7f7f;
   for (std::int64_t i = 0; i < n; ++i) {
     std::uint16_t bits = f32_to_bf16(src[i]);
-    if ((bits & 0x7fffu) == 0x7f80u) bits = static_cast<std::uint16_t>((bits & 0x8000u) | kLargest);
+    if ((bits & 0x7fffu) == 0x7f80u && std::isfinite(src[i]))
+      bits = static_cast<std::uint16_t>((bits & 0x8000u) | kLargest);
     std::memcpy(dst + 2 * i, &bits, sizeof bits);
   }
 }

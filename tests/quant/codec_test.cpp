@@ -123,6 +123,10 @@ TEST_CASE("plain types keep what they can hold") {
   const std::vector<float> large = {3e38f, -3e38f, 65504.0f, 1e5f};
   CHECK(round_trip(DType::kF16, large) == std::vector<float>{65504.0f, -65504.0f, 65504.0f, 65504.0f});
   CHECK(std::isfinite(round_trip(DType::kBF16, {std::numeric_limits<float>::max()})[0]));
+  for (const DType dtype : {DType::kF16, DType::kBF16}) {
+    CHECK(std::isnan(round_trip(dtype, {NAN})[0]));
+    CHECK(round_trip(dtype, {-INFINITY})[0] == -INFINITY);
+  }
 }
 
 TEST_CASE("FP8 rows: exact where the values are FP8 multiples of the scale, otherwise within half a step") {

@@ -1,0 +1,172 @@
+// dodeca quantize IN OUT.gguf: see quantize/ for the work.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <chrono>
+#include <filesystem>
+#include <map>
+
+#include "runtime/cli/command.hpp"
+#include "runtime/cli/model_options.hpp"
+#include "runtime/quantize/quantize.hpp"
+
+namespace dodeca::runtime::cli {
+namespace {
+
+std::string writable_names() {
+  std::vector<std::string_view> names;
+  for (const quant::DType dtype : writable_types()) names.push_back(quant::name_of(dtype));
+  return fmt::format("{}", fmt::join(names, " "));
+}
+
+std::string recipe_names() {
+  std::vector<std::string_view> names;
+  for (const Recipe* recipe : all_recipes()) names.push_back(recipe->name);
+  return fmt::format("{}", fmt::join(names, " "));
+}
+
+quant::DType writable_type(std::string_view flag, const std::string& name) {
+  const quant::TypeInfo* type = quant::find_type(name);
+  if (type == nullptr) throw Usage(fmt::format("{}: no type is called '{}' (known: {})", flag, name, writable_names()));
+  if (!is_writable(type->dtype)) {
+    throw Usage(fmt::format("{}: {} cannot be written (what can: {})", flag, type->name, writable_names()));
+  }
+  return type->dtype;
+}
+
+// A type or a mixture, by one name.
+void set_types(TypeChoice& types, std::string_view flag, const std::string& name) {
+  if (const Recipe* recipe = find_recipe(name)) {
+    types.recipe = recipe;
+  } else if (quant::find_type(name) != nullptr) {
+    types.uniform = writable_type(flag, name);
+  } else {
+    throw Usage(fmt::format("{}: no type or recipe is called '{}' (types: {}; recipes: {})", flag, name,
+                            writable_names(), recipe_names()));
+  }
+}
+
+void print_plan(const QuantizePlan& plan) {
+  for (const OutputTensor& tensor : plan.tensors) {
+    print_out(fmt::format("{:<44} {:<8} [{}] {}\n", tensor.name, quant::name_of(tensor.dtype),
+                          fmt::join(tensor.dims, ", "), bytes_text(static_cast<double>(tensor.bytes()))));
+  }
+}
+
+// "Q2_K 10, Q3_K 5, F32 61"
+std::string type_counts(const QuantizePlan& plan) {
+  std::map<quant::DType, int> counts;
+  for (const OutputTensor& tensor : plan.tensors) ++counts[tensor.dtype];
+  std::vector<std::string> parts;
+  for (const auto& [dtype, count] : counts) parts.push_back(fmt::format("{} {}", quant::name_of(dtype), count));
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+// The source stays open while the new file takes its place under the same name: refused, as a failure would leave
+// neither.
+void refuse_same_file(const std::filesystem::path& in, const std::filesystem::path& out) {
+  std::error_code ignored;
+  if (std::filesystem::equivalent(in, out, ignored))
+    throw Usage(fmt::format("IN and OUT.gguf are the same file: {}", out.string()));
+  if (std::filesystem::is_directory(out, ignored))
+    throw Usage(fmt::format("OUT.gguf is a directory: {}", out.string()));
+}
+
+struct Arguments {
+  std::string in, out;
+  std::int32_t threads = 0;
+  bool dry_run = false;
+  QuantizeOptions quantize;
+};
+
+Arguments parse(std::span<const std::string> args, Console& console) {
+  Arguments parsed;
+  std::vector<std::string> words, overrides;
+  std::string type, recipe, output, embedding;
+  bool pure = false, allow_requantize = false;
+  Options options(
+      "dodeca quantize",
+      "Makes a quantized GGUF from a Hugging Face directory (FP8, BF16, F16, F32) or a GGUF.\n"
+      "IN OUT.gguf TYPE is the same as IN OUT.gguf --type TYPE. A type is given to all matrices (llama-quantize's\n"
+      "--pure); vectors and the router stay F32. Rows that a type's blocks do not divide get its fall-back.\n"
+      "Types: " +
+          writable_names() + ". Recipes: " + recipe_names() + ".",
+      "dodeca quantize DeepSeek-V3-0324 v3.gguf --recipe ud-q2_k_xl");
+  options.positionals("IN OUT.gguf [TYPE [THREADS]]", words,
+                      "source, result, and as llama-quantize has them type and threads");
+  options.value("--type", type, "one type for all matrices", "TYPE");
+  options.value("--recipe", recipe,
+                "a mixture: ud-q2_k_xl, as the published DeepSeek-V3-0324 file, or one of llama.cpp's", "NAME");
+  options.values("--tensor-type", overrides,
+                 "type of the tensors whose name REGEX finds; the first that matches decides", "REGEX=TYPE");
+  options.value("--output-tensor-type", output, "type of output.weight", "TYPE");
+  options.value("--token-embedding-type", embedding, "type of token_embd.weight", "TYPE");
+  options.flag("--keep-mtp", parsed.quantize.keep_mtp, "keep the multi-token-prediction layer");
+  options.values("--override-kv", parsed.quantize.override_kv, "change metadata of the result", "KEY=TYPE:VALUE");
+  options.value("-t,--threads", parsed.threads, "workers; default: one per physical core", {1, 4096});
+  options.flag("--dry-run", parsed.dry_run, "print tensors, types and size, write nothing");
+  options.flag("--pure", pure, "accepted: a TYPE is always given to all matrices");
+  options.flag("--allow-requantize", allow_requantize, "accepted: quantized sources are taken, with a warning");
+  console.add_flags(options);
+  options.parse(args);
+
+  if (words.empty()) throw Usage("IN is missing: a Hugging Face directory or a GGUF");
+  if (words.size() < 2) throw Usage("OUT.gguf is missing");
+  if (words.size() > 4) throw Usage(fmt::format("too many arguments: '{}'", words[4]));
+  parsed.in = words[0];
+  parsed.out = words[1];
+  TypeChoice& types = parsed.quantize.types;
+  const int n_given = (words.size() > 2 ? 1 : 0) + (type.empty() ? 0 : 1) + (recipe.empty() ? 0 : 1);
+  if (n_given == 0) throw Usage("a TYPE, --type or --recipe is needed");
+  if (n_given > 1) throw Usage("TYPE, --type and --recipe exclude each other");
+  if (words.size() > 2) set_types(types, "TYPE", words[2]);
+  if (words.size() > 3) parsed.threads = static_cast<std::int32_t>(parse_integer("THREADS", words[3], {1, 4096}));
+  if (!type.empty()) set_types(types, "--type", type);
+  if (!recipe.empty()) {
+    types.recipe = find_recipe(recipe);
+    if (types.recipe == nullptr)
+      throw Usage(fmt::format("--recipe: no recipe is called '{}' (known: {})", recipe, recipe_names()));
+  }
+  if (!output.empty()) types.output = writable_type("--output-tensor-type", output);
+  if (!embedding.empty()) types.token_embedding = writable_type("--token-embedding-type", embedding);
+  for (const std::string& text : overrides) {
+    try {
+      types.overrides.push_back(parse_override(text));
+    } catch (const Error& error) {
+      throw Usage(fmt::format("--tensor-type: {}", error.sentence()));
+    }
+  }
+  return parsed;
+}
+
+}  // namespace
+
+int cmd_quantize(std::span<const std::string> args) {
+  Console console;
+  const Arguments arguments = parse(args, console);
+  refuse_same_file(arguments.in, arguments.out);
+  const Log log = console.log();
+  const auto start = std::chrono::steady_clock::now();
+  const std::unique_ptr<WeightSource> source = open_weights(arguments.in, {}, log);
+  const QuantizePlan plan = plan_quantization(*source, arguments.quantize, log);
+  const std::string facts = fmt::format("{} tensors ({}), {:.3f} bits per weight", plan.tensors.size(),
+                                        type_counts(plan), plan.bits_per_weight());
+  if (arguments.dry_run) {
+    print_plan(plan);
+    print_out(fmt::format("{}, {} of tensor data\n", facts, bytes_text(static_cast<double>(plan.tensor_bytes()))));
+    flush_out();
+    return 0;
+  }
+  const std::unique_ptr<cpu::Team> team = make_team(arguments.threads, console);
+  {
+    ProgressBar bar(console, "quantizing", "MB", 1e6);
+    quantize(*source, plan, arguments.out, *team, bar.callback());
+    bar.finish();
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  console.info(fmt::format("{}: {} bytes, {}, in {}", arguments.out, std::filesystem::file_size(arguments.out), facts,
+                           duration_text(seconds)));
+  return 0;
+}
+
+}  // namespace dodeca::runtime::cli

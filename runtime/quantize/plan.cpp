@@ -1,0 +1,156 @@
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <set>
+
+#include "runtime/quantize/metadata.hpp"
+#include "runtime/quantize/quantize.hpp"
+
+namespace dodeca::runtime {
+namespace {
+
+// "blk.12.attn_q.weight" -> 12, -1 outside the layers.
+std::int64_t layer_of(std::string_view name) {
+  constexpr std::string_view kPrefix = "blk.";
+  std::int64_t layer = -1;
+  if (name.starts_with(kPrefix)) {
+    std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
+  }
+  return layer;
+}
+
+std::vector<std::int64_t> dims_of(const WeightInfo& weight) {
+  if (weight.source_rank == 1) return {weight.n_in};
+  if (weight.source_rank == 2) return {weight.n_in, weight.n_out};
+  return {weight.n_in, weight.n_out, weight.n_slices};
+}
+
+// Same replacements of types by their fall-backs, told once.
+class FallBacks {
+ public:
+  void add(quant::DType from, const OutputTensor& tensor) {
+    auto& entry = entries_[{from, tensor.dtype, tensor.n_in()}];
+    if (entry.count++ == 0) entry.first = tensor.name;
+  }
+  void tell(const Log& log) const {
+    for (const auto& [key, entry] : entries_) {
+      const auto& [from, to, n_in] = key;
+      const std::string others = entry.count > 1 ? fmt::format(" and {} more", entry.count - 1) : "";
+      log(Level::kInfo,
+          fmt::format("rows of {} are no multiple of {}'s {}: {} instead for {}{}", n_in, quant::name_of(from),
+                      quant::type_info(from).block_elements, quant::name_of(to), entry.first, others));
+    }
+  }
+
+ private:
+  struct Entry {
+    int count = 0;
+    std::string first;
+  };
+  std::map<std::tuple<quant::DType, quant::DType, std::int64_t>, Entry> entries_;
+};
+
+// What the source has beyond the weights it presents. The fused and the unsplit forms of presented weights are not
+// kept.
+std::vector<const GgufTensor*> unused_tensors(const WeightSource& source, bool keep_mtp) {
+  std::vector<const GgufTensor*> unused;
+  if (source.gguf() == nullptr) return unused;
+  std::set<std::string_view> used;
+  for (const WeightInfo& weight : source.weights()) used.insert(weight.name);
+  for (const WeightInfo& weight : source.mtp_weights()) used.insert(weight.name);
+  for (const GgufTensor& tensor : source.gguf()->tensors()) {
+    if (used.contains(tensor.name) || tensor.name.ends_with("attn_kv_b.weight") ||
+        tensor.name.ends_with("ffn_gate_up_exps.weight") ||
+        (!keep_mtp && layer_of(tensor.name) >= source.config().n_layers)) {
+      continue;
+    }
+    unused.push_back(&tensor);
+  }
+  return unused;
+}
+
+bool is_float(quant::DType dtype) {
+  return quant::type_info(dtype).block_elements == 1 || dtype == quant::DType::kF8_E4M3_B128;
+}
+
+}  // namespace
+
+std::uint64_t QuantizePlan::tensor_bytes() const {
+  std::uint64_t total = 0;
+  for (const OutputTensor& tensor : tensors) total += tensor.bytes();
+  return total;
+}
+
+std::int64_t QuantizePlan::n_weights() const {
+  std::int64_t total = 0;
+  for (const OutputTensor& tensor : tensors) total += tensor.n_in() * tensor.n_slices() * tensor.rows_per_slice();
+  return total;
+}
+
+QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions& options, const Log& log) {
+  const ModelConfig& config = source.config();
+  const bool has_mtp = !source.mtp_weights().empty(), keep_mtp = options.keep_mtp && has_mtp;
+  if (has_mtp && !keep_mtp) {
+    log(Level::kInfo, fmt::format("the multi-token-prediction layer ({} tensors) is left out (--keep-mtp keeps it)",
+                                  source.mtp_weights().size()));
+  } else if (options.keep_mtp && !has_mtp) {
+    log(Level::kWarning, "--keep-mtp: the model has no multi-token-prediction layer");
+  }
+
+  QuantizePlan plan;
+  plan.metadata = output_metadata(source, {options.types.file_type(), keep_mtp}, log);
+  for (const std::string& assignment : options.override_kv) override_kv(plan.metadata, assignment);
+
+  std::vector<const WeightInfo*> weights;
+  for (const WeightInfo& weight : source.weights()) weights.push_back(&weight);
+  if (keep_mtp) {
+    for (const WeightInfo& weight : source.mtp_weights()) weights.push_back(&weight);
+  }
+  // Layers in order, what is outside them first.
+  std::stable_sort(weights.begin(), weights.end(),
+                   [](const WeightInfo* a, const WeightInfo* b) { return layer_of(a->name) < layer_of(b->name); });
+
+  const bool tied = source.find("output.weight") == nullptr;
+  FallBacks fall_backs;
+  std::set<const TypeOverride*> matched;
+  std::int64_t n_requantized = 0;
+  for (const WeightInfo* weight : weights) {
+    OutputTensor tensor{weight->name, quant::DType::kF32, dims_of(*weight), weight, nullptr};
+    const WeightName name{weight->name, layer_of(weight->name), config.n_layers,
+                          tied && weight->name == "token_embd.weight"};
+    const quant::DType wanted = choose_type(options.types, name, weight->source_rank);
+    tensor.dtype = fitting_type(wanted, weight->n_in);
+    if (tensor.dtype != wanted) fall_backs.add(wanted, tensor);
+    if (tensor.dtype != weight->dtype && !is_float(weight->dtype)) ++n_requantized;
+    if (is_quantizable(weight->name, weight->source_rank)) {
+      for (const TypeOverride& rule : options.types.overrides) {
+        if (std::regex_search(weight->name, rule.regex)) matched.insert(&rule);
+      }
+    }
+    plan.tensors.push_back(std::move(tensor));
+  }
+  const std::vector<const GgufTensor*> unused = unused_tensors(source, keep_mtp);
+  for (const GgufTensor* tensor : unused)
+    plan.tensors.push_back({tensor->name, tensor->dtype, tensor->dims, nullptr, tensor});
+
+  fall_backs.tell(log);
+  for (const TypeOverride& rule : options.types.overrides) {
+    if (!matched.contains(&rule)) {
+      log(Level::kWarning, fmt::format("--tensor-type {}={} matches no tensor that can be quantized", rule.pattern,
+                                       quant::name_of(rule.dtype)));
+    }
+  }
+  if (n_requantized > 0) {
+    log(Level::kWarning,
+        fmt::format("{} tensors of the source are quantized already: what they lost stays lost; a BF16 or FP8 "
+                    "source gives a better file",
+                    n_requantized));
+  }
+  if (!unused.empty()) {
+    log(Level::kInfo, fmt::format("{} tensors that the model does not use are copied as they are ({}{})", unused.size(),
+                                  unused.front()->name, unused.size() > 1 ? ", ..." : ""));
+  }
+  return plan;
+}
+
+}  // namespace dodeca::runtime

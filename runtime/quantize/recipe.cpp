@@ -1,0 +1,191 @@
+#include "runtime/quantize/recipe.hpp"
+
+#include <algorithm>
+#include <cctype>
+
+#include "runtime/base/error.hpp"
+
+namespace dodeca::runtime {
+namespace {
+
+using quant::DType;
+
+bool has(std::string_view name, std::string_view part) { return name.find(part) != std::string_view::npos; }
+bool is_output(const WeightName& w) {
+  return w.name == "output.weight" || w.name.ends_with("shared_head_head.weight") || w.tied_output;
+}
+bool is_embedding(const WeightName& w) {
+  return w.name == "token_embd.weight" || w.name.ends_with("nextn.embed_tokens.weight");
+}
+bool is_down(const WeightName& w) { return has(w.name, "ffn_down"); }
+bool is_attention_output(const WeightName& w) { return has(w.name, "attn_output"); }
+
+// The mixture of the published DeepSeek-V3-0324 UD-Q2_K_XL file: what every token reads keeps 4 to 6 bits, the routed
+// experts go to 2 and 3.
+DType ud_q2_k_xl(const WeightName& w) {
+  if (is_output(w)) return DType::kQ6_K;
+  if (is_embedding(w)) return DType::kQ4_K;
+  if (has(w.name, "_exps.")) return is_down(w) ? DType::kQ3_K : DType::kQ2_K;
+  if (is_down(w)) return DType::kQ6_K;
+  // kv_a and both halves of kv_b: small, and every layer's cache comes from them.
+  if (has(w.name, "attn_kv_") || has(w.name, "attn_k_b") || has(w.name, "attn_v_b")) return DType::kQ6_K;
+  return DType::kQ4_K;
+}
+
+// llama.cpp's mixtures, as they apply to this architecture with the MLA-split layout.
+bool more_bits(const WeightName& w) {
+  const std::int64_t eighth = w.n_layers / 8;
+  return w.layer < eighth || w.layer >= 7 * w.n_layers / 8 || (w.layer - eighth) % 3 == 2;
+}
+DType q3_k_s(const WeightName& w) { return is_output(w) ? DType::kQ6_K : DType::kQ3_K; }
+DType q3_k_m(const WeightName& w) {
+  if (is_output(w)) return DType::kQ6_K;
+  if (is_down(w)) return w.layer < w.n_layers / 16 ? DType::kQ5_K : DType::kQ4_K;
+  return is_attention_output(w) ? DType::kQ4_K : DType::kQ3_K;
+}
+DType q3_k_l(const WeightName& w) {
+  if (is_output(w)) return DType::kQ6_K;
+  return is_down(w) || is_attention_output(w) ? DType::kQ5_K : DType::kQ3_K;
+}
+DType q4_k_s(const WeightName& w) {
+  if (is_output(w)) return DType::kQ6_K;
+  return is_down(w) && w.layer < w.n_layers / 8 ? DType::kQ5_K : DType::kQ4_K;
+}
+DType q4_k_m(const WeightName& w) { return is_output(w) || (is_down(w) && more_bits(w)) ? DType::kQ6_K : DType::kQ4_K; }
+DType q5_k_s(const WeightName& w) { return is_output(w) ? DType::kQ6_K : DType::kQ5_K; }
+DType q5_k_m(const WeightName& w) { return is_output(w) || (is_down(w) && more_bits(w)) ? DType::kQ6_K : DType::kQ5_K; }
+
+constexpr Recipe kRecipes[] = {
+    {"ud-q2_k_xl", 10, "experts Q2_K and Q3_K, the rest Q4_K and Q6_K", ud_q2_k_xl},
+    {"Q3_K_S", 11, "llama.cpp's mixture", q3_k_s},
+    {"Q3_K_M", 12, "llama.cpp's mixture", q3_k_m},
+    {"Q3_K_L", 13, "llama.cpp's mixture", q3_k_l},
+    {"Q4_K_S", 14, "llama.cpp's mixture", q4_k_s},
+    {"Q4_K_M", 15, "llama.cpp's mixture", q4_k_m},
+    {"Q5_K_S", 16, "llama.cpp's mixture", q5_k_s},
+    {"Q5_K_M", 17, "llama.cpp's mixture", q5_k_m},
+};
+
+bool same_word(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+}
+
+DType fall_back(DType dtype) {
+  switch (dtype) {
+    case DType::kQ2_K:
+    case DType::kQ3_K:
+      return DType::kQ4_0;
+    case DType::kQ4_K:
+      return DType::kQ5_0;
+    case DType::kQ5_K:
+      return DType::kQ5_1;
+    case DType::kQ6_K:
+      return DType::kQ8_0;
+    default:
+      return DType::kF16;
+  }
+}
+
+}  // namespace
+
+const Recipe* find_recipe(std::string_view name) {
+  const auto* it =
+      std::find_if(std::begin(kRecipes), std::end(kRecipes), [&](const Recipe& r) { return same_word(r.name, name); });
+  return it == std::end(kRecipes) ? nullptr : it;
+}
+
+std::vector<const Recipe*> all_recipes() {
+  std::vector<const Recipe*> recipes;
+  for (const Recipe& recipe : kRecipes) recipes.push_back(&recipe);
+  return recipes;
+}
+
+bool is_writable(DType dtype) {
+  // Q8_K and Q8_1 are formats of activations: no reader expects them in a file.
+  return dtype < DType::kInternal && dtype != DType::kQ8_K && quant::type_info(dtype).encodable;
+}
+
+std::vector<DType> writable_types() {
+  std::vector<DType> types;
+  for (const quant::TypeInfo& type : quant::all_types()) {
+    if (is_writable(type.dtype)) types.push_back(type.dtype);
+  }
+  return types;
+}
+
+std::uint32_t file_type_of(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return 0;
+    case DType::kF16:
+      return 1;
+    case DType::kQ4_0:
+      return 2;
+    case DType::kQ4_1:
+      return 3;
+    case DType::kQ8_0:
+      return 7;
+    case DType::kQ5_0:
+      return 8;
+    case DType::kQ5_1:
+      return 9;
+    case DType::kQ2_K:
+      return 10;
+    case DType::kQ3_K:
+      return 11;
+    case DType::kQ4_K:
+      return 14;
+    case DType::kQ5_K:
+      return 16;
+    case DType::kQ6_K:
+      return 18;
+    case DType::kIQ4_NL:
+      return 25;
+    case DType::kBF16:
+      return 32;
+    default:
+      return 1024;  // the flag for "guessed"
+  }
+}
+
+DType fitting_type(DType dtype, std::int64_t n_in) {
+  while (!quant::row_bytes(dtype, n_in)) dtype = fall_back(dtype);
+  return dtype;
+}
+
+TypeOverride parse_override(std::string_view text) {
+  const std::size_t split = text.rfind('=');
+  const auto bad = [&](std::string_view why) {
+    return Error(ErrorKind::kBadRequest, fmt::format("'{}' is no REGEX=TYPE: {}", text, why));
+  };
+  if (split == std::string_view::npos || split == 0) throw bad("there is nothing on both sides of '='");
+  const quant::TypeInfo* type = quant::find_type(text.substr(split + 1));
+  if (type == nullptr) throw bad(fmt::format("no type is called '{}'", text.substr(split + 1)));
+  if (!is_writable(type->dtype)) throw bad(fmt::format("{} cannot be written", type->name));
+  TypeOverride parsed;
+  parsed.pattern = text.substr(0, split);
+  parsed.dtype = type->dtype;
+  try {
+    parsed.regex = std::regex(parsed.pattern);
+  } catch (const std::regex_error& error) {
+    throw bad(fmt::format("'{}' is no regular expression ({})", parsed.pattern, error.what()));
+  }
+  return parsed;
+}
+
+bool is_quantizable(std::string_view name, std::int64_t rank) {
+  return rank >= 2 && name.ends_with(".weight") && !has(name, "_norm.weight") && !has(name, "ffn_gate_inp.weight");
+}
+
+DType choose_type(const TypeChoice& choice, const WeightName& weight, std::int64_t rank) {
+  if (!is_quantizable(weight.name, rank)) return DType::kF32;
+  for (const TypeOverride& rule : choice.overrides) {
+    if (std::regex_search(weight.name.begin(), weight.name.end(), rule.regex)) return rule.dtype;
+  }
+  if (choice.token_embedding && weight.name == "token_embd.weight") return *choice.token_embedding;
+  if (choice.output && (weight.name == "output.weight" || weight.tied_output)) return *choice.output;
+  return choice.recipe != nullptr ? choice.recipe->type_of(weight) : *choice.uniform;
+}
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,69 @@
+// Which type each weight gets: by its name (what it does in the model) and its row length. Pure functions of those.
+//
+// Never quantized, always F32: vectors (norms, biases) and the router (ffn_gate_inp). All else follows, in this order,
+// --tensor-type overrides, the types given for embeddings and output, and the recipe; a type whose block does not
+// divide the row is replaced by its fall-back (llama.cpp's table).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <regex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quant/dtype.hpp"
+
+namespace dodeca::runtime {
+
+// What a recipe may ask about a weight.
+struct WeightName {
+  std::string_view name;    // GGUF name
+  std::int64_t layer = -1;  // -1 outside the layers
+  std::int64_t n_layers = 0;
+  bool tied_output = false;  // token_embd that is also the output matrix
+};
+
+struct Recipe {
+  std::string_view name;     // "ud-q2_k_xl", "Q4_K_M"; a uniform type's own name
+  std::uint32_t file_type;   // general.file_type: llama.cpp's number for the nearest of its mixtures
+  std::string_view summary;  // for help
+  quant::DType (*type_of)(const WeightName& weight);
+};
+
+// The named mixtures, case-insensitive; null when there is none.
+const Recipe* find_recipe(std::string_view name);
+std::vector<const Recipe*> all_recipes();
+
+// Types that a GGUF can hold and that we can encode.
+bool is_writable(quant::DType dtype);
+std::vector<quant::DType> writable_types();
+// general.file_type of a file whose matrices are all of this type.
+std::uint32_t file_type_of(quant::DType dtype);
+
+// The first of dtype and its fall-backs whose block divides n_in.
+quant::DType fitting_type(quant::DType dtype, std::int64_t n_in);
+
+struct TypeOverride {
+  std::string pattern;  // as given, for messages
+  std::regex regex;     // searched in the weight's name
+  quant::DType dtype;
+};
+// REGEX=TYPE, as llama-quantize's --tensor-type. Throws Error{kBadRequest}.
+TypeOverride parse_override(std::string_view text);
+
+struct TypeChoice {
+  const Recipe* recipe = nullptr;       // or
+  std::optional<quant::DType> uniform;  // one type for all matrices
+  std::optional<quant::DType> output, token_embedding;
+  std::vector<TypeOverride> overrides;  // the first that matches decides
+
+  std::uint32_t file_type() const { return recipe != nullptr ? recipe->file_type : file_type_of(*uniform); }
+};
+
+// rank: dimensions in the file. The type before fall-backs; F32 for what is never quantized.
+quant::DType choose_type(const TypeChoice& choice, const WeightName& weight, std::int64_t rank);
+// True when choose_type() may say anything but F32.
+bool is_quantizable(std::string_view name, std::int64_t rank);
+
+}  // namespace dodeca::runtime
