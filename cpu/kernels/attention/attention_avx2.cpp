@@ -13,7 +13,7 @@ constexpr int kScoreHeads = 2;
 constexpr int kScorePositions = 3;
 constexpr int kValueHeads = 4;
 constexpr int kValueVectors = 3;
-constexpr int kHeadChunk = 16;  // heads per pass over the block's rows
+constexpr int kHeadChunk = 8;  // heads per pass over the rows: their queries and one tile of rows fit a 32 KB L1
 
 __m256i mask_of(std::int64_t count) {
   const int lanes = count > 8 ? 8 : static_cast<int>(count);
@@ -105,7 +105,8 @@ void value_tile(const MlaBlockArgs& a, const float* const* p, float* const* acc,
       for (int i = 0; i < V; ++i) sum[h][i] = _mm256_fmadd_ps(weight, value[i], sum[h][i]);
     }
   }
-  for (int h = 0; h < n_heads; ++h) {
+  for (int h = 0; h < kValueHeads; ++h) {  // a constant count: the sums stay in registers
+    if (h >= n_heads) break;
     for (int i = 0; i < V; ++i) _mm256_storeu_ps(acc[h] + v + 8 * i, sum[h][i]);
   }
 }
@@ -125,17 +126,17 @@ void value_tail(const MlaBlockArgs& a, const float* const* p, float* const* acc,
 
 void heads_block(const MlaBlockArgs& a, std::int64_t begin, std::int64_t end) {
   float correction[kHeadChunk];
-  for (std::int64_t h0 = begin; h0 < end; h0 += kScoreHeads) {
-    const float* q[kScoreHeads];
-    for (int h = 0; h < kScoreHeads; ++h) q[h] = a.q + (h0 + h < end ? h0 + h : end - 1) * a.width;
-    for (std::int64_t p0 = 0; p0 < a.n_positions; p0 += kScorePositions) {
-      const std::int64_t left = a.n_positions - p0;
-      const float* rows[kScorePositions];
+  for (std::int64_t p0 = 0; p0 < a.n_positions; p0 += kScorePositions) {
+    const std::int64_t left = a.n_positions - p0;
+    const float* rows[kScorePositions];
+    for (int p = 0; p < kScorePositions; ++p) rows[p] = a.rows + (p < left ? p0 + p : a.n_positions - 1) * a.width;
+    for (std::int64_t h0 = begin; h0 < end; h0 += kScoreHeads) {
+      const float* q[kScoreHeads];
       float* out[kScoreHeads];
-      for (int p = 0; p < kScorePositions; ++p) rows[p] = a.rows + (p < left ? p0 + p : a.n_positions - 1) * a.width;
-      // A repeated head writes the same scores to the same place.
-      for (int h = 0; h < kScoreHeads; ++h) {
-        out[h] = a.scratch + (h0 + h < end ? h0 + h : end - 1) * kContextBlock + p0;
+      for (int h = 0; h < kScoreHeads; ++h) {  // a repeated head writes the same scores to the same place
+        const std::int64_t head = h0 + h < end ? h0 + h : end - 1;
+        q[h] = a.q + head * a.width;
+        out[h] = a.scratch + head * kContextBlock + p0;
       }
       score_tile(q, rows, a.width, a.scale, out, static_cast<int>(left < kScorePositions ? left : kScorePositions));
     }

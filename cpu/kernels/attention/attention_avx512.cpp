@@ -9,10 +9,10 @@
 namespace dodeca::cpu::avx512 {
 namespace {
 
-constexpr int kHeads = 4;       // of a tile
-constexpr int kPositions = 4;   // of a score tile
-constexpr int kVectors = 4;     // of a value tile
-constexpr int kHeadChunk = 16;  // heads per pass over the block's rows
+constexpr int kHeads = 4;      // of a tile
+constexpr int kPositions = 4;  // of a score tile
+constexpr int kVectors = 4;    // of a value tile
+constexpr int kHeadChunk = 8;  // heads per pass over the rows: their queries and one tile of rows fit a 32 KB L1
 
 __mmask16 mask_of(std::int64_t count) {
   return count >= 16  ? static_cast<__mmask16>(0xffff)
@@ -116,7 +116,8 @@ void value_tile(const MlaBlockArgs& a, const float* const* p, float* const* acc,
       for (int i = 0; i < V; ++i) sum[h][i] = _mm512_fmadd_ps(weight, value[i], sum[h][i]);
     }
   }
-  for (int h = 0; h < n_heads; ++h) {
+  for (int h = 0; h < kHeads; ++h) {  // a constant count: the sums stay in registers
+    if (h >= n_heads) break;
     for (int i = 0; i < V; ++i) {
       _mm512_mask_storeu_ps(acc[h] + v + 16 * i, i == V - 1 ? last : static_cast<__mmask16>(0xffff), sum[h][i]);
     }
@@ -125,17 +126,19 @@ void value_tile(const MlaBlockArgs& a, const float* const* p, float* const* acc,
 
 void heads_block(const MlaBlockArgs& a, std::int64_t begin, std::int64_t end) {
   float correction[kHeadChunk];
-  for (std::int64_t h0 = begin; h0 < end; h0 += kHeads) {
-    const float* q[kHeads];
-    float spare[kPositions];
-    float* out[kHeads];
-    for (int h = 0; h < kHeads; ++h) q[h] = a.q + (h0 + h < end ? h0 + h : end - 1) * a.width;
-    for (std::int64_t p0 = 0; p0 < a.n_positions; p0 += kPositions) {
-      const float* rows[kPositions];
-      for (int p = 0; p < kPositions; ++p) {
-        rows[p] = a.rows + (p0 + p < a.n_positions ? p0 + p : a.n_positions - 1) * a.width;
+  for (std::int64_t p0 = 0; p0 < a.n_positions; p0 += kPositions) {
+    const float* rows[kPositions];
+    for (int p = 0; p < kPositions; ++p) {
+      rows[p] = a.rows + (p0 + p < a.n_positions ? p0 + p : a.n_positions - 1) * a.width;
+    }
+    for (std::int64_t h0 = begin; h0 < end; h0 += kHeads) {
+      const float* q[kHeads];
+      float* out[kHeads];
+      float spare[kPositions];
+      for (int h = 0; h < kHeads; ++h) {
+        q[h] = a.q + (h0 + h < end ? h0 + h : end - 1) * a.width;
+        out[h] = h0 + h < end ? a.scratch + (h0 + h) * kContextBlock + p0 : spare;
       }
-      for (int h = 0; h < kHeads; ++h) out[h] = h0 + h < end ? a.scratch + (h0 + h) * kContextBlock + p0 : spare;
       score_tile(q, rows, a.width, a.scale, out);
     }
   }
