@@ -1,6 +1,7 @@
 // Products with the types of 32-weight blocks. Layouts: tiles.hpp.
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 #include "cpu/kernels/matmul/vnni.hpp"
+#include "cpu/kernels/quantize_act/q8_blocks.hpp"
 
 namespace dodeca::cpu::avx512_vnni {
 namespace {
@@ -14,7 +15,7 @@ struct alignas(64) Decoded {
 // Format gives Tile, kOffset (what codes are above the weights), kMin, codes(body, unit vectors), and factor(header)
 // where the header holds no f16.
 template <class Format>
-struct SmallBlocks {
+struct SmallBlocks : Policy {
   using Act = Q8Block32;
   using Decoded = avx512_vnni::Decoded;
   static constexpr int kStep = 8;

@@ -1,6 +1,7 @@
 // Products with the K types and IQ4_XS. Layouts: tiles.hpp.
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 #include "cpu/kernels/matmul/vnni.hpp"
+#include "cpu/kernels/quantize_act/q8_blocks.hpp"
 
 namespace dodeca::cpu::avx512_vnni {
 namespace {
@@ -31,7 +32,7 @@ DODECA_INLINE __m512i pair_sum(const Decoded& w, const std::int16_t* sums, int n
 
 // The shape of all gemm kernels here. Format::sum<T, C>(w, x, isum) leaves the integer sums in isum[T][C].
 template <class Format>
-struct SuperBlocks {
+struct SuperBlocks : Policy {
   using Act = Q8Block256;
   using Decoded = avx512_vnni::Decoded;
   static constexpr int kStep = 1;

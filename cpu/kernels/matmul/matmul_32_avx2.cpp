@@ -1,0 +1,209 @@
+// Products with the types of 32-weight blocks. Layouts: tiles.hpp.
+#include "cpu/kernels/matmul/avx2.hpp"
+#include "cpu/kernels/matmul/matmul_kernels.hpp"
+#include "cpu/kernels/quantize_act/q8_blocks.hpp"
+
+namespace dodeca::cpu::avx2 {
+namespace {
+
+// Eight blocks decoded for gemm.
+struct alignas(64) Decoded {
+  std::uint8_t codes[8][8][64];  // block, unit, lane
+  float d[8][16], m[8][16];
+};
+
+// Format gives Tile, kOffset (what codes are above the weights), kMin, kSigned, kUnits (whose products may be added as
+// i16), codes(body + 32h, units), and factor(header, h) where the header holds no f16.
+template <class Format>
+struct SmallBlocks : Policy {
+  using Act = Q8Block32;
+  using Decoded = avx2::Decoded;
+  static constexpr int kStep = 8;
+  static constexpr bool kSigned = false;
+
+  DODECA_INLINE static __m256 factor(const std::byte* header, int h) { return halves(header, h); }
+  DODECA_INLINE static __m256i product(__m256i codes, __m256i x) {
+    return Format::kSigned ? signed_pairs(codes, x) : pairs(codes, x);
+  }
+
+  DODECA_INLINE static __m256 fold(__m256 acc, __m256 d, __m256 m, const Q8Block32& x, __m256i isum) {
+    if constexpr (Format::kOffset != 0) isum = _mm256_sub_epi32(isum, _mm256_set1_epi32(Format::kOffset * x.sum));
+    acc = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(x.scale)), to_float(isum), acc);
+    if constexpr (Format::kMin) acc = _mm256_fmadd_ps(m, _mm256_set1_ps(x.scale * static_cast<float>(x.sum)), acc);
+    return acc;
+  }
+
+  DODECA_INLINE static Acc dot(const std::byte* header, const std::byte* body, const Q8Block32& x, Acc acc) {
+    const __m256i ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      __m256i codes[8];
+      Format::codes(body + 32 * h, codes);
+      __m256i isum = _mm256_setzero_si256();
+#pragma GCC unroll 8
+      for (int u = 0; u < 8; u += Format::kUnits) {
+        __m256i part = product(codes[u], spread(x.q + 4 * u));
+#pragma GCC unroll 8
+        for (int j = 1; j < Format::kUnits; ++j) part = add16(part, product(codes[u + j], spread(x.q + 4 * (u + j))));
+        isum = dot2(isum, part, ones);
+      }
+      const __m256 m = Format::kMin ? halves(header + 32, h) : _mm256_setzero_ps();
+      acc.half[h] = fold(acc.half[h], Format::factor(header, h), m, x, isum);
+    }
+    return acc;
+  }
+
+  DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int n_blocks, Decoded& out) {
+    for (int b = 0; b < n_blocks; ++b) {
+      const std::byte *header = tile + Format::Tile::header(block + b), *body = tile + Format::Tile::body(block + b);
+#pragma GCC unroll 2
+      for (int h = 0; h < 2; ++h) {
+        _mm256_store_ps(out.d[b] + 8 * h, Format::factor(header, h));
+        if constexpr (Format::kMin) _mm256_store_ps(out.m[b] + 8 * h, halves(header + 32, h));
+        __m256i codes[8];
+        Format::codes(body + 32 * h, codes);
+#pragma GCC unroll 8
+        for (int u = 0; u < 8; ++u) store(out.codes[b][u] + 32 * h, codes[u]);
+      }
+    }
+  }
+
+  template <int T, int C>
+  DODECA_INLINE static void multiply(const Decoded* w, const Q8Block32* const* x, int n_blocks, float* at) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    for (int b = 0; b < n_blocks; ++b) {
+      __m256i isum[C][2];
+      for (int c = 0; c < C; ++c) isum[c][0] = isum[c][1] = _mm256_setzero_si256();
+#pragma GCC unroll 8
+      for (int u = 0; u < 8; u += Format::kUnits) {
+        __m256i part[C][2];
+#pragma GCC unroll 8
+        for (int j = 0; j < Format::kUnits; ++j) {
+          const std::uint8_t* codes = w->codes[b][u + j];
+          const __m256i half[2] = {load(codes), load(codes + 32)};
+#pragma GCC unroll 3
+          for (int c = 0; c < C; ++c) {
+            const __m256i four = spread(x[c][b].q + 4 * (u + j));
+#pragma GCC unroll 2
+            for (int h = 0; h < 2; ++h) {
+              const __m256i two = product(half[h], four);
+              part[c][h] = j == 0 ? two : add16(part[c][h], two);
+            }
+          }
+        }
+#pragma GCC unroll 3
+        for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 2
+          for (int h = 0; h < 2; ++h) isum[c][h] = dot2(isum[c][h], part[c][h], ones);
+        }
+      }
+#pragma GCC unroll 3
+      for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 2
+        for (int h = 0; h < 2; ++h) {
+          float* acc = at + c * kTileRows + 8 * h;
+          const __m256 d = _mm256_load_ps(w->d[b] + 8 * h), m = Format::kMin ? _mm256_load_ps(w->m[b] + 8 * h) : d;
+          _mm256_store_ps(acc, fold(_mm256_load_ps(acc), d, m, x[c][b], isum[c][h]));
+        }
+      }
+    }
+  }
+};
+
+DODECA_INLINE void nibbles(const std::byte* at, __m256i* codes) {
+  const __m256i low = bytes(0x0f);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m256i v = load(at + 64 * i);
+    codes[2 * i] = _mm256_and_si256(v, low);
+    codes[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi32(v, 4), low);
+  }
+}
+DODECA_INLINE void fives(const std::byte* plane, const std::byte* at, __m256i* codes) {
+  const __m256i high = load(plane);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m256i v = load(at + 64 * i);
+    const __m256i bits = i < 2 ? _mm256_slli_epi32(high, 3 - 2 * i) : _mm256_srli_epi32(high, 2 * i - 3);
+    codes[2 * i] = and_or(v, bytes(0x0f), _mm256_and_si256(bits, bytes(0x10)));
+    const __m256i odd = and_or(v, bytes(0xf0), _mm256_and_si256(bits, bytes(0x08)));
+    codes[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi32(odd, 3), bytes(0x1f));
+  }
+}
+DODECA_INLINE void looked_up(const std::byte* at, __m128i values, __m256i* codes) {
+  const __m256i table = _mm256_broadcastsi128_si256(values);
+  nibbles(at, codes);
+#pragma GCC unroll 8
+  for (int u = 0; u < 8; ++u) codes[u] = _mm256_shuffle_epi8(table, codes[u]);
+}
+
+template <class TileType, int kOffset_, bool kMin_>
+struct Nibbles : SmallBlocks<Nibbles<TileType, kOffset_, kMin_>> {
+  using Tile = TileType;
+  static constexpr int kOffset = kOffset_, kUnits = 8;
+  static constexpr bool kMin = kMin_;
+  DODECA_INLINE static void codes(const std::byte* at, __m256i* out) { nibbles(at + Tile::kCodes, out); }
+};
+template <class TileType, int kOffset_, bool kMin_>
+struct Fives : SmallBlocks<Fives<TileType, kOffset_, kMin_>> {
+  using Tile = TileType;
+  static constexpr int kOffset = kOffset_, kUnits = 4;
+  static constexpr bool kMin = kMin_;
+  DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
+    fives(at + Tile::kHighBits, at + Tile::kCodes, out);
+  }
+};
+using Q4_0 = Nibbles<TileQ4_0, 8, false>;
+using Q4_1 = Nibbles<TileQ4_1, 0, true>;
+using Q5_0 = Fives<TileQ5_0, 16, false>;
+using Q5_1 = Fives<TileQ5_1, 0, true>;
+
+struct Q8_0 : SmallBlocks<Q8_0> {
+  using Tile = TileQ8_0;
+  static constexpr int kOffset = 0, kUnits = 1;
+  static constexpr bool kMin = false, kSigned = true;
+  DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
+#pragma GCC unroll 8
+    for (int u = 0; u < 8; ++u) out[u] = _mm256_xor_si256(load(at + Tile::kCodes + 64 * u), bytes(0x80));
+  }
+};
+
+struct IQ4_NL : SmallBlocks<IQ4_NL> {
+  using Tile = TileIQ4_NL;
+  static constexpr int kOffset = 0, kUnits = 1;
+  static constexpr bool kMin = false, kSigned = true;
+  DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
+    looked_up(at + Tile::kCodes,
+              _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113), out);
+  }
+};
+
+struct MXFP4 : SmallBlocks<MXFP4> {
+  using Tile = TileMXFP4;
+  static constexpr int kOffset = 12, kUnits = 4;
+  static constexpr bool kMin = false;
+  DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
+    looked_up(at + Tile::kCodes, _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0), out);
+  }
+  // 2^(e - 128): exponents 0 and 1 are subnormal floats, 255 is NaN.
+  DODECA_INLINE static __m256 factor(const std::byte* header, int h) {
+    const __m256i e = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(header + 8 * h)));
+    const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+    const __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
+    const __m256i bits = _mm256_blendv_epi8(normal, tiny, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e));
+    const __m256i nan = _mm256_cmpeq_epi32(e, _mm256_set1_epi32(255));
+    return _mm256_castsi256_ps(_mm256_blendv_epi8(bits, _mm256_set1_epi32(0x7fc00000), nan));
+  }
+};
+
+}  // namespace
+
+DODECA_MATMUL(q4_0, Q4_0)
+DODECA_MATMUL(q4_1, Q4_1)
+DODECA_MATMUL(q5_0, Q5_0)
+DODECA_MATMUL(q5_1, Q5_1)
+DODECA_MATMUL(q8_0, Q8_0)
+DODECA_MATMUL(iq4_nl, IQ4_NL)
+DODECA_MATMUL(mxfp4, MXFP4)
+
+}  // namespace dodeca::cpu::avx2

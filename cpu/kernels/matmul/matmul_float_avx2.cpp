@@ -1,0 +1,128 @@
+// Products with F32, F16, BF16 and FP8 weights: one lane per row, four partial sums by column mod 4 (matmul.hpp).
+#include "cpu/kernels/matmul/avx2.hpp"
+#include "cpu/kernels/matmul/matmul_kernels.hpp"
+
+namespace dodeca::cpu::avx2 {
+namespace {
+
+// Eight weights: rows 8h to 8h + 7 of one column.
+struct F32 {
+  static constexpr int kBytes = 4;
+  DODECA_INLINE static __m256 load(const std::byte* at) { return _mm256_load_ps(reinterpret_cast<const float*>(at)); }
+};
+struct F16 {
+  static constexpr int kBytes = 2;
+  DODECA_INLINE static __m256 load(const std::byte* at) { return halves(at, 0); }
+};
+struct BF16 {
+  static constexpr int kBytes = 2;
+  DODECA_INLINE static __m256 load(const std::byte* at) {
+    const __m256i bits = _mm256_cvtepu16_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(at)));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
+  }
+};
+// E4M3 bits moved into an f16: 2^-8 times the value.
+struct E4M3 {
+  static constexpr int kBytes = 1;
+  DODECA_INLINE static __m256 load(const std::byte* at) {
+    const __m128i code = _mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at)));
+    return _mm256_cvtph_ps(_mm_and_si128(_mm_slli_epi16(code, 7), _mm_set1_epi16(static_cast<short>(0xbf80))));
+  }
+};
+
+// The four partial sums of columns [0, n) of C activation rows, added up: eight rows at a time.
+template <class Word, int C>
+DODECA_INLINE void dot(const std::byte* w, const float* const* x, std::int64_t n, __m256* result) {
+  __m256 sum[4][C];
+  for (int j = 0; j < 4; ++j) {
+    for (int c = 0; c < C; ++c) sum[j][c] = _mm256_setzero_ps();
+  }
+  constexpr int kStep = kTileRows * Word::kBytes;
+  std::int64_t k = 0;
+  for (; k + 4 <= n; k += 4, w += 4 * kStep) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const __m256 weight = Word::load(w + j * kStep);
+#pragma GCC unroll 3
+      for (int c = 0; c < C; ++c) sum[j][c] = _mm256_fmadd_ps(weight, _mm256_set1_ps(x[c][k + j]), sum[j][c]);
+    }
+  }
+#pragma GCC unroll 3
+  for (int j = 0; j < 3; ++j) {
+    if (k + j < n) {
+      const __m256 weight = Word::load(w + j * kStep);
+#pragma GCC unroll 3
+      for (int c = 0; c < C; ++c) sum[j][c] = _mm256_fmadd_ps(weight, _mm256_set1_ps(x[c][k + j]), sum[j][c]);
+    }
+  }
+#pragma GCC unroll 3
+  for (int c = 0; c < C; ++c) {
+    result[c] = _mm256_add_ps(_mm256_add_ps(sum[0][c], sum[1][c]), _mm256_add_ps(sum[2][c], sum[3][c]));
+  }
+}
+
+template <class Word>
+struct Plain {
+  DODECA_INLINE static std::size_t tile_bytes(std::int64_t n_in) {
+    return (static_cast<std::size_t>(n_in) * kTileRows * Word::kBytes + 63) / 64 * 64;
+  }
+  template <int C>
+  DODECA_INLINE static void product(const std::byte* tile, const float* const* x, std::int64_t n_in, int h,
+                                    __m256* acc) {
+    dot<Word, C>(tile + 8 * Word::kBytes * h, x, n_in, acc);
+  }
+};
+struct Scaled128 {
+  DODECA_INLINE static std::size_t tile_bytes(std::int64_t n_in) { return TileF8::bytes(n_in); }
+  template <int C>
+  DODECA_INLINE static void product(const std::byte* tile, const float* const* x, std::int64_t n_in, int h,
+                                    __m256* acc) {
+    for (int c = 0; c < C; ++c) acc[c] = _mm256_setzero_ps();
+    for (std::int64_t block = 0; block < n_in / TileF8::kColumns; ++block) {
+      const float* at[C];
+      for (int c = 0; c < C; ++c) at[c] = x[c] + block * TileF8::kColumns;
+      const auto* scales = reinterpret_cast<const float*>(tile + TileF8::header(block)) + 8 * h;
+      const __m256 scale = _mm256_mul_ps(_mm256_load_ps(scales), _mm256_set1_ps(256.0f));
+      __m256 sum[C];
+      dot<E4M3, C>(tile + TileF8::body(block) + 8 * h, at, TileF8::kColumns, sum);
+      for (int c = 0; c < C; ++c) acc[c] = _mm256_fmadd_ps(scale, sum[c], acc[c]);
+    }
+  }
+};
+
+template <class Format, int C>
+[[gnu::noinline]] void columns(const MatmulArgs& args, std::int64_t tile, std::int64_t first) {
+  const float* x[C];
+  for (int c = 0; c < C; ++c) x[c] = act_row<float>(args, first + c);
+  alignas(32) float results[C][kTileRows];
+  for (int h = 0; h < 2; ++h) {
+    __m256 acc[C];
+    const std::byte* w = args.weights + static_cast<std::size_t>(tile) * Format::tile_bytes(args.n_in);
+    Format::template product<C>(w, x, args.n_in, h, acc);
+    for (int c = 0; c < C; ++c) _mm256_store_ps(results[c] + 8 * h, acc[c]);
+  }
+  for (int c = 0; c < C; ++c) store_rows(args, tile, first + c, results[c]);
+}
+
+template <class Format>
+DODECA_INLINE void run(const MatmulArgs& args) {
+  for (std::int64_t tile = args.tile_begin; tile < args.tile_end; ++tile) {
+    std::int64_t i = 0;
+    for (; i + 3 <= args.n_acts && i + 4 != args.n_acts; i += 3) columns<Format, 3>(args, tile, i);
+    for (; i + 2 <= args.n_acts; i += 2) columns<Format, 2>(args, tile, i);
+    if (i < args.n_acts) columns<Format, 1>(args, tile, i);
+  }
+}
+
+}  // namespace
+
+void gemv_f32(const MatmulArgs& args) noexcept { run<Plain<F32>>(args); }
+void gemv_f16(const MatmulArgs& args) noexcept { run<Plain<F16>>(args); }
+void gemv_bf16(const MatmulArgs& args) noexcept { run<Plain<BF16>>(args); }
+void gemv_f8_e4m3_b128(const MatmulArgs& args) noexcept { run<Scaled128>(args); }
+void gemm_f32(const MatmulArgs& args) noexcept { run<Plain<F32>>(args); }
+void gemm_f16(const MatmulArgs& args) noexcept { run<Plain<F16>>(args); }
+void gemm_bf16(const MatmulArgs& args) noexcept { run<Plain<BF16>>(args); }
+void gemm_f8_e4m3_b128(const MatmulArgs& args) noexcept { run<Scaled128>(args); }
+
+}  // namespace dodeca::cpu::avx2
