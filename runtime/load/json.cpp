@@ -10,6 +10,10 @@ namespace dodeca::runtime {
 
 namespace {
 
+using Object = std::vector<std::pair<const std::string, Json>>;  // what ordered_json's objects derive from
+
+Object& object_of(Json& json) { return json.get_ref<Json::object_t&>(); }
+
 constexpr std::size_t kMaxDepth = 100;
 constexpr std::size_t kMaxValues = std::size_t{16}
                                    << 20;  // a vocabulary of 160,000 tokens with its merges has a million
@@ -56,10 +60,6 @@ class Builder {
   }
 
  private:
-  using Object = std::vector<std::pair<const std::string, Json>>;  // what ordered_json's objects derive from
-
-  static Object& object_of(Json& json) { return json.get_ref<Json::object_t&>(); }
-
   Json* insert(Json value) {
     if (++n_values_ > kMaxValues) {
       throw Error(ErrorKind::kBadFile, fmt::format("{} has more than {} JSON values", what_, kMaxValues));
@@ -72,7 +72,7 @@ class Builder {
       auto& array = open_.back()->get_ref<Json::array_t&>();
       return &array.emplace_back(std::move(value));
     }
-    return &object_of(*open_.back()).emplace_back(std::move(key_), std::move(value)).second;
+    return &append_key(*open_.back(), std::move(key_), std::move(value));
   }
 
   bool put(Json value) {
@@ -109,6 +109,10 @@ class Builder {
 };
 
 }  // namespace
+
+Json& append_key(Json& object, std::string key, Json value) {
+  return object_of(object).emplace_back(std::move(key), std::move(value)).second;
+}
 
 Json parse_json(std::string_view text, std::string_view what) {
   if (const auto nul = text.find('\0'); nul != std::string_view::npos) {  // the parser would take it for the end

@@ -1,6 +1,6 @@
-// JSON files with limits: size capped before reading, nesting depth and number of values capped, duplicate keys refused, UTF-8
-// checked. Parsing is linear in the text, also for objects of 100,000 keys; finding a key in the result is linear in the
-// object, so walk large objects instead of asking them key by key.
+// JSON files with limits: size capped before reading, nesting depth and number of values capped, duplicate keys
+// refused, UTF-8 checked. Parsing is linear in the text, also for objects of 100,000 keys; finding a key in the result
+// is linear in the object, so walk large objects instead of asking them key by key.
 #pragma once
 
 #include <filesystem>
@@ -16,5 +16,7 @@ using Json = nlohmann::ordered_json;
 // Throws Error{kBadFile} with file and position. max_bytes guards against hostile files.
 Json read_json(const std::filesystem::path& path, std::uint64_t max_bytes = 256u << 20);
 Json parse_json(std::string_view text, std::string_view what);
+// Appends a key that the object does not have yet, without searching for it; returns its value.
+Json& append_key(Json& object, std::string key, Json value);
 
 }  // namespace dodeca::runtime

@@ -1,0 +1,201 @@
+#include "runtime/cli/inspect_report.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <set>
+
+namespace dodeca::runtime::cli {
+
+namespace {
+
+std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) {
+  std::uint64_t sum = 0;
+  return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<std::uint64_t>::max() : sum;
+}
+
+bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+
+// "blk.17.attn_q.weight" after prefix "blk." -> 17; -1 when there is no such number.
+std::int64_t layer_of(std::string_view name, std::string_view prefix) {
+  const std::size_t at = name.find(prefix);
+  if (at == std::string_view::npos) return -1;
+  std::int64_t layer = -1;
+  const char* begin = name.data() + at + prefix.size();
+  const auto [end, error] = std::from_chars(begin, name.data() + name.size(), layer);
+  return error == std::errc() && end != begin ? layer : -1;
+}
+
+Role gguf_role(std::string_view name) {
+  if (contains(name, "norm")) return Role::kNorms;
+  if (name.starts_with("token_embd")) return Role::kEmbedding;
+  if (name.starts_with("output.")) return Role::kOutput;
+  if (contains(name, "ffn_gate_inp") || contains(name, "exp_probs_b")) return Role::kRouter;
+  if (contains(name, "_shexp")) return Role::kSharedExperts;
+  if (contains(name, "_exps")) return Role::kRoutedExperts;
+  if (contains(name, ".ffn_")) return Role::kDenseFfn;
+  if (contains(name, ".attn_")) return Role::kAttention;
+  return Role::kOther;
+}
+
+Role hf_role(std::string_view name) {
+  if (contains(name, "norm")) return Role::kNorms;
+  if (contains(name, "embed_tokens")) return Role::kEmbedding;
+  if (contains(name, "lm_head")) return Role::kOutput;
+  if (contains(name, "mlp.gate.") || contains(name, "block_sparse_moe.gate.") || contains(name, "shared_expert_gate") ||
+      contains(name, ".router.")) {
+    return Role::kRouter;
+  }
+  if (contains(name, "shared_expert")) return Role::kSharedExperts;
+  if (contains(name, ".experts.")) return Role::kRoutedExperts;
+  if (contains(name, ".mlp.")) return Role::kDenseFfn;
+  if (contains(name, "attn") || contains(name, "attention")) return Role::kAttention;
+  return Role::kOther;
+}
+
+// A scalar, or the sum of a per-layer array; -1 when absent or of another kind. Nothing here fails: this only informs.
+std::int64_t integer_or(const Metadata& metadata, const std::string& key, std::int64_t fallback) {
+  try {
+    return metadata.integer(key).value_or(fallback);
+  } catch (const Error&) {
+    return fallback;
+  }
+}
+
+std::int64_t integer_or(const Json& config, const char* key, std::int64_t fallback) {
+  const auto it = config.find(key);
+  if (it == config.end() || !it->is_number_integer()) return fallback;
+  return it->get<std::int64_t>();
+}
+
+// Widths beyond any model come from damaged files and would overflow products.
+std::int64_t cache_width(std::int64_t n_layers, std::int64_t mla_width, std::int64_t n_kv_heads,
+                         std::int64_t head_width) {
+  constexpr std::int64_t kMax = 1 << 20;
+  for (const std::int64_t value : {n_layers, mla_width, n_kv_heads, head_width}) {
+    if (value > kMax) return -1;
+  }
+  if (n_layers <= 0) return -1;
+  if (mla_width > 0) return n_layers * mla_width;
+  return n_kv_heads > 0 && head_width > 0 ? n_layers * n_kv_heads * head_width : -1;
+}
+
+}  // namespace
+
+std::string_view role_name(Role role) {
+  static constexpr std::string_view kNames[kRoles] = {"token embedding", "output head",    "attention", "dense FFN",
+                                                      "shared experts",  "routed experts", "router",    "norms",
+                                                      "MTP layers",      "other"};
+  return kNames[static_cast<std::size_t>(role)];
+}
+
+InspectShape shape_of_gguf(const Metadata& metadata) {
+  InspectShape shape;
+  const auto text = [&](const char* key) {
+    const MetaValue* value = metadata.find(key);
+    const auto* string = value == nullptr ? nullptr : std::get_if<std::string>(value);
+    return string == nullptr ? std::string() : *string;
+  };
+  const std::string type = text("general.type");
+  const std::string prefix = text("general.architecture") + ".";
+  shape.is_model = type.empty() || type == "model";
+  const auto get = [&](const char* key) { return integer_or(metadata, prefix + key, -1); };
+  shape.n_layers = get("block_count");
+  if (const std::int64_t mtp = get("nextn_predict_layers"); mtp > 0 && mtp < shape.n_layers) shape.n_layers -= mtp;
+  shape.n_experts = get("expert_count");
+  shape.n_experts_used = get("expert_used_count");
+  const std::int64_t latent = get("attention.kv_lora_rank"), rope = get("rope.dimension_count");
+  const std::int64_t key = get("attention.key_length"), value = get("attention.value_length");
+  shape.cache_width = cache_width(
+      shape.n_layers, latent > 0 && rope > 0 && latent <= INT32_MAX && rope <= INT32_MAX ? latent + rope : -1,
+      get("attention.head_count_kv"),
+      key > 0 && value > 0 && key <= INT32_MAX && value <= INT32_MAX ? key + value : -1);
+  return shape;
+}
+
+InspectShape shape_of_hf(const Json& config) {
+  InspectShape shape;
+  shape.gguf = false;
+  if (!config.is_object()) return shape;
+  const auto nested = config.find("text_config");
+  const Json& text = nested != config.end() && nested->is_object() ? *nested : config;
+  shape.n_layers = integer_or(text, "num_hidden_layers", -1);
+  for (const char* key : {"n_routed_experts", "num_local_experts", "num_experts"}) {
+    if (shape.n_experts < 0) shape.n_experts = integer_or(text, key, -1);
+  }
+  shape.n_experts_used = integer_or(text, "num_experts_per_tok", -1);
+  const std::int64_t latent = integer_or(text, "kv_lora_rank", -1), rope = integer_or(text, "qk_rope_head_dim", -1);
+  const std::int64_t head = integer_or(text, "head_dim", -1);
+  shape.cache_width = cache_width(
+      shape.n_layers, latent > 0 && rope > 0 && latent <= INT32_MAX && rope <= INT32_MAX ? latent + rope : -1,
+      integer_or(text, "num_key_value_heads", -1), head > 0 && head <= INT32_MAX ? 2 * head : -1);
+  return shape;
+}
+
+Role role_of(std::string_view name, const InspectShape& shape) {
+  const std::int64_t layer = layer_of(name, shape.gguf ? "blk." : "layers.");
+  if ((shape.n_layers > 0 && layer >= shape.n_layers) || contains(name, ".nextn.")) return Role::kMtp;
+  return shape.gguf ? gguf_role(name) : hf_role(name);
+}
+
+InspectReport make_report(const std::vector<InspectTensor>& tensors, const InspectShape& shape) {
+  InspectReport report;
+  std::map<std::string, Sum> types;
+  const auto add = [](Sum& sum, const InspectTensor& tensor) {
+    ++sum.tensors;
+    sum.bytes = saturating_add(sum.bytes, tensor.bytes);
+    if (!tensor.is_scale) sum.elements = saturating_add(sum.elements, tensor.elements);
+  };
+  std::set<std::int64_t> absorbed;  // layers that have attn_k_b, whose attn_kv_b is then not read
+  for (const InspectTensor& tensor : tensors) {
+    report.roles.push_back(role_of(tensor.name, shape));
+    add(report.total, tensor);
+    add(report.by_role[static_cast<std::size_t>(report.roles.back())], tensor);
+    add(types[tensor.type], tensor);
+    if (shape.gguf && contains(tensor.name, ".attn_k_b.")) absorbed.insert(layer_of(tensor.name, "blk."));
+  }
+  report.by_type.assign(types.begin(), types.end());
+  std::stable_sort(report.by_type.begin(), report.by_type.end(),
+                   [](const auto& a, const auto& b) { return a.second.bytes > b.second.bytes; });
+
+  const auto bytes_of = [&](Role role) { return report.by_role[static_cast<std::size_t>(role)].bytes; };
+  const bool has_experts = bytes_of(Role::kRoutedExperts) > 0;
+  const bool experts_known = shape.n_experts > 0 && shape.n_experts_used > 0 && shape.n_experts_used <= shape.n_experts;
+  if (shape.is_model && !tensors.empty() && (!has_experts || experts_known)) {
+    std::array<std::uint64_t, kRoles> read{};
+    const bool tied = bytes_of(Role::kOutput) == 0;
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      const InspectTensor& tensor = tensors[i];
+      std::uint64_t bytes = tensor.bytes;
+      switch (report.roles[i]) {
+        case Role::kEmbedding: {  // one row; all of it where it is the output head as well
+          const std::int64_t rows = tensor.dims.size() < 2 ? 1 : shape.gguf ? tensor.dims[1] : tensor.dims[0];
+          if (!tied && rows > 0) bytes /= static_cast<std::uint64_t>(rows);
+          break;
+        }
+        case Role::kRoutedExperts:
+          bytes = static_cast<std::uint64_t>(static_cast<unsigned __int128>(bytes) *
+                                             static_cast<std::uint64_t>(shape.n_experts_used) /
+                                             static_cast<std::uint64_t>(shape.n_experts));
+          break;
+        case Role::kAttention:
+          if (contains(tensor.name, ".attn_kv_b.") && absorbed.contains(layer_of(tensor.name, "blk."))) bytes = 0;
+          break;
+        case Role::kMtp:
+          bytes = 0;
+          break;
+        default:
+          break;
+      }
+      auto& sum = read[static_cast<std::size_t>(report.roles[i])];
+      sum = saturating_add(sum, bytes);
+    }
+    report.read_by_role = read;
+    report.read_total = 0;
+    for (const std::uint64_t bytes : read) *report.read_total = saturating_add(*report.read_total, bytes);
+    if (shape.cache_width > 0) report.cache_bytes_per_position = 2 * static_cast<std::uint64_t>(shape.cache_width);
+  }
+  return report;
+}
+
+}  // namespace dodeca::runtime::cli
