@@ -152,6 +152,7 @@ bool use_colour() {
 
 void install_signal_handlers() {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error of write(), as a full disk is
   struct sigaction action {};
   action.sa_handler = on_stop_signal;  // no SA_RESTART: a blocked read of a chat line must return
   sigaction(SIGINT, &action, nullptr);

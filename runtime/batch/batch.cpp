@@ -1,0 +1,303 @@
+#include "runtime/batch/batch.hpp"
+
+#include <fmt/format.h>
+
+#include <ctime>
+#include <memory>
+#include <system_error>
+#include <unordered_set>
+
+#include "runtime/base/error.hpp"
+#include "runtime/base/output_file.hpp"
+#include "runtime/batch/hash.hpp"
+#include "runtime/batch/input_index.hpp"
+#include "runtime/batch/line_file.hpp"
+#include "runtime/batch/response.hpp"
+
+namespace dodeca::runtime {
+namespace {
+
+constexpr std::int64_t kDefaultCompletionTokens = 16;
+
+// What the results belong to. Kept when the batch is complete, so that the same command then finds nothing to do.
+struct State {
+  std::string input, model, sampling;  // fingerprints
+  std::int64_t created = 0;
+  bool restarting = false;  // a --restart was interrupted between this file and the emptying of the others
+
+  Json json() const {
+    return {{"dodeca_batch", 1},    {"input", input},     {"model", model},
+            {"sampling", sampling}, {"created", created}, {"restarting", restarting}};
+  }
+};
+
+std::filesystem::path state_path(const std::filesystem::path& output) { return output.string() + ".state"; }
+
+void write_state(const std::filesystem::path& path, const State& state) {
+  const std::string text = state.json().dump() + "\n";
+  OutputFile file(path);
+  file.append(text.data(), text.size());
+  file.finish();
+  sync_directory_of(path);
+}
+
+std::optional<State> read_state(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  const Json json = read_json(path, 1u << 20);
+  try {
+    if (json.at("dodeca_batch") != 1)
+      throw Error(ErrorKind::kUnsupported, fmt::format("{} is of another version of dodeca", path.string()));
+    return State{json.at("input"), json.at("model"), json.at("sampling"), json.at("created"), json.at("restarting")};
+  } catch (const Json::exception&) {
+    throw Error(ErrorKind::kBadFile,
+                fmt::format("{} is not the state of a batch; --restart begins anew", path.string()));
+  }
+}
+
+// State files that a killed process left half-written under their temporary names.
+void remove_leftovers(const std::filesystem::path& state) {
+  const std::filesystem::path folder = state.has_parent_path() ? state.parent_path() : std::filesystem::path(".");
+  const std::string prefix = state.filename().string() + ".";
+  std::error_code ignored;
+  std::vector<std::filesystem::path> leftovers;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored))
+    if (const std::string name = entry.path().filename().string(); name.starts_with(prefix) && name.ends_with(".tmp"))
+      leftovers.push_back(entry.path());
+  for (const auto& leftover : leftovers) std::filesystem::remove(leftover, ignored);
+}
+
+std::string sampling_text(const BatchOptions& options) {
+  const SamplerOptions& s = options.sampling;
+  return fmt::format("temp {} top-k {} top-p {} min-p {} repeat {} over {} frequency {} presence {} seed {} tokens {}",
+                     s.temperature, s.top_k, s.top_p, s.min_p, s.repeat_penalty, s.repeat_last_n, s.frequency_penalty,
+                     s.presence_penalty, s.seed, options.max_tokens);
+}
+
+void refuse_same_files(const BatchOptions& options) {
+  const auto same = [](const std::filesystem::path& a, const std::filesystem::path& b) {
+    std::error_code ignored;
+    return a.lexically_normal() == b.lexically_normal() || std::filesystem::equivalent(a, b, ignored);
+  };
+  const std::pair<const std::filesystem::path*, const std::filesystem::path*> pairs[] = {
+      {&options.input, &options.output}, {&options.input, &options.errors}, {&options.output, &options.errors}};
+  for (const auto& [a, b] : pairs)
+    if (same(*a, *b))
+      throw Error(ErrorKind::kBadRequest, fmt::format("{} and {} are the same file", a->string(), b->string()));
+}
+
+}  // namespace
+
+std::filesystem::path default_errors_path(const std::filesystem::path& output) {
+  std::filesystem::path path = output;
+  const std::string extension = output.extension().string();
+  path.replace_extension(".errors" + (extension.empty() ? std::string(".jsonl") : extension));
+  return path;
+}
+
+struct Batch::Impl {
+  BatchOptions options;
+  Log log;
+  std::unique_ptr<InputIndex> input;
+  std::unique_ptr<LineFile> results, errors;
+  State state;
+  std::unordered_set<std::string> done;  // ids of lines in either file
+  BatchCounts counts;
+  std::int64_t unsynced_completed = 0, unsynced_failed = 0;
+
+  void open();
+  void recover(LineFile& file, std::int64_t& count);
+  void write_result(const std::string& line);
+  void write_error(const std::string& line);
+  void sync(bool now);
+  bool submit(Engine& engine, const BatchText& text, const InputLine& line);
+};
+
+// The order matters: nothing is changed before everything that could refuse has been asked, and results never exist
+// without the state that says what they are.
+void Batch::Impl::open() {
+  refuse_same_files(options);
+  input = std::make_unique<InputIndex>(options.input);
+  counts.total = static_cast<std::int64_t>(input->lines().size());
+  results = std::make_unique<LineFile>(options.output);
+  errors = std::make_unique<LineFile>(options.errors);
+  const std::filesystem::path state_file = state_path(options.output);
+  remove_leftovers(state_file);
+
+  state.input = fmt::format("{:016x}", input->fingerprint());
+  state.model = options.model_identity;
+  state.sampling = sampling_text(options);
+  state.created = static_cast<std::int64_t>(std::time(nullptr));
+  const bool empty = results->size() == 0 && errors->size() == 0;
+  const std::optional<State> old = options.restart ? std::nullopt : read_state(state_file);
+  if (old && !old->restarting) {
+    const auto refuse = [&](std::string_view what) {
+      throw Error(ErrorKind::kBadRequest,
+                  fmt::format("{} since {} was begun: going on would mix results; --restart begins anew", what,
+                              options.output.string()));
+    };
+    if (old->input != state.input) refuse(fmt::format("the input {} has changed", options.input.string()));
+    if (old->model != state.model) refuse("the model has changed");
+    if (old->sampling != state.sampling)
+      refuse(fmt::format("the sampling defaults have changed ({} then, {} now)", old->sampling, state.sampling));
+    state.created = old->created;
+  } else if (!old && !options.restart && !empty) {
+    throw Error(
+        ErrorKind::kBadRequest,
+        fmt::format(
+            "{} or {} has contents but there is no {}: they are not of an interrupted run; --restart overwrites them",
+            options.output.string(), options.errors.string(), state_file.string()));
+  } else {
+    if (!empty) {
+      state.restarting = true;
+      write_state(state_file, state);
+      results->clear();
+      errors->clear();
+      state.restarting = false;
+    }
+    write_state(state_file, state);
+  }
+  recover(*results, counts.completed);
+  recover(*errors, counts.failed);
+  counts.resumed = counts.done();
+}
+
+void Batch::Impl::recover(LineFile& file, std::int64_t& count) {
+  std::unordered_set<std::string> known;
+  for (const InputLine& line : input->lines()) known.insert(line.id);
+  const std::uint64_t cut = file.recover([&](std::string_view line, std::int64_t number) {
+    const std::string id = id_of_output_line(line);
+    if (id.empty()) return false;
+    if (!known.contains(id) || !done.insert(id).second)
+      throw Error(ErrorKind::kBadFile, fmt::format("line {} of {} {}: the file was changed; --restart begins anew",
+                                                   number, file.path().string(),
+                                                   known.contains(id) ? "answers a request that is answered already"
+                                                                      : "answers no request of the input"));
+    ++count;
+    return true;
+  });
+  if (cut > 0)
+    log(Level::kWarning, fmt::format("{}: {} bytes of an unfinished line removed", file.path().string(), cut));
+}
+
+void Batch::Impl::write_result(const std::string& line) {
+  results->append(line);
+  ++unsynced_completed;
+}
+
+void Batch::Impl::write_error(const std::string& line) {
+  errors->append(line);
+  ++unsynced_failed;
+}
+
+// Only what is durable is counted.
+void Batch::Impl::sync(bool now) {
+  if (now ? results->sync() : results->sync_if_due(options.sync_interval))
+    counts.completed += std::exchange(unsynced_completed, 0);
+  if (now ? errors->sync() : errors->sync_if_due(options.sync_interval))
+    counts.failed += std::exchange(unsynced_failed, 0);
+}
+
+// Hands one line to the engine, or writes its error. True when the engine has it.
+bool Batch::Impl::submit(Engine& engine, const BatchText& text, const InputLine& line) {
+  ParsedLine parsed = parse_line(input->read(line), options.sampling);
+  const LineIdentity identity{line.id, parsed.custom_id, options.model_name, state.created};
+  if (const auto* malformed = std::get_if<MalformedLine>(&parsed.what)) {
+    write_error(malformed_line(line.id, line.number, *malformed));
+    return false;
+  }
+  if (const auto* refused = std::get_if<RefusedRequest>(&parsed.what)) {
+    write_error(refusal_line(identity, *refused));
+    return false;
+  }
+  struct Work {
+    LineIdentity identity;
+    BatchRequest request;
+    Generated generated;
+  };
+  const auto work = std::make_shared<Work>(Work{identity, std::get<BatchRequest>(std::move(parsed.what)), {}});
+  BatchRequest& asked = work->request;
+  if (!asked.model.empty()) work->identity.model = asked.model;
+  const char* const param = asked.chat ? "messages" : "prompt";
+  try {
+    Request request;
+    if (asked.chat)
+      request.prompt = text.encode_chat(asked.messages);
+    else if (const auto* prompt = std::get_if<std::string>(&asked.prompt))
+      request.prompt = text.encode(*prompt);
+    else
+      request.prompt = std::get<std::vector<std::int32_t>>(asked.prompt);
+    work->generated.n_prompt = static_cast<std::int64_t>(request.prompt.size());
+    if (asked.echo) {
+      if (const auto* prompt = std::get_if<std::string>(&asked.prompt))
+        work->generated.echoed = *prompt;
+      else
+        for (const std::int32_t id : request.prompt) work->generated.echoed += text.piece(id);
+    }
+    request.sampling = asked.sampling;
+    request.max_tokens = asked.max_tokens.value_or(options.max_tokens >= 0 || asked.chat ? options.max_tokens
+                                                                                         : kDefaultCompletionTokens);
+    request.stop = asked.stop;
+    request.n_logprobs = asked.n_logprobs;
+    request.prompt_logprobs = asked.echo && asked.n_logprobs >= 0;
+    asked.messages.clear();
+    asked.prompt = std::string();
+    engine.submit(std::move(request), [this, work, piece = text.piece](const Event& event) {
+      Generated& generated = work->generated;
+      if (event.prompt != nullptr) generated.prompt = *event.prompt;
+      if (event.token != nullptr) generated.tokens.push_back(*event.token);
+      generated.text += event.text;
+      generated.finish = event.finish;
+      if (event.finish != FinishReason::kNone && event.finish != FinishReason::kCancelled)
+        write_result(result_line(work->identity, work->request, generated, piece));
+    });
+    return true;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kBadRequest && error.kind() != ErrorKind::kDoesNotFit) throw;
+    const bool too_long = error.kind() == ErrorKind::kDoesNotFit;
+    write_error(refusal_line(work->identity,
+                             {400, error.sentence(), param, too_long ? "context_length_exceeded" : "invalid_value"}));
+    return false;
+  }
+}
+
+Batch::Batch(const BatchOptions& options, const Log& log) : impl_(std::make_unique<Impl>()) {
+  impl_->options = options;
+  impl_->log = log;
+  impl_->open();
+}
+
+Batch::~Batch() = default;
+
+const BatchCounts& Batch::counts() const { return impl_->counts; }
+
+void Batch::run(Engine& engine, const BatchText& text, const Report& progress) {
+  Impl& impl = *impl_;
+  auto next = impl.input->lines().begin();
+  const auto end = impl.input->lines().end();
+  // One more than run at once is queued, so that a place never waits.
+  const std::size_t wanted = static_cast<std::size_t>(impl.options.n_parallel) + 1;
+  bool working = true;
+  while (working) {
+    bool go_on = true;
+    while (go_on && next != end && engine.n_active() + engine.n_queued() < wanted) {
+      if (!impl.done.contains(next->id) && !impl.submit(engine, text, *next)) {
+        impl.sync(false);
+        go_on = progress(impl.counts);
+      }
+      ++next;
+    }
+    if (go_on) {
+      working = engine.step() || next != end;
+      impl.sync(false);
+      go_on = progress(impl.counts);
+    }
+    if (!go_on) {
+      impl.sync(true);
+      throw Stopped{};
+    }
+  }
+  impl.sync(true);
+  progress(impl.counts);
+}
+
+}  // namespace dodeca::runtime

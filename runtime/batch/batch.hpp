@@ -1,0 +1,72 @@
+// Answers a file of requests through an engine and loses nothing: results and errors are appended line by line, each
+// request once, whatever stops the process; the same call goes on where the files end. Beside the results lies
+// PATH.state, which says what input and model they belong to.
+//
+// Every line's ids derive from its custom_id and `created` is the time of the first start, so that an interrupted run
+// and an uninterrupted one differ in no line but for that time.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "runtime/base/log.hpp"
+#include "runtime/batch/request.hpp"
+#include "runtime/engine/engine.hpp"
+
+namespace dodeca::runtime {
+
+// The model as a batch sees it.
+struct BatchText {
+  std::function<std::vector<std::int32_t>(const std::string& text)> encode;  // raw text, BOS as the model says
+  // Throws Error{kBadRequest} for conversations that the template refuses, Error{kUnsupported} when there is no
+  // template.
+  std::function<std::vector<std::int32_t>(std::span<const ChatMessage>)> encode_chat;
+  std::function<std::string(std::int32_t)> piece;
+};
+
+struct BatchOptions {
+  std::filesystem::path input, output, errors;
+  bool restart = false;          // begin anew whatever the files hold
+  SamplerOptions sampling;       // for what a request does not name
+  std::int64_t max_tokens = -1;  // likewise; -1: completions 16, as OpenAI has it, chats until their end
+  std::int32_t n_parallel = 1;
+  std::string model_name;      // for requests that name none
+  std::string model_identity;  // what must not change between runs of one output
+  std::chrono::milliseconds sync_interval{500};
+};
+
+struct BatchCounts {
+  std::int64_t total = 0;      // requests of the input
+  std::int64_t completed = 0;  // in the results file, durably
+  std::int64_t failed = 0;     // in the errors file, durably
+  std::int64_t resumed = 0;    // of both, found at the start
+  std::int64_t done() const { return completed + failed; }
+};
+
+// "out.jsonl" -> "out.errors.jsonl".
+std::filesystem::path default_errors_path(const std::filesystem::path& output);
+
+class Batch {
+ public:
+  // Reads the input, opens and recovers the output. Throws Error, before anything is changed, for duplicate custom_ids,
+  // a changed input or model, files of another run or in use.
+  Batch(const BatchOptions& options, const Log& log);
+  ~Batch();
+  const BatchCounts& counts() const;
+  bool finished() const { return counts().done() == counts().total; }
+
+  // Works through what is left. `progress` is called after every step; when it returns false, what is complete is
+  // synced and Stopped is thrown.
+  using Report = std::function<bool(const BatchCounts&)>;
+  void run(Engine& engine, const BatchText& text, const Report& progress);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dodeca::runtime

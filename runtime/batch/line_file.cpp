@@ -1,0 +1,147 @@
+#include "runtime/batch/line_file.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/base/error.hpp"
+
+namespace dodeca::runtime {
+
+LineFile::LineFile(std::filesystem::path path) : path_(std::move(path)), synced_(std::chrono::steady_clock::now()) {
+  fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (fd_ < 0) fail(errno, "open");
+  struct stat status {};
+  std::optional<Error> refused;
+  if (::fstat(fd_, &status) != 0) {
+    refused = Error(ErrorKind::kIo, fmt::format("cannot read {}: {}", path_.string(), std::strerror(errno)));
+  } else if (!S_ISREG(status.st_mode)) {
+    refused = Error(ErrorKind::kIo,
+                    fmt::format("{} is not a regular file: results must be able to survive a restart", path_.string()));
+  } else if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+    refused = errno == EWOULDBLOCK
+                  ? Error(ErrorKind::kIo, fmt::format("another process is writing {}", path_.string()))
+                  : Error(ErrorKind::kIo, fmt::format("cannot lock {}: {}", path_.string(), std::strerror(errno)));
+  }
+  if (refused) {
+    ::close(fd_);
+    throw *refused;
+  }
+  size_ = static_cast<std::uint64_t>(status.st_size);
+  sync_directory_of(path_);
+}
+
+LineFile::~LineFile() { ::close(fd_); }
+
+void LineFile::fail(int error, std::string_view doing) const {
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG)
+    throw Error(
+        ErrorKind::kDoesNotFit,
+        fmt::format(
+            "no room to {} {} ({} bytes so far): {}; nothing is lost, the same command goes on when there is room",
+            doing, path_.string(), size_, std::strerror(error)));
+  throw Error(ErrorKind::kIo, fmt::format("cannot {} {}: {}", doing, path_.string(), std::strerror(error)));
+}
+
+bool LineFile::same_file(const std::filesystem::path& other) const {
+  struct stat own {
+  }, theirs{};
+  return ::fstat(fd_, &own) == 0 && ::stat(other.c_str(), &theirs) == 0 && own.st_dev == theirs.st_dev &&
+         own.st_ino == theirs.st_ino;
+}
+
+bool LineFile::same_file(const LineFile& other) const { return same_file(other.path_); }
+
+std::uint64_t LineFile::recover(const std::function<bool(std::string_view, std::int64_t)>& valid) {
+  std::vector<char> buffer(std::size_t{1} << 20);
+  std::string line;
+  std::uint64_t offset = 0, good = 0;  // bytes read; end of the last accepted line
+  std::int64_t number = 0, bad_line = 0;
+  while (offset < size_) {
+    const ssize_t n = ::pread(fd_, buffer.data(), buffer.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail(errno, "read");
+    if (n == 0) break;
+    std::string_view chunk(buffer.data(), static_cast<std::size_t>(n));
+    for (std::size_t newline; (newline = chunk.find('\n')) != std::string_view::npos;
+         chunk.remove_prefix(newline + 1)) {
+      line += chunk.substr(0, newline);
+      offset += newline + 1;
+      ++number;
+      if (!valid(line, number)) {
+        if (bad_line == 0) bad_line = number;
+      } else if (bad_line != 0) {
+        throw Error(
+            ErrorKind::kBadFile,
+            fmt::format("line {} of {} is no result line, but line {} is: the file was changed; --restart begins anew",
+                        bad_line, path_.string(), number));
+      } else {
+        good = offset;
+      }
+      line.clear();
+    }
+    line += chunk;
+    offset += chunk.size();
+  }
+  const std::uint64_t cut = size_ - good;
+  if (cut > 0) cut_to(good);
+  return cut;
+}
+
+void LineFile::cut_to(std::uint64_t size) {
+  while (::ftruncate(fd_, static_cast<off_t>(size)) != 0)
+    if (errno != EINTR) fail(errno, "cut");
+  size_ = size;
+  dirty_ = true;
+  sync();
+}
+
+void LineFile::clear() { cut_to(0); }
+
+void LineFile::append(std::string_view text) {
+  std::size_t written = 0;
+  while (written < text.size()) {
+    const ssize_t n = ::pwrite(fd_, text.data() + written, text.size() - written, static_cast<off_t>(size_ + written));
+    if (n > 0) {
+      written += static_cast<std::size_t>(n);
+      continue;
+    }
+    const int error = n == 0 ? ENOSPC : errno;
+    if (n < 0 && error == EINTR) continue;
+    // Best effort: should this fail too, the torn end is cut at the next start.
+    if (written > 0 && ::ftruncate(fd_, static_cast<off_t>(size_)) == 0) ::fdatasync(fd_);
+    fail(error, "write to");
+  }
+  size_ += text.size();
+  dirty_ = true;
+}
+
+bool LineFile::sync() {
+  if (dirty_ && ::fdatasync(fd_) != 0) fail(errno, "sync");
+  dirty_ = false;
+  synced_ = std::chrono::steady_clock::now();
+  return true;
+}
+
+bool LineFile::sync_if_due(std::chrono::milliseconds interval) {
+  if (dirty_ && std::chrono::steady_clock::now() - synced_ < interval) return false;
+  return sync();
+}
+
+void sync_directory_of(const std::filesystem::path& path) {
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;  // a folder that may be written but not read: the system decides when
+  ::fsync(fd);
+  ::close(fd);
+}
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,53 @@
+// An append-only file of lines that survives kill -9, power cuts and full disks: each line is one write(), synced on a
+// schedule; a torn end is cut when the file is opened again; one process at a time.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string_view>
+
+namespace dodeca::runtime {
+
+class LineFile {
+ public:
+  // Opens or creates, and locks. Throws Error{kIo} when another process has it, when it is no regular file, or when the
+  // system refuses.
+  explicit LineFile(std::filesystem::path path);
+  ~LineFile();
+  LineFile(const LineFile&) = delete;
+  LineFile& operator=(const LineFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::uint64_t size() const { return size_; }
+  bool same_file(const LineFile& other) const;
+  bool same_file(const std::filesystem::path& other) const;
+
+  // Shows every complete line (without its newline, with its number from 1) and cuts what follows the last one that
+  // `valid` accepts; returns the bytes cut. A line that is not accepted but followed by one that is: Error{kBadFile},
+  // nothing is cut.
+  std::uint64_t recover(const std::function<bool(std::string_view line, std::int64_t number)>& valid);
+  void clear();  // empties it, durably
+  // text: one line with its newline. On failure nothing of it stays: Error{kDoesNotFit} when the disk is full, else
+  // Error{kIo}.
+  void append(std::string_view text);
+  // Makes appended lines durable: always, or when the last time is `interval` ago. True when all lines are durable.
+  bool sync();
+  bool sync_if_due(std::chrono::milliseconds interval);
+
+ private:
+  [[noreturn]] void fail(int error, std::string_view doing) const;
+  void cut_to(std::uint64_t size);
+
+  std::filesystem::path path_;
+  int fd_ = -1;
+  std::uint64_t size_ = 0;  // of complete lines
+  bool dirty_ = false;
+  std::chrono::steady_clock::time_point synced_;
+};
+
+// Makes a directory's entries (new and renamed files) durable.
+void sync_directory_of(const std::filesystem::path& path);
+
+}  // namespace dodeca::runtime
