@@ -1,6 +1,7 @@
 """Make tests/golden/hf/expected.json: the numpy float64 judge, and how far transformers (float32) is from it.
 
 usage: hf_golden.py [VARIANT ...]    needs torch and transformers; the stored file names the versions used."""
+import copy
 import json
 import os
 import sys
@@ -23,7 +24,7 @@ DIFFERS = {
 
 def with_transformers(c, w, ids):
     v2 = c["model_type"] == "deepseek_v2"
-    fields = {k: v for k, v in c.items() if k not in ("quantization_config", "architectures", "model_type", "torch_dtype", "dtype")}
+    fields = {k: copy.deepcopy(v) for k, v in c.items() if k not in ("quantization_config", "architectures", "model_type", "torch_dtype", "dtype")}
     fields = {k: v for k, v in fields.items() if v is not None or k in ("q_lora_rank", "rope_scaling")}
     config = (transformers.DeepseekV2Config if v2 else transformers.DeepseekV3Config)(**fields)
     config._attn_implementation = "eager"
