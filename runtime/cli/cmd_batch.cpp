@@ -1,0 +1,121 @@
+// dodeca batch: answers a file of requests. The work and its safety are in runtime/batch; this is its command line.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+
+#include "runtime/batch/batch.hpp"
+#include "runtime/cli/command.hpp"
+#include "runtime/cli/model_options.hpp"
+#include "runtime/cli/text_options.hpp"
+
+namespace dodeca::runtime::cli {
+namespace {
+
+BatchText batch_text(const Tokenizer& tokenizer, const TemplateOptions& template_options,
+                     std::optional<ChatTemplate>& chat_template, bool& chosen) {
+  BatchText text;
+  text.encode = [&](const std::string& raw) { return tokenizer.encode(raw); };
+  // The template is looked at when the first chat comes: completions need none.
+  text.encode_chat = [&](std::span<const ChatMessage> messages) {
+    if (!chosen) chat_template = template_options.choose(tokenizer);
+    chosen = true;
+    return template_options.encode(tokenizer, chat_template, messages);
+  };
+  text.piece = [&](std::int32_t id) { return tokenizer.piece(id); };
+  return text;
+}
+
+std::string counts_text(const BatchCounts& counts, const BatchOptions& options) {
+  std::string text =
+      fmt::format("{} of {} requests answered in {}", counts.completed, counts.total, options.output.string());
+  if (counts.failed > 0) text += fmt::format(", {} refused in {}", counts.failed, options.errors.string());
+  return text;
+}
+
+}  // namespace
+
+int cmd_batch(std::span<const std::string> args) {
+  ModelOptions model;
+  SamplingOptions sampling;
+  TemplateOptions template_options;
+  BatchOptions batch_options;
+  std::string input, output, errors;
+  std::int32_t n_parallel = 8;
+  std::int64_t n_predict = -1;
+  bool restart = false;
+  Options options("dodeca batch",
+                  "Answers a file of requests in OpenAI's batch format. Stopped or killed, the same command goes on.",
+                  "dodeca batch -m model.gguf -i requests.jsonl -o results.jsonl --parallel 8");
+  model.add_flags(options);
+  options.value("-i,--input", input, "requests, one JSON object per line", "FILE");
+  options.value("-o,--output", output, "results; beside it OUTPUT.state, which says what they belong to", "FILE");
+  options.value("--errors", errors,
+                "refused requests and malformed lines (default: results.errors.jsonl for results.jsonl)", "FILE");
+  options.value("-np,--parallel", n_parallel, "sequences that run at once (default: 8)", {1, 1024});
+  options.flag("--restart", restart, "begin anew, whatever the files hold");
+  options.value("-n,--predict,--n-predict", n_predict,
+                "max_tokens of requests that name none (default: completions 16, chats until their end)", {-2});
+  sampling.add_flags(options,
+                     "mixed into the seeds of requests that name none, which derive from custom_id (default: 0)");
+  template_options.add_flags(options);
+  Console console;
+  console.add_flags(options);
+  options.parse(args);
+  model.check(options, console);
+  if (input.empty()) throw Usage("-i is missing: a file of requests");
+  if (output.empty()) throw Usage("-o is missing: the file for the results");
+
+  const Tokenizer tokenizer = open_tokenizer(model.model);
+  batch_options.input = input;
+  batch_options.output = output;
+  batch_options.errors = errors.empty() ? default_errors_path(output) : std::filesystem::path(errors);
+  batch_options.restart = restart;
+  batch_options.sampling = sampling.values;
+  batch_options.sampling.seed = sampling.seed < 0 ? 0 : static_cast<std::uint64_t>(sampling.seed);
+  batch_options.max_tokens = n_predict < 0 ? -1 : n_predict;
+  batch_options.n_parallel = n_parallel;
+  batch_options.model_name = std::filesystem::path(model.model).lexically_normal().filename().string();
+  batch_options.model_identity = model_identity(model.model);
+  Batch batch(batch_options, console.log());
+  if (batch.finished()) {
+    console.info("nothing left to do: " + counts_text(batch.counts(), batch_options));
+    return 0;
+  }
+  if (batch.counts().resumed > 0)
+    console.info(fmt::format("going on: {} of {} requests are done", batch.counts().resumed, batch.counts().total));
+
+  LoadedModel loaded = load_model(model, console, [&](std::int64_t context) {
+    return CacheNeeds{Engine::sequences_for(n_parallel), positions_for(context, n_parallel)};
+  });
+  ExecutorPass pass(*loaded.executor, *loaded.team, loaded.prompt_team());
+  Engine engine(pass, vocabulary_of(tokenizer, loaded.config().vocab_size),
+                {n_parallel, loaded.context, model.batch, model.micro_batch});
+  std::optional<ChatTemplate> chat_template;
+  bool chosen = false;
+  const auto start = std::chrono::steady_clock::now();
+  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  const auto tokens_per_second = [&] {
+    return static_cast<double>(engine.stats().generated_tokens) / std::max(seconds(), 1e-9);
+  };
+  try {
+    ProgressBar bar(console, "batch", "requests");
+    const std::int64_t before = batch.counts().resumed;
+    batch.run(engine, batch_text(tokenizer, template_options, chat_template, chosen), [&](const BatchCounts& counts) {
+      return bar.update(static_cast<double>(counts.done() - before), static_cast<double>(counts.total - before),
+                        fmt::format("{:.1f} tokens/s", tokens_per_second()));
+    });
+  } catch (const Stopped&) {
+    console.warn(fmt::format("stopped: {}; the same command goes on", counts_text(batch.counts(), batch_options)));
+    throw;
+  }
+  console.info(counts_text(batch.counts(), batch_options));
+  const EngineStats& stats = engine.stats();
+  console.info(fmt::format("{} in {}: {} tokens generated, {:.1f} tokens/s; {} prompt tokens computed, {} shared",
+                           batch.counts().done() - batch.counts().resumed, duration_text(seconds()),
+                           stats.generated_tokens, tokens_per_second(), stats.prompt_tokens, stats.reused_tokens));
+  return 0;
+}
+
+}  // namespace dodeca::runtime::cli

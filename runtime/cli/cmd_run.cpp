@@ -1,0 +1,185 @@
+// dodeca run: completes a text, or chats.
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <filesystem>
+#include <optional>
+#include <random>
+
+#include "runtime/cli/chat.hpp"
+#include "runtime/cli/command.hpp"
+#include "runtime/cli/model_options.hpp"
+#include "runtime/cli/prompt_cache.hpp"
+#include "runtime/cli/text_options.hpp"
+
+namespace dodeca::runtime::cli {
+namespace {
+
+struct RunOptions {
+  ModelOptions model;
+  SamplingOptions sampling;
+  TemplateOptions chat_template;
+  std::string prompt, file, system, prompt_cache;
+  std::vector<std::string> stop;
+  std::int64_t n_predict = -1;
+  bool chat = false, no_chat = false, single_turn = false, escapes = false, no_display_prompt = false,
+       ignore_eos = false;
+
+  void add_flags(Options& options) {
+    model.add_flags(options);
+    options.value("-p,--prompt", prompt, "complete this text; with -cnv: the first message");
+    options.value("-f,--file", file, "the same from a file; -: standard input", "FILE");
+    options.value("-n,--predict,--n-predict", n_predict,
+                  "tokens to generate; -1: until the end or the context is full (default: -1)", {-2});
+    options.flag("-cnv,--conversation", chat, "chat; also what happens without a prompt on a terminal");
+    options.flag("-no-cnv,--no-conversation", no_chat, "complete raw text whatever else is there");
+    options.value("-sys,--system-prompt", system, "chat: the system message");
+    options.flag("-st,--single-turn", single_turn, "chat: one turn and out");
+    options.flag("-e,--escape", escapes, "\\n, \\t, \\\\, \\xHH and the like in -p, -sys and --stop");
+    options.flag("--no-display-prompt", no_display_prompt, "print the completion without the prompt");
+    options.value("--prompt-cache", prompt_cache, "save the processed prompt there and use it the next time", "FILE");
+    options.values("--stop,-r,--reverse-prompt", stop, "end before this text (repeatable)");
+    options.flag("--ignore-eos", ignore_eos, "never sample an end-of-generation token");
+    sampling.add_flags(options, "seed of the draws; -1: random, and printed (default: -1)");
+    chat_template.add_flags(options);
+  }
+};
+
+// What the end says: tokens and speeds, load time, memory.
+void print_statistics(const Console& console, const LoadedModel& loaded, const EngineStats& stats) {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto rate = [](std::int64_t tokens, double seconds) {
+    return seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0;
+  };
+  // A prompt's step gives its first token too; the others come one per step.
+  const std::int64_t n_stepped = std::max<std::int64_t>(0, stats.generated_tokens - 1);
+  std::string line = fmt::format("prompt: {} tokens, {:.1f} tokens/s", stats.prompt_tokens,
+                                 rate(stats.prompt_tokens, stats.prompt_seconds));
+  if (stats.reused_tokens > 0) line += fmt::format(" ({} more were in the cache)", stats.reused_tokens);
+  line += fmt::format("; generation: {} tokens, {:.1f} tokens/s", stats.generated_tokens,
+                      rate(n_stepped, stats.generation_seconds));
+  console.info(line);
+  console.info(fmt::format("load: {:.2f} s; memory: {} at its peak", loaded.load_seconds,
+                           bytes_text(static_cast<double>(usage.ru_maxrss) * 1024.0)));
+}
+
+// The cache file is a help: a missing one is normal, a damaged or foreign one is said and not used.
+void restore_prompt(const std::string& path, const std::string& identity, Engine& engine, KvCache& cache,
+                    const Console& console) {
+  if (!std::filesystem::exists(path)) return;
+  try {
+    const std::int32_t sequence = engine.free_sequence();
+    engine.keep(sequence, load_prompt_cache(path, identity, cache, sequence));
+  } catch (const Error& error) {
+    console.warn(fmt::format("{}; the prompt is processed anew", error.what()));
+  }
+}
+
+void save_prompt(const std::string& path, const std::string& identity, Engine& engine, KvCache& cache,
+                 const std::vector<std::int32_t>& prompt, const Console& console) {
+  const Engine::Kept kept = engine.find_kept(prompt);
+  if (kept.n != static_cast<std::int64_t>(prompt.size())) return;  // stopped before it was processed
+  // Generation may have gone on in this sequence; only the prompt is saved.
+  cache.truncate(kept.sequence, kept.n);
+  engine.keep(kept.sequence, prompt);
+  save_prompt_cache(path, identity, prompt, cache, kept.sequence);
+  console.detail(fmt::format("prompt cache: {} tokens saved to {}", prompt.size(), path));
+}
+
+int complete(const RunOptions& options, const std::string& text, LoadedModel& loaded, Engine& engine,
+             const Tokenizer& tokenizer, Request request, const Console& console) {
+  request.prompt = tokenizer.encode(text);
+  const std::vector<std::int32_t> prompt = request.prompt;
+  const std::string identity =
+      options.prompt_cache.empty()
+          ? ""
+          : model_identity(options.model.model) +
+                fmt::format(" {} {}", cpu::name_of(loaded.model->isa()), loaded.model->compute_f32());
+  KvCache& cache = loaded.executor->cache();
+  if (!options.prompt_cache.empty()) restore_prompt(options.prompt_cache, identity, engine, cache, console);
+  if (!options.no_display_prompt) {
+    print_out(text);
+    flush_out();
+  }
+  const Answer answer = stream_answer(engine, std::move(request));
+  print_out("\n");
+  flush_out();
+  if (!options.prompt_cache.empty()) save_prompt(options.prompt_cache, identity, engine, cache, prompt, console);
+  switch (answer.finish) {
+    case FinishReason::kEndOfGeneration:
+      console.info("ended with an end-of-generation token");
+      break;
+    case FinishReason::kStopText:
+      console.info("ended before a stop text");
+      break;
+    case FinishReason::kContextFull:
+      console.info(
+          fmt::format("ended because the context of {} positions is full; a larger -c holds more", loaded.context));
+      break;
+    default:
+      break;
+  }
+  print_statistics(console, loaded, engine.stats());
+  if (answer.finish == FinishReason::kCancelled) throw Stopped{};
+  return 0;
+}
+
+}  // namespace
+
+int cmd_run(std::span<const std::string> args) {
+  RunOptions run;
+  Options options(
+      "dodeca run", "Completes a text, or chats.",
+      "dodeca run -m model.gguf -p 'It is a truth universally acknowledged' -n 100\n  dodeca run -m model.gguf -cnv");
+  run.add_flags(options);
+  Console console;
+  console.add_flags(options);
+  options.parse(args);
+  run.model.check(options, console);
+  if (options.given("-p") && options.given("-f")) throw Usage("-p and -f cannot both give the prompt");
+  if (run.chat && run.no_chat) throw Usage("-cnv and -no-cnv contradict each other");
+  const bool has_prompt = options.given("-p") || options.given("-f");
+  const bool chats =
+      !run.no_chat && (run.chat || run.single_turn || options.given("-sys") || (!has_prompt && stdin_is_terminal()));
+  if (chats && !run.prompt_cache.empty()) throw Usage("--prompt-cache goes with a raw completion, not with a chat");
+
+  std::optional<std::string> text;
+  if (options.given("-p")) text = run.escapes ? unescape(run.prompt) : run.prompt;
+  if (options.given("-f") || (!has_prompt && !chats)) {
+    text = read_text_file(options.given("-f") ? run.file : "-");
+    if (text->ends_with('\n')) text->pop_back();  // editors and echo put it there
+  }
+  if (run.escapes) {
+    run.system = unescape(run.system);
+    for (std::string& stop : run.stop) stop = unescape(stop);
+  }
+
+  const Tokenizer tokenizer = open_tokenizer(run.model.model);
+  std::optional<ChatTemplate> chat_template;
+  if (chats) chat_template = run.chat_template.choose(tokenizer);
+  LoadedModel loaded = load_model(run.model, console, [](std::int64_t context) {
+    return CacheNeeds{Engine::sequences_for(1), positions_for(context, 1)};
+  });
+  ExecutorPass pass(*loaded.executor, *loaded.team, loaded.prompt_team());
+  Engine engine(pass, vocabulary_of(tokenizer, loaded.config().vocab_size),
+                {1, loaded.context, run.model.batch, run.model.micro_batch});
+
+  Request request;
+  request.sampling = run.sampling.values;
+  request.sampling.seed =
+      run.sampling.seed >= 0 ? static_cast<std::uint64_t>(run.sampling.seed) : std::random_device{}();
+  request.max_tokens = run.n_predict < 0 ? -1 : run.n_predict;
+  request.stop = run.stop;
+  request.ignore_eos = run.ignore_eos;
+  if (request.sampling.temperature > 0) console.info(fmt::format("seed: {}", request.sampling.seed));
+  if (!chats) return complete(run, *text, loaded, engine, tokenizer, std::move(request), console);
+
+  chat({engine, tokenizer, run.chat_template, std::move(chat_template), std::move(request), run.system, std::move(text),
+        run.single_turn, loaded.context},
+       console);
+  print_statistics(console, loaded, engine.stats());
+  return 0;
+}
+
+}  // namespace dodeca::runtime::cli

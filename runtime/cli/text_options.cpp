@@ -1,0 +1,158 @@
+#include "runtime/cli/text_options.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include "runtime/base/file.hpp"
+#include "runtime/batch/hash.hpp"
+#include "runtime/cli/console.hpp"
+
+namespace dodeca::runtime::cli {
+namespace {
+
+constexpr std::uint64_t kIdentityBytes = std::uint64_t{1} << 20;  // a GGUF's metadata and tensor table begin it
+
+std::string file_identity(const std::filesystem::path& path) {
+  const InputFile file(path);
+  std::string head(static_cast<std::size_t>(std::min(file.size(), kIdentityBytes)), '\0');
+  file.read(0, std::as_writable_bytes(std::span(head)));
+  return fmt::format("{}:{:016x}", file.size(), fnv1a(head));
+}
+
+}  // namespace
+
+void SamplingOptions::add_flags(Options& options, std::string_view seed_help) {
+  options.value("--temp,--temperature", values.temperature, "temperature; 0: greedy (default: 0.8)", {0.0});
+  options.value("--top-k", values.top_k, "keep the k likeliest tokens; 0: all (default: 40)", {-1});
+  options.value("--top-p", values.top_p, "keep the likeliest tokens up to this share (default: 0.95)", {0.0, 1.0});
+  options.value("--min-p", values.min_p, "drop tokens below this share of the likeliest (default: 0.05)", {0.0, 1.0});
+  options.value("--repeat-penalty", values.repeat_penalty, "penalty of repeated tokens; 1: none (default: 1.0)",
+                {1e-6});
+  options.value("--repeat-last-n", values.repeat_last_n, "tokens that penalties look back on; -1: all (default: 64)",
+                {-1});
+  options.value("--frequency-penalty", values.frequency_penalty, "penalty per earlier occurrence (default: 0)");
+  options.value("--presence-penalty", values.presence_penalty, "penalty of tokens that occurred (default: 0)");
+  options.value("-s,--seed", seed, std::string(seed_help), {-1});
+}
+
+void TemplateOptions::add_flags(Options& options) {
+  options.value("--chat-template", name, fmt::format("a built-in template: {}", fmt::join(ChatTemplate::names(), ", ")),
+                "NAME");
+  options.flag("--no-chat-template", none, "no template: the conversation's texts in a row");
+  options.choice("--thinking", thinking, {"on", "off"}, "the switch of templates that have one");
+}
+
+std::optional<ChatTemplate> TemplateOptions::choose(const Tokenizer& tokenizer) const {
+  if (none) return std::nullopt;
+  if (!name.empty()) return ChatTemplate::from_name(name, tokenizer.bos_text(), tokenizer.eos_text());
+  const std::string source = tokenizer.chat_template();
+  if (source.empty())
+    throw Error(
+        ErrorKind::kUnsupported,
+        fmt::format(
+            "the model has no chat template: --chat-template NAME gives it one ({}), --no-chat-template goes without",
+            fmt::join(ChatTemplate::names(), ", ")));
+  return ChatTemplate::from_source(source, tokenizer.bos_text(), tokenizer.eos_text());
+}
+
+std::vector<TokenId> TemplateOptions::encode(const Tokenizer& tokenizer,
+                                             const std::optional<ChatTemplate>& chat_template,
+                                             std::span<const ChatMessage> messages) const {
+  if (chat_template) {
+    ChatOptions options;
+    if (!thinking.empty()) options.thinking = thinking == "on";
+    return tokenizer.encode_pieces(chat_template->render_pieces(messages, options));
+  }
+  std::vector<TextPiece> pieces;
+  for (const ChatMessage& message : messages) pieces.push_back({message.content, false});
+  return tokenizer.encode_pieces(pieces);
+}
+
+Tokenizer open_tokenizer(const std::filesystem::path& model) {
+  if (std::filesystem::exists(model) && !Tokenizer::available(model))
+    throw Error(
+        ErrorKind::kUnsupported,
+        fmt::format("{} has no vocabulary, so text means nothing to it; ppl --ids and dodeca-bench work without",
+                    model.string()));
+  return Tokenizer::from_path(model);
+}
+
+std::string model_identity(const std::filesystem::path& model) {
+  if (!std::filesystem::is_directory(model)) return file_identity(model);
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(model))
+    if (const auto extension = entry.path().extension();
+        entry.is_regular_file() && (extension == ".safetensors" || extension == ".json" || extension == ".model"))
+      files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  Fnv1a all;
+  for (const auto& file : files) all.add(file.filename().string() + "=" + file_identity(file) + "\n");
+  return fmt::format("{} files:{:016x}", files.size(), all.value());
+}
+
+std::string read_text_file(const std::string& path) {
+  std::string text;
+  if (path != "-") {
+    const InputFile file{path};
+    text.resize(static_cast<std::size_t>(file.size()));
+    file.read(0, std::as_writable_bytes(std::span(text)));
+    return text;
+  }
+  char buffer[1 << 16];
+  for (;;) {
+    const ssize_t n = ::read(STDIN_FILENO, buffer, sizeof buffer);
+    throw_if_stopped();
+    if (n == 0) return text;
+    if (n > 0)
+      text.append(buffer, static_cast<std::size_t>(n));
+    else if (errno != EINTR)
+      throw Error(ErrorKind::kIo, fmt::format("cannot read standard input: {}", std::strerror(errno)));
+  }
+}
+
+std::string unescape(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\' || i + 1 == text.size()) {
+      out += text[i];
+      continue;
+    }
+    switch (const char c = text[++i]) {
+      case 'n':
+        out += '\n';
+        break;
+      case 'r':
+        out += '\r';
+        break;
+      case 't':
+        out += '\t';
+        break;
+      case '\'':
+      case '"':
+      case '\\':
+        out += c;
+        break;
+      case 'x': {
+        unsigned value = 0;
+        const char* const digits = text.data() + i + 1;
+        if (i + 2 < text.size() && std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2) {
+          out += static_cast<char>(value);
+          i += 2;
+          break;
+        }
+        [[fallthrough]];
+      }
+      default:
+        out += '\\';
+        out += c;
+    }
+  }
+  return out;
+}
+
+}  // namespace dodeca::runtime::cli

@@ -1,0 +1,49 @@
+// Flags that commands which make text share: sampling and chat template, and the vocabulary behind them.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/cli/options.hpp"
+#include "runtime/sample/sampler.hpp"
+#include "runtime/text/chat_template.hpp"
+#include "runtime/text/tokenizer.hpp"
+
+namespace dodeca::runtime::cli {
+
+struct SamplingOptions {
+  SamplerOptions values;
+  std::int64_t seed = -1;  // -1: random
+
+  void add_flags(Options& options, std::string_view seed_help);
+};
+
+struct TemplateOptions {
+  std::string name, thinking;
+  bool none = false;
+
+  void add_flags(Options& options);
+  // The model's template or the one asked for; nullopt with --no-chat-template. Error{kUnsupported} when the model has
+  // none.
+  std::optional<ChatTemplate> choose(const Tokenizer& tokenizer) const;
+  // A conversation as ids, ready for the assistant's answer; without a template its texts in a row.
+  std::vector<TokenId> encode(const Tokenizer& tokenizer, const std::optional<ChatTemplate>& chat_template,
+                              std::span<const ChatMessage> messages) const;
+};
+
+// Error{kUnsupported} when the model's file has no vocabulary.
+Tokenizer open_tokenizer(const std::filesystem::path& model);
+
+// Names the model's contents for files that depend on them: sizes and beginnings of its files, not where they are.
+std::string model_identity(const std::filesystem::path& model);
+
+// A whole file; "-": standard input. Error{kIo}.
+std::string read_text_file(const std::string& path);
+// llama.cpp's -e: \n \r \t \' \" \\ \xHH; anything else stays.
+std::string unescape(std::string_view text);
+
+}  // namespace dodeca::runtime::cli
