@@ -16,6 +16,10 @@ namespace dodeca::cpu {
   namespace isa {                                       \
   void gemm_##weights(const MatmulArgs& args) noexcept; \
   }
+#define ONEDNN(isa, dtype, weights)                     \
+  namespace onednn {                                    \
+  void gemm_##weights(const MatmulArgs& args) noexcept; \
+  }
 #include "cpu/kernels/matmul/gemm.inc"
 #undef KERNEL
 

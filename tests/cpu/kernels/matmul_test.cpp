@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "cpu/isa.hpp"
+#include "cpu/team.hpp"
 #include "quant/codec.hpp"
 #include "tests/cpu/kernels/matmul_data.hpp"
 
@@ -168,7 +169,8 @@ TEST_CASE("every exact line gives the scalar line's bits for every shape") {
       for (std::int64_t n_out : {1, 15, 16, 17, 33, 80}) {
         const tests::Product product(layout.dtype, n_in, n_out, 64, static_cast<std::uint32_t>(n_in * 100 + n_out));
         for (std::int64_t n_acts : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 64}) {
-          for (bool gather : {false, true}) {
+          const bool gather = n_acts % 2 == 1;
+          {
             const std::vector<float> want = product.run(scalar_line(layout.dtype), n_acts, gather);
             for (const MatmulKernel* line : lines) {
               CHECK_MESSAGE(same_bits(product.run(*line, n_acts, gather), want), line->name, " n_in ", n_in, " n_out ",
@@ -202,6 +204,60 @@ TEST_CASE("a row's result does not depend on its companions") {
   }
 }
 
+TEST_CASE("oneDNN lines: close to the scalar line, and a row alone gives what it gives in company, in any team") {
+  Skips skips;
+  for (const MatmulKernel& line : cpu::gemm_kernels()) {
+    if (line.match != cpu::Match::kTolerance || skips.skip(line)) continue;
+    const std::int64_t n_in = 1100, n_out = 100, n_acts = 70;
+    const tests::Product product(line.dtype, n_in, n_out, n_acts, 5);
+    std::vector<float> got, again;
+    const auto in_team = [&](int size, std::vector<float>& out) {
+      cpu::Team team(size);
+      std::vector<std::vector<float>> parts(static_cast<std::size_t>(size));
+      team.run([&](const cpu::Member& member) {
+        const cpu::Range range = member.part(product.n_tiles());
+        parts[static_cast<std::size_t>(member.index)] = product.run(line, n_acts, false, range.begin, range.end);
+      });
+      out = parts[0];
+      for (int i = 1; i < size; ++i) {
+        const std::int64_t begin = cpu::part_of(product.n_tiles(), 1, i, size).begin * cpu::kTileRows;
+        for (std::int64_t act = 0; act < n_acts; ++act) {
+          for (std::int64_t r = begin; r < n_out; ++r) {
+            out[static_cast<std::size_t>(act * n_out + r)] =
+                parts[static_cast<std::size_t>(i)][static_cast<std::size_t>(act * n_out + r)];
+          }
+        }
+      }
+    };
+    in_team(1, got);
+    in_team(2, again);
+    CHECK(same_bits(got, again));
+    std::vector<float> alone;
+    cpu::Team(1).run([&](const cpu::Member&) { alone = product.run(line, 4, true); });  // rows 3, 10, 17, 24
+    for (std::int64_t i = 0; i < 4; ++i) {
+      CHECK(std::memcmp(&alone[static_cast<std::size_t>(i * n_out)],
+                        &got[static_cast<std::size_t>(product.act_row(i, true) * n_out)],
+                        static_cast<std::size_t>(n_out) * sizeof(float)) == 0);
+    }
+    // Activations rounded to the weights' precision (half a unit of 8 bits for BF16), then n_in roundings of sums.
+    const double rounding = (line.dtype == DType::kBF16 ? 0x1p-9 : 0.0) + static_cast<double>(2 * n_in) * 0x1p-24;
+    const std::vector<float> want = product.run(scalar_line(line.dtype), n_acts, false);
+    std::vector<float> w(static_cast<std::size_t>(n_in));
+    for (std::int64_t r = 0; r < n_out; ++r) {
+      quant::decode_row(line.dtype,
+                        product.rows.data() + static_cast<std::size_t>(r) * *quant::row_bytes(line.dtype, n_in),
+                        w.data(), n_in);
+      for (std::int64_t i = 0; i < n_acts; ++i) {
+        const std::vector<float> x = product.dequantized_act(i);
+        double magnitude = 0;
+        for (std::size_t k = 0; k < x.size(); ++k) magnitude += std::fabs(static_cast<double>(w[k]) * x[k]);
+        const std::size_t at = static_cast<std::size_t>(i * n_out + r);
+        CHECK_MESSAGE(std::fabs(got[at] - want[at]) <= rounding * magnitude, line.name, " row ", r, " activation ", i);
+      }
+    }
+  }
+}
+
 TEST_CASE("selection") {
   for (const Layout& layout : cpu::all_layouts()) {
     for (Isa isa : cpu::built_isas()) {
@@ -213,5 +269,25 @@ TEST_CASE("selection") {
       CHECK(choice.gemm->match == cpu::Match::kExact);
     }
   }
-  CHECK(cpu::select_matmul(DType::kQ2_K, Isa::kScalar).gemv->name == "gemv_q2_k_scalar");
+  const auto gemv = [](DType dtype, Isa isa) { return cpu::select_matmul(dtype, isa).gemv->name; };
+  const auto gemm = [](DType dtype, Isa isa, cpu::FloatGemm who = cpu::FloatGemm::kOwn) {
+    return cpu::select_matmul(dtype, isa, who).gemm->name;
+  };
+  CHECK(gemv(DType::kQ2_K, Isa::kScalar) == "gemv_q2_k_scalar");
+  CHECK(gemm(DType::kIQ2_XXS, Isa::kAvx512Bf16) == "gemm_iq2_xxs_scalar");
+#ifndef DODECA_SCALAR_ONLY
+  CHECK(gemv(DType::kQ2_K, Isa::kAvx2) == "gemv_q2_k_avx2");
+  CHECK(gemv(DType::kQ2_K, Isa::kAvx512) == "gemv_q2_k_avx2");
+  CHECK(gemv(DType::kQ2_K, Isa::kAvx512Bf16) == "gemv_q2_k_avx512_vnni");
+  CHECK(gemm(DType::kQ3_K, Isa::kAvx512Vnni) == "gemm_q3_k_avx512_vnni");
+  CHECK(gemm(DType::kF16, Isa::kAvx512Vnni) == "gemm_f16_avx512");
+  CHECK(gemm(DType::kBF16, Isa::kAvx512Bf16) == "gemm_bf16_avx512");
+  CHECK(gemm(DType::kBF16, Isa::kAvx512Bf16, cpu::FloatGemm::kOneDnn) == "gemm_bf16_onednn");
+  CHECK(gemm(DType::kBF16, Isa::kAvx2, cpu::FloatGemm::kOneDnn) == "gemm_bf16_avx2");
+  CHECK(gemm(DType::kF32, Isa::kAvx2, cpu::FloatGemm::kOneDnn) == "gemm_f32_onednn");
+  CHECK(gemm(DType::kQ4_K, Isa::kAvx2, cpu::FloatGemm::kOneDnn) == "gemm_q4_k_avx2");
+  const std::vector<std::string> refusals = cpu::select_matmul(DType::kQ4_K, Isa::kAvx2).refusals;
+  CHECK(std::find(refusals.begin(), refusals.end(), "gemm_q4_k_avx512_vnni needs avx512_vnni, have avx2") !=
+        refusals.end());
+#endif
 }
