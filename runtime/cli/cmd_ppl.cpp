@@ -1,0 +1,296 @@
+// dodeca ppl: perplexity on a text or on token ids, and divergence from a base model.
+#include <charconv>
+#include <cmath>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+#include "runtime/base/printable.hpp"
+#include "runtime/cli/command.hpp"
+#include "runtime/cli/model_options.hpp"
+#include "runtime/eval/logits_file.hpp"
+#include "runtime/eval/statistics.hpp"
+#include "runtime/eval/windows.hpp"
+#include "runtime/text/tokenizer.hpp"
+
+namespace dodeca::runtime::cli {
+namespace {
+
+constexpr std::int64_t kDefaultContext = 512;
+constexpr std::int64_t kMinStatistics = 100;  // predictions below which percentiles say nothing
+
+struct PplOptions {
+  ModelOptions model;
+  std::string text_file, ids_file, base_file;
+  bool compare = false, tokens = false, no_bos = false;
+  std::int64_t max_chunks = -1;
+};
+
+std::string read_all(const std::string& path) {
+  if (path == "-") return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+  std::ifstream in(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  std::error_code ignored;
+  if (!in.is_open() || in.bad() || std::filesystem::is_directory(path, ignored)) {
+    throw Error(ErrorKind::kIo, fmt::format("cannot read the file {}", path));
+  }
+  return text;
+}
+
+// Decimal ids separated by white space.
+std::vector<TokenId> parse_ids(std::string_view text, const std::string& path) {
+  constexpr std::string_view kSpace = " \t\r\n\f\v";
+  std::vector<TokenId> ids;
+  for (std::size_t at = text.find_first_not_of(kSpace); at != std::string_view::npos;
+       at = text.find_first_not_of(kSpace, at)) {
+    const std::size_t end = std::min(text.find_first_of(kSpace, at), text.size());
+    TokenId id = 0;
+    const auto [stop, error] = std::from_chars(text.data() + at, text.data() + end, id);
+    if (error != std::errc() || stop != text.data() + end || id < 0) {
+      throw Error(ErrorKind::kBadFile, fmt::format("'{}' at byte {} of {} is no decimal token id",
+                                                   printable(text.substr(at, end - at), 20), at, path));
+    }
+    ids.push_back(id);
+    at = end;
+  }
+  return ids;
+}
+
+// A prediction whose logits are no numbers would poison every sum behind it.
+void check_finite(double value, const Prediction& prediction) {
+  if (std::isfinite(value)) return;
+  throw Error(ErrorKind::kBadFile,
+              fmt::format("the logits after position {} of window {} are NaN or infinite: the model is damaged",
+                          prediction.position, prediction.window + 1));
+}
+
+// Progress goes to a terminal only where the results do not.
+class WindowProgress {
+ public:
+  WindowProgress(const Console& console, std::int64_t n_windows)
+      : bar_(console, "windows", ""), n_windows_(n_windows) {}
+  void windows_done(std::int64_t n) {
+    if (!stdout_is_terminal() && !bar_.update(static_cast<double>(n), static_cast<double>(n_windows_))) throw Stopped{};
+    throw_if_stopped();
+  }
+
+ private:
+  ProgressBar bar_;
+  std::int64_t n_windows_;
+};
+
+void print_perplexity(const EvalModel& model, const Windows& windows, WindowProgress& progress, LogitsWriter* base) {
+  Perplexity perplexity;
+  std::vector<double> nlls;
+  std::vector<std::uint16_t> packed;
+  const auto row_size = static_cast<std::size_t>(packed_row_size(model.vocab_size));
+  run_windows(model, windows, [&](std::span<const Prediction> predictions) {
+    nlls.resize(predictions.size());
+    if (base != nullptr) packed.resize(predictions.size() * row_size);
+    model.parallel(static_cast<std::int64_t>(predictions.size()), [&](std::int64_t i) {
+      const auto n = static_cast<std::size_t>(i);
+      nlls[n] = negative_log_likelihood(predictions[n].logits, predictions[n].target);
+      if (base != nullptr && std::isfinite(nlls[n]))
+        pack_row(predictions[n].logits, std::span(packed).subspan(n * row_size, row_size));
+    });
+    for (std::size_t i = 0; i < predictions.size(); ++i) {
+      check_finite(nlls[i], predictions[i]);
+      perplexity.add(nlls[i]);
+      if (predictions[i].position == windows.n_ctx - 2)
+        print_out(fmt::format("[{}]{:.4f},", predictions[i].window + 1, perplexity.value()));
+    }
+    if (base != nullptr) base->append(packed);
+    flush_out();
+    progress.windows_done(predictions.back().window);
+  });
+  if (base != nullptr) base->finish();
+  print_out(fmt::format("\nFinal estimate: PPL = {:.4f} +/- {:.5f}\n", perplexity.value(), perplexity.error()));
+}
+
+void print_divergence(const EvalModel& model, const Windows& windows, WindowProgress& progress,
+                      const LogitsReader& base, const Console& console) {
+  DivergenceStatistics statistics;
+  std::vector<Divergence> divergences;
+  std::vector<std::uint16_t> packed;
+  const auto row_size = static_cast<std::size_t>(packed_row_size(model.vocab_size));
+  print_out(DivergenceStatistics::chunk_heading());
+  run_windows(model, windows, [&](std::span<const Prediction> predictions) {
+    divergences.resize(predictions.size());
+    packed.resize(predictions.size() * row_size);
+    const auto row = [&](std::size_t i) { return std::span(packed).subspan(i * row_size, row_size); };
+    for (std::size_t i = 0; i < predictions.size(); ++i)
+      base.read_row(predictions[i].window, predictions[i].position - windows.first, row(i));
+    model.parallel(static_cast<std::int64_t>(predictions.size()), [&](std::int64_t n) {
+      const auto i = static_cast<std::size_t>(n);
+      divergences[i] = diverge(predictions[i].logits, unpack_row(row(i), model.vocab_size), predictions[i].target);
+    });
+    for (std::size_t i = 0; i < predictions.size(); ++i) {
+      check_finite(divergences[i].nll, predictions[i]);
+      statistics.add(divergences[i]);
+      if (predictions[i].position == windows.n_ctx - 2) print_out(statistics.chunk_line(predictions[i].window + 1));
+    }
+    flush_out();
+    progress.windows_done(predictions.back().window);
+  });
+  if (statistics.count() < kMinStatistics) {
+    console.warn(fmt::format("{} predictions are too few for statistics; at least {} are wanted", statistics.count(),
+                             kMinStatistics));
+    return;
+  }
+  print_out("\n" + statistics.summary());
+}
+
+void print_tokens(const EvalModel& model, std::span<const TokenId> ids, const std::optional<Tokenizer>& tokenizer) {
+  const auto print = [&](TokenId id, const Json& logprob) {
+    const bool has_text = tokenizer && id < tokenizer->vocab_size();
+    const Json line = {
+        {"id", id}, {"text", has_text ? Json(tokenizer->piece(id, true)) : Json()}, {"logprob", logprob}};
+    // A token may be a part of a character: its bytes become U+FFFD.
+    print_out(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+  };
+  print(ids[0], nullptr);
+  if (ids.size() == 1) return;
+  const Windows windows{ids, static_cast<std::int64_t>(ids.size()), 1, 0, std::nullopt};
+  std::vector<double> nlls;
+  run_windows(model, windows, [&](std::span<const Prediction> predictions) {
+    nlls.resize(predictions.size());
+    model.parallel(static_cast<std::int64_t>(predictions.size()), [&](std::int64_t i) {
+      const auto n = static_cast<std::size_t>(i);
+      nlls[n] = negative_log_likelihood(predictions[n].logits, predictions[n].target);
+    });
+    for (std::size_t i = 0; i < predictions.size(); ++i) {
+      check_finite(nlls[i], predictions[i]);
+      print(predictions[i].target, -nlls[i]);
+    }
+    throw_if_stopped();
+  });
+}
+
+PplOptions parse(std::span<const std::string> args, Console& console) {
+  PplOptions o;
+  Options options("dodeca ppl", "Perplexity on a text or on token ids; divergence from a base model.",
+                  "dodeca ppl -m model.gguf -f wiki.test.raw");
+  o.model.add_flags(options);
+  options.value("-f,--file", o.text_file,
+                "text; windows of -c (default here: 512), their second half scored; -: standard input", "FILE");
+  options.value("--ids", o.ids_file, "decimal token ids, taken as they are; windows of -c, every prediction scored",
+                "FILE");
+  options.flag("--tokens", o.tokens, "one sequence, one JSON object per token: id, text, logprob");
+  options.value("--kl-divergence-base,--save-all-logits", o.base_file,
+                "write the log-probabilities of windows' second halves, or with --kl-divergence compare with them",
+                "FILE");
+  options.flag("--kl-divergence", o.compare, "compare with --kl-divergence-base FILE; its tokens are the text");
+  options.value("--chunks", o.max_chunks, "at most so many windows (default: all)", {-1, kNoMaximum});
+  options.flag("--no-bos", o.no_bos, "never put the beginning-of-text token in front");
+  console.add_flags(options);
+  options.parse(args);
+  o.model.check(options, console);
+  if (o.compare) {
+    if (o.base_file.empty()) throw Usage("--kl-divergence needs --kl-divergence-base FILE");
+    if (o.tokens) throw Usage("--tokens does not go with --kl-divergence");
+  } else {
+    if (o.text_file.empty() == o.ids_file.empty()) throw Usage("one of -f TEXT and --ids FILE is needed");
+    if (o.tokens && !o.base_file.empty()) throw Usage("--tokens does not go with --kl-divergence-base");
+  }
+  if (o.max_chunks == 0) throw Usage("--chunks wants at least 1, or -1 for all");
+  if (!options.given("-c") && !o.tokens) o.model.ctx_size = kDefaultContext;
+  if (!o.compare && !o.tokens && o.model.ctx_size > 0 && o.model.ctx_size < 4)
+    throw Usage(fmt::format("-c {} leaves nothing to predict; at least 4 is wanted", o.model.ctx_size));
+  return o;
+}
+
+}  // namespace
+
+int cmd_ppl(std::span<const std::string> args) {
+  Console console;
+  PplOptions o = parse(args, console);
+
+  // The tokens, before the weights are loaded: what is wrong with them is told at once.
+  std::optional<Tokenizer> tokenizer;
+  if (Tokenizer::available(o.model.model)) tokenizer = Tokenizer::from_path(o.model.model);
+  std::optional<TokenId> bos;
+  if (tokenizer && tokenizer->add_bos() && !o.no_bos) bos = tokenizer->bos();
+  std::optional<LogitsReader> base;
+  std::vector<TokenId> ids;
+  if (o.compare) {
+    base.emplace(o.base_file);
+    ids = base->header().tokens;
+    o.model.ctx_size = base->header().n_ctx;
+  } else if (!o.ids_file.empty()) {
+    bos.reset();
+    ids = parse_ids(read_all(o.ids_file), o.ids_file);
+  } else {
+    if (!tokenizer)
+      throw Error(ErrorKind::kUnsupported,
+                  fmt::format("{} has no vocabulary; give token ids with --ids FILE", o.model.model));
+    std::string text = read_all(o.text_file);
+    if (!text.empty() && text.back() == '\n') text.pop_back();  // as llama.cpp reads -f
+    if (bos) ids.push_back(*bos);
+    const std::vector<TokenId> encoded = tokenizer->encode(text, {false, false});
+    ids.insert(ids.end(), encoded.begin(), encoded.end());
+  }
+  if (ids.empty()) throw Error(ErrorKind::kBadRequest, "there are no tokens to score");
+  const auto n_ids = static_cast<std::int64_t>(ids.size());
+  if (o.tokens && o.model.ctx_size < 0) o.model.ctx_size = n_ids;
+
+  const bool second_half = o.compare || !o.text_file.empty() || !o.base_file.empty();
+  const std::int64_t rows_per_call = std::min(o.model.batch, o.model.micro_batch);
+  Windows windows;
+  const auto plan = [&](std::int64_t context) {
+    if (o.tokens) {
+      if (n_ids > context)
+        throw Error(ErrorKind::kDoesNotFit,
+                    fmt::format("{} tokens do not fit a context of {}; -c {} would", n_ids, context, n_ids));
+      return CacheNeeds{1, 0};
+    }
+    windows.n_ctx = context;
+    if (second_half && !o.compare && n_ids < 2 * context) {
+      throw Error(ErrorKind::kBadRequest,
+                  fmt::format("the text has {} tokens; windows of {} need at least {}", n_ids, context, 2 * context));
+    }
+    if (!second_half && n_ids < context) {
+      windows.n_ctx = n_ids;
+      console.info(fmt::format("{} tokens are less than a window of {}: one window of {}", n_ids, context, n_ids));
+    }
+    windows.n_windows = n_ids / windows.n_ctx;
+    if (o.max_chunks > 0) windows.n_windows = std::min(windows.n_windows, o.max_chunks);
+    windows.first = second_half ? windows.n_ctx / 2 : 0;
+    windows.bos = bos;
+    if (windows.scored_per_window() < 1) {
+      throw Error(ErrorKind::kBadRequest, fmt::format("windows of {} tokens leave nothing to predict", windows.n_ctx));
+    }
+    const std::int32_t n_sequences = sequences_for(windows.n_ctx, rows_per_call, windows.n_windows);
+    return CacheNeeds{n_sequences, 0};
+  };
+  LoadedModel loaded = load_model(o.model, console, plan);
+  const EvalModel model = make_eval_model(*loaded.executor, loaded.prompt_team(), rows_per_call);
+
+  if (o.tokens) {
+    print_tokens(model, ids, tokenizer);
+    flush_out();
+    return 0;
+  }
+  windows.tokens = ids;
+  console.info(fmt::format("{} windows of {} tokens, {} predictions scored in each", windows.n_windows, windows.n_ctx,
+                           windows.scored_per_window()));
+  WindowProgress progress(console, windows.n_windows);
+  if (o.compare) {
+    if (base->header().n_vocab != model.vocab_size) {
+      throw Error(ErrorKind::kBadRequest, fmt::format("{} was made with a vocabulary of {} and the model has {}",
+                                                      o.base_file, base->header().n_vocab, model.vocab_size));
+    }
+    print_divergence(model, windows, progress, *base, console);
+  } else {
+    std::optional<LogitsWriter> writer;
+    if (!o.base_file.empty()) {
+      LogitsHeader header{windows.n_ctx, model.vocab_size, windows.n_windows, ids};
+      header.tokens.resize(static_cast<std::size_t>(windows.n_windows * windows.n_ctx));
+      writer.emplace(o.base_file, header);
+    }
+    print_perplexity(model, windows, progress, writer ? &*writer : nullptr);
+  }
+  flush_out();
+  return 0;
+}
+
+}  // namespace dodeca::runtime::cli
