@@ -18,7 +18,7 @@ void attention_gqa(const Pass& pass, const cpu::Member& member, std::int64_t lay
   const float scale = static_cast<float>(c.softmax_scale());
   const cpu::Range rows = member.part(pass.n());
 
-  normalize_rows(pass, member, w.attn_norm, layer);
+  normalize_rows(pass, member, w.attn_norm, 2 * layer);
   member.barrier();
   project(pass, member, w.q, s.normed, s.q);
   project(pass, member, w.v, s.normed, s.kv);

@@ -247,7 +247,7 @@ void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t lay
   ThreadSpace& thread = pass.space.threads[static_cast<std::size_t>(member.index)];
   const std::int64_t head_dim = c.qk_nope_head_dim + c.qk_rope_head_dim, width = s.kv.width();
 
-  normalize_rows(pass, member, w.attn_norm, layer);
+  normalize_rows(pass, member, w.attn_norm, 2 * layer);
   member.barrier();
   if (w.q_a) project(pass, member, w.q_a, s.normed, s.q_a);
   else project(pass, member, w.q, s.normed, s.q);

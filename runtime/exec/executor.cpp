@@ -95,7 +95,7 @@ void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Tea
   const std::size_t logits_at = out.logits.size();
   out.logits.resize(logits_at + logit_rows.size() * static_cast<std::size_t>(c.vocab_size));
 
-  space.bad_layer.store(c.n_layers + 1);
+  space.bad_point.store(kNoBadPoint);
   members.run([&](const cpu::Member& member) {
     const cpu::Range range = member.part(pass.n());
     for (std::int64_t i = range.begin; i < range.end; ++i) {
@@ -120,7 +120,7 @@ void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Tea
     }
     member.barrier();
     const Pass last{.weights = weights, .cache = cache, .space = space, .rows = rows.first(wanted.size()), .groups = {}, .first_partial = {}};
-    normalize_rows(last, member, weights.output_norm, c.n_layers);
+    normalize_rows(last, member, weights.output_norm, 2 * c.n_layers);
     member.barrier();
     if (logit_rows.empty()) return;
     const cpu::Range tiles = member.part(weights.output.n_tiles);
@@ -129,9 +129,10 @@ void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Tea
               .act_rows = logit_rows.data(), .n_acts = static_cast<std::int64_t>(logit_rows.size()), .out = out.logits.data() + logits_at, .out_stride = c.vocab_size,
               .scratch = space.threads[static_cast<std::size_t>(member.index)].matmul.data()});
   });
-  if (const std::int64_t bad = space.bad_layer.load(); bad <= c.n_layers) {
+  if (const std::int64_t bad = space.bad_point.load(); bad != kNoBadPoint) {
     throw Error(ErrorKind::kBadFile, bad == 0 ? std::string("an embedding is NaN or infinite")
-                                              : fmt::format("an activation became NaN or infinite in layer {} of {}", bad - 1, c.n_layers));
+                                              : fmt::format("an activation became NaN or infinite in layer {} ({})", (bad - 1) / 2,
+                                                            bad % 2 == 1 ? "attention" : "feed-forward"));
   }
   for (std::size_t k = 0; k < wanted.size(); ++k) {
     if (!rows[static_cast<std::size_t>(wanted[k])].wants_hidden) continue;

@@ -125,7 +125,7 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
   const std::int64_t n_slots = pass.n() * c.n_experts_per_tok;
   const SlotRange all{0, pass.n(), nullptr};
 
-  normalize_rows(pass, member, w.ffn_norm, layer);
+  normalize_rows(pass, member, w.ffn_norm, 2 * layer + 1);
   member.barrier();
   if (routed) project(pass, member, w.router, s.normed, s.logits);
   if (member.index == 0) s.counter[1].reset();

@@ -36,8 +36,9 @@ struct Pass {
 void project(const Pass& pass, const cpu::Member& member, const PackedMatrix& weight, const Activations& acts, const Activations& out,
              std::int64_t out_offset = 0) noexcept;
 
-// Normalizes this member's rows of x into `normed`, in every format that is read there; notes non-finite rows.
-void normalize_rows(const Pass& pass, const cpu::Member& member, const std::vector<float>& weight, std::int64_t layer) noexcept;
+// Normalizes this member's rows of x into `normed`, in every format that is read there. `point` says where we are, for the note
+// of the first non-finite row: twice the layer before attention, one more before the feed-forward block.
+void normalize_rows(const Pass& pass, const cpu::Member& member, const std::vector<float>& weight, std::int64_t point) noexcept;
 
 // x += attention(norm(x)), cache rows written. Ends with a barrier.
 void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t layer) noexcept;

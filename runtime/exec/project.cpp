@@ -15,7 +15,7 @@ void project(const Pass& pass, const cpu::Member& member, const PackedMatrix& we
             .scratch = pass.space.threads[static_cast<std::size_t>(member.index)].matmul.data()});
 }
 
-void normalize_rows(const Pass& pass, const cpu::Member& member, const std::vector<float>& weight, std::int64_t layer) noexcept {
+void normalize_rows(const Pass& pass, const cpu::Member& member, const std::vector<float>& weight, std::int64_t point) noexcept {
   const Workspace& s = pass.space;
   const std::int64_t n = pass.config().hidden_size;
   const cpu::Range range = member.part(pass.n());
@@ -24,8 +24,8 @@ void normalize_rows(const Pass& pass, const cpu::Member& member, const std::vect
     float poison = 0.0f;  // becomes NaN with the first non-finite value
     for (std::int64_t j = 0; j < n; ++j) poison += x[j] * 0.0f;
     if (!(poison == 0.0f)) {
-      std::int64_t first = pass.space.bad_layer.load(std::memory_order_relaxed);
-      while (layer < first && !pass.space.bad_layer.compare_exchange_weak(first, layer, std::memory_order_relaxed)) {
+      std::int64_t first = pass.space.bad_point.load(std::memory_order_relaxed);
+      while (point < first && !pass.space.bad_point.compare_exchange_weak(first, point, std::memory_order_relaxed)) {
       }
     }
     cpu::rms_norm(x, weight.data(), n, static_cast<float>(pass.config().rms_norm_eps), s.normed.row(i), pass.weights.isa);

@@ -33,6 +33,8 @@ struct ThreadSpace {
   cpu::Buffer floats;     // decoded cache block, scores and one partial result; see attention_mla.cpp
 };
 
+inline constexpr std::int64_t kNoBadPoint = std::int64_t{1} << 40;
+
 struct Workspace {
   Workspace(const Weights& weights, std::int64_t micro_batch, std::int64_t n_positions, std::int32_t n_sequences);
   // From the configuration alone, for the memory check before loading; a slight over-estimate.
@@ -62,7 +64,7 @@ struct Workspace {
   cpu::Buffer partials;                  // [max_partials, heads, 2 + latent]: max, sum, acc
   std::vector<ThreadSpace> threads;
   cpu::WorkCounter counter[2];           // alternating between phases
-  std::atomic<std::int64_t> bad_layer;   // first layer with a non-finite activation, or n_layers + 1
+  std::atomic<std::int64_t> bad_point;   // first point with a non-finite activation (pass.hpp), or kNoBadPoint
 };
 
 inline constexpr std::int64_t kFfnTiles = 4;   // tiles of gate and up that one unit computes

@@ -1,0 +1,275 @@
+// What must hold whatever runs on top: results do not depend on threads, micro-batches, companions or cache history; partitions
+// add up; another architecture is a description.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <sstream>
+
+#include "tests/support/compare.hpp"
+#include "tests/support/demo_model.hpp"
+#include "tests/support/memory_source.hpp"
+
+namespace {
+
+using namespace dodeca;
+using namespace dodeca::tests;
+
+std::vector<int> some_ids(int n, int vocab, int seed = 1) {
+  std::vector<int> ids;
+  for (int i = 0; i < n; ++i) ids.push_back(static_cast<int>((static_cast<unsigned>(i + 7) * 2654435761u + static_cast<unsigned>(seed) * 40503u) >> 8) % vocab);
+  return ids;
+}
+
+std::vector<float> logits_of(runtime::Executor& executor, const std::vector<int>& ids, std::int32_t sequence = 0, cpu::Team* team = nullptr) {
+  executor.cache().truncate(sequence, 0);
+  runtime::ForwardOutput out;
+  executor.forward(rows_of(ids, sequence), out, team);
+  return out.logits;
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+TEST_CASE("a row's logits do not depend on threads, micro-batch or companions") {
+  LoadedDemo demo({});
+  const int vocab = static_cast<int>(demo.model->config().vocab_size);
+  const std::vector<int> ids = some_ids(90, vocab);
+  runtime::Executor whole(*demo.model, demo.team, {.n_positions = 4096, .n_sequences = 3, .micro_batch = 512});
+  const std::vector<float> reference = logits_of(whole, ids);
+  for (const int threads : {1, 3}) {
+    cpu::Team team(threads);
+    CHECK(same_bits(reference, logits_of(whole, ids, 0, &team)));
+  }
+  runtime::Executor cut(*demo.model, demo.team, {.n_positions = 4096, .n_sequences = 3, .micro_batch = 7});
+  CHECK(same_bits(reference, logits_of(cut, ids)));
+
+  // One row at a time, between rows of two other sequences.
+  std::vector<float> alone;
+  runtime::ForwardOutput out;
+  whole.cache().truncate(0, 0);
+  const std::vector<int> other = some_ids(90, vocab, 5);
+  for (int i = 0; i < 90; ++i) {
+    const std::vector<runtime::Row> rows = {{.token = other[static_cast<std::size_t>(i)], .position = i, .sequence = 1},
+                                            {.token = ids[static_cast<std::size_t>(i)], .position = i, .sequence = 0, .wants_logits = true},
+                                            {.token = other[static_cast<std::size_t>(89 - i)], .position = i, .sequence = 2}};
+    whole.forward(rows, out);
+    alone.insert(alone.end(), out.logits.begin(), out.logits.end());
+  }
+  CHECK(same_bits(reference, alone));
+}
+
+TEST_CASE("a long context gives the same bits as a prompt and token by token, split over members or not") {
+  LoadedDemo demo({});
+  const int vocab = static_cast<int>(demo.model->config().vocab_size);
+  const std::vector<int> ids = some_ids(1300, vocab);  // three context chunks
+  runtime::Executor executor(*demo.model, demo.team, {.n_positions = 4096});
+  const std::vector<float> prompt = logits_of(executor, ids);
+  executor.cache().truncate(0, 1290);
+  runtime::ForwardOutput out;
+  std::vector<float> tail;
+  for (int i = 1290; i < 1300; ++i) {
+    executor.forward(rows_of({ids[static_cast<std::size_t>(i)]}, 0, i), out);
+    tail.insert(tail.end(), out.logits.begin(), out.logits.end());
+  }
+  CHECK(same_bits({prompt.end() - static_cast<std::ptrdiff_t>(tail.size()), prompt.end()}, tail));
+}
+
+TEST_CASE("the cache forks, truncates, saves and restores without changing a bit") {
+  LoadedDemo demo({});
+  const int vocab = static_cast<int>(demo.model->config().vocab_size);
+  const std::vector<int> ids = some_ids(150, vocab);
+  for (const quant::DType type : {quant::DType::kF32, quant::DType::kF16, quant::DType::kBF16, quant::DType::kQ8_0}) {
+    runtime::Executor executor(*demo.model, demo.team, {.n_positions = 1024, .n_sequences = 3, .cache_type = type});
+    const std::vector<float> all = logits_of(executor, ids);
+    const std::vector<int> tail(ids.begin() + 100, ids.end());
+    const std::vector<float> expected(all.begin() + 100 * vocab, all.end());
+    runtime::ForwardOutput out;
+    executor.cache().fork(0, 1, 100);
+    executor.forward(rows_of(tail, 1, 100), out);
+    CHECK(same_bits(expected, out.logits));
+    CHECK(executor.cache().length(0) == 150);  // the source is as it was
+    std::stringstream file;
+    executor.cache().truncate(1, 100);
+    executor.cache().save(1, file);
+    executor.cache().restore(2, file);
+    executor.cache().truncate(0, 0);
+    executor.cache().truncate(1, 0);
+    executor.forward(rows_of(tail, 2, 100), out);
+    CHECK(same_bits(expected, out.logits));
+    executor.cache().truncate(2, 0);
+    CHECK(executor.cache().free_positions() == executor.cache().capacity());
+  }
+}
+
+TEST_CASE("a full cache refuses with its numbers and changes nothing") {
+  LoadedDemo demo({});
+  runtime::Executor executor(*demo.model, demo.team, {.n_positions = 64, .n_sequences = 2});
+  runtime::ForwardOutput out;
+  executor.forward(rows_of(some_ids(60, 4096)), out);
+  CHECK_THROWS_AS(executor.forward(rows_of(some_ids(5, 4096), 0, 60), out), runtime::Error);
+  CHECK(executor.cache().length(0) == 60);
+  CHECK_NOTHROW(executor.forward(rows_of(some_ids(4, 4096), 0, 60), out));
+  CHECK_THROWS_AS(executor.forward(rows_of({1}, 0, 3), out), runtime::Error);   // wrong position
+  CHECK_THROWS_AS(executor.forward(rows_of({4096}, 1, 0), out), runtime::Error);  // no such token
+}
+
+TEST_CASE("feed-forward blocks in 1 to 4 parts add up to the whole") {
+  LoadedDemo whole({.compute_f32 = true});
+  const std::vector<int> ids = some_ids(40, 4096);
+  runtime::Executor executor(*whole.model, whole.team, {.n_positions = 128, .cache_type = quant::DType::kF32});
+  const std::vector<float> reference = logits_of(executor, ids);
+  for (const int n_parts : {2, 3, 4}) {
+    LoadedDemo parts({.compute_f32 = true, .n_parts = n_parts});
+    runtime::Executor cut(*parts.model, parts.team, {.n_positions = 128, .cache_type = quant::DType::kF32});
+    const Comparison result = compare(logits_of(cut, ids), reference, {.abs = 1e-3});
+    CHECK_MESSAGE(result.ok, n_parts, " parts: ", result.report);
+    CHECK(parts.model->weight_bytes() == whole.model->weight_bytes());
+  }
+}
+
+// ---- another architecture: grouped-query attention, a router that takes the softmax of the selected logits ------------------
+
+runtime::ModelConfig gqa_config() {
+  runtime::ModelConfig c;
+  c.architecture = "test";
+  c.vocab_size = 50;
+  c.hidden_size = 48;
+  c.n_layers = 2;
+  c.context_length = 256;
+  c.layers = {{runtime::AttentionKind::kGqa, runtime::FfnKind::kMoe}, {runtime::AttentionKind::kGqa, runtime::FfnKind::kMoe}};
+  c.n_heads = 6;
+  c.n_kv_heads = 2;
+  c.head_dim = 16;
+  c.rope.dim = 16;
+  c.moe_intermediate_size = 40;
+  c.n_routed_experts = 5;
+  c.n_experts_per_tok = 2;
+  c.gating = runtime::GatingKind::kSoftmaxSelected;
+  return c;
+}
+
+using Vec = std::vector<double>;
+
+Vec times(const std::vector<float>& w, std::size_t offset, std::size_t n_out, const Vec& x) {
+  Vec y(n_out, 0.0);
+  for (std::size_t r = 0; r < n_out; ++r) {
+    for (std::size_t k = 0; k < x.size(); ++k) y[r] += w[offset + r * x.size() + k] * x[k];
+  }
+  return y;
+}
+
+Vec normed(const Vec& x, const std::vector<float>& weight, double eps) {
+  double sum = 0.0;
+  for (const double v : x) sum += v * v;
+  Vec y(x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) y[i] = x[i] / std::sqrt(sum / static_cast<double>(x.size()) + eps) * weight[i];
+  return y;
+}
+
+// The same model in double, written from its definition.
+std::vector<Vec> reference_logits(const MemorySource& source, const std::vector<int>& ids) {
+  const runtime::ModelConfig& c = source.config();
+  const auto H = static_cast<std::size_t>(c.hidden_size), D = static_cast<std::size_t>(c.head_dim), heads = static_cast<std::size_t>(c.n_heads),
+             kv_heads = static_cast<std::size_t>(c.n_kv_heads), F = static_cast<std::size_t>(c.moe_intermediate_size);
+  std::vector<Vec> x;
+  for (const int id : ids) {
+    Vec row(H);
+    for (std::size_t i = 0; i < H; ++i) row[i] = source.values("token_embd.weight")[static_cast<std::size_t>(id) * H + i];
+    x.push_back(row);
+  }
+  const auto rotate = [&](double* v, std::size_t position) {
+    for (std::size_t i = 0; i < D / 2; ++i) {
+      const double angle = static_cast<double>(position) * c.inv_freq()[i], a = v[2 * i], b = v[2 * i + 1];
+      v[2 * i] = a * std::cos(angle) - b * std::sin(angle);
+      v[2 * i + 1] = a * std::sin(angle) + b * std::cos(angle);
+    }
+  };
+  for (int layer = 0; layer < 2; ++layer) {
+    const std::string b = "blk." + std::to_string(layer) + ".";
+    std::vector<Vec> q, k, v;
+    for (std::size_t t = 0; t < x.size(); ++t) {
+      const Vec h = normed(x[t], source.values(b + "attn_norm.weight"), c.rms_norm_eps);
+      q.push_back(times(source.values(b + "attn_q.weight"), 0, heads * D, h));
+      k.push_back(times(source.values(b + "attn_k.weight"), 0, kv_heads * D, h));
+      v.push_back(times(source.values(b + "attn_v.weight"), 0, kv_heads * D, h));
+      for (std::size_t a = 0; a < heads; ++a) rotate(q[t].data() + a * D, t);
+      for (std::size_t a = 0; a < kv_heads; ++a) rotate(k[t].data() + a * D, t);
+    }
+    for (std::size_t t = 0; t < x.size(); ++t) {
+      Vec joined(heads * D, 0.0);
+      for (std::size_t a = 0; a < heads; ++a) {
+        const std::size_t g = a / (heads / kv_heads);
+        Vec p;
+        double sum = 0.0;
+        for (std::size_t u = 0; u <= t; ++u) {
+          double score = 0.0;
+          for (std::size_t i = 0; i < D; ++i) score += q[t][a * D + i] * k[u][g * D + i];
+          p.push_back(std::exp(score / std::sqrt(static_cast<double>(D))));
+          sum += p.back();
+        }
+        for (std::size_t u = 0; u <= t; ++u) {
+          for (std::size_t i = 0; i < D; ++i) joined[a * D + i] += p[u] / sum * v[u][g * D + i];
+        }
+      }
+      const Vec out = times(source.values(b + "attn_output.weight"), 0, H, joined);
+      for (std::size_t i = 0; i < H; ++i) x[t][i] += out[i];
+      const Vec h = normed(x[t], source.values(b + "ffn_norm.weight"), c.rms_norm_eps);
+      const Vec z = times(source.values(b + "ffn_gate_inp.weight"), 0, static_cast<std::size_t>(c.n_routed_experts), h);
+      std::vector<std::size_t> order = {0, 1, 2, 3, 4};
+      const auto& bias = source.values(b + "exp_probs_b.bias");
+      Vec prob(5);
+      double total = 0.0;
+      for (std::size_t e = 0; e < 5; ++e) total += std::exp(z[e]);
+      for (std::size_t e = 0; e < 5; ++e) prob[e] = std::exp(z[e]) / total + bias[e];
+      std::sort(order.begin(), order.end(), [&](std::size_t l, std::size_t r) { return prob[l] > prob[r]; });
+      const double both = std::exp(z[order[0]]) + std::exp(z[order[1]]);
+      for (const std::size_t e : {order[0], order[1]}) {
+        const Vec gate = times(source.values(b + "ffn_gate_exps.weight"), e * F * H, F, h), up = times(source.values(b + "ffn_up_exps.weight"), e * F * H, F, h);
+        Vec mid(F);
+        for (std::size_t i = 0; i < F; ++i) mid[i] = gate[i] / (1.0 + std::exp(-gate[i])) * up[i];
+        const Vec down = times(source.values(b + "ffn_down_exps.weight"), e * F * H, H, mid);
+        for (std::size_t i = 0; i < H; ++i) x[t][i] += std::exp(z[e]) / both * down[i];
+      }
+    }
+  }
+  std::vector<Vec> logits;
+  for (const Vec& row : x) logits.push_back(times(source.values("output.weight"), 0, 50, normed(row, source.values("output_norm.weight"), c.rms_norm_eps)));
+  return logits;
+}
+
+TEST_CASE("a grouped-query model with a softmax-over-selected router runs from its description") {
+  MemorySource source(gqa_config(), 3);
+  for (int layer = 0; layer < 2; ++layer) {  // choose by the logits alone, as such routers do
+    auto& bias = source.values("blk." + std::to_string(layer) + ".exp_probs_b.bias");
+    std::fill(bias.begin(), bias.end(), 0.0f);
+  }
+  cpu::Team team(2);
+  const auto model = runtime::Model::load(source, team, {}, kSilent);
+  runtime::Executor executor(*model, team, {.n_positions = 256, .cache_type = quant::DType::kF32});
+  const std::vector<int> ids = some_ids(70, 50);
+  const std::vector<float> got = logits_of(executor, ids);
+  std::vector<float> want;
+  for (const Vec& row : reference_logits(source, ids)) {
+    for (const double v : row) want.push_back(static_cast<float>(v));
+  }
+  const Comparison result = compare(got, want, {.abs = 2e-4});
+  CHECK_MESSAGE(result.ok, result.report);
+}
+
+TEST_CASE("NaN in a weight is named, NaN in an activation names its layer") {
+  MemorySource source(gqa_config(), 4);
+  cpu::Team team(2);
+  source.values("blk.1.ffn_up_exps.weight")[777] = std::numeric_limits<float>::quiet_NaN();
+  CHECK_THROWS_WITH_AS(runtime::Model::load(source, team, {}, kSilent), doctest::Contains("blk.1.ffn_up_exps.weight"), runtime::Error);
+  source.values("blk.1.ffn_up_exps.weight")[777] = 0.0f;
+  for (float& v : source.values("blk.0.attn_output.weight")) v = 3e38f;
+  const auto model = runtime::Model::load(source, team, {}, kSilent);
+  runtime::Executor executor(*model, team, {.n_positions = 64});
+  runtime::ForwardOutput out;
+  CHECK_THROWS_WITH_AS(executor.forward(rows_of({1, 2, 3}), out), doctest::Contains("layer 0"), runtime::Error);
+  CHECK(executor.cache().length(0) == 0);
+}
+
+}  // namespace
