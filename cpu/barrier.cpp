@@ -1,37 +1,42 @@
 #include "cpu/barrier.hpp"
 
 #include <immintrin.h>
+#include <linux/futex.h>
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <climits>
 
 namespace dodeca::cpu {
 namespace {
 
-void wait_past(const std::atomic<std::uint32_t>& epoch, std::uint32_t old, const Patience& patience) {
-  using Clock = std::chrono::steady_clock;
-  // Most waits end here, before the clock is read for the first time. One pause is 10 to 140 cycles.
-  for (int i = 0; i < 64; ++i) {
-    if (epoch.load(std::memory_order_acquire) != old) return;
-    _mm_pause();
-  }
-  const Clock::time_point start = Clock::now();
-  const Clock::time_point spin_end = start + std::chrono::nanoseconds(patience.spin_ns);
-  const Clock::time_point yield_end = spin_end + std::chrono::nanoseconds(patience.yield_ns);
-  while (true) {
-    for (int i = 0; i < 16; ++i) {
-      if (epoch.load(std::memory_order_acquire) != old) return;
-      _mm_pause();
-    }
-    const Clock::time_point now = Clock::now();
-    if (now >= yield_end) break;
-    if (now >= spin_end) sched_yield();
-  }
-  epoch.wait(old, std::memory_order_acquire);
+static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t), "a futex is a plain 32-bit word");
+
+// Returns at once when the word is no longer `old`; may also return for no reason.
+void futex_sleep(std::atomic<std::uint32_t>& word, std::uint32_t old) {
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, old, nullptr, nullptr, 0);
+}
+void futex_wake_all(std::atomic<std::uint32_t>& word) {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
 }  // namespace
+
+std::int64_t pauses_in(std::int64_t ns) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::int64_t kRounds = 256;
+  std::int64_t fastest = INT64_MAX;  // of several, as one may have been interrupted
+  for (int attempt = 0; attempt < 4; ++attempt) {
+    const Clock::time_point start = Clock::now();
+    for (std::int64_t i = 0; i < kRounds; ++i) _mm_pause();
+    const std::int64_t taken = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
+    fastest = std::min(fastest, std::max<std::int64_t>(taken, 1));
+  }
+  return ns * kRounds / fastest;
+}
 
 Barrier::Barrier(int n)
     : n_groups_((n + kGroup - 1) / kGroup),
@@ -43,19 +48,33 @@ Barrier::Barrier(int n)
   }
 }
 
+void Barrier::wait_past(Group& group, std::uint32_t old, const Patience& patience) {
+  for (std::int64_t i = 0; i < patience.pauses; ++i) {
+    if (group.epoch.load(std::memory_order_acquire) != old) return;
+    _mm_pause();
+  }
+  for (std::int64_t i = 0; i < patience.yields; ++i) {
+    if (group.epoch.load(std::memory_order_acquire) != old) return;
+    sched_yield();
+  }
+  // Sequentially consistent on both sides: either the releaser sees a sleeper, or the sleeper sees the new epoch.
+  group.sleepers.fetch_add(1, std::memory_order_seq_cst);
+  while (group.epoch.load(std::memory_order_seq_cst) == old) futex_sleep(group.epoch, old);
+  group.sleepers.fetch_sub(1, std::memory_order_relaxed);
+}
+
 void Barrier::arrive_and_wait(int index, const Patience& patience) {
   Group& group = groups_[index / kGroup];
   // Cannot advance before this thread arrives.
   const std::uint32_t old = group.epoch.load(std::memory_order_relaxed);
-  if (group.missing.fetch_sub(1, std::memory_order_acq_rel) != 1) return wait_past(group.epoch, old, patience);
+  if (group.missing.fetch_sub(1, std::memory_order_acq_rel) != 1) return wait_past(group, old, patience);
   // The counters are set again before anyone is released, so no one can meet them half reset.
   group.missing.store(group.size, std::memory_order_relaxed);
-  if (missing_groups_.fetch_sub(1, std::memory_order_acq_rel) != 1) return wait_past(group.epoch, old, patience);
+  if (missing_groups_.fetch_sub(1, std::memory_order_acq_rel) != 1) return wait_past(group, old, patience);
   missing_groups_.store(n_groups_, std::memory_order_relaxed);
   for (int g = 0; g < n_groups_; ++g) {
-    groups_[g].epoch.store(old + 1,
-                           std::memory_order_seq_cst);  // seq_cst: not to be overtaken by notify's look for sleepers
-    groups_[g].epoch.notify_all();
+    groups_[g].epoch.store(old + 1, std::memory_order_seq_cst);
+    if (groups_[g].sleepers.load(std::memory_order_seq_cst) > 0) futex_wake_all(groups_[g].epoch);
   }
 }
 

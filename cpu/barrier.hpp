@@ -1,7 +1,9 @@
 // A reusable barrier of n threads in two levels: groups of neighbours, then one arrival per group. The last to arrive
 // releases every group through that group's own cache line. Waiting spins with pause, then yields, then sleeps on a
-// futex (std::atomic::wait), so that more threads than processors, or a neighbour's load, cost time slices and not
-// minutes.
+// futex, so that more threads than processors, or a neighbour's load, cost time slices and not minutes.
+//
+// Not std::barrier, nor std::atomic::wait: both give the processor away after a few dozen pauses, and between two
+// phases of a token a waiter must not.
 #pragma once
 
 #include <atomic>
@@ -10,11 +12,13 @@
 
 namespace dodeca::cpu {
 
-// How long a waiter keeps its processor. Idle members of a team must not burn it; members between two phases should not
-// sleep.
+// How long a waiter keeps its processor. Counted in rounds, not read from a clock: time in which the waiter did not run
+// should not send it to sleep.
 struct Patience {
-  std::int64_t spin_ns, yield_ns;
+  std::int64_t pauses, yields;
 };
+// Pauses that take about `ns` on this processor (one is 10 to 140 cycles).
+std::int64_t pauses_in(std::int64_t ns);
 
 class Barrier {
  public:
@@ -28,7 +32,9 @@ class Barrier {
     std::atomic<int> missing{0};
     int size = 0;
     alignas(64) std::atomic<std::uint32_t> epoch{0};
+    std::atomic<int> sleepers{0};
   };
+  static void wait_past(Group& group, std::uint32_t old, const Patience& patience);
 
   const int n_groups_;
   std::unique_ptr<Group[]> groups_;

@@ -8,8 +8,11 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cerrno>
 #include <future>
+#include <limits>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -33,35 +36,33 @@ struct Frame {
 };
 thread_local const Frame* t_frame = nullptr;
 
-// A set of processors of any size.
+// A set of processors, as large as Linux has them (8192).
 class CpuSet {
  public:
-  CpuSet() : CpuSet(1024) {}
-  explicit CpuSet(int n_cpus)
-      : bytes_(CPU_ALLOC_SIZE(n_cpus)), set_(CPU_ALLOC(n_cpus), [](cpu_set_t* s) { CPU_FREE(s); }) {
-    if (!set_) throw std::bad_alloc();
-    CPU_ZERO_S(bytes_, set_.get());
-  }
   static CpuSet of_pu(int pu) {
-    CpuSet set(std::max(1024, pu + 1));
-    CPU_SET_S(static_cast<std::size_t>(pu), set.bytes_, set.set_.get());
-    return set;
+    CpuSet set;
+    if (pu >= 0 && pu < kProcessors) set.words_[static_cast<std::size_t>(pu / kBits)] = 1UL << (pu % kBits);
+    return set;  // empty for a number that cannot be: binding to it fails
   }
   // The calling thread's affinity; empty when the system does not tell.
   static CpuSet of_this_thread() {
-    for (int n = 1024; n <= (1 << 20); n *= 2) {
-      CpuSet set(n);
-      if (sched_getaffinity(0, set.bytes_, set.set_.get()) == 0) return set;
-      if (errno != EINVAL) break;
-    }
-    return CpuSet();
+    CpuSet set;
+    if (sched_getaffinity(0, sizeof set.words_, reinterpret_cast<cpu_set_t*>(set.words_.data())) != 0) set = CpuSet();
+    return set;
   }
-  int count() const { return CPU_COUNT_S(bytes_, set_.get()); }
-  bool bind_this_thread() const { return sched_setaffinity(0, bytes_, set_.get()) == 0; }
+  int count() const {
+    int n = 0;
+    for (const unsigned long word : words_) n += std::popcount(word);
+    return n;
+  }
+  bool bind_this_thread() const {
+    return sched_setaffinity(0, sizeof words_, reinterpret_cast<const cpu_set_t*>(words_.data())) == 0;
+  }
+  bool operator==(const CpuSet&) const = default;
 
  private:
-  std::size_t bytes_;
-  std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)> set_;
+  static constexpr int kProcessors = 8192, kBits = std::numeric_limits<unsigned long>::digits;
+  std::array<unsigned long, kProcessors / kBits> words_{};
 };
 
 // Binds the calling thread for a scope. Failing is no error here: the constructor has shown that binding works, and a
@@ -72,7 +73,7 @@ class ScopedBinding {
   explicit ScopedBinding(const CpuSet* target) {
     if (target == nullptr) return;
     before_ = CpuSet::of_this_thread();
-    bound_ = before_.count() > 0 && target->bind_this_thread();
+    bound_ = before_ != CpuSet() && before_ != *target && target->bind_this_thread();
   }
   ~ScopedBinding() {
     if (bound_) before_.bind_this_thread();
@@ -119,7 +120,7 @@ struct Team::Impl {
   std::vector<int> pus_;
   std::vector<CpuSet> bindings_;  // [n_], or none
   std::vector<int> errors_;       // [n_], of binding
-  Patience busy_{200'000, 2'000'000}, idle_{100'000, 0};
+  Patience busy_, idle_;
   Barrier barrier_;
   std::mutex turn_;
   bool running_ = false;
@@ -137,9 +138,16 @@ Team::Impl::Impl(Team& team, int n, const std::vector<int>& pus)
   std::sort(distinct.begin(), distinct.end());
   distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
   const int n_cpus = pus_.empty() ? CpuSet::of_this_thread().count() : static_cast<int>(distinct.size());
+  const std::int64_t us = pauses_in(1000);
   if (n > n_cpus) {  // members share processors: one that spins keeps another from working
-    busy_ = {0, 1'000'000};
+    busy_ = {0, 100};
     idle_ = {0, 0};
+  } else if (pus_.empty()) {  // the scheduler may put two members on one processor for a while
+    busy_ = {1000 * us, 100};
+    idle_ = {100 * us, 0};
+  } else {  // each has its own: giving it away would only help strangers
+    busy_ = {10'000 * us, 0};
+    idle_ = {100 * us, 0};
   }
 }
 
