@@ -197,7 +197,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
     loaded.model = Model::load(*loaded.source, loaded.prompt_team(), load, log);
   }
   const int n_threads = std::max(loaded.team->size(), loaded.prompt_team().size());
-  check_free(Executor::bytes_needed(*loaded.model, executor_options, n_threads), "cache and work space");
+  check_free(Executor::bytes_needed(config, executor_options, n_threads), "cache and work space");
   loaded.executor = std::make_unique<Executor>(*loaded.model, *loaded.team, executor_options);
   loaded.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   console.info(fmt::format("model: {}, {} in memory, loaded in {:.1f} s; {} threads, {}", config.name,

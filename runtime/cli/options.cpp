@@ -231,7 +231,7 @@ void Options::positionals(std::string value_name, std::vector<std::string>& targ
         return true;
       },
       std::move(help));
-  option->type_size(1)->expected(0, 1 << 16);
+  option->type_size(1)->expected(0, 1 << 16)->allow_extra_args(true);
 }
 
 std::vector<std::string> Options::Impl::translate(std::span<const std::string> args, bool& help) {
