@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <string>
@@ -110,7 +111,7 @@ TEST_CASE("divergence of a row is the sum over the base distribution") {
   const auto top_of = [](const std::vector<float>& v) { return std::max_element(v.begin(), v.end()) - v.begin(); };
   CHECK(d.same_top == (top_of(q) == top_of(b)));
   const Divergence self = diverge(b, base, 17);
-  CHECK(std::fabs(self.kld) < 1e-6);
+  CHECK(std::fabs(self.kld) < 5e-5);  // what 16 bits leave
   CHECK(self.same_top);
 }
 
