@@ -4,6 +4,8 @@
 // ascending column order, so that a row's result depends neither on its companions nor on who computes it. Called
 // inside a member of our team, where OpenMP is limited to one thread. Should oneDNN refuse the shape, our own kernel
 // does the work.
+#ifndef DODECA_SCALAR_ONLY
+
 #include <algorithm>
 #include <cstring>
 #include <dnnl.hpp>
@@ -166,3 +168,5 @@ void gemm_bf16(const MatmulArgs& args) noexcept {
 }
 
 }  // namespace dodeca::cpu::onednn
+
+#endif

@@ -5,7 +5,7 @@
 namespace dodeca::cpu::avx2 {
 namespace {
 
-// Eight weights: rows 8h to 8h + 7 of one column.
+// Weights of eight rows of one column.
 struct F32 {
   static constexpr int kBytes = 4;
   DODECA_INLINE static __m256 load(const std::byte* at) { return _mm256_load_ps(reinterpret_cast<const float*>(at)); }
@@ -30,76 +30,96 @@ struct E4M3 {
   }
 };
 
-// The four partial sums of columns [0, n) of C activation rows, added up: eight rows at a time.
-template <class Word, int C>
-DODECA_INLINE void dot(const std::byte* w, const float* const* x, std::int64_t n, __m256* result) {
-  __m256 sum[4][C];
+// The four partial sums of columns [0, n) of C activation rows, added up; kHalves times eight rows.
+template <class Word, int kHalves, int C>
+DODECA_INLINE void dot(const std::byte* w, const float* const* x, std::int64_t n, __m256 (&result)[C][kHalves]) {
+  constexpr int kColumnBytes = kTileRows * Word::kBytes;
+  __m256 sum[4][C][kHalves];
   for (int j = 0; j < 4; ++j) {
-    for (int c = 0; c < C; ++c) sum[j][c] = _mm256_setzero_ps();
-  }
-  constexpr int kStep = kTileRows * Word::kBytes;
-  std::int64_t k = 0;
-  for (; k + 4 <= n; k += 4, w += 4 * kStep) {
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      const __m256 weight = Word::load(w + j * kStep);
-#pragma GCC unroll 3
-      for (int c = 0; c < C; ++c) sum[j][c] = _mm256_fmadd_ps(weight, _mm256_set1_ps(x[c][k + j]), sum[j][c]);
+    for (int c = 0; c < C; ++c) {
+      for (int h = 0; h < kHalves; ++h) sum[j][c][h] = _mm256_setzero_ps();
     }
+  }
+  const auto column = [&](std::int64_t k, int j) __attribute__((always_inline)) {
+    const std::byte* at = w + (k + j) * kColumnBytes;
+    if constexpr (C == 1) _mm_prefetch(reinterpret_cast<const char*>(at + kAheadBytes), _MM_HINT_T0);
+    __m256 weight[kHalves];
+#pragma GCC unroll 2
+    for (int h = 0; h < kHalves; ++h) weight[h] = Word::load(at + 8 * Word::kBytes * h);
+#pragma GCC unroll 3
+    for (int c = 0; c < C; ++c) {
+      const __m256 four = _mm256_set1_ps(x[c][k + j]);
+#pragma GCC unroll 2
+      for (int h = 0; h < kHalves; ++h) sum[j][c][h] = _mm256_fmadd_ps(weight[h], four, sum[j][c][h]);
+    }
+  };
+  std::int64_t k = 0;
+  for (; k + 4 <= n; k += 4) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) column(k, j);
   }
 #pragma GCC unroll 3
   for (int j = 0; j < 3; ++j) {
-    if (k + j < n) {
-      const __m256 weight = Word::load(w + j * kStep);
-#pragma GCC unroll 3
-      for (int c = 0; c < C; ++c) sum[j][c] = _mm256_fmadd_ps(weight, _mm256_set1_ps(x[c][k + j]), sum[j][c]);
-    }
+    if (k + j < n) column(k, j);
   }
-#pragma GCC unroll 3
   for (int c = 0; c < C; ++c) {
-    result[c] = _mm256_add_ps(_mm256_add_ps(sum[0][c], sum[1][c]), _mm256_add_ps(sum[2][c], sum[3][c]));
+    for (int h = 0; h < kHalves; ++h) {
+      result[c][h] =
+          _mm256_add_ps(_mm256_add_ps(sum[0][c][h], sum[1][c][h]), _mm256_add_ps(sum[2][c][h], sum[3][c][h]));
+    }
   }
 }
 
-template <class Word>
+template <class Word_>
 struct Plain {
+  using Word = Word_;
   DODECA_INLINE static std::size_t tile_bytes(std::int64_t n_in) {
     return (static_cast<std::size_t>(n_in) * kTileRows * Word::kBytes + 63) / 64 * 64;
   }
-  template <int C>
-  DODECA_INLINE static void product(const std::byte* tile, const float* const* x, std::int64_t n_in, int h,
-                                    __m256* acc) {
-    dot<Word, C>(tile + 8 * Word::kBytes * h, x, n_in, acc);
+  // w: the tile, at the first of the rows asked for.
+  template <int kHalves, int C>
+  DODECA_INLINE static void product(const std::byte* w, int, const float* const* x, std::int64_t n_in,
+                                    __m256 (&acc)[C][kHalves]) {
+    dot<Word, kHalves, C>(w, x, n_in, acc);
   }
 };
 struct Scaled128 {
+  using Word = E4M3;
   DODECA_INLINE static std::size_t tile_bytes(std::int64_t n_in) { return TileF8::bytes(n_in); }
-  template <int C>
-  DODECA_INLINE static void product(const std::byte* tile, const float* const* x, std::int64_t n_in, int h,
-                                    __m256* acc) {
-    for (int c = 0; c < C; ++c) acc[c] = _mm256_setzero_ps();
+  template <int kHalves, int C>
+  DODECA_INLINE static void product(const std::byte* w, int first_row, const float* const* x, std::int64_t n_in,
+                                    __m256 (&acc)[C][kHalves]) {
+    for (int c = 0; c < C; ++c) {
+      for (int h = 0; h < kHalves; ++h) acc[c][h] = _mm256_setzero_ps();
+    }
     for (std::int64_t block = 0; block < n_in / TileF8::kColumns; ++block) {
       const float* at[C];
       for (int c = 0; c < C; ++c) at[c] = x[c] + block * TileF8::kColumns;
-      const auto* scales = reinterpret_cast<const float*>(tile + TileF8::header(block)) + 8 * h;
-      const __m256 scale = _mm256_mul_ps(_mm256_load_ps(scales), _mm256_set1_ps(256.0f));
-      __m256 sum[C];
-      dot<E4M3, C>(tile + TileF8::body(block) + 8 * h, at, TileF8::kColumns, sum);
-      for (int c = 0; c < C; ++c) acc[c] = _mm256_fmadd_ps(scale, sum[c], acc[c]);
+      __m256 sum[C][kHalves];
+      dot<E4M3, kHalves, C>(w + TileF8::body(block), at, TileF8::kColumns, sum);
+      const auto* scales = reinterpret_cast<const float*>(w - first_row + TileF8::header(block)) + first_row;
+      for (int h = 0; h < kHalves; ++h) {
+        const __m256 scale = _mm256_mul_ps(_mm256_load_ps(scales + 8 * h), _mm256_set1_ps(256.0f));
+        for (int c = 0; c < C; ++c) acc[c][h] = _mm256_fmadd_ps(scale, sum[c][h], acc[c][h]);
+      }
     }
   }
 };
 
+// One activation row takes both halves of a tile in one pass; more take them one after the other, for the registers.
 template <class Format, int C>
 [[gnu::noinline]] void columns(const MatmulArgs& args, std::int64_t tile, std::int64_t first) {
+  constexpr int kHalves = C == 1 ? 2 : 1;
   const float* x[C];
   for (int c = 0; c < C; ++c) x[c] = act_row<float>(args, first + c);
   alignas(32) float results[C][kTileRows];
-  for (int h = 0; h < 2; ++h) {
-    __m256 acc[C];
-    const std::byte* w = args.weights + static_cast<std::size_t>(tile) * Format::tile_bytes(args.n_in);
-    Format::template product<C>(w, x, args.n_in, h, acc);
-    for (int c = 0; c < C; ++c) _mm256_store_ps(results[c] + 8 * h, acc[c]);
+  const std::byte* w = args.weights + static_cast<std::size_t>(tile) * Format::tile_bytes(args.n_in);
+  for (int row = 0; row < kTileRows; row += 8 * kHalves) {
+    __m256 acc[C][kHalves];
+    Format::template product<kHalves, C>(w + Format::Word::kBytes * row, row, x, args.n_in, acc);
+    for (int c = 0; c < C; ++c) {
+      for (int h = 0; h < kHalves; ++h) _mm256_store_ps(results[c] + row + 8 * h, acc[c][h]);
+    }
   }
   for (int c = 0; c < C; ++c) store_rows(args, tile, first + c, results[c]);
 }
