@@ -69,6 +69,9 @@ def main():
         assert gap > 3e-5, (name, "a routing decision too close for float32")
         entry = dict(sha256=digest, transformers_max_diff=float(f"{diff:.2g}"), routing_gap=float(f"{min(gap, 1e9):.2g}"),
                      token_logprobs=[round(float(x), 5) for x in token])
+        row = c["kv_lora_rank"] + c["qk_rope_head_dim"]
+        kinds = ["f16", "bf16"] + ["q8_0"] * (row % 32 == 0)
+        entry["cache"] = {k: [round(float(x), 4) for x in hf_numpy.log_probs(w, c, ids, k)[0][at, ids[1:]]] for k in kinds}
         if name in DIFFERS:
             entry["transformers_differs"] = DIFFERS[name]
         result["variants"][name] = entry

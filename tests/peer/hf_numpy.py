@@ -4,6 +4,22 @@ import math
 
 import numpy as np
 
+import hf_variants
+
+
+def cached(row, kind):
+    """A cache row [tokens, latent and rope] as `-ctk kind` would give it back."""
+    if kind == "f16":
+        return row.astype(np.float16).astype(np.float64)
+    if kind == "bf16":
+        return hf_variants.from_bf16(hf_variants.to_bf16(row)).astype(np.float64)
+    if kind == "q8_0":  # blocks of 32: f16 scale, largest magnitude 127
+        x = row.reshape(len(row), -1, 32)
+        d = np.abs(x).max(-1, keepdims=True) / 127
+        q = np.sign(x) * np.floor(np.abs(x) / np.where(d > 0, d, 1) + 0.5)
+        return (q * d.astype(np.float16).astype(np.float64)).reshape(row.shape)
+    return row
+
 
 def rms_norm(x, w, eps):
     return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * w
@@ -38,7 +54,7 @@ def rotate(x, theta, magnitude):
     return np.stack([z.real, z.imag], -1).reshape(x.shape)
 
 
-def attention(x, w, p, c):
+def attention(x, w, p, c, cache):
     n, heads = len(x), c["num_attention_heads"]
     nope, rope, v_dim, rank, eps = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"], c["kv_lora_rank"], c["rms_norm_eps"]
     if c["q_lora_rank"]:
@@ -48,9 +64,11 @@ def attention(x, w, p, c):
     q = q.reshape(n, heads, nope + rope)
     kv = x @ w[p + "kv_a_proj_with_mqa.weight"].T
     latent, k_rope = rms_norm(kv[:, :rank], w[p + "kv_a_layernorm.weight"], eps), kv[:, None, rank:]
-    kv = (latent @ w[p + "kv_b_proj.weight"].T).reshape(n, heads, nope + v_dim)
     theta, magnitude, score_factor = rope_settings(c)
     q_rope, k_rope = rotate(q[..., nope:], theta, magnitude), rotate(k_rope, theta, magnitude)
+    row = cached(np.concatenate([latent, k_rope[:, 0]], -1), cache)
+    latent, k_rope = row[:, :rank], row[:, None, rank:]
+    kv = (latent @ w[p + "kv_b_proj.weight"].T).reshape(n, heads, nope + v_dim)
     scores = np.einsum("thd,shd->hts", q[..., :nope], kv[..., :nope]) + np.einsum("thd,sd->hts", q_rope, k_rope[:, 0])
     scores *= score_factor / math.sqrt(nope + rope)
     scores = np.where(np.tril(np.ones((n, n), bool)), scores, -np.inf)
@@ -98,13 +116,13 @@ def ffn(x, w, p):
     return (silu(x @ w[p + "gate_proj.weight"].T) * (x @ w[p + "up_proj.weight"].T)) @ w[p + "down_proj.weight"].T
 
 
-def log_probs(w, c, ids):
+def log_probs(w, c, ids, cache=None):
     """(log-softmax [tokens, vocab], smallest routing gap, share of experts used at least once)"""
     x = w["model.embed_tokens.weight"][ids]
     smallest, used, total = np.inf, 0, 0
     for i in range(c["num_hidden_layers"]):
         p = f"model.layers.{i}."
-        x = x + attention(rms_norm(x, w[p + "input_layernorm.weight"], c["rms_norm_eps"]), w, p + "self_attn.", c)
+        x = x + attention(rms_norm(x, w[p + "input_layernorm.weight"], c["rms_norm_eps"]), w, p + "self_attn.", c, cache)
         h = rms_norm(x, w[p + "post_attention_layernorm.weight"], c["rms_norm_eps"])
         if i < c["first_k_dense_replace"]:
             x = x + ffn(h, w, p + "mlp.")

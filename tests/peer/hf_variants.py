@@ -216,7 +216,7 @@ def tensor_list(variant):
             ffn(f"{p}mlp.experts.{e}", c["moe_intermediate_size"])
         ffn(p + "mlp.shared_experts", c["moe_intermediate_size"] * c["n_shared_experts"])
 
-    add("model.embed_tokens.weight", (c["vocab_size"], hidden), 1.5, "plain")
+    add("model.embed_tokens.weight", (c["vocab_size"], hidden), 0.35 if c["tie_word_embeddings"] else 1.5, "plain")
     for i in range(c["num_hidden_layers"]):
         layer(i, i >= c["first_k_dense_replace"])
     norm("model.norm", hidden)
