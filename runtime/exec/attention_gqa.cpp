@@ -1,5 +1,6 @@
-// Grouped-query attention. A cache row holds, for each key-value head, its value and its key side by side; with a query padded by
-// zeros over the value part, the block kernel of latent attention computes it unchanged: "latent" = value, "rope" = key.
+// Grouped-query attention. A cache row holds, for each key-value head, its value and its key side by side; with a query
+// padded by zeros over the value part, the block kernel of latent attention computes it unchanged: "latent" = value,
+// "rope" = key.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -34,15 +35,16 @@ void attention_gqa(const Pass& pass, const cpu::Member& member, std::int64_t lay
       std::memcpy(scratch + h * width, s.kv.row(i) + h * d, static_cast<std::size_t>(d) * sizeof(float));
       std::memcpy(scratch + h * width + d, key, static_cast<std::size_t>(d) * sizeof(float));
     }
-    cpu::encode_cache_row(pass.cache.dtype(), scratch, row_width, pass.cache.row(layer, row.sequence, row.position), pass.weights.isa);
+    cpu::encode_cache_row(pass.cache.dtype(), scratch, row_width, pass.cache.row(layer, row.sequence, row.position),
+                          pass.weights.isa);
     for (std::int64_t h = 0; h < c.n_heads; ++h) cpu::rope_rotate(s.q.row(i) + h * d, angles, c.rope.dim / 2);
   }
   member.barrier();
-  float* block = scratch;                                   // [kContextBlock, row_width]
-  float* strip = block + cpu::kContextBlock * row_width;    // [kContextBlock, width] one key-value head
-  float* q = strip + cpu::kContextBlock * width;            // [group, width]
-  float* scores = q + group * width;                        // [group, kContextBlock]
-  float* max = scores + group * cpu::kContextBlock;         // [group], sum [group], acc [group, d]
+  float* block = scratch;                                 // [kContextBlock, row_width]
+  float* strip = block + cpu::kContextBlock * row_width;  // [kContextBlock, width] one key-value head
+  float* q = strip + cpu::kContextBlock * width;          // [group, width]
+  float* scores = q + group * width;                      // [group, kContextBlock]
+  float* max = scores + group * cpu::kContextBlock;       // [group], sum [group], acc [group, d]
   const cpu::Range units = member.part(pass.n() * kv);
   for (std::int64_t u = units.begin; u < units.end; ++u) {
     const std::int64_t i = u / kv, h = u % kv;
@@ -56,9 +58,23 @@ void attention_gqa(const Pass& pass, const cpu::Member& member, std::int64_t lay
     }
     for (std::int64_t position = 0; position <= row.position; position += cpu::kContextBlock) {
       const std::int64_t n = std::min<std::int64_t>(cpu::kContextBlock, row.position + 1 - position);
-      cpu::decode_cache_rows(pass.cache.dtype(), pass.cache.block(layer, row.sequence, position), pass.cache.row_bytes(), n, row_width, block, pass.weights.isa);
-      for (std::int64_t p = 0; p < n; ++p) std::memcpy(strip + p * width, block + p * row_width + h * width, static_cast<std::size_t>(width) * sizeof(float));
-      cpu::mla_block({.q = q, .n_heads = group, .width = width, .value_width = d, .rows = strip, .n_positions = n, .scale = scale, .max = max, .sum = sum, .acc = acc, .scratch = scores}, pass.weights.isa);
+      cpu::decode_cache_rows(pass.cache.dtype(), pass.cache.block(layer, row.sequence, position),
+                             pass.cache.row_bytes(), n, row_width, block, pass.weights.isa);
+      for (std::int64_t p = 0; p < n; ++p)
+        std::memcpy(strip + p * width, block + p * row_width + h * width,
+                    static_cast<std::size_t>(width) * sizeof(float));
+      cpu::mla_block({.q = q,
+                      .n_heads = group,
+                      .width = width,
+                      .value_width = d,
+                      .rows = strip,
+                      .n_positions = n,
+                      .scale = scale,
+                      .max = max,
+                      .sum = sum,
+                      .acc = acc,
+                      .scratch = scores},
+                     pass.weights.isa);
     }
     for (std::int64_t g = 0; g < group; ++g) {
       for (std::int64_t j = 0; j < d; ++j) s.heads.row(i)[(h * group + g) * d + j] = acc[g * d + j] / sum[g];

@@ -1,5 +1,5 @@
-// Multi-head latent attention (DeepSeek-V2 paper, section 2.1), absorbed: the query is carried into the latent space by k_b, the
-// latent rows serve as keys and values of every head, and v_b carries the result out.
+// Multi-head latent attention (DeepSeek-V2 paper, section 2.1), absorbed: the query is carried into the latent space by
+// k_b, the latent rows serve as keys and values of every head, and v_b carries the result out.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -13,7 +13,8 @@
 
 namespace dodeca::runtime {
 
-void merge_softmax(const SoftmaxState& into, const SoftmaxState& part, std::int64_t n_heads, std::int64_t width) noexcept {
+void merge_softmax(const SoftmaxState& into, const SoftmaxState& part, std::int64_t n_heads,
+                   std::int64_t width) noexcept {
   for (std::int64_t h = 0; h < n_heads; ++h) {
     const float max = std::max(into.max[h], part.max[h]);
     const float a = std::exp(into.max[h] - max), b = std::exp(part.max[h] - max);
@@ -40,7 +41,8 @@ void write_cache_rows(const Pass& pass, const cpu::Member& member, const LayerWe
     float* kv = s.kv.row(i);
     cpu::rms_norm(kv, w.kv_a_norm.data(), c.kv_lora_rank, eps, kv, pass.weights.isa);
     cpu::rope_rotate(kv + c.kv_lora_rank, s.angles.data() + i * c.rope.dim, c.rope.dim / 2);
-    cpu::encode_cache_row(pass.cache.dtype(), kv, s.kv.width(), pass.cache.row(layer, row.sequence, row.position), pass.weights.isa);
+    cpu::encode_cache_row(pass.cache.dtype(), kv, s.kv.width(), pass.cache.row(layer, row.sequence, row.position),
+                          pass.weights.isa);
     if (w.q_a) {
       cpu::rms_norm(s.q_a.row(i), w.q_a_norm.data(), c.q_lora_rank, eps, s.q_a.row(i), pass.weights.isa);
       s.q_a.quantize(i, pass.weights.isa);
@@ -48,7 +50,8 @@ void write_cache_rows(const Pass& pass, const cpu::Member& member, const LayerWe
   }
 }
 
-// Per head: acts [rows, n_in] taken from src (row stride, offset of the head), times the head's slice of `weight`, into dst.
+// Per head: acts [rows, n_in] taken from src (row stride, offset of the head), times the head's slice of `weight`, into
+// dst.
 struct HeadProduct {
   const PackedMatrix& weight;
   const Activations& src;
@@ -57,14 +60,24 @@ struct HeadProduct {
   std::int64_t dst_step;
 };
 
-void multiply_head(const Pass& pass, ThreadSpace& thread, const HeadProduct& p, std::int64_t head, std::int64_t begin, std::int64_t end) noexcept {
+void multiply_head(const Pass& pass, ThreadSpace& thread, const HeadProduct& p, std::int64_t head, std::int64_t begin,
+                   std::int64_t end) noexcept {
   const cpu::ActFormat format = p.weight.layout->act;
   const std::size_t stride = cpu::act_row_bytes(format, p.weight.n_in);
   for (std::int64_t i = begin; i < end; ++i) {
-    cpu::quantize_act(format, p.src.row(i) + head * p.src_step, p.weight.n_in, thread.acts.data() + static_cast<std::size_t>(i - begin) * stride, pass.weights.isa);
+    cpu::quantize_act(format, p.src.row(i) + head * p.src_step, p.weight.n_in,
+                      thread.acts.data() + static_cast<std::size_t>(i - begin) * stride, pass.weights.isa);
   }
-  multiply({.weight = p.weight, .slice = head, .tile_begin = 0, .tile_end = p.weight.n_tiles, .acts = thread.acts.data(), .act_stride = stride,
-            .n_acts = end - begin, .out = p.dst.row(begin) + head * p.dst_step, .out_stride = p.dst.stride_floats(), .scratch = thread.matmul.data()});
+  multiply({.weight = p.weight,
+            .slice = head,
+            .tile_begin = 0,
+            .tile_end = p.weight.n_tiles,
+            .acts = thread.acts.data(),
+            .act_stride = stride,
+            .n_acts = end - begin,
+            .out = p.dst.row(begin) + head * p.dst_step,
+            .out_stride = p.dst.stride_floats(),
+            .scratch = thread.matmul.data()});
 }
 
 template <class F>
@@ -80,9 +93,16 @@ void for_each_head_unit(const Pass& pass, const cpu::Member& member, F&& f) noex
 // One unit: the rows of a group x some heads, over context chunks.
 class GroupAttention {
  public:
-  GroupAttention(const Pass& pass, float* scratch, std::int64_t layer, const RowGroup& group, std::int64_t head_begin, std::int64_t head_end)
-      : pass_(pass), layer_(layer), group_(group), head_begin_(head_begin), n_heads_(head_end - head_begin),
-        width_(pass.space.kv.width()), value_(pass.config().kv_lora_rank), scale_(static_cast<float>(pass.config().softmax_scale())) {
+  GroupAttention(const Pass& pass, float* scratch, std::int64_t layer, const RowGroup& group, std::int64_t head_begin,
+                 std::int64_t head_end)
+      : pass_(pass),
+        layer_(layer),
+        group_(group),
+        head_begin_(head_begin),
+        n_heads_(head_end - head_begin),
+        width_(pass.space.kv.width()),
+        value_(pass.config().kv_lora_rank),
+        scale_(static_cast<float>(pass.config().softmax_scale())) {
     block_ = scratch;
     q_ = block_ + cpu::kContextBlock * width_;
     scores_ = q_ + kRowGroup * kHeadGroup * width_;
@@ -95,7 +115,8 @@ class GroupAttention {
   }
 
   static std::size_t scratch_floats(std::int64_t width, std::int64_t value) {
-    const auto m = static_cast<std::size_t>(kRowGroup * kHeadGroup), w = static_cast<std::size_t>(width), v = static_cast<std::size_t>(value);
+    const auto m = static_cast<std::size_t>(kRowGroup * kHeadGroup), w = static_cast<std::size_t>(width),
+               v = static_cast<std::size_t>(value);
     return cpu::kContextBlock * w + m * w + m * cpu::kContextBlock + 2 * m * (2 + v);
   }
 
@@ -125,11 +146,13 @@ class GroupAttention {
 
   static SoftmaxState partial(const Pass& pass, std::int64_t row, std::int64_t chunk, std::int64_t head) noexcept {
     const std::int64_t heads = pass.config().n_heads, value = pass.config().kv_lora_rank;
-    float* base = pass.space.partials.as<float>() + (pass.first_partial[static_cast<std::size_t>(row)] + chunk) * heads * (2 + value);
+    float* base = pass.space.partials.as<float>() +
+                  (pass.first_partial[static_cast<std::size_t>(row)] + chunk) * heads * (2 + value);
     return {base + head, base + heads + head, base + 2 * heads + head * value};
   }
 
-  static void write_result(const Pass& pass, std::int64_t row, std::int64_t head_begin, std::int64_t n_heads, const SoftmaxState& state) noexcept {
+  static void write_result(const Pass& pass, std::int64_t row, std::int64_t head_begin, std::int64_t n_heads,
+                           const SoftmaxState& state) noexcept {
     const std::int64_t value = pass.config().kv_lora_rank;
     float* out = pass.space.latent.row(row) + head_begin * value;
     for (std::int64_t h = 0; h < n_heads; ++h) {
@@ -164,7 +187,8 @@ class GroupAttention {
     const std::int64_t end = std::min<std::int64_t>((chunk + 1) * kContextChunk, last().position + 1);
     for (std::int64_t position = chunk * kContextChunk; position < end; position += cpu::kContextBlock) {
       const std::int64_t n = std::min<std::int64_t>(cpu::kContextBlock, end - position);
-      cpu::decode_cache_rows(pass_.cache.dtype(), pass_.cache.block(layer_, row(0).sequence, position), pass_.cache.row_bytes(), n, width_, block_, pass_.weights.isa);
+      cpu::decode_cache_rows(pass_.cache.dtype(), pass_.cache.block(layer_, row(0).sequence, position),
+                             pass_.cache.row_bytes(), n, width_, block_, pass_.weights.isa);
       if (row(0).position + 1 >= position + n) {  // every row sees the whole block: one matrix of rows * heads
         fold_block(0, m, n, to);
         continue;
@@ -177,8 +201,17 @@ class GroupAttention {
   }
 
   void fold_block(std::int64_t first, std::int64_t m, std::int64_t n_positions, const SoftmaxState& to) noexcept {
-    cpu::mla_block({.q = q_ + first * width_, .n_heads = m, .width = width_, .value_width = value_, .rows = block_, .n_positions = n_positions,
-                    .scale = scale_, .max = to.max + first, .sum = to.sum + first, .acc = to.acc + first * value_, .scratch = scores_},
+    cpu::mla_block({.q = q_ + first * width_,
+                    .n_heads = m,
+                    .width = width_,
+                    .value_width = value_,
+                    .rows = block_,
+                    .n_positions = n_positions,
+                    .scale = scale_,
+                    .max = to.max + first,
+                    .sum = to.sum + first,
+                    .acc = to.acc + first * value_,
+                    .scratch = scores_},
                    pass_.weights.isa);
   }
 
@@ -197,24 +230,30 @@ void attend(const Pass& pass, const cpu::Member& member, std::int64_t layer) noe
   const auto heads_of = [&](std::int64_t u) { return Span{u * kHeadGroup, std::min(heads, (u + 1) * kHeadGroup)}; };
   cpu::WorkCounter& next = pass.space.counter[0];
 
-  // Few rows over a long context: chunks are spread over the members and merged afterwards. The bits are the same either way.
+  // Few rows over a long context: chunks are spread over the members and merged afterwards. The bits are the same
+  // either way.
   const std::int64_t n_partials = pass.first_partial.back();
   const std::int64_t n_groups = static_cast<std::int64_t>(pass.groups.size());
-  const bool split = n_groups * head_units < 4 * member.size && n_partials > pass.n() && n_partials <= pass.space.max_partials;
+  const bool split =
+      n_groups * head_units < 4 * member.size && n_partials > pass.n() && n_partials <= pass.space.max_partials;
   if (!split) {
     for (std::int64_t u = next.take(); u < n_groups * head_units; u = next.take()) {
       // Later groups see more context: taking them first balances the members.
       const Span span = heads_of(u % head_units);
-      GroupAttention(pass, scratch, layer, pass.groups[static_cast<std::size_t>(n_groups - 1 - u / head_units)], span.begin, span.end).run();
+      GroupAttention(pass, scratch, layer, pass.groups[static_cast<std::size_t>(n_groups - 1 - u / head_units)],
+                     span.begin, span.end)
+          .run();
     }
     return;
   }
   std::int64_t n_units = 0;
-  for (const RowGroup& group : pass.groups) n_units += chunks_of(pass.rows[static_cast<std::size_t>(group.first + group.count - 1)]) * head_units;
+  for (const RowGroup& group : pass.groups)
+    n_units += chunks_of(pass.rows[static_cast<std::size_t>(group.first + group.count - 1)]) * head_units;
   for (std::int64_t u = next.take(); u < n_units; u = next.take()) {
     std::int64_t rest = u;
     for (const RowGroup& group : pass.groups) {
-      const std::int64_t mine = chunks_of(pass.rows[static_cast<std::size_t>(group.first + group.count - 1)]) * head_units;
+      const std::int64_t mine =
+          chunks_of(pass.rows[static_cast<std::size_t>(group.first + group.count - 1)]) * head_units;
       if (rest < mine) {
         const Span span = heads_of(rest % head_units);
         GroupAttention(pass, scratch, layer, group, span.begin, span.end).run_partial(rest / head_units);
@@ -230,7 +269,8 @@ void attend(const Pass& pass, const cpu::Member& member, std::int64_t layer) noe
     const Span span = heads_of(u % head_units);
     const SoftmaxState running = GroupAttention::partial(pass, row, 0, span.begin);
     for (std::int64_t chunk = 1; chunk < chunks_of(pass.rows[static_cast<std::size_t>(row)]); ++chunk) {
-      merge_softmax(running, GroupAttention::partial(pass, row, chunk, span.begin), span.size(), pass.config().kv_lora_rank);
+      merge_softmax(running, GroupAttention::partial(pass, row, chunk, span.begin), span.size(),
+                    pass.config().kv_lora_rank);
     }
     GroupAttention::write_result(pass, row, span.begin, span.size(), running);
   }
@@ -238,7 +278,9 @@ void attend(const Pass& pass, const cpu::Member& member, std::int64_t layer) noe
 
 }  // namespace
 
-std::size_t mla_scratch_floats(const ModelConfig& c) { return GroupAttention::scratch_floats(c.kv_lora_rank + c.qk_rope_head_dim, c.kv_lora_rank); }
+std::size_t mla_scratch_floats(const ModelConfig& c) {
+  return GroupAttention::scratch_floats(c.kv_lora_rank + c.qk_rope_head_dim, c.kv_lora_rank);
+}
 
 void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t layer) noexcept {
   const ModelConfig& c = pass.config();
@@ -249,8 +291,10 @@ void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t lay
 
   normalize_rows(pass, member, w.attn_norm, 2 * layer);
   member.barrier();
-  if (w.q_a) project(pass, member, w.q_a, s.normed, s.q_a);
-  else project(pass, member, w.q, s.normed, s.q);
+  if (w.q_a)
+    project(pass, member, w.q_a, s.normed, s.q_a);
+  else
+    project(pass, member, w.q, s.normed, s.q);
   project(pass, member, w.kv_a, s.normed, s.kv);
   member.barrier();
   write_cache_rows(pass, member, w, layer);
@@ -264,7 +308,8 @@ void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t lay
     for (std::int64_t i = begin; i < end; ++i) {
       float* rope = s.q.row(i) + head * head_dim + c.qk_nope_head_dim;
       cpu::rope_rotate(rope, s.angles.data() + i * c.rope.dim, c.rope.dim / 2);
-      std::memcpy(s.q_absorbed.row(i) + head * width + c.kv_lora_rank, rope, static_cast<std::size_t>(c.qk_rope_head_dim) * sizeof(float));
+      std::memcpy(s.q_absorbed.row(i) + head * width + c.kv_lora_rank, rope,
+                  static_cast<std::size_t>(c.qk_rope_head_dim) * sizeof(float));
     }
     multiply_head(pass, thread, {w.k_b, s.q, head_dim, s.q_absorbed, width}, head, begin, end);
   });

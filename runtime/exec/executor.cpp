@@ -18,8 +18,12 @@ struct Executor::Impl {
   std::vector<double> inv_freq;
 
   Impl(const Model& m, cpu::Team& t, const ExecutorOptions& o)
-      : model(m), team(t), options(o), cache(m.config(), {.n_positions = o.n_positions, .n_sequences = o.n_sequences, .dtype = o.cache_type}),
-        space(m.weights(), o.micro_batch, o.n_positions, o.n_sequences), inv_freq(m.config().inv_freq()) {}
+      : model(m),
+        team(t),
+        options(o),
+        cache(m.config(), {.n_positions = o.n_positions, .n_sequences = o.n_sequences, .dtype = o.cache_type}),
+        space(m.weights(), o.micro_batch, o.n_positions, o.n_sequences),
+        inv_freq(m.config().inv_freq()) {}
 
   void check(std::span<const Row> rows);
   void append(std::span<const Row> rows);
@@ -33,7 +37,8 @@ Executor::Executor(const Model& model, cpu::Team& team, const ExecutorOptions& o
 Executor::~Executor() = default;
 
 std::uint64_t Executor::bytes_needed(const ModelConfig& config, const ExecutorOptions& o, int n_threads) {
-  return KvCache::bytes_needed(config, {.n_positions = o.n_positions, .n_sequences = o.n_sequences, .dtype = o.cache_type}) +
+  return KvCache::bytes_needed(config,
+                               {.n_positions = o.n_positions, .n_sequences = o.n_sequences, .dtype = o.cache_type}) +
          Workspace::bytes_needed(config, o.micro_batch, o.n_positions, o.n_sequences, n_threads);
 }
 
@@ -46,14 +51,17 @@ void Executor::Impl::check(std::span<const Row> rows) {
   for (std::int32_t s = 0; s < cache.n_sequences(); ++s) length[static_cast<std::size_t>(s)] = cache.length(s);
   for (const Row& row : rows) {
     if (row.token < 0 || row.token >= c.vocab_size) {
-      throw Error(ErrorKind::kBadRequest, fmt::format("token id {} is outside the vocabulary of {}", row.token, c.vocab_size));
+      throw Error(ErrorKind::kBadRequest,
+                  fmt::format("token id {} is outside the vocabulary of {}", row.token, c.vocab_size));
     }
     if (row.sequence < 0 || row.sequence >= cache.n_sequences()) {
       throw Error(ErrorKind::kBadRequest, fmt::format("sequence {} of {}", row.sequence, cache.n_sequences()));
     }
     std::int64_t& next = length[static_cast<std::size_t>(row.sequence)];
     if (row.position != next) {
-      throw Error(ErrorKind::kBadRequest, fmt::format("a row of sequence {} is at position {}, the sequence goes on at {}", row.sequence, row.position, next));
+      throw Error(ErrorKind::kBadRequest,
+                  fmt::format("a row of sequence {} is at position {}, the sequence goes on at {}", row.sequence,
+                              row.position, next));
     }
     ++next;
   }
@@ -74,19 +82,29 @@ void Executor::Impl::append(std::span<const Row> rows) {
 void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Team& members) {
   const Weights& weights = model.weights();
   const ModelConfig& c = weights.config;
-  Pass pass{.weights = weights, .cache = cache, .space = space, .rows = rows, .groups = {}, .first_partial = {}, .naive_mla = options.naive_mla};
+  Pass pass{.weights = weights,
+            .cache = cache,
+            .space = space,
+            .rows = rows,
+            .groups = {},
+            .first_partial = {},
+            .naive_mla = options.naive_mla};
   for (std::int64_t i = 0; i < pass.n(); ++i) {
     const Row& row = rows[static_cast<std::size_t>(i)];
-    pass.first_partial.push_back(i == 0 ? 0 : pass.first_partial.back() + rows[static_cast<std::size_t>(i - 1)].position / kContextChunk + 1);
+    pass.first_partial.push_back(
+        i == 0 ? 0 : pass.first_partial.back() + rows[static_cast<std::size_t>(i - 1)].position / kContextChunk + 1);
     const bool continues = i > 0 && rows[static_cast<std::size_t>(i - 1)].sequence == row.sequence;
-    if (continues && pass.groups.back().count < kRowGroup) ++pass.groups.back().count;
-    else pass.groups.push_back({i, 1});
+    if (continues && pass.groups.back().count < kRowGroup)
+      ++pass.groups.back().count;
+    else
+      pass.groups.push_back({i, 1});
   }
   pass.first_partial.push_back(pass.first_partial.back() + rows.back().position / kContextChunk + 1);
 
   std::vector<std::int64_t> wanted;  // rows whose last norm is needed
   for (std::int64_t i = 0; i < pass.n(); ++i) {
-    if (rows[static_cast<std::size_t>(i)].wants_logits || rows[static_cast<std::size_t>(i)].wants_hidden) wanted.push_back(i);
+    if (rows[static_cast<std::size_t>(i)].wants_logits || rows[static_cast<std::size_t>(i)].wants_hidden)
+      wanted.push_back(i);
   }
   std::vector<std::int32_t> logit_rows;  // of `wanted`
   for (std::size_t k = 0; k < wanted.size(); ++k) {
@@ -107,32 +125,48 @@ void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Tea
       }
     }
     for (std::int64_t layer = 0; layer < c.n_layers; ++layer) {
-      if (c.layers[static_cast<std::size_t>(layer)].attention == AttentionKind::kMla) attention_mla(pass, member, layer);
-      else attention_gqa(pass, member, layer);
+      if (c.layers[static_cast<std::size_t>(layer)].attention == AttentionKind::kMla)
+        attention_mla(pass, member, layer);
+      else
+        attention_gqa(pass, member, layer);
       feed_forward(pass, member, layer);
     }
-    // The last norm, of the wanted rows only, packed to the front of `normed`: its rows are free now. One member does it all, so that a
-    // row that moves forward cannot overtake one that is still to be read.
+    // The last norm, of the wanted rows only, packed to the front of `normed`: its rows are free now. One member does
+    // it all, so that a row that moves forward cannot overtake one that is still to be read.
     if (member.index == 0) {
       for (std::size_t k = 0; k < wanted.size(); ++k) {
-        if (static_cast<std::int64_t>(k) != wanted[k]) std::copy_n(space.x.row(wanted[k]), c.hidden_size, space.x.row(static_cast<std::int64_t>(k)));
+        if (static_cast<std::int64_t>(k) != wanted[k])
+          std::copy_n(space.x.row(wanted[k]), c.hidden_size, space.x.row(static_cast<std::int64_t>(k)));
       }
     }
     member.barrier();
-    const Pass last{.weights = weights, .cache = cache, .space = space, .rows = rows.first(wanted.size()), .groups = {}, .first_partial = {}};
+    const Pass last{.weights = weights,
+                    .cache = cache,
+                    .space = space,
+                    .rows = rows.first(wanted.size()),
+                    .groups = {},
+                    .first_partial = {}};
     normalize_rows(last, member, weights.output_norm, 2 * c.n_layers);
     member.barrier();
     if (logit_rows.empty()) return;
     const cpu::Range tiles = member.part(weights.output.n_tiles);
     const cpu::ActFormat format = weights.output.layout->act;
-    multiply({.weight = weights.output, .tile_begin = tiles.begin, .tile_end = tiles.end, .acts = space.normed.data(format), .act_stride = space.normed.stride(format),
-              .act_rows = logit_rows.data(), .n_acts = static_cast<std::int64_t>(logit_rows.size()), .out = out.logits.data() + logits_at, .out_stride = c.vocab_size,
+    multiply({.weight = weights.output,
+              .tile_begin = tiles.begin,
+              .tile_end = tiles.end,
+              .acts = space.normed.data(format),
+              .act_stride = space.normed.stride(format),
+              .act_rows = logit_rows.data(),
+              .n_acts = static_cast<std::int64_t>(logit_rows.size()),
+              .out = out.logits.data() + logits_at,
+              .out_stride = c.vocab_size,
               .scratch = space.threads[static_cast<std::size_t>(member.index)].matmul.data()});
   });
   if (const std::int64_t bad = space.bad_point.load(); bad != kNoBadPoint) {
-    throw Error(ErrorKind::kBadFile, bad == 0 ? std::string("an embedding is NaN or infinite")
-                                              : fmt::format("an activation became NaN or infinite in layer {} ({})", (bad - 1) / 2,
-                                                            bad % 2 == 1 ? "attention" : "feed-forward"));
+    throw Error(ErrorKind::kBadFile, bad == 0
+                                         ? std::string("an embedding is NaN or infinite")
+                                         : fmt::format("an activation became NaN or infinite in layer {} ({})",
+                                                       (bad - 1) / 2, bad % 2 == 1 ? "attention" : "feed-forward"));
   }
   for (std::size_t k = 0; k < wanted.size(); ++k) {
     if (!rows[static_cast<std::size_t>(wanted[k])].wants_hidden) continue;
@@ -158,7 +192,8 @@ void Executor::forward(std::span<const Row> rows, ForwardOutput& out, cpu::Team*
       impl.run(rows.subspan(begin, std::min(step, rows.size() - begin)), out, members);
     }
   } catch (...) {
-    for (std::int32_t s = 0; s < impl.cache.n_sequences(); ++s) impl.cache.truncate(s, before[static_cast<std::size_t>(s)]);
+    for (std::int32_t s = 0; s < impl.cache.n_sequences(); ++s)
+      impl.cache.truncate(s, before[static_cast<std::size_t>(s)]);
     throw;
   }
 }

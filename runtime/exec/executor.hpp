@@ -1,6 +1,6 @@
-// Runs rows through a model: the one forward pass. Owns the KV cache and all work space, sized when made; forward() allocates
-// nothing and cannot fail but for a full cache and NaN activations. A row's result does not depend on the team's size nor on the
-// rows beside it.
+// Runs rows through a model: the one forward pass. Owns the KV cache and all work space, sized when made; forward()
+// allocates nothing and cannot fail but for a full cache and NaN activations. A row's result does not depend on the
+// team's size nor on the rows beside it.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,9 @@ class Model;  // weights/model.hpp: placed weights, read-only, shared by executo
 struct ExecutorOptions {
   std::int64_t n_positions = 8192;  // cache capacity over all sequences
   std::int32_t n_sequences = 1;
-  std::int64_t micro_batch = 512;   // rows per pass; longer calls are cut
+  std::int64_t micro_batch = 512;  // rows per pass; longer calls are cut
   quant::DType cache_type = quant::DType::kF16;
-  bool naive_mla = false;           // decompress keys and values per head instead of absorbing; slow, for tests
+  bool naive_mla = false;  // decompress keys and values per head instead of absorbing; slow, for tests
 };
 
 class Executor {
@@ -33,10 +33,11 @@ class Executor {
 
   const ModelConfig& config() const;
   KvCache& cache();
-  // Every row's position must equal its sequence's cached length plus the rows of that sequence before it in this call; the rows are
-  // appended to the cache. Throws Error{kDoesNotFit} before touching anything when they do not fit, Error{kBadRequest} for
-  // bad tokens or positions, Error{kBadFile} naming the layer when an activation becomes NaN or infinite.
-  // `team` overrides the one given at construction (prompt and generation may use different sizes); results are the same.
+  // Every row's position must equal its sequence's cached length plus the rows of that sequence before it in this call;
+  // the rows are appended to the cache. Throws Error{kDoesNotFit} before touching anything when they do not fit,
+  // Error{kBadRequest} for bad tokens or positions, Error{kBadFile} naming the layer when an activation becomes NaN or
+  // infinite. `team` overrides the one given at construction (prompt and generation may use different sizes); results
+  // are the same.
   void forward(std::span<const Row> rows, ForwardOutput& out, cpu::Team* team = nullptr);
 
  private:

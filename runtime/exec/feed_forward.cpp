@@ -1,6 +1,6 @@
-// Feed-forward blocks: y = down(silu(gate x) * up x), for the routed experts that each row chose, weighted, plus the shared expert
-// or, in dense layers, the one dense block (DeepSeek-V3 report, section 2.1.2). Experts are added in ascending order for every
-// row, so a row's bits do not depend on which rows are beside it.
+// Feed-forward blocks: y = down(silu(gate x) * up x), for the routed experts that each row chose, weighted, plus the
+// shared expert or, in dense layers, the one dense block (DeepSeek-V3 report, section 2.1.2). Experts are added in
+// ascending order for every row, so a row's bits do not depend on which rows are beside it.
 #include <algorithm>
 #include <cstring>
 
@@ -18,11 +18,14 @@ struct SlotRange {
   std::int64_t count() const { return end - begin; }
 };
 
-ThreadSpace& thread_of(const Pass& pass, const cpu::Member& member) { return pass.space.threads[static_cast<std::size_t>(member.index)]; }
+ThreadSpace& thread_of(const Pass& pass, const cpu::Member& member) {
+  return pass.space.threads[static_cast<std::size_t>(member.index)];
+}
 
 // h[slot][column] = silu(gate) * up for tiles [tile_begin, tile_end) of one expert's part.
-void gate_up(const Pass& pass, const cpu::Member& member, const FfnPart& part, std::int64_t slice, std::int64_t tile_begin, std::int64_t tile_end,
-             const SlotRange& slots, const Activations& h, std::int64_t h_offset) noexcept {
+void gate_up(const Pass& pass, const cpu::Member& member, const FfnPart& part, std::int64_t slice,
+             std::int64_t tile_begin, std::int64_t tile_end, const SlotRange& slots, const Activations& h,
+             std::int64_t h_offset) noexcept {
   ThreadSpace& thread = thread_of(pass, member);
   const std::int64_t n = (tile_end - tile_begin) * cpu::kTileRows, first = tile_begin * cpu::kTileRows;
   float* gate = thread.tiles.as<float>();
@@ -30,8 +33,16 @@ void gate_up(const Pass& pass, const cpu::Member& member, const FfnPart& part, s
   const Activations& in = pass.space.normed;
   for (const auto& [weight, out] : {std::pair{&part.gate, gate}, std::pair{&part.up, up}}) {
     const cpu::ActFormat format = weight->layout->act;
-    multiply({.weight = *weight, .slice = slice, .tile_begin = tile_begin, .tile_end = tile_end, .acts = in.data(format), .act_stride = in.stride(format),
-              .act_rows = slots.act_rows == nullptr ? nullptr : slots.act_rows + slots.begin, .n_acts = slots.count(), .out = out - first, .out_stride = n,
+    multiply({.weight = *weight,
+              .slice = slice,
+              .tile_begin = tile_begin,
+              .tile_end = tile_end,
+              .acts = in.data(format),
+              .act_stride = in.stride(format),
+              .act_rows = slots.act_rows == nullptr ? nullptr : slots.act_rows + slots.begin,
+              .n_acts = slots.count(),
+              .out = out - first,
+              .out_stride = n,
               .scratch = thread.matmul.data()});
   }
   const std::int64_t valid = std::min(n, part.gate.n_out - first);
@@ -41,15 +52,24 @@ void gate_up(const Pass& pass, const cpu::Member& member, const FfnPart& part, s
 }
 
 // Adds weight * down(h) to y's columns [first, first + n) of each slot's row.
-void add_down(const Pass& pass, const cpu::Member& member, const FfnPart& part, std::int64_t slice, std::int64_t tile_begin, std::int64_t tile_end,
-              const SlotRange& slots, const Activations& h, std::int64_t h_offset, const float* slot_weight) noexcept {
+void add_down(const Pass& pass, const cpu::Member& member, const FfnPart& part, std::int64_t slice,
+              std::int64_t tile_begin, std::int64_t tile_end, const SlotRange& slots, const Activations& h,
+              std::int64_t h_offset, const float* slot_weight) noexcept {
   ThreadSpace& thread = thread_of(pass, member);
-  const std::int64_t first = tile_begin * cpu::kTileRows, n = (tile_end - tile_begin) * cpu::kTileRows, valid = std::min(n, part.down.n_out - first);
+  const std::int64_t first = tile_begin * cpu::kTileRows, n = (tile_end - tile_begin) * cpu::kTileRows,
+                     valid = std::min(n, part.down.n_out - first);
   float* out = thread.tiles.as<float>();
   const cpu::ActFormat format = part.down.layout->act;
-  multiply({.weight = part.down, .slice = slice, .tile_begin = tile_begin, .tile_end = tile_end,
-            .acts = h.data(format) + static_cast<std::size_t>(h_offset + slots.begin) * h.stride(format), .act_stride = h.stride(format),
-            .n_acts = slots.count(), .out = out - first, .out_stride = n, .scratch = thread.matmul.data()});
+  multiply({.weight = part.down,
+            .slice = slice,
+            .tile_begin = tile_begin,
+            .tile_end = tile_end,
+            .acts = h.data(format) + static_cast<std::size_t>(h_offset + slots.begin) * h.stride(format),
+            .act_stride = h.stride(format),
+            .n_acts = slots.count(),
+            .out = out - first,
+            .out_stride = n,
+            .scratch = thread.matmul.data()});
   for (std::int64_t i = 0; i < slots.count(); ++i) {
     const std::int64_t slot = slots.begin + i;
     const float weight = slot_weight == nullptr ? 1.0f : slot_weight[slot];
@@ -65,13 +85,20 @@ void route_rows(const Pass& pass, const cpu::Member& member, const LayerWeights&
   for (std::int64_t i = range.begin; i < range.end; ++i) {
     // Softmax over the chosen logits equals softmax over all, renormalized over the chosen.
     const bool selected = c.gating == GatingKind::kSoftmaxSelected;
-    cpu::route({.logits = s.logits.row(i), .bias = w.router_bias.empty() ? nullptr : w.router_bias.data(), .n_experts = c.n_routed_experts,
-                .n_used = c.n_experts_per_tok, .n_groups = c.n_group, .n_groups_used = c.topk_group,
-                .group_score = c.group_score == GroupScoreKind::kMax ? cpu::GroupScore::kMax : cpu::GroupScore::kTop2Sum,
-                .gating = c.gating == GatingKind::kSigmoid ? cpu::Gating::kSigmoid : cpu::Gating::kSoftmax,
-                .normalize = c.norm_topk_prob || selected, .scale = static_cast<float>(c.routed_scaling_factor),
-                .ids = s.expert_ids.data() + i * c.n_experts_per_tok, .weights = s.expert_weights.data() + i * c.n_experts_per_tok,
-                .scratch = s.route_scratch.data() + i * 2 * c.n_routed_experts});
+    cpu::route(
+        {.logits = s.logits.row(i),
+         .bias = w.router_bias.empty() ? nullptr : w.router_bias.data(),
+         .n_experts = c.n_routed_experts,
+         .n_used = c.n_experts_per_tok,
+         .n_groups = c.n_group,
+         .n_groups_used = c.topk_group,
+         .group_score = c.group_score == GroupScoreKind::kMax ? cpu::GroupScore::kMax : cpu::GroupScore::kTop2Sum,
+         .gating = c.gating == GatingKind::kSigmoid ? cpu::Gating::kSigmoid : cpu::Gating::kSoftmax,
+         .normalize = c.norm_topk_prob || selected,
+         .scale = static_cast<float>(c.routed_scaling_factor),
+         .ids = s.expert_ids.data() + i * c.n_experts_per_tok,
+         .weights = s.expert_weights.data() + i * c.n_experts_per_tok,
+         .scratch = s.route_scratch.data() + i * 2 * c.n_routed_experts});
   }
 }
 
@@ -80,10 +107,12 @@ void group_slots(const Pass& pass) noexcept {
   Workspace& s = pass.space;
   const std::int64_t used = pass.config().n_experts_per_tok, n_slots = pass.n() * used;
   std::fill(s.expert_begin.begin(), s.expert_begin.end(), 0);
-  for (std::int64_t i = 0; i < n_slots; ++i) ++s.expert_begin[static_cast<std::size_t>(s.expert_ids[static_cast<std::size_t>(i)]) + 1];
+  for (std::int64_t i = 0; i < n_slots; ++i)
+    ++s.expert_begin[static_cast<std::size_t>(s.expert_ids[static_cast<std::size_t>(i)]) + 1];
   for (std::size_t e = 1; e < s.expert_begin.size(); ++e) s.expert_begin[e] += s.expert_begin[e - 1];
   for (std::int64_t i = 0; i < n_slots; ++i) {
-    const auto slot = static_cast<std::size_t>(s.expert_begin[static_cast<std::size_t>(s.expert_ids[static_cast<std::size_t>(i)])]++);
+    const auto slot =
+        static_cast<std::size_t>(s.expert_begin[static_cast<std::size_t>(s.expert_ids[static_cast<std::size_t>(i)])]++);
     s.slot_row[slot] = static_cast<std::int32_t>(i / used);
     s.slot_weight[slot] = s.expert_weights[static_cast<std::size_t>(i)];
   }
@@ -133,13 +162,15 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
     const FfnPart& part = w.dense[p];
     const cpu::Range tiles = member.part(part.gate.n_tiles);
     for (std::int64_t t = tiles.begin; t < tiles.end; t += kFfnTiles) {
-      gate_up(pass, member, part, 0, t, std::min(tiles.end, t + kFfnTiles), all, s.h_dense, static_cast<std::int64_t>(p) * s.micro_batch);
+      gate_up(pass, member, part, 0, t, std::min(tiles.end, t + kFfnTiles), all, s.h_dense,
+              static_cast<std::int64_t>(p) * s.micro_batch);
     }
   }
   member.barrier();
   const cpu::Range rows = member.part(pass.n());
   for (std::size_t p = 0; p < w.dense.size(); ++p) {
-    for (std::int64_t i = rows.begin; i < rows.end; ++i) s.h_dense.quantize(static_cast<std::int64_t>(p) * s.micro_batch + i, pass.weights.isa);
+    for (std::int64_t i = rows.begin; i < rows.end; ++i)
+      s.h_dense.quantize(static_cast<std::int64_t>(p) * s.micro_batch + i, pass.weights.isa);
   }
   if (routed) {
     route_rows(pass, member, w);
@@ -147,36 +178,43 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
     if (member.index == 0) group_slots(pass);
     member.barrier();
     const std::int64_t max_slots = s.micro_batch * c.n_experts_per_tok;
-    for_each_expert_unit(pass, w, s.counter[1], [&](std::size_t p, const FfnPart& part, std::int32_t slice, const SlotRange& slots, std::int64_t begin, std::int64_t end) {
-      gate_up(pass, member, part, slice, begin, end, slots, s.h_experts, static_cast<std::int64_t>(p) * max_slots);
-    });
+    for_each_expert_unit(pass, w, s.counter[1],
+                         [&](std::size_t p, const FfnPart& part, std::int32_t slice, const SlotRange& slots,
+                             std::int64_t begin, std::int64_t end) {
+                           gate_up(pass, member, part, slice, begin, end, slots, s.h_experts,
+                                   static_cast<std::int64_t>(p) * max_slots);
+                         });
     member.barrier();
     const cpu::Range mine = member.part(n_slots);
     for (std::size_t p = 0; p < w.experts.size(); ++p) {
-      for (std::int64_t i = mine.begin; i < mine.end; ++i) s.h_experts.quantize(static_cast<std::int64_t>(p) * max_slots + i, pass.weights.isa);
+      for (std::int64_t i = mine.begin; i < mine.end; ++i)
+        s.h_experts.quantize(static_cast<std::int64_t>(p) * max_slots + i, pass.weights.isa);
     }
   }
   member.barrier();
 
-  // Down projections: each member owns columns of the output for all experts, so the order of a sum is that of the experts. The
-  // normalized rows are no longer needed and take the sums.
+  // Down projections: each member owns columns of the output for all experts, so the order of a sum is that of the
+  // experts. The normalized rows are no longer needed and take the sums.
   const std::int64_t n_tiles = (c.hidden_size + cpu::kTileRows - 1) / cpu::kTileRows;
   const cpu::Range tiles = member.part(n_tiles);
   for (std::int64_t begin = tiles.begin; begin < tiles.end; begin += kDownTiles) {
     const std::int64_t end = std::min(tiles.end, begin + kDownTiles), first = begin * cpu::kTileRows;
     const std::int64_t n = std::min(c.hidden_size, end * cpu::kTileRows) - first;
-    for (std::int64_t i = 0; i < pass.n(); ++i) std::memset(s.normed.row(i) + first, 0, static_cast<std::size_t>(n) * sizeof(float));
+    for (std::int64_t i = 0; i < pass.n(); ++i)
+      std::memset(s.normed.row(i) + first, 0, static_cast<std::size_t>(n) * sizeof(float));
     for (std::size_t p = 0; p < w.experts.size(); ++p) {
       const FfnPart& part = w.experts[p];
       for (std::int64_t expert = 0; expert < c.n_routed_experts; ++expert) {
         const std::int32_t slice = part.slot[static_cast<std::size_t>(expert)];
         const SlotRange slots = slots_of(s, expert);
         if (slice < 0 || slots.count() == 0) continue;
-        add_down(pass, member, part, slice, begin, end, slots, s.h_experts, static_cast<std::int64_t>(p) * s.micro_batch * c.n_experts_per_tok, s.slot_weight.data());
+        add_down(pass, member, part, slice, begin, end, slots, s.h_experts,
+                 static_cast<std::int64_t>(p) * s.micro_batch * c.n_experts_per_tok, s.slot_weight.data());
       }
     }
     for (std::size_t p = 0; p < w.dense.size(); ++p) {
-      add_down(pass, member, w.dense[p], 0, begin, end, all, s.h_dense, static_cast<std::int64_t>(p) * s.micro_batch, nullptr);
+      add_down(pass, member, w.dense[p], 0, begin, end, all, s.h_dense, static_cast<std::int64_t>(p) * s.micro_batch,
+               nullptr);
     }
     for (std::int64_t i = 0; i < pass.n(); ++i) {
       float* x = s.x.row(i) + first;

@@ -24,12 +24,14 @@ std::int64_t blocks_for(std::int64_t n) { return (n + cpu::kContextBlock - 1) / 
 std::size_t checked_row_bytes(quant::DType dtype, std::int64_t width) {
   using quant::DType;
   if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16 && dtype != DType::kQ8_0) {
-    throw Error(ErrorKind::kUnsupported, fmt::format("cache type {} (known: f32, f16, bf16, q8_0)", quant::name_of(dtype)));
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("cache type {} (known: f32, f16, bf16, q8_0)", quant::name_of(dtype)));
   }
   const auto bytes = quant::row_bytes(dtype, width);
   if (!bytes) {
-    throw Error(ErrorKind::kUnsupported, fmt::format("cache type {} needs rows of a multiple of {} values, this model's have {}", quant::name_of(dtype),
-                                                     quant::type_info(dtype).block_elements, width));
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("cache type {} needs rows of a multiple of {} values, this model's have {}",
+                            quant::name_of(dtype), quant::type_info(dtype).block_elements, width));
   }
   return *bytes;
 }
@@ -50,9 +52,14 @@ std::uint64_t KvCache::bytes_needed(const ModelConfig& config, const KvCacheOpti
 }
 
 KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options)
-    : dtype_(options.dtype), n_layers_(config.n_layers), width_(row_width_of(config)), n_blocks_(blocks_for(options.n_positions)),
-      row_bytes_(checked_row_bytes(options.dtype, width_)), data_(bytes_needed(config, options)),
-      references_(static_cast<std::size_t>(n_blocks_), 0), sequences_(static_cast<std::size_t>(options.n_sequences)) {
+    : dtype_(options.dtype),
+      n_layers_(config.n_layers),
+      width_(row_width_of(config)),
+      n_blocks_(blocks_for(options.n_positions)),
+      row_bytes_(checked_row_bytes(options.dtype, width_)),
+      data_(bytes_needed(config, options)),
+      references_(static_cast<std::size_t>(n_blocks_), 0),
+      sequences_(static_cast<std::size_t>(options.n_sequences)) {
   for (std::int64_t block = n_blocks_ - 1; block >= 0; --block) free_.push_back(static_cast<std::int32_t>(block));
 }
 
@@ -71,12 +78,15 @@ void KvCache::drop_block(std::int32_t block) {
 
 bool KvCache::can_append(std::int32_t sequence, std::int64_t n) const {
   const Sequence& s = sequences_[static_cast<std::size_t>(sequence)];
-  return blocks_for(s.length + n) - static_cast<std::int64_t>(s.blocks.size()) <= static_cast<std::int64_t>(free_.size());
+  return blocks_for(s.length + n) - static_cast<std::int64_t>(s.blocks.size()) <=
+         static_cast<std::int64_t>(free_.size());
 }
 
 void KvCache::append(std::int32_t sequence, std::int64_t n) {
   if (!can_append(sequence, n)) {
-    throw Error(ErrorKind::kDoesNotFit, fmt::format("the context is full: {} more positions asked for, {} of {} are free", n, free_positions(), capacity()));
+    throw Error(ErrorKind::kDoesNotFit,
+                fmt::format("the context is full: {} more positions asked for, {} of {} are free", n, free_positions(),
+                            capacity()));
   }
   Sequence& s = sequences_[static_cast<std::size_t>(sequence)];
   s.length += n;
@@ -101,7 +111,8 @@ void KvCache::fork(std::int32_t src, std::int32_t dst, std::int64_t n) {
   n = std::min(n, from.length);
   const std::int64_t whole = n / block_positions(), rest = n % block_positions();
   if (rest > 0 && free_.empty()) {
-    throw Error(ErrorKind::kDoesNotFit, fmt::format("the context is full: no block is free to fork {} positions, {} in all", n, capacity()));
+    throw Error(ErrorKind::kDoesNotFit,
+                fmt::format("the context is full: no block is free to fork {} positions, {} in all", n, capacity()));
   }
   for (std::int64_t i = 0; i < whole; ++i) {
     to.blocks.push_back(from.blocks[static_cast<std::size_t>(i)]);
@@ -110,7 +121,8 @@ void KvCache::fork(std::int32_t src, std::int32_t dst, std::int64_t n) {
   if (rest > 0) {
     const std::int32_t source = from.blocks[static_cast<std::size_t>(whole)], copy = take_block();
     for (std::int64_t layer = 0; layer < n_layers_; ++layer) {
-      std::memcpy(data_.data() + offset(layer, copy), data_.data() + offset(layer, source), static_cast<std::size_t>(rest) * row_bytes_);
+      std::memcpy(data_.data() + offset(layer, copy), data_.data() + offset(layer, source),
+                  static_cast<std::size_t>(rest) * row_bytes_);
     }
     to.blocks.push_back(copy);
   }
@@ -122,24 +134,30 @@ std::size_t KvCache::offset(std::int64_t layer, std::int32_t block) const {
 }
 
 std::byte* KvCache::row(std::int64_t layer, std::int32_t sequence, std::int64_t position) {
-  const std::int32_t block = sequences_[static_cast<std::size_t>(sequence)].blocks[static_cast<std::size_t>(position / block_positions())];
+  const std::int32_t block =
+      sequences_[static_cast<std::size_t>(sequence)].blocks[static_cast<std::size_t>(position / block_positions())];
   return data_.data() + offset(layer, block) + static_cast<std::size_t>(position % block_positions()) * row_bytes_;
 }
 
 const std::byte* KvCache::block(std::int64_t layer, std::int32_t sequence, std::int64_t position) const {
-  return data_.data() + offset(layer, sequences_[static_cast<std::size_t>(sequence)].blocks[static_cast<std::size_t>(position / block_positions())]);
+  return data_.data() + offset(layer, sequences_[static_cast<std::size_t>(sequence)]
+                                          .blocks[static_cast<std::size_t>(position / block_positions())]);
 }
 
 void KvCache::save(std::int32_t sequence, std::ostream& out) const {
   const Sequence& s = sequences_[static_cast<std::size_t>(sequence)];
-  Header header{.magic = {}, .dtype = static_cast<std::uint32_t>(dtype_), .n_layers = static_cast<std::uint32_t>(n_layers_),
-                .width = static_cast<std::uint64_t>(width_), .length = static_cast<std::uint64_t>(s.length)};
+  Header header{.magic = {},
+                .dtype = static_cast<std::uint32_t>(dtype_),
+                .n_layers = static_cast<std::uint32_t>(n_layers_),
+                .width = static_cast<std::uint64_t>(width_),
+                .length = static_cast<std::uint64_t>(s.length)};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   out.write(reinterpret_cast<const char*>(&header), sizeof header);
   for (std::int64_t position = 0; position < s.length; position += block_positions()) {
     const std::int64_t n = std::min(block_positions(), s.length - position);
     for (std::int64_t layer = 0; layer < n_layers_; ++layer) {
-      out.write(reinterpret_cast<const char*>(block(layer, sequence, position)), static_cast<std::streamsize>(static_cast<std::size_t>(n) * row_bytes_));
+      out.write(reinterpret_cast<const char*>(block(layer, sequence, position)),
+                static_cast<std::streamsize>(static_cast<std::size_t>(n) * row_bytes_));
     }
   }
 }
@@ -147,23 +165,28 @@ void KvCache::save(std::int32_t sequence, std::ostream& out) const {
 void KvCache::restore(std::int32_t sequence, std::istream& in) {
   truncate(sequence, 0);
   Header header{};
-  if (!in.read(reinterpret_cast<char*>(&header), sizeof header) || std::memcmp(header.magic, kMagic, sizeof kMagic) != 0) {
+  if (!in.read(reinterpret_cast<char*>(&header), sizeof header) ||
+      std::memcmp(header.magic, kMagic, sizeof kMagic) != 0) {
     throw Error(ErrorKind::kBadFile, "the saved cache does not begin as one");
   }
   if (header.dtype != static_cast<std::uint32_t>(dtype_) || header.n_layers != static_cast<std::uint64_t>(n_layers_) ||
       header.width != static_cast<std::uint64_t>(width_)) {
-    throw Error(ErrorKind::kBadFile, fmt::format("the saved cache is of another shape or type: {} layers of {} values in type {}, this cache has {} of {} in {}",
-                                                 header.n_layers, header.width, header.dtype, n_layers_, width_, static_cast<std::uint32_t>(dtype_)));
+    throw Error(ErrorKind::kBadFile, fmt::format("the saved cache is of another shape or type: {} layers of {} values "
+                                                 "in type {}, this cache has {} of {} in {}",
+                                                 header.n_layers, header.width, header.dtype, n_layers_, width_,
+                                                 static_cast<std::uint32_t>(dtype_)));
   }
   if (header.length > static_cast<std::uint64_t>(capacity())) {
-    throw Error(ErrorKind::kDoesNotFit, fmt::format("the saved cache has {} positions, this one has room for {}", header.length, capacity()));
+    throw Error(ErrorKind::kDoesNotFit,
+                fmt::format("the saved cache has {} positions, this one has room for {}", header.length, capacity()));
   }
   append(sequence, static_cast<std::int64_t>(header.length));
   const std::int64_t length = this->length(sequence);
   for (std::int64_t position = 0; position < length; position += block_positions()) {
     const std::int64_t n = std::min(block_positions(), length - position);
     for (std::int64_t layer = 0; layer < n_layers_; ++layer) {
-      if (!in.read(reinterpret_cast<char*>(row(layer, sequence, position)), static_cast<std::streamsize>(static_cast<std::size_t>(n) * row_bytes_))) {
+      if (!in.read(reinterpret_cast<char*>(row(layer, sequence, position)),
+                   static_cast<std::streamsize>(static_cast<std::size_t>(n) * row_bytes_))) {
         truncate(sequence, 0);
         throw Error(ErrorKind::kBadFile, fmt::format("the saved cache ends before its {} positions", header.length));
       }

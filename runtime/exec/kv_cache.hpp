@@ -1,6 +1,6 @@
 // The latent KV cache: per layer rows of cache_row_width() values, in blocks of kContextBlock positions shared between
-// sequences by reference count. Every block has one owner list; a fork shares whole blocks and copies the last partial one.
-// Not thread-safe: one executor owns it.
+// sequences by reference count. Every block has one owner list; a fork shares whole blocks and copies the last partial
+// one. Not thread-safe: one executor owns it.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 namespace dodeca::runtime {
 
 struct KvCacheOptions {
-  std::int64_t n_positions = 0;   // capacity over all sequences, rounded up to whole blocks
+  std::int64_t n_positions = 0;  // capacity over all sequences, rounded up to whole blocks
   std::int32_t n_sequences = 1;
   quant::DType dtype = quant::DType::kF16;  // F32, F16, BF16, Q8_0
 };
@@ -34,14 +34,15 @@ class KvCache {
 
   // True when n more positions fit for the sequence (blocks available).
   bool can_append(std::int32_t sequence, std::int64_t n) const;
-  // Makes room for n more positions and counts them; rows are then written by the forward pass. Error{kDoesNotFit} with numbers.
+  // Makes room for n more positions and counts them; rows are then written by the forward pass. Error{kDoesNotFit} with
+  // numbers.
   void append(std::int32_t sequence, std::int64_t n);
   void truncate(std::int32_t sequence, std::int64_t n);  // keeps the first n positions
   // dst (emptied first) becomes the first n positions of src.
   void fork(std::int32_t src, std::int32_t dst, std::int64_t n);
 
-  // The first n positions of a sequence as bytes, and back into an emptied sequence. restore throws Error{kBadFile} when the
-  // stream was saved for another shape or type.
+  // The first n positions of a sequence as bytes, and back into an emptied sequence. restore throws Error{kBadFile}
+  // when the stream was saved for another shape or type.
   void save(std::int32_t sequence, std::ostream& out) const;
   void restore(std::int32_t sequence, std::istream& in);
 

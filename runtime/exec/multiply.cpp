@@ -24,7 +24,8 @@ void Activations::allocate() {
 void Activations::quantize(std::int64_t i, cpu::Isa isa) const noexcept {
   for (const cpu::ActFormat format : {cpu::ActFormat::kQ8_256, cpu::ActFormat::kQ8_32}) {
     const std::size_t stride = strides_[index(format)];
-    if (stride > 0) cpu::quantize_act(format, row(i), n_, copies_[index(format)].data() + static_cast<std::size_t>(i) * stride, isa);
+    if (stride > 0)
+      cpu::quantize_act(format, row(i), n_, copies_[index(format)].data() + static_cast<std::size_t>(i) * stride, isa);
   }
 }
 
@@ -37,7 +38,8 @@ std::size_t multiply_scratch_bytes(const PackedMatrix& weight) {
 
 namespace {
 
-// The reference route: sixteen rows decoded by the format's definition, packed as float32, multiplied by the float32 kernel.
+// The reference route: sixteen rows decoded by the format's definition, packed as float32, multiplied by the float32
+// kernel.
 void multiply_reference(const Product& p, cpu::MatmulArgs args, cpu::MatmulFn run) noexcept {
   const PackedMatrix& w = p.weight;
   const std::size_t row_bytes = w.tile_bytes / cpu::kTileRows;
@@ -48,7 +50,10 @@ void multiply_reference(const Product& p, cpu::MatmulArgs args, cpu::MatmulFn ru
     const std::int64_t n_rows = std::min<std::int64_t>(cpu::kTileRows, w.n_out - t * cpu::kTileRows);
     for (std::int64_t r = 0; r < n_rows; ++r) {
       float* row = rows + r * w.n_in;
-      quant::decode_row(w.dtype, w.slice(p.slice) + static_cast<std::size_t>(t) * w.tile_bytes + static_cast<std::size_t>(r) * row_bytes, row, w.n_in);
+      quant::decode_row(
+          w.dtype,
+          w.slice(p.slice) + static_cast<std::size_t>(t) * w.tile_bytes + static_cast<std::size_t>(r) * row_bytes, row,
+          w.n_in);
       pointers[r] = reinterpret_cast<const std::byte*>(row);
     }
     w.layout->pack(pointers, w.n_in, tile);
@@ -67,9 +72,19 @@ void multiply(const Product& p) noexcept {
   if (p.n_acts == 0 || p.tile_begin >= p.tile_end) return;
   const PackedMatrix& w = p.weight;
   const cpu::MatmulFn run = (p.n_acts < cpu::kGemmMinRows ? w.gemv : w.gemm)->run;
-  const cpu::MatmulArgs args{.layout = w.layout, .weights = w.reference ? nullptr : w.slice(p.slice), .n_in = w.n_in, .n_out = w.n_out,
-                             .tile_begin = p.tile_begin, .tile_end = p.tile_end, .acts = p.acts, .act_stride = p.act_stride,
-                             .act_rows = p.act_rows, .n_acts = p.n_acts, .out = p.out, .out_stride = p.out_stride, .scratch = p.scratch};
+  const cpu::MatmulArgs args{.layout = w.layout,
+                             .weights = w.reference ? nullptr : w.slice(p.slice),
+                             .n_in = w.n_in,
+                             .n_out = w.n_out,
+                             .tile_begin = p.tile_begin,
+                             .tile_end = p.tile_end,
+                             .acts = p.acts,
+                             .act_stride = p.act_stride,
+                             .act_rows = p.act_rows,
+                             .n_acts = p.n_acts,
+                             .out = p.out,
+                             .out_stride = p.out_stride,
+                             .scratch = p.scratch};
   if (w.reference) return multiply_reference(p, args, run);
   run(args);
 }

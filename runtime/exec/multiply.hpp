@@ -1,5 +1,5 @@
-// Activations at one point of the forward pass, in every format that the weights reading them want, and the product with a
-// packed weight. Used inside the parallel region: nothing allocates.
+// Activations at one point of the forward pass, in every format that the weights reading them want, and the product
+// with a packed weight. Used inside the parallel region: nothing allocates.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@ namespace dodeca::runtime {
 class Activations {
  public:
   Activations() = default;
-  Activations(std::int64_t n_rows, std::int64_t n) : n_(n), n_rows_(n_rows), stride_(cpu::act_row_bytes(cpu::ActFormat::kF32, n)) {}
+  Activations(std::int64_t n_rows, std::int64_t n)
+      : n_(n), n_rows_(n_rows), stride_(cpu::act_row_bytes(cpu::ActFormat::kF32, n)) {}
 
   // Before allocate(): this weight will read these rows.
   void wanted_by(const PackedMatrix& weight);
@@ -25,13 +26,19 @@ class Activations {
 
   std::int64_t width() const { return n_; }
   std::int64_t n_rows() const { return n_rows_; }
-  float* row(std::int64_t i) const { return reinterpret_cast<float*>(floats_.data() + static_cast<std::size_t>(i) * stride_); }
+  float* row(std::int64_t i) const {
+    return reinterpret_cast<float*>(floats_.data() + static_cast<std::size_t>(i) * stride_);
+  }
   std::int64_t stride_floats() const { return static_cast<std::int64_t>(stride_ / sizeof(float)); }
   // Makes the int8 copies of row i from its floats.
   void quantize(std::int64_t i, cpu::Isa isa) const noexcept;
   // Base and stride of the copies that a weight reads.
-  const std::byte* data(cpu::ActFormat format) const { return format == cpu::ActFormat::kF32 ? floats_.data() : copies_[index(format)].data(); }
-  std::size_t stride(cpu::ActFormat format) const { return format == cpu::ActFormat::kF32 ? stride_ : strides_[index(format)]; }
+  const std::byte* data(cpu::ActFormat format) const {
+    return format == cpu::ActFormat::kF32 ? floats_.data() : copies_[index(format)].data();
+  }
+  std::size_t stride(cpu::ActFormat format) const {
+    return format == cpu::ActFormat::kF32 ? stride_ : strides_[index(format)];
+  }
 
  private:
   static int index(cpu::ActFormat format) { return format == cpu::ActFormat::kQ8_256 ? 0 : 1; }

@@ -19,8 +19,10 @@ std::vector<float> unpack_slice(const PackedMatrix& w, std::int64_t slice) {
     std::byte* pointers[cpu::kTileRows];
     for (int r = 0; r < cpu::kTileRows; ++r) pointers[r] = rows.data() + static_cast<std::size_t>(r) * row_bytes;
     const std::byte* data = w.slice(slice) + static_cast<std::size_t>(tile) * w.tile_bytes;
-    if (w.reference) std::copy_n(data, rows.size(), rows.data());
-    else w.layout->unpack(data, w.n_in, pointers);
+    if (w.reference)
+      std::copy_n(data, rows.size(), rows.data());
+    else
+      w.layout->unpack(data, w.n_in, pointers);
     for (int r = 0; r < cpu::kTileRows && tile * cpu::kTileRows + r < w.n_out; ++r) {
       quant::decode_row(w.dtype, pointers[r], out.data() + (tile * cpu::kTileRows + r) * w.n_in, w.n_in);
     }
@@ -45,18 +47,24 @@ void naive_mla(const Pass& pass, const cpu::Member& member, std::int64_t layer) 
       std::vector<double> scores, out(static_cast<std::size_t>(c.v_head_dim), 0.0);
       std::vector<std::vector<double>> values;
       for (std::int64_t position = 0; position <= r.position; ++position) {
-        cpu::decode_cache_rows(pass.cache.dtype(), pass.cache.row(layer, r.sequence, position), pass.cache.row_bytes(), 1, width, row.data(), pass.weights.isa);
+        cpu::decode_cache_rows(pass.cache.dtype(), pass.cache.row(layer, r.sequence, position), pass.cache.row_bytes(),
+                               1, width, row.data(), pass.weights.isa);
         double score = 0.0;
         for (std::int64_t d = 0; d < c.qk_nope_head_dim; ++d) {
           double key = 0.0;
-          for (std::int64_t l = 0; l < latent; ++l) key += static_cast<double>(k_b[static_cast<std::size_t>(l * c.qk_nope_head_dim + d)]) * row[static_cast<std::size_t>(l)];
+          for (std::int64_t l = 0; l < latent; ++l)
+            key += static_cast<double>(k_b[static_cast<std::size_t>(l * c.qk_nope_head_dim + d)]) *
+                   row[static_cast<std::size_t>(l)];
           score += key * q[d];
         }
-        for (std::int64_t d = 0; d < c.qk_rope_head_dim; ++d) score += static_cast<double>(q[c.qk_nope_head_dim + d]) * row[static_cast<std::size_t>(latent + d)];
+        for (std::int64_t d = 0; d < c.qk_rope_head_dim; ++d)
+          score += static_cast<double>(q[c.qk_nope_head_dim + d]) * row[static_cast<std::size_t>(latent + d)];
         scores.push_back(score * c.softmax_scale());
         std::vector<double> value(static_cast<std::size_t>(c.v_head_dim), 0.0);
         for (std::int64_t v = 0; v < c.v_head_dim; ++v) {
-          for (std::int64_t l = 0; l < latent; ++l) value[static_cast<std::size_t>(v)] += static_cast<double>(v_b[static_cast<std::size_t>(v * latent + l)]) * row[static_cast<std::size_t>(l)];
+          for (std::int64_t l = 0; l < latent; ++l)
+            value[static_cast<std::size_t>(v)] +=
+                static_cast<double>(v_b[static_cast<std::size_t>(v * latent + l)]) * row[static_cast<std::size_t>(l)];
         }
         values.push_back(std::move(value));
       }
@@ -67,7 +75,8 @@ void naive_mla(const Pass& pass, const cpu::Member& member, std::int64_t layer) 
         sum += weight;
         for (std::size_t v = 0; v < out.size(); ++v) out[v] += weight * values[p][v];
       }
-      for (std::int64_t v = 0; v < c.v_head_dim; ++v) s.heads.row(i)[head * c.v_head_dim + v] = static_cast<float>(out[static_cast<std::size_t>(v)] / sum);
+      for (std::int64_t v = 0; v < c.v_head_dim; ++v)
+        s.heads.row(i)[head * c.v_head_dim + v] = static_cast<float>(out[static_cast<std::size_t>(v)] / sum);
     }
   }
 }

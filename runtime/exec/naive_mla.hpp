@@ -1,5 +1,5 @@
-// Attention with keys and values decompressed per head, as the paper writes it first: slow plain loops in double, the test of
-// the absorbed form. Reads the rotated q and writes `heads`.
+// Attention with keys and values decompressed per head, as the paper writes it first: slow plain loops in double, the
+// test of the absorbed form. Reads the rotated q and writes `heads`.
 #pragma once
 
 #include "runtime/exec/pass.hpp"

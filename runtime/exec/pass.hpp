@@ -1,5 +1,6 @@
-// One micro-batch on its way through the layers, and the three executors that a layer is made of: attention, dense and shared
-// feed-forward, routed experts. Each runs inside the team's region on all members; between their phases stand barriers.
+// One micro-batch on its way through the layers, and the three executors that a layer is made of: attention, dense and
+// shared feed-forward, routed experts. Each runs inside the team's region on all members; between their phases stand
+// barriers.
 #pragma once
 
 #include <cstdint>
@@ -33,12 +34,13 @@ struct Pass {
 };
 
 // Products of all rows of the pass with tiles of a whole weight, dealt over the members: out[row] from acts[row].
-void project(const Pass& pass, const cpu::Member& member, const PackedMatrix& weight, const Activations& acts, const Activations& out,
-             std::int64_t out_offset = 0) noexcept;
+void project(const Pass& pass, const cpu::Member& member, const PackedMatrix& weight, const Activations& acts,
+             const Activations& out, std::int64_t out_offset = 0) noexcept;
 
-// Normalizes this member's rows of x into `normed`, in every format that is read there. `point` says where we are, for the note
-// of the first non-finite row: twice the layer before attention, one more before the feed-forward block.
-void normalize_rows(const Pass& pass, const cpu::Member& member, const std::vector<float>& weight, std::int64_t point) noexcept;
+// Normalizes this member's rows of x into `normed`, in every format that is read there. `point` says where we are, for
+// the note of the first non-finite row: twice the layer before attention, one more before the feed-forward block.
+void normalize_rows(const Pass& pass, const cpu::Member& member, const std::vector<float>& weight,
+                    std::int64_t point) noexcept;
 
 // x += attention(norm(x)), cache rows written. Ends with a barrier.
 void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t layer) noexcept;
@@ -52,6 +54,7 @@ struct SoftmaxState {
   float *max, *sum, *acc;
 };
 // Folds `part` into `into`: the values are rescaled to the common maximum.
-void merge_softmax(const SoftmaxState& into, const SoftmaxState& part, std::int64_t n_heads, std::int64_t width) noexcept;
+void merge_softmax(const SoftmaxState& into, const SoftmaxState& part, std::int64_t n_heads,
+                   std::int64_t width) noexcept;
 
 }  // namespace dodeca::runtime

@@ -6,16 +6,23 @@
 
 namespace dodeca::runtime {
 
-void project(const Pass& pass, const cpu::Member& member, const PackedMatrix& weight, const Activations& acts, const Activations& out,
-             std::int64_t out_offset) noexcept {
+void project(const Pass& pass, const cpu::Member& member, const PackedMatrix& weight, const Activations& acts,
+             const Activations& out, std::int64_t out_offset) noexcept {
   const cpu::Range tiles = member.part(weight.n_tiles);
   const cpu::ActFormat format = weight.layout->act;
-  multiply({.weight = weight, .tile_begin = tiles.begin, .tile_end = tiles.end, .acts = acts.data(format), .act_stride = acts.stride(format),
-            .n_acts = pass.n(), .out = out.row(0) + out_offset, .out_stride = out.stride_floats(),
+  multiply({.weight = weight,
+            .tile_begin = tiles.begin,
+            .tile_end = tiles.end,
+            .acts = acts.data(format),
+            .act_stride = acts.stride(format),
+            .n_acts = pass.n(),
+            .out = out.row(0) + out_offset,
+            .out_stride = out.stride_floats(),
             .scratch = pass.space.threads[static_cast<std::size_t>(member.index)].matmul.data()});
 }
 
-void normalize_rows(const Pass& pass, const cpu::Member& member, const std::vector<float>& weight, std::int64_t point) noexcept {
+void normalize_rows(const Pass& pass, const cpu::Member& member, const std::vector<float>& weight,
+                    std::int64_t point) noexcept {
   const Workspace& s = pass.space;
   const std::int64_t n = pass.config().hidden_size;
   const cpu::Range range = member.part(pass.n());
@@ -28,7 +35,8 @@ void normalize_rows(const Pass& pass, const cpu::Member& member, const std::vect
       while (point < first && !pass.space.bad_point.compare_exchange_weak(first, point, std::memory_order_relaxed)) {
       }
     }
-    cpu::rms_norm(x, weight.data(), n, static_cast<float>(pass.config().rms_norm_eps), s.normed.row(i), pass.weights.isa);
+    cpu::rms_norm(x, weight.data(), n, static_cast<float>(pass.config().rms_norm_eps), s.normed.row(i),
+                  pass.weights.isa);
     s.normed.quantize(i, pass.weights.isa);
   }
 }

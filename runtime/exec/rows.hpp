@@ -1,5 +1,5 @@
-// What goes into a forward pass and what comes out: rows, not prompts. A prompt, a batch of sequences, a speculated token and a
-// remote rank's share are all rows.
+// What goes into a forward pass and what comes out: rows, not prompts. A prompt, a batch of sequences, a speculated
+// token and a remote rank's share are all rows.
 #pragma once
 
 #include <cstdint>

@@ -41,27 +41,34 @@ Sizes sizes_of(const Weights& weights, std::int64_t micro_batch) {
     for_each_matrix(layer, [&](const PackedMatrix& m) { s.matmul = std::max(s.matmul, multiply_scratch_bytes(m)); });
     s.experts_width = std::max(s.experts_width, ffn_width(layer.experts));
     s.dense_width = std::max(s.dense_width, ffn_width(layer.dense));
-    s.n_parts = std::max<std::int64_t>({s.n_parts, static_cast<std::int64_t>(layer.experts.size()), static_cast<std::int64_t>(layer.dense.size())});
+    s.n_parts = std::max<std::int64_t>(
+        {s.n_parts, static_cast<std::int64_t>(layer.experts.size()), static_cast<std::int64_t>(layer.dense.size())});
     for (const PackedMatrix* m : {&layer.k_b, &layer.v_b}) {
-      if (*m) s.head_acts = std::max(s.head_acts, kHeadRows * std::max(cpu::act_row_bytes(m->layout->act, m->n_in), cpu::act_row_bytes(cpu::ActFormat::kF32, m->n_in)));
+      if (*m)
+        s.head_acts = std::max(s.head_acts, kHeadRows * std::max(cpu::act_row_bytes(m->layout->act, m->n_in),
+                                                                 cpu::act_row_bytes(cpu::ActFormat::kF32, m->n_in)));
     }
   }
   return s;
 }
 
-std::int64_t chunks_for(std::int64_t n_positions, std::int32_t n_sequences) { return n_positions / kContextChunk + n_sequences + 64; }
+std::int64_t chunks_for(std::int64_t n_positions, std::int32_t n_sequences) {
+  return n_positions / kContextChunk + n_sequences + 64;
+}
 
 std::size_t partial_floats(const ModelConfig& c) { return static_cast<std::size_t>(c.n_heads * (2 + c.kv_lora_rank)); }
 
 std::size_t attention_floats(const ModelConfig& c) {
   if (c.kv_lora_rank > 0) return mla_scratch_floats(c);
   const std::int64_t width = 2 * c.head_dim, group = c.n_heads / c.n_kv_heads;  // as attention_gqa.cpp lays them out
-  return static_cast<std::size_t>(cpu::kContextBlock * (c.n_kv_heads + 1) * width + group * (width + cpu::kContextBlock + 2 + c.head_dim));
+  return static_cast<std::size_t>(cpu::kContextBlock * (c.n_kv_heads + 1) * width +
+                                  group * (width + cpu::kContextBlock + 2 + c.head_dim));
 }
 
 }  // namespace
 
-Workspace::Workspace(const Weights& weights, std::int64_t m, std::int64_t n_positions, std::int32_t n_sequences) : micro_batch(m) {
+Workspace::Workspace(const Weights& weights, std::int64_t m, std::int64_t n_positions, std::int32_t n_sequences)
+    : micro_batch(m) {
   const ModelConfig& c = weights.config;
   const Sizes s = sizes_of(weights, m);
   const bool mla = c.kv_lora_rank > 0;
@@ -79,7 +86,8 @@ Workspace::Workspace(const Weights& weights, std::int64_t m, std::int64_t n_posi
   h_dense = Activations(m * s.n_parts, s.dense_width);
   normed.wanted_by(weights.output);
   for (const LayerWeights& layer : weights.layers) {
-    for (const PackedMatrix* w : {&layer.q, &layer.q_a, &layer.kv_a, &layer.k, &layer.v, &layer.router}) normed.wanted_by(*w);
+    for (const PackedMatrix* w : {&layer.q, &layer.q_a, &layer.kv_a, &layer.k, &layer.v, &layer.router})
+      normed.wanted_by(*w);
     q_a.wanted_by(layer.q_b);
     heads.wanted_by(layer.output);
     for (const FfnPart& part : layer.experts) {
@@ -93,7 +101,8 @@ Workspace::Workspace(const Weights& weights, std::int64_t m, std::int64_t n_posi
       h_dense.wanted_by(part.down);
     }
   }
-  for (Activations* a : {&x, &normed, &q_a, &kv, &q, &q_absorbed, &latent, &heads, &logits, &h_experts, &h_dense}) a->allocate();
+  for (Activations* a : {&x, &normed, &q_a, &kv, &q, &q_absorbed, &latent, &heads, &logits, &h_experts, &h_dense})
+    a->allocate();
   angles.resize(z(m * c.rope.dim));
   route_scratch.resize(z(m * 2 * s.n_experts));
   expert_ids.resize(z(s.n_slots));
@@ -111,25 +120,33 @@ void Workspace::ensure_threads(const Weights& weights, int n_threads) {
   while (static_cast<int>(threads.size()) < n_threads) {
     ThreadSpace space;
     space.matmul = cpu::Buffer(s.matmul);
-    space.tiles = cpu::Buffer(static_cast<std::size_t>(micro_batch * std::max(2 * kFfnTiles, kDownTiles) * cpu::kTileRows) * sizeof(float));
+    space.tiles = cpu::Buffer(
+        static_cast<std::size_t>(micro_batch * std::max(2 * kFfnTiles, kDownTiles) * cpu::kTileRows) * sizeof(float));
     space.acts = cpu::Buffer(s.head_acts);
     space.floats = cpu::Buffer(attention_floats(weights.config) * sizeof(float));
     threads.push_back(std::move(space));
   }
 }
 
-std::uint64_t Workspace::bytes_needed(const ModelConfig& c, std::int64_t m, std::int64_t n_positions, std::int32_t n_sequences, int n_threads) {
+std::uint64_t Workspace::bytes_needed(const ModelConfig& c, std::int64_t m, std::int64_t n_positions,
+                                      std::int32_t n_sequences, int n_threads) {
   const std::int64_t dense_width = std::max(c.intermediate_size, c.n_shared_experts * c.moe_intermediate_size);
-  const std::int64_t widths[] = {2 * c.hidden_size, c.q_lora_rank, c.kv_lora_rank + c.qk_rope_head_dim + 2 * c.n_kv_heads * c.head_dim,
+  const std::int64_t widths[] = {2 * c.hidden_size,
+                                 c.q_lora_rank,
+                                 c.kv_lora_rank + c.qk_rope_head_dim + 2 * c.n_kv_heads * c.head_dim,
                                  c.n_heads * (c.qk_nope_head_dim + c.qk_rope_head_dim + c.head_dim),
-                                 c.n_heads * (2 * c.kv_lora_rank + c.qk_rope_head_dim + c.v_head_dim), 3 * c.n_routed_experts, dense_width};
+                                 c.n_heads * (2 * c.kv_lora_rank + c.qk_rope_head_dim + c.v_head_dim),
+                                 3 * c.n_routed_experts,
+                                 dense_width};
   std::uint64_t per_row = 0;
   for (const std::int64_t width : widths) per_row += Activations::bytes_per_row(width);
   per_row += static_cast<std::uint64_t>(c.n_experts_per_tok) * Activations::bytes_per_row(c.moe_intermediate_size);
-  const std::int64_t longest = std::max({c.hidden_size, dense_width, c.n_heads * c.v_head_dim, c.q_lora_rank, c.kv_lora_rank});
-  const std::uint64_t per_thread = cpu::matmul_scratch_bytes(longest) + 2 * static_cast<std::uint64_t>(cpu::kTileRows * longest) * sizeof(float) +
-                                   attention_floats(c) * sizeof(float) +
-                                   static_cast<std::uint64_t>(m * std::max(2 * kFfnTiles, kDownTiles) * cpu::kTileRows) * sizeof(float);
+  const std::int64_t longest =
+      std::max({c.hidden_size, dense_width, c.n_heads * c.v_head_dim, c.q_lora_rank, c.kv_lora_rank});
+  const std::uint64_t per_thread =
+      cpu::matmul_scratch_bytes(longest) + 2 * static_cast<std::uint64_t>(cpu::kTileRows * longest) * sizeof(float) +
+      attention_floats(c) * sizeof(float) +
+      static_cast<std::uint64_t>(m * std::max(2 * kFfnTiles, kDownTiles) * cpu::kTileRows) * sizeof(float);
   return static_cast<std::uint64_t>(m) * per_row + static_cast<std::uint64_t>(n_threads) * per_thread +
          static_cast<std::uint64_t>(chunks_for(n_positions, n_sequences)) * partial_floats(c) * sizeof(float);
 }

@@ -1,5 +1,5 @@
-// Every buffer of the forward pass, sized once for a model, a micro-batch and a number of threads. Shapes in brackets; M is the
-// micro-batch, S = M * experts per token the number of (row, expert) slots.
+// Every buffer of the forward pass, sized once for a model, a micro-batch and a number of threads. Shapes in brackets;
+// M is the micro-batch, S = M * experts per token the number of (row, expert) slots.
 #pragma once
 
 #include <atomic>
@@ -15,8 +15,8 @@
 
 namespace dodeca::runtime {
 
-// Positions that are folded one after another into one partial result; partial results are merged in order. A fixed number, so
-// that the bits do not depend on how the work was split.
+// Positions that are folded one after another into one partial result; partial results are merged in order. A fixed
+// number, so that the bits do not depend on how the work was split.
 inline constexpr std::int64_t kContextChunk = 512;
 // Rows of one sequence that share the decoding of a cache block.
 inline constexpr std::int64_t kRowGroup = 8;
@@ -27,10 +27,10 @@ inline constexpr std::int64_t kHeadGroup = 16;
 std::size_t mla_scratch_floats(const ModelConfig& config);
 
 struct ThreadSpace {
-  cpu::Buffer matmul;     // multiply_scratch_bytes, the largest
-  cpu::Buffer tiles;      // [M, 2 * kFfnTiles * 16] products of a few tiles
-  cpu::Buffer acts;       // int8 rows of one head: [kHeadRows, act row]
-  cpu::Buffer floats;     // decoded cache block, scores and one partial result; see attention_mla.cpp
+  cpu::Buffer matmul;  // multiply_scratch_bytes, the largest
+  cpu::Buffer tiles;   // [M, 2 * kFfnTiles * 16] products of a few tiles
+  cpu::Buffer acts;    // int8 rows of one head: [kHeadRows, act row]
+  cpu::Buffer floats;  // decoded cache block, scores and one partial result; see attention_mla.cpp
 };
 
 inline constexpr std::int64_t kNoBadPoint = std::int64_t{1} << 40;
@@ -38,33 +38,34 @@ inline constexpr std::int64_t kNoBadPoint = std::int64_t{1} << 40;
 struct Workspace {
   Workspace(const Weights& weights, std::int64_t micro_batch, std::int64_t n_positions, std::int32_t n_sequences);
   // From the configuration alone, for the memory check before loading; a slight over-estimate.
-  static std::uint64_t bytes_needed(const ModelConfig& config, std::int64_t micro_batch, std::int64_t n_positions, std::int32_t n_sequences, int n_threads);
+  static std::uint64_t bytes_needed(const ModelConfig& config, std::int64_t micro_batch, std::int64_t n_positions,
+                                    std::int32_t n_sequences, int n_threads);
   void ensure_threads(const Weights& weights, int n_threads);
 
   std::int64_t micro_batch;
-  Activations x;          // [M, hidden] residual stream (floats only)
-  Activations normed;     // [M, hidden] input of a layer's first products
-  Activations q_a;        // [M, q_lora]
-  Activations kv;         // [M, latent + rope] (floats only); GQA: [M, 2 * kv_heads * head_dim]
-  Activations q;          // [M, heads * (nope + rope)] (floats only)
-  Activations q_absorbed; // [M, heads * (latent + rope)] (floats only)
-  Activations latent;     // [M, heads * latent] attention's output before v_b (floats only)
-  Activations heads;      // [M, heads * v] input of the output projection
-  Activations logits;     // [M, experts] of the router (floats only)
-  Activations h_experts;  // [S, expert width]
-  Activations h_dense;    // [M, dense or shared width]
-  std::vector<float> angles;             // [M, rope.dim] cos and sin
-  std::vector<float> route_scratch;      // [M, 2 * experts]
-  std::vector<std::int32_t> expert_ids;  // [M, used]
-  std::vector<float> expert_weights;     // [M, used]
-  std::vector<std::int32_t> slot_row;    // [S] row of a slot, slots sorted by expert
-  std::vector<float> slot_weight;        // [S]
+  Activations x;                           // [M, hidden] residual stream (floats only)
+  Activations normed;                      // [M, hidden] input of a layer's first products
+  Activations q_a;                         // [M, q_lora]
+  Activations kv;                          // [M, latent + rope] (floats only); GQA: [M, 2 * kv_heads * head_dim]
+  Activations q;                           // [M, heads * (nope + rope)] (floats only)
+  Activations q_absorbed;                  // [M, heads * (latent + rope)] (floats only)
+  Activations latent;                      // [M, heads * latent] attention's output before v_b (floats only)
+  Activations heads;                       // [M, heads * v] input of the output projection
+  Activations logits;                      // [M, experts] of the router (floats only)
+  Activations h_experts;                   // [S, expert width]
+  Activations h_dense;                     // [M, dense or shared width]
+  std::vector<float> angles;               // [M, rope.dim] cos and sin
+  std::vector<float> route_scratch;        // [M, 2 * experts]
+  std::vector<std::int32_t> expert_ids;    // [M, used]
+  std::vector<float> expert_weights;       // [M, used]
+  std::vector<std::int32_t> slot_row;      // [S] row of a slot, slots sorted by expert
+  std::vector<float> slot_weight;          // [S]
   std::vector<std::int32_t> expert_begin;  // [experts + 1] first slot of each expert
-  std::int64_t max_partials;             // (row, chunk) pairs that `partials` holds
-  cpu::Buffer partials;                  // [max_partials, heads, 2 + latent]: max, sum, acc
+  std::int64_t max_partials;               // (row, chunk) pairs that `partials` holds
+  cpu::Buffer partials;                    // [max_partials, heads, 2 + latent]: max, sum, acc
   std::vector<ThreadSpace> threads;
-  cpu::WorkCounter counter[2];           // alternating between phases
-  std::atomic<std::int64_t> bad_point;   // first point with a non-finite activation (pass.hpp), or kNoBadPoint
+  cpu::WorkCounter counter[2];          // alternating between phases
+  std::atomic<std::int64_t> bad_point;  // first point with a non-finite activation (pass.hpp), or kNoBadPoint
 };
 
 inline constexpr std::int64_t kFfnTiles = 4;   // tiles of gate and up that one unit computes

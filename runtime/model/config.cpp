@@ -7,7 +7,8 @@
 namespace dodeca::runtime {
 namespace {
 
-// YaRN paper (Peng et al. 2023), section 3.2: the dimension whose wavelength turns `rotations` times in the original context.
+// YaRN paper (Peng et al. 2023), section 3.2: the dimension whose wavelength turns `rotations` times in the original
+// context.
 double correction_dim(double rotations, const RopeConfig& rope) {
   return static_cast<double>(rope.dim) *
          std::log(static_cast<double>(rope.original_context) / (rotations * 2.0 * std::numbers::pi)) /
@@ -47,7 +48,8 @@ std::vector<double> ModelConfig::inv_freq() const {
   const std::int64_t pairs = rope.dim / 2;
   std::vector<double> result(static_cast<std::size_t>(pairs));
   const double low = rope.yarn ? std::max(0.0, std::floor(correction_dim(rope.beta_fast, rope))) : 0.0;
-  const double high = rope.yarn ? std::min(static_cast<double>(rope.dim - 1), std::ceil(correction_dim(rope.beta_slow, rope))) : 0.0;
+  const double high =
+      rope.yarn ? std::min(static_cast<double>(rope.dim - 1), std::ceil(correction_dim(rope.beta_slow, rope))) : 0.0;
   for (std::int64_t i = 0; i < pairs; ++i) {
     const double theta = std::pow(rope.base, -2.0 * static_cast<double>(i) / static_cast<double>(rope.dim));
     if (rope.yarn) {
@@ -93,7 +95,8 @@ void validate(const ModelConfig& c) {
   }
   if (gqa) {
     require_range("number of key-value heads", c.n_kv_heads, 1, c.n_heads);
-    require(c.n_heads % c.n_kv_heads == 0, "number of key-value heads", static_cast<double>(c.n_kv_heads), "a divisor of the heads");
+    require(c.n_heads % c.n_kv_heads == 0, "number of key-value heads", static_cast<double>(c.n_kv_heads),
+            "a divisor of the heads");
     require_range("head dimension", c.head_dim, 2, 65536);
     require_range("rope dimensions", c.rope.dim, 2, c.head_dim);
   }
@@ -104,7 +107,8 @@ void validate(const ModelConfig& c) {
     require_range("shared experts", c.n_shared_experts, 0, 64);
     require_range("expert width", c.moe_intermediate_size, 1, 1 << 20);
     require_range("expert groups", c.n_group, 1, std::min<std::int64_t>(c.n_routed_experts, 256));
-    require(c.n_routed_experts % c.n_group == 0, "expert groups", static_cast<double>(c.n_group), "a divisor of the experts");
+    require(c.n_routed_experts % c.n_group == 0, "expert groups", static_cast<double>(c.n_group),
+            "a divisor of the experts");
     require_range("expert groups kept", c.topk_group, 1, c.n_group);
     require_range("experts per token", c.n_experts_per_tok, 1, c.topk_group * (c.n_routed_experts / c.n_group));
     if (c.group_score == GroupScoreKind::kTop2Sum && c.n_group > 1) {

@@ -1,5 +1,6 @@
 // Hyper-parameters of a model, in the papers' words, from GGUF metadata or a Hugging Face config.json.
-// An architecture is a description: per layer the attention kind, FFN kind and router kind; exec dispatches on it when planning.
+// An architecture is a description: per layer the attention kind, FFN kind and router kind; exec dispatches on it when
+// planning.
 #pragma once
 
 #include <cstdint>
@@ -19,14 +20,14 @@ enum class GroupScoreKind { kMax, kTop2Sum };
 enum class RopePairing { kInterleaved, kHalves };
 
 struct RopeConfig {
-  std::int64_t dim = 0;           // rotated dimensions per head
+  std::int64_t dim = 0;  // rotated dimensions per head
   double base = 10000.0;
   bool yarn = false;
   double factor = 1.0;
   std::int64_t original_context = 0;
   double beta_fast = 32.0, beta_slow = 1.0;
-  double mscale_all_dim = 0.0;    // softmax scale is multiplied by (1 + 0.1 * mscale_all_dim * ln(factor))^2
-  double magnitude = 1.0;         // factor on cos and sin; 1 for every published DeepSeek model
+  double mscale_all_dim = 0.0;  // softmax scale is multiplied by (1 + 0.1 * mscale_all_dim * ln(factor))^2
+  double magnitude = 1.0;       // factor on cos and sin; 1 for every published DeepSeek model
   RopePairing pairing = RopePairing::kInterleaved;
 };
 
@@ -36,18 +37,18 @@ struct LayerConfig {
 };
 
 struct ModelConfig {
-  std::string architecture;       // "deepseek2"
-  std::string name;               // general.name or the directory's, for display
+  std::string architecture;                                    // "deepseek2"
+  std::string name;                                            // general.name or the directory's, for display
   std::int64_t vocab_size = 0, hidden_size = 0, n_layers = 0;  // n_layers without MTP layers
   std::int64_t n_mtp_layers = 0;
-  std::int64_t context_length = 0;                             // the model's own
+  std::int64_t context_length = 0;  // the model's own
   double rms_norm_eps = 1e-6;
-  std::vector<LayerConfig> layers;                             // [n_layers]
+  std::vector<LayerConfig> layers;  // [n_layers]
 
-  std::int64_t n_heads = 0, n_kv_heads = 0;                    // n_kv_heads: GQA only
-  std::int64_t q_lora_rank = 0;                                // 0: q in one projection
+  std::int64_t n_heads = 0, n_kv_heads = 0;  // n_kv_heads: GQA only
+  std::int64_t q_lora_rank = 0;              // 0: q in one projection
   std::int64_t kv_lora_rank = 0, qk_nope_head_dim = 0, qk_rope_head_dim = 0, v_head_dim = 0;
-  std::int64_t head_dim = 0;                                   // GQA only
+  std::int64_t head_dim = 0;  // GQA only
   RopeConfig rope;
 
   std::int64_t intermediate_size = 0, moe_intermediate_size = 0;
@@ -61,8 +62,8 @@ struct ModelConfig {
 
   // Floats per cached token and layer: kv_lora_rank + qk_rope_head_dim for MLA, 2 * n_kv_heads * head_dim for GQA.
   std::int64_t cache_row_width(std::int64_t layer) const;
-  double softmax_scale() const;               // 1/sqrt(head dim), times YaRN's mscale squared
-  std::vector<double> inv_freq() const;       // [rope.dim / 2], YaRN applied
+  double softmax_scale() const;          // 1/sqrt(head dim), times YaRN's mscale squared
+  std::vector<double> inv_freq() const;  // [rope.dim / 2], YaRN applied
 };
 
 struct ConfigOptions {
@@ -72,8 +73,8 @@ struct ConfigOptions {
 void validate(const ModelConfig& config);
 
 // Throw Error{kUnsupported} naming the architecture (and the ones that run), Error{kBadFile} naming the key otherwise.
-ModelConfig config_from_gguf(const Metadata& metadata, const std::vector<GgufTensor>& tensors, const ConfigOptions& options,
-                             const Log& log);
+ModelConfig config_from_gguf(const Metadata& metadata, const std::vector<GgufTensor>& tensors,
+                             const ConfigOptions& options, const Log& log);
 ModelConfig config_from_hf(const Json& config_json, const Log& log);
 
 }  // namespace dodeca::runtime

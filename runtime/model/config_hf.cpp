@@ -18,7 +18,9 @@ class Fields {
   std::int64_t integer_or(const char* key, std::int64_t fallback) const {
     const Json* value = find(key);
     if (value == nullptr) return fallback;
-    if (!value->is_number_integer() || (value->is_number_unsigned() && value->get<std::uint64_t>() > (std::uint64_t{1} << 62))) wrong(key, "an integer");
+    if (!value->is_number_integer() ||
+        (value->is_number_unsigned() && value->get<std::uint64_t>() > (std::uint64_t{1} << 62)))
+      wrong(key, "an integer");
     return value->get<std::int64_t>();
   }
   std::int64_t integer(const char* key) const {
@@ -70,13 +72,15 @@ void read_rope(const Fields& fields, ModelConfig& c) {
   if (type == "default") return;
   c.rope.factor = rope.number_or("factor", 1.0);
   if (type == "linear") return;
-  if (type != "yarn") throw Error(ErrorKind::kUnsupported, fmt::format("rope scaling '{}' (known: default, linear, yarn)", type));
+  if (type != "yarn")
+    throw Error(ErrorKind::kUnsupported, fmt::format("rope scaling '{}' (known: default, linear, yarn)", type));
   c.rope.yarn = true;
   c.rope.original_context = rope.integer_or("original_max_position_embeddings", c.context_length);
   c.rope.beta_fast = rope.number_or("beta_fast", 32.0);
   c.rope.beta_slow = rope.number_or("beta_slow", 1.0);
   c.rope.mscale_all_dim = rope.number_or("mscale_all_dim", 0.0);
-  c.rope.magnitude = yarn_mscale(c.rope.factor, rope.number_or("mscale", 1.0)) / yarn_mscale(c.rope.factor, c.rope.mscale_all_dim);
+  c.rope.magnitude =
+      yarn_mscale(c.rope.factor, rope.number_or("mscale", 1.0)) / yarn_mscale(c.rope.factor, c.rope.mscale_all_dim);
 }
 
 void check_quantization(const Fields& fields) {
@@ -85,15 +89,18 @@ void check_quantization(const Fields& fields) {
   const Fields q(*object);
   const std::string method = q.string_or("quant_method", "");
   if (method == "compressed-tensors") {
-    throw Error(ErrorKind::kUnsupported, "compressed-tensors checkpoints (Kimi-K2-Thinking's INT4) are not supported yet");
+    throw Error(ErrorKind::kUnsupported,
+                "compressed-tensors checkpoints (Kimi-K2-Thinking's INT4) are not supported yet");
   }
-  if (method != "fp8") throw Error(ErrorKind::kUnsupported, fmt::format("quantization method '{}' (known: fp8)", method));
+  if (method != "fp8")
+    throw Error(ErrorKind::kUnsupported, fmt::format("quantization method '{}' (known: fp8)", method));
   if (const std::string format = q.string_or("fmt", "e4m3"); format != "e4m3") {
     throw Error(ErrorKind::kUnsupported, fmt::format("FP8 format '{}' (known: e4m3)", format));
   }
   const Json* block = q.find("weight_block_size");
   if (block == nullptr || *block != Json::array({128, 128})) {
-    throw Error(ErrorKind::kUnsupported, fmt::format("FP8 weight_block_size {} (known: [128,128])", block == nullptr ? "null" : block->dump()));
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("FP8 weight_block_size {} (known: [128,128])", block == nullptr ? "null" : block->dump()));
   }
 }
 
@@ -106,18 +113,23 @@ void read_experts(const Fields& fields, bool v2, ModelConfig& c) {
   c.routed_scaling_factor = fields.number_or("routed_scaling_factor", 1.0);
   c.norm_topk_prob = fields.boolean_or("norm_topk_prob", !v2);
   const std::string scoring = fields.string_or("scoring_func", v2 ? "softmax" : "sigmoid");
-  if (scoring == "softmax") c.gating = GatingKind::kSoftmax;
-  else if (scoring == "sigmoid") c.gating = GatingKind::kSigmoid;
-  else throw Error(ErrorKind::kUnsupported, fmt::format("scoring_func '{}' (known: softmax, sigmoid)", scoring));
+  if (scoring == "softmax")
+    c.gating = GatingKind::kSoftmax;
+  else if (scoring == "sigmoid")
+    c.gating = GatingKind::kSigmoid;
+  else
+    throw Error(ErrorKind::kUnsupported, fmt::format("scoring_func '{}' (known: softmax, sigmoid)", scoring));
   const std::string method = fields.string_or("topk_method", v2 ? "greedy" : "noaux_tc");
   if (method == "noaux_tc" || method == "group_limited_greedy") {
     c.group_score = method == "noaux_tc" ? GroupScoreKind::kTop2Sum : GroupScoreKind::kMax;
     c.n_group = fields.integer_or("n_group", 1);
     c.topk_group = fields.integer_or("topk_group", 1);
   } else if (method != "greedy") {
-    throw Error(ErrorKind::kUnsupported, fmt::format("topk_method '{}' (known: greedy, group_limited_greedy, noaux_tc)", method));
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("topk_method '{}' (known: greedy, group_limited_greedy, noaux_tc)", method));
   }
-  // DeepSeek-V2's own code either normalizes the chosen weights or scales them, never both, and one expert is never normalized.
+  // DeepSeek-V2's own code either normalizes the chosen weights or scales them, never both, and one expert is never
+  // normalized.
   if (v2) {
     c.norm_topk_prob = c.norm_topk_prob && c.n_experts_per_tok > 1;
     if (c.norm_topk_prob) c.routed_scaling_factor = 1.0;
@@ -131,16 +143,20 @@ ModelConfig config_from_hf(const Json& config_json, const Log& log) {
   const Fields fields(config_json);
   const std::string type = fields.string_or("model_type", "");
   const bool v2 = type == "deepseek_v2";
-  if (type == "deepseek_v32") throw Error(ErrorKind::kUnsupported, "DeepSeek-V3.2 needs sparse attention, which is not supported yet");
+  if (type == "deepseek_v32")
+    throw Error(ErrorKind::kUnsupported, "DeepSeek-V3.2 needs sparse attention, which is not supported yet");
   if (!v2 && type != "deepseek_v3" && type != "kimi_k2") {
-    throw Error(ErrorKind::kUnsupported, fmt::format("model type '{}' is not supported (supported: deepseek_v2, deepseek_v3, kimi_k2)", type));
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("model type '{}' is not supported (supported: deepseek_v2, deepseek_v3, kimi_k2)", type));
   }
   check_quantization(fields);
-  if (fields.boolean_or("attention_bias", false)) throw Error(ErrorKind::kUnsupported, "attention_bias true is not supported");
+  if (fields.boolean_or("attention_bias", false))
+    throw Error(ErrorKind::kUnsupported, "attention_bias true is not supported");
   if (const std::string act = fields.string_or("hidden_act", "silu"); act != "silu") {
     throw Error(ErrorKind::kUnsupported, fmt::format("hidden_act '{}' (known: silu)", act));
   }
-  if (!fields.boolean_or("rope_interleave", true)) throw Error(ErrorKind::kUnsupported, "rope_interleave false is not supported");
+  if (!fields.boolean_or("rope_interleave", true))
+    throw Error(ErrorKind::kUnsupported, "rope_interleave false is not supported");
 
   ModelConfig c;
   c.architecture = "deepseek2";
@@ -162,7 +178,8 @@ ModelConfig config_from_hf(const Json& config_json, const Log& log) {
   read_experts(fields, v2, c);
   const std::int64_t first_moe = fields.integer_or("first_k_dense_replace", 0);
   const std::int64_t every = fields.integer_or("moe_layer_freq", 1);
-  if (every < 1) throw Error(ErrorKind::kBadFile, fmt::format("config.json: moe_layer_freq is {}, must be at least 1", every));
+  if (every < 1)
+    throw Error(ErrorKind::kBadFile, fmt::format("config.json: moe_layer_freq is {}, must be at least 1", every));
   for (std::int64_t layer = 0; layer < std::min<std::int64_t>(c.n_layers, 1024); ++layer) {
     const bool moe = c.n_routed_experts > 0 && layer >= first_moe && layer % every == 0;
     c.layers.push_back({AttentionKind::kMla, moe ? FfnKind::kMoe : FfnKind::kDense});

@@ -8,8 +8,8 @@
 
 namespace dodeca::runtime {
 
-void transpose_key_half(const float* src, std::int64_t n_nope, std::int64_t n_latent, std::int64_t latent_begin, std::int64_t latent_end,
-                        float* dst) {
+void transpose_key_half(const float* src, std::int64_t n_nope, std::int64_t n_latent, std::int64_t latent_begin,
+                        std::int64_t latent_end, float* dst) {
   for (std::int64_t l = latent_begin; l < latent_end; ++l) {
     for (std::int64_t d = 0; d < n_nope; ++d) dst[(l - latent_begin) * n_nope + d] = src[d * n_latent + l];
   }
@@ -27,7 +27,8 @@ struct Place {
 
 class GgufSource final : public WeightSource {
  public:
-  GgufSource(std::filesystem::path path, const SourceOptions& options, const Log& log) : path_(std::move(path)), file_(GgufFile::open(path_)) {
+  GgufSource(std::filesystem::path path, const SourceOptions& options, const Log& log)
+      : path_(std::move(path)), file_(GgufFile::open(path_)) {
     for (const std::string& assignment : options.override_kv) override_kv(file_.metadata(), assignment);
     config_ = config_from_gguf(file_.metadata(), file_.tensors(), options.config, log);
     if (config_.name.empty()) config_.name = path_.stem().string();
@@ -49,7 +50,8 @@ class GgufSource final : public WeightSource {
   std::filesystem::path path() const override { return path_; }
   const GgufFile* gguf() const override { return &file_; }
 
-  void read_rows(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end, std::byte* dst) const override {
+  void read_rows(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end,
+                 std::byte* dst) const override {
     const Place& place = places_.find(weight.name)->second;
     if (place.transposed_key) return read_transposed(weight, place, slice, row_begin, row_end, dst);
     const std::size_t row_bytes = weight.row_bytes();
@@ -64,7 +66,8 @@ class GgufSource final : public WeightSource {
     quant::DType dtype = place.tensor != nullptr ? place.tensor->dtype : quant::DType::kF32;
     if (place.tensor == nullptr && wanted.slicing == Slicing::kHeads) {  // old layout: both halves in one tensor
       const bool key = wanted.name.ends_with("attn_k_b.weight");
-      place.tensor = file_.find(wanted.name.substr(0, wanted.name.size() - std::string_view("attn_k_b.weight").size()) + kKvB);
+      place.tensor =
+          file_.find(wanted.name.substr(0, wanted.name.size() - std::string_view("attn_k_b.weight").size()) + kKvB);
       place.rows_per_slice = config_.qk_nope_head_dim + config_.v_head_dim;
       place.row_offset = key ? 0 : config_.qk_nope_head_dim;
       place.transposed_key = key;
@@ -75,7 +78,8 @@ class GgufSource final : public WeightSource {
         if (key && dtype != quant::DType::kF32 && dtype != quant::DType::kBF16) dtype = quant::DType::kF16;
       }
     }
-    if (place.tensor == nullptr && wanted.slicing == Slicing::kExperts && !wanted.name.ends_with("ffn_down_exps.weight")) {  // fused: gate rows first
+    if (place.tensor == nullptr && wanted.slicing == Slicing::kExperts &&
+        !wanted.name.ends_with("ffn_down_exps.weight")) {  // fused: gate rows first
       const auto end = wanted.name.rfind("ffn_");
       place.tensor = file_.find(wanted.name.substr(0, end) + "ffn_gate_up_exps.weight");
       place.rows_per_slice = 2 * wanted.n_out;
@@ -85,32 +89,47 @@ class GgufSource final : public WeightSource {
     }
     if (place.tensor == nullptr) {
       if (wanted.optional) return;
-      throw Error(ErrorKind::kBadFile, fmt::format("the file has no tensor {}", wanted.name)).with("file", path_.string());
+      throw Error(ErrorKind::kBadFile, fmt::format("the file has no tensor {}", wanted.name))
+          .with("file", path_.string());
     }
     const GgufTensor& tensor = *place.tensor;
     if (!quant::type_info(tensor.dtype).decodable) {
-      throw Error(ErrorKind::kUnsupported, fmt::format("tensor {} has type {}, which dodeca cannot compute with", tensor.name, quant::name_of(tensor.dtype)));
+      throw Error(ErrorKind::kUnsupported, fmt::format("tensor {} has type {}, which dodeca cannot compute with",
+                                                       tensor.name, quant::name_of(tensor.dtype)));
     }
     // Both ranks of attn_k_b and attn_v_b occur; what counts is the row length and how many rows there are.
     if (tensor.dims[0] != columns || tensor.n_rows() != rows || (wanted.vector && tensor.n_rows() != 1)) {
-      throw Error(ErrorKind::kBadFile, fmt::format("tensor {} has shape [{}], the model needs rows of {} and {} of them", tensor.name,
-                                                   fmt::join(tensor.dims, ", "), columns, rows)).with("file", path_.string());
+      throw Error(ErrorKind::kBadFile,
+                  fmt::format("tensor {} has shape [{}], the model needs rows of {} and {} of them", tensor.name,
+                              fmt::join(tensor.dims, ", "), columns, rows))
+          .with("file", path_.string());
     }
-    list.push_back({.name = wanted.name, .dtype = dtype, .n_in = wanted.n_in, .n_out = wanted.n_out, .n_slices = wanted.n_slices,
-                    .source_rank = wanted.vector ? 1 : wanted.slicing == Slicing::kNone ? 2 : 3,
-                    .where = fmt::format("{}: {}", file_.files()[static_cast<std::size_t>(tensor.file)].path().filename().string(), tensor.name)});
+    list.push_back(
+        {.name = wanted.name,
+         .dtype = dtype,
+         .n_in = wanted.n_in,
+         .n_out = wanted.n_out,
+         .n_slices = wanted.n_slices,
+         .source_rank = wanted.vector                      ? 1
+                        : wanted.slicing == Slicing::kNone ? 2
+                                                           : 3,
+         .where = fmt::format("{}: {}", file_.files()[static_cast<std::size_t>(tensor.file)].path().filename().string(),
+                              tensor.name)});
     places_[wanted.name] = place;
   }
 
-  void read_transposed(const WeightInfo& weight, const Place& place, std::int64_t head, std::int64_t row_begin, std::int64_t row_end, std::byte* dst) const {
+  void read_transposed(const WeightInfo& weight, const Place& place, std::int64_t head, std::int64_t row_begin,
+                       std::int64_t row_end, std::byte* dst) const {
     const GgufTensor& tensor = *place.tensor;
     const std::int64_t n_nope = config_.qk_nope_head_dim, n_latent = config_.kv_lora_rank;
     const std::size_t row_bytes = *quant::row_bytes(tensor.dtype, n_latent);
     std::vector<std::byte> rows(row_bytes * static_cast<std::size_t>(n_nope));
     file_.read(tensor, static_cast<std::uint64_t>(head * place.rows_per_slice) * row_bytes, rows);
-    std::vector<float> key(static_cast<std::size_t>(n_nope * n_latent)), turned(static_cast<std::size_t>(n_nope * (row_end - row_begin)));
+    std::vector<float> key(static_cast<std::size_t>(n_nope * n_latent)),
+        turned(static_cast<std::size_t>(n_nope * (row_end - row_begin)));
     for (std::int64_t d = 0; d < n_nope; ++d) {
-      quant::decode_row(tensor.dtype, rows.data() + static_cast<std::size_t>(d) * row_bytes, key.data() + d * n_latent, n_latent);
+      quant::decode_row(tensor.dtype, rows.data() + static_cast<std::size_t>(d) * row_bytes, key.data() + d * n_latent,
+                        n_latent);
     }
     transpose_key_half(key.data(), n_nope, n_latent, row_begin, row_end, turned.data());
     quant::encode_row(weight.dtype, turned.data(), dst, n_nope * (row_end - row_begin));
@@ -125,7 +144,8 @@ class GgufSource final : public WeightSource {
 
 }  // namespace
 
-std::unique_ptr<WeightSource> open_gguf_source(const std::filesystem::path& path, const SourceOptions& options, const Log& log) {
+std::unique_ptr<WeightSource> open_gguf_source(const std::filesystem::path& path, const SourceOptions& options,
+                                               const Log& log) {
   return std::make_unique<GgufSource>(path, options, log);
 }
 

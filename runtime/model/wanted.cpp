@@ -10,14 +10,25 @@ class Builder {
   void vector(const std::string& name, const std::string& hf, std::int64_t n, bool optional = false) {
     out_.push_back({.name = name, .hf_name = hf, .n_in = n, .vector = true, .optional = optional});
   }
-  void matrix(const std::string& name, const std::string& hf, std::int64_t n_in, std::int64_t n_out, bool optional = false) {
+  void matrix(const std::string& name, const std::string& hf, std::int64_t n_in, std::int64_t n_out,
+              bool optional = false) {
     out_.push_back({.name = name, .hf_name = hf, .n_in = n_in, .n_out = n_out, .optional = optional});
   }
   void experts(const std::string& name, const std::string& hf, std::int64_t n_in, std::int64_t n_out) {
-    out_.push_back({.name = name, .hf_name = hf, .n_in = n_in, .n_out = n_out, .n_slices = c_.n_routed_experts, .slicing = Slicing::kExperts});
+    out_.push_back({.name = name,
+                    .hf_name = hf,
+                    .n_in = n_in,
+                    .n_out = n_out,
+                    .n_slices = c_.n_routed_experts,
+                    .slicing = Slicing::kExperts});
   }
   void heads(const std::string& name, std::int64_t n_in, std::int64_t n_out) {
-    out_.push_back({.name = name, .hf_name = "", .n_in = n_in, .n_out = n_out, .n_slices = c_.n_heads, .slicing = Slicing::kHeads});
+    out_.push_back({.name = name,
+                    .hf_name = "",
+                    .n_in = n_in,
+                    .n_out = n_out,
+                    .n_slices = c_.n_heads,
+                    .slicing = Slicing::kHeads});
   }
 
   void attention(const std::string& b, const std::string& h) {
@@ -37,7 +48,8 @@ class Builder {
     } else {
       matrix(b + "attn_q.weight", h + "self_attn.q_proj.weight", c_.hidden_size, q_width);
     }
-    matrix(b + "attn_kv_a_mqa.weight", h + "self_attn.kv_a_proj_with_mqa.weight", c_.hidden_size, c_.kv_lora_rank + c_.qk_rope_head_dim);
+    matrix(b + "attn_kv_a_mqa.weight", h + "self_attn.kv_a_proj_with_mqa.weight", c_.hidden_size,
+           c_.kv_lora_rank + c_.qk_rope_head_dim);
     vector(b + "attn_kv_a_norm.weight", h + "self_attn.kv_a_layernorm.weight", c_.kv_lora_rank);
     heads(b + "attn_k_b.weight", c_.qk_nope_head_dim, c_.kv_lora_rank);
     heads(b + "attn_v_b.weight", c_.kv_lora_rank, c_.v_head_dim);
@@ -91,7 +103,8 @@ std::vector<WantedWeight> wanted_weights(const ModelConfig& c, bool mtp) {
       build.vector(b + "nextn.enorm.weight", h + "enorm.weight", c.hidden_size);
       build.vector(b + "nextn.hnorm.weight", h + "hnorm.weight", c.hidden_size);
       build.matrix(b + "nextn.embed_tokens.weight", h + "embed_tokens.weight", c.hidden_size, c.vocab_size, true);
-      build.matrix(b + "nextn.shared_head_head.weight", h + "shared_head.head.weight", c.hidden_size, c.vocab_size, true);
+      build.matrix(b + "nextn.shared_head_head.weight", h + "shared_head.head.weight", c.hidden_size, c.vocab_size,
+                   true);
       build.vector(b + "nextn.shared_head_norm.weight", h + "shared_head.norm.weight", c.hidden_size, true);
     }
   }

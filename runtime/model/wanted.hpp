@@ -16,7 +16,7 @@ struct WantedWeight {
   std::string hf_name;  // one tensor; kExperts: "{}" stands for the expert; empty: derived from kv_b_proj
   std::int64_t n_in = 0, n_out = 1, n_slices = 1;
   Slicing slicing = Slicing::kNone;
-  bool vector = false;    // 1-D in the file: a norm or a bias
+  bool vector = false;  // 1-D in the file: a norm or a bias
   bool optional = false;
 };
 

@@ -1,10 +1,11 @@
-// A model's weights under one set of names, whatever the file: GGUF names ("blk.3.ffn_gate_exps.weight") and GGUF's meaning of
-// rows and columns. A weight is asked for as (weight, slice, rows); rows come back in the weight's own type, decoded never.
+// A model's weights under one set of names, whatever the file: GGUF names ("blk.3.ffn_gate_exps.weight") and GGUF's
+// meaning of rows and columns. A weight is asked for as (weight, slice, rows); rows come back in the weight's own type,
+// decoded never.
 //
-// A Hugging Face directory is presented the same way: experts stacked as slices, kv_b_proj split into attn_k_b (transposed) and
-// attn_v_b, FP8 rows as kF8_E4M3_B128 blocks where 128 divides the row, otherwise as kF32 (exact).
-// Old GGUF files with attn_kv_b are split the same way: attn_v_b in the file's type, attn_k_b transposed and therefore re-encoded
-// (F16 from quantized types, otherwise the file's own float type).
+// A Hugging Face directory is presented the same way: experts stacked as slices, kv_b_proj split into attn_k_b
+// (transposed) and attn_v_b, FP8 rows as kF8_E4M3_B128 blocks where 128 divides the row, otherwise as kF32 (exact). Old
+// GGUF files with attn_kv_b are split the same way: attn_v_b in the file's type, attn_k_b transposed and therefore
+// re-encoded (F16 from quantized types, otherwise the file's own float type).
 #pragma once
 
 #include <cstdint>
@@ -25,11 +26,11 @@ namespace dodeca::runtime {
 struct WeightInfo {
   std::string name;
   quant::DType dtype;
-  std::int64_t n_in = 0;      // columns, contiguous
-  std::int64_t n_out = 1;     // rows
-  std::int64_t n_slices = 1;  // experts, or heads of attn_k_b / attn_v_b
+  std::int64_t n_in = 0;         // columns, contiguous
+  std::int64_t n_out = 1;        // rows
+  std::int64_t n_slices = 1;     // experts, or heads of attn_k_b / attn_v_b
   std::int64_t source_rank = 2;  // dims in the file: 1 for norms and biases
-  std::string where;          // file (and tensor name there) for messages
+  std::string where;             // file (and tensor name there) for messages
   std::int64_t n_elements() const { return n_in * n_out * n_slices; }
   std::size_t row_bytes() const { return *quant::row_bytes(dtype, n_in); }
 };
@@ -50,7 +51,8 @@ class WeightSource {
 
   const WeightInfo* find(std::string_view name) const;
   // Decoded to float: (row_end - row_begin) * n_in values.
-  void read_rows_f32(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end, float* dst) const;
+  void read_rows_f32(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end,
+                     float* dst) const;
 };
 
 struct SourceOptions {
@@ -58,6 +60,7 @@ struct SourceOptions {
   std::vector<std::string> override_kv;  // KEY=TYPE:VALUE, GGUF only
 };
 // path: a GGUF, the first of a split one, or a Hugging Face directory. Every shape is checked against the config.
-std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& path, const SourceOptions& options, const Log& log);
+std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& path, const SourceOptions& options,
+                                           const Log& log);
 
 }  // namespace dodeca::runtime

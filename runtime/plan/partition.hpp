@@ -1,8 +1,8 @@
 // Cutting weights into P parts (memory nodes, later machines): pure arithmetic that knows neither NUMA nor MPI.
 //
-// A feed-forward block is cut along its intermediate dimension: gate and up by rows, down by columns, in units that keep whole
-// blocks of every type involved; each part then adds its own partial output. Where there are fewer units than parts, whole
-// experts are dealt round instead: expert e belongs to part e mod P.
+// A feed-forward block is cut along its intermediate dimension: gate and up by rows, down by columns, in units that
+// keep whole blocks of every type involved; each part then adds its own partial output. Where there are fewer units
+// than parts, whole experts are dealt round instead: expert e belongs to part e mod P.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,8 @@ struct FfnCut {
 // unit: a common multiple of the row tile (16) and of the down projection's block.
 FfnCut cut_ffn(std::int64_t width, std::int64_t unit, int n_parts);
 
-// The attention output's columns cut so that parts are whole heads and whole blocks; empty when no such cut exists (then rows).
+// The attention output's columns cut so that parts are whole heads and whole blocks; empty when no such cut exists
+// (then rows).
 std::vector<Span> cut_heads(std::int64_t n_heads, std::int64_t head_width, std::int64_t block, int n_parts);
 
 }  // namespace dodeca::runtime

@@ -21,10 +21,12 @@ Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights
       w.gemm = choice.gemm;
       w.refusals = choice.refusals;
       const std::int64_t tiles = (info.n_out + cpu::kTileRows - 1) / cpu::kTileRows * info.n_slices;
-      w.bytes = static_cast<std::uint64_t>(tiles) * (reference ? cpu::kTileRows * info.row_bytes() : w.layout->tile_bytes(info.n_in));
+      w.bytes = static_cast<std::uint64_t>(tiles) *
+                (reference ? cpu::kTileRows * info.row_bytes() : w.layout->tile_bytes(info.n_in));
       const bool routed = info.name.find("_exps.") != std::string::npos;
-      w.bytes_per_token = static_cast<double>(w.bytes) *
-                          (routed ? static_cast<double>(config.n_experts_per_tok) / static_cast<double>(config.n_routed_experts) : 1.0);
+      w.bytes_per_token =
+          static_cast<double>(w.bytes) *
+          (routed ? static_cast<double>(config.n_experts_per_tok) / static_cast<double>(config.n_routed_experts) : 1.0);
     }
     plan.bytes += w.bytes;
     plan.bytes_per_token += w.bytes_per_token;

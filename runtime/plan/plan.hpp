@@ -1,5 +1,5 @@
-// Every choice about a model on a machine, made before anything is read: how each weight is stored, which kernel multiplies it,
-// how much memory that takes. A pure function of its arguments; what comes after only obeys.
+// Every choice about a model on a machine, made before anything is read: how each weight is stored, which kernel
+// multiplies it, how much memory that takes. A pure function of its arguments; what comes after only obeys.
 #pragma once
 
 #include <cstdint>
@@ -14,26 +14,27 @@
 namespace dodeca::runtime {
 
 enum class Storage {
-  kRows,    // as in the file: embeddings (one row is looked up) and small vectors
-  kPacked,  // in the tiles of its layout
+  kRows,       // as in the file: embeddings (one row is looked up) and small vectors
+  kPacked,     // in the tiles of its layout
   kReference,  // float32 route: rows in file form, decoded 16 at a time into a float32 tile when multiplied
 };
 
 struct WeightPlan {
   std::string name;
   Storage storage = Storage::kPacked;
-  const cpu::Layout* layout = nullptr;       // kPacked
+  const cpu::Layout* layout = nullptr;  // kPacked
   const cpu::MatmulKernel* gemv = nullptr;
   const cpu::MatmulKernel* gemm = nullptr;
-  std::vector<std::string> refusals = {};    // why faster lines were not taken
-  std::uint64_t bytes = 0;                   // in memory
-  double bytes_per_token = 0.0;              // read to generate one token: experts count by the share that is used
+  std::vector<std::string> refusals = {};  // why faster lines were not taken
+  std::uint64_t bytes = 0;                 // in memory
+  double bytes_per_token = 0.0;            // read to generate one token: experts count by the share that is used
 };
 
 struct PlanOptions {
   cpu::Isa isa = cpu::Isa::kScalar;
-  bool compute_f32 = false;  // the reference route: weights decoded to float32 tile by tile, activations never quantized
-  int n_parts = 1;           // see partition.hpp
+  bool compute_f32 =
+      false;        // the reference route: weights decoded to float32 tile by tile, activations never quantized
+  int n_parts = 1;  // see partition.hpp
 };
 
 struct Plan {

@@ -16,7 +16,9 @@ constexpr std::size_t kReadBytes = std::size_t{1} << 20;  // one read: large eno
 void check_finite(const WeightInfo& info, std::int64_t slice, std::int64_t row, const std::byte* data, std::int64_t n) {
   const std::int64_t bad = quant::find_non_finite(info.dtype, data, n);
   if (bad >= 0) {
-    throw Error(ErrorKind::kBadFile, fmt::format("weight {} holds NaN or infinity at slice {}, row {}, column {}", info.name, slice, row, bad)).with("source", info.where);
+    throw Error(ErrorKind::kBadFile, fmt::format("weight {} holds NaN or infinity at slice {}, row {}, column {}",
+                                                 info.name, slice, row, bad))
+        .with("source", info.where);
   }
 }
 
@@ -91,7 +93,8 @@ PackedMatrix Loader::matrix(const std::string& name, const std::vector<std::int6
 
   const std::size_t row_bytes = info->row_bytes();
   const std::size_t skip = *quant::row_bytes(info->dtype, columns.begin);
-  const std::int64_t unit = std::max<std::int64_t>(1, static_cast<std::int64_t>(kReadBytes / row_bytes) / cpu::kTileRows);  // tiles per read
+  const std::int64_t unit =
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(kReadBytes / row_bytes) / cpu::kTileRows);  // tiles per read
   const std::int64_t units_per_slice = (m.n_tiles + unit - 1) / unit, n_units = units_per_slice * m.n_slices;
   cpu::WorkCounter next;
   FirstError error;
@@ -101,7 +104,8 @@ PackedMatrix Loader::matrix(const std::string& name, const std::vector<std::int6
       for (std::int64_t u = next.take(); u < n_units; u = next.take()) {
         const std::int64_t slot = u / units_per_slice, slice = chosen[static_cast<std::size_t>(slot)];
         const std::int64_t tile_begin = u % units_per_slice * unit, tile_end = std::min(m.n_tiles, tile_begin + unit);
-        const std::int64_t row_begin = tile_begin * cpu::kTileRows, row_end = std::min(m.n_out, tile_end * cpu::kTileRows);
+        const std::int64_t row_begin = tile_begin * cpu::kTileRows,
+                           row_end = std::min(m.n_out, tile_end * cpu::kTileRows);
         buffer.resize(static_cast<std::size_t>(row_end - row_begin) * row_bytes);
         source_.read_rows(*info, slice, rows.begin + row_begin, rows.begin + row_end, buffer.data());
         for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
@@ -114,7 +118,8 @@ PackedMatrix Loader::matrix(const std::string& name, const std::vector<std::int6
           }
           std::byte* out = m.data.data() + static_cast<std::size_t>(slot * m.n_tiles + tile) * m.tile_bytes;
           if (m.reference) {
-            for (int r = 0; r < cpu::kTileRows && pointers[r] != nullptr; ++r) std::memcpy(out + static_cast<std::size_t>(r) * part_bytes, pointers[r], part_bytes);
+            for (int r = 0; r < cpu::kTileRows && pointers[r] != nullptr; ++r)
+              std::memcpy(out + static_cast<std::size_t>(r) * part_bytes, pointers[r], part_bytes);
           } else {
             m.layout->pack(pointers, m.n_in, out);
           }
@@ -152,7 +157,8 @@ void Loader::rows(const std::string& name, cpu::Buffer& out) {
         const std::int64_t end = std::min(info.n_out, begin + unit);
         std::byte* dst = out.data() + static_cast<std::size_t>(begin) * row_bytes;
         source_.read_rows(info, 0, begin, end, dst);
-        for (std::int64_t row = begin; row < end; ++row) check_finite(info, 0, row, dst + static_cast<std::size_t>(row - begin) * row_bytes, info.n_in);
+        for (std::int64_t row = begin; row < end; ++row)
+          check_finite(info, 0, row, dst + static_cast<std::size_t>(row - begin) * row_bytes, info.n_in);
       }
     });
   });

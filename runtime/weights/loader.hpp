@@ -19,8 +19,8 @@ class Loader {
   // Absent weights give an empty matrix. Throws Error{kBadFile} for NaN or infinity, naming tensor, slice and row.
   PackedMatrix matrix(const std::string& name, const std::vector<std::int64_t>& slices, Span rows, Span columns);
   PackedMatrix matrix(const std::string& name);
-  std::vector<float> vector(const std::string& name);         // empty when absent
-  void rows(const std::string& name, cpu::Buffer& out);       // in file form
+  std::vector<float> vector(const std::string& name);    // empty when absent
+  void rows(const std::string& name, cpu::Buffer& out);  // in file form
   const WeightInfo* find(const std::string& name) const { return source_.find(name); }
 
  private:

@@ -30,8 +30,10 @@ std::vector<FfnPart> load_ffn(Loader& loader, const std::string& prefix, const s
       if (mine) slices.push_back(expert);
     }
     if (slices.empty() || part.columns.size() == 0) continue;
-    part.gate = loader.matrix(prefix + "ffn_gate" + suffix, slices, part.columns, {0, loader.find(prefix + "ffn_gate" + suffix)->n_in});
-    part.up = loader.matrix(prefix + "ffn_up" + suffix, slices, part.columns, {0, loader.find(prefix + "ffn_up" + suffix)->n_in});
+    part.gate = loader.matrix(prefix + "ffn_gate" + suffix, slices, part.columns,
+                              {0, loader.find(prefix + "ffn_gate" + suffix)->n_in});
+    part.up = loader.matrix(prefix + "ffn_up" + suffix, slices, part.columns,
+                            {0, loader.find(prefix + "ffn_up" + suffix)->n_in});
     part.down = loader.matrix(prefix + "ffn_down" + suffix, slices, {0, down->n_out}, part.columns);
     parts.push_back(std::move(part));
   }
@@ -67,13 +69,15 @@ LayerWeights load_layer(Loader& loader, std::int64_t layer, int n_parts) {
 void Weights::embedding(std::int32_t token, float* out) const {
   const std::int64_t n = config.hidden_size;
   if (embeddings.size() > 0) {
-    quant::decode_row(embedding_type, embeddings.data() + static_cast<std::size_t>(token) * embedding_row_bytes, out, n);
+    quant::decode_row(embedding_type, embeddings.data() + static_cast<std::size_t>(token) * embedding_row_bytes, out,
+                      n);
     return;
   }
   std::vector<std::byte> row(embedding_row_bytes);
   const std::byte* tile = output.slice(0) + static_cast<std::size_t>(token / cpu::kTileRows) * output.tile_bytes;
   if (output.reference) {
-    quant::decode_row(embedding_type, tile + static_cast<std::size_t>(token % cpu::kTileRows) * embedding_row_bytes, out, n);
+    quant::decode_row(embedding_type, tile + static_cast<std::size_t>(token % cpu::kTileRows) * embedding_row_bytes,
+                      out, n);
     return;
   }
   std::byte* rows[cpu::kTileRows] = {};
@@ -90,20 +94,25 @@ bool Model::compute_f32() const { return weights_->compute_f32; }
 std::uint64_t Model::weight_bytes() const { return weights_->bytes; }
 double Model::bytes_per_token() const { return weights_->bytes_per_token; }
 
-std::unique_ptr<Model> Model::load(const WeightSource& source, cpu::Team& team, const LoadOptions& options, const Log& log) {
+std::unique_ptr<Model> Model::load(const WeightSource& source, cpu::Team& team, const LoadOptions& options,
+                                   const Log& log) {
   const ModelConfig& config = source.config();
-  const Plan plan = make_plan(config, source.weights(), {.isa = options.isa, .compute_f32 = options.compute_f32, .n_parts = options.n_parts});
+  const Plan plan = make_plan(config, source.weights(),
+                              {.isa = options.isa, .compute_f32 = options.compute_f32, .n_parts = options.n_parts});
   const std::uint64_t need = plan.bytes + options.extra_bytes, have = cpu::available_memory_bytes();
   if (options.check_memory && need > have) {
     throw Error(ErrorKind::kDoesNotFit,
-                fmt::format("the model needs {:.2f} GiB of memory (weights {:.2f}, cache and work space {:.2f}), {:.2f} GiB are free; a smaller "
-                            "context (-c), a smaller cache type (-ctk q8_0), a smaller micro-batch (-ub) or a smaller quantization would help "
+                fmt::format("the model needs {:.2f} GiB of memory (weights {:.2f}, cache and work space {:.2f}), "
+                            "{:.2f} GiB are free; a smaller "
+                            "context (-c), a smaller cache type (-ctk q8_0), a smaller micro-batch (-ub) or a smaller "
+                            "quantization would help "
                             "(running from disk is not offered yet)",
                             static_cast<double>(need) / kGiB, static_cast<double>(plan.bytes) / kGiB,
                             static_cast<double>(options.extra_bytes) / kGiB, static_cast<double>(have) / kGiB));
   }
   if (!source.mtp_weights().empty()) {
-    log(Level::kInfo, fmt::format("{} multi-token-prediction layer{} in the file: not used yet, skipped", config.n_mtp_layers, config.n_mtp_layers == 1 ? "" : "s"));
+    log(Level::kInfo, fmt::format("{} multi-token-prediction layer{} in the file: not used yet, skipped",
+                                  config.n_mtp_layers, config.n_mtp_layers == 1 ? "" : "s"));
   }
   std::unique_ptr<Model> model(new Model);
   Weights& w = *model->weights_;
@@ -124,7 +133,8 @@ std::unique_ptr<Model> Model::load(const WeightSource& source, cpu::Team& team, 
     w.output = loader.matrix("output.weight");
   }
   w.output_norm = loader.vector("output_norm.weight");
-  for (std::int64_t layer = 0; layer < config.n_layers; ++layer) w.layers.push_back(load_layer(loader, layer, options.n_parts));
+  for (std::int64_t layer = 0; layer < config.n_layers; ++layer)
+    w.layers.push_back(load_layer(loader, layer, options.n_parts));
   return model;
 }
 

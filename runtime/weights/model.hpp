@@ -15,11 +15,11 @@ namespace dodeca::runtime {
 
 struct LoadOptions {
   cpu::Isa isa = cpu::host_isa();
-  bool compute_f32 = false;     // the float32 reference route: weights decoded, activations never quantized
-  bool check_memory = true;     // refuse when weights + extra_bytes exceed what is free
+  bool compute_f32 = false;       // the float32 reference route: weights decoded, activations never quantized
+  bool check_memory = true;       // refuse when weights + extra_bytes exceed what is free
   std::uint64_t extra_bytes = 0;  // cache and work space that will be asked for, for the check and its message
-  int n_parts = 1;              // feed-forward blocks cut into this many parts (plan/partition.hpp)
-  Progress progress;            // bytes read of all
+  int n_parts = 1;                // feed-forward blocks cut into this many parts (plan/partition.hpp)
+  Progress progress;              // bytes read of all
 };
 
 struct Weights;  // weights/weights.hpp: the packed tensors, for exec
@@ -28,15 +28,16 @@ class Model {
  public:
   // Reads, repacks and places every weight. Throws Error{kDoesNotFit} before reading when memory is short; Stopped when
   // progress returned false.
-  static std::unique_ptr<Model> load(const WeightSource& source, cpu::Team& team, const LoadOptions& options, const Log& log);
+  static std::unique_ptr<Model> load(const WeightSource& source, cpu::Team& team, const LoadOptions& options,
+                                     const Log& log);
   ~Model();
 
   const ModelConfig& config() const;
   const Weights& weights() const { return *weights_; }
   cpu::Isa isa() const;
   bool compute_f32() const;
-  std::uint64_t weight_bytes() const;       // in memory
-  double bytes_per_token() const;           // weights read for one generated token, cache excluded
+  std::uint64_t weight_bytes() const;  // in memory
+  double bytes_per_token() const;      // weights read for one generated token, cache excluded
 
  private:
   Model();

@@ -22,32 +22,34 @@ struct PackedMatrix {
   quant::DType dtype = quant::DType::kF32;
   cpu::Buffer data;
 
-  const std::byte* slice(std::int64_t index) const { return data.data() + static_cast<std::size_t>(index * n_tiles) * tile_bytes; }
+  const std::byte* slice(std::int64_t index) const {
+    return data.data() + static_cast<std::size_t>(index * n_tiles) * tile_bytes;
+  }
   explicit operator bool() const { return layout != nullptr; }
 };
 
 // One part of a feed-forward block: experts x (gate, up: rows `columns`; down: columns `columns`).
 struct FfnPart {
-  Span columns;                          // of the intermediate dimension
-  std::vector<std::int32_t> slot;        // [n_experts] slice that holds the expert, -1: in another part
+  Span columns;                    // of the intermediate dimension
+  std::vector<std::int32_t> slot;  // [n_experts] slice that holds the expert, -1: in another part
   PackedMatrix gate, up, down;
 };
 
 struct LayerWeights {
-  std::vector<float> attn_norm, ffn_norm;           // [hidden]
-  PackedMatrix q;                                   // [heads * (nope + rope)] x hidden, without q_lora
-  PackedMatrix q_a, q_b;                            // with q_lora
-  std::vector<float> q_a_norm;                      // [q_lora]
-  PackedMatrix kv_a;                                // [latent + rope] x hidden
-  std::vector<float> kv_a_norm;                     // [latent]
-  PackedMatrix k_b;                                 // heads x [latent] x nope: absorbs q
-  PackedMatrix v_b;                                 // heads x [v] x latent
-  PackedMatrix k, v;                                // GQA: [kv_heads * head_dim] x hidden
-  PackedMatrix output;                              // hidden x [heads * v]
-  PackedMatrix router;                              // experts x hidden
-  std::vector<float> router_bias;                   // [experts] or empty
-  std::vector<FfnPart> experts;                     // routed, one per part; empty in dense layers
-  std::vector<FfnPart> dense;                       // the dense block, or the shared expert; one per part; may be empty
+  std::vector<float> attn_norm, ffn_norm;  // [hidden]
+  PackedMatrix q;                          // [heads * (nope + rope)] x hidden, without q_lora
+  PackedMatrix q_a, q_b;                   // with q_lora
+  std::vector<float> q_a_norm;             // [q_lora]
+  PackedMatrix kv_a;                       // [latent + rope] x hidden
+  std::vector<float> kv_a_norm;            // [latent]
+  PackedMatrix k_b;                        // heads x [latent] x nope: absorbs q
+  PackedMatrix v_b;                        // heads x [v] x latent
+  PackedMatrix k, v;                       // GQA: [kv_heads * head_dim] x hidden
+  PackedMatrix output;                     // hidden x [heads * v]
+  PackedMatrix router;                     // experts x hidden
+  std::vector<float> router_bias;          // [experts] or empty
+  std::vector<FfnPart> experts;            // routed, one per part; empty in dense layers
+  std::vector<FfnPart> dense;              // the dense block, or the shared expert; one per part; may be empty
 };
 
 struct Weights {
@@ -56,9 +58,9 @@ struct Weights {
   bool compute_f32 = false;
   quant::DType embedding_type = quant::DType::kF32;
   std::size_t embedding_row_bytes = 0;
-  cpu::Buffer embeddings;             // [vocab] rows in file form; empty when tied
-  PackedMatrix output;                // [vocab] x hidden; also the embeddings when tied
-  std::vector<float> output_norm;     // [hidden]
+  cpu::Buffer embeddings;          // [vocab] rows in file form; empty when tied
+  PackedMatrix output;             // [vocab] x hidden; also the embeddings when tied
+  std::vector<float> output_norm;  // [hidden]
   std::vector<LayerWeights> layers;
   std::uint64_t bytes = 0;
   double bytes_per_token = 0.0;

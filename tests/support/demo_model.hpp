@@ -18,7 +18,9 @@ inline const std::string kDemoModel = DODECA_SOURCE_DIR "/bench/demo/model";
 
 inline const runtime::Log kSilent = [](runtime::Level, std::string_view) {};
 
-inline nlohmann::json read_golden() { return nlohmann::json::parse(std::ifstream(DODECA_SOURCE_DIR "/tests/golden/golden.json")); }
+inline nlohmann::json read_golden() {
+  return nlohmann::json::parse(std::ifstream(DODECA_SOURCE_DIR "/tests/golden/golden.json"));
+}
 
 struct LoadedDemo {
   cpu::Team team;
@@ -26,13 +28,20 @@ struct LoadedDemo {
   std::unique_ptr<runtime::Model> model;
 
   explicit LoadedDemo(const runtime::LoadOptions& options, int n_threads = 2, const std::string& path = kDemoModel)
-      : team(n_threads), source(runtime::open_weights(path, {}, kSilent)), model(runtime::Model::load(*source, team, options, kSilent)) {}
+      : team(n_threads),
+        source(runtime::open_weights(path, {}, kSilent)),
+        model(runtime::Model::load(*source, team, options, kSilent)) {}
 };
 
 // Rows of one sequence from position `begin`, all asking for logits.
-inline std::vector<runtime::Row> rows_of(const std::vector<int>& ids, std::int32_t sequence = 0, std::int32_t begin = 0) {
+inline std::vector<runtime::Row> rows_of(const std::vector<int>& ids, std::int32_t sequence = 0,
+                                         std::int32_t begin = 0) {
   std::vector<runtime::Row> rows;
-  for (const int id : ids) rows.push_back({.token = id, .position = begin + static_cast<std::int32_t>(rows.size()), .sequence = sequence, .wants_logits = true});
+  for (const int id : ids)
+    rows.push_back({.token = id,
+                    .position = begin + static_cast<std::int32_t>(rows.size()),
+                    .sequence = sequence,
+                    .wants_logits = true});
   return rows;
 }
 

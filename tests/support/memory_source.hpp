@@ -15,15 +15,23 @@ namespace dodeca::tests {
 
 class MemorySource final : public runtime::WeightSource {
  public:
-  // Every weight that the configuration wants (optional ones too), normal with deviation 1/sqrt(n_in); vectors around 1.
+  // Every weight that the configuration wants (optional ones too), normal with deviation 1/sqrt(n_in); vectors
+  // around 1.
   MemorySource(runtime::ModelConfig config, unsigned seed) : config_(std::move(config)) {
     std::mt19937 rng(seed);
     for (const runtime::WantedWeight& wanted : runtime::wanted_weights(config_, false)) {
-      std::normal_distribution<float> normal(wanted.vector && !wanted.optional ? 1.0f : 0.0f, wanted.vector ? 0.1f : 1.0f / std::sqrt(static_cast<float>(wanted.n_in)));
+      std::normal_distribution<float> normal(wanted.vector && !wanted.optional ? 1.0f : 0.0f,
+                                             wanted.vector ? 0.1f : 1.0f / std::sqrt(static_cast<float>(wanted.n_in)));
       std::vector<float> values(static_cast<std::size_t>(wanted.n_in * wanted.n_out * wanted.n_slices));
       for (float& v : values) v = normal(rng);
       data_[wanted.name] = std::move(values);
-      infos_.push_back({.name = wanted.name, .dtype = quant::DType::kF32, .n_in = wanted.n_in, .n_out = wanted.n_out, .n_slices = wanted.n_slices, .source_rank = wanted.vector ? 1 : 2, .where = "memory"});
+      infos_.push_back({.name = wanted.name,
+                        .dtype = quant::DType::kF32,
+                        .n_in = wanted.n_in,
+                        .n_out = wanted.n_out,
+                        .n_slices = wanted.n_slices,
+                        .source_rank = wanted.vector ? 1 : 2,
+                        .where = "memory"});
     }
     std::sort(infos_.begin(), infos_.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   }
@@ -32,9 +40,11 @@ class MemorySource final : public runtime::WeightSource {
   const std::vector<runtime::WeightInfo>& weights() const override { return infos_; }
   const std::vector<runtime::WeightInfo>& mtp_weights() const override { return none_; }
   std::filesystem::path path() const override { return "memory"; }
-  void read_rows(const runtime::WeightInfo& w, std::int64_t slice, std::int64_t begin, std::int64_t end, std::byte* dst) const override {
+  void read_rows(const runtime::WeightInfo& w, std::int64_t slice, std::int64_t begin, std::int64_t end,
+                 std::byte* dst) const override {
     const auto& values = data_.at(w.name);
-    std::memcpy(dst, values.data() + (slice * w.n_out + begin) * w.n_in, static_cast<std::size_t>((end - begin) * w.n_in) * sizeof(float));
+    std::memcpy(dst, values.data() + (slice * w.n_out + begin) * w.n_in,
+                static_cast<std::size_t>((end - begin) * w.n_in) * sizeof(float));
   }
   std::vector<float>& values(const std::string& name) { return data_.at(name); }
   const std::vector<float>& values(const std::string& name) const { return data_.at(name); }

@@ -1,4 +1,5 @@
-// The demo against Hugging Face transformers in float32 (tests/golden/golden.json; script bench/demo/recipe/reference.py).
+// The demo against Hugging Face transformers in float32 (tests/golden/golden.json; script
+// bench/demo/recipe/reference.py).
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -13,7 +14,8 @@ using namespace dodeca::tests;
 void check_golden(bool naive_mla) {
   const nlohmann::json golden = read_golden();
   LoadedDemo demo({.compute_f32 = true});
-  runtime::Executor executor(*demo.model, demo.team, {.n_positions = 1024, .cache_type = quant::DType::kF32, .naive_mla = naive_mla});
+  runtime::Executor executor(*demo.model, demo.team,
+                             {.n_positions = 1024, .cache_type = quant::DType::kF32, .naive_mla = naive_mla});
   const auto vocab = static_cast<std::size_t>(demo.model->config().vocab_size);
   double worst = 0.0;
   for (const auto& c : golden["cases"]) {
@@ -22,7 +24,8 @@ void check_golden(bool naive_mla) {
     runtime::ForwardOutput out;
     executor.forward(rows_of(ids), out);
     for (std::size_t i = 0; i + 1 < ids.size(); ++i) {
-      const double diff = std::abs(log_prob(out.logits, vocab, i, static_cast<std::size_t>(ids[i + 1])) - c["token_logprobs"][i].get<double>());
+      const double diff = std::abs(log_prob(out.logits, vocab, i, static_cast<std::size_t>(ids[i + 1])) -
+                                   c["token_logprobs"][i].get<double>());
       CHECK(diff < 2e-3);
       worst = std::max(worst, diff);
     }

@@ -1,5 +1,5 @@
-// What must hold whatever runs on top: results do not depend on threads, micro-batches, companions or cache history; partitions
-// add up; another architecture is a description.
+// What must hold whatever runs on top: results do not depend on threads, micro-batches, companions or cache history;
+// partitions add up; another architecture is a description.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -17,11 +17,15 @@ using namespace dodeca::tests;
 
 std::vector<int> some_ids(int n, int vocab, int seed = 1) {
   std::vector<int> ids;
-  for (int i = 0; i < n; ++i) ids.push_back(static_cast<int>((static_cast<unsigned>(i + 7) * 2654435761u + static_cast<unsigned>(seed) * 40503u) >> 8) % vocab);
+  for (int i = 0; i < n; ++i)
+    ids.push_back(
+        static_cast<int>((static_cast<unsigned>(i + 7) * 2654435761u + static_cast<unsigned>(seed) * 40503u) >> 8) %
+        vocab);
   return ids;
 }
 
-std::vector<float> logits_of(runtime::Executor& executor, const std::vector<int>& ids, std::int32_t sequence = 0, cpu::Team* team = nullptr) {
+std::vector<float> logits_of(runtime::Executor& executor, const std::vector<int>& ids, std::int32_t sequence = 0,
+                             cpu::Team* team = nullptr) {
   executor.cache().truncate(sequence, 0);
   runtime::ForwardOutput out;
   executor.forward(rows_of(ids, sequence), out, team);
@@ -51,9 +55,10 @@ TEST_CASE("a row's logits do not depend on threads, micro-batch or companions") 
   whole.cache().truncate(0, 0);
   const std::vector<int> other = some_ids(90, vocab, 5);
   for (int i = 0; i < 90; ++i) {
-    const std::vector<runtime::Row> rows = {{.token = other[static_cast<std::size_t>(i)], .position = i, .sequence = 1},
-                                            {.token = ids[static_cast<std::size_t>(i)], .position = i, .sequence = 0, .wants_logits = true},
-                                            {.token = other[static_cast<std::size_t>(89 - i)], .position = i, .sequence = 2}};
+    const std::vector<runtime::Row> rows = {
+        {.token = other[static_cast<std::size_t>(i)], .position = i, .sequence = 1},
+        {.token = ids[static_cast<std::size_t>(i)], .position = i, .sequence = 0, .wants_logits = true},
+        {.token = other[static_cast<std::size_t>(89 - i)], .position = i, .sequence = 2}};
     whole.forward(rows, out);
     alone.insert(alone.end(), out.logits.begin(), out.logits.end());
   }
@@ -111,7 +116,7 @@ TEST_CASE("a full cache refuses with its numbers and changes nothing") {
   CHECK_THROWS_AS(executor.forward(rows_of(some_ids(5, 4096), 0, 60), out), runtime::Error);
   CHECK(executor.cache().length(0) == 60);
   CHECK_NOTHROW(executor.forward(rows_of(some_ids(4, 4096), 0, 60), out));
-  CHECK_THROWS_AS(executor.forward(rows_of({1}, 0, 3), out), runtime::Error);   // wrong position
+  CHECK_THROWS_AS(executor.forward(rows_of({1}, 0, 3), out), runtime::Error);     // wrong position
   CHECK_THROWS_AS(executor.forward(rows_of({4096}, 1, 0), out), runtime::Error);  // no such token
 }
 
@@ -129,7 +134,8 @@ TEST_CASE("feed-forward blocks in 1 to 4 parts add up to the whole") {
   }
 }
 
-// ---- another architecture: grouped-query attention, a router that takes the softmax of the selected logits ------------------
+// ---- another architecture: grouped-query attention, a router that takes the softmax of the selected logits
+// ------------------
 
 runtime::ModelConfig gqa_config() {
   runtime::ModelConfig c;
@@ -138,7 +144,8 @@ runtime::ModelConfig gqa_config() {
   c.hidden_size = 48;
   c.n_layers = 2;
   c.context_length = 256;
-  c.layers = {{runtime::AttentionKind::kGqa, runtime::FfnKind::kMoe}, {runtime::AttentionKind::kGqa, runtime::FfnKind::kMoe}};
+  c.layers = {{runtime::AttentionKind::kGqa, runtime::FfnKind::kMoe},
+              {runtime::AttentionKind::kGqa, runtime::FfnKind::kMoe}};
   c.n_heads = 6;
   c.n_kv_heads = 2;
   c.head_dim = 16;
@@ -164,19 +171,22 @@ Vec normed(const Vec& x, const std::vector<float>& weight, double eps) {
   double sum = 0.0;
   for (const double v : x) sum += v * v;
   Vec y(x.size());
-  for (std::size_t i = 0; i < x.size(); ++i) y[i] = x[i] / std::sqrt(sum / static_cast<double>(x.size()) + eps) * weight[i];
+  for (std::size_t i = 0; i < x.size(); ++i)
+    y[i] = x[i] / std::sqrt(sum / static_cast<double>(x.size()) + eps) * weight[i];
   return y;
 }
 
 // The same model in double, written from its definition.
 std::vector<Vec> reference_logits(const MemorySource& source, const std::vector<int>& ids) {
   const runtime::ModelConfig& c = source.config();
-  const auto H = static_cast<std::size_t>(c.hidden_size), D = static_cast<std::size_t>(c.head_dim), heads = static_cast<std::size_t>(c.n_heads),
-             kv_heads = static_cast<std::size_t>(c.n_kv_heads), F = static_cast<std::size_t>(c.moe_intermediate_size);
+  const auto H = static_cast<std::size_t>(c.hidden_size), D = static_cast<std::size_t>(c.head_dim),
+             heads = static_cast<std::size_t>(c.n_heads), kv_heads = static_cast<std::size_t>(c.n_kv_heads),
+             F = static_cast<std::size_t>(c.moe_intermediate_size);
   std::vector<Vec> x;
   for (const int id : ids) {
     Vec row(H);
-    for (std::size_t i = 0; i < H; ++i) row[i] = source.values("token_embd.weight")[static_cast<std::size_t>(id) * H + i];
+    for (std::size_t i = 0; i < H; ++i)
+      row[i] = source.values("token_embd.weight")[static_cast<std::size_t>(id) * H + i];
     x.push_back(row);
   }
   const auto rotate = [&](double* v, std::size_t position) {
@@ -226,7 +236,8 @@ std::vector<Vec> reference_logits(const MemorySource& source, const std::vector<
       std::sort(order.begin(), order.end(), [&](std::size_t l, std::size_t r) { return prob[l] > prob[r]; });
       const double both = std::exp(z[order[0]]) + std::exp(z[order[1]]);
       for (const std::size_t e : {order[0], order[1]}) {
-        const Vec gate = times(source.values(b + "ffn_gate_exps.weight"), e * F * H, F, h), up = times(source.values(b + "ffn_up_exps.weight"), e * F * H, F, h);
+        const Vec gate = times(source.values(b + "ffn_gate_exps.weight"), e * F * H, F, h),
+                  up = times(source.values(b + "ffn_up_exps.weight"), e * F * H, F, h);
         Vec mid(F);
         for (std::size_t i = 0; i < F; ++i) mid[i] = gate[i] / (1.0 + std::exp(-gate[i])) * up[i];
         const Vec down = times(source.values(b + "ffn_down_exps.weight"), e * F * H, H, mid);
@@ -235,7 +246,9 @@ std::vector<Vec> reference_logits(const MemorySource& source, const std::vector<
     }
   }
   std::vector<Vec> logits;
-  for (const Vec& row : x) logits.push_back(times(source.values("output.weight"), 0, 50, normed(row, source.values("output_norm.weight"), c.rms_norm_eps)));
+  for (const Vec& row : x)
+    logits.push_back(
+        times(source.values("output.weight"), 0, 50, normed(row, source.values("output_norm.weight"), c.rms_norm_eps)));
   return logits;
 }
 
@@ -262,7 +275,8 @@ TEST_CASE("NaN in a weight is named, NaN in an activation names its layer") {
   MemorySource source(gqa_config(), 4);
   cpu::Team team(2);
   source.values("blk.1.ffn_up_exps.weight")[777] = std::numeric_limits<float>::quiet_NaN();
-  CHECK_THROWS_WITH_AS(runtime::Model::load(source, team, {}, kSilent), doctest::Contains("blk.1.ffn_up_exps.weight"), runtime::Error);
+  CHECK_THROWS_WITH_AS(runtime::Model::load(source, team, {}, kSilent), doctest::Contains("blk.1.ffn_up_exps.weight"),
+                       runtime::Error);
   source.values("blk.1.ffn_up_exps.weight")[777] = 0.0f;
   for (float& v : source.values("blk.0.attn_output.weight")) v = 3e38f;
   const auto model = runtime::Model::load(source, team, {}, kSilent);

@@ -1,8 +1,9 @@
+#include "runtime/model/config.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
 
-#include "runtime/model/config.hpp"
 #include "runtime/model/wanted.hpp"
 
 namespace {
@@ -25,12 +26,26 @@ Metadata v3_metadata() {
   Metadata m;
   const auto u32 = [&](const char* key, std::uint32_t v) { m.set(std::string("deepseek2.") + key, v); };
   m.set("general.architecture", std::string("deepseek2"));
-  u32("block_count", 61); u32("context_length", 163840); u32("embedding_length", 7168); u32("feed_forward_length", 18432);
-  u32("expert_feed_forward_length", 2048); u32("leading_dense_block_count", 3); u32("attention.head_count", 128);
-  u32("attention.head_count_kv", 1); u32("attention.q_lora_rank", 1536); u32("attention.kv_lora_rank", 512);
-  u32("attention.key_length", 576); u32("attention.value_length", 512); u32("attention.key_length_mla", 192);
-  u32("attention.value_length_mla", 128); u32("rope.dimension_count", 64); u32("expert_count", 256); u32("expert_used_count", 8);
-  u32("expert_shared_count", 1); u32("expert_gating_func", 2); u32("rope.scaling.original_context_length", 4096);
+  u32("block_count", 61);
+  u32("context_length", 163840);
+  u32("embedding_length", 7168);
+  u32("feed_forward_length", 18432);
+  u32("expert_feed_forward_length", 2048);
+  u32("leading_dense_block_count", 3);
+  u32("attention.head_count", 128);
+  u32("attention.head_count_kv", 1);
+  u32("attention.q_lora_rank", 1536);
+  u32("attention.kv_lora_rank", 512);
+  u32("attention.key_length", 576);
+  u32("attention.value_length", 512);
+  u32("attention.key_length_mla", 192);
+  u32("attention.value_length_mla", 128);
+  u32("rope.dimension_count", 64);
+  u32("expert_count", 256);
+  u32("expert_used_count", 8);
+  u32("expert_shared_count", 1);
+  u32("expert_gating_func", 2);
+  u32("rope.scaling.original_context_length", 4096);
   m.set("deepseek2.attention.layer_norm_rms_epsilon", 1e-6f);
   m.set("deepseek2.rope.freq_base", 10000.0f);
   m.set("deepseek2.rope.scaling.type", std::string("yarn"));
@@ -41,17 +56,22 @@ Metadata v3_metadata() {
   return m;
 }
 
-const std::vector<GgufTensor> kTensors = {
-    {"token_embd.weight", dodeca::quant::DType::kQ4_K, {7168, 129280}}, {"output.weight", dodeca::quant::DType::kQ6_K, {7168, 129280}},
-    {"blk.0.attn_q_a.weight", dodeca::quant::DType::kQ4_K, {7168, 1536}}, {"blk.3.exp_probs_b.bias", dodeca::quant::DType::kF32, {256}}};
+const std::vector<GgufTensor> kTensors = {{"token_embd.weight", dodeca::quant::DType::kQ4_K, {7168, 129280}},
+                                          {"output.weight", dodeca::quant::DType::kQ6_K, {7168, 129280}},
+                                          {"blk.0.attn_q_a.weight", dodeca::quant::DType::kQ4_K, {7168, 1536}},
+                                          {"blk.3.exp_probs_b.bias", dodeca::quant::DType::kF32, {256}}};
 
 // Effective inverse frequencies of the published models, from their configurations.
-const std::vector<double> kV3Frequencies = {1, 0.7498942, 0.5623413, 0.4216965, 0.3162278, 0.2371374, 0.1778279, 0.1333521, 0.1, 0.07498942, 0.05623413,
-    0.03900693, 0.02687936, 0.01837815, 0.01244796, 0.008334509, 0.0055, 0.003561997, 0.002249365, 0.001370514, 0.0007905694, 0.0004149904,
-    0.0001778279, 3.333804e-05, 2.5e-05, 1.874736e-05, 1.405853e-05, 1.054241e-05, 7.905694e-06, 5.928434e-06, 4.445699e-06, 3.333804e-06};
-const std::vector<double> kKimiFrequencies = {1, 0.7131111, 0.5085274, 0.3626365, 0.2586001, 0.1844106, 0.1315053, 0.09377786, 0.06687403, 0.04768861,
-    0.03400728, 0.02425097, 0.01729363, 0.01233228, 0.008794287, 0.006271303, 0.004472136, 0.00318913, 0.002274204, 0.00162176, 3.614047e-05,
-    2.577217e-05, 1.837842e-05, 1.310585e-05, 9.34593e-06, 6.664686e-06, 4.752662e-06, 3.389176e-06, 2.416859e-06, 1.723489e-06, 1.229039e-06, 8.764413e-07};
+const std::vector<double> kV3Frequencies = {
+    1,       0.7498942,    0.5623413,    0.4216965,    0.3162278,    0.2371374,    0.1778279,    0.1333521,
+    0.1,     0.07498942,   0.05623413,   0.03900693,   0.02687936,   0.01837815,   0.01244796,   0.008334509,
+    0.0055,  0.003561997,  0.002249365,  0.001370514,  0.0007905694, 0.0004149904, 0.0001778279, 3.333804e-05,
+    2.5e-05, 1.874736e-05, 1.405853e-05, 1.054241e-05, 7.905694e-06, 5.928434e-06, 4.445699e-06, 3.333804e-06};
+const std::vector<double> kKimiFrequencies = {
+    1,           0.7131111,    0.5085274,    0.3626365,    0.2586001,    0.1844106,    0.1315053,    0.09377786,
+    0.06687403,  0.04768861,   0.03400728,   0.02425097,   0.01729363,   0.01233228,   0.008794287,  0.006271303,
+    0.004472136, 0.00318913,   0.002274204,  0.00162176,   3.614047e-05, 2.577217e-05, 1.837842e-05, 1.310585e-05,
+    9.34593e-06, 6.664686e-06, 4.752662e-06, 3.389176e-06, 2.416859e-06, 1.723489e-06, 1.229039e-06, 8.764413e-07};
 
 void check_frequencies(const std::vector<double>& got, const std::vector<double>& want) {
   REQUIRE(got.size() == want.size());
@@ -121,7 +141,11 @@ TEST_CASE("what cannot run is refused by name") {
   refused([](Json& j) { j["model_type"] = "deepseek_v32"; }, "sparse attention");
   refused([](Json& j) { j["model_type"] = "llama"; }, "'llama'");
   refused([](Json& j) { j["quantization_config"] = {{"quant_method", "compressed-tensors"}}; }, "Kimi-K2-Thinking");
-  refused([](Json& j) { j["quantization_config"] = {{"quant_method", "fp8"}, {"weight_block_size", {64, 64}}}; }, "weight_block_size");
+  refused(
+      [](Json& j) {
+        j["quantization_config"] = {{"quant_method", "fp8"}, {"weight_block_size", {64, 64}}};
+      },
+      "weight_block_size");
   refused([](Json& j) { j["topk_method"] = "lottery"; }, "lottery");
   refused([](Json& j) { j["num_experts_per_tok"] = 300; }, "experts per token");
   refused([](Json& j) { j["n_group"] = 7; }, "expert groups");
@@ -170,8 +194,9 @@ TEST_CASE("V3 files without group keys run with 8 groups of which 4 are kept, or
 }
 
 TEST_CASE("missing and odd GGUF keys are named") {
-  for (const char* key : {"general.architecture", "deepseek2.block_count", "deepseek2.embedding_length", "deepseek2.attention.kv_lora_rank",
-                          "deepseek2.expert_used_count", "deepseek2.rope.dimension_count", "deepseek2.context_length"}) {
+  for (const char* key : {"general.architecture", "deepseek2.block_count", "deepseek2.embedding_length",
+                          "deepseek2.attention.kv_lora_rank", "deepseek2.expert_used_count",
+                          "deepseek2.rope.dimension_count", "deepseek2.context_length"}) {
     Metadata m = v3_metadata();
     m.erase(key);
     CHECK_THROWS_WITH_AS(config_from_gguf(m, kTensors, {}, kSilent), doctest::Contains(key), Error);

@@ -1,6 +1,6 @@
-#include <doctest/doctest.h>
-
 #include "runtime/plan/partition.hpp"
+
+#include <doctest/doctest.h>
 
 namespace {
 
