@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "cpu/isa.hpp"
+#include "gpu/device.hpp"
 #include "runtime/cli/command.hpp"
 
 namespace dodeca::runtime::cli {
@@ -24,9 +25,10 @@ std::string version_text(std::string_view program) {
       "commit:     {}\n"
       "compiler:   {}, C++{}\n"
       "ISA levels: {} (this host: {})\n"
+      "GPU:        {}\n"
       "libraries:  {}\n",
       program, program_version(), program_commit(), compiler, __cplusplus / 100 % 100, isas,
-      cpu::name_of(cpu::detected_isa()), DODECA_LIBRARIES);
+      cpu::name_of(cpu::detected_isa()), gpu::backend_name(), DODECA_LIBRARIES);
 }
 
 }  // namespace dodeca::runtime::cli
