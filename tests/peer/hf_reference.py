@@ -22,8 +22,9 @@ F32_LIMIT = 2e-3                     # max |delta log-prob|, --compute f32
 # Mean |delta log-prob| of the default route: rounded activations may also flip a close routing decision, which moves single
 # tokens far, so the mean is bounded, not the maximum.
 ROUTE_LIMIT = 0.05
-# Median against the judge with a cache rounded the same way; the same flips move the tail.
-CACHE_LIMIT = 2e-3
+# Median against the judge with a cache rounded the same way: a value that float32 rounds to the other neighbour can flip a
+# routing decision early and move everything after it a little.
+CACHE_LIMIT = 1e-2
 
 
 def run_ppl(program, model, ids_file, *flags):
