@@ -8,7 +8,10 @@
 #include <map>
 #include <memory>
 #include <stdexcept>
+#include <string_view>
 #include <tuple>
+
+#include "cpu/cgroup.hpp"
 
 namespace dodeca::cpu {
 namespace {
@@ -129,7 +132,30 @@ Topology read_topology() {
   if (hwloc_topology_load(topology.get()) != 0) {
     throw std::runtime_error(std::string("hwloc_topology_load failed: ") + std::strerror(errno));
   }
-  return describe(topology.get());
+  Topology result = describe(topology.get());
+  if (result.this_system) result.cpu_quota = cpu_quota();
+  return result;
+}
+
+double cpu_quota(const std::string& root) {
+  double quota = 0;
+  for (const bool v2 : {false, true}) {
+    const auto cgroup = find_cgroup(root, "cpu", v2);
+    if (!cgroup) continue;
+    for_each_group(*cgroup, [&](const std::string& group) {
+      // v2: "200000 100000" or "max 100000", in one file; v1: two files, -1 for no limit.
+      const std::string both =
+          v2 ? read_text(group + "/cpu.max")
+             : read_text(group + "/cpu.cfs_quota_us") + ' ' + read_text(group + "/cpu.cfs_period_us");
+      const std::size_t second = both.find_last_of(" \n", both.find_last_of("0123456789"));
+      if (second == std::string::npos) return;
+      const auto granted = to_number(both), period = to_number(std::string_view(both).substr(second + 1));
+      if (!granted || !period || *period == 0) return;
+      const double here = static_cast<double>(*granted) / static_cast<double>(*period);
+      if (quota == 0 || here < quota) quota = here;
+    });
+  }
+  return quota;
 }
 
 Topology synthetic_topology(const std::string& description) {

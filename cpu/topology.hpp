@@ -23,13 +23,19 @@ struct Topology {
   std::vector<Core> cores;     // usable physical cores, node-major, then L3, then core
   std::uint64_t l2_bytes = 0;  // per core
   std::uint64_t l3_bytes = 0;  // per L3
-  bool this_system = true;     // false: synthetic, nothing may be bound
+  double cpu_quota = 0;  // processors' worth of time that cgroups grant (cpu.max), 0: no limit. More threads than that
+                         // are stopped in turn, whatever the cores
+  bool this_system = true;  // false: synthetic, nothing may be bound
 };
 
 // The running machine, restricted to what affinity and cgroups allow. Throws std::runtime_error when hwloc fails.
 Topology read_topology();
 // An hwloc synthetic description such as "package:2 numa:1 l3:4 core:8 pu:2". Throws std::invalid_argument.
 Topology synthetic_topology(const std::string& description);
+
+// The smallest processor quota of the cgroups (v1 or v2) above this process, in processors; 0 when there is none.
+// `root` as for available_memory_bytes().
+double cpu_quota(const std::string& root = "");
 
 // Bytes that this process may still allocate: MemAvailable, lowered by every memory cgroup (v1 or v2) above it.
 // RLIMIT_AS and RLIMIT_DATA count too. `root` is where /proc and /sys are looked for: another directory in tests. 2^64

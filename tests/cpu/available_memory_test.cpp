@@ -24,6 +24,7 @@ class FakeRoot {
     std::ofstream(file) << text;
   }
   std::uint64_t available() const { return cpu::available_memory_bytes(dir_.path().string()); }
+  double quota() const { return cpu::cpu_quota(dir_.path().string()); }
   void meminfo(std::uint64_t available_gib) {
     write("proc/meminfo",
           "MemTotal:       99999999 kB\nMemAvailable:   " + std::to_string(available_gib << 20) + " kB\n");
@@ -98,6 +99,27 @@ TEST_CASE("available memory: unreadable numbers limit nothing") {
   root.write("proc/self/mountinfo", "short line\n - \n30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
   root.write("sys/fs/cgroup/a/memory.max", "");
   CHECK(root.available() == std::numeric_limits<std::uint64_t>::max());
+}
+
+TEST_CASE("cpu quota: the smallest above the process, v1 and v2; none is 0") {
+  FakeRoot root;
+  CHECK(root.quota() == 0);
+  root.write("proc/self/cgroup", "1:cpu,cpuacct:/a/b\n0::/x/y\n");
+  root.write("proc/self/mountinfo",
+             "33 31 0:30 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct\n"
+             "30 23 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
+  root.write("sys/fs/cgroup/cpu/a/b/cpu.cfs_quota_us", "-1\n");
+  root.write("sys/fs/cgroup/cpu/a/b/cpu.cfs_period_us", "100000\n");
+  root.write("sys/fs/cgroup/unified/x/y/cpu.max", "max 100000\n");
+  CHECK(root.quota() == 0);
+  root.write("sys/fs/cgroup/cpu/a/cpu.cfs_quota_us", "350000\n");
+  root.write("sys/fs/cgroup/cpu/a/cpu.cfs_period_us", "100000\n");
+  CHECK(root.quota() == doctest::Approx(3.5));
+  root.write("sys/fs/cgroup/unified/x/cpu.max", "100000 50000\n");
+  CHECK(root.quota() == doctest::Approx(2.0));
+  root.write("sys/fs/cgroup/unified/cpu.max", "1 0\n");
+  root.write("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "\n");
+  CHECK(root.quota() == doctest::Approx(2.0));
 }
 
 #ifndef __SANITIZE_ADDRESS__  // whose shadow memory fills any address space limit
