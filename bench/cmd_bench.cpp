@@ -206,6 +206,7 @@ int cmd_bench(std::span<const std::string> args) {
   Throughput throughput(model, run, console, [&](std::string_view line) {
     if (say_steps) fmt::print(stderr, "dodeca-bench: benchmark {}/{}: {}\n", index, tests.size(), line);
   });
+  throughput.load(tests.front());  // a model that cannot be loaded leaves no half report
   for (const auto& report : reports) report->begin();
   for (const Test& test : tests) {
     ++index;

@@ -3,12 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "bench/test_matrix.hpp"
+#include "cpu/bandwidth.hpp"
 #include "cpu/memory.hpp"
 #include "runtime/base/error.hpp"
 #include "runtime/cli/console.hpp"
@@ -17,23 +16,6 @@
 
 namespace dodeca::bench {
 namespace {
-
-constexpr std::size_t kLine = 64;
-
-struct alignas(kLine) Partial {
-  std::uint64_t sum = 0;
-};
-
-// Reads every byte once. Eight independent sums, so that the additions never wait for each other.
-std::uint64_t read_stream(const std::byte* data, std::size_t n_bytes) {
-  const auto* words = reinterpret_cast<const std::uint64_t*>(data);
-  std::uint64_t sums[8] = {};
-  for (std::size_t i = 0; i + 8 <= n_bytes / 8; i += 8)
-    for (std::size_t k = 0; k < 8; ++k) sums[k] += words[i + k];
-  std::uint64_t sum = 0;
-  for (const std::uint64_t s : sums) sum += s;
-  return sum;
-}
 
 // Workers on the first n cores of a node; more threads than cores are refused by the caller.
 std::unique_ptr<cpu::Team> team_on_node(const cpu::Topology& topology, int node, int n) {
@@ -60,32 +42,6 @@ std::size_t default_buffer_bytes(const cpu::Topology& topology) {
   return std::max<std::uint64_t>(std::min<std::uint64_t>(wanted, cpu::available_memory_bytes() / 4), 16u << 20);
 }
 
-double read_bandwidth(cpu::Team& team, std::size_t buffer_bytes, int repetitions, int node) {
-  const std::size_t n_bytes = buffer_bytes / kLine * kLine;
-  cpu::Buffer buffer(n_bytes, node);
-  std::vector<Partial> partials(team.size());
-  std::vector<double> seconds(repetitions);
-  team.run([&](const cpu::Member& member) {
-    const cpu::Range part = member.part(static_cast<std::int64_t>(n_bytes), kLine);
-    std::memset(buffer.data() + part.begin, 1, static_cast<std::size_t>(part.end - part.begin));
-    for (int r = -1; r < repetitions; ++r) {  // the first pass is not timed
-      member.barrier();
-      const auto start = std::chrono::steady_clock::now();
-      partials[member.index].sum +=
-          read_stream(buffer.data() + part.begin, static_cast<std::size_t>(part.end - part.begin));
-      member.barrier();
-      if (member.index == 0 && r >= 0)
-        seconds[r] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    }
-  });
-  std::uint64_t sum = 0;
-  for (const Partial& partial : partials) sum += partial.sum;
-  // Every byte is 1, so the sums of 64-bit words are known: a pass that skipped memory would be found out.
-  if (sum != static_cast<std::uint64_t>(repetitions + 1) * (n_bytes / 8) * 0x0101010101010101u)
-    throw runtime::Error(runtime::ErrorKind::kIo, "memory returned other bytes than were written");
-  return static_cast<double>(n_bytes) / *std::min_element(seconds.begin(), seconds.end());
-}
-
 int cmd_membw(std::span<const std::string> args) {
   runtime::cli::Options options(
       "dodeca-bench membw", "Measures memory read bandwidth: the workers of a node stream through a buffer on a node.",
@@ -93,11 +49,12 @@ int cmd_membw(std::span<const std::string> args) {
   runtime::cli::Console console;
   std::vector<std::string> thread_texts;
   std::string output = "md";
-  std::int64_t repetitions = 5, size_mib = 0;
+  std::int64_t size_mib = 0;
+  double seconds = 1;
   bool cross = false;
   options.values("-t,--threads", thread_texts, "threads per node, lists and ranges (default: 1, 2, 4 ... all cores)",
                  "N");
-  options.value("-r,--repetitions", repetitions, "passes of which the best counts (default: 5)", {1, 10000});
+  options.value("--seconds", seconds, "time for each measurement, the best pass counts (default: 1)", {0.001, 3600});
   options.value("--size", size_mib, "buffer in MiB (default: 4 times the L3 caches, at least 256)", {1, 1 << 24});
   options.flag("--cross", cross, "also every node's workers on every other node's memory");
   options.choice("-o,--output", output, {"md", "json"}, "format (default: md)");
@@ -131,7 +88,7 @@ int cmd_membw(std::span<const std::string> args) {
         runtime::cli::throw_if_stopped();
         const auto team = team_on_node(topology, node, static_cast<int>(n));
         const int bound = topology.nodes.size() > 1 ? topology.nodes[memory].os_index : -1;
-        const double rate = read_bandwidth(*team, bytes, static_cast<int>(repetitions), bound);
+        const double rate = cpu::read_bandwidth(*team, cpu::Buffer(bytes, bound), seconds);
         if (output == "md") {
           runtime::cli::print_out(fmt::format("| {:4} | {:6} | {:7} | {:10.2f} |\n", topology.nodes[node].os_index,
                                               topology.nodes[memory].os_index, n, rate / 1e9));

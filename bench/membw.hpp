@@ -6,17 +6,12 @@
 #include <span>
 #include <string>
 
-#include "cpu/team.hpp"
 #include "cpu/topology.hpp"
 
 namespace dodeca::bench {
 
 // Large enough that caches do not matter (4 times the L3, at least 256 MiB), at most a quarter of what is free.
 std::size_t default_buffer_bytes(const cpu::Topology& topology);
-
-// Bytes per second of the best of `repetitions` passes. node: where the buffer is bound; -1: where the workers touch
-// it.
-double read_bandwidth(cpu::Team& team, std::size_t buffer_bytes, int repetitions, int node = -1);
 
 // dodeca-bench membw
 int cmd_membw(std::span<const std::string> args);

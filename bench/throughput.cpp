@@ -9,6 +9,8 @@
 #include <thread>
 
 #include "bench/membw.hpp"
+#include "cpu/bandwidth.hpp"
+#include "cpu/memory.hpp"
 #include "runtime/exec/executor.hpp"
 #include "runtime/exec/kv_cache.hpp"
 #include "runtime/model/weight_source.hpp"
@@ -193,7 +195,8 @@ double Throughput::bandwidth(int n_threads) {
   const auto known = bandwidths_.find(n_threads);
   if (known != bandwidths_.end()) return known->second;
   say_(fmt::format("measuring memory bandwidth with {} threads", n_threads));
-  return bandwidths_[n_threads] = read_bandwidth(team(n_threads), default_buffer_bytes(topology_), 5);
+  return bandwidths_[n_threads] =
+             cpu::read_bandwidth(team(n_threads), cpu::Buffer(default_buffer_bytes(topology_)), 1.0);
 }
 
 std::int32_t Throughput::random_token() {

@@ -29,12 +29,14 @@ class Throughput {
   Throughput(const runtime::cli::ModelOptions& model, const RunOptions& options, const runtime::cli::Console& console,
              std::function<void(std::string_view)> say);
   ~Throughput();
-  // Loads the model unless it is the one of the test before. Throws runtime::Error; runtime::Stopped after a signal.
+  // Loads the test's model unless it is the one of the test before. Throws runtime::Error; runtime::Stopped after a
+  // signal.
+  void load(const Test& test);
+  // Loads and measures.
   Result run(const Test& test);
 
  private:
   struct Loaded;
-  void load(const Test& test);
   cpu::Team& team(int n_threads);
   double bandwidth(int n_threads);
   void prompt(runtime::Executor& executor, std::int64_t n, std::int64_t n_batch, cpu::Team& team);

@@ -76,10 +76,10 @@ def check_failures(folder):
     other = os.path.join(folder, "other.gguf")
     with open(other, "wb") as f:
         f.write(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + string("general.architecture") + struct.pack("<I", 8) + string("llama"))
-    fails(["run", "-m", other, "-p", "x"], "llama", "deepseek2")
+    fails(["-m", other], "llama", "deepseek2", program=BENCH)
     check(run(DODECA, "inspect", other).code == 0, "inspect reads files of unknown architecture")
 
-    fails(["run", "-m", DEMO, "-p", "word " * 400, "-c", "64", "-n", "4"], "64")
+    fails(["run", "-m", DEMO, "-p", "word " * 400, "-c", "64", "-n", "4"], "context", "64")
     fails(["run", "-m", DEMO, "-f", os.path.join(folder, "no-such-prompt")], "no-such-prompt")
     fails(["quantize", DEMO, os.path.join(folder, "no", "such", "folder.gguf"), "Q8_0"], "no/such")
 
