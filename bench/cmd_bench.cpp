@@ -154,6 +154,7 @@ int cmd_bench(std::span<const std::string> args) {
   options.choice("--compute", model.compute, {"auto", "f32"}, "f32: the float32 reference route");
   options.values("--override-kv", model.override_kv, "replace a metadata value", "KEY=TYPE:VALUE");
   options.flag("--plain-topk", model.plain_topk, "no expert groups where the file names none");
+  options.flag("--onednn", model.onednn, "multiply prompts by BF16 and F32 weights with oneDNN");
   options.value("--numa", ignored, "accepted: memory is placed by first touch", "MODE");
   options.value("--prio", ignored_number, "accepted: the process's priority is left alone");
   console.add_flags(options);

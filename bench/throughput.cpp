@@ -222,6 +222,7 @@ void Throughput::load(const Test& test) {
   runtime::LoadOptions load;
   load.isa = model_options_.isa_level();
   load.compute_f32 = model_options_.compute_f32();
+  load.onednn = model_options_.onednn;
   load.extra_bytes = runtime::Executor::bytes_needed(fresh->source->config(), executor_options(test), test.n_threads);
   runtime::cli::ProgressBar bar(console_, "loading", "MB", 1e6);
   load.progress = bar.callback();
@@ -237,7 +238,7 @@ void Throughput::prompt(runtime::Executor& executor, std::int64_t n, std::int64_
     const std::int64_t start = executor.cache().length(0);
     rows.clear();
     for (std::int64_t i = 0; i < count; ++i)
-      rows.push_back({random_token(), static_cast<std::int32_t>(start + i), 0, i + 1 == count});
+      rows.push_back({random_token(), static_cast<std::int32_t>(start + i), 0, i + 1 == count, false, true});
     executor.forward(rows, out, &team);
     done += count;
     runtime::cli::throw_if_stopped();

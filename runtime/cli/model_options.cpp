@@ -100,6 +100,7 @@ void ModelOptions::add_flags(Options& options, bool context) {
   options.choice("--compute", compute, {"auto", "f32"}, "f32: the float32 reference route");
   options.values("--override-kv", override_kv, "replace a metadata value (int, float, bool, str)", "KEY=TYPE:VALUE");
   options.flag("--plain-topk", plain_topk, "no expert groups where the file names none");
+  options.flag("--onednn", onednn, "multiply prompts by BF16 and F32 weights with oneDNN (BF16: activations rounded)");
   options.value("-ngl,--gpu-layers,--n-gpu-layers", gpu_layers_, "accepted: this build has no GPU", "N");
   options.value("-ot,--override-tensor", override_tensor_, "accepted: this build has no GPU", "PATTERN=PLACE");
   options.flag("--cpu-moe", cpu_moe_, "accepted: experts are on the CPU anyway");
@@ -189,6 +190,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   LoadOptions load;
   load.isa = options.isa_level();
   load.compute_f32 = options.compute_f32();
+  load.onednn = options.onednn;
   load.extra_bytes =
       cache_bytes + estimated_work_bytes(config, executor_options.micro_batch, executor_options.n_sequences);
   {
@@ -200,13 +202,13 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   check_free(Executor::bytes_needed(config, executor_options, n_threads), "cache and work space");
   loaded.executor = std::make_unique<Executor>(*loaded.model, *loaded.team, executor_options);
   loaded.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  console.info(fmt::format("model: {}, {} in memory, loaded in {:.1f} s; {} threads, {}", config.name,
+  console.info(fmt::format("model: {}, {} in memory, loaded in {:.1f} s; threads: {}, {}", config.name,
                            bytes_text(static_cast<double>(loaded.model->weight_bytes())), loaded.load_seconds,
                            loaded.team->size(), cpu::name_of(loaded.model->isa())));
-  console.info(fmt::format(
-      "cache: {} positions{}, {}, {}", loaded.context,
-      cache_needs.n_sequences > 1 ? fmt::format(" per sequence, {} in all", executor_options.n_positions) : "",
-      quant::name_of(executor_options.cache_type), bytes_text(static_cast<double>(cache_bytes))));
+  const bool several = executor_options.n_positions > positions_for(loaded.context, 1);
+  console.info(fmt::format("cache: {} positions{}, {}, {}", loaded.context,
+                           several ? fmt::format(" per sequence, {} in all", executor_options.n_positions) : "",
+                           quant::name_of(executor_options.cache_type), bytes_text(static_cast<double>(cache_bytes))));
   return loaded;
 }
 

@@ -35,7 +35,7 @@ struct ModelOptions {
   std::string cache_type_k, cache_type_v;  // empty: f16, on the float32 route f32
   std::string isa, compute;
   std::vector<std::string> override_kv;
-  bool plain_topk = false;
+  bool plain_topk = false, onednn = false;
 
   // All shared flags; `context`: with -c, -b, -ub, -ctk.
   void add_flags(Options& options, bool context = true);

@@ -231,6 +231,7 @@ void Engine::build_rows() {
       row.token = active->tokens[static_cast<std::size_t>(position)];
       row.position = static_cast<std::int32_t>(position);
       row.sequence = active->slot;
+      row.prompt = active->in_prompt();
       row.wants_logits = last ? active->request.max_tokens != 0 : active->request.prompt_logprobs;
       rows_.push_back(row);
     }

@@ -79,6 +79,7 @@ void run_windows(const EvalModel& model, const Windows& windows,
       row.token = position == 0 && windows.bos ? *windows.bos : token_at(window, position);
       row.position = static_cast<std::int32_t>(position);
       row.sequence = sequence;
+      row.prompt = true;
       row.wants_logits = position >= windows.first;
       if (row.wants_logits) predictions.push_back({window, position, token_at(window, position + 1), {}});
       rows.push_back(row);

@@ -77,7 +77,8 @@ void multiply_head(const Pass& pass, ThreadSpace& thread, const HeadProduct& p, 
             .n_acts = end - begin,
             .out = p.dst.row(begin) + head * p.dst_step,
             .out_stride = p.dst.stride_floats(),
-            .scratch = thread.matmul.data()});
+            .scratch = thread.matmul.data(),
+            .prompt = pass.prompt()});
 }
 
 template <class F>

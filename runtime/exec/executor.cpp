@@ -187,9 +187,14 @@ void Executor::forward(std::span<const Row> rows, ForwardOutput& out, cpu::Team*
   impl.append(rows);
   impl.space.ensure_threads(impl.model.weights(), members.size());
   try {
-    const auto step = static_cast<std::size_t>(impl.options.micro_batch);
-    for (std::size_t begin = 0; begin < rows.size(); begin += step) {
-      impl.run(rows.subspan(begin, std::min(step, rows.size() - begin)), out, members);
+    const auto micro_batch = static_cast<std::size_t>(impl.options.micro_batch);
+    const bool cut_by_kind = impl.model.weights().prompt_route;
+    for (std::size_t begin = 0; begin < rows.size();) {
+      std::size_t end = begin + 1;
+      while (end < rows.size() && end - begin < micro_batch && !(cut_by_kind && rows[end].prompt != rows[begin].prompt))
+        ++end;
+      impl.run(rows.subspan(begin, end - begin), out, members);
+      begin = end;
     }
   } catch (...) {
     for (std::int32_t s = 0; s < impl.cache.n_sequences(); ++s)

@@ -43,7 +43,8 @@ void gate_up(const Pass& pass, const cpu::Member& member, const FfnPart& part, s
               .n_acts = slots.count(),
               .out = out - first,
               .out_stride = n,
-              .scratch = thread.matmul.data()});
+              .scratch = thread.matmul.data(),
+              .prompt = pass.prompt()});
   }
   const std::int64_t valid = std::min(n, part.gate.n_out - first);
   for (std::int64_t i = 0; i < slots.count(); ++i) {
@@ -69,7 +70,8 @@ void add_down(const Pass& pass, const cpu::Member& member, const FfnPart& part, 
             .n_acts = slots.count(),
             .out = out - first,
             .out_stride = n,
-            .scratch = thread.matmul.data()});
+            .scratch = thread.matmul.data(),
+            .prompt = pass.prompt()});
   for (std::int64_t i = 0; i < slots.count(); ++i) {
     const std::int64_t slot = slots.begin + i;
     const float weight = slot_weight == nullptr ? 1.0f : slot_weight[slot];

@@ -62,6 +62,7 @@ struct Product {
   float* out = nullptr;  // out[i * out_stride + row], row absolute in the slice
   std::int64_t out_stride = 0;
   std::byte* scratch = nullptr;
+  bool prompt = false;  // the rows are a prompt's
 };
 void multiply(const Product& product) noexcept;
 

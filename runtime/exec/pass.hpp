@@ -31,6 +31,8 @@ struct Pass {
 
   std::int64_t n() const { return static_cast<std::int64_t>(rows.size()); }
   const ModelConfig& config() const { return weights.config; }
+  // Rows of both kinds share a pass only where that makes no difference (executor.cpp).
+  bool prompt() const { return rows.front().prompt; }
 };
 
 // Products of all rows of the pass with tiles of a whole weight, dealt over the members: out[row] from acts[row].

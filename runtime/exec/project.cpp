@@ -18,7 +18,8 @@ void project(const Pass& pass, const cpu::Member& member, const PackedMatrix& we
             .n_acts = pass.n(),
             .out = out.row(0) + out_offset,
             .out_stride = out.stride_floats(),
-            .scratch = pass.space.threads[static_cast<std::size_t>(member.index)].matmul.data()});
+            .scratch = pass.space.threads[static_cast<std::size_t>(member.index)].matmul.data(),
+            .prompt = pass.prompt()});
 }
 
 void normalize_rows(const Pass& pass, const cpu::Member& member, const std::vector<float>& weight,

@@ -14,6 +14,7 @@ struct Row {
   std::int32_t sequence = 0;  // a slot of the KV cache
   bool wants_logits = false;
   bool wants_hidden = false;  // the state after the last norm
+  bool prompt = false;        // known beforehand, not generated: may take the prompt route (plan/plan.hpp)
 };
 
 // Filled in row order for the rows that asked.

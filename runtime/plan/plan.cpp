@@ -20,6 +20,14 @@ Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights
       w.gemv = choice.gemv;
       w.gemm = choice.gemm;
       w.refusals = choice.refusals;
+      // Routing and logits stay in float32 (router, head); the route goes by the row's kind, never by how many rows
+      // there are, so that a row's result does not depend on its companions.
+      const bool plain = info.n_slices == 1 && info.name.ends_with("ffn_gate_inp.weight") == false &&
+                         info.name != "output.weight" && !embeddings;
+      if (options.onednn && !options.compute_f32 && (info.dtype == quant::DType::kBF16 || info.dtype == quant::DType::kF32) && plain) {
+        const cpu::MatmulChoice many = cpu::select_matmul(info.dtype, options.isa, cpu::FloatGemm::kOneDnn);
+        if (many.gemm->match == cpu::Match::kTolerance) w.prompt = many.gemm;
+      }
       const std::int64_t tiles = (info.n_out + cpu::kTileRows - 1) / cpu::kTileRows * info.n_slices;
       w.bytes = static_cast<std::uint64_t>(tiles) *
                 (reference ? cpu::kTileRows * info.row_bytes() : w.layout->tile_bytes(info.n_in));

@@ -81,6 +81,7 @@ PackedMatrix Loader::matrix(const std::string& name, const std::vector<std::int6
   m.layout = plan.layout;
   m.gemv = plan.gemv;
   m.gemm = plan.gemm;
+  m.prompt = plan.prompt;
   m.n_in = columns.size();
   m.n_out = rows.size();
   m.n_slices = static_cast<std::int64_t>(chosen.size());

@@ -97,8 +97,9 @@ double Model::bytes_per_token() const { return weights_->bytes_per_token; }
 std::unique_ptr<Model> Model::load(const WeightSource& source, cpu::Team& team, const LoadOptions& options,
                                    const Log& log) {
   const ModelConfig& config = source.config();
-  const Plan plan = make_plan(config, source.weights(),
-                              {.isa = options.isa, .compute_f32 = options.compute_f32, .n_parts = options.n_parts});
+  const Plan plan = make_plan(
+      config, source.weights(),
+      {.isa = options.isa, .compute_f32 = options.compute_f32, .n_parts = options.n_parts, .onednn = options.onednn});
   const std::uint64_t need = plan.bytes + options.extra_bytes, have = cpu::available_memory_bytes();
   if (options.check_memory && need > have) {
     throw Error(ErrorKind::kDoesNotFit,
@@ -119,6 +120,7 @@ std::unique_ptr<Model> Model::load(const WeightSource& source, cpu::Team& team, 
   w.config = config;
   w.isa = options.isa;
   w.compute_f32 = options.compute_f32;
+  for (const WeightPlan& weight : plan.weights) w.prompt_route = w.prompt_route || weight.prompt != nullptr;
   w.bytes = plan.bytes;
   w.bytes_per_token = plan.bytes_per_token;
 

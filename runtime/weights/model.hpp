@@ -19,6 +19,7 @@ struct LoadOptions {
   bool check_memory = true;       // refuse when weights + extra_bytes exceed what is free
   std::uint64_t extra_bytes = 0;  // cache and work space that will be asked for, for the check and its message
   int n_parts = 1;                // feed-forward blocks cut into this many parts (plan/partition.hpp)
+  bool onednn = false;            // BF16 and F32 weights times prompt rows by oneDNN (plan/plan.hpp)
   Progress progress;              // bytes read of all
 };
 

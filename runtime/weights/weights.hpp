@@ -16,6 +16,7 @@ struct PackedMatrix {
   const cpu::Layout* layout = nullptr;  // null: the model has no such weight
   const cpu::MatmulKernel* gemv = nullptr;
   const cpu::MatmulKernel* gemm = nullptr;
+  const cpu::MatmulKernel* prompt = nullptr;                    // null: gemv and gemm for prompts too
   std::int64_t n_in = 0, n_out = 0, n_slices = 1, n_tiles = 0;  // tiles per slice
   std::size_t tile_bytes = 0;
   bool reference = false;  // tiles are 16 rows in file form, of type `dtype`; multiplied as decoded float32
@@ -62,6 +63,7 @@ struct Weights {
   PackedMatrix output;             // [vocab] x hidden; also the embeddings when tied
   std::vector<float> output_norm;  // [hidden]
   std::vector<LayerWeights> layers;
+  bool prompt_route = false;  // some weight multiplies prompt rows by another kernel
   std::uint64_t bytes = 0;
   double bytes_per_token = 0.0;
 
