@@ -289,7 +289,7 @@ ParsedLine parse_line(std::string_view line, const SamplerOptions& defaults) {
   try {
     json = parse_object(line);
   } catch (const Error& error) {
-    parsed.what = MalformedLine{"invalid_json_line", error.what()};
+    parsed.what = MalformedLine{"invalid_json_line", error.sentence()};
     return parsed;
   }
   const auto custom_id = json.find("custom_id");

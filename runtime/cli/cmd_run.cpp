@@ -64,15 +64,19 @@ void print_statistics(const Console& console, const LoadedModel& loaded, const E
                            bytes_text(static_cast<double>(usage.ru_maxrss) * 1024.0)));
 }
 
-// The cache file is a help: a missing one is normal, a damaged or foreign one is said and not used.
-void restore_prompt(const std::string& path, const std::string& identity, Engine& engine, KvCache& cache,
-                    const Console& console) {
-  if (!std::filesystem::exists(path)) return;
+// The tokens that came back. The cache file is a help: a missing one is normal, a damaged or foreign one is said and
+// not used.
+std::vector<std::int32_t> restore_prompt(const std::string& path, const std::string& identity, Engine& engine,
+                                         KvCache& cache, const Console& console) {
+  if (!std::filesystem::exists(path)) return {};
   try {
     const std::int32_t sequence = engine.free_sequence();
-    engine.keep(sequence, load_prompt_cache(path, identity, cache, sequence));
+    std::vector<std::int32_t> tokens = load_prompt_cache(path, identity, cache, sequence);
+    engine.keep(sequence, tokens);
+    return tokens;
   } catch (const Error& error) {
     console.warn(fmt::format("{}; the prompt is processed anew", error.what()));
+    return {};
   }
 }
 
@@ -96,8 +100,16 @@ int complete(const RunOptions& options, const std::string& text, LoadedModel& lo
           ? ""
           : model_identity(options.model.model) +
                 fmt::format(" {} {}", cpu::name_of(loaded.model->isa()), loaded.model->compute_f32());
+  if (static_cast<std::int64_t>(prompt.size()) >= loaded.context)
+    throw Error(
+        ErrorKind::kDoesNotFit,
+        fmt::format(
+            "the prompt has {} tokens, the context holds {} with at least one to generate; a larger -c holds more",
+            prompt.size(), loaded.context));
   KvCache& cache = loaded.executor->cache();
-  if (!options.prompt_cache.empty()) restore_prompt(options.prompt_cache, identity, engine, cache, console);
+  bool saved = false;
+  if (!options.prompt_cache.empty())
+    saved = restore_prompt(options.prompt_cache, identity, engine, cache, console) == prompt;
   if (!options.no_display_prompt) {
     print_out(text);
     flush_out();
@@ -105,7 +117,8 @@ int complete(const RunOptions& options, const std::string& text, LoadedModel& lo
   const Answer answer = stream_answer(engine, std::move(request));
   print_out("\n");
   flush_out();
-  if (!options.prompt_cache.empty()) save_prompt(options.prompt_cache, identity, engine, cache, prompt, console);
+  if (!options.prompt_cache.empty() && !saved)
+    save_prompt(options.prompt_cache, identity, engine, cache, prompt, console);
   switch (answer.finish) {
     case FinishReason::kEndOfGeneration:
       console.info("ended with an end-of-generation token");

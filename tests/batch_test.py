@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""dodeca batch on the demo: texts as `run` gives them, signals, refusals, and two processes on one output."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+from program import DEMO, DODECA, check, finish, must, run, scratch
+
+OPENINGS = ["It is a truth universally acknowledged", "Emma Woodhouse, handsome, clever, and rich,", "The family of Dashwood"]
+
+
+def line(custom_id, body, url="/v1/completions"):
+    return json.dumps({"custom_id": custom_id, "method": "POST", "url": url, "body": body}) + "\n"
+
+
+def write(path, text):
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def results(path):
+    with open(path, encoding="utf-8") as f:
+        parsed = [json.loads(text) for text in f]
+    check(len({r["custom_id"] for r in parsed}) == len(parsed), "every custom_id once")
+    return {r["custom_id"]: r["response"]["body"] for r in parsed}
+
+
+with scratch() as folder:
+    requests, output = os.path.join(folder, "requests.jsonl"), os.path.join(folder, "results.jsonl")
+    errors = os.path.join(folder, "results.errors.jsonl")
+    base = [DODECA, "batch", "-m", DEMO, "-i", requests, "-o", output, "-c", "300", "--temp", "0"]
+
+    def clean():
+        for name in os.listdir(folder):
+            if name.startswith("results"):
+                os.remove(os.path.join(folder, name))
+
+    text = "".join(line(f"p{n}", {"prompt": opening, "max_tokens": 12}) for n, opening in enumerate(OPENINGS))
+    system = {"role": "system", "content": "You write of village life, of marriage and of money, and of nothing else in the world."}
+    text += "".join(line(f"c{n}", {"messages": [system, {"role": "user", "content": f"Person {n}?"}], "max_tokens": 8, "logprobs": True,
+                                   "top_logprobs": 2}, "/v1/chat/completions") for n in range(5))
+    write(requests, text + line("long", {"prompt": "word " * 2000}) + line("tools", {"prompt": "x", "tools": [1]}) + "{broken\n")
+    done = must(*base, "--parallel", "3")
+    check(done.out == "", "nothing on standard output")
+    first = results(output)
+    check(sorted(first) == sorted([f"p{n}" for n in range(3)] + [f"c{n}" for n in range(5)]), f"all that can be answered is: {sorted(first)}")
+    for n, opening in enumerate(OPENINGS):
+        expected = must(DODECA, "run", "-m", DEMO, "-p", opening, "-n", "12", "--temp", "0", "-q", "--no-display-prompt").out
+        check(first[f"p{n}"]["choices"][0]["text"].strip("\n") == expected.strip("\n"), f"p{n} is what run gives")
+    for n in range(5):
+        entry = first[f"c{n}"]["choices"][0]["logprobs"]["content"][0]
+        check(len(entry["top_logprobs"]) == 2 and entry["top_logprobs"][0]["logprob"] == entry["logprob"] <= 0, "greedy logprobs")
+    with open(errors, encoding="utf-8") as f:
+        refused = [json.loads(text) for text in f]
+    check(len(refused) == 3, f"three refusals, not {len(refused)}")
+    check({r["response"]["status_code"] for r in refused if r["response"]} == {400}, "refusals are 400")
+    check([r["error"]["line"] for r in refused if r["error"]] == [11], "the malformed line is named")
+    check("nothing left to do" in must(*base).err, "the same command again has nothing to do")
+
+    clean()
+    must(*base, "--parallel", "1")
+    alone = results(output)
+    check({k: v["choices"] for k, v in alone.items()} == {k: v["choices"] for k, v in first.items()}, "--parallel changes no result")
+
+    write(requests, text)
+    changed = run(*base)
+    check(changed.code == 1 and "changed" in changed.err and "--restart" in changed.err, "a changed input is refused")
+    must(*base, "--restart")
+    check(len(results(output)) == 8, "--restart begins anew")
+
+    clean()
+    write(requests, line("a", {"prompt": "x"}) + line("b", {"prompt": "y"}) + line("a", {"prompt": "z"}))
+    twice = run(*base)
+    check(twice.code == 1 and "'a' on lines 1, 3" in twice.err and not os.path.exists(output), f"a custom_id twice: {twice.err!r}")
+
+    write(requests, "".join(line(f"r{n}", {"prompt": OPENINGS[n % 3], "max_tokens": 150}) for n in range(8)))
+    must(*base, "-q")
+    reference = results(output)
+    for stop, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        clean()
+        process = subprocess.Popen([*base, "--parallel", "2"], stderr=subprocess.PIPE)
+        end = time.monotonic() + 200
+        while (not os.path.exists(output) or os.path.getsize(output) == 0) and time.monotonic() < end and process.poll() is None:
+            time.sleep(0.01)
+        other = run(*base)
+        check(other.code == 1 and "another process" in other.err, f"a second process is refused: {other.err!r}")
+        process.send_signal(stop)
+        _, err = process.communicate(timeout=200)
+        check(process.returncode == code, f"{stop.name}: exit code {process.returncode}, want {code}")
+        check(b"the same command goes on" in err, f"{stop.name} says how to go on")
+        with open(output, "rb") as f:
+            left = f.read()
+        check(left.endswith(b"\n") and 0 < left.count(b"\n") < 8, "what was complete is there, whole")
+        must(*base)
+        check({k: v["choices"] for k, v in results(output).items()} == {k: v["choices"] for k, v in reference.items()},
+              "the same command ends with the same results")
+finish("batch")

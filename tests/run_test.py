@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""dodeca run as people use it: chats on a terminal and through a pipe, Ctrl-C, stop texts, the end of the context, prompt caches."""
+import os
+import pty
+import signal
+import subprocess
+import time
+
+from program import DEMO, DODECA, check, finish, must, run, scratch
+
+PROMPT = "It is a truth universally acknowledged, that a single man in possession of a good fortune"
+
+
+class Terminal:
+    """A chat on a pseudo-terminal: what is typed, and everything that is shown."""
+
+    def __init__(self, *args):
+        self.master, slave = pty.openpty()
+        self.process = subprocess.Popen([DODECA, "run", "-m", DEMO, *args], stdin=slave, stdout=slave, stderr=slave,
+                                        preexec_fn=os.setsid, close_fds=True)
+        os.close(slave)
+        os.set_blocking(self.master, False)
+        self.shown = ""
+
+    def wait_for(self, text, timeout=120):
+        """True once `text` is shown after what earlier calls consumed."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            try:
+                self.shown += os.read(self.master, 65536).decode("utf-8", "replace")
+            except (BlockingIOError, OSError):
+                time.sleep(0.01)
+            if text in self.shown:
+                self.shown = self.shown.split(text, 1)[1]
+                return True
+            if self.process.poll() is not None and not self.shown:
+                break
+        return False
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def interrupt(self):
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self, timeout=60):
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return None
+
+
+def check_chat_on_a_terminal():
+    chat = Terminal("-n", "400", "--ignore-eos", "-c", "500", "--seed", "1")
+    check(chat.wait_for("/help"), "without a prompt on a terminal it chats")
+    check(chat.wait_for("> "), "it asks for a message")
+    chat.type("Who is Emma?\n")
+    check(chat.wait_for("Who is Emma?"), "the terminal echoes the message")
+    time.sleep(0.3)
+    chat.interrupt()
+    check(chat.wait_for("> "), "Ctrl-C stops the answer and the chat goes on")
+    chat.type("/help\n")
+    check(chat.wait_for("/regen"), "/help lists the commands")
+    chat.type("/nonsense\n")
+    check(chat.wait_for("unknown command /nonsense"), "an unknown command is named")
+    chat.type("/clear\n")
+    check(chat.wait_for("> "), "/clear")
+    chat.type("/exit\n")
+    check(chat.end() == 0, "/exit ends with 0")
+
+    for stop, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        chat = Terminal("-n", "4")
+        check(chat.wait_for("> "), "it asks for a message")
+        chat.process.send_signal(stop)
+        check(chat.end() == code, f"{stop.name} at the prompt ends with {code}")
+
+
+def check_chat_through_a_pipe():
+    chat = [DODECA, "run", "-m", DEMO, "-cnv", "-n", "8", "--temp", "0", "-q"]
+    answers = must(*chat, stdin=b"Who is Emma?\n/regen\n/clear\nWho is Emma?\n").out.splitlines()
+    check(len(answers) == 3 and answers[0] and answers[0] == answers[1] == answers[2], f"greedy answers repeat: {answers}")
+    one = must(*chat, "-st", stdin=b"Who is Emma?\nAnd who is Anne?\n").out
+    check(one == answers[0] + "\n", "-st ends after one turn")
+    check(must(*chat, "-st", "-p", "Who is Emma?").out == one, "-p is the first message of a chat")
+    check(must(*chat, "-st", "-p", "Who is Emma?", "-sys", "You are a novelist.").out != one, "-sys changes the prompt")
+    check(must(*chat, "-st", "-p", "Who is Emma?", "--chat-template", "chatml").code == 0, "--chat-template chatml")
+    check(must(*chat, "-st", "-p", "Who is Emma?", "--no-chat-template").code == 0, "--no-chat-template")
+    wrong = run(*chat, "-st", "-p", "x", "--chat-template", "nonsense")
+    check(wrong.code == 1 and "nonsense" in wrong.err, "an unknown template is named")
+
+
+def check_completion():
+    base = [DODECA, "run", "-m", DEMO, "--temp", "0"]
+    whole = must(*base, "-p", PROMPT, "-n", "24", "-q").out
+    check(whole.startswith(PROMPT), "the prompt is shown")
+    rest = whole[len(PROMPT):].rstrip("\n")
+    stop = rest[10:16]
+    stopped = must(*base, "-p", PROMPT, "-n", "24", "--no-display-prompt", "--stop", stop).out.rstrip("\n")
+    check(stopped == rest[:rest.find(stop)], f"--stop {stop!r} ends {rest!r} before it: {stopped!r}")
+    check(must(*base, "-p", PROMPT, "-n", "24", "--no-display-prompt", "--stop", rest[-3:] + "#", "-q").out.rstrip("\n") == rest,
+          "the beginning of a stop text that does not complete is text")
+    piped = must(*base, "-n", "24", "-q", stdin=PROMPT.encode() + b"\n").out
+    check(piped == whole, "a pipe is a prompt, its last newline is not")
+    check(must(*base, "-p", "a\\n\\x41", "-e", "-n", "0", "-q").out == "a\nA\n", "-e")
+    check(must(*base, "-p", "a\\n", "-n", "0", "-q").out == "a\\n\n", "no escapes without -e")
+    full = run(*base, "-p", PROMPT, "-c", "32", "-n", "-1", "--ignore-eos")
+    check(full.code == 0 and "context of 32 positions is full" in full.err, f"a full context is said: {full.err!r}")
+    done = run(*base, "-p", PROMPT, "-n", "8")
+    check("tokens/s" in done.err and "load" in done.err and "memory" in done.err, "the end has speeds, load time and memory")
+    check("seed" in run(DODECA, "run", "-m", DEMO, "-p", "x", "-n", "1").err, "a random seed is printed")
+    flags = run(*base, "-p", PROMPT, "-n", "24", "-ngl", "99", "-fa", "on", "-fmoe", "-mla", "3", "-rtr", "-amb", "512", "--mlock",
+                "--no-mmap", "--numa", "distribute", "-ot", "exps=CPU", "--n-cpu-moe", "5", "-ctk", "f16", "-ctv", "f16")
+    check(flags.code == 0 and flags.out == whole, "flags of other engines are accepted")
+    for flag in ("-ngl", "-fa", "-fmoe", "-mla", "-rtr", "-amb", "--mlock", "--no-mmap", "--numa", "-ot", "--n-cpu-moe"):
+        check(sum(line.startswith(flag + ":") for line in flags.err.splitlines()) == 1, f"{flag} is answered in one line")
+
+
+def check_streams():
+    reader = subprocess.run(f"'{DODECA}' run -m '{DEMO}' -p x -n 60 --ignore-eos -q | head -c 3; exit ${{PIPESTATUS[0]}}", shell=True,
+                            executable="/bin/bash", capture_output=True)
+    check(reader.returncode == 0 and reader.stderr == b"", f"a reader that leaves is no error: {reader.stderr!r}")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([DODECA, "run", "-m", DEMO, "-p", "x", "-n", "2", "-q"], stdout=full, stderr=subprocess.PIPE)
+    check(done.returncode == 1 and b"standard output" in done.stderr, "a full disk behind standard output is an error")
+    for stop, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        process = subprocess.Popen([DODECA, "run", "-m", DEMO, "-p", "x", "-n", "100000", "-c", "100000", "--ignore-eos"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdout.read(20)
+        process.send_signal(stop)
+        _, err = process.communicate(timeout=120)
+        check(process.returncode == code and b"tokens/s" in err, f"{stop.name}: exit code {process.returncode}, want {code}")
+
+
+def check_prompt_cache(folder):
+    cache = os.path.join(folder, "prompt.cache")
+    base = [DODECA, "run", "-m", DEMO, "-n", "12", "--temp", "0", "--prompt-cache"]
+    plain = must(DODECA, "run", "-m", DEMO, "-n", "12", "--temp", "0", "-p", PROMPT).out
+    check(must(*base, cache, "-p", PROMPT).out == plain, "saving changes nothing")
+    again = must(*base, cache, "-p", PROMPT)
+    check(again.out == plain and "were in the cache" in again.err, "restored, the text is the same")
+    longer = must(*base, cache, "-p", PROMPT + " must be in want of a wife", "-q")
+    check(longer.out == must(DODECA, "run", "-m", DEMO, "-n", "12", "--temp", "0", "-p", PROMPT + " must be in want of a wife").out,
+          "a longer prompt goes on from it")
+    must(*base, cache, "-p", PROMPT)
+    with open(cache, "rb") as f:
+        good = f.read()
+    for name, bad in (("cut", good[:len(good) // 2]), ("empty", b""), ("flipped", good[:700] + bytes([good[700] ^ 1]) + good[701:]),
+                      ("longer", good + b"x"), ("text", b"no cache at all, only a text of some length" * 9)):
+        with open(cache, "wb") as f:
+            f.write(bad)
+        done = run(*base, cache, "-p", PROMPT)
+        check(done.code == 0 and done.out == plain and "prompt cache" in done.err, f"a cache that is {name} is said and not used")
+        with open(cache, "rb") as f:
+            check(f.read() == good, f"a cache that is {name} is replaced")
+    done = run(*base, cache, "-p", PROMPT, "-ctk", "f32")
+    check(done.code == 0 and "anew" in done.err, "a cache of another type is not used")
+
+
+with scratch() as folder:
+    check_completion()
+    check_streams()
+    check_chat_on_a_terminal()
+    check_chat_through_a_pipe()
+    check_prompt_cache(folder)
+finish("run")
