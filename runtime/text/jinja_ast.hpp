@@ -66,6 +66,5 @@ struct Node {
 using NodePtr = std::unique_ptr<Node>;
 
 NodePtr parse(std::string_view source);
-bool is_function(std::string_view name);  // range, namespace, dict, raise_exception, strftime_now
 
 }  // namespace dodeca::runtime::jinja

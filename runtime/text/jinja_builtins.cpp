@@ -350,10 +350,6 @@ bool starts_or_ends(const Text& text, const Value& what, bool ends) {
   return ends ? text.bytes.ends_with(affix) : text.bytes.starts_with(affix);
 }
 
-constexpr std::string_view kMethods[] = {"strip", "lstrip", "rstrip", "split", "rsplit", "startswith", "endswith", "replace",
-                                         "upper", "lower", "title", "capitalize", "join", "find", "count", "isdigit",
-                                         "removeprefix", "removesuffix", "splitlines", "items", "keys", "values", "get", "index", "cycle"};
-
 Value call_string_method(std::string_view name, const Text& text, const Arguments& args) {
   const Value first = args.get(0, "");
   if (name == "strip") return Value::of(strip(text, first, true, true));
@@ -399,10 +395,6 @@ Value call_string_method(std::string_view name, const Text& text, const Argument
 }
 
 }  // namespace
-
-bool is_filter(std::string_view name) { return filters().contains(name); }
-bool is_test(std::string_view name) { return tests().contains(name); }
-bool is_method(std::string_view name) { return std::find(std::begin(kMethods), std::end(kMethods), name) != std::end(kMethods); }
 
 Value apply_filter(std::string_view name, const Value& value, const Arguments& args) {
   const auto found = filters().find(name);

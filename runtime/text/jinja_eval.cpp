@@ -411,7 +411,7 @@ class Renderer {
     }
     if (node.name == "range") return range(args, node.line);
     if (node.name == "strftime_now") return Value::of(Text(date(to_text(args.get(0, "format")).bytes)));
-    fail(fmt::format("calls '{}' before it is defined", node.name), node.line);
+    fail(fmt::format("calls the unknown function '{}'", node.name), node.line);
   }
 
   static Value range(const Arguments& args, int line) {

@@ -14,13 +14,7 @@ class Parser {
   explicit Parser(std::string_view source) : tokens_(tokenize(source)) {}
 
   NodePtr run() {
-    NodePtr body = parse_body({});
-    for (const auto& [name, line] : called_) {
-      if (!is_function(name) && std::find(macros_.begin(), macros_.end(), name) == macros_.end()) {
-        fail(fmt::format("calls the unknown function '{}'", name), line);
-      }
-    }
-    return body;
+    return parse_body({});
   }
 
  private:
@@ -202,7 +196,7 @@ class Parser {
     if (!node->name.empty() || node->targets.size() != 1) unexpected("'='");
     node->kind = NodeKind::kSetBlock;
     std::vector<NodePtr> filters;
-    while (take_op("|")) filters.push_back(parse_call(NodeKind::kFilter, checked_filter()));
+    while (take_op("|")) filters.push_back(parse_call(NodeKind::kFilter, expect_name()));
     end_tag();
     add(*node, parse_body({"endset"}));
     closing_tag();
@@ -212,7 +206,6 @@ class Parser {
 
   NodePtr parse_macro() {
     NodePtr node = make(NodeKind::kMacro, expect_name());
-    macros_.push_back(node->name);
     expect_op("(");
     std::vector<NodePtr> defaults;
     while (!take_op(")")) {
@@ -454,7 +447,6 @@ class Parser {
         const std::string name = expect_name();
         NodePtr next;
         if (is_op("(")) {
-          if (!is_method(name)) fail(fmt::format("calls the unknown method '{}'", name), now().line);
           next = parse_call(NodeKind::kMethod, name);
         } else {
           next = make(NodeKind::kAttribute, name);
@@ -465,7 +457,6 @@ class Parser {
         node = parse_subscript(std::move(node));
       } else if (is_op("(")) {
         if (node->kind != NodeKind::kName) fail("calls something that has no name", now().line);
-        called_.emplace_back(node->name, now().line);
         node = parse_call(NodeKind::kFunction, node->name);
       } else {
         return node;
@@ -489,16 +480,10 @@ class Parser {
     return node;
   }
 
-  std::string checked_filter() {
-    const std::string name = expect_name();
-    if (!is_filter(name)) fail(fmt::format("uses the unknown filter '{}'", name), now().line);
-    return name;
-  }
-
   NodePtr parse_filters(NodePtr node) {
     while (true) {
       if (take_op("|")) {
-        NodePtr filter = parse_call(NodeKind::kFilter, checked_filter());
+        NodePtr filter = parse_call(NodeKind::kFilter, expect_name());
         add(*filter, std::move(node));
         node = parse_postfix(std::move(filter));
       } else if (take_name("is")) {
@@ -512,7 +497,6 @@ class Parser {
   NodePtr parse_test(NodePtr value) {
     const bool negated = take_name("not");
     const std::string name = expect_name();
-    if (!is_test(name)) fail(fmt::format("uses the unknown test '{}'", name), now().line);
     NodePtr test = parse_call(NodeKind::kTest, name);
     add(*test, std::move(value));
     static constexpr std::string_view kWithArgument[] = {"divisibleby", "in", "eq", "equalto", "sameas", "ne"};
@@ -528,16 +512,10 @@ class Parser {
   std::vector<Token> tokens_;
   std::size_t pos_ = 0;
   int depth_ = 0, loops_ = 0;
-  std::vector<std::string> macros_;
-  std::vector<std::pair<std::string, int>> called_;
 };
 
 }  // namespace
 
 NodePtr parse(std::string_view source) { return Parser(source).run(); }
-
-bool is_function(std::string_view name) {
-  return name == "range" || name == "namespace" || name == "dict" || name == "raise_exception" || name == "strftime_now";
-}
 
 }  // namespace dodeca::runtime::jinja

@@ -85,9 +85,6 @@ struct Arguments {
   bool has(std::size_t position, std::string_view name) const { return !get(position, name).is(Kind::kUndefined); }
 };
 
-bool is_filter(std::string_view name);
-bool is_test(std::string_view name);
-bool is_method(std::string_view name);
 Value apply_filter(std::string_view name, const Value& value, const Arguments& args);
 bool apply_test(std::string_view name, const Value& value, const Arguments& args);
 Value call_method(std::string_view name, const Value& object, const Arguments& args);

@@ -49,6 +49,9 @@ constexpr std::string_view kLlama3 = DODECA_CONTRACTIONS
 constexpr std::string_view kQwen2 = DODECA_CONTRACTIONS
     R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)" DODECA_TAIL;
 
+constexpr std::string_view kQwen35 = DODECA_CONTRACTIONS
+    R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|)" DODECA_TAIL;
+
 constexpr std::string_view kGpt4o =
     R"([^\r\n\p{L}\p{N}]?)" DODECA_UPPER "*" DODECA_LOWER "+" DODECA_CONTRACTIONS
     R"(?|[^\r\n\p{L}\p{N}]?)" DODECA_UPPER "+" DODECA_LOWER "*" DODECA_CONTRACTIONS
@@ -92,6 +95,7 @@ const std::vector<Family>& families() {
       {{"glm4", "glm5"}, strings({kLlama3}), true},
       {{"smaug-bpe", "dbrx", "chatglm-bpe"}, strings({kLlama3})},
       {{"qwen2", "deepseek-r1-qwen", "stablelm2", "hunyuan", "megrez", "kormo", "solar-open"}, strings({kQwen2})},
+      {{"qwen35"}, strings({kQwen35})},
       {{"gpt-4o", "llama4", "kanana2", "minimax-m2"}, strings({kGpt4o})},
       {{"tekken"}, strings({kTekken}), true, true},
       {{"kimi-k2"}, strings({kKimiK2})},
