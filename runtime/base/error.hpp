@@ -2,7 +2,8 @@
 //
 //   throw Error(ErrorKind::kBadFile, "tensor data ends past end of file").with("tensor", name).with("ends_at", end);
 //
-// what() reads: "bad file: tensor data ends past end of file [tensor=... ends_at=...]". Nothing prints below runtime/cli.
+// what() reads: "bad file: tensor data ends past end of file [tensor=... ends_at=...]". Nothing prints below
+// runtime/cli.
 #pragma once
 
 #include <fmt/format.h>
@@ -26,9 +27,15 @@ class Error : public std::exception {
   Error(ErrorKind kind, std::string sentence);
   // Appends key=value; on an rvalue so that `throw Error(...).with(...)` works, on an lvalue for catch-add-rethrow.
   template <class T>
-  Error&& with(std::string_view key, const T& value) && { add(key, fmt::format("{}", value)); return std::move(*this); }
+  Error&& with(std::string_view key, const T& value) && {
+    add(key, fmt::format("{}", value));
+    return std::move(*this);
+  }
   template <class T>
-  Error& with(std::string_view key, const T& value) & { add(key, fmt::format("{}", value)); return *this; }
+  Error& with(std::string_view key, const T& value) & {
+    add(key, fmt::format("{}", value));
+    return *this;
+  }
 
   ErrorKind kind() const { return kind_; }
   const std::string& sentence() const { return sentence_; }  // without kind and context

@@ -57,7 +57,8 @@ int cmd_tokenize(std::span<const std::string> args) {
   std::string model, prompt, file, chat, template_name, thinking;
   bool from_stdin = false, ids_only = false, no_bos = false, no_parse_special = false, show_count = false;
   bool detokenize = false, as_text = false, no_generation_prompt = false;
-  Options options("dodeca tokenize", "Text to token ids and back.", "dodeca tokenize -m model.gguf -p 'It is a truth' --ids");
+  Options options("dodeca tokenize", "Text to token ids and back.",
+                  "dodeca tokenize -m model.gguf -p 'It is a truth' --ids");
   options.value("-m,--model", model, "a GGUF (its vocabulary is enough) or a Hugging Face directory", "PATH");
   options.value("-p,--prompt", prompt, "the text");
   options.value("-f,--file", file, "a file with the text, taken byte by byte; -: standard input", "FILE");
@@ -66,8 +67,10 @@ int cmd_tokenize(std::span<const std::string> args) {
   options.flag("--no-bos", no_bos, "do not add the beginning-of-text token, whatever the model says");
   options.flag("--no-parse-special", no_parse_special, "control tokens in the text are plain text");
   options.flag("--show-count", show_count, "print the number of tokens at the end");
-  options.flag("--detokenize", detokenize, "the way back: the text is ids ([1, 2, 3] or 1 2 3); prints exactly their bytes");
-  options.value("--chat", chat, "a JSON array of messages, rendered with the model's template; -: standard input", "FILE");
+  options.flag("--detokenize", detokenize,
+               "the way back: the text is ids ([1, 2, 3] or 1 2 3); prints exactly their bytes");
+  options.value("--chat", chat, "a JSON array of messages, rendered with the model's template; -: standard input",
+                "FILE");
   options.flag("--text", as_text, "with --chat: print the rendered text instead of tokens");
   options.value("--chat-template", template_name, "with --chat: a built-in template instead of the model's", "NAME");
   options.choice("--thinking", thinking, {"on", "off"}, "with --chat: the switch of templates that have one");

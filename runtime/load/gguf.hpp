@@ -1,6 +1,6 @@
-// GGUF v2 and v3: read (single and split files) and write v3. Layout and limits: the GGUF specification of ggml-org/ggml,
-// docs/gguf.md. Every length is checked against the bytes that remain before anything is allocated for it.
-// Errors: Error{kBadFile} for malformed input, Error{kUnsupported} for tensor types that we do not read, by name.
+// GGUF v2 and v3: read (single and split files) and write v3. Layout and limits: the GGUF specification of
+// ggml-org/ggml, docs/gguf.md. Every length is checked against the bytes that remain before anything is allocated for
+// it. Errors: Error{kBadFile} for malformed input, Error{kUnsupported} for tensor types that we do not read, by name.
 #pragma once
 
 #include <cstdint>
@@ -25,16 +25,17 @@ template <class T>
 struct Array {
   std::vector<T> values;
 };
-using MetaValue = std::variant<std::uint8_t, std::int8_t, std::uint16_t, std::int16_t, std::uint32_t, std::int32_t, float, bool,
-                               std::string, std::uint64_t, std::int64_t, double,
-                               Array<std::uint8_t>, Array<std::int8_t>, Array<std::uint16_t>, Array<std::int16_t>,
-                               Array<std::uint32_t>, Array<std::int32_t>, Array<float>, Array<bool>, Array<std::string>,
-                               Array<std::uint64_t>, Array<std::int64_t>, Array<double>>;
+using MetaValue =
+    std::variant<std::uint8_t, std::int8_t, std::uint16_t, std::int16_t, std::uint32_t, std::int32_t, float, bool,
+                 std::string, std::uint64_t, std::int64_t, double, Array<std::uint8_t>, Array<std::int8_t>,
+                 Array<std::uint16_t>, Array<std::int16_t>, Array<std::uint32_t>, Array<std::int32_t>, Array<float>,
+                 Array<bool>, Array<std::string>, Array<std::uint64_t>, Array<std::int64_t>, Array<double>>;
 
 // "u32", "string", "array of f32" ...
 std::string_view meta_type_name(const MetaValue& value);
 
-// Key-value pairs in file order. Readers are lenient about integer width: any integer type whose value fits is accepted.
+// Key-value pairs in file order. Readers are lenient about integer width: any integer type whose value fits is
+// accepted.
 class Metadata {
  public:
   const MetaValue* find(std::string_view key) const;
@@ -75,8 +76,9 @@ struct GgufTensor {
   std::int64_t n_rows() const;  // n_elements / dims[0]
 };
 
-// What a GGUF is opened for. kWeights refuses tensors of unknown type by name. kInspect (also right for whoever wants metadata or
-// the vocabulary only) keeps them as entries that cannot be read; all else that is malformed is refused all the same.
+// What a GGUF is opened for. kWeights refuses tensors of unknown type by name. kInspect (also right for whoever wants
+// metadata or the vocabulary only) keeps them as entries that cannot be read; all else that is malformed is refused all
+// the same.
 enum class GgufUse { kWeights, kInspect };
 
 class GgufFile {
@@ -108,8 +110,8 @@ class GgufFile {
 bool is_gguf(const std::filesystem::path& path);
 
 // Writes a GGUF v3 in two steps: the header with every tensor's type and dims, then the data in the same order, in
-// pieces of any size. Writes under a temporary name beside the target, syncs, renames in finish(); a destroyed unfinished
-// writer removes the temporary file. Errors carry the path and, for a full disk, need and have.
+// pieces of any size. Writes under a temporary name beside the target, syncs, renames in finish(); a destroyed
+// unfinished writer removes the temporary file. Errors carry the path and, for a full disk, need and have.
 class GgufWriter {
  public:
   struct TensorSpec {
@@ -122,9 +124,9 @@ class GgufWriter {
   GgufWriter(const GgufWriter&) = delete;
   GgufWriter& operator=(const GgufWriter&) = delete;
 
-  std::uint64_t total_bytes() const;              // of the finished file
+  std::uint64_t total_bytes() const;             // of the finished file
   void append(std::span<const std::byte> data);  // the next bytes of the current tensor; padding is added by itself
-  void finish();                                  // throws when tensor data is missing
+  void finish();                                 // throws when tensor data is missing
 
  private:
   struct Impl;

@@ -17,12 +17,12 @@ namespace dodeca::runtime {
 
 struct SafeTensor {
   std::string name;
-  std::string dtype_name;            // as in the file: "F8_E4M3", "BF16", "F32", ...
-  quant::DType dtype;                // kF8_E4M3, kBF16, kF16, kF32, kF64, kI8 ...; see `known`
-  bool known = true;                 // false: a dtype that we do not read; an error only when somebody asks for the data
-  std::vector<std::int64_t> shape;   // row-major: shape.back() contiguous
+  std::string dtype_name;           // as in the file: "F8_E4M3", "BF16", "F32", ...
+  quant::DType dtype;               // kF8_E4M3, kBF16, kF16, kF32, kF64, kI8 ...; see `known`
+  bool known = true;                // false: a dtype that we do not read; an error only when somebody asks for the data
+  std::vector<std::int64_t> shape;  // row-major: shape.back() contiguous
   int file = 0;
-  std::uint64_t offset = 0;          // from the start of that file
+  std::uint64_t offset = 0;  // from the start of that file
   std::uint64_t bytes = 0;
 };
 

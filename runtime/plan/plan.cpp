@@ -12,7 +12,10 @@ Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights
       w.bytes = info.row_bytes() * static_cast<std::uint64_t>(info.n_out);
       w.bytes_per_token = static_cast<double>(info.row_bytes());
     } else {
-      const bool reference = options.compute_f32 && cpu::layout_of(info.dtype).act != cpu::ActFormat::kF32;
+      // Types without kernels of their own go the reference way too: decoding once per tile and the float32 kernels
+      // beat a scalar inner loop.
+      const cpu::Layout& own = cpu::layout_of(info.dtype);
+      const bool reference = options.compute_f32 ? own.act != cpu::ActFormat::kF32 : own.name == "raw";
       if (reference) w.storage = Storage::kReference;
       const quant::DType kernel_type = reference ? quant::DType::kF32 : info.dtype;
       const cpu::MatmulChoice choice = cpu::select_matmul(kernel_type, options.isa);
@@ -24,7 +27,8 @@ Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights
       // there are, so that a row's result does not depend on its companions.
       const bool plain = info.n_slices == 1 && info.name.ends_with("ffn_gate_inp.weight") == false &&
                          info.name != "output.weight" && !embeddings;
-      if (options.onednn && !options.compute_f32 && (info.dtype == quant::DType::kBF16 || info.dtype == quant::DType::kF32) && plain) {
+      if (options.onednn && !options.compute_f32 &&
+          (info.dtype == quant::DType::kBF16 || info.dtype == quant::DType::kF32) && plain) {
         const cpu::MatmulChoice many = cpu::select_matmul(info.dtype, options.isa, cpu::FloatGemm::kOneDnn);
         if (many.gemm->match == cpu::Match::kTolerance) w.prompt = many.gemm;
       }

@@ -16,7 +16,8 @@ namespace dodeca::runtime {
 enum class Storage {
   kRows,       // as in the file: embeddings (one row is looked up) and small vectors
   kPacked,     // in the tiles of its layout
-  kReference,  // float32 route: rows in file form, decoded 16 at a time into a float32 tile when multiplied
+  kReference,  // rows in file form, decoded 16 at a time into a float32 tile when multiplied: the float32 route, and
+               // types without kernels of their own
 };
 
 struct WeightPlan {

@@ -1,5 +1,6 @@
-// Byte-level byte-pair encoding. Everything works on raw bytes: token texts are taken back from the printable alphabet when the
-// encoder is built. A symbol number is a token id, or beyond the vocabulary for strings that merges or single bytes need.
+// Byte-level byte-pair encoding. Everything works on raw bytes: token texts are taken back from the printable alphabet
+// when the encoder is built. A symbol number is a token id, or beyond the vocabulary for strings that merges or single
+// bytes need.
 #include <array>
 #include <bit>
 
@@ -96,7 +97,8 @@ class BpeEncoder final : public WordEncoder {
 
  private:
   std::int32_t intern(const std::string& bytes) {
-    return symbols_.try_emplace(bytes, n_tokens_ + n_extra_).second ? n_tokens_ + n_extra_++ : symbols_.find(bytes)->second;
+    return symbols_.try_emplace(bytes, n_tokens_ + n_extra_).second ? n_tokens_ + n_extra_++
+                                                                    : symbols_.find(bytes)->second;
   }
 
   void start_chain(std::string_view word, std::vector<Symbol>& chain) const {

@@ -1,4 +1,5 @@
-// The byte-level alphabet of GPT-2 vocabularies: every byte is written as one printable character (space as U+0120, ...).
+// The byte-level alphabet of GPT-2 vocabularies: every byte is written as one printable character (space as U+0120,
+// ...).
 #pragma once
 
 #include <optional>

@@ -9,7 +9,8 @@ namespace {
 
 // Sets `answer` to a message's content without what was thought before it.
 constexpr std::string_view kAnswer =
-    "{%- set answer = m['content'] %}{%- if '</think>' in answer %}{%- set answer = answer.split('</think>')[-1] %}{%- endif %}";
+    "{%- set answer = m['content'] %}{%- if '</think>' in answer %}{%- set answer = answer.split('</think>')[-1] %}{%- "
+    "endif %}";
 
 constexpr std::string_view kDeepseekV2 = R"({{ bos_token }}{%- for m in messages %}
 {%- if m['role'] == 'system' %}{{ m['content'] + '\n\n' }}
@@ -27,15 +28,19 @@ constexpr std::string_view kDeepseekBegin = R"({%- set ns = namespace(system='',
 {%- for m in messages %}
 {%- if m['role'] == 'user' %}{{ '<｜User｜>' + m['content'] }}
 {%- elif m['role'] == 'assistant' %})";
-constexpr std::string_view kDeepseekEnd = R"({%- elif m['role'] != 'system' %}{{ raise_exception('roles are system, user and assistant') }}{%- endif %}
+constexpr std::string_view kDeepseekEnd =
+    R"({%- elif m['role'] != 'system' %}{{ raise_exception('roles are system, user and assistant') }}{%- endif %}
 {%- endfor %})";
 
 std::string deepseek(std::string_view assistant, std::string_view prompt) {
-  return fmt::format("{}{}{{{{ '{}' + answer + '<｜end▁of▁sentence｜>' }}}}{}{{%- if add_generation_prompt %}}{{{{ {} }}}}{{% endif %}}",
-                     kDeepseekBegin, kAnswer, assistant, kDeepseekEnd, prompt);
+  return fmt::format(
+      "{}{}{{{{ '{}' + answer + '<｜end▁of▁sentence｜>' }}}}{}{{%- if add_generation_prompt %}}{{{{ {} }}}}{{% endif "
+      "%}}",
+      kDeepseekBegin, kAnswer, assistant, kDeepseekEnd, prompt);
 }
 
-constexpr std::string_view kChatml = R"({%- for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{%- endfor %}
+constexpr std::string_view kChatml =
+    R"({%- for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{%- endfor %}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %})";
 constexpr std::string_view kQwen3 = R"({%- for m in messages %}ANSWER
 {{-  '<|im_start|>' + m['role'] + '\n' + (answer.lstrip('\n') if m['role'] == 'assistant' else m['content']) + '<|im_end|>\n' }}{%- endfor %}
@@ -58,7 +63,8 @@ constexpr std::string_view kGlm = R"([gMASK]<sop>{%- for m in messages %}
 {%- endfor %}
 {%- if add_generation_prompt %}{{ '<|assistant|>' + ('\n<think></think>' if enable_thinking is defined and not enable_thinking else '') }}{% endif %})";
 
-constexpr std::string_view kGptOss = R"({{ '<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\nKnowledge cutoff: 2024-06\nCurrent date: ' + strftime_now('%Y-%m-%d') + '\n\nReasoning: medium\n\n# Valid channels: analysis, commentary, final. Channel must be included for every message.<|end|>' }}
+constexpr std::string_view kGptOss =
+    R"({{ '<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\nKnowledge cutoff: 2024-06\nCurrent date: ' + strftime_now('%Y-%m-%d') + '\n\nReasoning: medium\n\n# Valid channels: analysis, commentary, final. Channel must be included for every message.<|end|>' }}
 {%- for m in messages %}
 {%- if m['role'] == 'system' or m['role'] == 'developer' %}{{ '<|start|>developer<|message|># Instructions\n\n' + m['content'] + '\n\n<|end|>' }}
 {%- elif m['role'] == 'user' %}{{ '<|start|>user<|message|>' + m['content'] + '<|end|>' }}
@@ -95,7 +101,8 @@ std::span<const BuiltinTemplate> builtin_templates() {
       {{"deepseek-v3", "deepseek3", "deepseek"}, deepseek("<｜Assistant｜>", "'<｜Assistant｜>'")},
       {{"deepseek-r1"}, deepseek("<｜Assistant｜>", R"('<｜Assistant｜><think>\n')")},
       {{"deepseek-v3.1"},
-       deepseek("<｜Assistant｜></think>", "'<｜Assistant｜>' + ('<think>' if thinking is defined and thinking else '</think>')")},
+       deepseek("<｜Assistant｜></think>",
+                "'<｜Assistant｜>' + ('<think>' if thinking is defined and thinking else '</think>')")},
       {{"chatml"}, std::string(kChatml)},
       {{"qwen3"}, with_answer(kQwen3)},
       {{"mistral", "mixtral"}, std::string(kMistral)},

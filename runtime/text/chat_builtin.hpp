@@ -1,4 +1,5 @@
-// Chat templates by name, for files that carry none: one Jinja source per family, as short as the format allows (no tools).
+// Chat templates by name, for files that carry none: one Jinja source per family, as short as the format allows (no
+// tools).
 #pragma once
 
 #include <span>

@@ -17,7 +17,8 @@ struct ChatTemplate::Impl {
 };
 
 ChatTemplate ChatTemplate::from_source(std::string_view source, std::string_view bos, std::string_view eos) {
-  return ChatTemplate(std::make_shared<const Impl>(Impl{"model", std::string(bos), std::string(eos), jinja::Template(source)}));
+  return ChatTemplate(
+      std::make_shared<const Impl>(Impl{"model", std::string(bos), std::string(eos), jinja::Template(source)}));
 }
 
 ChatTemplate ChatTemplate::from_name(std::string_view name, std::string_view bos, std::string_view eos) {
@@ -32,7 +33,8 @@ ChatTemplate ChatTemplate::from_name(std::string_view name, std::string_view bos
 
 std::vector<std::string_view> ChatTemplate::names() {
   std::vector<std::string_view> out;
-  for (const BuiltinTemplate& entry : builtin_templates()) out.insert(out.end(), entry.names.begin(), entry.names.end());
+  for (const BuiltinTemplate& entry : builtin_templates())
+    out.insert(out.end(), entry.names.begin(), entry.names.end());
   return out;
 }
 
@@ -44,20 +46,23 @@ std::string ChatTemplate::render(std::span<const ChatMessage> messages, const Ch
   return text;
 }
 
-std::vector<ChatTemplate::Piece> ChatTemplate::render_pieces(std::span<const ChatMessage> messages, const ChatOptions& options) const {
+std::vector<ChatTemplate::Piece> ChatTemplate::render_pieces(std::span<const ChatMessage> messages,
+                                                             const ChatOptions& options) const {
   Json list = Json::array();
   for (const ChatMessage& message : messages) list.push_back({{"role", message.role}, {"content", message.content}});
   return render_pieces(list, Json(), options);
 }
 
-std::vector<ChatTemplate::Piece> ChatTemplate::render_pieces(const Json& messages, const Json& tools, const ChatOptions& options) const {
+std::vector<ChatTemplate::Piece> ChatTemplate::render_pieces(const Json& messages, const Json& tools,
+                                                             const ChatOptions& options) const {
   if (!messages.is_array()) throw Error(ErrorKind::kBadRequest, "messages are no JSON array");
   for (std::size_t i = 0; i < messages.size(); ++i) {
     if (!messages[i].is_object() || !messages[i].contains("role") || !messages[i]["role"].is_string()) {
       throw Error(ErrorKind::kBadRequest, "a message is no object with a role").with("message", i);
     }
   }
-  // What apply_chat_template defines; the switches only when they were asked for, since templates test whether they are there.
+  // What apply_chat_template defines; the switches only when they were asked for, since templates test whether they are
+  // there.
   Dict variables;
   variables.emplace_back(Text("messages"), jinja::from_json(messages, true));
   variables.emplace_back(Text("tools"), tools.is_null() ? Value::none() : jinja::from_json(tools, true));

@@ -1,5 +1,6 @@
-// Chat templates. The Jinja source in the model file decides: it is interpreted (jinja.hpp) as transformers' apply_chat_template
-// does, with trim_blocks and lstrip_blocks. A construct that the interpreter does not know is Error{kUnsupported} naming it, with
+// Chat templates. The Jinja source in the model file decides: it is interpreted (jinja.hpp) as transformers'
+// apply_chat_template does, with trim_blocks and lstrip_blocks. A construct that the interpreter does not know is
+// Error{kUnsupported} naming it, with
 // --chat-template and --no-chat-template as ways out. Immutable after construction and thread-safe.
 #pragma once
 
@@ -24,7 +25,8 @@ struct ChatMessage {
 
 struct ChatOptions {
   bool add_generation_prompt = true;
-  // For templates with a switch (`thinking` of DeepSeek-V3.1, `enable_thinking` of Qwen3 and GLM-4.5); nullopt: the template's own.
+  // For templates with a switch (`thinking` of DeepSeek-V3.1, `enable_thinking` of Qwen3 and GLM-4.5); nullopt: the
+  // template's own.
   std::optional<bool> thinking;
   std::optional<std::int64_t> now;  // Unix time for templates that print the date (gpt-oss); nullopt: the clock
 };
@@ -38,7 +40,8 @@ class ChatTemplate {
   static std::vector<std::string_view> names();
 
   std::string_view name() const;  // the name, or "model" when the source came from a file
-  // The prompt text. Special tokens are in it as text: encode with parse_special. Error{kBadRequest} for what the template refuses.
+  // The prompt text. Special tokens are in it as text: encode with parse_special. Error{kBadRequest} for what the
+  // template refuses.
   std::string render(std::span<const ChatMessage> messages, const ChatOptions& options = {}) const;
   // The same as pieces for Tokenizer::encode_pieces, so that user text cannot inject control tokens.
   using Piece = TextPiece;

@@ -32,7 +32,10 @@ std::string read_template(const std::filesystem::path& directory, const Json& co
   if (std::filesystem::exists(path)) {
     const InputFile file(path);
     if (file.size() > kMaxTemplateBytes) {
-      throw Error(ErrorKind::kBadFile, "chat template too large").with("file", path.string()).with("bytes", file.size()).with("limit", kMaxTemplateBytes);
+      throw Error(ErrorKind::kBadFile, "chat template too large")
+          .with("file", path.string())
+          .with("bytes", file.size())
+          .with("limit", kMaxTemplateBytes);
     }
     std::string text(file.size(), '\0');
     file.read(0, std::as_writable_bytes(std::span(text)));
@@ -63,7 +66,9 @@ void read_ends(const Json& config, Vocab& vocab) {
 
 }  // namespace
 
-Json optional_json(const std::filesystem::path& path) { return std::filesystem::exists(path) ? read_json(path) : Json(); }
+Json optional_json(const std::filesystem::path& path) {
+  return std::filesystem::exists(path) ? read_json(path) : Json();
+}
 
 void read_roles(const std::filesystem::path& directory, const Json& tokenizer_config, Vocab& vocab) {
   const Json config = optional_json(directory / "config.json");
@@ -71,9 +76,9 @@ void read_roles(const std::filesystem::path& directory, const Json& tokenizer_co
     Role role;
     const char *text_key, *id_key;
   };
-  constexpr Entry kEntries[] = {{Role::kBos, "bos_token", "bos_token_id"},    {Role::kEos, "eos_token", "eos_token_id"},
-                                {Role::kUnk, "unk_token", "unk_token_id"},    {Role::kSep, "sep_token", "sep_token_id"},
-                                {Role::kPad, "pad_token", "pad_token_id"},    {Role::kCls, "cls_token", "cls_token_id"},
+  constexpr Entry kEntries[] = {{Role::kBos, "bos_token", "bos_token_id"},   {Role::kEos, "eos_token", "eos_token_id"},
+                                {Role::kUnk, "unk_token", "unk_token_id"},   {Role::kSep, "sep_token", "sep_token_id"},
+                                {Role::kPad, "pad_token", "pad_token_id"},   {Role::kCls, "cls_token", "cls_token_id"},
                                 {Role::kMask, "mask_token", "mask_token_id"}};
   for (const Entry& entry : kEntries) {
     vocab.role(entry.role) = id_of_text(vocab, token_text(tokenizer_config, entry.text_key));

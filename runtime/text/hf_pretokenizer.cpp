@@ -60,7 +60,8 @@ void add_pre_tokenizer(const Json& step, HfPreTokenizer& out) {
       out.patterns.emplace_back(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)");
     }
   } else if (type == "Metaspace") {
-    const std::string scheme = json_string(step, "prepend_scheme", json_bool(step, "add_prefix_space", true) ? "always" : "never");
+    const std::string scheme =
+        json_string(step, "prepend_scheme", json_bool(step, "add_prefix_space", true) ? "always" : "never");
     if (json_string(step, "replacement", std::string(kSpaceMark)) != kSpaceMark || json_bool(step, "split", true)) {
       unsupported("this Metaspace", step);
     }

@@ -1,5 +1,5 @@
-// The "pre_tokenizer", "normalizer" and "post_processor" sections of a tokenizer.json, as far as byte-pair vocabularies use them.
-// Error{kUnsupported} naming what is not known.
+// The "pre_tokenizer", "normalizer" and "post_processor" sections of a tokenizer.json, as far as byte-pair vocabularies
+// use them. Error{kUnsupported} naming what is not known.
 #pragma once
 
 #include <optional>
@@ -13,11 +13,11 @@ namespace dodeca::runtime {
 struct HfPreTokenizer {
   std::vector<std::string> patterns;
   bool byte_level = false;
-  bool prefix_space = false;           // ByteLevel's add_prefix_space
-  bool metaspace = false;              // U+2581 for spaces
-  bool metaspace_prefix = false;       // and one before the text,
-  bool metaspace_only_first = false;   //   only at its very beginning,
-  bool metaspace_if_missing = false;   //   only when there is none
+  bool prefix_space = false;          // ByteLevel's add_prefix_space
+  bool metaspace = false;             // U+2581 for spaces
+  bool metaspace_prefix = false;      // and one before the text,
+  bool metaspace_only_first = false;  //   only at its very beginning,
+  bool metaspace_if_missing = false;  //   only when there is none
 };
 HfPreTokenizer read_hf_pre_tokenizer(const Json& pre_tokenizer, const Json& normalizer);
 

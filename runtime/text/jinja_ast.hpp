@@ -10,7 +10,19 @@
 
 namespace dodeca::runtime::jinja {
 
-enum class TokenKind { kData, kOutputBegin, kOutputEnd, kTagBegin, kTagEnd, kName, kInt, kFloat, kString, kOperator, kEnd };
+enum class TokenKind {
+  kData,
+  kOutputBegin,
+  kOutputEnd,
+  kTagBegin,
+  kTagEnd,
+  kName,
+  kInt,
+  kFloat,
+  kString,
+  kOperator,
+  kEnd
+};
 struct Token {
   TokenKind kind;
   std::string text;
@@ -20,33 +32,33 @@ std::vector<Token> tokenize(std::string_view source);
 
 enum class NodeKind {
   // Expressions. Children in brackets; a null child was left out.
-  kLiteral,     // value
-  kName,        // name
-  kAttribute,   // [object] name
-  kItem,        // [object, index]
-  kSlice,       // [object, begin, end, step]
-  kFunction,    // name, arguments
-  kMethod,      // [object] name, arguments
-  kFilter,      // [value] name, arguments
-  kTest,        // [value] name, arguments
-  kNot,         // [value]
-  kNegative,    // [value]
-  kBinary,      // [left, right] name: + - * / // % ** ~
-  kCompare,     // [left, right...] operators: == != < > <= >= in, not in
-  kAnd,         // [left, right]
-  kOr,          // [left, right]
-  kConditional, // [condition, then, else]
-  kList,        // [items...]
-  kDict,        // [key, value, ...]
+  kLiteral,      // value
+  kName,         // name
+  kAttribute,    // [object] name
+  kItem,         // [object, index]
+  kSlice,        // [object, begin, end, step]
+  kFunction,     // name, arguments
+  kMethod,       // [object] name, arguments
+  kFilter,       // [value] name, arguments
+  kTest,         // [value] name, arguments
+  kNot,          // [value]
+  kNegative,     // [value]
+  kBinary,       // [left, right] name: + - * / // % ** ~
+  kCompare,      // [left, right...] operators: == != < > <= >= in, not in
+  kAnd,          // [left, right]
+  kOr,           // [left, right]
+  kConditional,  // [condition, then, else]
+  kList,         // [items...]
+  kDict,         // [key, value, ...]
   // Statements
-  kData,        // value
-  kOutput,      // [expression]
-  kBody,        // [statements...]
-  kIf,          // [condition, body, condition, body, ..., else body]
-  kFor,         // [iterable, filter, body, else body] targets
-  kSet,         // [expression] targets; name: the attribute of a namespace
-  kSetBlock,    // [body, filters...] targets
-  kMacro,       // [body, defaults...] name, targets: parameters
+  kData,      // value
+  kOutput,    // [expression]
+  kBody,      // [statements...]
+  kIf,        // [condition, body, condition, body, ..., else body]
+  kFor,       // [iterable, filter, body, else body] targets
+  kSet,       // [expression] targets; name: the attribute of a namespace
+  kSetBlock,  // [body, filters...] targets
+  kMacro,     // [body, defaults...] name, targets: parameters
   kBreak,
   kContinue,
 };
@@ -58,8 +70,8 @@ struct Node {
   std::string name;
   Value value;
   std::vector<std::unique_ptr<Node>> children;
-  std::vector<std::unique_ptr<Node>> arguments;           // positional, then keyword
-  std::vector<std::string> keywords;                      // names of the last arguments
+  std::vector<std::unique_ptr<Node>> arguments;  // positional, then keyword
+  std::vector<std::string> keywords;             // names of the last arguments
   std::vector<std::string> targets;
   std::vector<std::string> operators;
 };

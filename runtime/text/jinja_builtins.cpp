@@ -58,7 +58,8 @@ List split(const Text& text, const Value& separator, std::int64_t count, bool fr
     std::size_t begin = std::string::npos;
     for (std::size_t i = 0; i + 1 < starts.size(); ++i) {
       const std::size_t n = starts[i + 1] - starts[i];
-      const bool space = utf8::length_at(text.bytes, starts[i]) == n && utf8::is_space(utf8::code_point(text.bytes, starts[i], n), true);
+      const bool space = utf8::length_at(text.bytes, starts[i]) == n &&
+                         utf8::is_space(utf8::code_point(text.bytes, starts[i], n), true);
       if (space && begin != std::string::npos) parts.push_back(Value::of(text.sub(begin, starts[i] - begin)));
       begin = space ? std::string::npos : begin == std::string::npos ? starts[i] : begin;
     }
@@ -117,8 +118,11 @@ Text join(const List& items, const Text& separator) {
 
 Text indent(const Text& text, const Arguments& args) {
   const Value width = args.get(0, "width");
-  const Text pad = width.is(Kind::kString) ? *width.string
-                                           : Text(std::string(static_cast<std::size_t>(std::clamp<std::int64_t>(width.is(Kind::kUndefined) ? 4 : integer_of(width, "indent"), 0, 1000)), ' '));
+  const Text pad = width.is(Kind::kString)
+                       ? *width.string
+                       : Text(std::string(static_cast<std::size_t>(std::clamp<std::int64_t>(
+                                              width.is(Kind::kUndefined) ? 4 : integer_of(width, "indent"), 0, 1000)),
+                                          ' '));
   const bool first = args.get(1, "first").truthy(), blank = args.get(2, "blank").truthy();
   Text out;
   std::size_t pos = 0;
@@ -211,7 +215,8 @@ Value to_integer(const Value& value, const Arguments& args) {
   if (value.is(Kind::kString)) {
     const Text text = strip(*value.string, Value(), true, true);
     const char* end = text.bytes.data() + text.size();
-    if (const auto [stop, error] = std::from_chars(text.bytes.data(), end, number); error == std::errc() && stop == end) return Value::of(number);
+    if (const auto [stop, error] = std::from_chars(text.bytes.data(), end, number); error == std::errc() && stop == end)
+      return Value::of(number);
   }
   return args.has(0, "default") ? args.get(0, "default") : Value::of(std::int64_t{0});
 }
@@ -231,7 +236,8 @@ const std::map<std::string_view, Filter>& filters() {
          const auto n = width.is_integral() ? std::optional<std::int64_t>(width.as_integer()) : std::nullopt;
          return Value::of(to_json(v, n, a.get(9, "sort_keys").truthy()));
        }},
-      {"trim", [](const Value& v, const Arguments& a) { return Value::of(strip(to_text(v), a.get(0, "chars"), true, true)); }},
+      {"trim",
+       [](const Value& v, const Arguments& a) { return Value::of(strip(to_text(v), a.get(0, "chars"), true, true)); }},
       {"length", length},
       {"count", length},
       {"default", fallback},
@@ -265,7 +271,8 @@ const std::map<std::string_view, Filter>& filters() {
       {"replace",
        [](const Value& v, const Arguments& a) {
          const Value count = a.get(2, "count");
-         return Value::of(replace(to_text(v), to_text(a.get(0, "old")), to_text(a.get(1, "new")), count.is_integral() ? count.as_integer() : -1));
+         return Value::of(replace(to_text(v), to_text(a.get(0, "old")), to_text(a.get(1, "new")),
+                                  count.is_integral() ? count.as_integer() : -1));
        }},
       {"list", [](const Value& v, const Arguments&) { return Value::of(iterate(v)); }},
       {"items", [](const Value& v, const Arguments&) { return Value::of(items_of(v)); }},
@@ -273,7 +280,8 @@ const std::map<std::string_view, Filter>& filters() {
        [](const Value& v, const Arguments&) {
          List items = items_of(v);
          std::stable_sort(items.begin(), items.end(), [](const Value& a, const Value& b) {
-           return with_case(*(*a.list)[0].string, Case::kLower).bytes < with_case(*(*b.list)[0].string, Case::kLower).bytes;
+           return with_case(*(*a.list)[0].string, Case::kLower).bytes <
+                  with_case(*(*b.list)[0].string, Case::kLower).bytes;
          });
          return Value::of(std::move(items));
        }},
@@ -287,7 +295,8 @@ const std::map<std::string_view, Filter>& filters() {
        [](const Value& v, const Arguments&) {
          List out;
          for (const Value& item : iterate(v)) {
-           if (std::none_of(out.begin(), out.end(), [&](const Value& seen) { return equal(seen, item); })) out.push_back(item);
+           if (std::none_of(out.begin(), out.end(), [&](const Value& seen) { return equal(seen, item); }))
+             out.push_back(item);
          }
          return Value::of(std::move(out));
        }},
@@ -298,8 +307,12 @@ const std::map<std::string_view, Filter>& filters() {
          return v.is(Kind::kString) ? Value::of(join(items, Text())) : Value::of(std::move(items));
        }},
       {"int", to_integer},
-      {"float", [](const Value& v, const Arguments& a) { return Value::of(v.is_number() ? v.as_real() : to_integer(v, a).as_real()); }},
-      {"abs", [](const Value& v, const Arguments&) { return v.is_integral() ? Value::of(std::abs(v.as_integer())) : Value::of(std::fabs(v.as_real())); }},
+      {"float", [](const Value& v,
+                   const Arguments& a) { return Value::of(v.is_number() ? v.as_real() : to_integer(v, a).as_real()); }},
+      {"abs",
+       [](const Value& v, const Arguments&) {
+         return v.is_integral() ? Value::of(std::abs(v.as_integer())) : Value::of(std::fabs(v.as_real()));
+       }},
   };
   return all;
 }
@@ -320,8 +333,14 @@ const std::map<std::string_view, Test>& tests() {
       {"true", [](const Value& v, const Arguments&) { return v.is(Kind::kBool) && v.boolean; }},
       {"false", [](const Value& v, const Arguments&) { return v.is(Kind::kBool) && !v.boolean; }},
       {"mapping", [](const Value& v, const Arguments&) { return v.is(Kind::kDict); }},
-      {"iterable", [](const Value& v, const Arguments&) { return v.is(Kind::kUndefined) || v.is(Kind::kString) || v.is(Kind::kList) || v.is(Kind::kDict); }},
-      {"sequence", [](const Value& v, const Arguments&) { return v.is(Kind::kString) || v.is(Kind::kList) || v.is(Kind::kDict) || v.is(Kind::kUndefined); }},
+      {"iterable",
+       [](const Value& v, const Arguments&) {
+         return v.is(Kind::kUndefined) || v.is(Kind::kString) || v.is(Kind::kList) || v.is(Kind::kDict);
+       }},
+      {"sequence",
+       [](const Value& v, const Arguments&) {
+         return v.is(Kind::kString) || v.is(Kind::kList) || v.is(Kind::kDict) || v.is(Kind::kUndefined);
+       }},
       {"callable", [](const Value& v, const Arguments&) { return v.is(Kind::kMacro); }},
       {"odd", [](const Value& v, const Arguments&) { return integer_of(v, "odd") % 2 != 0; }},
       {"even", [](const Value& v, const Arguments&) { return integer_of(v, "even") % 2 == 0; }},
@@ -344,7 +363,8 @@ const std::map<std::string_view, Test>& tests() {
 
 bool starts_or_ends(const Text& text, const Value& what, bool ends) {
   if (what.is(Kind::kList)) {
-    return std::any_of(what.list->begin(), what.list->end(), [&](const Value& one) { return starts_or_ends(text, one, ends); });
+    return std::any_of(what.list->begin(), what.list->end(),
+                       [&](const Value& one) { return starts_or_ends(text, one, ends); });
   }
   const std::string& affix = string_of(what, ends ? "endswith" : "startswith").bytes;
   return ends ? text.bytes.ends_with(affix) : text.bytes.starts_with(affix);
@@ -363,7 +383,8 @@ Value call_string_method(std::string_view name, const Text& text, const Argument
   if (name == "endswith") return Value::of(starts_or_ends(text, first, true));
   if (name == "replace") {
     const Value count = args.get(2, "count");
-    return Value::of(replace(text, string_of(first, "replace"), string_of(args.get(1, "new"), "replace"), count.is_integral() ? count.as_integer() : -1));
+    return Value::of(replace(text, string_of(first, "replace"), string_of(args.get(1, "new"), "replace"),
+                             count.is_integral() ? count.as_integer() : -1));
   }
   if (name == "upper") return Value::of(with_case(text, Case::kUpper));
   if (name == "lower") return Value::of(with_case(text, Case::kLower));
@@ -371,7 +392,8 @@ Value call_string_method(std::string_view name, const Text& text, const Argument
   if (name == "capitalize") return Value::of(with_case(text, Case::kCapital));
   if (name == "join") return Value::of(join(iterate(first), text));
   if (name == "removeprefix" && starts_or_ends(text, first, false)) return Value::of(text.sub(first.string->size()));
-  if (name == "removesuffix" && starts_or_ends(text, first, true)) return Value::of(text.sub(0, text.size() - first.string->size()));
+  if (name == "removesuffix" && starts_or_ends(text, first, true))
+    return Value::of(text.sub(0, text.size() - first.string->size()));
   if (name == "removeprefix" || name == "removesuffix") return Value::of(text);
   if (name == "find") {
     const std::size_t found = text.bytes.find(string_of(first, "find").bytes);
@@ -435,7 +457,8 @@ Value call_method(std::string_view name, const Value& object, const Arguments& a
     }
     if (name == "count") return Value::of(count);
   }
-  if (object.is(Kind::kUndefined)) fail(fmt::format("calls {}() on '{}', which is undefined", name, object.string ? object.string->bytes : ""));
+  if (object.is(Kind::kUndefined))
+    fail(fmt::format("calls {}() on '{}', which is undefined", name, object.string ? object.string->bytes : ""));
   fail(fmt::format("calls {}() on {}", name, kind_name(object)));
 }
 
@@ -446,7 +469,8 @@ bool contains(const Value& container, const Value& item) {
     case Kind::kDict:
       return item.is(Kind::kString) && container.find(item.string->bytes);
     case Kind::kList:
-      return std::any_of(container.list->begin(), container.list->end(), [&](const Value& v) { return equal(v, item); });
+      return std::any_of(container.list->begin(), container.list->end(),
+                         [&](const Value& v) { return equal(v, item); });
     case Kind::kUndefined:
       return false;
     default:

@@ -54,7 +54,8 @@ class Renderer {
       return;
     }
     const List items = iterate(value);
-    if (items.size() != targets.size()) fail(fmt::format("unpacks {} values into {} names", items.size(), targets.size()), node.line);
+    if (items.size() != targets.size())
+      fail(fmt::format("unpacks {} values into {} names", items.size(), targets.size()), node.line);
     for (std::size_t i = 0; i < targets.size(); ++i) scopes_.back()[targets[i]] = items[i];
   }
 
@@ -135,15 +136,16 @@ class Renderer {
     for (std::int64_t i = 0; i < n; ++i) {
       scopes_.emplace_back();
       assign(node.targets, items[i], node);
-      scopes_.back()["loop"] = Value::of(Dict{{Text("index"), Value::of(i + 1)},
-                                              {Text("index0"), Value::of(i)},
-                                              {Text("revindex"), Value::of(n - i)},
-                                              {Text("revindex0"), Value::of(n - i - 1)},
-                                              {Text("first"), Value::of(i == 0)},
-                                              {Text("last"), Value::of(i == n - 1)},
-                                              {Text("length"), Value::of(n)},
-                                              {Text("previtem"), i > 0 ? items[i - 1] : Value::undefined("loop.previtem")},
-                                              {Text("nextitem"), i + 1 < n ? items[i + 1] : Value::undefined("loop.nextitem")}});
+      scopes_.back()["loop"] =
+          Value::of(Dict{{Text("index"), Value::of(i + 1)},
+                         {Text("index0"), Value::of(i)},
+                         {Text("revindex"), Value::of(n - i)},
+                         {Text("revindex0"), Value::of(n - i - 1)},
+                         {Text("first"), Value::of(i == 0)},
+                         {Text("last"), Value::of(i == n - 1)},
+                         {Text("length"), Value::of(n)},
+                         {Text("previtem"), i > 0 ? items[i - 1] : Value::undefined("loop.previtem")},
+                         {Text("nextitem"), i + 1 < n ? items[i + 1] : Value::undefined("loop.nextitem")}});
       const Flow flow = execute(*node.children[2]);
       scopes_.pop_back();
       if (flow == Flow::kBreak) break;
@@ -158,7 +160,8 @@ class Renderer {
       return;
     }
     const Value* space = lookup(node.targets[0]);
-    if (!space || !space->is(Kind::kNamespace)) fail(fmt::format("sets an attribute of '{}', which is no namespace", node.targets[0]), node.line);
+    if (!space || !space->is(Kind::kNamespace))
+      fail(fmt::format("sets an attribute of '{}', which is no namespace", node.targets[0]), node.line);
     for (auto& [name, old] : *space->dict) {
       if (name.bytes == node.name) {
         old = value;
@@ -243,7 +246,8 @@ class Renderer {
       }
       case NodeKind::kDict: {
         Dict dict;
-        for (std::size_t i = 0; i + 1 < node.children.size(); i += 2) dict.emplace_back(to_text(child(node, i)), child(node, i + 1));
+        for (std::size_t i = 0; i + 1 < node.children.size(); i += 2)
+          dict.emplace_back(to_text(child(node, i)), child(node, i + 1));
         return Value::of(std::move(dict));
       }
       default:
@@ -263,11 +267,13 @@ class Renderer {
       if (index < 0) index += static_cast<std::int64_t>(n);
       return index >= 0 && index < static_cast<std::int64_t>(n);
     };
-    if (object.is(Kind::kList)) return in_range(object.list->size()) ? (*object.list)[index] : Value::undefined("an item");
+    if (object.is(Kind::kList))
+      return in_range(object.list->size()) ? (*object.list)[index] : Value::undefined("an item");
     if (object.is(Kind::kString)) {
       const std::vector<std::size_t> starts = code_points(object.string->bytes);
-      return in_range(starts.size() - 1) ? Value::of(object.string->sub(starts[index], starts[index + 1] - starts[index]))
-                                         : Value::undefined("an item");
+      return in_range(starts.size() - 1)
+                 ? Value::of(object.string->sub(starts[index], starts[index + 1] - starts[index]))
+                 : Value::undefined("an item");
     }
     return Value::undefined("an item");
   }
@@ -275,8 +281,10 @@ class Renderer {
   // Python's slices, on lists and on the code points of strings.
   Value slice(const Node& node) {
     const Value object = child(node, 0);
-    if (!object.is(Kind::kList) && !object.is(Kind::kString)) fail(fmt::format("slices {}", kind_name(object)), node.line);
-    const std::vector<std::size_t> starts = object.is(Kind::kString) ? code_points(object.string->bytes) : std::vector<std::size_t>();
+    if (!object.is(Kind::kList) && !object.is(Kind::kString))
+      fail(fmt::format("slices {}", kind_name(object)), node.line);
+    const std::vector<std::size_t> starts =
+        object.is(Kind::kString) ? code_points(object.string->bytes) : std::vector<std::size_t>();
     const auto n = static_cast<std::int64_t>(object.is(Kind::kList) ? object.list->size() : starts.size() - 1);
     const auto bound = [&](std::size_t i) -> std::optional<std::int64_t> {
       if (!node.children[i]) return std::nullopt;
@@ -330,10 +338,12 @@ class Renderer {
     }
     if (!a.is_number() || !b.is_number()) {
       const Value& culprit = a.is(Kind::kUndefined) ? a : b;
-      if (culprit.is(Kind::kUndefined) && culprit.string) fail(fmt::format("computes with '{}', which is undefined", culprit.string->bytes), line);
+      if (culprit.is(Kind::kUndefined) && culprit.string)
+        fail(fmt::format("computes with '{}', which is undefined", culprit.string->bytes), line);
       fail(fmt::format("computes {} {} {}", kind_name(a), op, kind_name(b)), line);
     }
-    if (a.is_integral() && b.is_integral() && op != "/") return integer_arithmetic(op, a.as_integer(), b.as_integer(), line);
+    if (a.is_integral() && b.is_integral() && op != "/")
+      return integer_arithmetic(op, a.as_integer(), b.as_integer(), line);
     const double x = a.as_real(), y = b.as_real();
     if (op == "+") return Value::of(x + y);
     if (op == "-") return Value::of(x - y);
@@ -399,9 +409,11 @@ class Renderer {
 
   Value call(const Node& node) {
     const Arguments args = arguments_of(node);
-    if (const Value* found = lookup(node.name); found && found->is(Kind::kMacro)) return call_macro(*found->macro->node, args, node.line);
+    if (const Value* found = lookup(node.name); found && found->is(Kind::kMacro))
+      return call_macro(*found->macro->node, args, node.line);
     if (node.name == "raise_exception") {
-      throw Error(ErrorKind::kBadRequest, "the chat template refuses the conversation: " + to_text(args.get(0, "message")).bytes);
+      throw Error(ErrorKind::kBadRequest,
+                  "the chat template refuses the conversation: " + to_text(args.get(0, "message")).bytes);
     }
     if (node.name == "namespace" || node.name == "dict") {
       Dict dict;
@@ -421,7 +433,8 @@ class Renderer {
     for (std::size_t i = 0; i < n; ++i) {
       const Value& value = args.positional[i];
       if (!value.is_integral()) fail(fmt::format("calls range() with {}", kind_name(value)), line);
-      bounds[n == 1 ? 1 : i] = std::clamp<std::int64_t>(value.as_integer(), -(std::int64_t{1} << 40), std::int64_t{1} << 40);
+      bounds[n == 1 ? 1 : i] =
+          std::clamp<std::int64_t>(value.as_integer(), -(std::int64_t{1} << 40), std::int64_t{1} << 40);
     }
     if (bounds[2] == 0) fail("calls range() with a step of zero", line);
     List items;
@@ -443,11 +456,13 @@ class Renderer {
 
   Value call_macro(const Node& macro, const Arguments& args, int line) {
     if (++macro_depth_ > kMaxMacroDepth) fail("calls macros too deeply", line);
-    if (args.positional.size() > macro.targets.size()) fail(fmt::format("calls {}() with too many arguments", macro.name), line);
+    if (args.positional.size() > macro.targets.size())
+      fail(fmt::format("calls {}() with too many arguments", macro.name), line);
     Scope scope;
     for (std::size_t i = 0; i < macro.targets.size(); ++i) {
       Value value = args.get(i, macro.targets[i]);
-      if (value.is(Kind::kUndefined)) value = macro.children[i + 1] ? evaluate(*macro.children[i + 1]) : Value::undefined(macro.targets[i]);
+      if (value.is(Kind::kUndefined))
+        value = macro.children[i + 1] ? evaluate(*macro.children[i + 1]) : Value::undefined(macro.targets[i]);
       scope[macro.targets[i]] = std::move(value);
     }
     for (const auto& [name, value] : args.keyword) {
@@ -478,6 +493,8 @@ Template::Template(std::string_view source) : root_(parse(source)) {}
 Template::Template(Template&&) noexcept = default;
 Template::~Template() = default;
 
-Text Template::render(Dict variables, std::optional<std::int64_t> now) const { return Renderer(std::move(variables), now).run(*root_); }
+Text Template::render(Dict variables, std::optional<std::int64_t> now) const {
+  return Renderer(std::move(variables), now).run(*root_);
+}
 
 }  // namespace dodeca::runtime::jinja

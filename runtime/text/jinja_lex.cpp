@@ -66,7 +66,8 @@ class Lexer {
  private:
   void push(TokenKind kind, std::string text) { tokens_.push_back({kind, std::move(text), line_}); }
   void count_lines(std::size_t begin, std::size_t end) {
-    line_ += static_cast<int>(std::count(in_.begin() + static_cast<std::ptrdiff_t>(begin), in_.begin() + static_cast<std::ptrdiff_t>(end), '\n'));
+    line_ += static_cast<int>(std::count(in_.begin() + static_cast<std::ptrdiff_t>(begin),
+                                         in_.begin() + static_cast<std::ptrdiff_t>(end), '\n'));
   }
 
   std::size_t find_open() const {
@@ -171,7 +172,8 @@ class Lexer {
           if (digit == std::string_view::npos) fail("has a string with a broken escape", line_);
           code = code * 16 + static_cast<char32_t>(digit);
         }
-        if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) fail("has a string with an escape that is no character", line_);
+        if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
+          fail("has a string with an escape that is no character", line_);
         utf8::append(out, code);
         pos_ += n;
       } else if (c == '\n') {

@@ -13,9 +13,7 @@ class Parser {
  public:
   explicit Parser(std::string_view source) : tokens_(tokenize(source)) {}
 
-  NodePtr run() {
-    return parse_body({});
-  }
+  NodePtr run() { return parse_body({}); }
 
  private:
   // ---- tokens
@@ -500,7 +498,8 @@ class Parser {
     NodePtr test = parse_call(NodeKind::kTest, name);
     add(*test, std::move(value));
     static constexpr std::string_view kWithArgument[] = {"divisibleby", "in", "eq", "equalto", "sameas", "ne"};
-    if (test->arguments.empty() && std::find(std::begin(kWithArgument), std::end(kWithArgument), name) != std::end(kWithArgument)) {
+    if (test->arguments.empty() &&
+        std::find(std::begin(kWithArgument), std::end(kWithArgument), name) != std::end(kWithArgument)) {
       adopt(*test, test->arguments, parse_unary(false));
     }
     if (!negated) return test;

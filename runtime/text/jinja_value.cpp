@@ -9,7 +9,9 @@
 namespace dodeca::runtime::jinja {
 
 void fail(std::string_view what, int line) {
-  Error error(ErrorKind::kUnsupported, fmt::format("the chat template {} (--chat-template NAME chooses a built-in one, --no-chat-template none)", what));
+  Error error(
+      ErrorKind::kUnsupported,
+      fmt::format("the chat template {} (--chat-template NAME chooses a built-in one, --no-chat-template none)", what));
   if (line > 0) error.with("line", line);
   throw error;
 }
@@ -23,7 +25,8 @@ Text Text::sub(std::size_t pos, std::size_t n) const {
 
 Text& Text::append(const Text& other) {
   if (bytes.size() + other.bytes.size() > kMaxTextBytes) {
-    throw Error(ErrorKind::kBadRequest, "the chat template makes a prompt that is too long").with("limit_bytes", kMaxTextBytes);
+    throw Error(ErrorKind::kBadRequest, "the chat template makes a prompt that is too long")
+        .with("limit_bytes", kMaxTextBytes);
   }
   bytes += other.bytes;
   marks += other.marks;
@@ -127,7 +130,8 @@ Value from_json(const Json& json, bool user) {
     }
     case Json::value_t::object: {
       Dict dict;
-      for (auto it = json.begin(); it != json.end(); ++it) dict.emplace_back(Text(it.key(), user), from_json(it.value(), user));
+      for (auto it = json.begin(); it != json.end(); ++it)
+        dict.emplace_back(Text(it.key(), user), from_json(it.value(), user));
       return Value::of(std::move(dict));
     }
     default:
@@ -136,8 +140,8 @@ Value from_json(const Json& json, bool user) {
 }
 
 std::string_view kind_name(const Value& value) {
-  static constexpr std::string_view kNames[] = {"an undefined value", "None", "a boolean", "an integer", "a number", "a string",
-                                                "a list", "a mapping", "a namespace", "a macro"};
+  static constexpr std::string_view kNames[] = {"an undefined value", "None",   "a boolean", "an integer",  "a number",
+                                                "a string",           "a list", "a mapping", "a namespace", "a macro"};
   return kNames[static_cast<std::size_t>(value.kind)];
 }
 
@@ -209,7 +213,8 @@ Text python_repr(const Value& value) {
   return quote(*value.string, mark, [mark](char c) -> std::string {
     if (c == mark) return std::string("\\") + mark;
     if (const std::string escaped = control_escape(c); !escaped.empty()) return escaped;
-    return static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? fmt::format("\\x{:02x}", static_cast<unsigned char>(c)) : "";
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? fmt::format("\\x{:02x}", static_cast<unsigned char>(c))
+                                                             : "";
   });
 }
 
@@ -226,7 +231,8 @@ Text json_quoted(const Text& text) {
 void write_json(const Value& value, std::optional<std::int64_t> indent, bool sort_keys, int level, Text& out) {
   if (level > 100) fail("prints JSON that is nested too deeply");
   const auto newline = [&](int l) {
-    if (indent) out.append(Text("\n" + std::string(static_cast<std::size_t>(*indent) * static_cast<std::size_t>(l), ' ')));
+    if (indent)
+      out.append(Text("\n" + std::string(static_cast<std::size_t>(*indent) * static_cast<std::size_t>(l), ' ')));
   };
   const std::string_view comma = indent ? "," : ", ";
   switch (value.kind) {
@@ -255,7 +261,9 @@ void write_json(const Value& value, std::optional<std::int64_t> indent, bool sor
       return;
     case Kind::kDict: {
       Dict entries = *value.dict;
-      if (sort_keys) std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.first.bytes < b.first.bytes; });
+      if (sort_keys)
+        std::stable_sort(entries.begin(), entries.end(),
+                         [](const auto& a, const auto& b) { return a.first.bytes < b.first.bytes; });
       out.append(Text("{"));
       for (std::size_t i = 0; i < entries.size(); ++i) {
         if (i > 0) out.append(Text(comma));
@@ -299,7 +307,10 @@ Text to_text(const Value& value) {
       Text out("{");
       for (std::size_t i = 0; i < value.dict->size(); ++i) {
         const auto& [key, item] = (*value.dict)[i];
-        out.append(Text(i > 0 ? ", " : "")).append(python_repr(Value::of(key))).append(Text(": ")).append(python_repr(item));
+        out.append(Text(i > 0 ? ", " : ""))
+            .append(python_repr(Value::of(key)))
+            .append(Text(": "))
+            .append(python_repr(item));
       }
       return out.append(Text("}"));
     }

@@ -1,5 +1,6 @@
-// Values of the chat-template interpreter. Every byte of a string knows whether it came from a user's message: that mark travels
-// through all string operations and ends up in the rendered prompt, where marked text cannot become control tokens.
+// Values of the chat-template interpreter. Every byte of a string knows whether it came from a user's message: that
+// mark travels through all string operations and ends up in the rendered prompt, where marked text cannot become
+// control tokens.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// The merge loop that both tokenizer kinds share: of all adjacent pairs that may merge, the one of lowest key, leftmost among
-// equals, until none is left. A linked list and a heap: n log n.
+// The merge loop that both tokenizer kinds share: of all adjacent pairs that may merge, the one of lowest key, leftmost
+// among equals, until none is left. A linked list and a heap: n log n.
 #pragma once
 
 #include <cstdint>
@@ -52,8 +52,10 @@ void merge_symbols(std::vector<Symbol>& symbols, const Find& find) {
     queue.pop();
     Symbol& left = symbols[entry.left];
     Symbol& right = symbols[entry.right];
-    // An entry is stale when either side has merged since: a consumed symbol is nobody's neighbour, a grown one has another id.
-    if (left.next != entry.right || right.prev != entry.left || left.id != entry.left_id || right.id != entry.right_id) continue;
+    // An entry is stale when either side has merged since: a consumed symbol is nobody's neighbour, a grown one has
+    // another id.
+    if (left.next != entry.right || right.prev != entry.left || left.id != entry.left_id || right.id != entry.right_id)
+      continue;
     left.id = entry.merged_id;
     left.end = right.end;
     left.next = right.next;

@@ -16,11 +16,13 @@ constexpr std::string_view kSpaceItems =
     R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 
 [[noreturn]] void unsupported(std::string_view pattern, std::string_view why) {
-  throw Error(ErrorKind::kUnsupported, "pre-tokenizer pattern cannot be used").with("why", why).with("pattern", pattern);
+  throw Error(ErrorKind::kUnsupported, "pre-tokenizer pattern cannot be used")
+      .with("why", why)
+      .with("pattern", pattern);
 }
 
-// "\p{Han}" is the script in Unicode and Oniguruma, script extensions in PCRE2: write "\p{sc:Han}". General categories (one or two
-// letters) mean the same everywhere.
+// "\p{Han}" is the script in Unicode and Oniguruma, script extensions in PCRE2: write "\p{sc:Han}". General categories
+// (one or two letters) mean the same everywhere.
 std::string property(std::string_view name) {
   const bool category = name.size() <= 2 || name == "Any";
   return category ? std::string(name) : "sc:" + std::string(name);
@@ -92,8 +94,8 @@ class Rewriter {
     return (negated ? "[^" : "[") + items + "]";
   }
 
-  // [A&&[^B]] with A a union of general categories is the class of what is neither in B nor in the categories outside A: one
-  // class, so that repeats of it need no backtracking memory.
+  // [A&&[^B]] with A a union of general categories is the class of what is neither in B nor in the categories outside
+  // A: one class, so that repeats of it need no backtracking memory.
   std::string intersection(bool negated, std::string_view left) {
     pos_ += 2;
     if (negated || !at("[^")) unsupported(in_, "only [A&&[^B]] is known of class intersections");
@@ -108,7 +110,8 @@ class Rewriter {
     }
     if (!at("]]")) unsupported(in_, "only [A&&[^B]] is known of class intersections");
     pos_ += 2;
-    static constexpr std::array<std::string_view, 11> kPartition = {"Lu", "Ll", "Lt", "Lm", "Lo", "M", "N", "P", "S", "Z", "C"};
+    static constexpr std::array<std::string_view, 11> kPartition = {"Lu", "Ll", "Lt", "Lm", "Lo", "M",
+                                                                    "N",  "P",  "S",  "Z",  "C"};
     std::string outside;
     std::size_t used = 0;
     for (const std::string_view category : kPartition) {
@@ -146,8 +149,8 @@ Handle<pcre2_code> compile(const std::string& pattern) {
   std::size_t offset = 0;
   // MULTILINE: "^" and "$" work on lines in Oniguruma, which is what tokenizer.json patterns are written for.
   Handle<pcre2_code> code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(rewritten.data()), rewritten.size(),
-                                        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset,
-                                        context.get()));
+                                        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error,
+                                        &offset, context.get()));
   if (!code) {
     std::array<PCRE2_UCHAR, 256> message{};
     pcre2_get_error_message(error, message.data(), message.size());
@@ -193,13 +196,15 @@ class Matcher {
   }
 
   // Appends the pieces of `text` (valid UTF-8) under one pattern.
-  void split(const pcre2_code* code, std::string_view pattern, std::string_view text, std::vector<std::string_view>& out) {
+  void split(const pcre2_code* code, std::string_view pattern, std::string_view text,
+             std::vector<std::string_view>& out) {
     std::size_t done = 0, from = 0;
     while (from < text.size()) {
       const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
       int rc = pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, data_.get(), context_.get());
       if (rc == PCRE2_ERROR_JIT_STACKLIMIT) {
-        rc = pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data_.get(), context_.get());
+        rc = pcre2_match(code, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data_.get(),
+                         context_.get());
       }
       if (rc == PCRE2_ERROR_NOMATCH) break;
       if (rc < 0) {
@@ -248,7 +253,9 @@ std::vector<std::string_view> valid_runs(std::string_view text) {
   return runs;
 }
 
-bool is_invalid_byte(std::string_view piece) { return piece.size() == 1 && static_cast<unsigned char>(piece[0]) >= 0x80; }
+bool is_invalid_byte(std::string_view piece) {
+  return piece.size() == 1 && static_cast<unsigned char>(piece[0]) >= 0x80;
+}
 
 }  // namespace
 

@@ -1,6 +1,6 @@
-// The split of text into words before byte-pair merging: a list of patterns, each applied to every piece that the ones before
-// left; matches become pieces and the text between them stays as pieces. Nothing is lost: the pieces joined are the text.
-// Bytes that are not UTF-8 are pieces of one byte. Immutable and thread-safe after construction.
+// The split of text into words before byte-pair merging: a list of patterns, each applied to every piece that the ones
+// before left; matches become pieces and the text between them stays as pieces. Nothing is lost: the pieces joined are
+// the text. Bytes that are not UTF-8 are pieces of one byte. Immutable and thread-safe after construction.
 //
 // Patterns are written as tokenizer.json files have them and rewritten where PCRE2 means something else (to_pcre2).
 #pragma once

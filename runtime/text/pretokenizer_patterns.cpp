@@ -8,7 +8,8 @@
 namespace dodeca::runtime {
 namespace {
 
-// The letters that deepseek-llm takes for words: 87 ranges of code points, a subset of Lu, Ll and Lt of an old Unicode version.
+// The letters that deepseek-llm takes for words: 87 ranges of code points, a subset of Lu, Ll and Lt of an old Unicode
+// version.
 constexpr std::string_view kCased =
     "41-5A 61-7A B5 C0-D6 D8-F6 F8-1BA 1BC-1BF 1C4-293 295-2AF 370-373 376 377 37B-37D 37F 386 388-38A 38C 38E-3A1 "
     "3A3-3F5 3F7-481 48A-52F 531-556 10A0-10C5 13A0-13F5 13F8-13FD 1C90-1CBA 1CBD-1CBF 1D00-1D2B 1D6B-1D77 "
@@ -44,18 +45,17 @@ std::string class_items(std::string_view ranges) {
 #define DODECA_LOWER_NO_HAN R"([\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]])"
 
 // Words of one alternation that differ in how many digits a number piece has.
-constexpr std::string_view kLlama3 = DODECA_CONTRACTIONS
-    R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)" DODECA_TAIL;
-constexpr std::string_view kQwen2 = DODECA_CONTRACTIONS
-    R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)" DODECA_TAIL;
+constexpr std::string_view kLlama3 =
+    DODECA_CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)" DODECA_TAIL;
+constexpr std::string_view kQwen2 =
+    DODECA_CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)" DODECA_TAIL;
 
-constexpr std::string_view kQwen35 = DODECA_CONTRACTIONS
-    R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|)" DODECA_TAIL;
+constexpr std::string_view kQwen35 =
+    DODECA_CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|)" DODECA_TAIL;
 
 constexpr std::string_view kGpt4o =
-    R"([^\r\n\p{L}\p{N}]?)" DODECA_UPPER "*" DODECA_LOWER "+" DODECA_CONTRACTIONS
-    R"(?|[^\r\n\p{L}\p{N}]?)" DODECA_UPPER "+" DODECA_LOWER "*" DODECA_CONTRACTIONS
-    R"(?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|)" DODECA_TAIL;
+    R"([^\r\n\p{L}\p{N}]?)" DODECA_UPPER "*" DODECA_LOWER "+" DODECA_CONTRACTIONS R"(?|[^\r\n\p{L}\p{N}]?)" DODECA_UPPER
+    "+" DODECA_LOWER "*" DODECA_CONTRACTIONS R"(?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|)" DODECA_TAIL;
 constexpr std::string_view kTekken =
     R"([^\r\n\p{L}\p{N}]?)" DODECA_UPPER "*" DODECA_LOWER R"(+|[^\r\n\p{L}\p{N}]?)" DODECA_UPPER "+" DODECA_LOWER
     R"(*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|)" DODECA_TAIL;
@@ -69,10 +69,12 @@ constexpr std::string_view kDeepseekV3Words =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|)" DODECA_TAIL;
 constexpr std::string_view kDeepseekV3Cjk = "[\u4E00-\u9FA5\u3040-\u309F\u30A0-\u30FF]+";
 constexpr std::string_view kDeepseekCjk = "[\u4E00-\u9FA5\u0800-\u4E00\uAC00-\uD7FF]+";
-constexpr std::string_view kDeepseekPunctuation = R"(\s?[!-/:-~)" "\uFF01-\uFF0F\uFF1A-\uFF5E\u2018-\u201F\u3000-\u3002" "]+";
+constexpr std::string_view kDeepseekPunctuation = R"(\s?[!-/:-~)"
+                                                  "\uFF01-\uFF0F\uFF1A-\uFF5E\u2018-\u201F\u3000-\u3002"
+                                                  "]+";
 
-// `\s+$` restarts at every space of a run that is not at the end, which is quadratic; the look-behind makes it linear, and \z is
-// right because line ends are pieces of their own by then.
+// `\s+$` restarts at every space of a run that is not at the end, which is quadratic; the look-behind makes it linear,
+// and \z is right because line ends are pieces of their own by then.
 constexpr std::string_view kTrailingSpace = R"(\s+$)";
 constexpr std::string_view kTrailingSpaceLinear = R"((?<!\s)\s++\z)";
 
@@ -88,10 +90,13 @@ const std::vector<Family>& families() {
   static const std::vector<Family> all = {
       {{"deepseek-v3", "hunyuan-dense"}, strings({R"(\p{N}{1,3})", kDeepseekV3Cjk, kDeepseekV3Words})},
       {{"deepseek-llm"},
-       {R"([\r\n])", R"(\s?[)" + class_items(kCased) + "]+", std::string(kDeepseekPunctuation), std::string(kTrailingSpace),
-        std::string(kDeepseekCjk), R"(\p{N}+)"}},
+       {R"([\r\n])", R"(\s?[)" + class_items(kCased) + "]+", std::string(kDeepseekPunctuation),
+        std::string(kTrailingSpace), std::string(kDeepseekCjk), R"(\p{N}+)"}},
       {{"deepseek-coder"}, strings({R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kDeepseekCjk, R"(\p{N})"})},
-      {{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"}, strings({kLlama3}), true, true},
+      {{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"},
+       strings({kLlama3}),
+       true,
+       true},
       {{"glm4", "glm5"}, strings({kLlama3}), true},
       {{"smaug-bpe", "dbrx", "chatglm-bpe"}, strings({kLlama3})},
       {{"qwen2", "deepseek-r1-qwen", "stablelm2", "hunyuan", "megrez", "kormo", "solar-open"}, strings({kQwen2})},
@@ -99,8 +104,10 @@ const std::vector<Family>& families() {
       {{"gpt-4o", "llama4", "kanana2", "minimax-m2"}, strings({kGpt4o})},
       {{"tekken"}, strings({kTekken}), true, true},
       {{"kimi-k2"}, strings({kKimiK2})},
-      {{"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}, strings({R"(\p{N})", kGpt2})},
-      {{"gpt-2", "olmo", "mpt", "jais", "phi-2", "gigachat", "exaone4", "modern-bert", "mellum", "trillion", "granite-docling"},
+      {{"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"},
+       strings({R"(\p{N})", kGpt2})},
+      {{"gpt-2", "olmo", "mpt", "jais", "phi-2", "gigachat", "exaone4", "modern-bert", "mellum", "trillion",
+        "granite-docling"},
        strings({kGpt2})},
       {{"falcon"}, strings({R"([\p{P}\$\+<=>\^~\|`]+)", kGpt2, "[0-9][0-9][0-9]"})},
       {{"default"}, strings({R"([\p{P}\$\+<=>\^~\|]+)", kGpt2, R"(\p{N}+)", "[0-9][0-9][0-9]"})},
@@ -131,7 +138,8 @@ std::vector<std::string_view> pre_names() {
 
 std::string_view recognise_pre(std::span<const std::string> patterns) {
   for (const Family& family : families()) {
-    if (std::equal(patterns.begin(), patterns.end(), family.patterns.begin(), family.patterns.end())) return family.names[0];
+    if (std::equal(patterns.begin(), patterns.end(), family.patterns.begin(), family.patterns.end()))
+      return family.names[0];
   }
   return {};
 }

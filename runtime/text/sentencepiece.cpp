@@ -1,5 +1,5 @@
-// SentencePiece-style encoding: spaces become U+2581, characters merge by score (GGUF) or by rank of a merge list (tokenizer.json
-// of the same models), what is no token goes out as byte tokens.
+// SentencePiece-style encoding: spaces become U+2581, characters merge by score (GGUF) or by rank of a merge list
+// (tokenizer.json of the same models), what is no token goes out as byte tokens.
 #include <array>
 #include <bit>
 #include <limits>
@@ -123,6 +123,8 @@ class SentencePieceEncoder final : public WordEncoder {
 
 }  // namespace
 
-std::unique_ptr<WordEncoder> make_sentencepiece_encoder(const Vocab& vocab) { return std::make_unique<SentencePieceEncoder>(vocab); }
+std::unique_ptr<WordEncoder> make_sentencepiece_encoder(const Vocab& vocab) {
+  return std::make_unique<SentencePieceEncoder>(vocab);
+}
 
 }  // namespace dodeca::runtime

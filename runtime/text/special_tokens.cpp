@@ -10,7 +10,8 @@ namespace {
 
 bool is_word_byte(char c) {
   const auto byte = static_cast<unsigned char>(c);
-  return byte >= 0x80 || byte == '_' || (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z');
+  return byte >= 0x80 || byte == '_' || (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
+         (byte >= 'a' && byte <= 'z');
 }
 
 // The white-space character that ends at `end`, in bytes; 0 when there is none.
@@ -59,8 +60,8 @@ bool SpecialTokens::fits(std::string_view text, std::size_t begin, std::size_t e
 }
 
 // The longest token that may begin at `begin` and ends at `end` or before.
-SpecialTokens::Match SpecialTokens::longest_at(std::string_view text, std::size_t begin, std::size_t end, std::string_view trusted,
-                                               bool all_trusted) const {
+SpecialTokens::Match SpecialTokens::longest_at(std::string_view text, std::size_t begin, std::size_t end,
+                                               std::string_view trusted, bool all_trusted) const {
   Match match;
   bool may_be_control = true;
   std::int32_t node = -1;
@@ -70,20 +71,22 @@ SpecialTokens::Match SpecialTokens::longest_at(std::string_view text, std::size_
     if (node < 0) break;
     may_be_control = may_be_control && (trusted.empty() ? all_trusted : trusted[pos] != 0);
     const TokenId token = nodes_[node].token;
-    if (token == Vocab::kNone || !(may_be_control || user_defined_[token]) || !fits(text, begin, pos + 1, token)) continue;
+    if (token == Vocab::kNone || !(may_be_control || user_defined_[token]) || !fits(text, begin, pos + 1, token))
+      continue;
     match = {token, pos + 1 - begin};
   }
   return match;
 }
 
-std::vector<SpecialTokens::Found> SpecialTokens::find(std::string_view text, std::string_view trusted, bool all_trusted) const {
+std::vector<SpecialTokens::Found> SpecialTokens::find(std::string_view text, std::string_view trusted,
+                                                      bool all_trusted) const {
   if (nodes_.empty()) return {};
   struct Start {
     std::size_t begin;
     TokenId token;
   };
-  // Every start with the longest token there, by length. A start that turns out to run into a taken stretch comes back with the
-  // longest token that still fits.
+  // Every start with the longest token there, by length. A start that turns out to run into a taken stretch comes back
+  // with the longest token that still fits.
   std::map<std::size_t, std::vector<Start>, std::greater<>> by_length;
   for (std::size_t pos = 0; pos < text.size(); ++pos) {
     if (roots_[static_cast<unsigned char>(text[pos])] < 0) continue;
@@ -103,7 +106,8 @@ std::vector<SpecialTokens::Found> SpecialTokens::find(std::string_view text, std
       if (taken[start.begin]) continue;
       std::size_t end = start.begin + length;
       if (!taken[end - 1]) {
-        std::fill(taken.begin() + static_cast<std::ptrdiff_t>(start.begin), taken.begin() + static_cast<std::ptrdiff_t>(end), true);
+        std::fill(taken.begin() + static_cast<std::ptrdiff_t>(start.begin),
+                  taken.begin() + static_cast<std::ptrdiff_t>(end), true);
         found.push_back({start.begin, end, start.token});
         continue;
       }

@@ -1,5 +1,6 @@
-// Cuts text at special tokens: longest tokens first, leftmost among equals, as if every token in turn had been searched in what
-// the longer ones left. Time linear in the text times the longest token's length at most; thousands of tokens cost nothing more.
+// Cuts text at special tokens: longest tokens first, leftmost among equals, as if every token in turn had been searched
+// in what the longer ones left. Time linear in the text times the longest token's length at most; thousands of tokens
+// cost nothing more.
 #pragma once
 
 #include <functional>
@@ -19,8 +20,8 @@ class SpecialTokens {
     std::size_t begin, end;  // bytes of the text, the white space that the token takes included
     TokenId token;
   };
-  // In text order, without overlaps. trusted[i] != 0: byte i may be part of a control or unknown token; user-defined tokens match
-  // everywhere. Empty `trusted`: `all_trusted` holds for every byte.
+  // In text order, without overlaps. trusted[i] != 0: byte i may be part of a control or unknown token; user-defined
+  // tokens match everywhere. Empty `trusted`: `all_trusted` holds for every byte.
   std::vector<Found> find(std::string_view text, std::string_view trusted, bool all_trusted) const;
 
  private:
@@ -34,7 +35,8 @@ class SpecialTokens {
     std::size_t length = 0;
   };
   std::int32_t child(std::int32_t node, unsigned char byte) const;
-  Match longest_at(std::string_view text, std::size_t begin, std::size_t end, std::string_view trusted, bool all_trusted) const;
+  Match longest_at(std::string_view text, std::size_t begin, std::size_t end, std::string_view trusted,
+                   bool all_trusted) const;
   bool fits(std::string_view text, std::size_t begin, std::size_t end, TokenId token) const;
 
   std::vector<Node> nodes_;

@@ -15,11 +15,12 @@ namespace {
 
 // Texts that end a generation in the models that have them, whatever ids the file names.
 constexpr std::string_view kEndTexts[] = {
-    "<|eot_id|>",    "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|endoftext|>", "<|eom_id|>",
+    "<|eot_id|>",    "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|endoftext|>",   "<|eom_id|>",
     "<end_of_turn>", "</s>",       "<EOT>",   "[EOT]",      "[EOS]",    "<|end_of_text|>", "<｜end▁of▁sentence｜>"};
 // Fill-in-the-middle padding and repository or file separators: a completion never goes on after one.
-constexpr std::string_view kFimEndTexts[] = {"<|fim_pad|>",   "<fim-pad>", "<fim_pad>", "<PAD>",      "[PAD]",      "<|fim_repo|>",
-                                             "<|repo_name|>", "<fim-repo>", "<REPO>",   "<reponame>", "<|file_sep|>"};
+constexpr std::string_view kFimEndTexts[] = {"<|fim_pad|>", "<fim-pad>",    "<fim_pad>",     "<PAD>",
+                                             "[PAD]",       "<|fim_repo|>", "<|repo_name|>", "<fim-repo>",
+                                             "<REPO>",      "<reponame>",   "<|file_sep|>"};
 // gpt-oss: part of what a reader should see.
 constexpr std::string_view kRenderedTexts[] = {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"};
 
@@ -42,7 +43,8 @@ std::string spaces_from_marks(std::string_view text) {
 struct Tokenizer::Impl {
   explicit Impl(Vocab v) : vocab(std::move(v)) {
     by_text.reserve(vocab.tokens.size());
-    for (std::size_t id = 0; id < vocab.tokens.size(); ++id) by_text.insert_or_assign(vocab.tokens[id], static_cast<TokenId>(id));
+    for (std::size_t id = 0; id < vocab.tokens.size(); ++id)
+      by_text.insert_or_assign(vocab.tokens[id], static_cast<TokenId>(id));
     set_ends();
     if (vocab.role(Role::kBos) == Vocab::kNone) vocab.add_bos = false;
     if (vocab.role(Role::kEos) == Vocab::kNone) vocab.add_eos = false;
@@ -69,7 +71,8 @@ struct Tokenizer::Impl {
     };
     for (const std::string_view text : kEndTexts) end_text(text);
     for (const std::string_view text : kFimEndTexts) end_text(text);
-    for (const Role role : {Role::kEos, Role::kEot, Role::kEom, Role::kFimPad, Role::kFimRep, Role::kFimSep}) end(vocab.role(role));
+    for (const Role role : {Role::kEos, Role::kEot, Role::kEom, Role::kFimPad, Role::kFimRep, Role::kFimSep})
+      end(vocab.role(role));
     for (const TokenId id : vocab.more_ends) end(id);
     // gpt-oss: <|end|> closes a message of an answer that may go on in another channel.
     if (find("<|return|>") != Vocab::kNone && find("<|call|>") != Vocab::kNone && find("<|end|>") != Vocab::kNone) {
@@ -149,7 +152,8 @@ Tokenizer Tokenizer::from_directory(const std::filesystem::path& directory) {
   } else if (std::filesystem::exists(directory / "tiktoken.model")) {
     tokenizer.impl_ = std::make_unique<Impl>(vocab_from_tiktoken(directory));
   } else {
-    throw Error(ErrorKind::kBadFile, "the directory has neither tokenizer.json nor tiktoken.model").with("directory", directory.string());
+    throw Error(ErrorKind::kBadFile, "the directory has neither tokenizer.json nor tiktoken.model")
+        .with("directory", directory.string());
   }
   return tokenizer;
 }
@@ -172,7 +176,9 @@ bool Tokenizer::available(const std::filesystem::path& path) {
   return model && *model != "none" && *model != "no_vocab";
 }
 
-void Tokenizer::write_metadata(Metadata& metadata, std::int64_t vocab_size) const { write_vocab(impl_->vocab, metadata, vocab_size); }
+void Tokenizer::write_metadata(Metadata& metadata, std::int64_t vocab_size) const {
+  write_vocab(impl_->vocab, metadata, vocab_size);
+}
 
 std::vector<TokenId> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   std::vector<TokenId> ids;
@@ -227,7 +233,9 @@ std::optional<TokenId> present(TokenId id) { return id == Vocab::kNone ? std::nu
 std::optional<TokenId> Tokenizer::bos() const { return present(impl_->vocab.role(Role::kBos)); }
 std::optional<TokenId> Tokenizer::eos() const { return present(impl_->vocab.role(Role::kEos)); }
 bool Tokenizer::add_bos() const { return impl_->vocab.add_bos; }
-bool Tokenizer::is_end_of_generation(TokenId id) const { return impl_->known(id) && impl_->ends[static_cast<std::size_t>(id)]; }
+bool Tokenizer::is_end_of_generation(TokenId id) const {
+  return impl_->known(id) && impl_->ends[static_cast<std::size_t>(id)];
+}
 std::optional<TokenId> Tokenizer::find(std::string_view token_text) const { return present(impl_->find(token_text)); }
 std::string Tokenizer::chat_template() const { return impl_->vocab.chat_template; }
 std::string Tokenizer::bos_text() const { return bos() ? impl_->vocab.tokens[static_cast<std::size_t>(*bos())] : ""; }

@@ -33,14 +33,15 @@ class Tokenizer {
   // From GGUF metadata (any architecture, vocabulary-only files too). Error{kUnsupported} names an unknown model or
   // pre-tokenizer and the known ones.
   static Tokenizer from_gguf(const Metadata& metadata);
-  // From a directory: tokenizer.json, or tiktoken.model (kimi-k2), with tokenizer_config.json and config.json when there.
+  // From a directory: tokenizer.json, or tiktoken.model (kimi-k2), with tokenizer_config.json and config.json when
+  // there.
   static Tokenizer from_directory(const std::filesystem::path& directory);
   // path: a GGUF or a directory.
   static Tokenizer from_path(const std::filesystem::path& path);
   // True when the file has a vocabulary at all (tokenizer.ggml.model present and not "none"/"no_vocab").
   static bool available(const std::filesystem::path& path);
-  // What converters store: the tokenizer.ggml.* keys of this vocabulary for a GGUF (tokens, token_type, merges or scores,
-  // ids, flags, chat_template).
+  // What converters store: the tokenizer.ggml.* keys of this vocabulary for a GGUF (tokens, token_type, merges or
+  // scores, ids, flags, chat_template).
   void write_metadata(Metadata& metadata, std::int64_t vocab_size) const;
 
   Tokenizer(Tokenizer&&) noexcept;
@@ -48,10 +49,11 @@ class Tokenizer {
   ~Tokenizer();
 
   // Bytes that are not UTF-8 are units of their own; for byte-level vocabularies decode(encode(x)) == x for every x.
-  // Time n log n in the text, whatever the text. Error{kUnsupported} only when a pattern of the file runs out of its limits.
+  // Time n log n in the text, whatever the text. Error{kUnsupported} only when a pattern of the file runs out of its
+  // limits.
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const;
-  // The pieces as one text: no token boundary is forced between them, and a control token is recognised only where every byte of
-  // it lies in `special` pieces. BOS is added as the flags say, unless the text begins with it already.
+  // The pieces as one text: no token boundary is forced between them, and a control token is recognised only where
+  // every byte of it lies in `special` pieces. BOS is added as the flags say, unless the text begins with it already.
   std::vector<TokenId> encode_pieces(std::span<const TextPiece> pieces, bool add_special = true) const;
   // Bytes of one token; control tokens are empty unless `special`. Ids outside the vocabulary have no bytes.
   std::string piece(TokenId id, bool special = false) const;
@@ -63,7 +65,7 @@ class Tokenizer {
   bool add_bos() const;
   bool is_end_of_generation(TokenId id) const;
   std::optional<TokenId> find(std::string_view token_text) const;
-  std::string chat_template() const;   // Jinja source from the file, or empty
+  std::string chat_template() const;  // Jinja source from the file, or empty
   std::string bos_text() const;
   std::string eos_text() const;
 
@@ -73,8 +75,8 @@ class Tokenizer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Joins token bytes into text that never ends inside a UTF-8 character: take() returns what is complete, flush() the rest with
-// invalid bytes replaced by U+FFFD.
+// Joins token bytes into text that never ends inside a UTF-8 character: take() returns what is complete, flush() the
+// rest with invalid bytes replaced by U+FFFD.
 class Utf8Stream {
  public:
   std::string take(std::string_view bytes);

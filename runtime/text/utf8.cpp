@@ -8,8 +8,8 @@ namespace {
 
 bool is_continuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
 
-// What the lead byte promises: length, and the allowed range of the second byte (which rules out overlong forms, surrogates
-// and everything above U+10FFFF). Length 0: not a lead byte.
+// What the lead byte promises: length, and the allowed range of the second byte (which rules out overlong forms,
+// surrogates and everything above U+10FFFF). Length 0: not a lead byte.
 struct Lead {
   std::size_t length;
   unsigned char second_min, second_max;
@@ -79,8 +79,9 @@ std::string encode(char32_t c) {
 }
 
 bool is_space(char32_t c, bool python) {
-  return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000 || (python && c >= 0x1C && c <= 0x1F);
+  return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000 ||
+         (python && c >= 0x1C && c <= 0x1F);
 }
 
 }  // namespace utf8

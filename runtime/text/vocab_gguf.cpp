@@ -26,7 +26,8 @@ void read_pre(const Metadata& metadata, Vocab& vocab) {
   if (vocab.pre.empty()) vocab.pre = "default";
   const std::optional<PreInfo> info = find_pre(vocab.pre);
   if (!info) {
-    throw Error(ErrorKind::kUnsupported, "unknown pre-tokenizer \"" + vocab.pre + "\"").with("known", joined(pre_names()));
+    throw Error(ErrorKind::kUnsupported, "unknown pre-tokenizer \"" + vocab.pre + "\"")
+        .with("known", joined(pre_names()));
   }
   vocab.patterns = info->patterns;
   vocab.ignore_merges = info->ignore_merges;
@@ -87,11 +88,11 @@ void read_roles(const Metadata& metadata, Vocab& vocab) {
 
 std::string_view role_key(Role role) {
   static constexpr std::array<std::string_view, kRoles> kKeys = {
-      "tokenizer.ggml.bos_token_id",     "tokenizer.ggml.eos_token_id",     "tokenizer.ggml.unknown_token_id",
+      "tokenizer.ggml.bos_token_id",       "tokenizer.ggml.eos_token_id",     "tokenizer.ggml.unknown_token_id",
       "tokenizer.ggml.seperator_token_id", "tokenizer.ggml.padding_token_id", "tokenizer.ggml.cls_token_id",
-      "tokenizer.ggml.mask_token_id",    "tokenizer.ggml.eot_token_id",     "tokenizer.ggml.eom_token_id",
-      "tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.fim_suf_token_id", "tokenizer.ggml.fim_mid_token_id",
-      "tokenizer.ggml.fim_pad_token_id", "tokenizer.ggml.fim_rep_token_id", "tokenizer.ggml.fim_sep_token_id"};
+      "tokenizer.ggml.mask_token_id",      "tokenizer.ggml.eot_token_id",     "tokenizer.ggml.eom_token_id",
+      "tokenizer.ggml.fim_pre_token_id",   "tokenizer.ggml.fim_suf_token_id", "tokenizer.ggml.fim_mid_token_id",
+      "tokenizer.ggml.fim_pad_token_id",   "tokenizer.ggml.fim_rep_token_id", "tokenizer.ggml.fim_sep_token_id"};
   return kKeys[static_cast<std::size_t>(role)];
 }
 
@@ -107,7 +108,8 @@ Vocab vocab_from_gguf(const Metadata& metadata) {
   vocab.kind = *model == "gpt2" ? VocabKind::kByteLevel : VocabKind::kSentencePiece;
 
   const std::vector<std::string>* tokens = metadata.strings("tokenizer.ggml.tokens");
-  if (!tokens || tokens->empty()) throw Error(ErrorKind::kBadFile, "vocabulary without tokens").with("key", "tokenizer.ggml.tokens");
+  if (!tokens || tokens->empty())
+    throw Error(ErrorKind::kBadFile, "vocabulary without tokens").with("key", "tokenizer.ggml.tokens");
   if (tokens->size() > 1u << 30) bad("too many tokens", "tokenizer.ggml.tokens", tokens->size(), 1u << 30);
   vocab.tokens = *tokens;
   read_types_and_scores(metadata, vocab);
@@ -180,7 +182,8 @@ void write_vocab(const Vocab& vocab, Metadata& metadata, std::int64_t vocab_size
     metadata.set("tokenizer.ggml.merges", std::move(merges));
   }
   for (std::size_t i = 0; i < kRoles; ++i) {
-    if (vocab.roles[i] != Vocab::kNone) metadata.set(std::string(role_key(static_cast<Role>(i))), static_cast<std::uint32_t>(vocab.roles[i]));
+    if (vocab.roles[i] != Vocab::kNone)
+      metadata.set(std::string(role_key(static_cast<Role>(i))), static_cast<std::uint32_t>(vocab.roles[i]));
   }
   metadata.set("tokenizer.ggml.add_bos_token", vocab.add_bos);
   metadata.set("tokenizer.ggml.add_eos_token", vocab.add_eos);

@@ -1,4 +1,5 @@
-// tokenizer.json with tokenizer_config.json, config.json, generation_config.json and chat_template.jinja beside it -> Vocab.
+// tokenizer.json with tokenizer_config.json, config.json, generation_config.json and chat_template.jinja beside it ->
+// Vocab.
 #include <algorithm>
 
 #include "runtime/base/file.hpp"
@@ -13,7 +14,9 @@ namespace {
 
 // Control tokens that published files forget to mark as special; converters go by the look too.
 bool looks_special(std::string_view text) {
-  const auto framed = [text](std::string_view open, std::string_view close) { return text.starts_with(open) && text.ends_with(close); };
+  const auto framed = [text](std::string_view open, std::string_view close) {
+    return text.starts_with(open) && text.ends_with(close);
+  };
   return text == "<pad>" || text == "<mask>" || framed("<|", "|>") || framed("<｜", "｜>") || framed("<unused", ">");
 }
 
@@ -46,14 +49,19 @@ void read_tokens(const Json& root, Vocab& vocab) {
     vocab.tokens[id] = text;
     vocab.types[id] = type;
   };
-  for (auto it = entries.begin(); it != entries.end(); ++it) put(checked_id(it.value(), it.key(), limit), it.key(), TokenType::kNormal);
-  if (!added.is_null() && !added.is_array()) throw Error(ErrorKind::kBadFile, "tokenizer.json: added_tokens is no list");
+  for (auto it = entries.begin(); it != entries.end(); ++it)
+    put(checked_id(it.value(), it.key(), limit), it.key(), TokenType::kNormal);
+  if (!added.is_null() && !added.is_array())
+    throw Error(ErrorKind::kBadFile, "tokenizer.json: added_tokens is no list");
   for (const Json& token : added) {
     const std::string text = json_string(token, "content");
     const std::size_t id = checked_id(json_member(token, "id"), text, limit);
-    put(id, text, json_bool(token, "special", false) || looks_special(text) ? TokenType::kControl : TokenType::kUserDefined);
-    const AddedFlags flags{json_bool(token, "lstrip", false), json_bool(token, "rstrip", false), json_bool(token, "single_word", false)};
-    if (flags.lstrip || flags.rstrip || flags.single_word) vocab.added_flags.emplace_back(static_cast<TokenId>(id), flags);
+    put(id, text,
+        json_bool(token, "special", false) || looks_special(text) ? TokenType::kControl : TokenType::kUserDefined);
+    const AddedFlags flags{json_bool(token, "lstrip", false), json_bool(token, "rstrip", false),
+                           json_bool(token, "single_word", false)};
+    if (flags.lstrip || flags.rstrip || flags.single_word)
+      vocab.added_flags.emplace_back(static_cast<TokenId>(id), flags);
   }
   for (std::size_t id = 0; id < vocab.tokens.size(); ++id) {
     if (vocab.tokens[id].empty()) {
@@ -102,7 +110,9 @@ void name_pre(Vocab& vocab) {
     name = recognise_pre(joined) == "deepseek-llm" ? "deepseek-llm" : "";
   }
   if (name.empty()) return;
-  const auto has = [&](std::string_view text) { return std::find(vocab.tokens.begin(), vocab.tokens.end(), text) != vocab.tokens.end(); };
+  const auto has = [&](std::string_view text) {
+    return std::find(vocab.tokens.begin(), vocab.tokens.end(), text) != vocab.tokens.end();
+  };
   if (name == "llama-bpe") {
     const bool glm = has("[gMASK]");
     name = vocab.ignore_merges ? (glm ? "glm4" : "llama-bpe") : (glm ? "chatglm-bpe" : "smaug-bpe");
@@ -119,7 +129,8 @@ Vocab vocab_from_tokenizer_json(const std::filesystem::path& directory) {
   const Json root = read_json(directory / "tokenizer.json");
   const Json& model = json_member(root, "model");
   if (const std::string type = json_string(model, "type", "BPE"); type != "BPE") {
-    throw Error(ErrorKind::kUnsupported, "tokenizer.json: model type \"" + printable(type, 40) + "\" is not known").with("known", "BPE");
+    throw Error(ErrorKind::kUnsupported, "tokenizer.json: model type \"" + printable(type, 40) + "\" is not known")
+        .with("known", "BPE");
   }
   const Json config = optional_json(directory / "tokenizer_config.json");
   Vocab vocab;
@@ -148,11 +159,13 @@ Vocab vocab_from_tokenizer_json(const std::filesystem::path& directory) {
   }
   read_roles(directory, config, vocab);
 
-  // Which of the two says whether BOS is added depends on the class that reads the file: Llama's rebuilds the template from its
-  // flags, the others go by the template.
+  // Which of the two says whether BOS is added depends on the class that reads the file: Llama's rebuilds the template
+  // from its flags, the others go by the template.
   const std::optional<HfTemplate> around = read_hf_template(json_member(root, "post_processor"));
   const bool llama_class = json_string(config, "tokenizer_class").find("Llama") != std::string::npos;
-  const auto role_text = [&](Role role) { return vocab.role(role) == Vocab::kNone ? "" : vocab.tokens[static_cast<std::size_t>(vocab.role(role))]; };
+  const auto role_text = [&](Role role) {
+    return vocab.role(role) == Vocab::kNone ? "" : vocab.tokens[static_cast<std::size_t>(vocab.role(role))];
+  };
   vocab.add_bos = json_bool(config, "add_bos_token", llama_class);
   vocab.add_eos = json_bool(config, "add_eos_token", false);
   if (around && !(llama_class && json_member(config, "add_bos_token").is_boolean())) {

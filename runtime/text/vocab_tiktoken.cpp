@@ -1,5 +1,5 @@
-// tiktoken.model (Kimi-K2): one line per token, its bytes in base64 and its rank, which is its id; special tokens above them come
-// from tokenizer_config.json, and the rest of the vocabulary that config.json announces is reserved.
+// tiktoken.model (Kimi-K2): one line per token, its bytes in base64 and its rank, which is its id; special tokens above
+// them come from tokenizer_config.json, and the rest of the vocabulary that config.json announces is reserved.
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -54,14 +54,16 @@ void read_ranks(std::string_view text, Vocab& vocab) {
     std::size_t rank = 0;
     const std::string_view digits = row.substr(space + 1);
     const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), rank);
-    if (error != std::errc() || stop != digits.data() + digits.size() || rank >= n_lines) bad_line(line, "rank out of range");
+    if (error != std::errc() || stop != digits.data() + digits.size() || rank >= n_lines)
+      bad_line(line, "rank out of range");
     if (rank >= vocab.tokens.size()) vocab.tokens.resize(rank + 1);
     if (!vocab.tokens[rank].empty()) bad_line(line, "rank used twice");
     vocab.tokens[rank] = bytes_to_mapped(decode_base64(row.substr(0, space), line));
     if (vocab.tokens[rank].empty()) bad_line(line, "empty token");
   }
   for (std::size_t rank = 0; rank < vocab.tokens.size(); ++rank) {
-    if (vocab.tokens[rank].empty()) throw Error(ErrorKind::kBadFile, "tiktoken.model: a rank is missing").with("rank", rank);
+    if (vocab.tokens[rank].empty())
+      throw Error(ErrorKind::kBadFile, "tiktoken.model: a rank is missing").with("rank", rank);
   }
   if (vocab.tokens.empty()) throw Error(ErrorKind::kBadFile, "tiktoken.model: no tokens");
   vocab.types.assign(vocab.tokens.size(), TokenType::kNormal);
@@ -72,7 +74,9 @@ void read_ranks(std::string_view text, Vocab& vocab) {
 Vocab vocab_from_tiktoken(const std::filesystem::path& directory) {
   const InputFile file(directory / "tiktoken.model");
   if (file.size() > kMaxFileBytes) {
-    throw Error(ErrorKind::kBadFile, "tiktoken.model is too large").with("bytes", file.size()).with("limit", kMaxFileBytes);
+    throw Error(ErrorKind::kBadFile, "tiktoken.model is too large")
+        .with("bytes", file.size())
+        .with("limit", kMaxFileBytes);
   }
   std::string text(file.size(), '\0');
   file.read(0, std::as_writable_bytes(std::span(text)));
@@ -84,7 +88,8 @@ Vocab vocab_from_tiktoken(const std::filesystem::path& directory) {
   const Json& text_config = json_member(config, "text_config");
   const Json& size = json_member(text_config.is_object() ? text_config : config, "vocab_size");
   std::size_t n_tokens = n_ranks + kReserved;
-  if (size.is_number_unsigned() && size.get<std::uint64_t>() >= n_ranks && size.get<std::uint64_t>() <= n_ranks + 65536) {
+  if (size.is_number_unsigned() && size.get<std::uint64_t>() >= n_ranks &&
+      size.get<std::uint64_t>() <= n_ranks + 65536) {
     n_tokens = size.get<std::size_t>();
   }
   vocab.tokens.resize(n_tokens);

@@ -1,4 +1,5 @@
-// Text without special tokens -> ids: the two tokenizer kinds behind one call. Immutable and thread-safe after construction.
+// Text without special tokens -> ids: the two tokenizer kinds behind one call. Immutable and thread-safe after
+// construction.
 #pragma once
 
 #include <memory>
@@ -19,8 +20,8 @@ class WordEncoder {
 std::unique_ptr<WordEncoder> make_bpe_encoder(const Vocab& vocab);
 std::unique_ptr<WordEncoder> make_sentencepiece_encoder(const Vocab& vocab);
 
-// Merges that lead to each token of a vocabulary that has none, ranks being ids: "left right" pairs in order of rank, as
-// converters derive them from tiktoken files.
+// Merges that lead to each token of a vocabulary that has none, ranks being ids: "left right" pairs in order of rank,
+// as converters derive them from tiktoken files.
 std::vector<std::pair<std::string, std::string>> derive_merges(const Vocab& vocab);
 
 }  // namespace dodeca::runtime
