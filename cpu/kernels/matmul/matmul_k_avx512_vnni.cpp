@@ -22,15 +22,10 @@ struct alignas(64) Decoded {
   float d[16], m[16];
 };
 
-// sum over n pairs of (pairs[p], sums[2p..2p+1]).
-DODECA_INLINE __m512i pair_sum(const Decoded& w, const std::int16_t* sums, int n) {
-  __m512i sum = _mm512_setzero_si512();
-#pragma GCC unroll 8
-  for (int p = 0; p < n; ++p) sum = dot2(sum, load(w.pairs[p]), spread(sums + 2 * p));
-  return sum;
-}
-
-// The shape of all gemm kernels here. Format::sum<T, C>(w, x, isum) leaves the integer sums in isum[T][C].
+// The shape of all gemm kernels here. Format gives
+//   sum<T, C>(w, x, isum)   the integer sums of T tiles times C activation rows
+//   kPairs                  pairs to multiply with sums of activations: minima, or scales of codes above the weights
+//   corrected(isum, psum, x)  the corrected isum; kMins: psum is folded as the minima instead
 template <class Format>
 struct SuperBlocks : Policy {
   using Act = Q8Block256;
@@ -39,18 +34,30 @@ struct SuperBlocks : Policy {
 
   template <int T, int C>
   DODECA_INLINE static void multiply(const Decoded* w, const Q8Block256* const* x, int, float* acc) {
-    __m512i isum[T][C];
+    __m512i isum[T][C], psum[T][C];
     Format::template sum<T, C>(w, x, isum);
+    for (int t = 0; t < T; ++t) {
+      for (int c = 0; c < C; ++c) psum[t][c] = _mm512_setzero_si512();
+    }
+#pragma GCC unroll 8
+    for (int p = 0; p < Format::kPairs; ++p) {
+      __m512i pairs[T];
+      for (int t = 0; t < T; ++t) pairs[t] = load(w[t].pairs[p]);
+#pragma GCC unroll 6
+      for (int c = 0; c < C; ++c) {
+        const __m512i two = spread((Format::kPairs == 8 ? x[c]->sums16 : x[c]->sums32) + 2 * p);
+#pragma GCC unroll 2
+        for (int t = 0; t < T; ++t) psum[t][c] = dot2(psum[t][c], pairs[t], two);
+      }
+    }
 #pragma GCC unroll 6
     for (int c = 0; c < C; ++c) {
 #pragma GCC unroll 2
       for (int t = 0; t < T; ++t) {
         float* at = acc + (c * T + t) * kTileRows;
-        __m512 v = fold(_mm512_load_ps(at), _mm512_load_ps(w[t].d), *x[c], Format::correct(w[t], *x[c], isum[t][c]));
-        if constexpr (Format::kMins != 0) {
-          const std::int16_t* sums = Format::kMins == 8 ? x[c]->sums16 : x[c]->sums32;
-          v = fold_min(v, _mm512_load_ps(w[t].m), *x[c], pair_sum(w[t], sums, Format::kMins));
-        }
+        const __m512i sum = Format::corrected(isum[t][c], psum[t][c], *x[c]);
+        __m512 v = fold(_mm512_load_ps(at), _mm512_load_ps(w[t].d), *x[c], sum);
+        if constexpr (Format::kMins) v = fold_min(v, _mm512_load_ps(w[t].m), *x[c], psum[t][c]);
         _mm512_store_ps(at, v);
       }
     }
@@ -108,7 +115,8 @@ struct SuperBlocks : Policy {
 
 struct Q2_K : SuperBlocks<Q2_K> {
   using Tile = TileQ2_K;
-  static constexpr int kMins = 8;
+  static constexpr int kPairs = 8;
+  static constexpr bool kMins = true;
 
   // v: the four units of sub-block g, two bits each; their sum of products.
   DODECA_INLINE static __m512i dot16(__m512i v, const std::int8_t* q) {
@@ -175,7 +183,7 @@ struct Q2_K : SuperBlocks<Q2_K> {
   DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
     sum_flat<T, C>(w, x, isum);
   }
-  DODECA_INLINE static __m512i correct(const Decoded&, const Q8Block256&, __m512i isum) { return isum; }
+  DODECA_INLINE static __m512i corrected(__m512i isum, __m512i, const Q8Block256&) { return isum; }
 };
 
 // ---- Q3_K
@@ -183,7 +191,8 @@ struct Q2_K : SuperBlocks<Q2_K> {
 
 struct Q3_K : SuperBlocks<Q3_K> {
   using Tile = TileQ3_K;
-  static constexpr int kMins = 0;
+  static constexpr int kPairs = 0;
+  static constexpr bool kMins = false;
 
   // Scales minus 32 of sub-blocks 2p and 2p + 1, as i16 pairs.
   DODECA_INLINE static __m512i scale_pair(const std::byte* body, __m512i high, int p) {
@@ -265,7 +274,7 @@ struct Q3_K : SuperBlocks<Q3_K> {
   DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
     sum_flat<T, C>(w, x, isum);
   }
-  DODECA_INLINE static __m512i correct(const Decoded&, const Q8Block256& x, __m512i isum) {
+  DODECA_INLINE static __m512i corrected(__m512i isum, __m512i, const Q8Block256& x) {
     return _mm512_sub_epi32(isum, _mm512_set1_epi32(124 * x.sum));
   }
 };
@@ -301,7 +310,8 @@ DODECA_INLINE void decode_scales6(const std::byte* header, const std::byte* body
 
 struct Q4_K : SuperBlocks<Q4_K> {
   using Tile = TileQ4_K;
-  static constexpr int kMins = 4;
+  static constexpr int kPairs = 4;
+  static constexpr bool kMins = true;
 
   DODECA_INLINE static __m512 dot(const std::byte* header, const std::byte* body, const Q8Block256& x, __m512 acc) {
     const __m512i scales = load(body + Tile::kScales), mins = load(body + Tile::kMins),
@@ -348,12 +358,13 @@ struct Q4_K : SuperBlocks<Q4_K> {
   DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
     Q4_K::template sum_scaled<T, C, 4, true>(w, x, isum);
   }
-  DODECA_INLINE static __m512i correct(const Decoded&, const Q8Block256&, __m512i isum) { return isum; }
+  DODECA_INLINE static __m512i corrected(__m512i isum, __m512i, const Q8Block256&) { return isum; }
 };
 
 struct Q5_K : SuperBlocks<Q5_K> {
   using Tile = TileQ5_K;
-  static constexpr int kMins = 4;
+  static constexpr int kPairs = 4;
+  static constexpr bool kMins = true;
 
   // The bits of vector i of a sub-block moved to 3 (odd unit) and 4 (even unit).
   DODECA_INLINE static __m512i plane_bits(__m512i plane, int i) {
@@ -411,7 +422,7 @@ struct Q5_K : SuperBlocks<Q5_K> {
   DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
     Q5_K::template sum_scaled<T, C, 8, false>(w, x, isum);
   }
-  DODECA_INLINE static __m512i correct(const Decoded&, const Q8Block256&, __m512i isum) { return isum; }
+  DODECA_INLINE static __m512i corrected(__m512i isum, __m512i, const Q8Block256&) { return isum; }
 };
 
 // ---- Q6_K
@@ -419,7 +430,8 @@ struct Q5_K : SuperBlocks<Q5_K> {
 
 struct Q6_K : SuperBlocks<Q6_K> {
   using Tile = TileQ6_K;
-  static constexpr int kMins = 0;
+  static constexpr int kPairs = 8;
+  static constexpr bool kMins = false;
 
   // Signed scales of sub-blocks 4s + 2p and 4s + 2p + 1 as i16 pairs.
   DODECA_INLINE static __m512i scale_pair(__m512i four, int p) {
@@ -494,8 +506,8 @@ struct Q6_K : SuperBlocks<Q6_K> {
   DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
     Q6_K::template sum_scaled<T, C, 4, false>(w, x, isum);
   }
-  DODECA_INLINE static __m512i correct(const Decoded& w, const Q8Block256& x, __m512i isum) {
-    return _mm512_sub_epi32(isum, _mm512_slli_epi32(pair_sum(w, x.sums16, 8), 5));
+  DODECA_INLINE static __m512i corrected(__m512i isum, __m512i psum, const Q8Block256&) {
+    return _mm512_sub_epi32(isum, _mm512_slli_epi32(psum, 5));
   }
 };
 
@@ -504,7 +516,8 @@ struct Q6_K : SuperBlocks<Q6_K> {
 
 struct IQ4_XS : SuperBlocks<IQ4_XS> {
   using Tile = TileIQ4_XS;
-  static constexpr int kMins = 0;
+  static constexpr int kPairs = 4;
+  static constexpr bool kMins = false;
 
   // The sixteen values plus 128.
   DODECA_INLINE static __m512i table() {
@@ -564,8 +577,8 @@ struct IQ4_XS : SuperBlocks<IQ4_XS> {
   DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
     IQ4_XS::template sum_scaled<T, C, 8, false>(w, x, isum);
   }
-  DODECA_INLINE static __m512i correct(const Decoded& w, const Q8Block256& x, __m512i isum) {
-    return _mm512_sub_epi32(isum, _mm512_slli_epi32(pair_sum(w, x.sums32, 4), 7));
+  DODECA_INLINE static __m512i corrected(__m512i isum, __m512i psum, const Q8Block256&) {
+    return _mm512_sub_epi32(isum, _mm512_slli_epi32(psum, 7));
   }
 };
 

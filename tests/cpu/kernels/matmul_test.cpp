@@ -166,7 +166,9 @@ TEST_CASE("every exact line gives the scalar line's bits for every shape") {
     std::vector<std::int64_t> widths = {block, 2 * block, 3 * block, 5 * block};
     if (block == 1) widths = {1, 3, 4, 7, 64, 129};
     for (std::int64_t n_in : widths) {
-      for (std::int64_t n_out : {1, 15, 16, 17, 33, 80}) {
+      const bool every_edge = n_in == widths[2];  // row edges and widths are independent of each other
+      for (std::int64_t n_out :
+           every_edge ? std::vector<std::int64_t>{1, 15, 16, 17, 33, 80} : std::vector<std::int64_t>{33}) {
         const tests::Product product(layout.dtype, n_in, n_out, 64, static_cast<std::uint32_t>(n_in * 100 + n_out));
         for (std::int64_t n_acts : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 64}) {
           const bool gather = n_acts % 2 == 1;
