@@ -81,8 +81,8 @@ struct Arguments {
 
 Arguments parse(std::span<const std::string> args, Console& console) {
   Arguments parsed;
-  std::vector<std::string> words, overrides;
-  std::string type, recipe, output, embedding;
+  std::vector<std::string> overrides;
+  std::string habit_type, habit_threads, type, recipe, output, embedding;
   bool pure = false, allow_requantize = false;
   Options options(
       "dodeca quantize",
@@ -92,8 +92,10 @@ Arguments parse(std::span<const std::string> args, Console& console) {
       "Types: " +
           writable_names() + ". Recipes: " + recipe_names() + ".",
       "dodeca quantize DeepSeek-V3-0324 v3.gguf --recipe ud-q2_k_xl");
-  options.positionals("IN OUT.gguf [TYPE [THREADS]]", words,
-                      "source, result, and as llama-quantize has them type and threads");
+  options.positional("IN", parsed.in, "Hugging Face directory, GGUF, or the first file of a split one");
+  options.positional("OUT.gguf", parsed.out, "the new file; one that is there is replaced when the new one is whole");
+  options.positional("TYPE", habit_type, "type or recipe, where llama-quantize has it", false);
+  options.positional("THREADS", habit_threads, "workers, where llama-quantize has them", false);
   options.value("--type", type, "one type for all matrices", "TYPE");
   options.value("--recipe", recipe,
                 "a mixture: ud-q2_k_xl, as the published DeepSeek-V3-0324 file, or one of llama.cpp's", "NAME");
@@ -110,17 +112,14 @@ Arguments parse(std::span<const std::string> args, Console& console) {
   console.add_flags(options);
   options.parse(args);
 
-  if (words.empty()) throw Usage("IN is missing: a Hugging Face directory or a GGUF");
-  if (words.size() < 2) throw Usage("OUT.gguf is missing");
-  if (words.size() > 4) throw Usage(fmt::format("too many arguments: '{}'", words[4]));
-  parsed.in = words[0];
-  parsed.out = words[1];
   TypeChoice& types = parsed.quantize.types;
-  const int n_given = (words.size() > 2 ? 1 : 0) + (type.empty() ? 0 : 1) + (recipe.empty() ? 0 : 1);
+  const int n_given = !habit_type.empty() + !type.empty() + !recipe.empty();
   if (n_given == 0) throw Usage("a TYPE, --type or --recipe is needed");
   if (n_given > 1) throw Usage("TYPE, --type and --recipe exclude each other");
-  if (words.size() > 2) set_types(types, "TYPE", words[2]);
-  if (words.size() > 3) parsed.threads = static_cast<std::int32_t>(parse_integer("THREADS", words[3], {1, 4096}));
+  if (!habit_type.empty()) set_types(types, "TYPE", habit_type);
+  if (!habit_threads.empty()) {
+    parsed.threads = static_cast<std::int32_t>(parse_integer("THREADS", habit_threads, {1, 4096}));
+  }
   if (!type.empty()) set_types(types, "--type", type);
   if (!recipe.empty()) {
     types.recipe = find_recipe(recipe);
