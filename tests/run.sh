@@ -107,14 +107,14 @@ done
 # ---- sanitizers: what reads files and text, and the team ---------------------------------------------------------------
 if [[ $quick == no ]]; then
   export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-  asan_targets=(test_quant test_runtime_base test_runtime_load test_runtime_text)
+  asan_targets=(test_quant test_runtime_base test_runtime_load test_runtime_text test_fuzz)
   require "asan: build" build asan "${asan_targets[@]}"
   for target in "${asan_targets[@]}"; do
     doctest "asan: $target" "${unrandomised[@]}" "build/asan/tests/$target"
   done
 
-  require "tsan: build" build tsan test_cpu
-  TSAN_OPTIONS=halt_on_error=1 doctest "tsan: the thread team" "${unrandomised[@]}" build/tsan/tests/test_cpu --source-file='*team*'
+  require "tsan: build" build tsan test_team
+  TSAN_OPTIONS=halt_on_error=1 doctest "tsan: the thread team" "${unrandomised[@]}" build/tsan/tests/test_team
 
   require "scalar-only: build" build scalar-only dodeca
   check "scalar-only: golden outputs" python3 tests/golden_test.py build/scalar-only
