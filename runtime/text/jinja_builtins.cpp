@@ -148,7 +148,10 @@ List items_of(const Value& value) {
   if (value.is(Kind::kUndefined)) return {};
   if (!value.is(Kind::kDict)) fail(fmt::format("takes the items of {}", kind_name(value)));
   List out;
-  for (const auto& [key, item] : *value.dict) out.push_back(Value::of(List{Value::of(key), item}));
+  for (const auto& [key, item] : *value.dict) {
+    out.push_back(Value::of(List{Value::of(key), item}));
+    out.back().tuple = true;
+  }
   return out;
 }
 

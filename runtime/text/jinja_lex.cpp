@@ -133,6 +133,15 @@ class Lexer {
     fail("has a tag without an end", line_);
   }
 
+  // How many characters from `begin` make a signed exponent; 0: none.
+  std::size_t exponent_digits(std::size_t begin) const {
+    std::size_t end = begin;
+    if (end < in_.size() && (in_[end] == '+' || in_[end] == '-')) ++end;
+    const std::size_t first = end;
+    while (end < in_.size() && is_digit(in_[end])) ++end;
+    return end > first ? end - begin : 0;
+  }
+
   void number() {
     std::size_t end = pos_;
     std::string digits;
@@ -141,6 +150,12 @@ class Lexer {
       const char c = in_[end];
       if (c == '.' && !real && end + 1 < in_.size() && is_digit(in_[end + 1])) {
         real = true;
+      } else if ((c == 'e' || c == 'E') && exponent_digits(end + 1) > 0) {
+        const std::size_t n = exponent_digits(end + 1);
+        digits.append(in_.substr(end, 1 + n));
+        end += 1 + n;
+        real = true;
+        break;
       } else if (c == '_' || !is_digit(c)) {
         if (c != '_') break;
         continue;

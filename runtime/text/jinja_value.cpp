@@ -297,11 +297,12 @@ Text to_text(const Value& value) {
     case Kind::kString:
       return *value.string;
     case Kind::kList: {
-      Text out("[");
+      Text out(value.tuple ? "(" : "[");
       for (std::size_t i = 0; i < value.list->size(); ++i) {
         out.append(Text(i > 0 ? ", " : "")).append(python_repr((*value.list)[i]));
       }
-      return out.append(Text("]"));
+      if (!value.tuple) return out.append(Text("]"));
+      return out.append(Text(value.list->size() == 1 ? ",)" : ")"));
     }
     case Kind::kDict: {
       Text out("{");

@@ -36,6 +36,7 @@ enum class Kind { kUndefined, kNone, kBool, kInt, kFloat, kString, kList, kDict,
 struct Value {
   Kind kind = Kind::kUndefined;
   bool boolean = false;
+  bool tuple = false;  // kList: a Python tuple, which only its text shows
   std::int64_t integer = 0;
   double real = 0;
   std::shared_ptr<const Text> string;  // kString; kUndefined: the name, for messages
