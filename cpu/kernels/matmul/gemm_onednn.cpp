@@ -7,13 +7,13 @@
 #ifndef DODECA_SCALAR_ONLY
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <dnnl.hpp>
 
 #include "cpu/kernels/matmul/matmul.hpp"
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 #include "cpu/kernels/matmul/tiles.hpp"
-#include "quant/float_types.hpp"
 
 namespace dodeca::cpu::onednn {
 namespace {
@@ -21,7 +21,8 @@ namespace {
 using dnnl::memory;
 
 constexpr int kRows = 64, kColumns = 512, kTiles = 4, kWeights = kTiles * kTileRows;
-constexpr int kChunk = 256;  // activation rows per pass over a group of tiles
+constexpr int kChunk = 256;  // activation rows, converted once for
+constexpr int kGroups = 4;   // this many groups of kTiles
 
 constexpr memory::data_type data_type(float) { return memory::data_type::f32; }
 constexpr memory::data_type data_type(std::uint16_t) { return memory::data_type::bf16; }
@@ -29,8 +30,13 @@ constexpr memory::data_type data_type(std::uint16_t) { return memory::data_type:
 void convert(const float* x, std::int64_t n, float* out) {
   std::memcpy(out, x, static_cast<std::size_t>(n) * sizeof(float));
 }
+// Round to nearest even without a branch, so that it becomes vector code; NaN stays NaN.
 void convert(const float* x, std::int64_t n, std::uint16_t* out) {
-  for (std::int64_t k = 0; k < n; ++k) out[k] = quant::f32_to_bf16(x[k]);
+  for (std::int64_t k = 0; k < n; ++k) {
+    const auto bits = std::bit_cast<std::uint32_t>(x[k]);
+    const std::uint32_t rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+    out[k] = static_cast<std::uint16_t>((x[k] == x[k] ? rounded : bits | 0x400000u) >> 16);
+  }
 }
 
 // The product of the one shape, and how its weights want to lie. Made once, run by many threads.
@@ -59,8 +65,8 @@ class Shape {
 
   // Offsets in the scratch.
   static constexpr std::size_t kPlainBytes = sizeof(Word) * kColumns * kWeights, kPackedBytes = kPlainBytes + 4096,
-                               kActBytes = sizeof(Word) * kRows * kColumns,
-                               kOutBytes = sizeof(float) * kChunk * kWeights, kSharedBytes = 64 << 10;
+                               kActBytes = sizeof(Word) * kChunk * kColumns,
+                               kOutBytes = sizeof(float) * kGroups * kChunk * kWeights, kSharedBytes = 64 << 10;
   static_assert(kPlainBytes + kPackedBytes + kActBytes + kOutBytes + kSharedBytes <= kFixedScratchBytes);
 
   void pack(dnnl::stream& stream, std::byte* plain, std::byte* packed, std::byte* shared) const {
@@ -68,7 +74,7 @@ class Shape {
                               {DNNL_ARG_TO, memory(packed_, engine_, packed)},
                               {DNNL_ARG_SCRATCHPAD, memory(reorder_scratch_, engine_, shared)}});
   }
-  void multiply_add(dnnl::stream& stream, std::byte* x, std::byte* packed, float* out, std::byte* shared) const {
+  void multiply_add(dnnl::stream& stream, Word* x, std::byte* packed, float* out, std::byte* shared) const {
     product_.execute(stream, {{DNNL_ARG_SRC, memory(x_, engine_, x)},
                               {DNNL_ARG_WEIGHTS, memory(packed_, engine_, packed)},
                               {DNNL_ARG_DST, memory(out_, engine_, out)},
@@ -105,45 +111,63 @@ const float* act_row(const MatmulArgs& args, std::int64_t i) {
   return reinterpret_cast<const float*>(args.acts + static_cast<std::size_t>(row) * args.act_stride);
 }
 
+// Columns [column, column + width) of up to kTiles tiles as one matrix [kColumns, kWeights], zeros where there is
+// nothing.
+template <class Word>
+void gather(const std::byte* weights, std::size_t tile_bytes, int n_tiles, std::int64_t column, std::int64_t width,
+            std::byte* plain) {
+  constexpr std::size_t kBytes = kTileRows * sizeof(Word);
+  if (n_tiles < kTiles || width < kColumns) std::memset(plain, 0, Shape<Word>::kPlainBytes);
+  for (int t = 0; t < n_tiles; ++t) {
+    const std::byte* from =
+        weights + static_cast<std::size_t>(t) * tile_bytes + static_cast<std::size_t>(column) * kBytes;
+    for (std::int64_t k = 0; k < width; ++k) {
+      std::memcpy(plain + static_cast<std::size_t>(k * kTiles + t) * kBytes,
+                  from + static_cast<std::size_t>(k) * kBytes, kBytes);
+    }
+  }
+}
+
 template <class Word>
 void run(const Shape<Word>& shape, const MatmulArgs& args) {
   thread_local dnnl::stream stream(shape.engine());
   const std::size_t tile_bytes = args.layout->tile_bytes(args.n_in);
   std::byte* plain = args.scratch;
   std::byte* packed = plain + Shape<Word>::kPlainBytes;
-  std::byte* x = packed + Shape<Word>::kPackedBytes;
-  auto* out = reinterpret_cast<float*>(x + Shape<Word>::kActBytes);  // [count rounded up to 64][64]
+  auto* x = reinterpret_cast<Word*>(packed + Shape<Word>::kPackedBytes);  // [kChunk, kColumns]
+  auto* out = reinterpret_cast<float*>(reinterpret_cast<std::byte*>(x) +
+                                       Shape<Word>::kActBytes);  // [kGroups, kChunk, kWeights]
   std::byte* shared = reinterpret_cast<std::byte*>(out) + Shape<Word>::kOutBytes;
-  for (std::int64_t tile = args.tile_begin; tile < args.tile_end; tile += kTiles) {
-    const int n_tiles = static_cast<int>(args.tile_end - tile < kTiles ? args.tile_end - tile : kTiles);
-    for (std::int64_t first = 0; first < args.n_acts; first += kChunk) {
-      const std::int64_t count = args.n_acts - first < kChunk ? args.n_acts - first : kChunk;
-      std::memset(out, 0, Shape<Word>::kOutBytes);
+  for (std::int64_t first = 0; first < args.n_acts; first += kChunk) {
+    const std::int64_t count = std::min<std::int64_t>(args.n_acts - first, kChunk);
+    const std::int64_t padded = (count + kRows - 1) / kRows * kRows;
+    for (std::int64_t tile = args.tile_begin; tile < args.tile_end; tile += kGroups * kTiles) {
+      const std::int64_t tiles = std::min<std::int64_t>(args.tile_end - tile, kGroups * kTiles);
+      const std::int64_t groups = (tiles + kTiles - 1) / kTiles;
+      std::memset(out, 0, static_cast<std::size_t>(groups) * kChunk * kWeights * sizeof(float));
       for (std::int64_t column = 0; column < args.n_in; column += kColumns) {
-        const std::int64_t width = args.n_in - column < kColumns ? args.n_in - column : kColumns;
-        std::memset(plain, 0, Shape<Word>::kPlainBytes);
-        for (int t = 0; t < n_tiles; ++t) {
-          const std::byte* from = args.weights + static_cast<std::size_t>(tile + t) * tile_bytes +
-                                  static_cast<std::size_t>(column) * kTileRows * sizeof(Word);
-          for (std::int64_t k = 0; k < width; ++k) {
-            constexpr std::size_t kBytes = kTileRows * sizeof(Word);
-            std::memcpy(plain + (static_cast<std::size_t>(k) * kTiles + static_cast<std::size_t>(t)) * kBytes,
-                        from + static_cast<std::size_t>(k) * kBytes, kBytes);
-          }
+        const std::int64_t width = std::min<std::int64_t>(args.n_in - column, kColumns);
+        if (width < kColumns || count < padded) {
+          std::memset(x, 0, static_cast<std::size_t>(padded) * kColumns * sizeof(Word));
         }
-        shape.pack(stream, plain, packed, shared);
-        for (std::int64_t block = 0; block < count; block += kRows) {
-          std::memset(x, 0, Shape<Word>::kActBytes);
-          for (std::int64_t i = block; i < count && i < block + kRows; ++i) {
-            convert(act_row(args, first + i) + column, width, reinterpret_cast<Word*>(x) + (i - block) * kColumns);
+        for (std::int64_t i = 0; i < count; ++i) convert(act_row(args, first + i) + column, width, x + i * kColumns);
+        for (std::int64_t group = 0; group < groups; ++group) {
+          const std::int64_t at = group * kTiles;
+          gather<Word>(args.weights + static_cast<std::size_t>(tile + at) * tile_bytes, tile_bytes,
+                       static_cast<int>(std::min<std::int64_t>(tiles - at, kTiles)), column, width, plain);
+          shape.pack(stream, plain, packed, shared);
+          for (std::int64_t block = 0; block < padded; block += kRows) {
+            shape.multiply_add(stream, x + block * kColumns, packed, out + (group * kChunk + block) * kWeights, shared);
           }
-          shape.multiply_add(stream, x, packed, out + block * kWeights, shared);
         }
       }
-      const std::int64_t left = args.n_out - tile * kTileRows, width = n_tiles * kTileRows;
-      for (std::int64_t i = 0; i < count; ++i) {
-        std::memcpy(args.out + (first + i) * args.out_stride + tile * kTileRows, out + i * kWeights,
-                    static_cast<std::size_t>(left < width ? left : width) * sizeof(float));
+      for (std::int64_t t = 0; t < tiles; ++t) {
+        const std::int64_t row = (tile + t) * kTileRows, n_rows = std::min<std::int64_t>(args.n_out - row, kTileRows);
+        for (std::int64_t i = 0; i < count; ++i) {
+          std::memcpy(args.out + (first + i) * args.out_stride + row,
+                      out + (t / kTiles * kChunk + i) * kWeights + t % kTiles * kTileRows,
+                      static_cast<std::size_t>(n_rows) * sizeof(float));
+        }
       }
     }
   }

@@ -36,7 +36,7 @@
 namespace dodeca::cpu {
 
 // Work space of any kernel, besides one row of n_in floats.
-inline constexpr std::size_t kFixedScratchBytes = 640 << 10;
+inline constexpr std::size_t kFixedScratchBytes = 1280 << 10;
 
 template <int kGroup_, int kBodyBytes_, int kColumns_>
 struct BlockTile {
