@@ -68,7 +68,7 @@ OutputFile::OutputFile(std::filesystem::path path, std::uint64_t expected_bytes)
   }
   // Not every file system can reserve; the writes find out then.
   if (expected_ > 0 && ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(expected_)) != 0 &&
-      errno == ENOSPC) {
+      (errno == ENOSPC || errno == EDQUOT)) {
     ::close(std::exchange(fd_, -1));
     std::filesystem::remove(temporary_, ignored);
     throw disk_full(path_, expected_, free_bytes(folder));

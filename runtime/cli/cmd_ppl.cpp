@@ -166,6 +166,19 @@ void print_tokens(const EvalModel& model, std::span<const TokenId> ids, const st
   });
 }
 
+// What the tokens call for: ids need no vocabulary, --tokens shows texts when there is one.
+std::optional<Tokenizer> open_tokenizer(const PplOptions& o, const Console& console) {
+  const bool only_shown = !o.ids_file.empty() && !o.compare;
+  if ((only_shown && !o.tokens) || !Tokenizer::available(o.model.model)) return std::nullopt;
+  try {
+    return Tokenizer::from_path(o.model.model);
+  } catch (const Error& error) {
+    if (!only_shown) throw;
+    console.info(fmt::format("no texts of tokens: {}", error.what()));
+    return std::nullopt;
+  }
+}
+
 PplOptions parse(std::span<const std::string> args, Console& console) {
   PplOptions o;
   Options options("dodeca ppl", "Perplexity on a text or on token ids; divergence from a base model.",
@@ -206,8 +219,7 @@ int cmd_ppl(std::span<const std::string> args) {
   PplOptions o = parse(args, console);
 
   // The tokens, before the weights are loaded: what is wrong with them is told at once.
-  std::optional<Tokenizer> tokenizer;
-  if (Tokenizer::available(o.model.model)) tokenizer = Tokenizer::from_path(o.model.model);
+  std::optional<Tokenizer> tokenizer = open_tokenizer(o, console);
   std::optional<TokenId> bos;
   if (tokenizer && tokenizer->add_bos() && !o.no_bos) bos = tokenizer->bos();
   std::optional<LogitsReader> base;

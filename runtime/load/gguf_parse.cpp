@@ -1,5 +1,6 @@
 #include "runtime/load/gguf_parse.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <limits>
 
@@ -12,9 +13,11 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "GGUF is read by copying little-endian bytes");
 
-constexpr std::uint64_t kMinFileBytes = 24;    // magic, version, two counts
-constexpr std::uint64_t kMinPairBytes = 14;    // key of one byte, type, value of one byte
-constexpr std::uint64_t kMinTensorBytes = 25;  // name of one byte, n_dims 0, type, offset
+constexpr std::uint64_t kMinFileBytes = 24;                    // magic, version, two counts
+constexpr std::uint64_t kMinPairBytes = 14;                    // key of one byte, type, value of one byte
+constexpr std::uint64_t kMinTensorBytes = 25;                  // name of one byte, n_dims 0, type, offset
+constexpr std::uint64_t kMaxEntries = std::uint64_t{1} << 22;  // keys, tensors; the largest models have 100,000 tensors
+constexpr std::uint64_t kMaxReserved = 65536;                  // of what a count promises; the rest when it is there
 constexpr std::uint64_t kMaxKeyBytes = 65535;
 constexpr std::uint64_t kMaxStringBytes = std::uint64_t{1} << 30;
 constexpr std::uint64_t kMaxArrayCount = std::uint64_t{1} << 30;
@@ -35,7 +38,7 @@ class Parser {
     read_counts();
     for (std::uint64_t i = 0; i < n_pairs_; ++i) read_pair();
     read_alignment();
-    shard_.tensors.reserve(n_tensors_);
+    shard_.tensors.reserve(std::min(n_tensors_, kMaxReserved));
     for (std::uint64_t i = 0; i < n_tensors_; ++i) read_tensor();
     if (n_tensors_ > 0) check_data();
     return std::move(shard_);
@@ -61,11 +64,11 @@ class Parser {
     if (shard_.version != 2 && shard_.version != 3) throw bad("GGUF version {}; only 2 and 3 are read", shard_.version);
     n_tensors_ = in_.scalar<std::uint64_t>("the tensor count");
     n_pairs_ = in_.scalar<std::uint64_t>("the metadata count");
-    if (n_tensors_ > in_.remaining() / kMinTensorBytes) {
+    if (n_tensors_ > std::min(kMaxEntries, in_.remaining() / kMinTensorBytes)) {
       throw bad("{} tensors do not fit in the {} bytes of the file: damaged, or an incomplete download?", n_tensors_,
                 file_.size());
     }
-    if (n_pairs_ > in_.remaining() / kMinPairBytes) {
+    if (n_pairs_ > std::min(kMaxEntries, in_.remaining() / kMinPairBytes)) {
       throw bad("{} metadata keys do not fit in the {} bytes of the file: damaged, or an incomplete download?",
                 n_pairs_, file_.size());
     }
@@ -163,7 +166,7 @@ class Parser {
       }
       case 8: {
         Array<std::string> array;
-        array.values.reserve(check_count(count, 8));
+        array.values.reserve(std::min<std::size_t>(check_count(count, 8), kMaxReserved));
         for (std::uint64_t i = 0; i < count; ++i)
           array.values.push_back(in_.string(kMaxStringBytes, "a string of an array"));
         return array;

@@ -10,8 +10,9 @@ namespace dodeca::runtime {
 namespace {
 
 constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
-// DeepSeek-V3's header has 10 MB. The cap keeps a sparse file of any size from being read into memory as one.
-constexpr std::uint64_t kMaxHeaderBytes = std::uint64_t{2} << 30;
+// DeepSeek-V3's header has 10 MB. The cap keeps a sparse file of any size from being read into memory as one: with it a
+// hostile header costs 2 GiB at most (an array of empty strings).
+constexpr std::uint64_t kMaxHeaderBytes = std::uint64_t{512} << 20;
 
 }  // namespace
 

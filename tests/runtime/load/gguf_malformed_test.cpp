@@ -168,6 +168,27 @@ TEST_CASE("malformed GGUF files are errors that say what is wrong") {
   }
 }
 
+TEST_CASE("a sparse file of any size makes no count true: nothing is allocated for it") {
+  const TempDir dir;
+  const auto check = [&](const std::string& begin, const std::string& part) {
+    write_bytes(dir / "m.gguf", begin);
+    std::filesystem::resize_file(dir / "m.gguf", std::uint64_t{1} << 33);  // zeros that take no place on the disk
+    const std::string message = failure(dir / "m.gguf", GgufUse::kWeights);
+    CHECK_MESSAGE(message.find(part) != std::string::npos, message);
+  };
+  const std::string frame = "GGUF" + le(3u);
+  check(frame + le(std::uint64_t{300000000}) + le(std::uint64_t{0}), "tensors do not fit");
+  check(frame + le(std::uint64_t{0}) + le(std::uint64_t{300000000}), "keys do not fit");
+  check(frame + le(std::uint64_t{0}) + le(std::uint64_t{1}) + gguf_string("k") + le(8u) + le(std::uint64_t{1} << 30),
+        "header is longer");
+  check(frame + le(std::uint64_t{0}) + le(std::uint64_t{1}) + gguf_string("k") + le(9u) + le(10u) +
+            le(std::uint64_t{1} << 30),
+        "header is longer");
+  check(frame + le(std::uint64_t{0}) + le(std::uint64_t{1}) + gguf_string("k") + le(9u) + le(8u) +
+            le(std::uint64_t{1} << 30),
+        "header is longer");
+}
+
 TEST_CASE("a GGUF cut at any byte is an error, for weights and for inspection") {
   const std::string whole = good().bytes();
   REQUIRE(failure(MemoryFile(whole).path(), GgufUse::kWeights).empty());
