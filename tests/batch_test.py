@@ -75,7 +75,7 @@ with scratch() as folder:
     twice = run(*base)
     check(twice.code == 1 and "'a' on lines 1, 3" in twice.err and not os.path.exists(output), f"a custom_id twice: {twice.err!r}")
 
-    write(requests, "".join(line(f"r{n}", {"prompt": OPENINGS[n % 3], "max_tokens": 150}) for n in range(8)))
+    write(requests, "".join(line(f"r{n}", {"prompt": OPENINGS[n % 3], "max_tokens": 150 if n else 4}) for n in range(8)))
     must(*base, "-q")
     reference = results(output)
     for stop, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):

@@ -114,7 +114,7 @@ def check_work(folder):
     table = must(BENCH, "-m", gguf, "-p", "8", "-n", "2", "-r", "1", "-q").out.splitlines()
     check(table[0].startswith("| model                          |       size |     params | backend    | threads |"),
           "bench: the table's head")
-    check(table[2].rstrip(" |").count("|") == 6 and "pp8" in table[2] and "tg2" in table[3], "bench: the table's rows")
+    check(table[2].rstrip(" |").count("|") == 7 and "pp8" in table[2] and "tg2" in table[3], "bench: the table's rows")
     check(any(line.startswith("build: ") for line in table), "bench: the build line")
     check(any("of the bandwidth limit" in line for line in table), "bench: the share of the bandwidth")
 

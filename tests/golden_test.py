@@ -36,7 +36,7 @@ def check_model(model, folder, what):
                  "body": {"model": "demo", "prompt": case["ids"], "max_tokens": 24, "temperature": 0}}
                 for n, case in enumerate(golden["cases"])]
     requests_file = write(folder, "requests.jsonl", "".join(json.dumps(r) + "\n" for r in requests))
-    results_file = os.path.join(folder, "results.jsonl")
+    results_file = os.path.join(folder, f"results-{what}.jsonl")
     must(DODECA, "batch", "-m", model, "-i", requests_file, "-o", results_file, "--compute", "f32", "-c", "512")
     with open(results_file, encoding="utf-8") as f:
         results = {r["custom_id"]: r for r in map(json.loads, f)}

@@ -91,7 +91,7 @@ int cmd_batch(std::span<const std::string> args) {
   });
   ExecutorPass pass(*loaded.executor, *loaded.team, loaded.prompt_team());
   Engine engine(pass, vocabulary_of(tokenizer, loaded.config().vocab_size),
-                {n_parallel, loaded.context, model.batch, model.micro_batch});
+                {n_parallel, loaded.context, model.batch, model.micro_batch, !model.onednn});
   std::optional<ChatTemplate> chat_template;
   bool chosen = false;
   const auto start = std::chrono::steady_clock::now();

@@ -28,12 +28,14 @@ struct PplOptions {
 
 std::string read_all(const std::string& path) {
   if (path == "-") return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
-  std::ifstream in(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  // A directory opens as a stream and fails only when read.
   std::error_code ignored;
-  if (!in.is_open() || in.bad() || std::filesystem::is_directory(path, ignored)) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in.is_open() || std::filesystem::is_directory(path, ignored)) {
     throw Error(ErrorKind::kIo, fmt::format("cannot read the file {}", path));
   }
+  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  if (in.bad()) throw Error(ErrorKind::kIo, fmt::format("cannot read the file {}", path));
   return text;
 }
 

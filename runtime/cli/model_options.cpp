@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
+#include <cmath>
 
 #include "cpu/kernels/attention/attention.hpp"
 #include "cpu/topology.hpp"
@@ -21,31 +21,15 @@ std::string team_facts(const cpu::Topology& topology, const cpu::Team& team, con
   return text + fmt::format(" on {} usable cores, {}", topology.cores.size(), topology.cpu_model);
 }
 
-// Buffers of one micro-batch before the model is there to ask: a few rows of every width, and logits of one row per
-// sequence.
-std::uint64_t estimated_work_bytes(const ModelConfig& config, std::int64_t micro_batch, std::int32_t n_sequences) {
-  const std::int64_t q_width = config.n_heads * (config.qk_nope_head_dim + config.qk_rope_head_dim);
-  const std::int64_t latent_width = config.n_heads * config.kv_lora_rank;
-  const std::int64_t ffn_width = std::max(
-      config.intermediate_size, config.moe_intermediate_size * std::max<std::int64_t>(1, config.n_experts_per_tok));
-  const std::int64_t per_row = 4 * config.hidden_size + 2 * q_width + 2 * latent_width + 2 * ffn_width;
-  return 4u * static_cast<std::uint64_t>(micro_batch * per_row + n_sequences * config.vocab_size);
-}
-
-void check_free(std::uint64_t needed, std::string_view what) {
-  const std::uint64_t free = cpu::available_memory_bytes();
-  if (needed <= free) return;
-  throw Error(ErrorKind::kDoesNotFit,
-              fmt::format("{} need {} but {} are free; a smaller -c, a smaller -ub or -ctk q8_0 would help", what,
-                          bytes_text(static_cast<double>(needed)), bytes_text(static_cast<double>(free))));
-}
-
 }  // namespace
 
 std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Console& console) {
   const cpu::Topology topology = cpu::read_topology();
   const int n_cores = std::max<int>(1, static_cast<int>(topology.cores.size()));
-  const int n = n_threads > 0 ? n_threads : n_cores;
+  // More threads than the control groups grant processor time would stop each other in mid-phase.
+  const int n_granted =
+      topology.cpu_quota > 0 ? std::max(1, static_cast<int>(std::lround(topology.cpu_quota))) : n_cores;
+  const int n = n_threads > 0 ? n_threads : std::min(n_cores, n_granted);
   std::vector<int> pus;
   if (n <= static_cast<int>(topology.cores.size()))
     for (int i = 0; i < n; ++i) pus.push_back(topology.cores[i].first_pu);
@@ -191,15 +175,13 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   load.isa = options.isa_level();
   load.compute_f32 = options.compute_f32();
   load.onednn = options.onednn;
-  load.extra_bytes =
-      cache_bytes + estimated_work_bytes(config, executor_options.micro_batch, executor_options.n_sequences);
+  const int n_threads = std::max(loaded.team->size(), loaded.prompt_team().size());
+  load.extra_bytes = Executor::bytes_needed(config, executor_options, n_threads);
   {
     ProgressBar bar(console, "loading", "MB", 1e6);
     load.progress = bar.callback();
     loaded.model = Model::load(*loaded.source, loaded.prompt_team(), load, log);
   }
-  const int n_threads = std::max(loaded.team->size(), loaded.prompt_team().size());
-  check_free(Executor::bytes_needed(config, executor_options, n_threads), "cache and work space");
   loaded.executor = std::make_unique<Executor>(*loaded.model, *loaded.team, executor_options);
   loaded.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   console.info(fmt::format("model: {}, {} in memory, loaded in {:.1f} s; threads: {}, {}", config.name,

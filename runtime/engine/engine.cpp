@@ -57,11 +57,6 @@ struct Engine::Slot {
   const Active* owner = nullptr;
   std::vector<std::int32_t> kept;
   std::uint64_t last_used = 0;
-
-  std::span<const std::int32_t> contents() const {
-    return owner != nullptr ? std::span(owner->tokens).first(static_cast<std::size_t>(owner->computed))
-                            : std::span(kept);
-  }
 };
 
 Vocabulary vocabulary_of(const Tokenizer& tokenizer, std::int64_t vocab_size) {
@@ -174,10 +169,18 @@ std::int32_t Engine::take_slot(std::int32_t except) {
   return best;
 }
 
+// What of a request's cache others may begin with.
+std::span<const std::int32_t> Engine::sharing(const Active& active) const {
+  const std::int64_t n = options_.share_generated ? active.computed : std::min(active.computed, active.n_prompt);
+  return std::span(active.tokens).first(static_cast<std::size_t>(n));
+}
+
 Engine::Kept Engine::find_kept(std::span<const std::int32_t> tokens) const {
   Kept best;
   for (std::size_t s = 0; s < slots_.size(); ++s)
-    if (const std::int64_t n = common_prefix(tokens, slots_[s].contents()); n > best.n)
+    if (const std::int64_t n =
+            common_prefix(tokens, slots_[s].owner != nullptr ? sharing(*slots_[s].owner) : slots_[s].kept);
+        n > best.n)
       best = {static_cast<std::int32_t>(s), n};
   return best;
 }
@@ -315,7 +318,8 @@ void Engine::finish(Active& active, FinishReason reason, const TokenInfo* token,
   if (active.slot >= 0) {
     Slot& slot = slots_[static_cast<std::size_t>(active.slot)];
     slot.owner = nullptr;
-    slot.kept.assign(active.tokens.begin(), active.tokens.begin() + active.computed);
+    const std::span<const std::int32_t> kept = sharing(active);
+    slot.kept.assign(kept.begin(), kept.end());
     slot.last_used = ++clock_;
   }
   emit(active, {active.id, token, std::move(text), reason, nullptr});

@@ -61,6 +61,9 @@ struct EngineOptions {
   std::int32_t n_parallel = 1;                   // sequences that run at once; the pass has more, for kept prefixes
   std::int64_t context = 8192;                   // positions of one sequence
   std::int64_t batch = 2048, micro_batch = 512;  // prompt rows per step: alone, and beside generating sequences
+  // Whether rows that were generated serve as another prompt's prefix. False where prompt and generation run on
+  // different kernel routes and a result must not depend on what ran before.
+  bool share_generated = true;
 };
 
 struct EngineStats {
@@ -113,6 +116,7 @@ class Engine {
   void make_room();
   bool evict_kept(std::int32_t except);
   std::int32_t take_slot(std::int32_t except);
+  std::span<const std::int32_t> sharing(const Active& active) const;
   void process(Active& active, std::size_t& logits_row);
   void finish(Active& active, FinishReason reason, const TokenInfo* token, std::string text);
   void emit(Active& active, Event event);

@@ -2,7 +2,7 @@
 // trim_blocks, lstrip_blocks, loop controls, `generation` blocks, tojson without HTML escapes. The same input gives the
 // same text as Jinja2. What it does not know is an error, not a guess: tags and syntax when the template is read;
 // filters, tests, methods and functions when rendering comes to them, as in Jinja2 (templates have branches for tools
-// that plain chats never enter). Limits: source 4 MiB, nesting 200, 20 million steps, output 256 MiB.
+// that plain chats never enter). Limits: source 4 MiB, nesting 200, 40 million steps, output 256 MiB.
 #pragma once
 
 #include <cstdint>

@@ -55,7 +55,7 @@ enum class NodeKind {
   kOutput,    // [expression]
   kBody,      // [statements...]
   kIf,        // [condition, body, condition, body, ..., else body]
-  kFor,       // [iterable, filter, body, else body] targets
+  kFor,       // [iterable, filter, body, else body] targets; name: "loop" when the body uses it
   kSet,       // [expression] targets; name: the attribute of a namespace
   kSetBlock,  // [body, filters...] targets
   kMacro,     // [body, defaults...] name, targets: parameters

@@ -16,7 +16,8 @@ struct Macro {
 
 namespace {
 
-constexpr std::int64_t kMaxSteps = 20'000'000;
+constexpr std::int64_t kMaxSteps = 40'000'000;
+constexpr std::int64_t kStepsPerIteration = 20;  // a scope and a loop variable cost as much as so many nodes
 constexpr int kMaxMacroDepth = 16;
 
 enum class Flow { kNext, kBreak, kContinue };
@@ -134,23 +135,28 @@ class Renderer {
     if (items.empty()) return node.children[3] ? execute(*node.children[3]) : Flow::kNext;
     const auto n = static_cast<std::int64_t>(items.size());
     for (std::int64_t i = 0; i < n; ++i) {
+      steps_ += kStepsPerIteration;
       scopes_.emplace_back();
       assign(node.targets, items[i], node);
-      scopes_.back()["loop"] =
-          Value::of(Dict{{Text("index"), Value::of(i + 1)},
-                         {Text("index0"), Value::of(i)},
-                         {Text("revindex"), Value::of(n - i)},
-                         {Text("revindex0"), Value::of(n - i - 1)},
-                         {Text("first"), Value::of(i == 0)},
-                         {Text("last"), Value::of(i == n - 1)},
-                         {Text("length"), Value::of(n)},
-                         {Text("previtem"), i > 0 ? items[i - 1] : Value::undefined("loop.previtem")},
-                         {Text("nextitem"), i + 1 < n ? items[i + 1] : Value::undefined("loop.nextitem")}});
+      if (!node.name.empty()) scopes_.back()["loop"] = loop_value(items, i);
       const Flow flow = execute(*node.children[2]);
       scopes_.pop_back();
       if (flow == Flow::kBreak) break;
     }
     return Flow::kNext;
+  }
+
+  static Value loop_value(const List& items, std::int64_t i) {
+    const auto n = static_cast<std::int64_t>(items.size());
+    return Value::of(Dict{{Text("index"), Value::of(i + 1)},
+                          {Text("index0"), Value::of(i)},
+                          {Text("revindex"), Value::of(n - i)},
+                          {Text("revindex0"), Value::of(n - i - 1)},
+                          {Text("first"), Value::of(i == 0)},
+                          {Text("last"), Value::of(i == n - 1)},
+                          {Text("length"), Value::of(n)},
+                          {Text("previtem"), i > 0 ? items[i - 1] : Value::undefined("loop.previtem")},
+                          {Text("nextitem"), i + 1 < n ? items[i + 1] : Value::undefined("loop.nextitem")}});
   }
 
   void execute_set(const Node& node) {

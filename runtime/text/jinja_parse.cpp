@@ -162,7 +162,10 @@ class Parser {
     if (is_name("recursive")) fail("has a recursive loop", now().line);
     end_tag();
     ++loops_;
+    const bool outer_uses_loop = std::exchange(uses_loop_, false);
     add(*node, parse_body({"else", "endfor"}));
+    node->name = uses_loop_ ? "loop" : "";
+    uses_loop_ = uses_loop_ || outer_uses_loop;
     --loops_;
     NodePtr otherwise;
     if (peek().text == "else") {
@@ -354,6 +357,7 @@ class Parser {
         if (token.text == "none" || token.text == "None") return literal(Value::none());
         {
           NodePtr node = make(NodeKind::kName, token.text);
+          uses_loop_ = uses_loop_ || token.text == "loop";
           ++pos_;
           return node;
         }
@@ -511,6 +515,7 @@ class Parser {
   std::vector<Token> tokens_;
   std::size_t pos_ = 0;
   int depth_ = 0, loops_ = 0;
+  bool uses_loop_ = false;  // the name `loop` has come up in the body being read
 };
 
 }  // namespace

@@ -163,6 +163,27 @@ TEST_CASE("kept prefixes give way when room is short, and the texts stay right")
   CHECK(setup.engine.stats().reused_tokens > 0);
 }
 
+TEST_CASE("generated rows serve as a prefix only where that is allowed") {
+  std::mt19937 random(12);
+  const Tokens prompt = random_tokens(random, 40);
+  for (const bool share : {true, false}) {
+    FakePass pass(Engine::sequences_for(1), 256);
+    Engine engine(pass, FakePass::vocabulary(), {1, 200, 64, 16, share});
+    Answer first, second;
+    Request request = greedy(prompt, 30);
+    request.ignore_eos = true;
+    engine.submit(request, collect(first));
+    while (engine.step()) {
+    }
+    request.prompt.insert(request.prompt.end(), first.tokens.begin(), first.tokens.end());
+    engine.submit(request, collect(second));
+    while (engine.step()) {
+    }
+    CHECK(second.tokens.size() == 30);
+    CHECK(engine.stats().reused_tokens == (share ? 69 : 40));
+  }
+}
+
 TEST_CASE("generation goes on beside a long prompt, one token per pass") {
   std::mt19937 random(5);
   Setup setup(2, 1000, 64, 16);
