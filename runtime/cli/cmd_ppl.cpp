@@ -150,6 +150,7 @@ void print_tokens(const EvalModel& model, std::span<const TokenId> ids, const st
     // A token may be a part of a character: its bytes become U+FFFD.
     print_out(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
   };
+  require_in_vocabulary(ids, model.vocab_size);  // before anything is printed
   print(ids[0], nullptr);
   if (ids.size() == 1) return;
   const Windows windows{ids, static_cast<std::int64_t>(ids.size()), 1, 0, std::nullopt};

@@ -32,17 +32,20 @@ std::int32_t sequences_for(std::int64_t n_ctx, std::int64_t rows_per_call, std::
   return static_cast<std::int32_t>(std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(1, n_windows)));
 }
 
+void require_in_vocabulary(std::span<const std::int32_t> tokens, std::int64_t vocab_size) {
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] >= 0 && tokens[i] < vocab_size) continue;
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("token {} at place {} is not in the vocabulary of {}", tokens[i], i, vocab_size));
+  }
+}
+
 void run_windows(const EvalModel& model, const Windows& windows,
                  const std::function<void(std::span<const Prediction>)>& on_predictions) {
   const auto token_at = [&](std::int64_t window, std::int64_t position) {
     return windows.tokens[static_cast<std::size_t>(window * windows.n_ctx + position)];
   };
-  for (std::size_t i = 0; i < static_cast<std::size_t>(windows.n_windows * windows.n_ctx); ++i) {
-    if (windows.tokens[i] < 0 || windows.tokens[i] >= model.vocab_size) {
-      throw Error(ErrorKind::kBadRequest, fmt::format("token {} at place {} is not in the vocabulary of {}",
-                                                      windows.tokens[i], i, model.vocab_size));
-    }
-  }
+  require_in_vocabulary(windows.tokens.first(static_cast<std::size_t>(windows.n_windows * windows.n_ctx)), model.vocab_size);
 
   std::vector<Row> rows;
   std::vector<Prediction> predictions;

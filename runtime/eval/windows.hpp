@@ -48,6 +48,9 @@ struct Prediction {
 // Sequences that a run over windows of this length needs, so that calls of rows_per_call rows can be filled.
 std::int32_t sequences_for(std::int64_t n_ctx, std::int64_t rows_per_call, std::int64_t n_windows);
 
+// Throws Error{kBadRequest} naming the first token id outside the vocabulary.
+void require_in_vocabulary(std::span<const std::int32_t> tokens, std::int64_t vocab_size);
+
 // Calls on_predictions after each forward call that scored something; predictions come in order of window and position.
 // Throws Error{kBadRequest} for token ids outside the vocabulary, and what forward throws.
 void run_windows(const EvalModel& model, const Windows& windows,
