@@ -63,7 +63,7 @@ void Barrier::wait_past(Group& group, std::uint32_t old, const Patience& patienc
   group.sleepers.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void Barrier::arrive_and_wait(int index, const Patience& patience) {
+void Barrier::arrive_and_wait(int index, const Patience& patience, const Last& last) {
   Group& group = groups_[index / kGroup];
   // Cannot advance before this thread arrives.
   const std::uint32_t old = group.epoch.load(std::memory_order_relaxed);
@@ -72,6 +72,7 @@ void Barrier::arrive_and_wait(int index, const Patience& patience) {
   group.missing.store(group.size, std::memory_order_relaxed);
   if (missing_groups_.fetch_sub(1, std::memory_order_acq_rel) != 1) return wait_past(group, old, patience);
   missing_groups_.store(n_groups_, std::memory_order_relaxed);
+  if (last.run != nullptr) last.run(last.data);
   for (int g = 0; g < n_groups_; ++g) {
     groups_[g].epoch.store(old + 1, std::memory_order_seq_cst);
     if (groups_[g].sleepers.load(std::memory_order_seq_cst) > 0) futex_wake_all(groups_[g].epoch);

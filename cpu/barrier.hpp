@@ -22,8 +22,13 @@ std::int64_t pauses_in(std::int64_t ns);
 
 class Barrier {
  public:
+  // What the last to arrive does before anyone goes on: it sees what all others wrote, and they see what it writes.
+  struct Last {
+    void (*run)(void* data);  // null: nothing
+    void* data;
+  };
   explicit Barrier(int n);
-  void arrive_and_wait(int index, const Patience& patience);
+  void arrive_and_wait(int index, const Patience& patience, const Last& last = {});
 
  private:
   // Neighbours in the team's order mostly share an L3.

@@ -265,8 +265,11 @@ Team::~Team() = default;
 
 void Team::run(const std::function<void(const Member&)>& body) { impl_->run(body); }
 
-void Member::barrier() const {
-  if (size > 1) team_.impl_->barrier_.arrive_and_wait(index, team_.impl_->busy_);
+void Member::arrive(const Barrier::Last& last) const {
+  if (size > 1)
+    team_.impl_->barrier_.arrive_and_wait(index, team_.impl_->busy_, last);
+  else if (last.run != nullptr)
+    last.run(last.data);
 }
 
 Range part_of(std::int64_t count, std::int64_t grain, int index, int n_parts) {

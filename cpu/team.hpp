@@ -14,7 +14,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <type_traits>
 #include <vector>
+
+#include "cpu/barrier.hpp"
 
 namespace dodeca::cpu {
 
@@ -33,10 +36,17 @@ class Member {
   Member(Team& team, int index, int size) : index(index), size(size), team_(team) {}
   const int index;
   const int size;
-  void barrier() const;  // all members; spins, then yields, then sleeps
+  void barrier() const { arrive({}); }  // all members; spins, then yields, then sleeps
+  // The same, but the last member to arrive runs `last` before anyone goes on: serial work between two phases without a
+  // barrier of its own.
+  template <class F>
+  void barrier(F&& last) const {
+    arrive({[](void* f) { (*static_cast<std::remove_reference_t<F>*>(f))(); }, &last});
+  }
   Range part(std::int64_t count, std::int64_t grain = 1) const { return part_of(count, grain, index, size); }
 
  private:
+  void arrive(const Barrier::Last& last) const;
   Team& team_;
 };
 

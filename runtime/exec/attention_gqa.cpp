@@ -19,8 +19,6 @@ void attention_gqa(const Pass& pass, const cpu::Member& member, std::int64_t lay
   const float scale = static_cast<float>(c.softmax_scale());
   const cpu::Range rows = member.part(pass.n());
 
-  normalize_rows(pass, member, w.attn_norm, 2 * layer);
-  member.barrier();
   project(pass, member, w.q, s.normed, s.q);
   project(pass, member, w.v, s.normed, s.kv);
   project(pass, member, w.k, s.normed, s.kv, kv * d);
@@ -80,14 +78,9 @@ void attention_gqa(const Pass& pass, const cpu::Member& member, std::int64_t lay
       for (std::int64_t j = 0; j < d; ++j) s.heads.row(i)[(h * group + g) * d + j] = acc[g * d + j] / sum[g];
     }
   }
-  member.barrier();
-  for (std::int64_t i = rows.begin; i < rows.end; ++i) s.heads.quantize(i, pass.weights.isa);
-  member.barrier();
+  finish(member, pass.n(), [&](std::int64_t i) { s.heads.quantize(i, pass.weights.isa); });
+  pass.end_phase(member, Phase::kAttention, [] { return std::uint64_t{0}; });
   project(pass, member, w.output, s.heads, s.normed);
-  member.barrier();
-  for (std::int64_t i = rows.begin; i < rows.end; ++i) {
-    for (std::int64_t j = 0; j < c.hidden_size; ++j) s.x.row(i)[j] += s.normed.row(i)[j];
-  }
 }
 
 }  // namespace dodeca::runtime

@@ -31,22 +31,19 @@ namespace {
 std::int64_t chunks_of(const Row& row) { return row.position / kContextChunk + 1; }
 
 // Latent normalized, key rotated, row written to the cache; q_a normalized and quantized.
-void write_cache_rows(const Pass& pass, const cpu::Member& member, const LayerWeights& w, std::int64_t layer) noexcept {
+void write_cache_row(const Pass& pass, const LayerWeights& w, std::int64_t layer, std::int64_t i) noexcept {
   const ModelConfig& c = pass.config();
   const Workspace& s = pass.space;
   const auto eps = static_cast<float>(c.rms_norm_eps);
-  const cpu::Range range = member.part(pass.n());
-  for (std::int64_t i = range.begin; i < range.end; ++i) {
-    const Row& row = pass.rows[static_cast<std::size_t>(i)];
-    float* kv = s.kv.row(i);
-    cpu::rms_norm(kv, w.kv_a_norm.data(), c.kv_lora_rank, eps, kv, pass.weights.isa);
-    cpu::rope_rotate(kv + c.kv_lora_rank, s.angles.data() + i * c.rope.dim, c.rope.dim / 2);
-    cpu::encode_cache_row(pass.cache.dtype(), kv, s.kv.width(), pass.cache.row(layer, row.sequence, row.position),
-                          pass.weights.isa);
-    if (w.q_a) {
-      cpu::rms_norm(s.q_a.row(i), w.q_a_norm.data(), c.q_lora_rank, eps, s.q_a.row(i), pass.weights.isa);
-      s.q_a.quantize(i, pass.weights.isa);
-    }
+  const Row& row = pass.rows[static_cast<std::size_t>(i)];
+  float* kv = s.kv.row(i);
+  cpu::rms_norm(kv, w.kv_a_norm.data(), c.kv_lora_rank, eps, kv, pass.weights.isa);
+  cpu::rope_rotate(kv + c.kv_lora_rank, s.angles.data() + i * c.rope.dim, c.rope.dim / 2);
+  cpu::encode_cache_row(pass.cache.dtype(), kv, s.kv.width(), pass.cache.row(layer, row.sequence, row.position),
+                        pass.weights.isa);
+  if (w.q_a) {
+    cpu::rms_norm(s.q_a.row(i), w.q_a_norm.data(), c.q_lora_rank, eps, s.q_a.row(i), pass.weights.isa);
+    s.q_a.quantize(i, pass.weights.isa);
   }
 }
 
@@ -79,6 +76,34 @@ void multiply_head(const Pass& pass, ThreadSpace& thread, const HeadProduct& p, 
             .out_stride = p.dst.stride_floats(),
             .scratch = thread.matmul.data(),
             .prompt = pass.prompt()});
+}
+
+// The rows of `weight` that are the head's queries, for rows [begin, end).
+void project_head(const Pass& pass, ThreadSpace& thread, std::int64_t head, std::int64_t begin, std::int64_t end,
+                  const PackedMatrix& weight) noexcept {
+  const Workspace& s = pass.space;
+  const std::int64_t tiles = weight.n_tiles / pass.config().n_heads;
+  const cpu::ActFormat format = weight.layout->act;
+  multiply({.weight = weight,
+            .tile_begin = head * tiles,
+            .tile_end = (head + 1) * tiles,
+            .acts = s.q_a.data(format) + static_cast<std::size_t>(begin) * s.q_a.stride(format),
+            .act_stride = s.q_a.stride(format),
+            .n_acts = end - begin,
+            .out = s.q.row(begin),
+            .out_stride = s.q.stride_floats(),
+            .scratch = thread.matmul.data(),
+            .prompt = pass.prompt()});
+}
+
+// Bytes of the cache rows that the pass attends to, each sequence's once.
+std::uint64_t cache_bytes(const Pass& pass) {
+  std::uint64_t positions = 0;
+  for (std::size_t i = 0; i < pass.rows.size(); ++i) {
+    const bool is_last = i + 1 == pass.rows.size() || pass.rows[i + 1].sequence != pass.rows[i].sequence;
+    if (is_last) positions += static_cast<std::uint64_t>(pass.rows[i].position) + 1;
+  }
+  return positions * pass.cache.row_bytes();
 }
 
 template <class F>
@@ -290,22 +315,24 @@ void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t lay
   ThreadSpace& thread = pass.space.threads[static_cast<std::size_t>(member.index)];
   const std::int64_t head_dim = c.qk_nope_head_dim + c.qk_rope_head_dim, width = s.kv.width();
 
-  normalize_rows(pass, member, w.attn_norm, 2 * layer);
-  member.barrier();
   if (w.q_a)
     project(pass, member, w.q_a, s.normed, s.q_a);
   else
     project(pass, member, w.q, s.normed, s.q);
   project(pass, member, w.kv_a, s.normed, s.kv);
-  member.barrier();
-  write_cache_rows(pass, member, w, layer);
-  member.barrier();
-  if (w.q_a) {
+  finish(member, pass.n(), [&](std::int64_t i) { write_cache_row(pass, w, layer, i); });
+  pass.end_phase(member, Phase::kLatent, [&] { return (w.q_a ? w.q_a : w.q).slice_bytes() + w.kv_a.slice_bytes(); });
+
+  // Few rows: whoever makes a head's queries also absorbs them. Many rows share the decoding of q_b better when all of
+  // them are multiplied together.
+  const bool by_head = w.q_b && pass.n() < cpu::kGemmMinRows && head_dim % cpu::kTileRows == 0;
+  if (w.q_b && !by_head) {
     project(pass, member, w.q_b, s.q_a, s.q);
     member.barrier();
   }
   if (member.index == 0) pass.space.counter[0].reset();
   for_each_head_unit(pass, member, [&](std::int64_t head, std::int64_t begin, std::int64_t end) {
+    if (by_head) project_head(pass, thread, head, begin, end, w.q_b);
     for (std::int64_t i = begin; i < end; ++i) {
       float* rope = s.q.row(i) + head * head_dim + c.qk_nope_head_dim;
       cpu::rope_rotate(rope, s.angles.data() + i * c.rope.dim, c.rope.dim / 2);
@@ -315,27 +342,23 @@ void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t lay
     multiply_head(pass, thread, {w.k_b, s.q, head_dim, s.q_absorbed, width}, head, begin, end);
   });
   member.barrier();
+  pass.end_phase(member, Phase::kQuery, [&] {
+    return (w.q_b ? w.q_b.slice_bytes() : 0) + static_cast<std::uint64_t>(w.k_b.n_slices) * w.k_b.slice_bytes();
+  });
   if (pass.naive_mla) {
     naive_mla(pass, member, layer);
   } else {
     attend(pass, member, layer);
     member.barrier();
+    pass.end_phase(member, Phase::kAttention, [&] { return cache_bytes(pass); });
     for_each_head_unit(pass, member, [&](std::int64_t head, std::int64_t begin, std::int64_t end) {
       multiply_head(pass, thread, {w.v_b, s.latent, c.kv_lora_rank, s.heads, c.v_head_dim}, head, begin, end);
     });
   }
-  member.barrier();
-  const cpu::Range range = member.part(pass.n());
-  for (std::int64_t i = range.begin; i < range.end; ++i) s.heads.quantize(i, pass.weights.isa);
-  member.barrier();
+  finish(member, pass.n(), [&](std::int64_t i) { s.heads.quantize(i, pass.weights.isa); });
+  pass.end_phase(member, Phase::kValue,
+                 [&] { return static_cast<std::uint64_t>(w.v_b.n_slices) * w.v_b.slice_bytes(); });
   project(pass, member, w.output, s.heads, s.normed);
-  member.barrier();
-  for (std::int64_t i = range.begin; i < range.end; ++i) {
-    float* x = s.x.row(i);
-    const float* add = s.normed.row(i);
-    for (std::int64_t j = 0; j < c.hidden_size; ++j) x[j] += add[j];
-  }
-  // The same member normalizes the same rows next: no barrier needed.
 }
 
 }  // namespace dodeca::runtime

@@ -16,6 +16,7 @@ struct Executor::Impl {
   KvCache cache;
   Workspace space;
   std::vector<double> inv_freq;
+  Trace* trace = nullptr;
 
   Impl(const Model& m, cpu::Team& t, const ExecutorOptions& o)
       : model(m),
@@ -44,6 +45,7 @@ std::uint64_t Executor::bytes_needed(const ModelConfig& config, const ExecutorOp
 
 const ModelConfig& Executor::config() const { return impl_->model.config(); }
 KvCache& Executor::cache() { return impl_->cache; }
+void Executor::set_trace(Trace* trace) { impl_->trace = trace; }
 
 void Executor::Impl::check(std::span<const Row> rows) {
   const ModelConfig& c = model.config();
@@ -88,7 +90,8 @@ void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Tea
             .rows = rows,
             .groups = {},
             .first_partial = {},
-            .naive_mla = options.naive_mla};
+            .naive_mla = options.naive_mla,
+            .trace = trace};
   for (std::int64_t i = 0; i < pass.n(); ++i) {
     const Row& row = rows[static_cast<std::size_t>(i)];
     pass.first_partial.push_back(
@@ -114,6 +117,7 @@ void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Tea
   out.logits.resize(logits_at + logit_rows.size() * static_cast<std::size_t>(c.vocab_size));
 
   space.bad_point.store(kNoBadPoint);
+  if (trace != nullptr) trace->start();
   members.run([&](const cpu::Member& member) {
     const cpu::Range range = member.part(pass.n());
     for (std::int64_t i = range.begin; i < range.end; ++i) {
@@ -123,30 +127,43 @@ void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Tea
       if (c.rope.magnitude != 1.0) {
         for (std::int64_t j = 0; j < c.rope.dim; ++j) angles[j] *= static_cast<float>(c.rope.magnitude);
       }
+      normalize_row(pass, i, weights.layers.front().attn_norm, 0);
     }
+    member.barrier();
+    pass.end_phase(member, Phase::kEmbedding, [&] { return pass.rows.size() * weights.embedding_row_bytes; });
     for (std::int64_t layer = 0; layer < c.n_layers; ++layer) {
+      const LayerWeights& w = weights.layers[static_cast<std::size_t>(layer)];
       if (c.layers[static_cast<std::size_t>(layer)].attention == AttentionKind::kMla)
         attention_mla(pass, member, layer);
       else
         attention_gqa(pass, member, layer);
+      finish(member, pass.n(), [&](std::int64_t i) {
+        float* x = space.x.row(i);
+        const float* add = space.normed.row(i);
+        for (std::int64_t j = 0; j < c.hidden_size; ++j) x[j] += add[j];
+        normalize_row(pass, i, w.ffn_norm, 2 * layer + 1);
+      });
+      pass.end_phase(member, Phase::kOutput, [&] { return w.output.slice_bytes(); });
       feed_forward(pass, member, layer);
-    }
-    // The last norm, of the wanted rows only, packed to the front of `normed`: its rows are free now. One member does
-    // it all, so that a row that moves forward cannot overtake one that is still to be read.
-    if (member.index == 0) {
-      for (std::size_t k = 0; k < wanted.size(); ++k) {
-        if (static_cast<std::int64_t>(k) != wanted[k])
-          std::copy_n(space.x.row(wanted[k]), c.hidden_size, space.x.row(static_cast<std::int64_t>(k)));
+      if (layer + 1 < c.n_layers) {
+        finish(member, pass.n(), [&](std::int64_t i) {
+          normalize_row(pass, i, weights.layers[static_cast<std::size_t>(layer + 1)].attn_norm, 2 * (layer + 1));
+        });
+      } else {
+        // The last norm, of the wanted rows only, packed to the front of `normed`, which is free now. One member moves
+        // them, so that a row that goes forward cannot overtake one that is still to be read.
+        member.barrier([&] {
+          for (std::size_t k = 0; k < wanted.size(); ++k) {
+            if (static_cast<std::int64_t>(k) != wanted[k])
+              std::copy_n(space.x.row(wanted[k]), c.hidden_size, space.x.row(static_cast<std::int64_t>(k)));
+          }
+        });
       }
+      pass.end_phase(member, Phase::kDown, [&] { return down_bytes(pass, layer); });
     }
-    member.barrier();
-    const Pass last{.weights = weights,
-                    .cache = cache,
-                    .space = space,
-                    .rows = rows.first(wanted.size()),
-                    .groups = {},
-                    .first_partial = {}};
-    normalize_rows(last, member, weights.output_norm, 2 * c.n_layers);
+    const cpu::Range normed = member.part(static_cast<std::int64_t>(wanted.size()));
+    for (std::int64_t k = normed.begin; k < normed.end; ++k)
+      normalize_row(pass, k, weights.output_norm, 2 * c.n_layers);
     member.barrier();
     if (logit_rows.empty()) return;
     const cpu::Range tiles = member.part(weights.output.n_tiles);
@@ -162,6 +179,7 @@ void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Tea
               .out_stride = c.vocab_size,
               .scratch = space.threads[static_cast<std::size_t>(member.index)].matmul.data()});
   });
+  if (trace != nullptr) trace->end(Phase::kHead, logit_rows.empty() ? 0 : weights.output.slice_bytes());
   if (const std::int64_t bad = space.bad_point.load(); bad != kNoBadPoint) {
     throw Error(ErrorKind::kBadFile, bad == 0
                                          ? std::string("an embedding is NaN or infinite")

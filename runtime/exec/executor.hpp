@@ -14,6 +14,8 @@
 
 namespace dodeca::runtime {
 
+struct Trace;  // trace.hpp
+
 class Model;  // weights/model.hpp: placed weights, read-only, shared by executors
 
 struct ExecutorOptions {
@@ -33,6 +35,8 @@ class Executor {
 
   const ModelConfig& config() const;
   KvCache& cache();
+  // Adds the times of the phases of all further passes to `trace`; null: no more. Results are the same.
+  void set_trace(Trace* trace);
   // Every row's position must equal its sequence's cached length plus the rows of that sequence before it in this call;
   // the rows are appended to the cache. Throws Error{kDoesNotFit} before touching anything when they do not fit,
   // Error{kBadRequest} for bad tokens or positions, Error{kBadFile} naming the layer when an activation becomes NaN or

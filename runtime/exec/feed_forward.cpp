@@ -80,28 +80,24 @@ void add_down(const Pass& pass, const cpu::Member& member, const FfnPart& part, 
   }
 }
 
-void route_rows(const Pass& pass, const cpu::Member& member, const LayerWeights& w) noexcept {
+void route_row(const Pass& pass, const LayerWeights& w, std::int64_t i) noexcept {
   const ModelConfig& c = pass.config();
   Workspace& s = pass.space;
-  const cpu::Range range = member.part(pass.n());
-  for (std::int64_t i = range.begin; i < range.end; ++i) {
-    // Softmax over the chosen logits equals softmax over all, renormalized over the chosen.
-    const bool selected = c.gating == GatingKind::kSoftmaxSelected;
-    cpu::route(
-        {.logits = s.logits.row(i),
-         .bias = w.router_bias.empty() ? nullptr : w.router_bias.data(),
-         .n_experts = c.n_routed_experts,
-         .n_used = c.n_experts_per_tok,
-         .n_groups = c.n_group,
-         .n_groups_used = c.topk_group,
-         .group_score = c.group_score == GroupScoreKind::kMax ? cpu::GroupScore::kMax : cpu::GroupScore::kTop2Sum,
-         .gating = c.gating == GatingKind::kSigmoid ? cpu::Gating::kSigmoid : cpu::Gating::kSoftmax,
-         .normalize = c.norm_topk_prob || selected,
-         .scale = static_cast<float>(c.routed_scaling_factor),
-         .ids = s.expert_ids.data() + i * c.n_experts_per_tok,
-         .weights = s.expert_weights.data() + i * c.n_experts_per_tok,
-         .scratch = s.route_scratch.data() + i * 2 * c.n_routed_experts});
-  }
+  // Softmax over the chosen logits equals softmax over all, renormalized over the chosen.
+  const bool selected = c.gating == GatingKind::kSoftmaxSelected;
+  cpu::route({.logits = s.logits.row(i),
+              .bias = w.router_bias.empty() ? nullptr : w.router_bias.data(),
+              .n_experts = c.n_routed_experts,
+              .n_used = c.n_experts_per_tok,
+              .n_groups = c.n_group,
+              .n_groups_used = c.topk_group,
+              .group_score = c.group_score == GroupScoreKind::kMax ? cpu::GroupScore::kMax : cpu::GroupScore::kTop2Sum,
+              .gating = c.gating == GatingKind::kSigmoid ? cpu::Gating::kSigmoid : cpu::Gating::kSoftmax,
+              .normalize = c.norm_topk_prob || selected,
+              .scale = static_cast<float>(c.routed_scaling_factor),
+              .ids = s.expert_ids.data() + i * c.n_experts_per_tok,
+              .weights = s.expert_weights.data() + i * c.n_experts_per_tok,
+              .scratch = s.route_scratch.data() + i * 2 * c.n_routed_experts});
 }
 
 // Sorts the (row, expert) pairs by expert, rows ascending inside.
@@ -126,6 +122,27 @@ SlotRange slots_of(const Workspace& s, std::int64_t expert) {
   const auto e = static_cast<std::size_t>(expert);
   return {s.expert_begin[e], s.expert_begin[e + 1], s.slot_row.data()};
 }
+
+std::uint64_t experts_touched(const Workspace& s) {
+  std::uint64_t n = 0;
+  for (std::size_t e = 0; e + 1 < s.expert_begin.size(); ++e) n += s.expert_begin[e + 1] > s.expert_begin[e];
+  return n;
+}
+
+// Sum of bytes(part) over the (part, expert) pairs that are read, for the trace.
+template <class F>
+std::uint64_t expert_bytes(const Pass& pass, const LayerWeights& w, F&& bytes) {
+  std::uint64_t sum = 0;
+  for (const FfnPart& part : w.experts) {
+    for (std::int64_t expert = 0; expert < pass.config().n_routed_experts; ++expert) {
+      if (part.slot[static_cast<std::size_t>(expert)] >= 0 && slots_of(pass.space, expert).count() > 0)
+        sum += bytes(part);
+    }
+  }
+  return sum;
+}
+
+std::uint64_t gate_up_bytes(const FfnPart& part) { return part.gate.slice_bytes() + part.up.slice_bytes(); }
 
 // Every (part, expert that has rows, group of tiles), handed out in order.
 template <class F>
@@ -156,8 +173,6 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
   const std::int64_t n_slots = pass.n() * c.n_experts_per_tok;
   const SlotRange all{0, pass.n(), nullptr};
 
-  normalize_rows(pass, member, w.ffn_norm, 2 * layer + 1);
-  member.barrier();
   if (routed) project(pass, member, w.router, s.normed, s.logits);
   if (member.index == 0) s.counter[1].reset();
   for (std::size_t p = 0; p < w.dense.size(); ++p) {
@@ -168,17 +183,22 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
               static_cast<std::int64_t>(p) * s.micro_batch);
     }
   }
-  member.barrier();
-  const cpu::Range rows = member.part(pass.n());
-  for (std::size_t p = 0; p < w.dense.size(); ++p) {
-    for (std::int64_t i = rows.begin; i < rows.end; ++i)
-      s.h_dense.quantize(static_cast<std::int64_t>(p) * s.micro_batch + i, pass.weights.isa);
-  }
+  finish(
+      member, pass.n(),
+      [&](std::int64_t i) {
+        for (std::size_t p = 0; p < w.dense.size(); ++p)
+          s.h_dense.quantize(static_cast<std::int64_t>(p) * s.micro_batch + i, pass.weights.isa);
+        if (routed) route_row(pass, w, i);
+      },
+      [&] {
+        if (routed) group_slots(pass);
+      });
+  pass.end_phase(member, routed ? Phase::kRouter : Phase::kGateUp, [&] {
+    std::uint64_t bytes = routed ? w.router.slice_bytes() : 0;
+    for (const FfnPart& part : w.dense) bytes += gate_up_bytes(part);
+    return bytes;
+  });
   if (routed) {
-    route_rows(pass, member, w);
-    member.barrier();
-    if (member.index == 0) group_slots(pass);
-    member.barrier();
     const std::int64_t max_slots = s.micro_batch * c.n_experts_per_tok;
     for_each_expert_unit(pass, w, s.counter[1],
                          [&](std::size_t p, const FfnPart& part, std::int32_t slice, const SlotRange& slots,
@@ -186,14 +206,23 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
                            gate_up(pass, member, part, slice, begin, end, slots, s.h_experts,
                                    static_cast<std::int64_t>(p) * max_slots);
                          });
-    member.barrier();
-    const cpu::Range mine = member.part(n_slots);
-    for (std::size_t p = 0; p < w.experts.size(); ++p) {
-      for (std::int64_t i = mine.begin; i < mine.end; ++i)
-        s.h_experts.quantize(static_cast<std::int64_t>(p) * max_slots + i, pass.weights.isa);
+    const auto quantize_slot = [&](std::int64_t slot) {
+      for (std::size_t p = 0; p < w.experts.size(); ++p)
+        s.h_experts.quantize(static_cast<std::int64_t>(p) * max_slots + slot, pass.weights.isa);
+    };
+    if (pass.n() == 1) {
+      finish(member, 1, [&](std::int64_t) {
+        for (std::int64_t slot = 0; slot < n_slots; ++slot) quantize_slot(slot);
+      });
+    } else {
+      finish(member, n_slots, quantize_slot);
     }
+    pass.end_phase(member, Phase::kGateUp, [&] {
+      pass.trace->experts_touched += experts_touched(s);
+      ++pass.trace->expert_phases;
+      return expert_bytes(pass, w, gate_up_bytes);
+    });
   }
-  member.barrier();
 
   // Down projections: each member owns columns of the output for all experts, so the order of a sum is that of the
   // experts. The normalized rows are no longer needed and take the sums.
@@ -224,7 +253,13 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
       for (std::int64_t j = 0; j < n; ++j) x[j] += y[j];
     }
   }
-  member.barrier();
+}
+
+std::uint64_t down_bytes(const Pass& pass, std::int64_t layer) noexcept {
+  const LayerWeights& w = pass.weights.layers[static_cast<std::size_t>(layer)];
+  std::uint64_t bytes = expert_bytes(pass, w, [](const FfnPart& part) { return part.down.slice_bytes(); });
+  for (const FfnPart& part : w.dense) bytes += part.down.slice_bytes();
+  return bytes;
 }
 
 }  // namespace dodeca::runtime

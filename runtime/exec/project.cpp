@@ -22,24 +22,19 @@ void project(const Pass& pass, const cpu::Member& member, const PackedMatrix& we
             .prompt = pass.prompt()});
 }
 
-void normalize_rows(const Pass& pass, const cpu::Member& member, const std::vector<float>& weight,
-                    std::int64_t point) noexcept {
+void normalize_row(const Pass& pass, std::int64_t i, const std::vector<float>& weight, std::int64_t point) noexcept {
   const Workspace& s = pass.space;
   const std::int64_t n = pass.config().hidden_size;
-  const cpu::Range range = member.part(pass.n());
-  for (std::int64_t i = range.begin; i < range.end; ++i) {
-    const float* x = s.x.row(i);
-    float poison = 0.0f;  // becomes NaN with the first non-finite value
-    for (std::int64_t j = 0; j < n; ++j) poison += x[j] * 0.0f;
-    if (!(poison == 0.0f)) {
-      std::int64_t first = pass.space.bad_point.load(std::memory_order_relaxed);
-      while (point < first && !pass.space.bad_point.compare_exchange_weak(first, point, std::memory_order_relaxed)) {
-      }
+  const float* x = s.x.row(i);
+  float poison = 0.0f;  // becomes NaN with the first non-finite value
+  for (std::int64_t j = 0; j < n; ++j) poison += x[j] * 0.0f;
+  if (!(poison == 0.0f)) {
+    std::int64_t first = pass.space.bad_point.load(std::memory_order_relaxed);
+    while (point < first && !pass.space.bad_point.compare_exchange_weak(first, point, std::memory_order_relaxed)) {
     }
-    cpu::rms_norm(x, weight.data(), n, static_cast<float>(pass.config().rms_norm_eps), s.normed.row(i),
-                  pass.weights.isa);
-    s.normed.quantize(i, pass.weights.isa);
   }
+  cpu::rms_norm(x, weight.data(), n, static_cast<float>(pass.config().rms_norm_eps), s.normed.row(i), pass.weights.isa);
+  s.normed.quantize(i, pass.weights.isa);
 }
 
 }  // namespace dodeca::runtime

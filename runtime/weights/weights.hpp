@@ -26,6 +26,7 @@ struct PackedMatrix {
   const std::byte* slice(std::int64_t index) const {
     return data.data() + static_cast<std::size_t>(index * n_tiles) * tile_bytes;
   }
+  std::uint64_t slice_bytes() const { return static_cast<std::uint64_t>(n_tiles) * tile_bytes; }
   explicit operator bool() const { return layout != nullptr; }
 };
 
