@@ -54,7 +54,10 @@ def run(*command):
 
 def statistics(text):
     """(perplexity, mean divergence) of a --kl-divergence run; both programs print the same lines."""
-    return (float(re.search(r"Mean PPL\(Q\)\s*:\s*([\d.]+)", text)[1]), float(re.search(r"Mean\s+KLD:\s*(-?[\d.]+)", text)[1]))
+    perplexity, divergence = re.search(r"Mean PPL\(Q\)\s*:\s*([\d.]+)", text), re.search(r"Mean\s+KLD:\s*(-?[\d.]+)", text)
+    if not perplexity or not divergence:
+        raise RuntimeError(f"no statistics in the output, which ends in: {text.strip()[-300:]!r}")
+    return float(perplexity[1]), float(divergence[1])
 
 
 class Programs:
