@@ -30,10 +30,10 @@ DYNAMIC = [("ffn_(gate|up)_exps", "q2_k"), ("ffn_down_exps", "q3_k"), ("attn_q_a
            ("attn_output", "q4_k"), ("attn_kv_a_mqa", "q6_k"), ("attn_k_b", "q8_0"), ("attn_v_b", "q6_k"),
            ("ffn_(gate|up)_shexp", "q4_k"), ("ffn_down_shexp", "q6_k"), (r"ffn_(gate|up)\.weight", "q4_k"),
            (r"ffn_down\.weight", "q6_k")]
-SYNTH = {
-    "v2lite": ["v2lite", "--layers", "4"],
+SYNTH = {  # llama.cpp knows models without q_lora by their 27 layers
+    "v2lite": ["v2lite", "--experts", "12"],
     "v3": ["v3slice", "--layers", "2", "--experts", "64"],
-    "old layout": ["v2lite", "--layers", "3", "--old-layout"],
+    "old layout": ["v2lite", "--experts", "8", "--old-layout"],
 }
 failures = []
 

@@ -17,7 +17,7 @@ bash bench/setup.sh
 
 say "2/5 build (a few minutes)"
 mkdir -p build "$out"
-if ! { cmake --preset release -DDODECA_TESTS=OFF && cmake --build --preset release --target dodeca dodeca-bench; } >build/quickstart.log 2>&1
+if ! { cmake --preset release && cmake --build --preset release --target dodeca dodeca-bench; } >build/quickstart.log 2>&1
 then
   tail -n 40 build/quickstart.log >&2
   echo "quickstart: the build failed; the whole output is in build/quickstart.log" >&2

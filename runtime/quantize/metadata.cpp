@@ -42,10 +42,11 @@ void set_layer_count(Keys& keys, const ModelConfig& c, bool keep_mtp) {
 void set_rope(Keys& keys, const ModelConfig& c) {
   // GGUF has one YaRN multiplier for both; readers take the factor on cos and sin to be 1.
   if (std::abs(c.rope.magnitude - 1.0) > 1e-6) {
-    throw Error(ErrorKind::kUnsupported,
-                fmt::format("rope_scaling has an mscale that differs from mscale_all_dim (cos and sin times {:.6f}), which a "
-                            "GGUF file cannot say; the directory itself can be run",
-                            c.rope.magnitude));
+    throw Error(
+        ErrorKind::kUnsupported,
+        fmt::format("rope_scaling has an mscale that differs from mscale_all_dim (cos and sin times {:.6f}), which a "
+                    "GGUF file cannot say; the directory itself can be run",
+                    c.rope.magnitude));
   }
   if (c.rope.yarn) {
     keys.set("rope.scaling.type", std::string("yarn"));

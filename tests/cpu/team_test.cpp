@@ -102,6 +102,29 @@ TEST_CASE("team: a barrier separates phases") {
   }
 }
 
+TEST_CASE("team: the last to arrive works alone, after all and before anyone goes on") {
+  for (const int n : {1, 2, 3, 9, 17}) {
+    Team team(n);
+    std::vector<int> cell(static_cast<std::size_t>(n), 0);
+    int sum = 0, runs = 0;  // not atomic on purpose
+    std::atomic<int> wrong{0};
+    team.run([&](const Member& member) {
+      for (int phase = 1; phase <= 50; ++phase) {
+        cell[static_cast<std::size_t>(member.index)] = phase;
+        member.barrier([&] {
+          sum = 0;
+          for (const int value : cell) sum += value;
+          ++runs;
+        });
+        if (sum != n * phase || runs != phase) ++wrong;
+        member.barrier();
+      }
+    });
+    CHECK(wrong == 0);
+    CHECK(runs == 50);
+  }
+}
+
 TEST_CASE("team: uneven members wait for the slow one, past spinning and yielding") {
   Team team(2);
   int value = 0;
