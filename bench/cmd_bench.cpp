@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "bench/report.hpp"
+#include "bench/shape_run.hpp"
 #include "bench/test_matrix.hpp"
 #include "bench/throughput.hpp"
 #include "cpu/memory.hpp"
@@ -71,9 +72,13 @@ std::string inert_value(const std::string& flag, std::size_t axis, const std::st
 
 Axes axes_from(const runtime::cli::Options& options, const Lists& lists, int default_threads) {
   Axes axes;
-  for (const std::string& text : lists.models)
-    for (const std::string& model : split(text, ',')) axes.models.push_back(model);
-  if (axes.models.empty()) throw Usage("-m is missing: a GGUF file or a Hugging Face directory");
+  if (options.given("--shape"))
+    axes.models = lists.models;
+  else
+    for (const std::string& text : lists.models)
+      for (const std::string& model : split(text, ',')) axes.models.push_back(model);
+  if (axes.models.empty())
+    throw Usage("-m is missing: a GGUF file or a Hugging Face directory (or --shape, which needs none)");
   replace(options, "-p", lists.n_prompt, 0, kMaxTokens, axes.n_prompt);
   replace(options, "-n", lists.n_gen, 0, kMaxTokens, axes.n_gen);
   replace(options, "-d", lists.n_depth, 0, kMaxTokens, axes.n_depth);
@@ -123,6 +128,21 @@ Environment read_environment(const runtime::cli::ModelOptions& model, std::uint6
   return env;
 }
 
+// Null without --shape.
+std::unique_ptr<ShapeRun> shape_run(const runtime::cli::Options& options, const ShapeRequest& request,
+                                    const runtime::cli::ModelOptions& model, const RunOptions& run,
+                                    const runtime::cli::Console& console) {
+  if (!options.given("--shape")) {
+    for (const char* name : {"--layers", "--experts", "--recipe"})
+      if (options.given(name)) throw Usage(fmt::format("{} goes with --shape", name));
+    return nullptr;
+  }
+  for (const char* name : {"-m", "--override-kv", "--plain-topk"})
+    if (options.given(name))
+      throw Usage(fmt::format("--shape and {} exclude each other: a shape has no file", options.spelling(name)));
+  return std::make_unique<ShapeRun>(request, model, run, console);
+}
+
 }  // namespace
 
 int cmd_bench(std::span<const std::string> args) {
@@ -134,7 +154,8 @@ int cmd_bench(std::span<const std::string> args) {
       "  dodeca-bench -m model.gguf -p 512,2048 -n 0 -t 8-32*2\n"
       "  dodeca-bench -m model.gguf -p 0 -n 64 -d 0,4096,16384 -o json\n"
       "  dodeca-bench -m model.gguf -pg 2048,256 -ctk q8_0 -r 3\n"
-      "  dodeca-bench membw --help                        memory bandwidth");
+      "  dodeca-bench membw --help                        memory bandwidth\n"
+      "  dodeca-bench barrier --help                      the team's barriers");
   runtime::cli::Console console;
   runtime::cli::ModelOptions model;
   RunOptions run;
@@ -159,6 +180,16 @@ int cmd_bench(std::span<const std::string> args) {
   options.value("--prio", ignored_number, "accepted: the process's priority is left alone");
   console.add_flags(options);
 
+  ShapeRequest shape_request;
+  options.choice("--shape", shape_request.shape, shape_names(),
+                 "random weights of a published model's shapes, no file");
+  options.value("--layers", shape_request.n_layers,
+                "with --shape: hold only so many layers, one of them dense; times are extrapolated to all", {1, 1024});
+  options.value("--experts", shape_request.n_experts, "with --shape: fewer routed experts than the model has",
+                {1, 1 << 16});
+  options.value("--recipe", shape_request.recipe,
+                "with --shape: a mixture that dodeca quantize knows, or one type (default: ud-q2_k_xl)", "NAME");
+
   Lists lists;
   options.values("-m,--model", lists.models, "GGUF file, first file of a split one, or Hugging Face directory", "PATH");
   options.values("-p,--n-prompt", lists.n_prompt, "prompt lengths (default: 512)", "N");
@@ -182,6 +213,8 @@ int cmd_bench(std::span<const std::string> args) {
   run.measure_bandwidth = !no_bandwidth;
   run.seed = static_cast<std::uint64_t>(seed);
   const Environment environment = read_environment(model, run.seed);
+  const std::unique_ptr<ShapeRun> shape = shape_run(options, shape_request, model, run, console);
+  if (shape) lists.models = {shape->name()};
   const Axes axes = axes_from(options, lists, std::max(environment.n_cores, 1));
   const std::vector<Test> tests = all_tests(axes);
   if (tests.empty()) throw Usage("nothing to run: -p and -n are 0 and there is no -pg");
@@ -204,14 +237,17 @@ int cmd_bench(std::span<const std::string> args) {
   std::size_t index = 0;
   const bool say_steps =
       progress_lines || (!console.quiet && !console.no_progress && runtime::cli::stderr_is_terminal());
-  Throughput throughput(model, run, console, [&](std::string_view line) {
+  const auto say = [&](std::string_view line) {
     if (say_steps) fmt::print(stderr, "dodeca-bench: benchmark {}/{}: {}\n", index, tests.size(), line);
-  });
+  };
+  Throughput throughput(model, run, shape ? shape->opener() : file_opener(model, console), console, say);
+  if (shape && shape->partial()) shape->probe(tests, say);
   throughput.load(tests.front());  // a model that cannot be loaded leaves no half report
   for (const auto& report : reports) report->begin();
   for (const Test& test : tests) {
     ++index;
-    const Result result = throughput.run(test);
+    Result result = throughput.run(test);
+    if (shape && shape->partial()) shape->complete(index - 1, result);
     for (const auto& report : reports) report->add(result);
   }
   for (const auto& report : reports) report->end();

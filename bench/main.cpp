@@ -1,3 +1,4 @@
+#include "bench/barrier_cost.hpp"
 #include "bench/cmd_bench.hpp"
 #include "bench/membw.hpp"
 #include "runtime/cli/command.hpp"
@@ -6,9 +7,10 @@ int main(int argc, char** argv) {
   using namespace dodeca;
   static constexpr runtime::cli::Command kCommands[] = {
       {"membw", bench::cmd_membw, "memory read bandwidth per node and thread count"},
+      {"barrier", bench::cmd_barrier, "cost of the barrier between two phases"},
   };
   return runtime::cli::program_main("dodeca-bench",
                                     "dodeca-bench measures prompt processing and token generation as llama-bench does, "
-                                    "and memory bandwidth.",
+                                    "memory bandwidth, and what the team's barriers cost.",
                                     kCommands, bench::cmd_bench, argc, argv);
 }

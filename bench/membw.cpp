@@ -34,11 +34,14 @@ std::vector<std::int64_t> default_thread_counts(int n_cores) {
 
 }  // namespace
 
-std::size_t default_buffer_bytes(const cpu::Topology& topology) {
+std::uint64_t last_level_cache_bytes(const cpu::Topology& topology) {
   int n_l3 = 1;
   for (const cpu::Core& core : topology.cores) n_l3 = std::max(n_l3, core.l3 + 1);
-  const std::uint64_t wanted =
-      std::max<std::uint64_t>(4 * topology.l3_bytes * static_cast<std::uint64_t>(n_l3), 256u << 20);
+  return topology.l3_bytes * static_cast<std::uint64_t>(n_l3);
+}
+
+std::size_t default_buffer_bytes(const cpu::Topology& topology) {
+  const std::uint64_t wanted = std::max<std::uint64_t>(4 * last_level_cache_bytes(topology), 256u << 20);
   return std::max<std::uint64_t>(std::min<std::uint64_t>(wanted, cpu::available_memory_bytes() / 4), 16u << 20);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -10,6 +11,8 @@
 
 namespace dodeca::bench {
 
+// The last-level caches of the machine together.
+std::uint64_t last_level_cache_bytes(const cpu::Topology& topology);
 // Large enough that caches do not matter (4 times the L3, at least 256 MiB), at most a quarter of what is free.
 std::size_t default_buffer_bytes(const cpu::Topology& topology);
 

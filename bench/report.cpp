@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace dodeca::bench {
 namespace {
@@ -78,6 +79,10 @@ std::vector<Field> fields_of(const Result& r, const Environment& env) {
   return out;
 }
 
+double whole_tokens_per_second(const Result& r) {
+  return r.whole ? 1e9 * static_cast<double>(r.test.n_prompt + r.test.n_gen) / r.whole->whole_ns() : 0;
+}
+
 // What dodeca adds; null where it means nothing (prompts) or was not measured.
 std::vector<Field> memory_fields(const Result& r) {
   const auto number = [](double value, bool known) { return known ? Json(value) : Json(nullptr); };
@@ -87,6 +92,7 @@ std::vector<Field> memory_fields(const Result& r) {
       {"gb_per_s", number(r.bytes_per_second() / 1e9, generates)},
       {"membw_gb_per_s", number(r.read_bandwidth / 1e9, measured)},
       {"membw_percent", number(r.bandwidth_percent(), generates && measured)},
+      {"whole_model_ts", number(whole_tokens_per_second(r), r.whole && r.whole->plausible())},
   };
 }
 
@@ -206,6 +212,8 @@ class SqlReport : public Report {
   static Result example() {
     Result r;
     r.bytes_per_token = r.read_bandwidth = 1;
+    r.whole = Extrapolation{};
+    r.whole->moe_ns = 1;
     return r;
   }
   Environment env_;
@@ -259,6 +267,7 @@ class MarkdownReport : public Report {
   void end() override {
     write_(fmt::format("\nbuild: {} ({})\n", env_.build_commit, env_.build_number));
     write_memory_lines();
+    write_whole_model_lines();
   }
 
  private:
@@ -313,6 +322,34 @@ class MarkdownReport : public Report {
     }
   }
 
+  void write_whole_model_lines() {
+    bool first = true;
+    for (const Result& r : results_) {
+      if (!r.whole) continue;
+      const Extrapolation& e = *r.whole;
+      if (std::exchange(first, false))
+        write_(fmt::format("\nextrapolated from {} dense and {} MoE layers to the whole model's {} and {}:\n",
+                           e.held.dense, e.held.moe, e.whole.dense, e.whole.moe));
+      if (!e.plausible()) {
+        write_(fmt::format("{}: the machine was too disturbed, its parts alone took longer than all together\n",
+                           r.test.label()));
+        continue;
+      }
+      const auto tokens = static_cast<double>(r.test.n_prompt + r.test.n_gen);
+      const auto ms = [&](double ns) { return fmt::format("{:.4g} ms", ns / tokens / 1e6); };
+      std::string line = fmt::format("{}: {} x {} + {} x {} + output {} = {} per token, {:.2f} t/s", r.test.label(),
+                                     e.whole.dense, ms(e.dense_ns), e.whole.moe, ms(e.moe_ns), ms(e.output_ns),
+                                     ms(e.whole_ns()), whole_tokens_per_second(r));
+      if (e.bytes_per_token > 0) {
+        line += fmt::format("; {:.2f} GB per token", e.bytes_per_token / 1e9);
+        if (r.read_bandwidth > 0)
+          line += fmt::format(", {:.1f} % of the bandwidth limit",
+                              100 * e.bytes_per_token * whole_tokens_per_second(r) / r.read_bandwidth);
+      }
+      write_(line + "\n");
+    }
+  }
+
   Environment env_;
   Write write_;
   std::vector<Column> columns_;
@@ -334,6 +371,14 @@ double sample_stddev(const std::vector<double>& values) {
   double sum = 0;
   for (const double v : values) sum += (v - m) * (v - m);
   return std::sqrt(sum / static_cast<double>(values.size() - 1));
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  if (values.size() % 2 == 1) return *middle;
+  return (*std::max_element(values.begin(), middle) + *middle) / 2;
 }
 
 double Result::mean_ns() const { return mean({samples_ns.begin(), samples_ns.end()}); }

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "bench/extrapolation.hpp"
 #include "bench/test_matrix.hpp"
 
 namespace dodeca::bench {
@@ -28,9 +30,10 @@ struct Result {
   std::uint64_t model_n_params = 0;
   std::string test_time;  // ISO 8601, UTC
   std::vector<std::uint64_t> samples_ns;
-  double bytes_per_token = 0;     // weights and cache read for one generated token at this depth; 0 for prompts
-  double read_bandwidth = 0;      // measured with as many threads, bytes/s; 0: not measured
-  std::uint64_t cache_bytes = 0;  // last-level caches together: weights that fit are not read from memory
+  double bytes_per_token = 0;          // weights and cache read for one generated token at this depth; 0 for prompts
+  double read_bandwidth = 0;           // measured with as many threads, bytes/s; 0: not measured
+  std::uint64_t cache_bytes = 0;       // last-level caches together: weights that fit are not read from memory
+  std::optional<Extrapolation> whole;  // when only some layers are held
 
   double mean_ns() const;
   double stddev_ns() const;  // of the sample: n - 1
@@ -43,6 +46,7 @@ struct Result {
 
 double mean(const std::vector<double>& values);
 double sample_stddev(const std::vector<double>& values);  // 0 for fewer than two
+double median(std::vector<double> values);                // 0 for none
 
 enum class Format { kNone, kMarkdown, kJson, kJsonl, kCsv, kSql };
 

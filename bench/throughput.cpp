@@ -167,17 +167,27 @@ std::string model_type_text(const runtime::WeightSource& source) {
   return fmt::format("{} {} {}", config.architecture, size, type);
 }
 
+Opener file_opener(const runtime::cli::ModelOptions& model, const runtime::cli::Console& console) {
+  return [&model, &console](const std::string& path) {
+    OpenedModel opened{.source = runtime::open_weights(path, {{model.plain_topk}, model.override_kv}, console.log()),
+                       .type_text = {}};
+    opened.type_text = model_type_text(*opened.source);
+    return opened;
+  };
+}
+
 struct Throughput::Loaded {
-  std::string path;
+  std::string path, type_text;
   std::unique_ptr<runtime::WeightSource> source;
   std::unique_ptr<runtime::Model> model;
   std::uint64_t size = 0, n_params = 0;
 };
 
-Throughput::Throughput(const runtime::cli::ModelOptions& model, const RunOptions& options,
+Throughput::Throughput(const runtime::cli::ModelOptions& model, const RunOptions& options, Opener open,
                        const runtime::cli::Console& console, std::function<void(std::string_view)> say)
     : model_options_(model),
       options_(options),
+      open_(std::move(open)),
       console_(console),
       say_(std::move(say)),
       topology_(cpu::read_topology()),
@@ -214,7 +224,9 @@ void Throughput::load(const Test& test) {
   auto fresh = std::make_unique<Loaded>();
   fresh->path = test.model;
   const runtime::Log log = console_.log();
-  fresh->source = runtime::open_weights(test.model, {{model_options_.plain_topk}, model_options_.override_kv}, log);
+  OpenedModel opened = open_(test.model);
+  fresh->source = std::move(opened.source);
+  fresh->type_text = std::move(opened.type_text);
   for (const runtime::WeightInfo& weight : fresh->source->weights()) {
     fresh->n_params += static_cast<std::uint64_t>(weight.n_elements());
     fresh->size += weight.row_bytes() * static_cast<std::uint64_t>(weight.n_out * weight.n_slices);
@@ -226,7 +238,12 @@ void Throughput::load(const Test& test) {
   load.extra_bytes = runtime::Executor::bytes_needed(fresh->source->config(), executor_options(test), test.n_threads);
   runtime::cli::ProgressBar bar(console_, "loading", "MB", 1e6);
   load.progress = bar.callback();
-  fresh->model = runtime::Model::load(*fresh->source, team(test.n_threads), load, log);
+  try {
+    fresh->model = runtime::Model::load(*fresh->source, team(test.n_threads), load, log);
+  } catch (const runtime::Error& error) {
+    if (error.kind() != runtime::ErrorKind::kDoesNotFit || !opened.too_large) throw;
+    throw runtime::Error(error.kind(), opened.too_large(load.extra_bytes));
+  }
   loaded_ = std::move(fresh);
 }
 
@@ -238,7 +255,8 @@ void Throughput::prompt(runtime::Executor& executor, std::int64_t n, std::int64_
     const std::int64_t start = executor.cache().length(0);
     rows.clear();
     for (std::int64_t i = 0; i < count; ++i)
-      rows.push_back({random_token(), static_cast<std::int32_t>(start + i), 0, i + 1 == count, false, true});
+      rows.push_back(
+          {random_token(), static_cast<std::int32_t>(start + i), 0, options_.logits && i + 1 == count, false, true});
     executor.forward(rows, out, &team);
     done += count;
     runtime::cli::throw_if_stopped();
@@ -248,7 +266,7 @@ void Throughput::prompt(runtime::Executor& executor, std::int64_t n, std::int64_
 void Throughput::generate(runtime::Executor& executor, std::int64_t n, cpu::Team& team) {
   runtime::ForwardOutput out;
   for (std::int64_t i = 0; i < n; ++i) {
-    const runtime::Row row{random_token(), static_cast<std::int32_t>(executor.cache().length(0)), 0, true};
+    const runtime::Row row{random_token(), static_cast<std::int32_t>(executor.cache().length(0)), 0, options_.logits};
     executor.forward({&row, 1}, out, &team);
     runtime::cli::throw_if_stopped();
   }
@@ -269,12 +287,11 @@ Result Throughput::run(const Test& test) {
 
   Result result;
   result.test = test;
-  result.model_type = model_type_text(*loaded_->source);
+  result.model_type = loaded_->type_text;
   result.model_size = loaded_->size;
   result.model_n_params = loaded_->n_params;
   result.test_time = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
-  for (const cpu::Core& core : topology_.cores)
-    result.cache_bytes = std::max(result.cache_bytes, static_cast<std::uint64_t>(core.l3 + 1) * topology_.l3_bytes);
+  result.cache_bytes = last_level_cache_bytes(topology_);
   if (options_.measure_bandwidth) result.read_bandwidth = bandwidth(test.n_threads);
 
   if (options_.delay_seconds > 0) std::this_thread::sleep_for(std::chrono::seconds(options_.delay_seconds));
@@ -304,6 +321,29 @@ Result Throughput::run(const Test& test) {
                                                 static_cast<double>(loaded_->source->config().n_layers);
   }
   return result;
+}
+
+double Throughput::output_ns(const Test& test, std::int64_t n_rows) {
+  load(test);
+  say_(fmt::format("timing the output matrix with {} row{}", n_rows, n_rows == 1 ? "" : "s"));
+  constexpr int kRounds = 15;
+  runtime::ExecutorOptions options;
+  options.n_sequences = static_cast<std::int32_t>(n_rows);
+  options.n_positions = runtime::cli::positions_for(2 * kRounds, options.n_sequences);
+  options.micro_batch = n_rows;
+  cpu::Team& workers = team(test.n_threads);
+  runtime::Executor executor(*loaded_->model, workers, options);
+  runtime::ForwardOutput out;
+  std::vector<double> ns[2];
+  for (int i = 0; i < 2 * kRounds; ++i) {
+    std::vector<runtime::Row> rows;
+    for (std::int32_t s = 0; s < options.n_sequences; ++s) rows.push_back({random_token(), i, s, i % 2 == 1});
+    const std::uint64_t start = now_ns();
+    executor.forward(rows, out, &workers);
+    ns[i % 2].push_back(static_cast<double>(now_ns() - start));
+    runtime::cli::throw_if_stopped();
+  }
+  return std::max(0.0, median(ns[1]) - median(ns[0]));
 }
 
 }  // namespace dodeca::bench

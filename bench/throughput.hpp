@@ -20,20 +20,34 @@ struct RunOptions {
   std::int64_t delay_seconds = 0;
   bool warmup = true;
   bool measure_bandwidth = true;
+  bool logits = true;  // false: without the output matrix, to time it apart
   std::uint64_t seed = 1;
 };
 
+struct OpenedModel {
+  std::unique_ptr<runtime::WeightSource> source;
+  std::string type_text;  // as Result::model_type
+  // What to say when the weights and `extra_bytes` of cache and work space do not fit; empty: the loader's own words.
+  std::function<std::string(std::uint64_t extra_bytes)> too_large = {};
+};
+// Test::model in, weights out.
+using Opener = std::function<OpenedModel(const std::string& model)>;
+// For files and directories.
+Opener file_opener(const runtime::cli::ModelOptions& model, const runtime::cli::Console& console);
+
 class Throughput {
  public:
-  // model: isa, compute, override_kv and plain_topk are taken from it. say: progress, one line each.
-  Throughput(const runtime::cli::ModelOptions& model, const RunOptions& options, const runtime::cli::Console& console,
-             std::function<void(std::string_view)> say);
+  // model: isa, compute and onednn are taken from it. say: progress, one line each.
+  Throughput(const runtime::cli::ModelOptions& model, const RunOptions& options, Opener open,
+             const runtime::cli::Console& console, std::function<void(std::string_view)> say);
   ~Throughput();
   // Loads the test's model unless it is the one of the test before. Throws runtime::Error; runtime::Stopped after a
   // signal.
   void load(const Test& test);
   // Loads and measures.
   Result run(const Test& test);
+  // Nanoseconds that the output matrix takes for n_rows rows at once: medians with it and without, alternating. Loads.
+  double output_ns(const Test& test, std::int64_t n_rows);
 
  private:
   struct Loaded;
@@ -45,6 +59,7 @@ class Throughput {
 
   const runtime::cli::ModelOptions& model_options_;
   RunOptions options_;
+  Opener open_;
   const runtime::cli::Console& console_;
   std::function<void(std::string_view)> say_;
   cpu::Topology topology_;

@@ -134,6 +134,7 @@ TEST_CASE("json has llama-bench's fields in order, then ours") {
                                              "gb_per_s",
                                              "membw_gb_per_s",
                                              "membw_percent",
+                                             "whole_model_ts",
                                              "environment"};
   CHECK(names == expected);
   CHECK(rows[0]["model_filename"] == "some \"model\".gguf");
@@ -155,11 +156,25 @@ TEST_CASE("csv quotes every field; a prompt has no share of the bandwidth") {
   CHECK(text.substr(0, newline).starts_with("build_commit,build_number,"));
   CHECK(text.substr(newline + 1).starts_with("\"abc123\",\"42\","));
   CHECK(text.find("\"some \"\"model\"\".gguf\"") != std::string::npos);
-  CHECK(text.ends_with(",\"\",\"\",\"192.000000\",\"\"\n"));
+  CHECK(text.ends_with(",\"\",\"\",\"192.000000\",\"\",\"\"\n"));
 }
 
 TEST_CASE("sql creates llama-bench's table and inserts into it") {
   const std::string text = rendered(Format::kSql, example_axes(), example());
   CHECK(text.starts_with("CREATE TABLE IF NOT EXISTS llama_bench (\n  build_commit TEXT,\n  build_number INTEGER,"));
   CHECK(text.find("\nINSERT INTO llama_bench (build_commit, build_number,") != std::string::npos);
+}
+
+TEST_CASE("a slice's results say what the whole model would do") {
+  Result r = example();
+  r.whole = extrapolate(1.28e9, 0, 0.128e9, {1, 9}, {3, 58});  // per token 1 ms for every layer
+  r.whole->bytes_per_token = 61e8;
+  const std::string text = rendered(Format::kMarkdown, example_axes(), r);
+  CHECK(text.find("from 1 dense and 9 MoE layers to the whole model's 3 and 58") != std::string::npos);
+  CHECK(
+      text.find("tg128: 3 x 1 ms + 58 x 1 ms + output 0 ms = 61 ms per token, 16.39 t/s; 6.10 GB per token, 52.1 % of "
+                "the bandwidth limit") != std::string::npos);
+  const auto object = nlohmann::json::parse(rendered(Format::kJsonl, example_axes(), r));
+  CHECK(object["whole_model_ts"].get<double>() == doctest::Approx(1000.0 / 61));
+  CHECK(nlohmann::json::parse(rendered(Format::kJsonl, example_axes(), example()))["whole_model_ts"].is_null());
 }

@@ -1,0 +1,99 @@
+#include "runtime/model/random_source.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "runtime/model/random_blocks.hpp"
+
+namespace dodeca::runtime {
+namespace {
+
+constexpr std::int64_t kPoolBytes = 1 << 20;
+constexpr double kBiasDeviation = 0.02;  // small beside the router's scores, as in trained models
+
+std::uint64_t hash_of(std::string_view name) {
+  std::uint64_t hash = 0;
+  for (const char c : name) hash = mix64(hash ^ static_cast<unsigned char>(c));
+  return hash;
+}
+
+class RandomSource final : public WeightSource {
+ public:
+  RandomSource(const ModelConfig& config, const TypeOf& type_of, std::uint64_t seed)
+      : config_(config), weights_(random_weight_infos(config, type_of)), seed_(seed) {
+    for (const WeightInfo& weight : weights_) {
+      if (weight.source_rank == 1) continue;
+      auto [at, made] = pools_.try_emplace({weight.dtype, weight.n_in});
+      if (!made) continue;
+      const quant::TypeInfo& type = quant::type_info(weight.dtype);
+      const std::int64_t row = weight.n_in / type.block_elements;
+      at->second = random_blocks(weight.dtype, std::max(2 * row, kPoolBytes / type.block_bytes),
+                                 1.0 / std::sqrt(static_cast<double>(weight.n_in)), mix64(seed + pools_.size()));
+    }
+  }
+
+  const ModelConfig& config() const override { return config_; }
+  const std::vector<WeightInfo>& weights() const override { return weights_; }
+  const std::vector<WeightInfo>& mtp_weights() const override { return none_; }
+  std::filesystem::path path() const override { return config_.name; }
+
+  void read_rows(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end,
+                 std::byte* dst) const override {
+    const std::uint64_t key = hash_of(weight.name) ^ seed_;
+    const std::size_t row_bytes = weight.row_bytes();
+    if (weight.source_rank == 1) return read_vector(weight, key, dst);
+    const std::vector<std::byte>& pool = pools_.find({weight.dtype, weight.n_in})->second;
+    const auto block = static_cast<std::size_t>(quant::type_info(weight.dtype).block_bytes);
+    const std::size_t places = (pool.size() - row_bytes) / block + 1;
+    for (std::int64_t row = row_begin; row < row_end; ++row, dst += row_bytes) {
+      const std::uint64_t place = mix64(key + static_cast<std::uint64_t>(slice * weight.n_out + row)) % places;
+      std::memcpy(dst, pool.data() + place * block, row_bytes);
+    }
+  }
+
+ private:
+  static void read_vector(const WeightInfo& weight, std::uint64_t key, std::byte* dst) {
+    if (weight.name.ends_with(".bias")) {
+      const std::vector<std::byte> values = random_blocks(quant::DType::kF32, weight.n_in, kBiasDeviation, key);
+      std::memcpy(dst, values.data(), values.size());
+    } else {
+      const std::vector<float> ones(static_cast<std::size_t>(weight.n_in), 1.0f);
+      std::memcpy(dst, ones.data(), ones.size() * sizeof(float));
+    }
+  }
+
+  ModelConfig config_;
+  std::vector<WeightInfo> weights_, none_;
+  std::uint64_t seed_;
+  std::map<std::pair<quant::DType, std::int64_t>, std::vector<std::byte>> pools_;  // by type and row length
+};
+
+}  // namespace
+
+std::vector<WeightInfo> random_weight_infos(const ModelConfig& config, const TypeOf& type_of) {
+  std::vector<WeightInfo> infos;
+  for (const WantedWeight& wanted : wanted_weights(config, false)) {
+    // The only optional one is the router's balancing bias, which goes with sigmoid scores.
+    if (wanted.optional && config.gating != GatingKind::kSigmoid) continue;
+    infos.push_back({.name = wanted.name,
+                     .dtype = wanted.vector ? quant::DType::kF32 : type_of(wanted),
+                     .n_in = wanted.n_in,
+                     .n_out = wanted.n_out,
+                     .n_slices = wanted.n_slices,
+                     .source_rank = wanted.vector                      ? 1
+                                    : wanted.slicing == Slicing::kNone ? 2
+                                                                       : 3,
+                     .where = "random weights"});
+  }
+  std::sort(infos.begin(), infos.end(), [](const WeightInfo& a, const WeightInfo& b) { return a.name < b.name; });
+  return infos;
+}
+
+std::unique_ptr<WeightSource> random_weights(const ModelConfig& config, const TypeOf& type_of, std::uint64_t seed) {
+  return std::make_unique<RandomSource>(config, type_of, seed);
+}
+
+}  // namespace dodeca::runtime

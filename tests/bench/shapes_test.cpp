@@ -1,0 +1,99 @@
+#include "bench/shapes.hpp"
+
+#include <doctest/doctest.h>
+
+#include <map>
+
+#include "runtime/cli/options.hpp"
+
+using namespace dodeca;
+using namespace dodeca::bench;
+using runtime::cli::Usage;
+
+namespace {
+
+struct Sizes {
+  double parameters = 0, bytes = 0;
+};
+
+Sizes sizes_of(const runtime::ModelConfig& part, const runtime::ModelConfig& whole, const std::string& recipe) {
+  Sizes sizes;
+  for (const runtime::WeightInfo& w :
+       runtime::random_weight_infos(part, types_of(parse_recipe("--recipe", recipe), whole, part))) {
+    sizes.parameters += static_cast<double>(w.n_elements());
+    sizes.bytes += static_cast<double>(w.row_bytes()) * static_cast<double>(w.n_out * w.n_slices);
+  }
+  return sizes;
+}
+
+std::map<std::string, quant::DType> types(const runtime::ModelConfig& part, const runtime::ModelConfig& whole,
+                                          const std::string& recipe) {
+  std::map<std::string, quant::DType> result;
+  for (const runtime::WeightInfo& w :
+       runtime::random_weight_infos(part, types_of(parse_recipe("--recipe", recipe), whole, part)))
+    result[w.name] = w.dtype;
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("shapes have the published numbers of parameters") {
+  const auto billions = [](const char* name) {
+    const runtime::ModelConfig c = shape_config(name);
+    return sizes_of(c, c, "F16").parameters / 1e9;
+  };
+  CHECK(billions("deepseek-v3") == doctest::Approx(671.026).epsilon(1e-5));
+  CHECK(billions("deepseek-v2-lite") == doctest::Approx(15.706).epsilon(1e-4));
+  CHECK(billions("kimi-k2") == doctest::Approx(1026.4).epsilon(1e-3));
+}
+
+TEST_CASE("the mixture has the size of the published UD-Q2_K_XL file") {
+  const runtime::ModelConfig c = shape_config("deepseek-v3");
+  CHECK(sizes_of(c, c, "ud-q2_k_xl").bytes == doctest::Approx(247.6e9).epsilon(1e-3));
+}
+
+TEST_CASE("a slice holds one dense layer and as many MoE layers as there are") {
+  const runtime::ModelConfig whole = shape_config("deepseek-v3");
+  const auto counts = [&](std::int64_t n) {
+    const runtime::ModelConfig c = slice_config(whole, n);
+    return std::pair{n_dense_layers(c), c.n_layers};
+  };
+  CHECK(counts(0) == std::pair<std::int64_t, std::int64_t>{3, 61});
+  CHECK(counts(2) == std::pair<std::int64_t, std::int64_t>{1, 2});
+  CHECK(counts(60) == std::pair<std::int64_t, std::int64_t>{2, 60});
+  CHECK(counts(61) == std::pair<std::int64_t, std::int64_t>{3, 61});
+  CHECK_THROWS_AS(slice_config(whole, 1), Usage);
+  CHECK_THROWS_AS(slice_config(whole, 62), Usage);
+}
+
+TEST_CASE("a slice's layers have the types of the layers they stand for") {
+  const runtime::ModelConfig whole = shape_config("deepseek-v3"), part = slice_config(whole, 5);
+  const auto of_whole = types(whole, whole, "Q4_K_M"), of_part = types(part, whole, "Q4_K_M");
+  // four MoE layers: 3, 17, 32 and 46 of the whole model
+  const std::pair<const char*, const char*> pairs[] = {{"blk.0.ffn_down.weight", "blk.0.ffn_down.weight"},
+                                                       {"blk.1.ffn_down_exps.weight", "blk.3.ffn_down_exps.weight"},
+                                                       {"blk.2.ffn_down_exps.weight", "blk.17.ffn_down_exps.weight"},
+                                                       {"blk.4.ffn_down_exps.weight", "blk.46.ffn_down_exps.weight"}};
+  for (const auto& [mine, theirs] : pairs) CHECK(of_part.at(mine) == of_whole.at(theirs));
+  CHECK(of_part.at("blk.1.attn_k_b.weight") == quant::DType::kQ5_0);  // rows of 128 are no whole Q4_K blocks
+  CHECK(of_part.at("blk.1.ffn_gate_inp.weight") == quant::DType::kF32);
+}
+
+TEST_CASE("impossible numbers of experts and unknown recipes are refused") {
+  CHECK(shape_config("deepseek-v3", 64).n_routed_experts == 64);
+  for (const std::int64_t n : {8, 15, 63, 257}) CHECK_THROWS_AS(shape_config("deepseek-v3", n), Usage);
+  CHECK_THROWS_AS(shape_config("deepseek-v2-lite", 5), Usage);
+  CHECK_THROWS_AS(parse_recipe("--recipe", "Q9_X"), Usage);
+  CHECK_THROWS_AS(parse_recipe("--recipe", "I8"), Usage);
+  CHECK(parse_recipe("--recipe", "iq2_xxs").uniform == quant::DType::kIQ2_XXS);
+}
+
+TEST_CASE("the most layers that fit are found without holding any") {
+  const runtime::ModelConfig whole = shape_config("deepseek-v3");
+  const runtime::TypeChoice recipe = parse_recipe("--recipe", "ud-q2_k_xl");
+  CHECK(most_layers(whole, recipe, {}, 1'000'000'000) == 0);
+  const std::int64_t n = most_layers(whole, recipe, {}, 20'000'000'000);
+  CHECK(n >= 4);
+  CHECK(n <= 6);  // 3.96 GB per MoE layer, 1.3 GB of embeddings and output
+  CHECK(most_layers(whole, recipe, {}, 1'000'000'000'000) == 61);
+}

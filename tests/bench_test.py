@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""dodeca-bench as a user meets it: shapes without a file, what excludes what, result files that other programs read."""
+import json
+
+from program import BENCH, DEMO, check, finish, must, run
+
+SMALL = ["--shape", "deepseek-v2-lite", "--layers", "2", "--experts", "8", "-t", "1", "-r", "1", "-q"]
+
+
+def check_usage():
+    def usage(args, *words):
+        done = run(BENCH, *args)
+        check(done.code == 2 and done.out == "", f"{args}: exit code {done.code}, {done.out!r}")
+        for word in words:
+            check(word in done.err, f"{args}: {word!r} in {done.err!r}")
+
+    usage(["--shape", "deepseek-v9"], "--shape", "deepseek-v3")
+    usage(["--shape", "deepseek-v3", "-m", DEMO], "--shape", "-m")
+    usage(["-m", DEMO, "--layers", "3"], "--layers", "--shape")
+    usage(["--shape", "deepseek-v3", "--layers", "62"], "--layers", "61")
+    usage(["--shape", "deepseek-v3", "--experts", "20"], "--experts")
+    usage(["--shape", "deepseek-v3", "--recipe", "Q9"], "--recipe", "ud-q2_k_xl")
+
+
+def check_too_large():
+    done = run(BENCH, "--shape", "kimi-k2", "--recipe", "F32", "-q")
+    check(done.code == 1 and done.out == "", f"4 TB of weights: exit code {done.code}")
+    check("kimi-k2 F32 needs" in done.err, f"the numbers are named: {done.err!r}")
+
+
+def check_shape():
+    rows = json.loads(must(BENCH, *SMALL, "-p", "8", "-n", "2", "--no-membw", "-o", "json").out)
+    check([(r["n_prompt"], r["n_gen"]) for r in rows] == [(8, 0), (0, 2)], "one prompt and one generation test")
+    for row in rows:
+        check("2 of 27 layers" in row["model_type"] and row["avg_ts"] > 0, f"a shape says what it holds: {row['model_type']}")
+        check("whole_model_ts" in row, "there is a place for the whole model's figure")
+    table = must(BENCH, *SMALL, "-p", "0", "-n", "2", "--no-membw", "--recipe", "Q8_0").out
+    check("extrapolated from 1 dense and 1 MoE layers to the whole model's 1 and 26" in table, table)
+
+
+def check_barrier():
+    rows = json.loads(must(BENCH, "barrier", "-t", "1,2", "--seconds", "0.02", "-o", "json", "-q").out)
+    check([r["threads"] for r in rows] == [1, 2], "one row per team size")
+    two = rows[1]
+    check(0 < two["min_ns"] <= two["median_ns"] <= two["p99_ns"], f"ordered times: {two}")
+    check(abs(two["us_per_token"] - two["median_ns"] * 61 * 8 / 1000) < 1e-6, "61 layers of 8 phases by default")
+    check(run(BENCH, "barrier", "-t", "0").code == 2, "no team of 0")
+
+
+check_usage()
+check_too_large()
+check_shape()
+check_barrier()
+finish("bench")

@@ -1,0 +1,89 @@
+#include "runtime/model/random_source.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "quant/codec.hpp"
+#include "runtime/model/random_blocks.hpp"
+
+using namespace dodeca;
+using namespace dodeca::runtime;
+
+namespace {
+
+ModelConfig small_config() {
+  ModelConfig c;
+  c.architecture = "deepseek2";
+  c.name = "small";
+  c.vocab_size = 64;
+  c.hidden_size = 256;
+  c.n_layers = 2;
+  c.context_length = 128;
+  c.layers = {{AttentionKind::kMla, FfnKind::kDense}, {AttentionKind::kMla, FfnKind::kMoe}};
+  c.n_heads = 2;
+  c.kv_lora_rank = 32;
+  c.qk_nope_head_dim = c.v_head_dim = 32;
+  c.qk_rope_head_dim = c.rope.dim = 16;
+  c.intermediate_size = 512;
+  c.moe_intermediate_size = 64;
+  c.n_routed_experts = 8;
+  c.n_experts_per_tok = 2;
+  c.gating = GatingKind::kSigmoid;
+  return c;
+}
+
+TypeOf type_by_width() {
+  return [](const WantedWeight& w) { return w.n_in % 256 == 0 ? quant::DType::kQ2_K : quant::DType::kF16; };
+}
+
+}  // namespace
+
+TEST_CASE("random blocks of every type are finite and have the wanted deviation and no mean") {
+  for (const quant::TypeInfo& type : quant::all_types()) {
+    if (!type.decodable) continue;
+    CAPTURE(type.name);
+    constexpr std::int64_t kBlocks = 512;
+    const double wanted = 1 / std::sqrt(2048.0);
+    const std::vector<std::byte> blocks = random_blocks(type.dtype, kBlocks, wanted, 7);
+    REQUIRE(blocks.size() == static_cast<std::size_t>(kBlocks * type.block_bytes));
+    const std::int64_t n = kBlocks * type.block_elements;
+    CHECK(quant::find_non_finite(type.dtype, blocks.data(), n) == -1);
+    std::vector<float> values(static_cast<std::size_t>(n));
+    quant::decode_row(type.dtype, blocks.data(), values.data(), n);
+    double sum = 0, squares = 0;
+    for (const float v : values) sum += v, squares += static_cast<double>(v) * v;
+    const double deviation = std::sqrt(squares / static_cast<double>(n)) / wanted;
+    const double tolerance = type.dtype == quant::DType::kMXFP4 ? 0.5 : 0.1;
+    CHECK(deviation > 1 - tolerance);
+    CHECK(deviation < 1 + tolerance);
+    // TQ2_0 codes of two bits stand for -1 to 2, of which files use three
+    CHECK(std::abs(sum / static_cast<double>(n)) < (type.dtype == quant::DType::kTQ2_0 ? 0.5 : 0.2) * wanted);
+  }
+}
+
+TEST_CASE("a random source has every wanted weight, and a row is the same whenever it is read") {
+  const auto source = random_weights(small_config(), type_by_width(), 1);
+  CHECK(source->find("blk.0.ffn_gate.weight")->dtype == quant::DType::kQ2_K);
+  CHECK(source->find("blk.1.exp_probs_b.bias")->n_in == 8);
+  CHECK(source->find("blk.1.ffn_gate.weight") == nullptr);
+  const WeightInfo& experts = *source->find("blk.1.ffn_gate_exps.weight");
+  CHECK(experts.n_slices == 8);
+  const std::size_t row = experts.row_bytes();
+  std::vector<std::byte> rows(4 * row), one(row), other(row);
+  source->read_rows(experts, 3, 10, 14, rows.data());
+  source->read_rows(experts, 3, 12, 13, one.data());
+  CHECK(std::memcmp(rows.data() + 2 * row, one.data(), row) == 0);
+  source->read_rows(experts, 4, 12, 13, other.data());
+  CHECK(std::memcmp(one.data(), other.data(), row) != 0);
+  std::vector<float> norm(256);
+  source->read_rows_f32(*source->find("output_norm.weight"), 0, 0, 1, norm.data());
+  for (const float v : norm) REQUIRE(v == 1.0f);
+}
+
+TEST_CASE("without sigmoid scores there is no balancing bias") {
+  ModelConfig config = small_config();
+  config.gating = GatingKind::kSoftmax;
+  for (const WeightInfo& w : random_weight_infos(config, type_by_width())) CHECK_FALSE(w.name.ends_with(".bias"));
+}
