@@ -7,6 +7,7 @@
 #include "quant/codec.hpp"
 #include "runtime/plan/plan.hpp"
 #include "runtime/weights/loader.hpp"
+#include "runtime/weights/self_test.hpp"
 #include "runtime/weights/weights.hpp"
 
 namespace dodeca::runtime {
@@ -111,6 +112,7 @@ std::unique_ptr<Model> Model::load(const WeightSource& source, cpu::Team& team, 
                             static_cast<double>(need) / kGiB, static_cast<double>(plan.bytes) / kGiB,
                             static_cast<double>(options.extra_bytes) / kGiB, static_cast<double>(have) / kGiB));
   }
+  self_test(plan);
   if (!source.mtp_weights().empty()) {
     log(Level::kInfo, fmt::format("{} multi-token-prediction layer{} in the file: not used yet, skipped",
                                   config.n_mtp_layers, config.n_mtp_layers == 1 ? "" : "s"));
