@@ -1,10 +1,11 @@
 // The loops around the block-quantized products, for every vector ISA: which tile, which block, which activation rows.
 // What is done to them is a policy F, one per weight format and ISA:
 //   Tile, Act                   the tile shape and the activation block
-//   Acc, zero(), dot(header, body, x, acc), finish(acc, floats)  one activation row: a block folded into a register
-//   accumulator Decoded, kStep, decode(tile, block, n_blocks, out)           many rows: a step of blocks as plain bytes
-//   and factors kMaxTiles, kMaxColumns, multiply<T, C>(w, x, n_blocks, acc)  T decoded tiles times C activation rows,
-//   into acc[C][T][16]
+//   Acc, zero(), finish(acc, floats)  the register accumulator of a result
+//   kFewRows, dots<C>(header, body, x[C], acc[C])  few rows, up to kFewRows: a block decoded in registers and folded
+//   into C accumulators Decoded, kStep, decode(tile, block, n_blocks, out)  many rows: a step of blocks as plain bytes
+//   and factors kMaxTiles, kMaxColumns, multiply<T, C>(w, x, n_blocks, acc)  T decoded tiles times C rows, into
+//   acc[C][T][16]
 // All internal: each kernel file gets its own copy, compiled for its ISA.
 #pragma once
 
@@ -38,28 +39,48 @@ DODECA_INLINE void store_rows(const MatmulArgs& args, std::int64_t tile, std::in
   }
 }
 
-// How far ahead of its use the stream is fetched: over the page borders where hardware prefetching stops.
-constexpr int kAheadBytes = 4096;
+// How far ahead of its use the stream is fetched, over the page borders where hardware prefetching stops: first into L2
+// (the few line buffers of L1 would not hide the latency of memory), then into L1.
+constexpr int kFarBytes = 16384, kNearBytes = 2048;
 
-template <class F>
-DODECA_INLINE void gemv_one(const MatmulArgs& args) {
+DODECA_INLINE void fetch(const std::byte* body, int bytes) {
+  for (int line = 0; line < bytes; line += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(body + kFarBytes + line), _MM_HINT_T1);
+    _mm_prefetch(reinterpret_cast<const char*>(body + kNearBytes + line), _MM_HINT_T0);
+  }
+}
+
+// At most C activation rows: each weight is decoded in registers and used for all of them. Where there are fewer, the
+// last one is computed again and not stored.
+template <class F, int C>
+[[gnu::noinline]] void gemv_rows(const MatmulArgs& args) {
   using Tile = typename F::Tile;
+  using Act = typename F::Act;
   const std::size_t tile_bytes = Tile::bytes(args.n_in);
   const std::int64_t n_blocks = args.n_in / Tile::kColumns;
-  const auto* x = act_row<typename F::Act>(args, 0);
+  const Act* rows[C];
+  for (int c = 0; c < C; ++c) rows[c] = act_row<Act>(args, c < args.n_acts ? c : args.n_acts - 1);
   for (std::int64_t tile = args.tile_begin; tile < args.tile_end; ++tile) {
     const std::byte* w = args.weights + static_cast<std::size_t>(tile) * tile_bytes;
-    typename F::Acc acc = F::zero();
+    const Act* x[C];
+    typename F::Acc acc[C];
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) {
+      x[c] = rows[c];
+      acc[c] = F::zero();
+    }
     for (std::int64_t block = 0; block < n_blocks; ++block) {
       const std::byte* body = w + Tile::body(block);
-      for (int line = 0; line < Tile::kBodyBytes; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(body + kAheadBytes + line), _MM_HINT_T0);
-      }
-      acc = F::dot(w + Tile::header(block), body, x[block], acc);
+      fetch(body, Tile::kBodyBytes);
+      F::template dots<C>(w + Tile::header(block), body, x, acc);
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) ++x[c];
     }
     alignas(64) float results[kTileRows];
-    F::finish(acc, results);
-    store_rows(args, tile, 0, results);
+    for (int c = 0; c < C && c < args.n_acts; ++c) {
+      F::finish(acc[c], results);
+      store_rows(args, tile, c, results);
+    }
   }
 }
 
@@ -85,8 +106,11 @@ template <class F, int T>
   for (int i = 0; i < count * T * kTileRows; ++i) acc[i] = 0.0f;
   for (std::int64_t block = 0; block < n_blocks; block += F::kStep) {
     const int n = n_blocks - block < F::kStep ? static_cast<int>(n_blocks - block) : F::kStep;
-    for (int t = 0; t < T; ++t)
-      F::decode(args.weights + static_cast<std::size_t>(tile + t) * tile_bytes, block, n, w[t]);
+    for (int t = 0; t < T; ++t) {
+      const std::byte* packed = args.weights + static_cast<std::size_t>(tile + t) * tile_bytes;
+      fetch(packed + Tile::body(block), n * Tile::kBodyBytes);
+      F::decode(packed, block, n, w[t]);
+    }
     int i = 0;
     if constexpr (F::kMaxColumns == 6) {
       for (; i + 6 <= count; i += 6) columns<F, T, 6>(args, w, block, n, first, i, acc);
@@ -112,16 +136,24 @@ DODECA_INLINE void gemm_many(const MatmulArgs& args) {
   }
 }
 
+// Few activation rows, padded to the next number that has code of its own.
+template <class F>
+DODECA_INLINE void gemv_few(const MatmulArgs& args) {
+  if (args.n_acts == 0) return;
+  if (args.n_acts == 1) return gemv_rows<F, 1>(args);
+  if (args.n_acts == 2) return gemv_rows<F, 2>(args);
+  if (args.n_acts <= 4) return gemv_rows<F, 4>(args);
+  if constexpr (F::kFewRows == 8) {
+    if (args.n_acts <= 6) return gemv_rows<F, 6>(args);
+    if (args.n_acts <= 8) return gemv_rows<F, 8>(args);
+  }
+  gemm_many<F>(args);
+}
+
 }  // namespace
 }  // namespace dodeca::cpu
 
 // The two entry points of a format.
 #define DODECA_MATMUL(weights, F)                                              \
   void gemm_##weights(const MatmulArgs& args) noexcept { gemm_many<F>(args); } \
-  void gemv_##weights(const MatmulArgs& args) noexcept {                       \
-    if (args.n_acts == 1) {                                                    \
-      gemv_one<F>(args);                                                       \
-    } else {                                                                   \
-      gemm_many<F>(args);                                                      \
-    }                                                                          \
-  }
+  void gemv_##weights(const MatmulArgs& args) noexcept { gemv_few<F>(args); }

@@ -33,24 +33,28 @@ struct SmallBlocks : Policy {
     return acc;
   }
 
-  DODECA_INLINE static Acc dot(const std::byte* header, const std::byte* body, const Q8Block32& x, Acc acc) {
+  template <int C>
+  DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block32* const* x, Acc* acc) {
     const __m256i ones = _mm256_set1_epi16(1);
 #pragma GCC unroll 2
     for (int h = 0; h < 2; ++h) {
       __m256i codes[8];
       Format::codes(body + 32 * h, codes);
-      __m256i isum = _mm256_setzero_si256();
+      const __m256 d = Format::factor(header, h), m = Format::kMin ? halves(header + 32, h) : d;
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) {
+        __m256i isum = _mm256_setzero_si256();
 #pragma GCC unroll 8
-      for (int u = 0; u < 8; u += Format::kUnits) {
-        __m256i part = product(codes[u], spread(x.q + 4 * u));
+        for (int u = 0; u < 8; u += Format::kUnits) {
+          const std::int8_t* q = x[c]->q + 4 * u;
+          __m256i part = product(codes[u], spread(q));
 #pragma GCC unroll 8
-        for (int j = 1; j < Format::kUnits; ++j) part = add16(part, product(codes[u + j], spread(x.q + 4 * (u + j))));
-        isum = dot2(isum, part, ones);
+          for (int j = 1; j < Format::kUnits; ++j) part = add16(part, product(codes[u + j], spread(q + 4 * j)));
+          isum = dot2(isum, part, ones);
+        }
+        acc[c].half[h] = fold(acc[c].half[h], d, m, *x[c], isum);
       }
-      const __m256 m = Format::kMin ? halves(header + 32, h) : _mm256_setzero_ps();
-      acc.half[h] = fold(acc.half[h], Format::factor(header, h), m, x, isum);
     }
-    return acc;
   }
 
   DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int n_blocks, Decoded& out) {

@@ -30,17 +30,27 @@ struct SmallBlocks : Policy {
     return acc;
   }
 
-  DODECA_INLINE static __m512 dot(const std::byte* header, const std::byte* body, const Q8Block32& x, __m512 acc) {
-    __m512i codes[8];
+  template <int C>
+  DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block32* const* x,
+                                 __m512* acc) {
+    __m512i codes[8], even[C], odd[C];
     Format::codes(body, codes);
-    __m512i even = _mm512_set1_epi32(-Format::kOffset * x.sum), odd = _mm512_setzero_si512();
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) {
+      even[c] = _mm512_set1_epi32(-Format::kOffset * x[c]->sum);
+      odd[c] = _mm512_setzero_si512();
+    }
 #pragma GCC unroll 4
     for (int u = 0; u < 8; u += 2) {
-      even = dot4(even, codes[u], spread(x.q + 4 * u));
-      odd = dot4(odd, codes[u + 1], spread(x.q + 4 * u + 4));
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) {
+        even[c] = dot4_at(even[c], codes[u], x[c]->q + 4 * u);
+        odd[c] = dot4_at(odd[c], codes[u + 1], x[c]->q + 4 * u + 4);
+      }
     }
-    const __m512 m = Format::kMin ? halves(header + 32) : _mm512_setzero_ps();
-    return fold<Format::kMin>(acc, Format::factor(header), m, x, _mm512_add_epi32(even, odd));
+    const __m512 d = Format::factor(header), m = Format::kMin ? halves(header + 32) : _mm512_setzero_ps();
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) acc[c] = fold<Format::kMin>(acc[c], d, m, *x[c], _mm512_add_epi32(even[c], odd[c]));
   }
 
   DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int n_blocks, Decoded& out) {

@@ -42,7 +42,7 @@ DODECA_INLINE void dot(const std::byte* w, const float* const* x, std::int64_t n
   }
   const auto column = [&](std::int64_t k, int j) __attribute__((always_inline)) {
     const std::byte* at = w + (k + j) * kColumnBytes;
-    if constexpr (C == 1) _mm_prefetch(reinterpret_cast<const char*>(at + kAheadBytes), _MM_HINT_T0);
+    if constexpr (C == 1) _mm_prefetch(reinterpret_cast<const char*>(at + 2 * kNearBytes), _MM_HINT_T0);
     __m256 weight[kHalves];
 #pragma GCC unroll 2
     for (int h = 0; h < kHalves; ++h) weight[h] = Word::load(at + 8 * Word::kBytes * h);

@@ -41,43 +41,54 @@ struct SuperBlocks : Policy {
     return (Format::kScales == 16 ? x.sums16 : x.sums32) + 2 * p;
   }
 
-  DODECA_INLINE static Acc dot(const std::byte* header, const std::byte* body, const Q8Block256& x, Acc acc) {
+  template <int C>
+  DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block256* const* x, Acc* acc) {
+    for (int h = 0; h < 2; ++h) half_dots<C>(header, body, h, x, acc);
+  }
+
+  template <int C>
+  DODECA_INLINE static void half_dots(const std::byte* header, const std::byte* body, int h, const Q8Block256* const* x,
+                                      Acc* acc) {
     constexpr int kSubUnits = 64 / Format::kScales;
-    const typename Format::Half half[2] = {{header, body, 0}, {header, body, 1}};
-    __m256i isum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}, psum[2] = {isum[0], isum[0]};
+    constexpr bool kPairs = Format::kMins != 0 || Format::kOffsetShift >= 0;
+    const typename Format::Half half(header, body, h);
+    __m256i isum[C], psum[C];
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) isum[c] = psum[c] = _mm256_setzero_si256();
 #pragma GCC unroll 16
     for (int i = 0; i < Format::kScales; ++i) {
-#pragma GCC unroll 2
-      for (int h = 0; h < 2; ++h) {
-        const __m256i scale = half[h].scale(i);
-        const std::int8_t* q = x.q + 4 * kSubUnits * i;
-        if constexpr (Format::kDirect) {
-          isum[h] = dot2(isum[h], half[h].sub_block(i, q), scale);
-        } else {
-          __m256i codes[kSubUnits];
-          half[h].units(i, codes);
+      const __m256i scale = half.scale(i);
+      const int first = kSubUnits * i;
+      __m256i codes[kSubUnits];
+      half.units(i, codes);
 #pragma GCC unroll 8
-          for (int u = 0; u < kSubUnits; u += Format::kUnits) {
-            __m256i part = product(codes[u], spread(q + 4 * u));
+      for (int u = 0; u < kSubUnits; u += Format::kUnits) {
+#pragma GCC unroll 4
+        for (int c = 0; c < C; ++c) {
+          const std::int8_t* q = x[c]->q + 4 * (first + u);
+          __m256i part = product(codes[u], spread(q));
 #pragma GCC unroll 8
-            for (int j = 1; j < Format::kUnits; ++j) part = add16(part, product(codes[u + j], spread(q + 4 * (u + j))));
-            isum[h] = dot2(isum[h], part, scale);
-          }
+          for (int j = 1; j < Format::kUnits; ++j) part = add16(part, product(codes[u + j], spread(q + 4 * j)));
+          isum[c] = dot2(isum[c], part, scale);
         }
-        if constexpr (Format::kMins != 0 || Format::kOffsetShift >= 0) {
-          if (i % 2 == 1) psum[h] = dot2(psum[h], half[h].pair(i / 2), spread(sums(x, i / 2)));
+      }
+      if constexpr (kPairs) {
+        if (i % 2 == 1) {
+          const __m256i pair = half.pair(i / 2);
+#pragma GCC unroll 4
+          for (int c = 0; c < C; ++c) psum[c] = dot2(psum[c], pair, spread(sums(*x[c], i / 2)));
         }
       }
     }
-#pragma GCC unroll 2
-    for (int h = 0; h < 2; ++h) {
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) {
       if constexpr (Format::kOffsetShift >= 0) {
-        isum[h] = _mm256_sub_epi32(isum[h], _mm256_slli_epi32(psum[h], Format::kOffsetShift));
+        isum[c] = _mm256_sub_epi32(isum[c], _mm256_slli_epi32(psum[c], Format::kOffsetShift));
       }
-      acc.half[h] = fold(acc.half[h], halves(header, h), x, isum[h]);
-      if constexpr (Format::kMins != 0) acc.half[h] = fold_min(acc.half[h], halves(header + 32, h), x, psum[h]);
+      __m256 v = fold(acc[c].half[h], halves(header, h), *x[c], isum[c]);
+      if constexpr (Format::kMins != 0) v = fold_min(v, halves(header + 32, h), *x[c], psum[c]);
+      acc[c].half[h] = v;
     }
-    return acc;
   }
 
   DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
@@ -165,7 +176,7 @@ DODECA_INLINE __m256i byte_twice(__m256i four, int i) {
 struct Q2_K : SuperBlocks<Q2_K> {
   using Tile = TileQ2_K;
   static constexpr int kScales = 16, kUnits = 4, kMins = 8, kOffsetShift = -1;
-  static constexpr bool kSigned = false, kDirect = true;
+  static constexpr bool kSigned = false;
 
   struct Half {
     const std::byte* at;
@@ -182,23 +193,13 @@ struct Q2_K : SuperBlocks<Q2_K> {
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) codes[j] = _mm256_and_si256(_mm256_srli_epi32(v, 2 * j), bytes(0x03));
     }
-    // Units 2 and 3 are summed 16 times too large (48 * 127 * 4 fits i16) to save a shift.
-    DODECA_INLINE __m256i sub_block(int i, const std::int8_t* q) const {
-      const __m256i v = load(at + Tile::kCodes + 64 * i), v2 = _mm256_srli_epi32(v, 2), low = bytes(0x03),
-                    high = bytes(0x30);
-      __m256i sum =
-          add16(pairs(_mm256_and_si256(v, high), spread(q + 8)), pairs(_mm256_and_si256(v2, high), spread(q + 12)));
-      sum = _mm256_srai_epi16(sum, 4);
-      sum = add16(sum, pairs(_mm256_and_si256(v, low), spread(q)));
-      return add16(sum, pairs(_mm256_and_si256(v2, low), spread(q + 4)));
-    }
   };
 };
 
 struct Q3_K : SuperBlocks<Q3_K> {
   using Tile = TileQ3_K;
   static constexpr int kScales = 16, kUnits = 4, kMins = 0, kOffsetShift = 2;
-  static constexpr bool kSigned = false, kDirect = false;
+  static constexpr bool kSigned = false;
 
   struct Half {
     const std::byte* at;
@@ -248,7 +249,7 @@ struct SixBits {
 struct Q4_K : SuperBlocks<Q4_K> {
   using Tile = TileQ4_K;
   static constexpr int kScales = 8, kUnits = 8, kMins = 4, kOffsetShift = -1;
-  static constexpr bool kSigned = false, kDirect = false;
+  static constexpr bool kSigned = false;
 
   struct Half : SixBits<Tile> {
     DODECA_INLINE Half(const std::byte*, const std::byte* body, int h) : SixBits(body, h) {}
@@ -267,7 +268,7 @@ struct Q4_K : SuperBlocks<Q4_K> {
 struct Q5_K : SuperBlocks<Q5_K> {
   using Tile = TileQ5_K;
   static constexpr int kScales = 8, kUnits = 4, kMins = 4, kOffsetShift = -1;
-  static constexpr bool kSigned = false, kDirect = false;
+  static constexpr bool kSigned = false;
 
   struct Half : SixBits<Tile> {
     DODECA_INLINE Half(const std::byte*, const std::byte* body, int h) : SixBits(body, h) {}
@@ -288,7 +289,7 @@ struct Q5_K : SuperBlocks<Q5_K> {
 struct Q6_K : SuperBlocks<Q6_K> {
   using Tile = TileQ6_K;
   static constexpr int kScales = 16, kUnits = 2, kMins = 0, kOffsetShift = 5;
-  static constexpr bool kSigned = false, kDirect = false;
+  static constexpr bool kSigned = false;
 
   struct Half {
     const std::byte* at;
@@ -314,7 +315,7 @@ struct Q6_K : SuperBlocks<Q6_K> {
 struct IQ4_XS : SuperBlocks<IQ4_XS> {
   using Tile = TileIQ4_XS;
   static constexpr int kScales = 8, kUnits = 1, kMins = 0, kOffsetShift = -1;
-  static constexpr bool kSigned = true, kDirect = false;
+  static constexpr bool kSigned = true;
 
   struct Half {
     const std::byte* at;

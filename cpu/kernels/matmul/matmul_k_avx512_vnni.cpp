@@ -22,6 +22,30 @@ struct alignas(64) Decoded {
   float d[16], m[16];
 };
 
+// Sums of sub-blocks of C activation rows.
+template <int C>
+struct Sums {
+  __m512i v[C];
+  DODECA_INLINE Sums() {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) v[c] = _mm512_setzero_si512();
+  }
+  // Adds the products of a unit of codes with the four columns from `column` of the rows' super-blocks.
+  DODECA_INLINE void add(__m512i codes, const Q8Block256* const* x, int column) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) v[c] = dot4_at(v[c], codes, x[c]->q + column);
+  }
+  // Adds the products of i16 pairs with two sums of activations.
+  DODECA_INLINE void add16(__m512i pairs, const Q8Block256* const* x, int sub_block) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) v[c] = dot2_at(v[c], pairs, x[c]->sums16 + sub_block);
+  }
+  DODECA_INLINE void add32(__m512i pairs, const Q8Block256* const* x, int sub_block) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) v[c] = dot2_at(v[c], pairs, x[c]->sums32 + sub_block);
+  }
+};
+
 // The shape of all gemm kernels here. Format gives
 //   sum<T, C>(w, x, isum)   the integer sums of T tiles times C activation rows
 //   kPairs                  pairs to multiply with sums of activations: minima, or scales of codes above the weights
@@ -118,35 +142,37 @@ struct Q2_K : SuperBlocks<Q2_K> {
   static constexpr int kPairs = 8;
   static constexpr bool kMins = true;
 
-  // v: the four units of sub-block g, two bits each; their sum of products.
-  DODECA_INLINE static __m512i dot16(__m512i v, const std::int8_t* q) {
-    const __m512i v2 = _mm512_srli_epi32(v, 2), low = bytes(0x03), high = bytes(0x30);
-    __m512i sum = dot4(_mm512_setzero_si512(), _mm512_and_si512(v, high), spread(q + 8));
-    sum = dot4(sum, _mm512_and_si512(v2, high), spread(q + 12));
-    sum = _mm512_srai_epi32(sum, 4);
-    sum = dot4(sum, _mm512_and_si512(v, low), spread(q));
-    return dot4(sum, _mm512_and_si512(v2, low), spread(q + 4));
+  // The sums of sub-block g.
+  template <int C>
+  DODECA_INLINE static Sums<C> sub_block(const std::byte* body, int g, const Q8Block256* const* x) {
+    const __m512i v = load(body + Tile::kCodes + 64 * g), low = bytes(0x03);
+    Sums<C> sum;
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) sum.add(_mm512_and_si512(_mm512_srli_epi32(v, 2 * j), low), x, 16 * g + 4 * j);
+    return sum;
   }
 
-  DODECA_INLINE static __m512 dot(const std::byte* header, const std::byte* body, const Q8Block256& x, __m512 acc) {
+  template <int C>
+  DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block256* const* x,
+                                 __m512* acc) {
     const __m512i nibble = _mm512_set1_epi32(0x000f000f);
-    __m512i isum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()}, msum[2] = {isum[0], isum[0]};
-#pragma GCC unroll 4
-    for (int s = 0; s < 4; ++s) {
-      const __m512i both = load(body + Tile::kScales + 64 * s);
-#pragma GCC unroll 2
-      for (int p = 0; p < 2; ++p) {  // sub-blocks g and g + 1
-        const int g = 4 * s + 2 * p;
-        const std::byte* codes = body + Tile::kCodes + 64 * g;
-        const __m512i first = dot16(load(codes), x.q + 16 * g), second = dot16(load(codes + 64), x.q + 16 * g + 16);
-        const __m512i scale = _mm512_and_si512(_mm512_srli_epi32(both, 8 * p), nibble);
-        const __m512i min = _mm512_and_si512(_mm512_srli_epi32(both, 8 * p + 4), nibble);
-        isum[p] = dot2(isum[p], scale, pair_low(first, second));
-        msum[p] = dot2(msum[p], min, spread(x.sums16 + g));
-      }
+    Sums<C> isum, msum;
+#pragma GCC unroll 8
+    for (int p = 0; p < 8; ++p) {
+      const __m512i both = load(body + Tile::kScales + 64 * (p / 2));
+      const __m512i scale = _mm512_and_si512(_mm512_srli_epi32(both, 8 * (p % 2)), nibble);
+      const Sums<C> first = sub_block<C>(body, 2 * p, x), second = sub_block<C>(body, 2 * p + 1, x);
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) isum.v[c] = dot2(isum.v[c], scale, pair_low(first.v[c], second.v[c]));
     }
-    acc = fold(acc, halves(header), x, _mm512_add_epi32(isum[0], isum[1]));
-    return fold_min(acc, halves(header + 32), x, _mm512_add_epi32(msum[0], msum[1]));
+#pragma GCC unroll 8
+    for (int p = 0; p < 8; ++p) {
+      const __m512i both = load(body + Tile::kScales + 64 * (p / 2));
+      msum.add16(_mm512_and_si512(_mm512_srli_epi32(both, 8 * (p % 2) + 4), nibble), x, 2 * p);
+    }
+    const __m512 d = halves(header), m = halves(header + 32);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) acc[c] = fold_min(fold(acc[c], d, *x[c], isum.v[c]), m, *x[c], msum.v[c]);
   }
 
   // code * scale is at most 45: looked up in a table of four entries per row, which fit the row's lane.
@@ -203,38 +229,40 @@ struct Q3_K : SuperBlocks<Q3_K> {
     return _mm512_sub_epi16(six, _mm512_set1_epi16(32));
   }
 
-  // Two vectors of 3-bit codes at bits 0-2 and 4-6: units 0 and 2, units 1 and 3 (bits 3 and 7 are waste).
-  struct Fields {
-    __m512i even, odd;
-  };
-  DODECA_INLINE static Fields fields(const std::byte* body, int g, __m512i plane) {
-    const __m512i v = load(body + Tile::kCodes + 64 * g), low = bytes(0x33);
+  // The sums of sub-block g, whose high bits are in `plane`.
+  template <int C>
+  DODECA_INLINE static Sums<C> sub_block(const std::byte* body, int g, __m512i plane, const Q8Block256* const* x) {
+    const __m512i v = load(body + Tile::kCodes + 64 * g), low = bytes(0x33), three = bytes(0x07);
     const __m512i high = g % 2 == 0 ? plane : _mm512_slli_epi32(plane, 2);
-    return {select(low, v, high), select(low, _mm512_srli_epi32(v, 2), _mm512_srli_epi32(high, 1))};
+    // 3-bit codes at bits 0-2 and 4-6 (bits 3 and 7 are waste): units 0 and 2, units 1 and 3.
+    const __m512i even = select(low, v, high);
+    const __m512i odd = select(low, _mm512_srli_epi32(v, 2), _mm512_srli_epi32(high, 1));
+    Sums<C> sum;
+    sum.add(_mm512_and_si512(even, three), x, 16 * g);
+    sum.add(_mm512_and_si512(odd, three), x, 16 * g + 4);
+    sum.add(_mm512_and_si512(_mm512_srli_epi32(even, 4), three), x, 16 * g + 8);
+    sum.add(_mm512_and_si512(_mm512_srli_epi32(odd, 4), three), x, 16 * g + 12);
+    return sum;
   }
 
-  DODECA_INLINE static __m512i dot16(Fields f, const std::int8_t* q) {
-    const __m512i low = bytes(0x07), high = bytes(0x70);
-    __m512i sum = dot4(_mm512_setzero_si512(), _mm512_and_si512(f.even, high), spread(q + 8));
-    sum = dot4(sum, _mm512_and_si512(f.odd, high), spread(q + 12));
-    sum = _mm512_srai_epi32(sum, 4);
-    sum = dot4(sum, _mm512_and_si512(f.even, low), spread(q));
-    return dot4(sum, _mm512_and_si512(f.odd, low), spread(q + 4));
-  }
-
-  DODECA_INLINE static __m512 dot(const std::byte* header, const std::byte* body, const Q8Block256& x, __m512 acc) {
+  template <int C>
+  DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block256* const* x,
+                                 __m512* acc) {
     const __m512i high = load(body + Tile::kHighScales);
-    __m512i isum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()}, offset = isum[0];
+    Sums<C> isum, offset;
 #pragma GCC unroll 8
     for (int p = 0; p < 8; ++p) {
       const __m512i scale = scale_pair(body, high, p), plane = load(body + Tile::kHighBits + 64 * p);
-      const __m512i first = dot16(fields(body, 2 * p, plane), x.q + 32 * p);
-      const __m512i second = dot16(fields(body, 2 * p + 1, plane), x.q + 32 * p + 16);
-      isum[p % 2] = dot2(isum[p % 2], scale, pair_low(first, second));
-      offset = dot2(offset, scale, spread(x.sums16 + 2 * p));
+      const Sums<C> first = sub_block<C>(body, 2 * p, plane, x), second = sub_block<C>(body, 2 * p + 1, plane, x);
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) isum.v[c] = dot2(isum.v[c], scale, pair_low(first.v[c], second.v[c]));
+      offset.add16(scale, x, 2 * p);
     }
-    return fold(acc, halves(header), x,
-                _mm512_sub_epi32(_mm512_add_epi32(isum[0], isum[1]), _mm512_slli_epi32(offset, 2)));
+    const __m512 d = halves(header);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) {
+      acc[c] = fold(acc[c], d, *x[c], _mm512_sub_epi32(isum.v[c], _mm512_slli_epi32(offset.v[c], 2)));
+    }
   }
 
   // (scale - 32) * (code - 4) + 124 is in 0..252: a table of the four low codes per row, and 4 * (scale - 32) more when
@@ -313,34 +341,37 @@ struct Q4_K : SuperBlocks<Q4_K> {
   static constexpr int kPairs = 4;
   static constexpr bool kMins = true;
 
-  DODECA_INLINE static __m512 dot(const std::byte* header, const std::byte* body, const Q8Block256& x, __m512 acc) {
+  template <int C>
+  DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block256* const* x,
+                                 __m512* acc) {
     const __m512i scales = load(body + Tile::kScales), mins = load(body + Tile::kMins),
                   high = load(body + Tile::kHighScales);
     const __m512i low4 = bytes(0x0f), high4 = bytes(0xf0), words = _mm512_set1_epi32(0xffff);
     const __m512i shifted = bytes(2);  // picks the second scale of a pair
     const __m512i lanes = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0d0c0d0c09080908, 0x0504050401000100));
-    __m512i isum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()}, msum = isum[0];
+    Sums<C> isum, msum;
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; ++k) {
+      const __m512i pair = six_pair<0>(scales, high, k / 2);
+      const __m512i scale = _mm512_shuffle_epi8(pair, k % 2 == 0 ? lanes : _mm512_add_epi8(lanes, shifted));
+      // Even units sum in `even`, odd ones, still times 16, in `odd`; both fit 16 bits once halved so.
+      Sums<C> even, odd;
 #pragma GCC unroll 4
-    for (int p = 0; p < 4; ++p) {
-      const __m512i pair = six_pair<0>(scales, high, p);
-      msum = dot2(msum, six_pair<8>(mins, high, p), spread(x.sums32 + 2 * p));
-#pragma GCC unroll 2
-      for (int e = 0; e < 2; ++e) {
-        const int k = 2 * p + e;
-        // Even units sum in `even`, odd ones, still times 16, in `odd`; both fit 16 bits once halved so.
-        __m512i even = _mm512_setzero_si512(), odd = even;
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) {
-          const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i));
-          even = dot4(even, _mm512_and_si512(v, low4), spread(x.q + 32 * k + 8 * i));
-          odd = dot4(odd, _mm512_and_si512(v, high4), spread(x.q + 32 * k + 8 * i + 4));
-        }
-        const __m512i scale = _mm512_shuffle_epi8(pair, e == 0 ? lanes : _mm512_add_epi8(lanes, shifted));
-        isum[e] = dot2(isum[e], scale, select(words, even, _mm512_slli_epi32(odd, 12)));
+      for (int i = 0; i < 4; ++i) {
+        const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i));
+        even.add(_mm512_and_si512(v, low4), x, 32 * k + 8 * i);
+        odd.add(_mm512_and_si512(v, high4), x, 32 * k + 8 * i + 4);
+      }
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) {
+        isum.v[c] = dot2(isum.v[c], scale, select(words, even.v[c], _mm512_slli_epi32(odd.v[c], 12)));
       }
     }
-    acc = fold(acc, halves(header), x, _mm512_add_epi32(isum[0], isum[1]));
-    return fold_min(acc, halves(header + 32), x, msum);
+#pragma GCC unroll 4
+    for (int p = 0; p < 4; ++p) msum.add32(six_pair<8>(mins, high, p), x, 2 * p);
+    const __m512 d = halves(header), m = halves(header + 32);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) acc[c] = fold_min(fold(acc[c], d, *x[c], isum.v[c]), m, *x[c], msum.v[c]);
   }
 
   DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
@@ -377,30 +408,34 @@ struct Q5_K : SuperBlocks<Q5_K> {
     return and_or(v, bytes(0xf0), _mm512_and_si512(bits, bytes(0x08)));
   }
 
-  DODECA_INLINE static __m512 dot(const std::byte* header, const std::byte* body, const Q8Block256& x, __m512 acc) {
+  template <int C>
+  DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block256* const* x,
+                                 __m512* acc) {
     const __m512i scales = load(body + Tile::kScales), mins = load(body + Tile::kMins),
                   high = load(body + Tile::kHighScales);
-    __m512i isum = _mm512_setzero_si512(), msum = isum;
+    Sums<C> isum, msum;
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; ++k) {
+      const __m512i pair = six_pair<0>(scales, high, k / 2), plane = load(body + Tile::kHighBits + 64 * k);
+      const __m512i scale = k % 2 == 0 ? low_half(pair) : high_half(pair);
+      Sums<C> even, odd;
 #pragma GCC unroll 4
-    for (int p = 0; p < 4; ++p) {
-      const __m512i pair = six_pair<0>(scales, high, p);
-      msum = dot2(msum, six_pair<8>(mins, high, p), spread(x.sums32 + 2 * p));
-#pragma GCC unroll 2
-      for (int e = 0; e < 2; ++e) {
-        const int k = 2 * p + e;
-        const __m512i plane = load(body + Tile::kHighBits + 64 * k);
-        __m512i even = _mm512_setzero_si512(), odd = even;
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) {
-          const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i)), bits = plane_bits(plane, i);
-          even = dot4(even, even_codes(v, bits), spread(x.q + 32 * k + 8 * i));
-          odd = dot4(odd, odd_codes_times_8(v, bits), spread(x.q + 32 * k + 8 * i + 4));
-        }
-        const __m512i part = _mm512_add_epi32(even, _mm512_srai_epi32(odd, 3));
-        isum = _mm512_add_epi32(isum, _mm512_mullo_epi32(part, e == 0 ? low_half(pair) : high_half(pair)));
+      for (int i = 0; i < 4; ++i) {
+        const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i)), bits = plane_bits(plane, i);
+        even.add(even_codes(v, bits), x, 32 * k + 8 * i);
+        odd.add(odd_codes_times_8(v, bits), x, 32 * k + 8 * i + 4);
+      }
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) {
+        const __m512i part = _mm512_add_epi32(even.v[c], _mm512_srai_epi32(odd.v[c], 3));
+        isum.v[c] = _mm512_add_epi32(isum.v[c], _mm512_mullo_epi32(part, scale));
       }
     }
-    return fold_min(fold(acc, halves(header), x, isum), halves(header + 32), x, msum);
+#pragma GCC unroll 4
+    for (int p = 0; p < 4; ++p) msum.add32(six_pair<8>(mins, high, p), x, 2 * p);
+    const __m512 d = halves(header), m = halves(header + 32);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) acc[c] = fold_min(fold(acc[c], d, *x[c], isum.v[c]), m, *x[c], msum.v[c]);
   }
 
   DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
@@ -452,30 +487,43 @@ struct Q6_K : SuperBlocks<Q6_K> {
              and_or(b, high, _mm512_and_si512(_mm512_srli_epi32(plane, 4), last2))}};
   }
 
-  DODECA_INLINE static __m512i dot16(const Units& w, const std::int8_t* q) {
-    __m512i sum = dot4(_mm512_setzero_si512(), w.code[1], spread(q + 4));
-    sum = _mm512_srai_epi32(dot4(sum, w.code[3], spread(q + 12)), 2);
-    return dot4(dot4(sum, w.code[0], spread(q)), w.code[2], spread(q + 8));
+  // The sums of sub-block g.
+  template <int C>
+  DODECA_INLINE static Sums<C> sub_block(const std::byte* body, int g, const Q8Block256* const* x) {
+    const Units w = units(body, g);
+    Sums<C> sum;
+    sum.add(w.code[1], x, 16 * g + 4);
+    sum.add(w.code[3], x, 16 * g + 12);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) sum.v[c] = _mm512_srai_epi32(sum.v[c], 2);
+    sum.add(w.code[0], x, 16 * g);
+    sum.add(w.code[2], x, 16 * g + 8);
+    return sum;
   }
 
-  DODECA_INLINE static __m512 dot(const std::byte* header, const std::byte* body, const Q8Block256& x, __m512 acc) {
-    __m512i isum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()}, offset = isum[0];
-#pragma GCC unroll 4
-    for (int s = 0; s < 4; ++s) {
-      const __m512i four = load(body + Tile::kScales + 64 * s);
+  template <int C>
+  DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block256* const* x,
+                                 __m512* acc) {
+    Sums<C> isum, offset;
+#pragma GCC unroll 8
+    for (int p = 0; p < 8; ++p) {
+      const __m512i pair = scale_pair(load(body + Tile::kScales + 64 * (p / 2)), p % 2);
+      offset.add16(pair, x, 2 * p);
 #pragma GCC unroll 2
-      for (int p = 0; p < 2; ++p) {
-        const int g = 4 * s + 2 * p;
-        const __m512i pair = scale_pair(four, p);
-        offset = dot2(offset, pair, spread(x.sums16 + g));
-        const __m512i first = dot16(units(body, g), x.q + 16 * g);
-        const __m512i second = dot16(units(body, g + 1), x.q + 16 * g + 16);
-        isum[0] = _mm512_add_epi32(isum[0], _mm512_mullo_epi32(first, first_scale(pair)));
-        isum[1] = _mm512_add_epi32(isum[1], _mm512_mullo_epi32(second, second_scale(pair)));
+      for (int e = 0; e < 2; ++e) {
+        const __m512i scale = e == 0 ? first_scale(pair) : second_scale(pair);
+        const Sums<C> sum = sub_block<C>(body, 2 * p + e, x);
+#pragma GCC unroll 8
+        for (int c = 0; c < C; ++c) {
+          isum.v[c] = _mm512_add_epi32(isum.v[c], _mm512_mullo_epi32(sum.v[c], scale));
+        }
       }
     }
-    return fold(acc, halves(header), x,
-                _mm512_sub_epi32(_mm512_add_epi32(isum[0], isum[1]), _mm512_slli_epi32(offset, 5)));
+    const __m512 d = halves(header);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) {
+      acc[c] = fold(acc[c], d, *x[c], _mm512_sub_epi32(isum.v[c], _mm512_slli_epi32(offset.v[c], 5)));
+    }
   }
 
   DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
@@ -537,22 +585,36 @@ struct IQ4_XS : SuperBlocks<IQ4_XS> {
     return _mm512_cvtepu16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(header + 32)));
   }
 
-  DODECA_INLINE static __m512 dot(const std::byte* header, const std::byte* body, const Q8Block256& x, __m512 acc) {
+  template <int C>
+  DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block256* const* x,
+                                 __m512* acc) {
     const __m512i low = load(body + Tile::kScales), high = high_scales(header), values = table(), low4 = bytes(0x0f);
-    __m512i isum = _mm512_setzero_si512();
-#pragma GCC unroll 8
-    for (int k = 0; k < 8; ++k) {
-      __m512i even = _mm512_set1_epi32(-128 * x.sums32[k]), odd = _mm512_setzero_si512();
+    Sums<C> isum, offset;
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) {
-        const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i));
-        even = dot4(even, _mm512_shuffle_epi8(values, _mm512_and_si512(v, low4)), spread(x.q + 32 * k + 8 * i));
-        odd = dot4(odd, _mm512_shuffle_epi8(values, _mm512_and_si512(_mm512_srli_epi32(v, 4), low4)),
-                   spread(x.q + 32 * k + 8 * i + 4));
+    for (int p = 0; p < 4; ++p) {
+      const __m512i scales[2] = {scale(low, high, 2 * p), scale(low, high, 2 * p + 1)};
+      offset.add32(pair_low(scales[0], scales[1]), x, 2 * p);
+#pragma GCC unroll 2
+      for (int e = 0; e < 2; ++e) {
+        const int k = 2 * p + e;
+        Sums<C> sum;
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+          const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i));
+          sum.add(_mm512_shuffle_epi8(values, _mm512_and_si512(v, low4)), x, 32 * k + 8 * i);
+          sum.add(_mm512_shuffle_epi8(values, _mm512_and_si512(_mm512_srli_epi32(v, 4), low4)), x, 32 * k + 8 * i + 4);
+        }
+#pragma GCC unroll 8
+        for (int c = 0; c < C; ++c) {
+          isum.v[c] = _mm512_add_epi32(isum.v[c], _mm512_mullo_epi32(sum.v[c], scales[e]));
+        }
       }
-      isum = _mm512_add_epi32(isum, _mm512_mullo_epi32(_mm512_add_epi32(even, odd), scale(low, high, k)));
     }
-    return fold(acc, halves(header), x, isum);
+    const __m512 d = halves(header);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) {
+      acc[c] = fold(acc[c], d, *x[c], _mm512_sub_epi32(isum.v[c], _mm512_slli_epi32(offset.v[c], 7)));
+    }
   }
 
   DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {

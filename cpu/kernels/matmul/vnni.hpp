@@ -29,13 +29,24 @@ DODECA_INLINE __m512i dot2(__m512i sum, __m512i a, __m512i b) {
   asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
   return sum;
 }
+// The same with the second factor spread from memory.
+using Spread [[gnu::may_alias]] = std::int32_t;
+DODECA_INLINE __m512i dot4_at(__m512i sum, __m512i codes, const void* x) {
+  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(codes), "m"(*static_cast<const Spread*>(x)));
+  return sum;
+}
+DODECA_INLINE __m512i dot2_at(__m512i sum, __m512i a, const void* b) {
+  asm("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(a), "m"(*static_cast<const Spread*>(b)));
+  return sum;
+}
 DODECA_INLINE __m512i select(__m512i mask, __m512i yes, __m512i no) {
   return _mm512_ternarylogic_epi32(mask, yes, no, 0xca);
 }
 DODECA_INLINE __m512i and_or(__m512i a, __m512i b, __m512i c) { return _mm512_ternarylogic_epi32(a, b, c, 0xea); }
 // i16 pairs (low half of a, low half of b) in every lane.
 DODECA_INLINE __m512i pair_low(__m512i a, __m512i b) {
-  return _mm512_mask_blend_epi16(0xaaaaaaaau, a, _mm512_slli_epi32(b, 16));
+  const __m512i up = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0d0c0d0c09080908, 0x0504050401000100));
+  return _mm512_mask_shuffle_epi8(a, 0xccccccccccccccccull, b, up);
 }
 DODECA_INLINE __m512 halves(const void* at) {
   return _mm512_cvtph_ps(_mm256_load_si256(static_cast<const __m256i*>(at)));
@@ -45,6 +56,7 @@ DODECA_INLINE __m512 to_float(__m512i v) { return _mm512_cvtepi32_ps(v); }
 // The register accumulator of one activation row, and the shape of the register blocks.
 struct Policy {
   using Acc = __m512;
+  static constexpr int kFewRows = 8;
   static constexpr int kMaxTiles = 2, kMaxColumns = 6;
   DODECA_INLINE static __m512 zero() { return _mm512_setzero_ps(); }
   DODECA_INLINE static void finish(__m512 acc, float* results) { _mm512_store_ps(results, acc); }
