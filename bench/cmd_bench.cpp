@@ -155,6 +155,7 @@ int cmd_bench(std::span<const std::string> args) {
       "  dodeca-bench -m model.gguf -p 0 -n 64 -d 0,4096,16384 -o json\n"
       "  dodeca-bench -m model.gguf -pg 2048,256 -ctk q8_0 -r 3\n"
       "  dodeca-bench membw --help                        memory bandwidth\n"
+      "  dodeca-bench kernels --help                      matrix products alone\n"
       "  dodeca-bench barrier --help                      the team's barriers");
   runtime::cli::Console console;
   runtime::cli::ModelOptions model;
@@ -167,6 +168,8 @@ int cmd_bench(std::span<const std::string> args) {
   options.choice("-o,--output", output, formats, "format on standard output (default: md)");
   options.choice("-oe,--output-err", output_stderr, formats, "a second report on standard error (default: none)");
   options.flag("--no-warmup", no_warmup, "skip the run before the timed ones");
+  options.flag("--trace", run.trace,
+               "after the table, where the time of a pass goes: phases of the layers, bytes, GB/s");
   options.flag("--no-membw", no_bandwidth, "do not measure memory bandwidth");
   options.value("--delay", run.delay_seconds, "seconds to wait before each test (default: 0)", {0, 86400});
   options.value("--seed", seed, "of the random tokens (default: 1)", {0});

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "bench/trace_report.hpp"
+
 namespace dodeca::bench {
 namespace {
 
@@ -268,6 +270,7 @@ class MarkdownReport : public Report {
     write_(fmt::format("\nbuild: {} ({})\n", env_.build_commit, env_.build_number));
     write_memory_lines();
     write_whole_model_lines();
+    write_traces();
   }
 
  private:
@@ -296,6 +299,19 @@ class MarkdownReport : public Report {
   static std::string cell(const Column& c, const std::string& text) {
     return c.width < 0 ? fmt::format(" {:<{}} |", text, -c.width) : fmt::format(" {:>{}} |", text, c.width);
   }
+  // What a token takes beyond the time of its bytes: barriers, small operations, attention's arithmetic.
+  static std::string residual_text(const Result& r) {
+    const double token_ms = 1e3 / r.mean_tps(), bytes_ms = 1e3 * r.bytes_per_token / r.read_bandwidth;
+    return fmt::format("; residual {:.2f} ms of {:.2f} ms per token ({:.1f} %)", token_ms - bytes_ms, token_ms,
+                       100 * (token_ms - bytes_ms) / token_ms);
+  }
+  void write_traces() {
+    for (const Result& r : results_) {
+      double seconds = 0;
+      for (const std::uint64_t ns : r.samples_ns) seconds += static_cast<double>(ns) * 1e-9;
+      write_(trace_table(r.test.label(), r.trace, seconds, r.bytes_per_token > 0 ? r.read_bandwidth : 0));
+    }
+  }
   void write_memory_lines() {
     std::vector<int> said;
     for (const Result& r : results_) {
@@ -317,6 +333,8 @@ class MarkdownReport : public Report {
         if (r.model_size < r.cache_bytes)
           line += fmt::format("; the weights fit in {:.0f} MB of cache, so memory does not bound this",
                               r.cache_bytes / 1e6);
+        else
+          line += residual_text(r);
       }
       write_(line + "\n");
     }

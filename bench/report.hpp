@@ -12,6 +12,7 @@
 
 #include "bench/extrapolation.hpp"
 #include "bench/test_matrix.hpp"
+#include "runtime/exec/trace.hpp"
 
 namespace dodeca::bench {
 
@@ -34,6 +35,7 @@ struct Result {
   double read_bandwidth = 0;           // measured with as many threads, bytes/s; 0: not measured
   std::uint64_t cache_bytes = 0;       // last-level caches together: weights that fit are not read from memory
   std::optional<Extrapolation> whole;  // when only some layers are held
+  runtime::Trace trace;                // with --trace: of the timed passes
 
   double mean_ns() const;
   double stddev_ns() const;  // of the sample: n - 1

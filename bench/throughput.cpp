@@ -308,6 +308,7 @@ Result Throughput::run(const Test& test) {
   for (std::int64_t i = 0; i < options_.repetitions; ++i) {
     say_(fmt::format("{}: run {}/{}", test.label(), i + 1, options_.repetitions));
     executor.cache().truncate(0, test.n_depth);
+    if (options_.trace) executor.set_trace(&result.trace);
     const std::uint64_t start = now_ns();
     if (test.n_prompt > 0) prompt(executor, test.n_prompt, test.n_batch, workers);
     if (test.n_gen > 0) generate(executor, test.n_gen, workers);

@@ -20,6 +20,7 @@ struct RunOptions {
   std::int64_t delay_seconds = 0;
   bool warmup = true;
   bool measure_bandwidth = true;
+  bool trace = false;  // time the phases of the timed passes
   bool logits = true;  // false: without the output matrix, to time it apart
   std::uint64_t seed = 1;
 };
