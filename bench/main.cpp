@@ -1,5 +1,6 @@
 #include "bench/barrier_cost.hpp"
 #include "bench/cmd_bench.hpp"
+#include "bench/cmd_kernels.hpp"
 #include "bench/membw.hpp"
 #include "runtime/cli/command.hpp"
 
@@ -7,10 +8,11 @@ int main(int argc, char** argv) {
   using namespace dodeca;
   static constexpr runtime::cli::Command kCommands[] = {
       {"membw", bench::cmd_membw, "memory read bandwidth per node and thread count"},
+      {"kernels", bench::cmd_kernels, "every matrix product, from cache and from memory"},
       {"barrier", bench::cmd_barrier, "cost of the barrier between two phases"},
   };
   return runtime::cli::program_main("dodeca-bench",
                                     "dodeca-bench measures prompt processing and token generation as llama-bench does, "
-                                    "memory bandwidth, and what the team's barriers cost.",
+                                    "memory bandwidth, kernels and barriers.",
                                     kCommands, bench::cmd_bench, argc, argv);
 }

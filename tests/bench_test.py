@@ -47,8 +47,22 @@ def check_barrier():
     check(run(BENCH, "barrier", "-t", "0").code == 2, "no team of 0")
 
 
+def check_kernels():
+    args = ["kernels", "--types", "Q2_K,F32", "--best", "--columns", "1,16", "--seconds", "0.01", "--size", "64"]
+    report = json.loads(must(BENCH, *args, "-o", "json", "-q").out)
+    check(report["clock_ghz"] > 0.1 and report["read_gb_per_s"] > 0.1, "clock and read rate")
+    check(report["peak_gmac_per_s"]["int8"] > 0 and report["peak_gmac_per_s"]["f32"] > 0, "arithmetic peaks")
+    got = sorted((r["type"], r["columns"], r["memory_gb_per_s"] is not None) for r in report["kernels"])
+    check(got == [("F32", 1, True), ("F32", 16, False), ("Q2_K", 1, True), ("Q2_K", 16, False)], f"rows: {got}")
+    for row in report["kernels"]:
+        check(row["cache_gb_per_s"] > 0 and row["gmac_per_s"] > 0, f"rates: {row}")
+    for bad in (["--types", "Q9_K"], ["--columns", "0"], ["--n-in", "300"], ["-t", "8", "--size", "64"]):
+        check(run(BENCH, "kernels", *bad).code == 2, f"kernels {bad} is refused")
+
+
 check_usage()
 check_too_large()
 check_shape()
 check_barrier()
+check_kernels()
 finish("bench")

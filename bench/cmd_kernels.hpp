@@ -1,0 +1,19 @@
+// dodeca-bench kernels: every line of the matrix products beside what memory and the arithmetic units allow.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cpu/kernels/matmul/matmul.hpp"
+
+namespace dodeca::bench {
+
+// The lines to measure for a number of activation rows, as the forward pass would take them from gemv or gemm: of the
+// wanted types (empty: all), at most at `isa`; with best_only the fastest of each type, oneDNN's not among them.
+std::vector<const cpu::MatmulKernel*> kernels_to_measure(const std::vector<quant::DType>& types, cpu::Isa isa,
+                                                         std::int64_t columns, bool best_only);
+
+int cmd_kernels(std::span<const std::string> args);
+
+}  // namespace dodeca::bench

@@ -1,0 +1,33 @@
+#include "cpu/peak.hpp"
+
+#include <doctest/doctest.h>
+
+#include "tests/support/kernel_lines.hpp"
+
+using namespace dodeca;
+
+TEST_CASE("peak loops count their multiply-accumulates exactly") {
+  for (const cpu::PeakKernel& line : cpu::peak_kernels()) {
+    if (!tests::line_runs(line.name, line.isa)) continue;
+    CAPTURE(line.name);
+    const double one = line.run(1);
+    CHECK(one >= 8);
+    CHECK(line.run(0) == 0);
+    CHECK(line.run(1000) == 1000 * one);
+    CHECK(line.run(cpu::kMaxPeakRounds) == static_cast<double>(cpu::kMaxPeakRounds) * one);
+  }
+  CHECK(cpu::dependent_adds(64 * 100) == 64 * 100);
+}
+
+TEST_CASE("the best peak line at most at a level is taken") {
+  CHECK(cpu::select_peak(cpu::PeakKind::kInt8, cpu::Isa::kScalar)->name == "peak_int8_scalar");
+  CHECK(cpu::select_peak(cpu::PeakKind::kBf16, cpu::Isa::kScalar) == nullptr);
+  for (const cpu::PeakKernel& line : cpu::peak_kernels()) CHECK(cpu::select_peak(line.kind, line.isa) == &line);
+}
+
+TEST_CASE("peaks and clock of a team are positive") {
+  cpu::Team team(2);
+  CHECK(cpu::peak_macs(team, cpu::PeakKind::kInt8, 0.001) > 1e6);
+  CHECK(cpu::peak_macs(team, cpu::PeakKind::kBf16, 0.001, cpu::Isa::kScalar) == 0);
+  CHECK(cpu::clock_hz(team, 0.001) > 1e7);
+}
