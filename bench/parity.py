@@ -60,6 +60,24 @@ def statistics(text):
     return float(perplexity[1]), float(divergence[1])
 
 
+def read_base(path):
+    """A --kl-divergence-base file: tokens [windows, n_ctx] and log-probabilities [windows, scored, vocabulary]."""
+    with open(path, "rb") as f:
+        data = f.read()
+    assert data[:8] == b"_logits_", path
+    n_ctx, n_vocab, n_chunk = np.frombuffer(data, np.int32, 3, 8)
+    row_words = 2 * ((n_vocab + 1) // 2) + 4
+    tokens = np.frombuffer(data, np.int32, n_ctx * n_chunk, 20).reshape(n_chunk, n_ctx)
+    rows = np.frombuffer(data, np.uint16, offset=20 + 4 * n_ctx * n_chunk).reshape(-1, row_words)
+    head = np.ascontiguousarray(rows[:, :4]).view(np.float32)
+    log_probs = head[:, :1] * rows[:, 4:4 + n_vocab].astype(np.float32) + head[:, 1:2]
+    return tokens, log_probs.reshape(n_chunk, -1, n_vocab)
+
+
+def mean_divergence(base, other):
+    return float(np.mean(np.sum(np.exp(base) * (base - other), axis=1)))
+
+
 class Programs:
     def __init__(self, args):
         self.dodeca = os.path.join(args.build, "dodeca")
@@ -72,8 +90,17 @@ class Programs:
                               "-t", self.threads, "-q"))
 
     def theirs(self, model, base):
-        return statistics(run(os.path.join(self.peer, "llama-perplexity"), "-m", model, "--kl-divergence-base", base,
-                              "--kl-divergence", "-c", "512", "-t", self.threads))
+        """From llama.cpp's own base file: what it prints is sometimes cut, because its logging thread may end too early."""
+        path = model + ".kld"
+        run(os.path.join(self.peer, "llama-perplexity"), "-m", model, "-f", TEXT, "--kl-divergence-base", path, "-c", "512",
+            "-t", self.threads)
+        (tokens, ours), (their_tokens, theirs) = read_base(base), read_base(path)
+        os.remove(path)
+        if not np.array_equal(tokens, their_tokens):
+            raise RuntimeError(f"{model}: the programs cut the text into different tokens")
+        targets = tokens[:, -theirs.shape[1]:].reshape(-1)
+        theirs, ours = theirs.reshape(len(targets), -1), ours.reshape(len(targets), -1)
+        return float(np.exp(-np.mean(theirs[np.arange(len(targets)), targets]))), mean_divergence(ours, theirs)
 
 
 def make_there(programs, source, target, kind, imatrix):
@@ -134,23 +161,6 @@ def demo(programs, types, folder):
                   f"| {quantizer} |", flush=True)
 
 
-def read_log_probs(path):
-    """Log-probabilities [rows, vocabulary] of a --kl-divergence-base file."""
-    with open(path, "rb") as f:
-        data = f.read()
-    assert data[:8] == b"_logits_", path
-    n_ctx, n_vocab, n_chunk = np.frombuffer(data, np.int32, 3, 8)
-    row_words = 2 * ((n_vocab + 1) // 2) + 4
-    rows = np.frombuffer(data, np.uint16, offset=20 + 4 * n_ctx * n_chunk).reshape(-1, row_words)
-    head = np.ascontiguousarray(rows[:, :4]).view(np.float32)
-    log_probs = head[:, :1] * rows[:, 4:4 + n_vocab].astype(np.float32) + head[:, 1:2]
-    return log_probs
-
-
-def mean_divergence(base, other):
-    return float(np.mean(np.sum(np.exp(base) * (base - other), axis=1)))
-
-
 def synth(programs, shapes, n_ctx, folder):
     rng = np.random.default_rng(11)
     print("\n| file | KLD f32 to dodeca | KLD f32 to llama.cpp | KLD llama.cpp to dodeca | same best token | |")
@@ -172,7 +182,8 @@ def synth(programs, shapes, n_ctx, folder):
                 command = [programs.dodeca, "ppl", "-m", model, "--ids", ids, "-c", n_ctx, "-t", programs.threads,
                            "--kl-divergence-base", path, "-q", *extra]
             run(*command)
-            logits[route] = read_log_probs(path)
+            log_probs = read_base(path)[1]
+            logits[route] = log_probs.reshape(-1, log_probs.shape[-1])
             os.remove(path)
         os.remove(model)
         rows = min(len(v) for v in logits.values())
