@@ -9,6 +9,7 @@
 #include "cpu/kernels/quantize_act/q8_blocks.hpp"
 #include "quant/codec.hpp"
 #include "quant/float_types.hpp"
+#include "quant/iq_grids.hpp"
 
 namespace dodeca::cpu::scalar {
 namespace {
@@ -46,8 +47,50 @@ void for_tiles(const MatmulArgs& args, Body body) {
 constexpr std::int8_t kIQ4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 constexpr std::int8_t kFp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
+// Types of lattice points: value = unit * (2s + 1) * point, points as small integers; IQ1 in eighths.
+template <DType T>
+constexpr float kUnit = 0.0f;
+template <>
+constexpr float kUnit<DType::kIQ1_S> = 0.125f;
+template <>
+constexpr float kUnit<DType::kIQ1_M> = 0.125f;
+template <>
+constexpr float kUnit<DType::kIQ2_XXS> = 0.125f;
+template <>
+constexpr float kUnit<DType::kIQ2_XS> = 0.125f;
+template <>
+constexpr float kUnit<DType::kIQ2_S> = 0.125f;
+template <>
+constexpr float kUnit<DType::kIQ3_XXS> = 0.25f;
+template <>
+constexpr float kUnit<DType::kIQ3_S> = 1.0f;
+template <DType T>
+constexpr bool kLattice = kUnit<T> != 0.0f;
+
+// Points looked up, with their signs, into the codes (as i8).
+template <DType T>
+void expand(RowBlock& w) {
+  for (int k = 0; k < 256; ++k) {
+    const unsigned sign = w.sign[k / 8];
+    int value = 0;
+    if constexpr (T == DType::kIQ1_S || T == DType::kIQ1_M) {
+      value = 8 * quant::kIq1sGrid[w.index[k / 8]][k % 8] + (sign != 0 ? -1 : 1);
+    } else {
+      if constexpr (T == DType::kIQ2_XXS) value = quant::kIq2xxsGrid[w.index[k / 8]][k % 8];
+      if constexpr (T == DType::kIQ2_XS) value = quant::kIq2xsGrid[w.index[k / 8]][k % 8];
+      if constexpr (T == DType::kIQ2_S) value = quant::kIq2sGrid[w.index[k / 8]][k % 8];
+      if constexpr (T == DType::kIQ3_XXS) value = quant::kIq3xxsGrid[w.index[k / 4]][k % 4];
+      if constexpr (T == DType::kIQ3_S) value = quant::kIq3sGrid[w.index[k / 4]][k % 4];
+      constexpr bool kWhole = T == DType::kIQ2_S || T == DType::kIQ3_S;  // sign bytes, not indices
+      if (((kWhole ? sign : quant::sign_byte(sign)) >> (k % 8)) & 1) value = -value;
+    }
+    w.code[k] = static_cast<std::uint8_t>(value);
+  }
+}
+
 template <DType T>
 int weight(std::uint8_t code) {
+  if constexpr (kLattice<T>) return static_cast<std::int8_t>(code);
   if constexpr (T == DType::kQ3_K) return code - 4;
   if constexpr (T == DType::kQ6_K) return code - 32;
   if constexpr (T == DType::kQ4_0) return code - 8;
@@ -59,6 +102,7 @@ int weight(std::uint8_t code) {
 }
 template <DType T>
 int sub_scale(std::uint8_t scale) {
+  if constexpr (kLattice<T>) return 2 * scale + 1;
   if constexpr (T == DType::kQ3_K || T == DType::kIQ4_XS) return scale - 32;
   if constexpr (T == DType::kQ6_K) return static_cast<std::int8_t>(scale);
   return scale;
@@ -66,7 +110,9 @@ int sub_scale(std::uint8_t scale) {
 
 template <DType T>
 void super_block(const RowBlock& w, const Q8Block256& x, float& acc) {
-  constexpr int kSub = T == DType::kQ2_K || T == DType::kQ3_K || T == DType::kQ6_K ? 16 : 32;
+  constexpr bool kSixteen = T == DType::kQ2_K || T == DType::kQ3_K || T == DType::kQ6_K || T == DType::kIQ1_M ||
+                            T == DType::kIQ2_XS || T == DType::kIQ2_S;
+  constexpr int kSub = kSixteen ? 16 : 32;
   std::int32_t isum = 0, msum = 0;
   for (int g = 0; g < 256 / kSub; ++g) {
     std::int32_t dot = 0;
@@ -74,7 +120,8 @@ void super_block(const RowBlock& w, const Q8Block256& x, float& acc) {
     isum += sub_scale<T>(w.scale[g]) * dot;
     msum += w.min[g] * (kSub == 16 ? x.sums16[g] : x.sums32[g]);
   }
-  acc = std::fma(quant::f16_to_f32(w.d) * x.scale, static_cast<float>(isum), acc);
+  const float d = quant::f16_to_f32(w.d);
+  acc = std::fma((kLattice<T> ? kUnit<T> * d : d) * x.scale, static_cast<float>(isum), acc);
   if constexpr (T == DType::kQ2_K || T == DType::kQ4_K || T == DType::kQ5_K) {
     acc = std::fma(-(quant::f16_to_f32(w.m) * x.scale), static_cast<float>(msum), acc);
   }
@@ -101,11 +148,14 @@ void blocks(const MatmulArgs& args) {
     std::memset(acc, 0, sizeof(float) * kTileRows * static_cast<std::size_t>(count));
     for (std::int64_t block = 0; block < args.n_in / format.columns; ++block) {
       format.from_tile(base + format.header(block), base + format.body(block), rows);
+      if constexpr (kLattice<T>) {
+        for (RowBlock& row : rows) expand<T>(row);
+      }
       for (int i = 0; i < count; ++i) {
         const std::byte* act = act_row(args, first + i);
         for (int r = 0; r < kTileRows; ++r) {
           if constexpr (T == DType::kQ2_K || T == DType::kQ3_K || T == DType::kQ4_K || T == DType::kQ5_K ||
-                        T == DType::kQ6_K || T == DType::kIQ4_XS) {
+                        T == DType::kQ6_K || T == DType::kIQ4_XS || kLattice<T>) {
             super_block<T>(rows[r], reinterpret_cast<const Q8Block256*>(act)[block], acc[i][r]);
           } else {
             small_block<T>(rows[r], reinterpret_cast<const Q8Block32*>(act)[block], acc[i][r]);
@@ -207,7 +257,7 @@ void run(const MatmulArgs& args) {
   } else if constexpr (T == DType::kQ2_K || T == DType::kQ3_K || T == DType::kQ4_K || T == DType::kQ5_K ||
                        T == DType::kQ6_K || T == DType::kIQ4_XS || T == DType::kQ4_0 || T == DType::kQ4_1 ||
                        T == DType::kQ5_0 || T == DType::kQ5_1 || T == DType::kQ8_0 || T == DType::kIQ4_NL ||
-                       T == DType::kMXFP4) {
+                       T == DType::kMXFP4 || kLattice<T>) {
     blocks<T>(args);
   } else {
     raw(args);

@@ -13,14 +13,6 @@ namespace {
 
 using quant::DType;
 
-// Four codes at a time: lane r of vector v.
-std::uint32_t get(const std::byte* vectors, int v, int r) {
-  std::uint32_t lane;
-  std::memcpy(&lane, vectors + 64 * v + 4 * r, 4);
-  return lane;
-}
-void put(std::byte* vectors, int v, int r, std::uint32_t lane) { std::memcpy(vectors + 64 * v + 4 * r, &lane, 4); }
-
 std::uint32_t unit(const RowBlock& block, int u) {
   std::uint32_t codes;
   std::memcpy(&codes, block.code + 4 * u, 4);
@@ -86,19 +78,6 @@ void scales8_to_tile(const std::uint8_t* scale, int r, std::byte* scales) {
 }
 void scales8_from_tile(const std::byte* scales, int r, std::uint8_t* scale) {
   for (int g = 0; g < 16; ++g) scale[g] = static_cast<std::uint8_t>(scales[64 * (g / 4) + 4 * r + kBytePlace[g % 4]]);
-}
-
-// Fields of two or four bits of n sub-blocks: g = 2p + e at bit width*p + 16e.
-std::uint32_t fields(const std::uint8_t* values, int n, int shift, int width) {
-  std::uint32_t lane = 0;
-  for (int g = 0; g < n; ++g) {
-    lane |= ((static_cast<std::uint32_t>(values[g]) >> shift) & ((1u << width) - 1))
-            << (width * (g / 2) + 16 * (g % 2));
-  }
-  return lane;
-}
-std::uint8_t field(std::uint32_t lane, int g, int width) {
-  return static_cast<std::uint8_t>((lane >> (width * (g / 2) + 16 * (g % 2))) & ((1u << width) - 1));
 }
 
 template <class Tile>
@@ -326,8 +305,8 @@ void from_tile(const std::byte* header, const std::byte* body, RowBlock* blocks)
 
 template <class F>
 constexpr BlockFormat format_of() {
-  return {F::kType, F::kColumns,         F::kFileBytes,     64 / F::kGroup, F::bytes,  F::header,
-          F::body,  from_file<F::kType>, to_file<F::kType>, from_tile<F>,   to_tile<F>};
+  return {F::kType, F::kColumns,         F::kFileBytes,     F::bytes,     F::header,
+          F::body,  from_file<F::kType>, to_file<F::kType>, from_tile<F>, to_tile<F>};
 }
 constexpr BlockFormat kFormats[] = {format_of<Q2_K>(), format_of<Q3_K>(),   format_of<Q4_K>(), format_of<Q5_K>(),
                                     format_of<Q6_K>(), format_of<IQ4_XS>(), format_of<Q4_0>(), format_of<Q4_1>(),
@@ -338,6 +317,9 @@ constexpr BlockFormat kFormats[] = {format_of<Q2_K>(), format_of<Q3_K>(),   form
 
 const BlockFormat& block_format(DType dtype) {
   for (const BlockFormat& format : kFormats) {
+    if (format.dtype == dtype) return format;
+  }
+  for (const BlockFormat& format : lattice_formats()) {
     if (format.dtype == dtype) return format;
   }
   throw std::invalid_argument("no block format for this type");

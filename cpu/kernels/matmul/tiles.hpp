@@ -5,7 +5,7 @@
 // holds the block factors of its group, 64/kGroup bytes per block:
 //   Q2_K, Q4_K, Q5_K, Q4_1, Q5_1  f16 d [16 rows], then f16 dmin or m [16]
 //   IQ4_XS                        f16 d [16], then u16 scales_h [16]
-//   Q3_K, Q6_K, Q4_0, Q5_0, Q8_0, IQ4_NL   f16 d [16], two blocks per header
+//   Q3_K, Q6_K, Q4_0, Q5_0, Q8_0, IQ4_NL, IQ2_*, IQ3_*, IQ1_S   f16 d [16], two blocks per header
 //   MXFP4                         E8M0 [16], four blocks per header
 //   F8_E4M3_B128                  f32 scale [16]
 // So a tile has as many bytes as its 16 rows have in the file, rounded up to whole headers, and every vector is
@@ -26,6 +26,19 @@
 // nibble then reads as 16 times the top four bits, and masking gives 8 times the code. Q6_K likewise: field j (bits 2j)
 // of vector g belongs to unit 4g+j: even j its top two bits, odd j its lowest two. Q3_K high bits: vector m, byte bits
 // {2, 3, 6, 7, 0, 1, 4, 5} are units 8m..8m+7.
+//
+// Lattice types (ib: 32 columns, g: 8 of them, k: 4 of them; everything one u32 per row, bytes from the lowest):
+//   IQ2_XXS   per ib: indices of g 0..3; the file's word of signs and scale
+//   IQ2_XS    per ib: low bytes of the file's four u16; high bytes (bit 8 of the index, sign index). 2 scale vectors
+//   IQ2_S     per ib: low bytes of indices; sign bytes. 2 high-bit vectors: vector ib/4, byte g, bits 2(ib%4). 2 scales
+//   IQ3_XXS   per ib: indices of k 0..3; of k 4..7; the file's word of signs and scale
+//   IQ3_S     per ib: low bytes of indices of k 0..3; of k 4..7; sign bytes. 2 high-bit vectors: vector k/4, byte k%4,
+//   bit
+//             ib. 1 scale vector
+//   IQ1_S     8 vectors of low bytes; 4 of the file's u16 qh, ib 2v and 2v+1
+//   IQ1_M     8 vectors of low bytes; 4 of the file's bytes qh, 4v..4v+3; 2 of its u16 scales. No header: d is in the
+//   scales
+// Scale vectors hold nibbles of eight sub-blocks as described above.
 #pragma once
 
 #include <cstddef>
@@ -91,6 +104,34 @@ struct TileQ8_0 : BlockTile<2, 512, 32> {
 struct TileIQ4_NL : TileQ4_0 {};
 struct TileMXFP4 : BlockTile<4, 256, 32> {
   static constexpr int kCodes = 0;
+};
+struct TileIQ2_XXS : BlockTile<2, 1024, 256> {
+  static constexpr int kPoints = 0;
+};
+struct TileIQ2_XS : BlockTile<2, 1152, 256> {
+  static constexpr int kPoints = 0, kScales = 1024;
+};
+struct TileIQ2_S : BlockTile<2, 1280, 256> {
+  static constexpr int kPoints = 0, kHighBits = 1024, kScales = 1152;
+};
+struct TileIQ3_XXS : BlockTile<2, 1536, 256> {
+  static constexpr int kPoints = 0;
+};
+struct TileIQ3_S : BlockTile<2, 1728, 256> {
+  static constexpr int kPoints = 0, kHighBits = 1536, kScales = 1664;
+};
+struct TileIQ1_S : BlockTile<2, 768, 256> {
+  static constexpr int kPoints = 0, kHighBits = 512;
+};
+struct TileIQ1_M {  // no header
+  static constexpr int kBodyBytes = 896, kColumns = 256;
+  static constexpr int kPoints = 0, kHighBits = 512, kScales = 768;
+
+  [[gnu::always_inline]] static std::size_t bytes(std::int64_t n_in) {
+    return static_cast<std::size_t>(body(n_in / kColumns));
+  }
+  [[gnu::always_inline]] static std::int64_t header(std::int64_t block) { return body(block); }
+  [[gnu::always_inline]] static std::int64_t body(std::int64_t block) { return block * kBodyBytes; }
 };
 struct TileF8 : BlockTile<1, 2048, 128> {
   static constexpr int kCodes = 0;

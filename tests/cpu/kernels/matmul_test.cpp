@@ -277,7 +277,7 @@ TEST_CASE("selection") {
     return cpu::select_matmul(dtype, isa, who).gemm->name;
   };
   CHECK(gemv(DType::kQ2_K, Isa::kScalar) == "gemv_q2_k_scalar");
-  CHECK(gemm(DType::kIQ2_XXS, Isa::kAvx512Bf16) == "gemm_iq2_xxs_scalar");
+  CHECK(gemm(DType::kTQ2_0, Isa::kAvx512Bf16) == "gemm_tq2_0_scalar");
 #ifndef DODECA_SCALAR_ONLY
   CHECK(gemv(DType::kQ2_K, Isa::kAvx2) == "gemv_q2_k_avx2");
   CHECK(gemv(DType::kQ2_K, Isa::kAvx512) == "gemv_q2_k_avx2");
