@@ -23,7 +23,7 @@ void attention_gqa(const Pass& pass, const cpu::Member& member, std::int64_t lay
   project(pass, member, w.v, s.normed, s.kv);
   project(pass, member, w.k, s.normed, s.kv, kv * d);
   member.barrier();
-  float* scratch = pass.space.threads[static_cast<std::size_t>(member.index)].floats.as<float>();
+  float* scratch = pass.space.threads[static_cast<std::size_t>(member.index)].attention.as<float>();
   for (std::int64_t i = rows.begin; i < rows.end; ++i) {
     const Row& row = pass.rows[static_cast<std::size_t>(i)];
     const float* angles = s.angles.data() + i * c.rope.dim;

@@ -6,11 +6,13 @@
 #include <ostream>
 
 #include "cpu/kernels/attention/attention.hpp"
+#include "cpu/kernels/attention/integer.hpp"
+#include "quant/codec.hpp"
 
 namespace dodeca::runtime {
 namespace {
 
-constexpr char kMagic[8] = {'d', 'o', 'd', 'e', 'c', 'K', 'V', '1'};
+constexpr char kMagic[8] = {'d', 'o', 'd', 'e', 'c', 'K', 'V', '2'};
 
 struct Header {
   char magic[8];
@@ -21,12 +23,28 @@ struct Header {
 
 std::int64_t blocks_for(std::int64_t n) { return (n + cpu::kContextBlock - 1) / cpu::kContextBlock; }
 
-std::size_t checked_row_bytes(quant::DType dtype, std::int64_t width) {
+std::int64_t row_width_of(const ModelConfig& config) {
+  std::int64_t width = 0;
+  for (std::int64_t layer = 0; layer < config.n_layers; ++layer) width = std::max(width, config.cache_row_width(layer));
+  return width;
+}
+
+std::optional<cpu::IntegerShape> integer_shape_of(const ModelConfig& c, quant::DType dtype) {
+  const bool latent = std::ranges::all_of(c.layers, [](const auto& l) { return l.attention == AttentionKind::kMla; });
+  if (!latent || dtype == quant::DType::kF32 || c.kv_lora_rank % 32 != 0 || c.qk_rope_head_dim % 2 != 0) return {};
+  const auto digits = dtype == quant::DType::kQ8_0 ? cpu::Digits::k8 : cpu::Digits::k16;
+  return cpu::IntegerShape{digits, c.kv_lora_rank, c.qk_rope_head_dim, c.kv_lora_rank};
+}
+
+std::size_t checked_row_bytes(const ModelConfig& config, quant::DType dtype) {
   using quant::DType;
+  const std::int64_t width = row_width_of(config);
   if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16 && dtype != DType::kQ8_0) {
     throw Error(ErrorKind::kUnsupported,
                 fmt::format("cache type {} (known: f32, f16, bf16, q8_0)", quant::name_of(dtype)));
   }
+  if (const auto shape = integer_shape_of(config, dtype); shape && dtype == DType::kQ8_0)
+    return cpu::int8_row_bytes(shape->key, shape->rope);
   const auto bytes = quant::row_bytes(dtype, width);
   if (!bytes) {
     throw Error(ErrorKind::kUnsupported,
@@ -36,27 +54,22 @@ std::size_t checked_row_bytes(quant::DType dtype, std::int64_t width) {
   return *bytes;
 }
 
-std::int64_t row_width_of(const ModelConfig& config) {
-  std::int64_t width = 0;
-  for (std::int64_t layer = 0; layer < config.n_layers; ++layer) width = std::max(width, config.cache_row_width(layer));
-  return width;
-}
-
 }  // namespace
 
 std::int64_t KvCache::block_positions() { return cpu::kContextBlock; }
 
 std::uint64_t KvCache::bytes_needed(const ModelConfig& config, const KvCacheOptions& options) {
-  const std::size_t row = checked_row_bytes(options.dtype, row_width_of(config));
+  const std::size_t row = checked_row_bytes(config, options.dtype);
   return static_cast<std::uint64_t>(blocks_for(options.n_positions) * cpu::kContextBlock * config.n_layers) * row;
 }
 
 KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options)
     : dtype_(options.dtype),
+      integer_shape_(integer_shape_of(config, options.dtype)),
       n_layers_(config.n_layers),
       width_(row_width_of(config)),
       n_blocks_(blocks_for(options.n_positions)),
-      row_bytes_(checked_row_bytes(options.dtype, width_)),
+      row_bytes_(checked_row_bytes(config, options.dtype)),
       data_(bytes_needed(config, options)),
       references_(static_cast<std::size_t>(n_blocks_), 0),
       sequences_(static_cast<std::size_t>(options.n_sequences)) {
@@ -142,6 +155,24 @@ std::byte* KvCache::row(std::int64_t layer, std::int32_t sequence, std::int64_t 
 const std::byte* KvCache::block(std::int64_t layer, std::int32_t sequence, std::int64_t position) const {
   return data_.data() + offset(layer, sequences_[static_cast<std::size_t>(sequence)]
                                           .blocks[static_cast<std::size_t>(position / block_positions())]);
+}
+
+void KvCache::write_row(std::int64_t layer, std::int32_t sequence, std::int64_t position,
+                        const float* values) noexcept {
+  std::byte* to = row(layer, sequence, position);
+  if (integer_shape_ && dtype_ == quant::DType::kQ8_0)
+    cpu::encode_int8_row(values, integer_shape_->key, integer_shape_->rope, to);
+  else
+    quant::encode_row(dtype_, values, to, width_);
+}
+
+void KvCache::read_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, float* values) const noexcept {
+  const std::byte* from =
+      block(layer, sequence, position) + static_cast<std::size_t>(position % block_positions()) * row_bytes_;
+  if (integer_shape_ && dtype_ == quant::DType::kQ8_0)
+    cpu::decode_int8_row(from, integer_shape_->key, integer_shape_->rope, values);
+  else
+    quant::decode_row(dtype_, from, values, width_);
 }
 
 void KvCache::save(std::int32_t sequence, std::ostream& out) const {

@@ -1,14 +1,17 @@
 // The latent KV cache: per layer rows of cache_row_width() values, in blocks of kContextBlock positions shared between
-// sequences by reference count. Every block has one owner list; a fork shares whole blocks and copies the last partial
-// one. Not thread-safe: one executor owns it.
+// sequences by reference count. Type Q8_0 means rows of cpu/kernels/attention/integer.hpp for latent attention, blocks
+// of 32 otherwise. Every block has one owner list; a fork shares whole blocks and copies the last partial one. Not
+// thread-safe: one executor owns it.
 #pragma once
 
 #include <cstdint>
 #include <iosfwd>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "cpu/kernels/attention/integer_kernels.hpp"
 #include "cpu/memory.hpp"
 #include "quant/dtype.hpp"
 #include "runtime/model/config.hpp"
@@ -47,6 +50,11 @@ class KvCache {
   void restore(std::int32_t sequence, std::istream& in);
 
   quant::DType dtype() const { return dtype_; }
+  // How integer attention reads the rows; nothing where they are floats, not latent, or of a width it does not take.
+  const std::optional<cpu::IntegerShape>& integer_shape() const { return integer_shape_; }
+  // Encodes one row of row_width() finite floats by the scalar rule of its format, and decodes it.
+  void write_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, const float* values) noexcept;
+  void read_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, float* values) const noexcept;
   std::int64_t row_width() const { return width_; }
   std::size_t row_bytes() const { return row_bytes_; }
   // The row of one position in one layer; position < length(sequence).
@@ -65,6 +73,7 @@ class KvCache {
   std::size_t offset(std::int64_t layer, std::int32_t block) const;
 
   quant::DType dtype_;
+  std::optional<cpu::IntegerShape> integer_shape_;
   std::int64_t n_layers_ = 0, width_ = 0, n_blocks_ = 0;
   std::size_t row_bytes_ = 0;
   cpu::Buffer data_;  // [n_blocks, n_layers, kContextBlock, row_bytes]

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <vector>
 
-#include "cpu/kernels/attention/attention.hpp"
 #include "quant/codec.hpp"
 
 namespace dodeca::runtime {
@@ -47,8 +46,7 @@ void naive_mla(const Pass& pass, const cpu::Member& member, std::int64_t layer) 
       std::vector<double> scores, out(static_cast<std::size_t>(c.v_head_dim), 0.0);
       std::vector<std::vector<double>> values;
       for (std::int64_t position = 0; position <= r.position; ++position) {
-        cpu::decode_cache_rows(pass.cache.dtype(), pass.cache.row(layer, r.sequence, position), pass.cache.row_bytes(),
-                               1, width, row.data(), pass.weights.isa);
+        pass.cache.read_row(layer, r.sequence, position, row.data());
         double score = 0.0;
         for (std::int64_t d = 0; d < c.qk_nope_head_dim; ++d) {
           double key = 0.0;

@@ -20,17 +20,11 @@ namespace dodeca::runtime {
 inline constexpr std::int64_t kContextChunk = 512;
 // Rows of one sequence that share the decoding of a cache block.
 inline constexpr std::int64_t kRowGroup = 8;
-// Heads that one work unit of attention takes.
-inline constexpr std::int64_t kHeadGroup = 16;
-
-// Floats of work space that attention_mla needs per thread.
-std::size_t mla_scratch_floats(const ModelConfig& config);
-
 struct ThreadSpace {
-  cpu::Buffer matmul;  // multiply_scratch_bytes, the largest
-  cpu::Buffer tiles;   // [M, 2 * kFfnTiles * 16] products of a few tiles
-  cpu::Buffer acts;    // int8 rows of one head: [kHeadRows, act row]
-  cpu::Buffer floats;  // decoded cache block, scores and one partial result; see attention_mla.cpp
+  cpu::Buffer matmul;     // multiply_scratch_bytes, the largest
+  cpu::Buffer tiles;      // [M, 2 * kFfnTiles * 16] products of a few tiles
+  cpu::Buffer acts;       // int8 rows of one head: [kHeadRows, act row]
+  cpu::Buffer attention;  // queries, cache rows, scores and partial results of one unit; see attention_absorbed.cpp
 };
 
 inline constexpr std::int64_t kNoBadPoint = std::int64_t{1} << 40;

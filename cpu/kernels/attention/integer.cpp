@@ -1,0 +1,42 @@
+#include "cpu/kernels/attention/integer.hpp"
+
+#include <cstring>
+
+#include "cpu/kernels/attention/integer_group.hpp"
+
+namespace dodeca::cpu {
+namespace {
+
+constexpr std::array kLines{
+#define INTEGER_ATTENTION(isa, name) \
+  KernelLine<const IntegerAttention>{"integer_attention_" #isa, isa_tag::isa, &isa::name},
+#include "cpu/kernels/attention/integer.inc"
+};
+constexpr KernelTable<const IntegerAttention> kTable = best_lines(kLines);
+
+}  // namespace
+
+const IntegerAttention& integer_attention(Isa isa) { return *kTable[static_cast<std::size_t>(isa)]; }
+std::span<const KernelLine<const IntegerAttention>> integer_attention_kernels() { return kLines; }
+
+std::size_t int8_row_bytes(std::int64_t key, std::int64_t rope) {
+  return 2 * sizeof(float) + static_cast<std::size_t>(key + 2 * rope);
+}
+
+void encode_int8_row(const float* row, std::int64_t key, std::int64_t rope, std::byte* out) noexcept {
+  auto* q = reinterpret_cast<std::int8_t*>(out + 2 * sizeof(float));
+  const float scale[] = {quantize_group(row, key, key_top(Digits::k8), q),
+                         quantize_group(row + key, rope, kRopeKeyTop, reinterpret_cast<std::int16_t*>(q + key))};
+  std::memcpy(out, scale, sizeof scale);
+}
+
+void decode_int8_row(const std::byte* row, std::int64_t key, std::int64_t rope, float* out) noexcept {
+  float scale[2];
+  std::memcpy(scale, row, sizeof scale);
+  const auto* q = reinterpret_cast<const std::int8_t*>(row + 2 * sizeof(float));
+  const auto* q_rope = reinterpret_cast<const std::int16_t*>(q + key);
+  for (std::int64_t i = 0; i < key; ++i) out[i] = scale[0] * static_cast<float>(q[i]);
+  for (std::int64_t i = 0; i < rope; ++i) out[key + i] = scale[1] * static_cast<float>(q_rope[i]);
+}
+
+}  // namespace dodeca::cpu

@@ -1,0 +1,42 @@
+// Softmax attention in integers: keys, queries, weights and values are whole numbers with float scales, so every dot
+// product is an exact sum and every line gives the same bits. One operation serves both forms of latent attention:
+//   absorbed      lanes = heads of a row; a key is a latent cache row, the value is the key itself;
+//   decompressed  lanes = rows of a prompt; keys and values are those of one head.
+// A lane is one (query row, head): lanes never see each other. A chunk is kChunkPositions consecutive positions.
+//
+// Numbers (Digits::k8 | k16):
+//   key    [key + rope]: scale * q, one scale over the key part with |q| <= 127 | 4095 and one over the rope part with
+//          |q| <= 8191;
+//   query  per kKeyBlock key dims |q| <= 127 | 4095, per kRopeBlock rope dims |q| <= 4095;
+//   value  as the key part, a scale of its own;
+//   weight p * value scale, per lane and kWeightBlock positions, 0 <= q <= 255 | 4095.
+// A group of n values x: amax = max |x|; scale = amax / top, q = round-half-even(x * (top / amax)). amax < 2^-100 gives
+// scale 0 and q 0; an infinity or a NaN gives scale NaN and q 0. Largest sums: 128 * 4095^2, 64 * 4095 * 8191: below
+// 2^31.
+//
+//   s = fma over key blocks, ascending (float(isum), query scale, s); query scales carry the softmax scale;
+//   score = s * key scale, then fma over rope blocks, ascending (float(isum) * rope scale, query scale, score);
+//   m = max of the visible scores; p = exp(score - m) (cpu/kernels/exp.hpp); sum = p added in order of position;
+//   t[v] = fma over weight blocks, ascending (float(isum), weight scale, t[v]);
+//   state: M = max(old, m), a = exp(old - M), b = exp(m - M): sum = old * a + sum * b, acc[v] = old * a + t[v] * b.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "cpu/kernels/attention/integer_kernels.hpp"
+#include "cpu/kernels/kernel_list.hpp"
+
+namespace dodeca::cpu {
+
+// The lines at or below a level. Packed queries and loaded chunks are private to the line that made them.
+const IntegerAttention& integer_attention(Isa isa);
+std::span<const KernelLine<const IntegerAttention>> integer_attention_kernels();
+
+// Rows of an int8 cache: {float key scale, float rope scale, int8 key[], int16 rope[]}, quantized as above.
+std::size_t int8_row_bytes(std::int64_t key, std::int64_t rope);
+void encode_int8_row(const float* row, std::int64_t key, std::int64_t rope, std::byte* out) noexcept;
+void decode_int8_row(const std::byte* row, std::int64_t key, std::int64_t rope, float* out) noexcept;
+
+}  // namespace dodeca::cpu

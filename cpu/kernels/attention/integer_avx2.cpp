@@ -1,0 +1,413 @@
+// This line keeps words whatever the digits: a product of byte pairs saturates, one of word pairs does not, and both
+// cost the same. Layouts (dword = 2 words along the summed direction):
+//   queries  [dword][16 lanes]
+//   keys     rows: a dword is broadcast from memory
+//   values   [64 values][pair of positions][64] dwords: the broadcast side are the weights
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "cpu/kernels/attention/integer_kernels.hpp"
+#include "cpu/kernels/exp_avx2.hpp"
+
+namespace dodeca::cpu::avx2 {
+namespace {
+
+constexpr int kTileValues = 64;
+constexpr int kPairs = kWeightBlock / 2;
+constexpr int kBlocks = kChunkPositions / kWeightBlock;
+
+constexpr std::int64_t min64(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+__m256i load(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
+__m256i broadcast(const void* p) {
+  std::int32_t value;
+  __builtin_memcpy(&value, p, 4);
+  return _mm256_set1_epi32(value);
+}
+__m256i dot(__m256i acc, __m256i a, __m256i b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }
+
+float as_float(std::int32_t bits) { return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(bits))); }
+
+// n even; a last vector may be partial.
+float quantize_words(const float* x, std::int64_t n, float top, std::int16_t* q) {
+  __m256i max = _mm256_setzero_si256();
+  std::int32_t amax = 0;
+  std::int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + i));
+    max = _mm256_max_epi32(max, _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff)));
+  }
+  alignas(32) std::int32_t lanes[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), max);
+  for (const std::int32_t bits : lanes) amax = bits > amax ? bits : amax;
+  for (; i < n; ++i) {
+    std::int32_t bits;
+    __builtin_memcpy(&bits, x + i, 4);
+    bits &= 0x7fffffff;
+    amax = bits > amax ? bits : amax;
+  }
+  if (amax < kTinyGroupBits || amax >= kInfinityGroupBits) {
+    std::memset(q, 0, static_cast<std::size_t>(n) * sizeof *q);
+    return amax < kTinyGroupBits ? 0.0f : as_float(0x7fc00000);
+  }
+  const float factor = top / as_float(amax);
+  for (i = 0; i + 8 <= n; i += 8) {
+    const __m256i v = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(factor)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i),
+                     _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
+  }
+  for (; i < n; ++i) q[i] = static_cast<std::int16_t>(_mm_cvtss_si32(_mm_set_ss(x[i] * factor)));
+  return as_float(amax) / top;
+}
+
+struct Chunk {
+  Chunk(const IntegerShape& s, const std::byte* base) : Chunk(ChunkLayout(s), const_cast<std::byte*>(base)) {}
+  float *key_scale, *rope_scale, *value_scale;
+  std::int16_t *rope, *keys;
+  std::byte* values;
+
+ private:
+  Chunk(const ChunkLayout& at, std::byte* base)
+      : key_scale(reinterpret_cast<float*>(base + at.key_scale)),
+        rope_scale(reinterpret_cast<float*>(base + at.rope_scale)),
+        value_scale(reinterpret_cast<float*>(base + at.value_scale)),
+        rope(reinterpret_cast<std::int16_t*>(base + at.rope)),
+        keys(reinterpret_cast<std::int16_t*>(base + at.keys)),
+        values(base + at.values) {}
+};
+
+void pack_queries(const PackQueriesArgs& a) noexcept {
+  const IntegerShape& s = a.shape;
+  std::int16_t staged[kKeyBlock];
+  for (std::int64_t lane = 0; lane < (a.n + kStripLanes - 1) / kStripLanes * kStripLanes; ++lane) {
+    auto* scale = reinterpret_cast<float*>(a.out + static_cast<std::size_t>(lane / kStripLanes) * strip_bytes(s));
+    auto* out =
+        reinterpret_cast<std::int32_t*>(scale + kStripLanes * (s.key_blocks() + s.rope_blocks())) + lane % kStripLanes;
+    scale += lane % kStripLanes;
+    const auto pack = [&](std::int64_t begin, std::int64_t n, float top) {
+      *scale = 0.0f;
+      if (lane < a.n)
+        *scale = a.scale * quantize_words(a.q + lane * a.q_stride + begin, n, top, staged);
+      else
+        std::memset(staged, 0, sizeof staged);
+      scale += kStripLanes;
+      for (std::int64_t k = 0; k < n; k += 2, out += kStripLanes) std::memcpy(out, staged + k, 4);
+    };
+    for (std::int64_t k = 0; k < s.key; k += kKeyBlock) pack(k, min64(kKeyBlock, s.key - k), key_top(s.digits));
+    for (std::int64_t k = 0; k < s.rope; k += kRopeBlock) pack(s.key + k, min64(kRopeBlock, s.rope - k), kRopeQueryTop);
+  }
+}
+
+// Rows past n count as zeros, up to a whole weight block.
+void interleave_values(const std::int16_t* rows, std::int64_t stride, const IntegerShape& s, std::int64_t n,
+                       std::byte* out) {
+  const std::int64_t padded = (n + kWeightBlock - 1) / kWeightBlock * kWeightBlock;
+  for (std::int64_t v = 0; v < s.value; v += kTileValues) {
+    for (std::int64_t i = 0; i < padded; i += 2, out += kTileValues * 4) {
+      for (std::int64_t j = 0; j < min64(kTileValues, s.value - v); j += 16) {
+        const std::int16_t* at = rows + i * stride + v + j;
+        const __m256i row0 = i < n ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)) : _mm256_setzero_si256();
+        const __m256i row1 =
+            i + 1 < n ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + stride)) : _mm256_setzero_si256();
+        const __m256i low = _mm256_unpacklo_epi16(row0, row1), high = _mm256_unpackhi_epi16(row0, row1);
+        auto* to = reinterpret_cast<__m256i*>(out + 4 * j);
+        _mm256_store_si256(to, _mm256_permute2x128_si256(low, high, 0x20));
+        _mm256_store_si256(to + 1, _mm256_permute2x128_si256(low, high, 0x31));
+      }
+    }
+    out += (kChunkPositions - padded) / 2 * kTileValues * 4;
+  }
+}
+
+// Words of an int8 row, or floats of a half row.
+void widen(const std::byte* row, std::int64_t n, std::int16_t* out) {
+  for (std::int64_t k = 0; k < n; k += 16) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + k));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + k), _mm256_cvtepi8_epi16(bytes));
+  }
+}
+
+void to_floats(quant::DType dtype, const std::byte* row, std::int64_t n, float* out) {
+  for (std::int64_t i = 0; i < n; i += 8) {
+    __m128i half = _mm_setzero_si128();
+    if (n - i >= 8)
+      half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + 2 * i));
+    else
+      std::memcpy(&half, row + 2 * i, static_cast<std::size_t>(2 * (n - i)));
+    const __m256 wide = dtype == quant::DType::kF16
+                            ? _mm256_cvtph_ps(half)
+                            : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+    _mm256_storeu_ps(out + i, wide);
+  }
+}
+
+// A group of half numbers of any length, in pieces.
+float quantize_halves(quant::DType dtype, const std::byte* row, std::int64_t n, float top, std::int16_t* q) {
+  alignas(32) float floats[kKeyBlock];
+  std::int32_t amax = 0;
+  for (std::int64_t k = 0; k < n; k += kKeyBlock) {
+    const std::int64_t width = min64(kKeyBlock, n - k);
+    to_floats(dtype, row + 2 * k, width, floats);
+    for (std::int64_t i = 0; i < width; ++i) {
+      std::int32_t bits;
+      __builtin_memcpy(&bits, floats + i, 4);
+      bits &= 0x7fffffff;
+      amax = bits > amax ? bits : amax;
+    }
+  }
+  if (amax < kTinyGroupBits || amax >= kInfinityGroupBits) {
+    std::memset(q, 0, static_cast<std::size_t>(n) * sizeof *q);
+    return amax < kTinyGroupBits ? 0.0f : as_float(0x7fc00000);
+  }
+  const __m256 factor = _mm256_set1_ps(top / as_float(amax));
+  for (std::int64_t k = 0; k < n; k += 8) {
+    to_floats(dtype, row + 2 * k, min64(8, n - k), floats);
+    const __m256i v = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_load_ps(floats), factor));
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    std::memcpy(q + k, &words, static_cast<std::size_t>(2 * min64(8, n - k)));
+  }
+  return as_float(amax) / top;
+}
+
+void load_cache(const LoadCacheArgs& a) noexcept {
+  const IntegerShape& s = a.shape;
+  const Chunk to(s, a.chunk);
+  for (std::int64_t i = 0; i < a.n; ++i) {
+    const std::byte* row = a.blocks[i / kWeightBlock] + static_cast<std::size_t>(i % kWeightBlock) * a.row_bytes;
+    if (a.dtype == quant::DType::kQ8_0) {
+      __builtin_memcpy(to.key_scale + i, row, 4);
+      __builtin_memcpy(to.rope_scale + i, row + 4, 4);
+      widen(row + 8, s.key, to.keys + i * s.key);
+      std::memcpy(to.rope + i * s.rope, row + 8 + s.key, static_cast<std::size_t>(2 * s.rope));
+    } else {
+      to.key_scale[i] = quantize_halves(a.dtype, row, s.key, key_top(s.digits), to.keys + i * s.key);
+      to.rope_scale[i] = quantize_halves(a.dtype, row + 2 * s.key, s.rope, kRopeKeyTop, to.rope + i * s.rope);
+    }
+    to.value_scale[i] = to.key_scale[i];
+  }
+  interleave_values(to.keys, s.key, s, a.n, to.values);
+}
+
+void load_head(const LoadHeadArgs& a) noexcept {
+  const IntegerShape& s = a.shape;
+  const Chunk to(s, a.chunk), from(a.rope_shape, a.rope_from);
+  // Quantized values wait where the keys will be.
+  for (std::int64_t i = 0; i < a.n; ++i)
+    to.value_scale[i] = quantize_words(a.values + i * a.stride, s.value, key_top(s.digits), to.keys + i * s.value);
+  interleave_values(to.keys, s.value, s, a.n, to.values);
+  for (std::int64_t i = 0; i < a.n; ++i)
+    to.key_scale[i] = quantize_words(a.keys + i * a.stride, s.key, key_top(s.digits), to.keys + i * s.key);
+  std::memcpy(to.rope_scale, from.rope_scale, static_cast<std::size_t>(a.n) * sizeof(float));
+  std::memcpy(to.rope, from.rope, static_cast<std::size_t>(2 * a.n * s.rope));
+}
+
+// One strip of queries x 4 positions, into out[position][16 lanes]. Positions past the chunk's last may be touched:
+// rows of the next part of the chunk.
+struct ScoreTile {
+  static constexpr int kPositions = 4;
+  const IntegerShape& shape;
+  const std::byte* queries;
+  const Chunk& chunk;
+  float* out;
+  std::int64_t out_stride;
+
+  void keys(std::int64_t first) const {
+    const std::byte* q = queries + 64 * (shape.key_blocks() + shape.rope_blocks());
+    for (std::int64_t b = 0; b < shape.key_blocks(); ++b, q += 32 * kKeyBlock) {
+      const std::int64_t dwords = min64(kKeyBlock, shape.key - b * kKeyBlock) / 2;
+      const float* after = b + 1 == shape.key_blocks() ? chunk.key_scale + first : nullptr;
+      block(first, b, q, chunk.keys + first * shape.key + b * kKeyBlock, shape.key, dwords, nullptr, after);
+    }
+  }
+  void ropes(std::int64_t first) const {
+    const std::byte* q = queries + 64 * (shape.key_blocks() + shape.rope_blocks()) + 32 * shape.key;
+    for (std::int64_t b = 0; b < shape.rope_blocks(); ++b, q += 32 * kRopeBlock) {
+      const std::int64_t dwords = min64(kRopeBlock, shape.rope - b * kRopeBlock) / 2;
+      block(first, shape.key_blocks() + b, q, chunk.rope + first * shape.rope + b * kRopeBlock, shape.rope, dwords,
+            chunk.rope_scale + first, nullptr);
+    }
+  }
+
+ private:
+  // One block of the summed direction; its sums are scaled per position before, all sums after.
+  [[gnu::noinline]] void block(std::int64_t first, std::int64_t b, const std::byte* q, const std::int16_t* rows,
+                               std::int64_t stride, std::int64_t dwords, const float* before,
+                               const float* after) const {
+    __m256i acc[kPositions][2];
+    for (auto& row : acc) row[0] = row[1] = _mm256_setzero_si256();
+    for (std::int64_t k = 0; k < dwords; ++k, q += 64) {
+      const __m256i low = load(q), high = load(q + 32);
+      for (int p = 0; p < kPositions; ++p) {
+        const __m256i key = broadcast(rows + p * stride + 2 * k);
+        acc[p][0] = dot(acc[p][0], low, key);
+        acc[p][1] = dot(acc[p][1], high, key);
+      }
+    }
+    const auto* scale = reinterpret_cast<const float*>(queries) + 16 * b;
+    for (int p = 0; p < kPositions; ++p) {
+      for (int v = 0; v < 2; ++v) {
+        float* to = out + (first + p) * out_stride + 8 * v;
+        __m256 sum = _mm256_cvtepi32_ps(acc[p][v]);
+        if (before != nullptr) sum = _mm256_mul_ps(sum, _mm256_set1_ps(before[p]));
+        sum = _mm256_fmadd_ps(sum, _mm256_load_ps(scale + 8 * v), b == 0 ? _mm256_setzero_ps() : _mm256_loadu_ps(to));
+        if (after != nullptr) sum = _mm256_mul_ps(sum, _mm256_set1_ps(after[p]));
+        _mm256_storeu_ps(to, sum);
+      }
+    }
+  }
+};
+
+// One strip of lanes against a whole chunk.
+class Strip {
+ public:
+  Strip(const FoldArgs& a, std::int64_t first)
+      : a_(a), chunk_(a.shape, a.chunk), first_(first), n_lanes_(min64(kStripLanes, a.n_lanes - first)) {}
+
+  void run() {
+    const std::byte* queries = a_.queries + static_cast<std::size_t>(first_ / kStripLanes) * strip_bytes(a_.shape);
+    const ScoreTile tile{a_.shape, queries, chunk_, scores_[0], kStripLanes};
+    for (std::int64_t p = 0; p < a_.n; p += ScoreTile::kPositions) {
+      tile.keys(p);
+      tile.ropes(p);
+    }
+    alignas(32) std::int32_t visible[kStripLanes] = {};
+    alignas(32) float max[kStripLanes] = {}, sum[kStripLanes] = {};
+    std::memcpy(visible, a_.visible + first_, static_cast<std::size_t>(n_lanes_) * sizeof *visible);
+    std::memcpy(max, a_.max + first_, static_cast<std::size_t>(n_lanes_) * sizeof *max);
+    std::memcpy(sum, a_.sum + first_, static_cast<std::size_t>(n_lanes_) * sizeof *sum);
+    soften(0, load(visible), max, sum);
+    soften(8, load(visible + 8), max + 8, sum + 8);
+    std::memcpy(a_.max + first_, max, static_cast<std::size_t>(n_lanes_) * sizeof *max);
+    std::memcpy(a_.sum + first_, sum, static_cast<std::size_t>(n_lanes_) * sizeof *sum);
+    for (std::int64_t v = 0; v < a_.shape.value; v += kTileValues)
+      values(chunk_.values + v * 4 * (kChunkPositions / 2), v, min64(kTileValues, a_.shape.value - v));
+  }
+
+ private:
+  static __m256 seen(__m256i visible, std::int64_t position) {
+    return _mm256_castsi256_ps(_mm256_cmpgt_epi32(visible, _mm256_set1_epi32(static_cast<int>(position))));
+  }
+
+  // Scores of eight lanes to weights; the state's maximum and sum.
+  void soften(int lane, __m256i visible, float* state_max, float* state_sum) {
+    const __m256 lowest = _mm256_set1_ps(-__builtin_inff()), top = _mm256_set1_ps(weight_top(a_.shape.digits));
+    __m256 max = lowest;
+    for (std::int64_t i = 0; i < a_.n; ++i)
+      max = _mm256_max_ps(_mm256_blendv_ps(lowest, _mm256_load_ps(&scores_[i][lane]), seen(visible, i)), max);
+    __m256 sum = _mm256_setzero_ps();
+    for (std::int64_t begin = 0, b = 0; begin < a_.n; begin += kWeightBlock, ++b) {
+      __m256 largest = _mm256_setzero_ps();
+      for (std::int64_t i = begin; i < begin + kWeightBlock; ++i) {
+        const __m256 mask = seen(visible, i);
+        const __m256 p = _mm256_and_ps(mask, exp_ps(_mm256_sub_ps(_mm256_load_ps(&scores_[i][lane]), max)));
+        sum = _mm256_add_ps(sum, p);
+        const __m256 w = _mm256_and_ps(mask, _mm256_mul_ps(p, _mm256_set1_ps(chunk_.value_scale[i])));
+        largest = _mm256_max_ps(w, largest);
+        _mm256_store_ps(&scores_[i][lane], w);
+      }
+      const __m256 positive = _mm256_cmp_ps(largest, _mm256_setzero_ps(), _CMP_GT_OQ);
+      const __m256 inverse = _mm256_and_ps(positive, _mm256_div_ps(top, largest));
+      _mm256_store_ps(&scale_[b][lane], _mm256_div_ps(largest, top));
+      for (int g = 0; g < kPairs; ++g) {
+        __m256i word[2];
+        for (int j = 0; j < 2; ++j) {
+          __m256 w = _mm256_mul_ps(_mm256_load_ps(&scores_[begin + 2 * g + j][lane]), inverse);
+          w = _mm256_min_ps(_mm256_max_ps(w, _mm256_setzero_ps()), top);  // NaN becomes 0
+          word[j] = _mm256_cvtps_epi32(w);
+        }
+        _mm256_store_si256(reinterpret_cast<__m256i*>(&weights_[b * kPairs + g][lane]),
+                           _mm256_or_si256(word[0], _mm256_slli_epi32(word[1], 16)));
+      }
+    }
+    const __m256 old = _mm256_load_ps(state_max), both = _mm256_max_ps(max, old), one = _mm256_set1_ps(1.0f);
+    const __m256 before = _mm256_blendv_ps(exp_ps(_mm256_sub_ps(old, both)), one, _mm256_cmp_ps(old, both, _CMP_EQ_OQ));
+    const __m256 now = _mm256_blendv_ps(exp_ps(_mm256_sub_ps(max, both)), one, _mm256_cmp_ps(max, both, _CMP_EQ_OQ));
+    _mm256_store_ps(before_ + lane, before);
+    _mm256_store_ps(now_ + lane, now);
+    _mm256_store_ps(state_max, both);
+    _mm256_store_ps(state_sum,
+                    _mm256_add_ps(_mm256_mul_ps(_mm256_load_ps(state_sum), before), _mm256_mul_ps(sum, now)));
+  }
+
+  // `width` values of all lanes, 2 lanes x up to 32 values at a time.
+  void values(const std::byte* values, std::int64_t v0, std::int64_t width) {
+    std::memset(tile_, 0, sizeof tile_);
+    for (std::int64_t b = 0; b * kWeightBlock < a_.n; ++b, values += kPairs * kTileValues * 4) {
+      for (std::int64_t v = 0; v < width; v += 32) {
+        for (std::int64_t lane = 0; lane < n_lanes_; lane += 2) {
+          if (width - v >= 32)
+            value_tile<4>(values + 4 * v, b, lane, v);
+          else
+            value_tile<2>(values + 4 * v, b, lane, v);
+        }
+      }
+    }
+    for (std::int64_t lane = 0; lane < n_lanes_; ++lane) {
+      float* acc = a_.acc + (first_ + lane) * a_.acc_stride + v0;
+      const __m256 before = _mm256_set1_ps(before_[lane]), now = _mm256_set1_ps(now_[lane]);
+      for (std::int64_t i = 0; i < width; i += 8) {
+        const __m256 old = _mm256_mul_ps(_mm256_loadu_ps(acc + i), before);
+        _mm256_storeu_ps(acc + i, _mm256_add_ps(old, _mm256_mul_ps(_mm256_load_ps(tile_[lane] + i), now)));
+      }
+    }
+  }
+
+  template <int kVectors>
+  [[gnu::noinline]] void value_tile(const std::byte* value, std::int64_t b, std::int64_t lane, std::int64_t v) {
+    __m256i acc[2][kVectors];
+    for (auto& row : acc) {
+      for (__m256i& sum : row) sum = _mm256_setzero_si256();
+    }
+    const std::int32_t* weight = &weights_[b * kPairs][lane];
+    for (int g = 0; g < kPairs; ++g, weight += kStripLanes, value += kTileValues * 4) {
+      const __m256i w0 = broadcast(weight), w1 = broadcast(weight + 1);
+      for (int i = 0; i < kVectors; ++i) {
+        const __m256i column = load(value + 32 * i);
+        acc[0][i] = dot(acc[0][i], column, w0);
+        acc[1][i] = dot(acc[1][i], column, w1);
+      }
+    }
+    for (int l = 0; l < 2; ++l) {
+      const __m256 scale = _mm256_set1_ps(scale_[b][lane + l]);
+      float* to = tile_[lane + l] + v;
+      for (int i = 0; i < kVectors; ++i) {
+        const __m256 sum = _mm256_cvtepi32_ps(acc[l][i]);
+        _mm256_store_ps(to + 8 * i, _mm256_fmadd_ps(sum, scale, _mm256_load_ps(to + 8 * i)));
+      }
+    }
+  }
+
+  const FoldArgs& a_;
+  const Chunk chunk_;
+  const std::int64_t first_, n_lanes_;
+  alignas(32) float scores_[kChunkPositions][kStripLanes];
+  alignas(32) std::int32_t weights_[kChunkPositions / 2][kStripLanes];
+  alignas(32) float tile_[kStripLanes][kTileValues];
+  alignas(32) float scale_[kBlocks][kStripLanes];
+  alignas(32) float before_[kStripLanes], now_[kStripLanes];
+};
+
+void fold(const FoldArgs& a) noexcept {
+  for (std::int64_t first = 0; first < a.n_lanes; first += kStripLanes) Strip(a, first).run();
+}
+
+void project(const ProjectArgs& a) noexcept {
+  const Chunk chunk(a.shape, a.chunk);
+  const IntegerShape shape = without_rope(a.shape);
+  for (std::int64_t lane = 0; lane < a.n_lanes; lane += kStripLanes) {
+    alignas(32) float staged[ScoreTile::kPositions][kStripLanes];
+    const std::byte* queries = a.queries + static_cast<std::size_t>(lane / kStripLanes) * strip_bytes(shape);
+    for (std::int64_t first = 0; first < a.n; first += ScoreTile::kPositions) {
+      ScoreTile{shape, queries, chunk, staged[0] - first * kStripLanes, kStripLanes}.keys(first);
+      for (std::int64_t p = 0; p < min64(ScoreTile::kPositions, a.n - first); ++p)
+        std::memcpy(a.out + (first + p) * a.out_stride + lane, staged[p], sizeof staged[p]);
+    }
+  }
+}
+
+}  // namespace
+
+constinit const IntegerAttention kIntegerAttention{pack_queries, load_cache, load_head, project, fold};
+
+}  // namespace dodeca::cpu::avx2

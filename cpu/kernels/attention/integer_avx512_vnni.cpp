@@ -1,0 +1,606 @@
+// Layouts of this line (dword = 4 bytes along the summed direction with Digits::k8, 2 words with k16 and for rope):
+//   queries  [dword of the key][16 lanes], k8 biased by 128 to unsigned; then [dword of the rope][16 lanes]
+//   keys     rows, as loaded: a dword is broadcast from memory
+//   values   [64 values][group of 4 or 2 positions][64] dwords: the broadcast side are the weights
+// The bias of the queries is taken out by starting each sum at -128 * sum of the key's block.
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "cpu/kernels/attention/integer_kernels.hpp"
+#include "cpu/kernels/exp_avx512.hpp"
+
+namespace dodeca::cpu::avx512_vnni {
+namespace {
+
+using avx512::exp_ps;
+
+constexpr int kTileValues = 64;
+constexpr int kPanelLanes = 2 * kStripLanes;
+
+constexpr std::int64_t min64(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+// acc + the four products of (unsigned a, signed b) bytes, or the two of words, of every lane. Written as instructions
+// because g++ 12 copies every accumulator of a loop around the intrinsics.
+template <bool kWords>
+[[gnu::always_inline]] inline __m512i dot(__m512i acc, __m512i a, __m512i b) {
+  if constexpr (kWords)
+    asm("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+  else
+    asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+  return acc;
+}
+
+__m512i broadcast(const void* p) {
+  std::int32_t value;
+  __builtin_memcpy(&value, p, 4);
+  return _mm512_set1_epi32(value);
+}
+
+float as_float(std::int32_t bits) { return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(bits))); }
+
+struct Group {
+  float scale, factor;  // factor 0: all zeros
+};
+
+Group group_of(std::int32_t amax_bits, float top) {
+  if (amax_bits < kTinyGroupBits) return {0.0f, 0.0f};
+  if (amax_bits >= kInfinityGroupBits) return {as_float(0x7fc00000), 0.0f};
+  return {as_float(amax_bits) / top, top / as_float(amax_bits)};
+}
+
+__mmask16 mask_of(std::int64_t count) {
+  return count >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << count) - 1u);
+}
+
+std::int32_t amax_bits(const float* x, std::int64_t n) {
+  __m512i max = _mm512_setzero_si512();
+  for (std::int64_t i = 0; i < n; i += 16) {
+    const __m512i bits = _mm512_castps_si512(_mm512_maskz_loadu_ps(mask_of(n - i), x + i));
+    max = _mm512_max_epi32(max, _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)));
+  }
+  return _mm512_reduce_max_epi32(max);
+}
+
+// 16 numbers of a group; zeros where the factor is (the product with an infinity would be NaN).
+__m512i numbers(const float* x, const Group& group, __mmask16 mask) {
+  if (group.factor == 0.0f) return _mm512_setzero_si512();
+  return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x), _mm512_set1_ps(group.factor)));
+}
+
+float quantize_bytes(const float* x, std::int64_t n, float top, std::int8_t* q) {
+  const Group group = group_of(amax_bits(x, n), top);
+  for (std::int64_t i = 0; i < n; i += 16) {
+    const __mmask16 mask = mask_of(n - i);
+    _mm_mask_storeu_epi8(q + i, mask, _mm512_cvtepi32_epi8(numbers(x + i, group, mask)));
+  }
+  return group.scale;
+}
+
+float quantize_words(const float* x, std::int64_t n, float top, std::int16_t* q) {
+  const Group group = group_of(amax_bits(x, n), top);
+  for (std::int64_t i = 0; i < n; i += 16) {
+    const __mmask16 mask = mask_of(n - i);
+    _mm256_mask_storeu_epi16(q + i, mask, _mm512_cvtepi32_epi16(numbers(x + i, group, mask)));
+  }
+  return group.scale;
+}
+
+struct Chunk {
+  Chunk(const IntegerShape& s, const std::byte* base) : Chunk(ChunkLayout(s), const_cast<std::byte*>(base)) {}
+  float *key_scale, *rope_scale, *value_scale;
+  std::int32_t* key_sums;  // [key blocks][kChunkPositions], k8 only
+  std::byte *rope, *keys, *values;
+
+ private:
+  Chunk(const ChunkLayout& at, std::byte* base)
+      : key_scale(reinterpret_cast<float*>(base + at.key_scale)),
+        rope_scale(reinterpret_cast<float*>(base + at.rope_scale)),
+        value_scale(reinterpret_cast<float*>(base + at.value_scale)),
+        key_sums(reinterpret_cast<std::int32_t*>(base + at.key_sums)),
+        rope(base + at.rope),
+        keys(base + at.keys),
+        values(base + at.values) {}
+};
+
+// ---- queries
+// ---------------------------------------------------------------------------------------------------------
+
+// In place: column j of sixteen rows of dwords becomes row j.
+void transpose(__m512i* r) {
+  __m512i t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    const __m512i even04 = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88),
+                  odd04 = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+    const __m512i even8c = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88),
+                  odd8c = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+    t[i] = _mm512_shuffle_i32x4(even04, even8c, 0x88);
+    t[i + 4] = _mm512_shuffle_i32x4(odd04, odd8c, 0x88);
+    t[i + 8] = _mm512_shuffle_i32x4(even04, even8c, 0xdd);
+    t[i + 12] = _mm512_shuffle_i32x4(odd04, odd8c, 0xdd);
+  }
+  for (int i = 0; i < 16; ++i) r[i] = t[i];
+}
+
+// Sixteen rows of n dwords, `stride` dwords apart, into [dword][16 lanes].
+void interleave_lanes(const std::int32_t* rows, std::int64_t n, std::int64_t stride, __m512i bias, std::int32_t* out) {
+  for (std::int64_t k = 0; k < n; k += 16) {
+    __m512i r[16];
+    const __mmask16 mask = mask_of(n - k);
+    for (int lane = 0; lane < 16; ++lane) r[lane] = _mm512_maskz_loadu_epi32(mask, rows + lane * stride + k);
+    transpose(r);
+    for (int j = 0; j < 16 && k + j < n; ++j) _mm512_storeu_si512(out + (k + j) * 16, _mm512_add_epi8(r[j], bias));
+  }
+}
+
+void pack_queries(const PackQueriesArgs& a) noexcept {
+  const IntegerShape& s = a.shape;
+  const bool wide = s.digits == Digits::k16;
+  // A chunk of dims at a time: sixteen lanes of at most 128 numbers.
+  alignas(64) std::int16_t staged[kStripLanes][kKeyBlock];
+  for (std::int64_t first = 0; first < a.n; first += kStripLanes) {
+    auto* scale = reinterpret_cast<float*>(a.out + static_cast<std::size_t>(first / kStripLanes) * strip_bytes(s));
+    auto* out = reinterpret_cast<std::int32_t*>(scale + kStripLanes * (s.key_blocks() + s.rope_blocks()));
+    const std::int64_t lanes = min64(kStripLanes, a.n - first);
+    const auto pack = [&](std::int64_t begin, std::int64_t n, bool words, float top) {
+      for (int lane = 0; lane < kStripLanes; ++lane) {
+        if (lane >= lanes) {
+          std::memset(staged[lane], 0, sizeof staged[lane]);
+          scale[lane] = 0.0f;
+          continue;
+        }
+        const float* from = a.q + (first + lane) * a.q_stride + begin;
+        scale[lane] = a.scale * (words ? quantize_words(from, n, top, staged[lane])
+                                       : quantize_bytes(from, n, top, reinterpret_cast<std::int8_t*>(staged[lane])));
+      }
+      const std::int64_t dwords = words ? n / 2 : n / 4;
+      interleave_lanes(reinterpret_cast<const std::int32_t*>(staged), dwords, kKeyBlock / 2,
+                       words ? _mm512_setzero_si512() : _mm512_set1_epi8(-128), out);
+      out += dwords * kStripLanes;
+      scale += kStripLanes;
+    };
+    for (std::int64_t k = 0; k < s.key; k += kKeyBlock) pack(k, min64(kKeyBlock, s.key - k), wide, key_top(s.digits));
+    for (std::int64_t k = 0; k < s.rope; k += kRopeBlock)
+      pack(s.key + k, min64(kRopeBlock, s.rope - k), true, kRopeQueryTop);
+  }
+}
+
+// ---- chunks
+// ----------------------------------------------------------------------------------------------------------
+
+// Sums of the key's blocks, for the bias.
+void sum_key(const std::int8_t* key, const IntegerShape& s, std::int32_t* sums) {
+  for (std::int64_t b = 0; b < s.key_blocks(); ++b) {
+    __m256i sum = _mm256_setzero_si256();
+    for (std::int64_t k = b * kKeyBlock; k < min64(s.key, (b + 1) * kKeyBlock); k += 32) {
+      sum =
+          _mm256_dpbusd_epi32(sum, _mm256_set1_epi8(1), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(key + k)));
+    }
+    sums[b * kChunkPositions] = -128 * _mm512_reduce_add_epi32(_mm512_zextsi256_si512(sum));
+  }
+}
+
+// 64 values of 4 rows of bytes into 64 dwords. Lane j of unpacked vector i holds values 16 j + 4 i.
+void interleave4(const __m512i* row, std::byte* out) {
+  const __m512i t0 = _mm512_unpacklo_epi8(row[0], row[1]), t1 = _mm512_unpackhi_epi8(row[0], row[1]);
+  const __m512i t2 = _mm512_unpacklo_epi8(row[2], row[3]), t3 = _mm512_unpackhi_epi8(row[2], row[3]);
+  const __m512i u0 = _mm512_unpacklo_epi16(t0, t2), u1 = _mm512_unpackhi_epi16(t0, t2);
+  const __m512i u2 = _mm512_unpacklo_epi16(t1, t3), u3 = _mm512_unpackhi_epi16(t1, t3);
+  const __m512i low01 = _mm512_shuffle_i32x4(u0, u1, 0x44), high01 = _mm512_shuffle_i32x4(u0, u1, 0xee);
+  const __m512i low23 = _mm512_shuffle_i32x4(u2, u3, 0x44), high23 = _mm512_shuffle_i32x4(u2, u3, 0xee);
+  _mm512_storeu_si512(out, _mm512_shuffle_i32x4(low01, low23, 0x88));
+  _mm512_storeu_si512(out + 64, _mm512_shuffle_i32x4(low01, low23, 0xdd));
+  _mm512_storeu_si512(out + 128, _mm512_shuffle_i32x4(high01, high23, 0x88));
+  _mm512_storeu_si512(out + 192, _mm512_shuffle_i32x4(high01, high23, 0xdd));
+}
+
+// 32 values of 2 rows of words into 32 dwords.
+void interleave2(__m512i row0, __m512i row1, std::byte* out) {
+  const __m512i low = _mm512_unpacklo_epi16(row0, row1), high = _mm512_unpackhi_epi16(row0, row1);
+  const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11),
+                second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+  _mm512_storeu_si512(out, _mm512_permutex2var_epi64(low, first, high));
+  _mm512_storeu_si512(out + 64, _mm512_permutex2var_epi64(low, second, high));
+}
+
+// Rows of numbers, `stride` bytes apart, into the layout of the values. Rows past n count as zeros, up to a whole
+// weight block.
+void interleave_values(const std::byte* rows, std::int64_t stride, const IntegerShape& s, std::int64_t n,
+                       std::byte* out) {
+  const bool wide = s.digits == Digits::k16;
+  const std::int64_t padded = (n + kWeightBlock - 1) / kWeightBlock * kWeightBlock;
+  const std::int64_t size = wide ? 2 : 1, together = wide ? 2 : 4;
+  for (std::int64_t v = 0; v < s.value; v += kTileValues) {
+    const std::int64_t width = min64(kTileValues, s.value - v);
+    for (std::int64_t i = 0; i < padded; i += together, out += kTileValues * 4) {
+      const auto load = [&](std::int64_t r, std::int64_t skip) {
+        const std::int64_t bytes = (width - skip) * size;
+        const __mmask64 mask = r >= n || bytes <= 0 ? 0 : bytes >= 64 ? ~0ull : (1ull << bytes) - 1;
+        return _mm512_maskz_loadu_epi8(mask, rows + r * stride + (v + skip) * size);
+      };
+      if (wide) {
+        interleave2(load(i, 0), load(i + 1, 0), out);
+        interleave2(load(i, 32), load(i + 1, 32), out + 128);
+      } else {
+        const __m512i row[] = {load(i, 0), load(i + 1, 0), load(i + 2, 0), load(i + 3, 0)};
+        interleave4(row, out);
+      }
+    }
+    out += (kChunkPositions - padded) / together * kTileValues * 4;
+  }
+}
+
+void to_floats(quant::DType dtype, const std::byte* row, std::int64_t n, float* out) {
+  for (std::int64_t i = 0; i < n; i += 16) {
+    const __mmask16 mask = mask_of(n - i);
+    const __m256i half = _mm256_maskz_loadu_epi16(mask, row + 2 * i);
+    const __m512 wide = dtype == quant::DType::kF16
+                            ? _mm512_cvtph_ps(half)
+                            : _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+    _mm512_mask_storeu_ps(out + i, mask, wide);
+  }
+}
+
+void load_cache(const LoadCacheArgs& a) noexcept {
+  const IntegerShape& s = a.shape;
+  const Chunk to(s, a.chunk);
+  const bool wide = s.digits == Digits::k16;
+  const std::int64_t key_bytes = wide ? 2 * s.key : s.key;
+  for (std::int64_t i = 0; i < a.n; ++i) {
+    const std::byte* row = a.blocks[i / kWeightBlock] + static_cast<std::size_t>(i % kWeightBlock) * a.row_bytes;
+    std::byte* key = to.keys + i * key_bytes;
+    std::byte* rope = to.rope + i * 2 * s.rope;
+    if (!wide) {
+      __builtin_memcpy(to.key_scale + i, row, 4);
+      __builtin_memcpy(to.rope_scale + i, row + 4, 4);
+      std::memcpy(key, row + 8, static_cast<std::size_t>(key_bytes));
+      std::memcpy(rope, row + 8 + key_bytes, static_cast<std::size_t>(2 * s.rope));
+      sum_key(reinterpret_cast<const std::int8_t*>(key), s, to.key_sums + i);
+    } else {
+      // In pieces, so that no row buffer limits the width: the key's maximum first.
+      alignas(64) float floats[kKeyBlock];
+      std::int32_t amax = 0;
+      for (std::int64_t k = 0; k < s.key; k += kKeyBlock) {
+        const std::int64_t n = min64(kKeyBlock, s.key - k);
+        to_floats(a.dtype, row + 2 * k, n, floats);
+        const std::int32_t bits = amax_bits(floats, n);
+        amax = bits > amax ? bits : amax;
+      }
+      const Group group = group_of(amax, key_top(s.digits));
+      for (std::int64_t k = 0; k < s.key; k += 16) {
+        to_floats(a.dtype, row + 2 * k, 16, floats);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(key + 2 * k),
+                            _mm512_cvtepi32_epi16(numbers(floats, group, 0xffff)));
+      }
+      to.key_scale[i] = group.scale;
+      std::int32_t rope_amax = 0;
+      for (std::int64_t k = 0; k < s.rope; k += kKeyBlock) {
+        const std::int64_t n = min64(kKeyBlock, s.rope - k);
+        to_floats(a.dtype, row + 2 * (s.key + k), n, floats);
+        const std::int32_t bits = amax_bits(floats, n);
+        rope_amax = bits > rope_amax ? bits : rope_amax;
+      }
+      const Group rope_group = group_of(rope_amax, kRopeKeyTop);
+      for (std::int64_t k = 0; k < s.rope; k += 16) {
+        const __mmask16 mask = mask_of(s.rope - k);
+        to_floats(a.dtype, row + 2 * (s.key + k), min64(16, s.rope - k), floats);
+        _mm256_mask_storeu_epi16(rope + 2 * k, mask, _mm512_cvtepi32_epi16(numbers(floats, rope_group, mask)));
+      }
+      to.rope_scale[i] = rope_group.scale;
+    }
+    to.value_scale[i] = to.key_scale[i];
+  }
+  interleave_values(to.keys, key_bytes, s, a.n, to.values);
+}
+
+void load_head(const LoadHeadArgs& a) noexcept {
+  const IntegerShape& s = a.shape;
+  const Chunk to(s, a.chunk), from(a.rope_shape, a.rope_from);
+  const bool wide = s.digits == Digits::k16;
+  const std::int64_t size = wide ? 2 : 1;
+  const auto quantize = [&](const float* x, std::int64_t n, std::byte* q) {
+    return wide ? quantize_words(x, n, key_top(s.digits), reinterpret_cast<std::int16_t*>(q))
+                : quantize_bytes(x, n, key_top(s.digits), reinterpret_cast<std::int8_t*>(q));
+  };
+  // Quantized values wait where the keys will be.
+  for (std::int64_t i = 0; i < a.n; ++i)
+    to.value_scale[i] = quantize(a.values + i * a.stride, s.value, to.keys + i * s.value * size);
+  interleave_values(to.keys, s.value * size, s, a.n, to.values);
+  for (std::int64_t i = 0; i < a.n; ++i) {
+    to.key_scale[i] = quantize(a.keys + i * a.stride, s.key, to.keys + i * s.key * size);
+    if (!wide) sum_key(reinterpret_cast<const std::int8_t*>(to.keys + i * s.key), s, to.key_sums + i);
+  }
+  std::memcpy(to.rope_scale, from.rope_scale, static_cast<std::size_t>(a.n) * sizeof(float));
+  std::memcpy(to.rope, from.rope, static_cast<std::size_t>(2 * a.n * s.rope));
+}
+
+// ---- products
+// --------------------------------------------------------------------------------------------------------
+
+// kStrips strips of queries x kPositions positions. 12 exact sums and 12 scores stay in registers. Positions past the
+// chunk's last may be touched: rows of the next part of the chunk.
+template <bool kWide, int kStrips>
+struct ScoreTile {
+  static constexpr int kPositions = 12 / kStrips;
+  const IntegerShape& shape;
+  const std::byte* queries;
+  const Chunk& chunk;
+
+  // score[v][p] = s * key scale.
+  [[gnu::always_inline]] void keys(std::int64_t first, __m512 (&score)[kStrips][kPositions]) const {
+    const std::byte* q = queries + 64 * (shape.key_blocks() + shape.rope_blocks());
+    const std::int64_t row_bytes = kWide ? 2 * shape.key : shape.key;
+    const std::byte* rows = chunk.keys + first * row_bytes;
+    for (auto& strip : score) {
+      for (__m512& s : strip) s = _mm512_setzero_ps();
+    }
+    for (std::int64_t b = 0; b < shape.key_blocks(); ++b) {
+      const std::int64_t width = min64(kKeyBlock, shape.key - b * kKeyBlock), dwords = kWide ? width / 2 : width / 4;
+      __m512i acc[kStrips][kPositions];
+      for (int p = 0; p < kPositions; ++p) {
+        const __m512i start =
+            kWide ? _mm512_setzero_si512() : broadcast(chunk.key_sums + b * kChunkPositions + first + p);
+        for (int v = 0; v < kStrips; ++v) acc[v][p] = start;
+      }
+      products<kWide>(acc, q, rows, row_bytes, dwords);
+      for (int v = 0; v < kStrips; ++v) {
+        const __m512 scale = scale_of(v, b);
+        for (int p = 0; p < kPositions; ++p)
+          score[v][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[v][p]), scale, score[v][p]);
+      }
+      q += dwords * 64;
+      rows += dwords * 4;
+    }
+    for (int p = 0; p < kPositions; ++p) {
+      const __m512 scale = _mm512_set1_ps(chunk.key_scale[first + p]);
+      for (int v = 0; v < kStrips; ++v) score[v][p] = _mm512_mul_ps(score[v][p], scale);
+    }
+  }
+  // Adds the rope part.
+  [[gnu::always_inline]] void ropes(std::int64_t first, __m512 (&score)[kStrips][kPositions]) const {
+    const std::byte* q = queries + 64 * (shape.key_blocks() + shape.rope_blocks() + shape.key / (kWide ? 2 : 4));
+    const std::byte* rows = chunk.rope + first * 2 * shape.rope;
+    for (std::int64_t b = 0; b < shape.rope_blocks(); ++b) {
+      const std::int64_t dwords = min64(kRopeBlock, shape.rope - b * kRopeBlock) / 2;
+      __m512i acc[kStrips][kPositions];
+      for (auto& strip : acc) {
+        for (__m512i& sum : strip) sum = _mm512_setzero_si512();
+      }
+      products<true>(acc, q, rows, 2 * shape.rope, dwords);
+      for (int p = 0; p < kPositions; ++p) {
+        const __m512 scale = _mm512_set1_ps(chunk.rope_scale[first + p]);
+        for (int v = 0; v < kStrips; ++v) {
+          const __m512 sum = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[v][p]), scale);
+          score[v][p] = _mm512_fmadd_ps(sum, scale_of(v, shape.key_blocks() + b), score[v][p]);
+        }
+      }
+      q += dwords * 64;
+      rows += dwords * 4;
+    }
+  }
+
+ private:
+  [[gnu::always_inline]] __m512 scale_of(int v, std::int64_t block) const {
+    const std::byte* strip = queries + static_cast<std::size_t>(v) * strip_bytes(shape);
+    return _mm512_load_ps(reinterpret_cast<const float*>(strip) + 16 * block);
+  }
+  template <bool kWords>
+  [[gnu::always_inline]] void products(__m512i (&acc)[kStrips][kPositions], const std::byte* q, const std::byte* rows,
+                                       std::int64_t row_bytes, std::int64_t dwords) const {
+    const std::size_t strip = strip_bytes(shape);
+    for (std::int64_t k = 0; k < dwords; ++k) {
+      __m512i query[kStrips];
+      for (int v = 0; v < kStrips; ++v) query[v] = _mm512_load_si512(q + static_cast<std::size_t>(v) * strip + k * 64);
+      for (int p = 0; p < kPositions; ++p) {
+        const __m512i key = broadcast(rows + p * row_bytes + 4 * k);
+        for (int v = 0; v < kStrips; ++v) acc[v][p] = dot<kWords>(acc[v][p], query[v], key);
+      }
+    }
+  }
+};
+
+// One or two strips of lanes against a whole chunk.
+template <bool kWide, int kStrips>
+class Panel {
+  static constexpr int kLanes = kStrips * kStripLanes;
+  static constexpr int kTogether = kWide ? 2 : 4;  // positions in a dword
+  static constexpr int kGroups = kWeightBlock / kTogether;
+  static constexpr int kBlocks = kChunkPositions / kWeightBlock;
+
+ public:
+  Panel(const FoldArgs& a, std::int64_t first)
+      : a_(a), chunk_(a.shape, a.chunk), first_(first), n_lanes_(min64(kLanes, a.n_lanes - first)) {}
+
+  void run() {
+    const std::byte* queries = a_.queries + static_cast<std::size_t>(first_ / kStripLanes) * strip_bytes(a_.shape);
+    const ScoreTile<kWide, kStrips> tile{a_.shape, queries, chunk_};
+    for (std::int64_t p = 0; p < a_.n; p += tile.kPositions) score_tile(tile, p);
+    for (int v = 0; v < kStrips; ++v) soften(v);
+    const std::int64_t blocks = (a_.n + kWeightBlock - 1) / kWeightBlock;
+    for (std::int64_t v = 0; v < a_.shape.value; v += kTileValues) {
+      const std::byte* values = chunk_.values + v * 4 * (kChunkPositions / kTogether);
+      switch (min64(kTileValues, a_.shape.value - v) / 16) {
+        case 1:
+          value_tile<1>(values, v, blocks);
+          break;
+        case 2:
+          value_tile<2>(values, v, blocks);
+          break;
+        case 3:
+          value_tile<3>(values, v, blocks);
+          break;
+        default:
+          value_tile<4>(values, v, blocks);
+      }
+    }
+  }
+
+ private:
+  using Tile = ScoreTile<kWide, kStrips>;
+  [[gnu::noinline]] void score_tile(const Tile& tile, std::int64_t first) {
+    __m512 score[kStrips][Tile::kPositions];
+    tile.keys(first, score);
+    tile.ropes(first, score);
+    for (int p = 0; p < Tile::kPositions; ++p) {
+      for (int v = 0; v < kStrips; ++v) _mm512_store_ps(&scores_[first + p][v * kStripLanes], score[v][p]);
+    }
+  }
+
+  // Scores of a strip to weights; the state's maximum and sum.
+  void soften(int strip) {
+    const std::int64_t lane0 = first_ + strip * kStripLanes;
+    const __mmask16 lanes = mask_of(a_.n_lanes - lane0 < 0 ? 0 : a_.n_lanes - lane0);
+    const __m512i visible = _mm512_maskz_loadu_epi32(lanes, a_.visible + lane0);
+    const __m512 old = _mm512_maskz_loadu_ps(lanes, a_.max + lane0);
+    __m512 max = _mm512_set1_ps(-__builtin_inff());
+    for (std::int64_t i = 0; i < a_.n; ++i) {
+      const __mmask16 seen = _mm512_cmpgt_epi32_mask(visible, _mm512_set1_epi32(static_cast<int>(i)));
+      max = _mm512_mask_max_ps(max, seen, _mm512_load_ps(score(i, strip)), max);
+    }
+    __m512 sum = _mm512_setzero_ps();
+    const __m512 top = _mm512_set1_ps(weight_top(kWide ? Digits::k16 : Digits::k8));
+    for (std::int64_t begin = 0, b = 0; begin < a_.n; begin += kWeightBlock, ++b) {
+      __m512 largest = _mm512_setzero_ps();
+      for (std::int64_t i = begin; i < begin + kWeightBlock; ++i) {
+        const __mmask16 seen = _mm512_cmpgt_epi32_mask(visible, _mm512_set1_epi32(static_cast<int>(i)));
+        const __m512 p = exp_ps(_mm512_sub_ps(_mm512_load_ps(score(i, strip)), max));
+        sum = _mm512_mask_add_ps(sum, seen, sum, p);
+        const __m512 w = _mm512_maskz_mul_ps(seen, p, _mm512_set1_ps(chunk_.value_scale[i]));
+        largest = _mm512_max_ps(w, largest);
+        _mm512_store_ps(score(i, strip), w);
+      }
+      const __mmask16 positive = _mm512_cmp_ps_mask(largest, _mm512_setzero_ps(), _CMP_GT_OQ);
+      const __m512 inverse = _mm512_maskz_div_ps(positive, top, largest);
+      _mm512_store_ps(&scale_[b][strip * kStripLanes], _mm512_div_ps(largest, top));
+      for (int g = 0; g < kGroups; ++g) {
+        __m512i packed = _mm512_setzero_si512();
+        for (int j = 0; j < kTogether; ++j) {
+          __m512 w = _mm512_mul_ps(_mm512_load_ps(score(begin + g * kTogether + j, strip)), inverse);
+          w = _mm512_min_ps(_mm512_max_ps(w, _mm512_setzero_ps()), top);  // NaN becomes 0
+          packed = _mm512_or_si512(
+              packed, _mm512_slli_epi32(_mm512_cvtps_epi32(w), (kWide ? 16u : 8u) * static_cast<unsigned>(j)));
+        }
+        _mm512_store_si512(&weights_[b * kGroups + g][strip * kStripLanes], packed);
+      }
+    }
+    const __m512 both = _mm512_max_ps(max, old);
+    const __m512 one = _mm512_set1_ps(1.0f);
+    const __m512 before =
+        _mm512_mask_mov_ps(exp_ps(_mm512_sub_ps(old, both)), _mm512_cmp_ps_mask(old, both, _CMP_EQ_OQ), one);
+    const __m512 now =
+        _mm512_mask_mov_ps(exp_ps(_mm512_sub_ps(max, both)), _mm512_cmp_ps_mask(max, both, _CMP_EQ_OQ), one);
+    _mm512_store_ps(before_ + strip * kStripLanes, before);
+    _mm512_store_ps(now_ + strip * kStripLanes, now);
+    _mm512_mask_storeu_ps(a_.max + lane0, lanes, both);
+    const __m512 old_sum = _mm512_maskz_loadu_ps(lanes, a_.sum + lane0);
+    _mm512_mask_storeu_ps(a_.sum + lane0, lanes,
+                          _mm512_add_ps(_mm512_mul_ps(old_sum, before), _mm512_mul_ps(sum, now)));
+  }
+
+  float* score(std::int64_t position, int strip) { return &scores_[position][strip * kStripLanes]; }
+
+  // 16 * kVectors values of all lanes, four lanes at a time.
+  template <int kVectors>
+  [[gnu::noinline]] void value_tile(const std::byte* values, std::int64_t v0, std::int64_t blocks) {
+    std::memset(tile_, 0, sizeof tile_);
+    for (std::int64_t b = 0; b < blocks; ++b, values += kGroups * kTileValues * 4) {
+      for (std::int64_t lane = 0; lane < n_lanes_; lane += 4) {
+        __m512i acc[4][kVectors];
+        for (auto& row : acc) {
+          for (__m512i& sum : row) sum = _mm512_setzero_si512();
+        }
+        const std::int32_t* weight = &weights_[b * kGroups][lane];
+        const std::byte* value = values;
+        for (int g = 0; g < kGroups; ++g, weight += kLanes, value += kTileValues * 4) {
+          __m512i column[kVectors];
+          for (int i = 0; i < kVectors; ++i) column[i] = _mm512_load_si512(value + 64 * i);
+          for (int l = 0; l < 4; ++l) {
+            const __m512i w = broadcast(weight + l);
+            for (int i = 0; i < kVectors; ++i) acc[l][i] = dot<kWide>(acc[l][i], w, column[i]);
+          }
+        }
+        for (int l = 0; l < 4; ++l) {
+          const __m512 scale = _mm512_set1_ps(scale_[b][lane + l]);
+          float* to = tile_[lane + l];
+          for (int i = 0; i < kVectors; ++i) {
+            const __m512 sum = _mm512_cvtepi32_ps(acc[l][i]);
+            _mm512_store_ps(to + 16 * i, _mm512_fmadd_ps(sum, scale, _mm512_load_ps(to + 16 * i)));
+          }
+        }
+      }
+    }
+    for (std::int64_t lane = 0; lane < n_lanes_; ++lane) {
+      float* acc = a_.acc + (first_ + lane) * a_.acc_stride + v0;
+      const __m512 before = _mm512_set1_ps(before_[lane]), now = _mm512_set1_ps(now_[lane]);
+      for (int i = 0; i < kVectors; ++i) {
+        const __m512 old = _mm512_mul_ps(_mm512_loadu_ps(acc + 16 * i), before);
+        _mm512_storeu_ps(acc + 16 * i, _mm512_add_ps(old, _mm512_mul_ps(_mm512_load_ps(tile_[lane] + 16 * i), now)));
+      }
+    }
+  }
+
+  const FoldArgs& a_;
+  const Chunk chunk_;
+  const std::int64_t first_, n_lanes_;
+  alignas(64) float scores_[kChunkPositions + Tile::kPositions][kLanes];
+  alignas(64) std::int32_t weights_[kChunkPositions / kTogether][kLanes];
+  alignas(64) float tile_[kLanes][kTileValues];
+  alignas(64) float scale_[kBlocks][kLanes];
+  alignas(64) float before_[kLanes], now_[kLanes];
+};
+
+template <bool kWide>
+void fold_panels(const FoldArgs& a) {
+  for (std::int64_t first = 0; first < a.n_lanes; first += kPanelLanes) {
+    if (a.n_lanes - first > kStripLanes)
+      Panel<kWide, 2>(a, first).run();
+    else
+      Panel<kWide, 1>(a, first).run();
+  }
+}
+
+void fold(const FoldArgs& a) noexcept { a.shape.digits == Digits::k16 ? fold_panels<true>(a) : fold_panels<false>(a); }
+
+template <bool kWide, int kStrips>
+void project_strips(const ProjectArgs& a, const Chunk& chunk, std::int64_t lane) {
+  using Tile = ScoreTile<kWide, kStrips>;
+  const IntegerShape shape = without_rope(a.shape);
+  const Tile tile{shape, a.queries + static_cast<std::size_t>(lane / kStripLanes) * strip_bytes(shape), chunk};
+  for (std::int64_t first = 0; first < a.n; first += Tile::kPositions) {
+    __m512 score[kStrips][Tile::kPositions];
+    tile.keys(first, score);
+    for (int p = 0; p < Tile::kPositions; ++p) {
+      if (first + p >= a.n) break;
+      for (int v = 0; v < kStrips; ++v)
+        _mm512_storeu_ps(a.out + (first + p) * a.out_stride + lane + v * kStripLanes, score[v][p]);
+    }
+  }
+}
+
+template <bool kWide>
+void project_panels(const ProjectArgs& a) {
+  const Chunk chunk(a.shape, a.chunk);
+  std::int64_t lane = 0;
+  for (; lane + kPanelLanes <= a.n_lanes; lane += kPanelLanes) project_strips<kWide, 2>(a, chunk, lane);
+  if (lane < a.n_lanes) project_strips<kWide, 1>(a, chunk, lane);
+}
+
+void project(const ProjectArgs& a) noexcept {
+  a.shape.digits == Digits::k16 ? project_panels<true>(a) : project_panels<false>(a);
+}
+
+}  // namespace
+
+constinit const IntegerAttention kIntegerAttention{pack_queries, load_cache, load_head, project, fold};
+
+}  // namespace dodeca::cpu::avx512_vnni

@@ -1,0 +1,126 @@
+// Arguments and lines of integer attention; the arithmetic is stated in integer.hpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "quant/dtype.hpp"
+
+namespace dodeca::cpu {
+
+inline constexpr int kChunkPositions = 256;
+inline constexpr int kWeightBlock = 64;  // positions that share a scale of the weights; also a block of the cache
+inline constexpr int kKeyBlock = 128, kRopeBlock = 64;
+inline constexpr int kStripLanes = 16;  // lanes of a strip of packed queries
+
+enum class Digits : std::uint8_t { k8, k16 };
+
+struct IntegerShape {
+  Digits digits;
+  std::int64_t key, rope, value;  // multiples of 32, 2 (or 0), 16; value <= key where the value is the key itself
+
+  constexpr std::int64_t key_blocks() const { return (key + kKeyBlock - 1) / kKeyBlock; }
+  constexpr std::int64_t rope_blocks() const { return (rope + kRopeBlock - 1) / kRopeBlock; }
+};
+
+inline constexpr float key_top(Digits digits) { return digits == Digits::k8 ? 127.0f : 4095.0f; }
+inline constexpr float weight_top(Digits digits) { return digits == Digits::k8 ? 255.0f : 4095.0f; }
+inline constexpr float kRopeQueryTop = 4095.0f, kRopeKeyTop = 8191.0f;
+inline constexpr std::int32_t kTinyGroupBits = 0x0d800000;  // 2^-100: groups below are zeros
+inline constexpr std::int32_t kInfinityGroupBits = 0x7f800000;
+
+// Bytes of one strip of packed queries: [key blocks + rope blocks][kStripLanes] scales, then the numbers. Enough for
+// every line.
+constexpr std::size_t strip_bytes(const IntegerShape& s) {
+  return static_cast<std::size_t>(kStripLanes * (4 * (s.key_blocks() + s.rope_blocks()) + 2 * (s.key + s.rope)));
+}
+
+// Where the parts of a loaded chunk begin, in bytes; sizes suffice for every line.
+struct ChunkLayout {
+  std::size_t key_scale, rope_scale, value_scale, key_sums, rope, keys, values, total;
+
+  constexpr explicit ChunkLayout(const IntegerShape& s)
+      : key_scale(0),
+        rope_scale(key_scale + 4 * kChunkPositions),
+        value_scale(rope_scale + 4 * kChunkPositions),
+        key_sums(value_scale + 4 * kChunkPositions),
+        rope(key_sums + 4 * kChunkPositions * static_cast<std::size_t>(s.key_blocks())),
+        keys(rope + 2 * kChunkPositions * static_cast<std::size_t>(s.rope)),
+        values(keys + (s.digits == Digits::k8 ? 1 : 2) * kWide * kChunkPositions * static_cast<std::size_t>(s.key)),
+        total(values + 2 * kChunkPositions * static_cast<std::size_t>((s.value + 63) / 64 * 64)) {}
+
+ private:
+  static constexpr std::size_t kWide = 2;  // lines without byte products keep words
+};
+
+struct PackQueriesArgs {
+  IntegerShape shape;
+  const float* q;  // n rows of [key | rope], q_stride floats apart
+  std::int64_t q_stride, n;
+  float scale;     // of the scores
+  std::byte* out;  // ceil(n / kStripLanes) strips of strip_bytes(), 64-byte aligned
+};
+
+// A chunk of latent cache rows; the value is the key part's first `value` dims.
+struct LoadCacheArgs {
+  IntegerShape shape;
+  quant::DType dtype;              // Q8_0: rows of encode_int8_row, with Digits::k8; F16, BF16: with Digits::k16
+  const std::byte* const* blocks;  // one pointer per kWeightBlock positions
+  std::size_t row_bytes;
+  std::int64_t n;    // positions, 1..kChunkPositions
+  std::byte* chunk;  // ChunkLayout, 64-byte aligned
+};
+
+// A chunk of one head's keys and values; the rope part is copied from another chunk with as many positions.
+struct LoadHeadArgs {
+  IntegerShape shape;
+  const float *keys, *values;  // n rows, `stride` floats apart; `keys` may be written
+  std::int64_t stride, n;
+  const std::byte* rope_from;
+  IntegerShape rope_shape;
+  std::byte* chunk;
+};
+
+// out[position][lane] = s * key scale: the scores without rope part and softmax, as a matrix product with the keys.
+struct ProjectArgs {
+  IntegerShape shape;        // of the chunk
+  const std::byte* queries;  // packed with the same shape but no rope part
+  std::int64_t n_lanes;      // a multiple of kStripLanes
+  const std::byte* chunk;
+  std::int64_t n;
+  float* out;  // n rows
+  std::int64_t out_stride;
+};
+
+constexpr IntegerShape without_rope(IntegerShape s) {
+  s.rope = 0;
+  return s;
+}
+
+struct FoldArgs {
+  IntegerShape shape;
+  const std::byte* queries;
+  std::int64_t n_lanes;
+  const std::byte* chunk;
+  std::int64_t n;
+  const std::int32_t* visible;  // [n_lanes] how many of the n positions a lane sees, 0..n
+  float *max, *sum;             // [n_lanes] in and out; begin with -inf, 0
+  float* acc;                   // [n_lanes] rows of `value`, acc_stride floats apart, in and out; begin with 0
+  std::int64_t acc_stride;
+};
+
+struct IntegerAttention {
+  void (*pack_queries)(const PackQueriesArgs&) noexcept;
+  void (*load_cache)(const LoadCacheArgs&) noexcept;
+  void (*load_head)(const LoadHeadArgs&) noexcept;
+  void (*project)(const ProjectArgs&) noexcept;
+  void (*fold)(const FoldArgs&) noexcept;
+};
+
+#define INTEGER_ATTENTION(isa, name)  \
+  namespace isa {                     \
+  extern const IntegerAttention name; \
+  }
+#include "cpu/kernels/attention/integer.inc"
+
+}  // namespace dodeca::cpu

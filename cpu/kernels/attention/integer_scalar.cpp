@@ -1,0 +1,184 @@
+// The definition, in plain loops: keys and values stay rows of words.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "cpu/kernels/attention/integer_group.hpp"
+#include "cpu/kernels/attention/integer_kernels.hpp"
+#include "cpu/kernels/exp_scalar.hpp"
+#include "quant/codec.hpp"
+
+namespace dodeca::cpu::scalar {
+namespace {
+
+struct Chunk {
+  Chunk(const IntegerShape& s, std::byte* data)
+      : key_scale(reinterpret_cast<float*>(data + ChunkLayout(s).key_scale)),
+        rope_scale(reinterpret_cast<float*>(data + ChunkLayout(s).rope_scale)),
+        value_scale(reinterpret_cast<float*>(data + ChunkLayout(s).value_scale)),
+        rope(reinterpret_cast<std::int16_t*>(data + ChunkLayout(s).rope)),
+        keys(reinterpret_cast<std::int16_t*>(data + ChunkLayout(s).keys)),
+        values(reinterpret_cast<std::int16_t*>(data + ChunkLayout(s).values)) {}
+  float *key_scale, *rope_scale, *value_scale;
+  std::int16_t *rope, *keys, *values;
+};
+
+Chunk chunk_of(const IntegerShape& s, const std::byte* data) { return {s, const_cast<std::byte*>(data)}; }
+
+// Queries of a lane: scales at [block * kStripLanes + lane], numbers of a lane side by side.
+struct Query {
+  Query(const IntegerShape& s, const std::byte* strips, std::int64_t lane)
+      : scale(reinterpret_cast<const float*>(strips + static_cast<std::size_t>(lane / kStripLanes) * strip_bytes(s)) +
+              lane % kStripLanes),
+        q(reinterpret_cast<const std::int16_t*>(scale - lane % kStripLanes +
+                                                kStripLanes * (s.key_blocks() + s.rope_blocks())) +
+          lane % kStripLanes * (s.key + s.rope)) {}
+  const float* scale;
+  const std::int16_t* q;
+};
+
+std::int32_t exact_dot(const std::int16_t* a, const std::int16_t* b, std::int64_t n) {
+  std::int32_t sum = 0;
+  for (std::int64_t k = 0; k < n; ++k) sum += a[k] * b[k];
+  return sum;
+}
+
+float key_score(const IntegerShape& s, const Query& query, const Chunk& chunk, std::int64_t i) {
+  float score = 0.0f;
+  for (std::int64_t b = 0, k = 0; k < s.key; ++b, k += kKeyBlock) {
+    const std::int32_t exact =
+        exact_dot(query.q + k, chunk.keys + i * s.key + k, std::min<std::int64_t>(kKeyBlock, s.key - k));
+    score = std::fma(static_cast<float>(exact), query.scale[b * kStripLanes], score);
+  }
+  return score * chunk.key_scale[i];
+}
+
+float whole_score(const IntegerShape& s, const Query& query, const Chunk& chunk, std::int64_t i) {
+  float score = key_score(s, query, chunk, i);
+  for (std::int64_t b = s.key_blocks(), k = 0; k < s.rope; ++b, k += kRopeBlock) {
+    const std::int32_t exact =
+        exact_dot(query.q + s.key + k, chunk.rope + i * s.rope + k, std::min<std::int64_t>(kRopeBlock, s.rope - k));
+    score = std::fma(static_cast<float>(exact) * chunk.rope_scale[i], query.scale[b * kStripLanes], score);
+  }
+  return score;
+}
+
+void pack_queries(const PackQueriesArgs& a) noexcept {
+  const IntegerShape& s = a.shape;
+  for (std::int64_t lane = 0; lane < (a.n + kStripLanes - 1) / kStripLanes * kStripLanes; ++lane) {
+    const Query to(s, a.out, lane);
+    auto* scale = const_cast<float*>(to.scale);
+    auto* q = const_cast<std::int16_t*>(to.q);
+    if (lane >= a.n) {
+      for (std::int64_t b = 0; b < s.key_blocks() + s.rope_blocks(); ++b) scale[b * kStripLanes] = 0.0f;
+      std::fill_n(q, s.key + s.rope, std::int16_t{0});
+      continue;
+    }
+    const float* from = a.q + lane * a.q_stride;
+    for (std::int64_t k = 0; k < s.key; k += kKeyBlock, scale += kStripLanes)
+      *scale =
+          a.scale * quantize_group(from + k, std::min<std::int64_t>(kKeyBlock, s.key - k), key_top(s.digits), q + k);
+    for (std::int64_t k = 0; k < s.rope; k += kRopeBlock, scale += kStripLanes) {
+      *scale = a.scale * quantize_group(from + s.key + k, std::min<std::int64_t>(kRopeBlock, s.rope - k), kRopeQueryTop,
+                                        q + s.key + k);
+    }
+  }
+}
+
+void load_cache(const LoadCacheArgs& a) noexcept {
+  const IntegerShape& s = a.shape;
+  const Chunk to = chunk_of(s, a.chunk);
+  std::vector<float> floats(static_cast<std::size_t>(s.key + s.rope));
+  for (std::int64_t i = 0; i < a.n; ++i) {
+    const std::byte* row = a.blocks[i / kWeightBlock] + static_cast<std::size_t>(i % kWeightBlock) * a.row_bytes;
+    if (a.dtype == quant::DType::kQ8_0) {
+      std::memcpy(to.key_scale + i, row, sizeof(float));
+      std::memcpy(to.rope_scale + i, row + sizeof(float), sizeof(float));
+      const auto* q = reinterpret_cast<const std::int8_t*>(row + 2 * sizeof(float));
+      std::copy_n(q, s.key, to.keys + i * s.key);
+      std::memcpy(to.rope + i * s.rope, q + s.key, static_cast<std::size_t>(s.rope) * sizeof(std::int16_t));
+    } else {
+      quant::decode_row(a.dtype, row, floats.data(), s.key + s.rope);
+      to.key_scale[i] = quantize_group(floats.data(), s.key, key_top(s.digits), to.keys + i * s.key);
+      to.rope_scale[i] = quantize_group(floats.data() + s.key, s.rope, kRopeKeyTop, to.rope + i * s.rope);
+    }
+    to.value_scale[i] = to.key_scale[i];
+    std::copy_n(to.keys + i * s.key, s.value, to.values + i * s.value);
+  }
+}
+
+void load_head(const LoadHeadArgs& a) noexcept {
+  const IntegerShape& s = a.shape;
+  const Chunk to = chunk_of(s, a.chunk), from = chunk_of(a.rope_shape, a.rope_from);
+  for (std::int64_t i = 0; i < a.n; ++i) {
+    to.key_scale[i] = quantize_group(a.keys + i * a.stride, s.key, key_top(s.digits), to.keys + i * s.key);
+    to.value_scale[i] = quantize_group(a.values + i * a.stride, s.value, key_top(s.digits), to.values + i * s.value);
+    to.rope_scale[i] = from.rope_scale[i];
+    std::copy_n(from.rope + i * s.rope, s.rope, to.rope + i * s.rope);
+  }
+}
+
+void project(const ProjectArgs& a) noexcept {
+  const IntegerShape s = without_rope(a.shape);
+  const Chunk chunk = chunk_of(a.shape, a.chunk);
+  for (std::int64_t i = 0; i < a.n; ++i) {
+    for (std::int64_t lane = 0; lane < a.n_lanes; ++lane) {
+      a.out[i * a.out_stride + lane] = key_score(s, Query(s, a.queries, lane), chunk, i);
+    }
+  }
+}
+
+void fold_lane(const FoldArgs& a, std::int64_t lane) {
+  const IntegerShape& s = a.shape;
+  const Chunk chunk = chunk_of(s, a.chunk);
+  const Query query(s, a.queries, lane);
+  const std::int32_t n = a.visible[lane];
+  float p[kChunkPositions];
+  float max = -std::numeric_limits<float>::infinity();
+  for (std::int32_t i = 0; i < n; ++i) {
+    p[i] = whole_score(s, query, chunk, i);
+    max = p[i] > max ? p[i] : max;
+  }
+  float sum = 0.0f;
+  for (std::int32_t i = 0; i < n; ++i) sum += p[i] = exp_one(p[i] - max);
+
+  const float old = a.max[lane], top = weight_top(s.digits);
+  const float both = max > old ? max : old;
+  const float before = old == both ? 1.0f : exp_one(old - both), now = max == both ? 1.0f : exp_one(max - both);
+  a.max[lane] = both;
+  a.sum[lane] = a.sum[lane] * before + sum * now;
+  std::vector<float> t(static_cast<std::size_t>(s.value), 0.0f);
+  for (std::int32_t begin = 0; begin < n; begin += kWeightBlock) {
+    const std::int32_t end = std::min<std::int32_t>(n, begin + kWeightBlock);
+    float largest = 0.0f;
+    for (std::int32_t i = begin; i < end; ++i) {
+      p[i] *= chunk.value_scale[i];
+      largest = p[i] > largest ? p[i] : largest;
+    }
+    const float inverse = largest > 0.0f ? top / largest : 0.0f, scale = largest / top;
+    std::int32_t weight[kWeightBlock];
+    for (std::int32_t i = begin; i < end; ++i) {
+      const float w = p[i] * inverse;
+      weight[i - begin] = w > 0.0f ? static_cast<std::int32_t>(std::nearbyint(w < top ? w : top)) : 0;
+    }
+    for (std::int64_t v = 0; v < s.value; ++v) {
+      std::int32_t exact = 0;
+      for (std::int32_t i = begin; i < end; ++i) exact += weight[i - begin] * chunk.values[i * s.value + v];
+      t[static_cast<std::size_t>(v)] = std::fma(static_cast<float>(exact), scale, t[static_cast<std::size_t>(v)]);
+    }
+  }
+  float* acc = a.acc + lane * a.acc_stride;
+  for (std::int64_t v = 0; v < s.value; ++v) acc[v] = acc[v] * before + t[static_cast<std::size_t>(v)] * now;
+}
+
+void fold(const FoldArgs& a) noexcept {
+  for (std::int64_t lane = 0; lane < a.n_lanes; ++lane) fold_lane(a, lane);
+}
+
+}  // namespace
+
+constinit const IntegerAttention kIntegerAttention{pack_queries, load_cache, load_head, project, fold};
+
+}  // namespace dodeca::cpu::scalar

@@ -1,0 +1,300 @@
+#include "runtime/exec/attention_absorbed.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "cpu/kernels/attention/attention.hpp"
+#include "cpu/kernels/attention/integer.hpp"
+
+namespace dodeca::runtime {
+
+void merge_softmax(const SoftmaxState& into, const SoftmaxState& part, std::int64_t n_heads,
+                   std::int64_t width) noexcept {
+  for (std::int64_t h = 0; h < n_heads; ++h) {
+    const float max = std::max(into.max[h], part.max[h]);
+    const float a = std::exp(into.max[h] - max), b = std::exp(part.max[h] - max);
+    into.max[h] = max;
+    into.sum[h] = into.sum[h] * a + part.sum[h] * b;
+    float* acc = into.acc + h * width;
+    const float* add = part.acc + h * width;
+    for (std::int64_t i = 0; i < width; ++i) acc[i] = acc[i] * a + add[i] * b;
+  }
+}
+
+namespace {
+
+// (row, head) pairs of one work unit at most; a unit of one row takes many heads, one of many rows few.
+constexpr std::int64_t kUnitLanes = 256;
+constexpr std::int64_t kLeastHeads = 16;
+static_assert(kUnitLanes / kRowGroup >= kLeastHeads && kContextChunk % cpu::kChunkPositions == 0);
+
+std::int64_t chunks_of(const Row& row) { return row.position / kContextChunk + 1; }
+
+// The parts of a thread's work space.
+struct Space {
+  std::size_t q, state[2], block, scores, strips, chunk, visible, total;
+
+  explicit Space(const ModelConfig& c) {
+    const auto value = static_cast<std::size_t>(c.kv_lora_rank), lanes = static_cast<std::size_t>(kUnitLanes),
+               width = value + static_cast<std::size_t>(c.qk_rope_head_dim);
+    const cpu::IntegerShape shape{cpu::Digits::k16, c.kv_lora_rank, c.qk_rope_head_dim, c.kv_lora_rank};
+    std::size_t end = 0;
+    const auto take = [&](std::size_t bytes) {
+      const std::size_t begin = end;
+      end += (bytes + 63) / 64 * 64;
+      return begin;
+    };
+    q = take(lanes * width * sizeof(float));
+    for (std::size_t& s : state) s = take(lanes * (2 + value) * sizeof(float));
+    block = take(cpu::kContextBlock * width * sizeof(float));
+    scores = take(lanes * cpu::kContextBlock * sizeof(float));
+    strips = take(lanes / cpu::kStripLanes * cpu::strip_bytes(shape));
+    chunk = take(cpu::ChunkLayout(shape).total);
+    visible = take(lanes * sizeof(std::int32_t));
+    total = end;
+  }
+};
+
+// One unit: the rows of a group x some heads, over context chunks.
+class Unit {
+ public:
+  Unit(const Pass& pass, std::byte* scratch, std::int64_t layer, const RowGroup& group, Span heads)
+      : pass_(pass),
+        layer_(layer),
+        group_(group),
+        heads_(heads),
+        n_heads_(heads.size()),
+        width_(pass.space.kv.width()),
+        value_(pass.config().kv_lora_rank),
+        scale_(static_cast<float>(pass.config().softmax_scale())),
+        integer_(pass.cache.integer_shape()),
+        kernels_(cpu::integer_attention(pass.weights.isa)) {
+    const Space at(pass.config());
+    block_ = reinterpret_cast<float*>(scratch + at.block);
+    scores_ = reinterpret_cast<float*>(scratch + at.scores);
+    strips_ = scratch + at.strips;
+    chunk_rows_ = scratch + at.chunk;
+    visible_ = reinterpret_cast<std::int32_t*>(scratch + at.visible);
+    chunk_ = state(scratch + at.state[0]);
+    running_ = state(scratch + at.state[1]);
+    q_ = pass.space.q_absorbed.row(group.first) + heads.begin * width_;
+    if (group.count > 1) {
+      auto* q = reinterpret_cast<float*>(scratch + at.q);
+      for (std::int64_t r = 0; r < group.count; ++r) {
+        std::memcpy(q + r * n_heads_ * width_, pass.space.q_absorbed.row(group.first + r) + heads.begin * width_,
+                    static_cast<std::size_t>(n_heads_ * width_) * sizeof(float));
+      }
+      q_ = q;
+    }
+    if (integer_) kernels_.pack_queries({*integer_, q_, width_, group.count * n_heads_, scale_, strips_});
+  }
+
+  // All chunks, merged in order, result divided by its sum into `latent`.
+  void run() noexcept {
+    const std::int64_t n_chunks = chunks_of(last());
+    for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk) {
+      fold_chunk(chunk, chunk == 0 ? running_ : chunk_);
+      if (chunk == 0) continue;
+      for (std::int64_t r = 0; r < group_.count; ++r) {
+        if (visible(r, chunk)) merge_softmax(row_state(running_, r), row_state(chunk_, r), n_heads_, value_);
+      }
+    }
+    for (std::int64_t r = 0; r < group_.count; ++r)
+      write_result(pass_, group_.first + r, heads_, row_state(running_, r));
+  }
+
+  // One chunk, into the partial results.
+  void run_partial(std::int64_t chunk) noexcept {
+    fold_chunk(chunk, chunk_);
+    for (std::int64_t r = 0; r < group_.count; ++r) {
+      if (!visible(r, chunk)) continue;
+      const SoftmaxState to = partial(pass_, group_.first + r, chunk, heads_.begin), from = row_state(chunk_, r);
+      std::memcpy(to.max, from.max, static_cast<std::size_t>(n_heads_) * sizeof(float));
+      std::memcpy(to.sum, from.sum, static_cast<std::size_t>(n_heads_) * sizeof(float));
+      std::memcpy(to.acc, from.acc, static_cast<std::size_t>(n_heads_ * value_) * sizeof(float));
+    }
+  }
+
+  static SoftmaxState partial(const Pass& pass, std::int64_t row, std::int64_t chunk, std::int64_t head) noexcept {
+    const std::int64_t heads = pass.config().n_heads, value = pass.config().kv_lora_rank;
+    float* base = pass.space.partials.as<float>() +
+                  (pass.first_partial[static_cast<std::size_t>(row)] + chunk) * heads * (2 + value);
+    return {base + head, base + heads + head, base + 2 * heads + head * value};
+  }
+
+  static void write_result(const Pass& pass, std::int64_t row, Span heads, const SoftmaxState& state) noexcept {
+    const std::int64_t value = pass.config().kv_lora_rank;
+    float* out = pass.space.latent.row(row) + heads.begin * value;
+    for (std::int64_t h = 0; h < heads.size(); ++h) {
+      const float inverse = 1.0f / state.sum[h];
+      for (std::int64_t i = 0; i < value; ++i) out[h * value + i] = state.acc[h * value + i] * inverse;
+    }
+  }
+
+ private:
+  static SoftmaxState state(std::byte* base) {
+    auto* floats = reinterpret_cast<float*>(base);
+    return {floats, floats + kUnitLanes, floats + 2 * kUnitLanes};
+  }
+  SoftmaxState row_state(const SoftmaxState& s, std::int64_t r) const {
+    return {s.max + r * n_heads_, s.sum + r * n_heads_, s.acc + r * n_heads_ * value_};
+  }
+  const Row& row(std::int64_t r) const { return pass_.rows[static_cast<std::size_t>(group_.first + r)]; }
+  const Row& last() const { return row(group_.count - 1); }
+  bool visible(std::int64_t r, std::int64_t chunk) const { return row(r).position >= chunk * kContextChunk; }
+
+  void fold_chunk(std::int64_t chunk, const SoftmaxState& to) noexcept {
+    const std::int64_t m = group_.count * n_heads_;
+    std::fill_n(to.max, m, -std::numeric_limits<float>::infinity());
+    std::fill_n(to.sum, m, 0.0f);
+    std::fill_n(to.acc, m * value_, 0.0f);
+    const std::int64_t begin = chunk * kContextChunk;
+    const std::int64_t end = std::min<std::int64_t>(begin + kContextChunk, last().position + 1);
+    if (integer_)
+      fold_integers(begin, end, to);
+    else
+      fold_floats(begin, end, to);
+  }
+
+  void fold_integers(std::int64_t begin, std::int64_t end, const SoftmaxState& to) noexcept {
+    for (std::int64_t position = begin; position < end; position += cpu::kChunkPositions) {
+      const std::int64_t n = std::min<std::int64_t>(cpu::kChunkPositions, end - position);
+      const std::byte* blocks[cpu::kChunkPositions / cpu::kWeightBlock];
+      for (std::int64_t i = 0; i < n; i += cpu::kWeightBlock)
+        blocks[i / cpu::kWeightBlock] = pass_.cache.block(layer_, row(0).sequence, position + i);
+      kernels_.load_cache({*integer_, pass_.cache.dtype(), blocks, pass_.cache.row_bytes(), n, chunk_rows_});
+      for (std::int64_t r = 0; r < group_.count; ++r) {
+        const std::int64_t seen = std::clamp<std::int64_t>(row(r).position + 1 - position, 0, n);
+        std::fill_n(visible_ + r * n_heads_, n_heads_, static_cast<std::int32_t>(seen));
+      }
+      kernels_.fold({.shape = *integer_,
+                     .queries = strips_,
+                     .n_lanes = group_.count * n_heads_,
+                     .chunk = chunk_rows_,
+                     .n = n,
+                     .visible = visible_,
+                     .max = to.max,
+                     .sum = to.sum,
+                     .acc = to.acc,
+                     .acc_stride = value_});
+    }
+  }
+
+  void fold_floats(std::int64_t begin, std::int64_t end, const SoftmaxState& to) noexcept {
+    for (std::int64_t position = begin; position < end; position += cpu::kContextBlock) {
+      const std::int64_t n = std::min<std::int64_t>(cpu::kContextBlock, end - position);
+      cpu::decode_cache_rows(pass_.cache.dtype(), pass_.cache.block(layer_, row(0).sequence, position),
+                             pass_.cache.row_bytes(), n, width_, block_, pass_.weights.isa);
+      if (row(0).position + 1 >= position + n) {  // every row sees the whole block: one matrix of rows * heads
+        fold_block(0, group_.count * n_heads_, n, to);
+        continue;
+      }
+      for (std::int64_t r = 0; r < group_.count; ++r) {
+        const std::int64_t seen = std::min(n, row(r).position + 1 - position);
+        if (seen > 0) fold_block(r * n_heads_, n_heads_, seen, to);
+      }
+    }
+  }
+
+  void fold_block(std::int64_t first, std::int64_t m, std::int64_t n_positions, const SoftmaxState& to) noexcept {
+    cpu::mla_block({.q = q_ + first * width_,
+                    .n_heads = m,
+                    .width = width_,
+                    .value_width = value_,
+                    .rows = block_,
+                    .n_positions = n_positions,
+                    .scale = scale_,
+                    .max = to.max + first,
+                    .sum = to.sum + first,
+                    .acc = to.acc + first * value_,
+                    .scratch = scores_},
+                   pass_.weights.isa);
+  }
+
+  const Pass& pass_;
+  const std::int64_t layer_;
+  const RowGroup group_;
+  const Span heads_;
+  const std::int64_t n_heads_, width_, value_;
+  const float scale_;
+  const std::optional<cpu::IntegerShape>& integer_;
+  const cpu::IntegerAttention& kernels_;
+  const float* q_;
+  float *block_, *scores_;
+  std::byte *strips_, *chunk_rows_;
+  std::int32_t* visible_;
+  SoftmaxState chunk_, running_;
+};
+
+// How the work is cut. No result depends on it: heads are independent, and chunks are merged in order either way.
+struct Cut {
+  bool by_chunk;  // chunks are spread over the members and merged afterwards
+  std::int64_t heads_per_unit, head_units;
+};
+
+Cut cut_of(const Pass& pass, int n_members) {
+  const std::int64_t heads = pass.config().n_heads, wanted = 4 * n_members;
+  std::int64_t most_rows = 1, n_chunks = 0;
+  for (const RowGroup& group : pass.groups) {
+    most_rows = std::max(most_rows, group.count);
+    n_chunks += chunks_of(pass.rows[static_cast<std::size_t>(group.first + group.count - 1)]);
+  }
+  const auto n_groups = static_cast<std::int64_t>(pass.groups.size());
+  // Many heads per unit share the loading of a chunk; fewer make more units.
+  Cut cut{.by_chunk = false, .heads_per_unit = std::min(heads, kUnitLanes / most_rows), .head_units = 0};
+  const auto units = [&] { return (heads + cut.heads_per_unit - 1) / cut.heads_per_unit; };
+  const std::int64_t n_partials = pass.first_partial.back();
+  cut.by_chunk = n_groups * units() < wanted && n_partials > pass.n() && n_partials <= pass.space.max_partials;
+  const std::int64_t parts = cut.by_chunk ? n_chunks : n_groups;
+  while (cut.heads_per_unit > kLeastHeads && parts * units() < wanted)
+    cut.heads_per_unit = std::max(kLeastHeads, (cut.heads_per_unit / 2 + kLeastHeads - 1) / kLeastHeads * kLeastHeads);
+  cut.head_units = units();
+  return cut;
+}
+
+}  // namespace
+
+std::size_t absorbed_scratch_bytes(const ModelConfig& c) { return Space(c).total; }
+
+void attend_absorbed(const Pass& pass, const cpu::Member& member, std::int64_t layer) noexcept {
+  const std::int64_t heads = pass.config().n_heads;
+  const Cut cut = cut_of(pass, member.size);
+  std::byte* scratch = pass.space.threads[static_cast<std::size_t>(member.index)].attention.data();
+  const auto heads_of = [&](std::int64_t u) {
+    return Span{u * cut.heads_per_unit, std::min(heads, (u + 1) * cut.heads_per_unit)};
+  };
+  cpu::WorkCounter& next = pass.space.counter[0];
+  if (!cut.by_chunk) {
+    const auto n_groups = static_cast<std::int64_t>(pass.groups.size());
+    for (std::int64_t u = next.take(); u < n_groups * cut.head_units; u = next.take()) {
+      // Later groups see more context: taking them first balances the members.
+      const RowGroup& group = pass.groups[static_cast<std::size_t>(n_groups - 1 - u / cut.head_units)];
+      Unit(pass, scratch, layer, group, heads_of(u % cut.head_units)).run();
+    }
+    return;
+  }
+  std::int64_t u = next.take(), first = 0;
+  for (const RowGroup& group : pass.groups) {
+    const std::int64_t n = chunks_of(pass.rows[static_cast<std::size_t>(group.first + group.count - 1)]);
+    for (; u < first + n * cut.head_units; u = next.take()) {
+      const std::int64_t mine = u - first;
+      Unit(pass, scratch, layer, group, heads_of(mine % cut.head_units)).run_partial(mine / cut.head_units);
+    }
+    first += n * cut.head_units;
+  }
+}
+
+void merge_absorbed(const Pass& pass, const cpu::Member& member, std::int64_t head, std::int64_t begin,
+                    std::int64_t end) noexcept {
+  if (!cut_of(pass, member.size).by_chunk) return;
+  for (std::int64_t i = begin; i < end; ++i) {
+    const SoftmaxState running = Unit::partial(pass, i, 0, head);
+    for (std::int64_t chunk = 1; chunk < chunks_of(pass.rows[static_cast<std::size_t>(i)]); ++chunk)
+      merge_softmax(running, Unit::partial(pass, i, chunk, head), 1, pass.config().kv_lora_rank);
+    Unit::write_result(pass, i, {head, head + 1}, running);
+  }
+}
+
+}  // namespace dodeca::runtime
