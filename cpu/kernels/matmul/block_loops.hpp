@@ -60,6 +60,13 @@ template <class F, int C>
   const std::int64_t n_blocks = args.n_in / Tile::kColumns;
   const Act* rows[C];
   for (int c = 0; c < C; ++c) rows[c] = act_row<Act>(args, c < args.n_acts ? c : args.n_acts - 1);
+  if constexpr (F::kReorders) {
+    auto* copies = reinterpret_cast<Act*>(args.scratch);
+    for (int c = 0; c < C; ++c) {
+      F::reorder(rows[c], n_blocks, copies + c * n_blocks);
+      rows[c] = copies + c * n_blocks;
+    }
+  }
   for (std::int64_t tile = args.tile_begin; tile < args.tile_end; ++tile) {
     const std::byte* w = args.weights + static_cast<std::size_t>(tile) * tile_bytes;
     const Act* x[C];
@@ -140,6 +147,10 @@ DODECA_INLINE void gemm_many(const MatmulArgs& args) {
 template <class F>
 DODECA_INLINE void gemv_few(const MatmulArgs& args) {
   if (args.n_acts == 0) return;
+  if constexpr (F::kReorders) {  // where the copies fit
+    const std::size_t row = static_cast<std::size_t>(args.n_in / F::Tile::kColumns) * sizeof(typename F::Act);
+    if (F::kFewRows * row > kFixedScratchBytes) return gemm_many<F>(args);
+  }
   if (args.n_acts == 1) return gemv_rows<F, 1>(args);
   if (args.n_acts == 2) return gemv_rows<F, 2>(args);
   if (args.n_acts <= 4) return gemv_rows<F, 4>(args);

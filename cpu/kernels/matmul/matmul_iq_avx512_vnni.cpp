@@ -1,0 +1,406 @@
+// Products with the lattice types. Layouts: tiles.hpp. Indices of 8 to 10 bits are looked up in tables that are held in
+// registers, 64 at a time; the 2048 points of IQ1 are gathered.
+#include "cpu/kernels/matmul/iq_tables.hpp"
+#include "cpu/kernels/matmul/matmul_kernels.hpp"
+#include "cpu/kernels/matmul/super_blocks_vnni.hpp"
+
+namespace dodeca::cpu::avx512_vnni {
+namespace {
+
+DODECA_INLINE __m512i lanes(int b0, int b1, int b2, int b3) {
+  return _mm512_set1_epi32(b0 | b1 << 8 | b2 << 16 | b3 << 24);
+}
+// Offsets of b0..b3 bytes in every lane, as vpshufb wants them.
+DODECA_INLINE __m512i in_lanes(int b0, int b1, int b2, int b3) {
+  const __m512i first = _mm512_broadcast_i32x4(_mm_setr_epi32(0x00000000, 0x04040404, 0x08080808, 0x0c0c0c0c));
+  return _mm512_add_epi8(first, lanes(b0, b1, b2, b3));
+}
+// In every lane, eight bits from each of four bit offsets; the two lanes of 64 bits are 32 apart.
+DODECA_INLINE __m512i bits_at(__m512i v, int b0, int b1, int b2, int b3) {
+  const std::uint32_t low = static_cast<std::uint32_t>(b0 | b1 << 8 | b2 << 16 | b3 << 24);
+  const std::uint64_t both = low | static_cast<std::uint64_t>(low + 0x20202020u) << 32;
+  return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(static_cast<long long>(both)), v);
+}
+// v[s] byte g -> v[g] byte s, in every lane.
+DODECA_INLINE void transpose4(__m512i* v) {
+  const __mmask64 odd = 0xaaaaaaaaaaaaaaaaull, upper = 0xccccccccccccccccull;
+  const __m512i up = in_lanes(0, 0, 2, 2), down = in_lanes(1, 1, 3, 3), high_up = in_lanes(0, 1, 0, 1),
+                low_down = in_lanes(2, 3, 2, 3);
+  const __m512i a = _mm512_mask_shuffle_epi8(v[0], odd, v[1], up), b = _mm512_mask_shuffle_epi8(v[1], ~odd, v[0], down),
+                c = _mm512_mask_shuffle_epi8(v[2], odd, v[3], up), d = _mm512_mask_shuffle_epi8(v[3], ~odd, v[2], down);
+  v[0] = _mm512_mask_shuffle_epi8(a, upper, c, high_up);
+  v[1] = _mm512_mask_shuffle_epi8(b, upper, d, high_up);
+  v[2] = _mm512_mask_shuffle_epi8(c, ~upper, a, low_down);
+  v[3] = _mm512_mask_shuffle_epi8(d, ~upper, b, low_down);
+}
+
+// 64 lookups in 256 bytes; in 256 << kMore bytes with the further index bits as masks.
+DODECA_INLINE __m512i look_up(const std::uint8_t* table, __m512i index, __mmask64 upper) {
+  const __m512i low = _mm512_permutex2var_epi8(load(table), index, load(table + 64));
+  const __m512i high = _mm512_permutex2var_epi8(load(table + 128), index, load(table + 192));
+  return _mm512_mask_mov_epi8(low, upper, high);
+}
+template <int kMore>
+DODECA_INLINE __m512i look_up(const std::uint8_t* table, __m512i index, __mmask64 upper, const __mmask64* more) {
+  if constexpr (kMore == 0) {
+    return look_up(table, index, upper);
+  } else {
+    constexpr int kHalf = 128 << kMore;
+    const __m512i low = look_up<kMore - 1>(table, index, upper, more);
+    return _mm512_mask_mov_epi8(low, more[kMore - 1], look_up<kMore - 1>(table + kHalf, index, upper, more));
+  }
+}
+
+// Sign bytes of the 7-bit fields of a word.
+DODECA_INLINE __m512i signs_of_index(__m512i index) {
+  return _mm512_permutex2var_epi8(load(kIqTables.signs), index, load(kIqTables.signs + 64));
+}
+DODECA_INLINE __m512i signs_of_word(__m512i word) { return signs_of_index(bits_at(word, 0, 7, 14, 21)); }
+
+// i16 pairs 2s + 1.
+DODECA_INLINE __m512i odd_scales(__m512i pair) {
+  return _mm512_or_si512(_mm512_add_epi16(pair, pair), _mm512_set1_epi32(0x00010001));
+}
+DODECA_INLINE __m512i nibble_pair(const std::byte* scales, int p) {
+  return _mm512_and_si512(_mm512_srli_epi32(load(scales + 64 * (p / 4)), 4 * (p % 4)), _mm512_set1_epi32(0x000f000f));
+}
+// The scales on top of the words of 32-blocks 2p and 2p + 1.
+DODECA_INLINE __m512i top_pair(__m512i first, __m512i second) {
+  return and_or(_mm512_srli_epi32(second, 12), _mm512_set1_epi32(0x000f0000), _mm512_srli_epi32(first, 28));
+}
+DODECA_INLINE __m512i first_of(__m512i pair) { return _mm512_and_si512(pair, _mm512_set1_epi32(0xffff)); }
+DODECA_INLINE __m512i second_of(__m512i pair) { return _mm512_srli_epi32(pair, 16); }
+
+enum class Order {
+  kNatural,  // unit u holds columns 4u..4u+3
+  kEight,    // unit s holds columns s, 8 + s, 16 + s, 24 + s
+  kFour,     // units 4h + e hold columns 16h + e, + 4, + 8, + 12
+};
+
+// Format gives Tile, kScales (16 or 8), kUnit and kBias (a weight is kUnit * d * (2s + 1) * (code - kBias)), kOrder,
+// units(body, ib, codes) of the 32 columns ib, and pair(body, p) of neighbouring 2s + 1.
+template <class Format>
+struct Lattice : SuperBlocks<Lattice<Format>> {
+  using Tile = typename Format::Tile;
+  static constexpr int kPairs = Format::kScales / 2;
+  static constexpr bool kMins = false;
+  // Few rows: it is cheaper to reorder the activations than the codes.
+  static constexpr bool kReorders = Format::kOrder != Order::kNatural;
+
+  static void reorder(const Q8Block256* from, std::int64_t n_blocks, Q8Block256* to) {
+    alignas(64) std::uint8_t column[64];
+    for (int i = 0; i < 64; ++i) {
+      const int block = i & 32, unit = i / 4 % 8, byte = i % 4;
+      column[i] = static_cast<std::uint8_t>(
+          block + (Format::kOrder == Order::kEight ? 8 * byte + unit : (unit & 4) * 4 + 4 * byte + unit % 4));
+    }
+    const __m512i columns = load(column);
+    for (std::int64_t b = 0; b < n_blocks; ++b) {
+      to[b] = from[b];
+      for (int i = 0; i < 256; i += 64) store(to[b].q + i, _mm512_permutexvar_epi8(columns, load(from[b].q + i)));
+    }
+  }
+
+  DODECA_INLINE static __m512 factor(const std::byte* header) {
+    return _mm512_mul_ps(_mm512_set1_ps(Format::kUnit), Format::d(header));
+  }
+
+  template <int C>
+  DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block256* const* x,
+                                 __m512* acc) {
+    Sums<C> isum, more, offset;
+#pragma GCC unroll 4
+    for (int q = 0; q < 4; ++q) {
+      __m512i pair = Format::pair(body, Format::kScales == 8 ? q : 2 * q);
+      if constexpr (Format::kScales == 8) offset.add32(pair, x, 2 * q);
+#pragma GCC unroll 2
+      for (int e = 0; e < 2; ++e) {
+        const int ib = 2 * q + e;
+        if constexpr (Format::kScales == 16) {
+          if (e == 1) pair = Format::pair(body, ib);
+          offset.add16(pair, x, 2 * ib);
+        }
+        __m512i codes[8];
+        Format::units(body, ib, codes);
+        if constexpr (Format::kScales == 8) {
+          Sums<C> sum;
+#pragma GCC unroll 8
+          for (int u = 0; u < 8; ++u) sum.add(codes[u], x, 32 * ib + 4 * u);
+          scaled(sum, e == 0 ? first_of(pair) : second_of(pair), isum);
+        } else if constexpr (Format::kOrder == Order::kNatural) {
+          Sums<C> first, second;
+#pragma GCC unroll 4
+          for (int u = 0; u < 4; ++u) {
+            first.add(codes[u], x, 32 * ib + 4 * u);
+            second.add(codes[4 + u], x, 32 * ib + 16 + 4 * u);
+          }
+          scaled(first, first_of(pair), isum);
+          scaled(second, second_of(pair), isum);
+        } else {
+          // Both bytes of a half lane belong to one sub-block: pairs of products are scaled as they are.
+          Sums<C>& part = e == 0 ? isum : more;
+#pragma GCC unroll 8
+          for (int u = 0; u < 8; ++u) {
+#pragma GCC unroll 8
+            for (int c = 0; c < C; ++c) {
+              const __m512i products = _mm512_maddubs_epi16(codes[u], spread(x[c]->q + 32 * ib + 4 * u));
+              part.v[c] = dot2(part.v[c], products, pair);
+            }
+          }
+        }
+      }
+    }
+    const __m512 d = factor(header);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) {
+      const __m512i sum = _mm512_add_epi32(isum.v[c], more.v[c]);
+      acc[c] = fold(acc[c], d, *x[c], corrected(sum, offset.v[c], *x[c]));
+    }
+  }
+
+  template <int C>
+  DODECA_INLINE static void scaled(const Sums<C>& sum, __m512i scale, Sums<C>& isum) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) isum.v[c] = _mm512_add_epi32(isum.v[c], _mm512_mullo_epi32(sum.v[c], scale));
+  }
+
+  DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
+    const std::byte* body = tile + Tile::body(block);
+    _mm512_store_ps(out.d, factor(tile + Tile::header(block)));
+#pragma GCC unroll 8
+    for (int p = 0; p < kPairs; ++p) {
+      const __m512i pair = Format::pair(body, p);
+      store(out.pairs[p], pair);
+      store(out.scales[2 * p], first_of(pair));
+      store(out.scales[2 * p + 1], second_of(pair));
+    }
+#pragma GCC unroll 8
+    for (int ib = 0; ib < 8; ++ib) {
+      __m512i codes[8];
+      Format::units(body, ib, codes);
+      if constexpr (kReorders) {
+        transpose4(codes);
+        transpose4(codes + 4);
+      }
+#pragma GCC unroll 8
+      for (int u = 0; u < 8; ++u) {
+        const int at = Format::kOrder == Order::kEight ? 2 * (u % 4) + u / 4 : u;
+        store(out.codes[8 * ib + at], codes[u]);
+      }
+    }
+  }
+  DODECA_INLINE static int scale_index(int g) { return g; }
+  template <int T, int C>
+  DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
+    Lattice::template sum_scaled<T, C, 64 / Format::kScales, false>(w, x, isum);
+  }
+  DODECA_INLINE static __m512i corrected(__m512i isum, __m512i psum, const Q8Block256&) {
+    return _mm512_sub_epi32(isum, _mm512_mullo_epi32(psum, _mm512_set1_epi32(Format::kBias)));
+  }
+};
+
+// ---- IQ2
+// --------------------------------------------------------------------------------------------------------------
+
+// Four points per lane: ranks of elements 0..3 and 4..7, two bits each, and sign bytes.
+DODECA_INLINE void iq2_units(__m512i low, __m512i high, __m512i signs, __m512i* codes) {
+  const __m512i first = load(kIqTables.iq2_first), second = load(kIqTables.iq2_second), ranks = bytes(0x0f);
+  const __m512i pairs[4] = {select(ranks, low, _mm512_slli_epi32(signs, 4)),
+                            select(ranks, _mm512_srli_epi32(low, 4), _mm512_slli_epi32(signs, 2)),
+                            select(ranks, high, signs),
+                            select(ranks, _mm512_srli_epi32(high, 4), _mm512_srli_epi32(signs, 2))};
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    codes[2 * i] = _mm512_permutexvar_epi8(pairs[i], first);
+    codes[2 * i + 1] = _mm512_permutexvar_epi8(pairs[i], second);
+  }
+}
+template <int kMore, class Table>
+DODECA_INLINE void iq2_units(const Table& table, __m512i index, const __mmask64* more, __m512i signs, __m512i* codes) {
+  const __mmask64 upper = _mm512_movepi8_mask(index);
+  iq2_units(look_up<kMore>(table.low, index, upper, more), look_up<kMore>(table.high, index, upper, more), signs,
+            codes);
+}
+
+struct Iq2 {
+  static constexpr float kUnit = 0.125f;
+  static constexpr int kBias = kIq2Bias;
+  static constexpr Order kOrder = Order::kEight;
+  DODECA_INLINE static __m512 d(const std::byte* header) { return halves(header); }
+};
+
+struct IQ2_XXS : Iq2 {
+  using Tile = TileIQ2_XXS;
+  static constexpr int kScales = 8;
+  DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
+    return odd_scales(top_pair(load(body + 256 * p + 64), load(body + 256 * p + 192)));
+  }
+  DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
+    iq2_units<0>(kIqTables.iq2_xxs, load(body + 128 * ib), nullptr, signs_of_word(load(body + 128 * ib + 64)), codes);
+  }
+};
+
+struct IQ2_XS : Iq2 {
+  using Tile = TileIQ2_XS;
+  static constexpr int kScales = 16;
+  DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
+    return odd_scales(nibble_pair(body + Tile::kScales, p));
+  }
+  DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
+    const __m512i rest = load(body + 128 * ib + 64);
+    const __mmask64 more = _mm512_test_epi8_mask(rest, bytes(1));
+    iq2_units<1>(kIqTables.iq2_xs, load(body + 128 * ib), &more, signs_of_index(_mm512_srli_epi32(rest, 1)), codes);
+  }
+};
+
+struct IQ2_S : Iq2 {
+  using Tile = TileIQ2_S;
+  static constexpr int kScales = 16;
+  DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
+    return odd_scales(nibble_pair(body + Tile::kScales, p));
+  }
+  DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
+    const __m512i high = load(body + Tile::kHighBits + 64 * (ib / 4));
+    const __mmask64 more[2] = {_mm512_test_epi8_mask(high, bytes(1 << 2 * (ib % 4))),
+                               _mm512_test_epi8_mask(high, bytes(2 << 2 * (ib % 4)))};
+    iq2_units<2>(kIqTables.iq2_s, load(body + 128 * ib), more, load(body + 128 * ib + 64), codes);
+  }
+};
+
+// ---- IQ3
+// --------------------------------------------------------------------------------------------------------------
+
+// Four points of four elements per lane; signs: of a point's elements, the low bits of its byte.
+template <int kMore, class Table>
+DODECA_INLINE void iq3_units(const Table& table, const std::uint8_t* values, __m512i index, const __mmask64* more,
+                             __m512i signs, __m512i* codes) {
+  const __mmask64 upper = _mm512_movepi8_mask(index);
+  const __m512i low = look_up<kMore>(table.low, index, upper, more),
+                high = look_up<kMore>(table.high, index, upper, more);
+  const __m512i rank = bytes(0x07), value = load(values);
+  codes[0] = _mm512_permutexvar_epi8(select(rank, low, _mm512_slli_epi32(signs, 3)), value);
+  codes[1] = _mm512_permutexvar_epi8(select(rank, _mm512_srli_epi32(low, 3), _mm512_slli_epi32(signs, 2)), value);
+  codes[2] = _mm512_permutexvar_epi8(select(rank, high, _mm512_slli_epi32(signs, 1)), value);
+  codes[3] = _mm512_permutexvar_epi8(select(rank, _mm512_srli_epi32(high, 3), signs), value);
+}
+
+struct IQ3_XXS {
+  using Tile = TileIQ3_XXS;
+  static constexpr int kScales = 8, kBias = kIq3xxsBias;
+  static constexpr float kUnit = 0.25f;
+  static constexpr Order kOrder = Order::kFour;
+  DODECA_INLINE static __m512 d(const std::byte* header) { return halves(header); }
+  DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
+    return odd_scales(top_pair(load(body + 384 * p + 128), load(body + 384 * p + 320)));
+  }
+  DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
+    const std::byte* at = body + 192 * ib;
+    const __m512i signs = signs_of_word(load(at + 128));
+    iq3_units<0>(kIqTables.iq3_xxs, kIqTables.iq3_xxs_values, load(at), nullptr, bits_at(signs, 0, 4, 8, 12), codes);
+    iq3_units<0>(kIqTables.iq3_xxs, kIqTables.iq3_xxs_values, load(at + 64), nullptr, bits_at(signs, 16, 20, 24, 28),
+                 codes + 4);
+  }
+};
+
+struct IQ3_S {
+  using Tile = TileIQ3_S;
+  static constexpr int kScales = 8, kBias = kIq3sBias;
+  static constexpr float kUnit = 1.0f;
+  static constexpr Order kOrder = Order::kFour;
+  DODECA_INLINE static __m512 d(const std::byte* header) { return halves(header); }
+  DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
+    return odd_scales(nibble_pair(body + Tile::kScales, p));
+  }
+  DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
+    const std::byte* at = body + 192 * ib;
+    const __m512i signs = load(at + 128), bit = bytes(1 << ib);
+    const __mmask64 more[2] = {_mm512_test_epi8_mask(load(body + Tile::kHighBits), bit),
+                               _mm512_test_epi8_mask(load(body + Tile::kHighBits + 64), bit)};
+    iq3_units<1>(kIqTables.iq3_s, kIqTables.iq3_s_values, load(at), more, bits_at(signs, 0, 4, 8, 12), codes);
+    iq3_units<1>(kIqTables.iq3_s, kIqTables.iq3_s_values, load(at + 64), more + 1, bits_at(signs, 16, 20, 24, 28),
+                 codes + 4);
+  }
+};
+
+// ---- IQ1
+// --------------------------------------------------------------------------------------------------------------
+
+// The point of every row; negative: 4 in every byte of a lane whose shift is negative.
+DODECA_INLINE void iq1_units(__m512i index, __m512i negative, __m512i* codes) {
+  const __m512i point = _mm512_i32gather_epi32(index, kIqTables.iq1.spread, 4);
+  const __m512i values = load(kIqTables.iq1_values), ranks = bytes(0x0f);
+  codes[0] = _mm512_shuffle_epi8(values, and_or(point, ranks, negative));
+  codes[1] = _mm512_shuffle_epi8(values, and_or(_mm512_srli_epi32(point, 4), ranks, negative));
+}
+// low: bits 0..7 of the index after a shift by 8g; high: bits 8..10 where they belong.
+DODECA_INLINE __m512i iq1_index(__m512i low, int g, __m512i high) {
+  return select(_mm512_set1_epi32(0xff), _mm512_srli_epi32(low, 8 * g),
+                _mm512_and_si512(high, _mm512_set1_epi32(0x700)));
+}
+DODECA_INLINE __m512i shifted(__m512i v, int right) {
+  return right >= 0 ? _mm512_srli_epi32(v, right) : _mm512_slli_epi32(v, -right);
+}
+
+struct IQ1_S {
+  using Tile = TileIQ1_S;
+  static constexpr int kScales = 8, kBias = kIq1Bias;
+  static constexpr float kUnit = 0.125f;
+  static constexpr Order kOrder = Order::kNatural;
+  DODECA_INLINE static __m512 d(const std::byte* header) { return halves(header); }
+  DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
+    const __m512i words = load(body + Tile::kHighBits + 64 * p);
+    return odd_scales(_mm512_and_si512(_mm512_srli_epi32(words, 12), _mm512_set1_epi32(0x00070007)));
+  }
+  DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
+    const __m512i low = load(body + 64 * ib), words = load(body + Tile::kHighBits + 64 * (ib / 2));
+    const int at = 16 * (ib % 2);
+    const __mmask16 minus = _mm512_test_epi32_mask(words, _mm512_set1_epi32(static_cast<int>(0x8000u << at)));
+    const __m512i negative = _mm512_maskz_mov_epi32(minus, bytes(4));
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) {
+      iq1_units(iq1_index(low, g, shifted(words, at + 3 * g - 8)), negative, codes + 2 * g);
+    }
+  }
+};
+
+struct IQ1_M {
+  using Tile = TileIQ1_M;
+  static constexpr int kScales = 16, kBias = kIq1Bias;
+  static constexpr float kUnit = 0.125f;
+  static constexpr Order kOrder = Order::kNatural;
+  // Its four nibbles are on top of the four words of scales.
+  DODECA_INLINE static __m512 d(const std::byte* header) {
+    const __m512i first = load(header + Tile::kScales), second = load(header + Tile::kScales + 64);
+    const __m512i low = and_or(_mm512_srli_epi32(first, 24), _mm512_set1_epi32(0xf0),
+                               _mm512_and_si512(_mm512_srli_epi32(first, 12), _mm512_set1_epi32(0x0f)));
+    const __m512i high = and_or(_mm512_srli_epi32(second, 16), _mm512_set1_epi32(0xf000),
+                                _mm512_and_si512(_mm512_srli_epi32(second, 4), _mm512_set1_epi32(0x0f00)));
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_or_si512(low, high)));
+  }
+  DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
+    const __m512i six = _mm512_srli_epi32(load(body + Tile::kScales + 64 * (p / 4)), 16 * (p / 2 % 2) + 6 * (p % 2));
+    return odd_scales(
+        and_or(_mm512_slli_epi32(six, 13), _mm512_set1_epi32(0x00070000), _mm512_and_si512(six, _mm512_set1_epi32(7))));
+  }
+  DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
+    const __m512i low = load(body + 64 * ib), nibbles = load(body + Tile::kHighBits + 64 * (ib / 2));
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) {
+      const int at = 16 * (ib % 2) + 4 * g;
+      const __mmask16 minus = _mm512_test_epi32_mask(nibbles, _mm512_set1_epi32(static_cast<int>(8u << at)));
+      iq1_units(iq1_index(low, g, shifted(nibbles, at - 8)), _mm512_maskz_mov_epi32(minus, bytes(4)), codes + 2 * g);
+    }
+  }
+};
+
+}  // namespace
+
+DODECA_MATMUL(iq1_s, Lattice<IQ1_S>)
+DODECA_MATMUL(iq1_m, Lattice<IQ1_M>)
+DODECA_MATMUL(iq2_xxs, Lattice<IQ2_XXS>)
+DODECA_MATMUL(iq2_xs, Lattice<IQ2_XS>)
+DODECA_MATMUL(iq2_s, Lattice<IQ2_S>)
+DODECA_MATMUL(iq3_xxs, Lattice<IQ3_XXS>)
+DODECA_MATMUL(iq3_s, Lattice<IQ3_S>)
+
+}  // namespace dodeca::cpu::avx512_vnni

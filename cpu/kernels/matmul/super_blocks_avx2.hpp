@@ -1,0 +1,170 @@
+// The shape of the avx2 products with super-blocks of 256 columns. Internal linkage.
+#pragma once
+
+#include "cpu/kernels/matmul/avx2.hpp"
+#include "cpu/kernels/quantize_act/q8_blocks.hpp"
+
+namespace dodeca::cpu::avx2 {
+namespace {
+
+DODECA_INLINE __m256 fold(__m256 acc, __m256 d, const Q8Block256& x, __m256i isum) {
+  return _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(x.scale)), to_float(isum), acc);
+}
+DODECA_INLINE __m256 fold_min(__m256 acc, __m256 dmin, const Q8Block256& x, __m256i msum) {
+  return _mm256_fnmadd_ps(_mm256_mul_ps(dmin, _mm256_set1_ps(x.scale)), to_float(msum), acc);
+}
+
+// One super-block decoded for gemm.
+struct alignas(64) Decoded {
+  std::uint8_t codes[64][64];   // unit, lane
+  std::int16_t scales[16][32];  // the scale in both halves of its lane
+  std::int16_t pairs[8][32];    // minima, or scales, of neighbouring sub-blocks, to multiply with sums
+  float d[16], m[16];
+};
+
+// The shape of all kernels here. Format gives
+//   kScales                sub-blocks per super-block, 16 or 8
+//   kUnits                 units whose products may be added as i16
+//   kSigned                codes are signed
+//   kMins                  pairs of minima: 8, 4, or 0 for none
+//   kOffsetShift           codes are 2^kOffsetShift above the weights (pairs then hold the scales); -1: they are not
+//   Half(header, body, h)  the rows of half h: units(i, codes) of sub-block i, scale(i), and pair(p)
+template <class Format>
+struct SuperBlocks : Policy {
+  using Act = Q8Block256;
+  using Decoded = avx2::Decoded;
+  static constexpr int kStep = 1;
+
+  DODECA_INLINE static __m256i product(__m256i codes, __m256i x) {
+    return Format::kSigned ? signed_pairs(codes, x) : pairs(codes, x);
+  }
+  DODECA_INLINE static const std::int16_t* sums(const Q8Block256& x, int p) {
+    return (Format::kScales == 16 ? x.sums16 : x.sums32) + 2 * p;
+  }
+
+  template <int C>
+  DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block256* const* x, Acc* acc) {
+    for (int h = 0; h < 2; ++h) half_dots<C>(header, body, h, x, acc);
+  }
+
+  template <int C>
+  DODECA_INLINE static void half_dots(const std::byte* header, const std::byte* body, int h, const Q8Block256* const* x,
+                                      Acc* acc) {
+    constexpr int kSubUnits = 64 / Format::kScales;
+    constexpr bool kPairs = Format::kMins != 0 || Format::kOffsetShift >= 0;
+    const typename Format::Half half(header, body, h);
+    __m256i isum[C], psum[C];
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) isum[c] = psum[c] = _mm256_setzero_si256();
+#pragma GCC unroll 16
+    for (int i = 0; i < Format::kScales; ++i) {
+      const __m256i scale = half.scale(i);
+      const int first = kSubUnits * i;
+      __m256i codes[kSubUnits];
+      half.units(i, codes);
+#pragma GCC unroll 8
+      for (int u = 0; u < kSubUnits; u += Format::kUnits) {
+#pragma GCC unroll 4
+        for (int c = 0; c < C; ++c) {
+          const std::int8_t* q = x[c]->q + 4 * (first + u);
+          __m256i part = product(codes[u], spread(q));
+#pragma GCC unroll 8
+          for (int j = 1; j < Format::kUnits; ++j) part = add16(part, product(codes[u + j], spread(q + 4 * j)));
+          isum[c] = dot2(isum[c], part, scale);
+        }
+      }
+      if constexpr (kPairs) {
+        if (i % 2 == 1) {
+          const __m256i pair = half.pair(i / 2);
+#pragma GCC unroll 4
+          for (int c = 0; c < C; ++c) psum[c] = dot2(psum[c], pair, spread(sums(*x[c], i / 2)));
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) {
+      if constexpr (Format::kOffsetShift >= 0) {
+        isum[c] = _mm256_sub_epi32(isum[c], _mm256_slli_epi32(psum[c], Format::kOffsetShift));
+      }
+      __m256 v = fold(acc[c].half[h], halves(header, h), *x[c], isum[c]);
+      if constexpr (Format::kMins != 0) v = fold_min(v, halves(header + 32, h), *x[c], psum[c]);
+      acc[c].half[h] = v;
+    }
+  }
+
+  DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
+    constexpr int kSubUnits = 64 / Format::kScales;
+    const std::byte *header = tile + Format::Tile::header(block), *body = tile + Format::Tile::body(block);
+    for (int h = 0; h < 2; ++h) {
+      const typename Format::Half half(header, body, h);
+      _mm256_store_ps(out.d + 8 * h, halves(header, h));
+      if constexpr (Format::kMins != 0) _mm256_store_ps(out.m + 8 * h, halves(header + 32, h));
+#pragma GCC unroll 16
+      for (int i = 0; i < Format::kScales; ++i) {
+        store(out.scales[i] + 16 * h, half.scale(i));
+        if constexpr (Format::kMins != 0 || Format::kOffsetShift >= 0) {
+          if (i % 2 == 1) store(out.pairs[i / 2] + 16 * h, half.pair(i / 2));
+        }
+        __m256i codes[kSubUnits];
+        half.units(i, codes);
+#pragma GCC unroll 8
+        for (int u = 0; u < kSubUnits; ++u) store(out.codes[kSubUnits * i + u] + 32 * h, codes[u]);
+      }
+    }
+  }
+
+  template <int T, int C>
+  DODECA_INLINE static void multiply(const Decoded* w, const Q8Block256* const* x, int, float* acc) {
+    constexpr int kSubUnits = 64 / Format::kScales;
+    __m256i isum[C][2];
+    for (int c = 0; c < C; ++c) isum[c][0] = isum[c][1] = _mm256_setzero_si256();
+    for (int i = 0; i < Format::kScales; ++i) {
+#pragma GCC unroll 8
+      for (int u = 0; u < kSubUnits; u += Format::kUnits) {
+        __m256i part[C][2];
+#pragma GCC unroll 8
+        for (int j = 0; j < Format::kUnits; ++j) {
+          const std::uint8_t* codes = w->codes[kSubUnits * i + u + j];
+          const __m256i half[2] = {load(codes), load(codes + 32)};
+#pragma GCC unroll 3
+          for (int c = 0; c < C; ++c) {
+            const __m256i four = spread(x[c]->q + 4 * (kSubUnits * i + u + j));
+#pragma GCC unroll 2
+            for (int h = 0; h < 2; ++h) {
+              const __m256i two = product(half[h], four);
+              part[c][h] = j == 0 ? two : add16(part[c][h], two);
+            }
+          }
+        }
+#pragma GCC unroll 3
+        for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 2
+          for (int h = 0; h < 2; ++h) isum[c][h] = dot2(isum[c][h], part[c][h], load(w->scales[i] + 16 * h));
+        }
+      }
+    }
+#pragma GCC unroll 3
+    for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 2
+      for (int h = 0; h < 2; ++h) {
+        __m256i psum = _mm256_setzero_si256();
+        if constexpr (Format::kMins != 0 || Format::kOffsetShift >= 0) {
+#pragma GCC unroll 8
+          for (int p = 0; p < Format::kScales / 2; ++p) {
+            psum = dot2(psum, load(w->pairs[p] + 16 * h), spread(sums(*x[c], p)));
+          }
+        }
+        if constexpr (Format::kOffsetShift >= 0) {
+          isum[c][h] = _mm256_sub_epi32(isum[c][h], _mm256_slli_epi32(psum, Format::kOffsetShift));
+        }
+        float* at = acc + c * kTileRows + 8 * h;
+        __m256 v = fold(_mm256_load_ps(at), _mm256_load_ps(w->d + 8 * h), *x[c], isum[c][h]);
+        if constexpr (Format::kMins != 0) v = fold_min(v, _mm256_load_ps(w->m + 8 * h), *x[c], psum);
+        _mm256_store_ps(at, v);
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace dodeca::cpu::avx2

@@ -1,0 +1,139 @@
+// The shape of the avx512_vnni products with super-blocks of 256 columns. Internal linkage.
+#pragma once
+
+#include "cpu/kernels/matmul/vnni.hpp"
+#include "cpu/kernels/quantize_act/q8_blocks.hpp"
+
+namespace dodeca::cpu::avx512_vnni {
+namespace {
+
+// acc + d*scale*isum, and - dmin*scale*msum: the float part of a super-block.
+DODECA_INLINE __m512 fold(__m512 acc, __m512 d, const Q8Block256& x, __m512i isum) {
+  return _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(x.scale)), to_float(isum), acc);
+}
+DODECA_INLINE __m512 fold_min(__m512 acc, __m512 dmin, const Q8Block256& x, __m512i msum) {
+  return _mm512_fnmadd_ps(_mm512_mul_ps(dmin, _mm512_set1_ps(x.scale)), to_float(msum), acc);
+}
+
+// One super-block decoded for gemm.
+struct alignas(64) Decoded {
+  std::uint8_t codes[64][64];  // unit, lane
+  std::int32_t scales[16][16];
+  std::int16_t pairs[8][32];  // minima, or scales, of neighbouring sub-blocks, to multiply with sums
+  float d[16], m[16];
+};
+
+// Sums of sub-blocks of C activation rows.
+template <int C>
+struct Sums {
+  __m512i v[C];
+  DODECA_INLINE Sums() {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) v[c] = _mm512_setzero_si512();
+  }
+  // Adds the products of a unit of codes with the four columns from `column` of the rows' super-blocks.
+  DODECA_INLINE void add(__m512i codes, const Q8Block256* const* x, int column) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) v[c] = dot4_at(v[c], codes, x[c]->q + column);
+  }
+  // Adds the products of i16 pairs with two sums of activations.
+  DODECA_INLINE void add16(__m512i pairs, const Q8Block256* const* x, int sub_block) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) v[c] = dot2_at(v[c], pairs, x[c]->sums16 + sub_block);
+  }
+  DODECA_INLINE void add32(__m512i pairs, const Q8Block256* const* x, int sub_block) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) v[c] = dot2_at(v[c], pairs, x[c]->sums32 + sub_block);
+  }
+};
+
+// The shape of all gemm kernels here. Format gives
+//   sum<T, C>(w, x, isum)   the integer sums of T tiles times C activation rows
+//   kPairs                  pairs to multiply with sums of activations: minima, or scales of codes above the weights
+//   corrected(isum, psum, x)  the corrected isum; kMins: psum is folded as the minima instead
+template <class Format>
+struct SuperBlocks : Policy {
+  using Act = Q8Block256;
+  using Decoded = avx512_vnni::Decoded;
+  static constexpr int kStep = 1;
+
+  template <int T, int C>
+  DODECA_INLINE static void multiply(const Decoded* w, const Q8Block256* const* x, int, float* acc) {
+    __m512i isum[T][C], psum[T][C];
+    Format::template sum<T, C>(w, x, isum);
+    for (int t = 0; t < T; ++t) {
+      for (int c = 0; c < C; ++c) psum[t][c] = _mm512_setzero_si512();
+    }
+#pragma GCC unroll 8
+    for (int p = 0; p < Format::kPairs; ++p) {
+      __m512i pairs[T];
+      for (int t = 0; t < T; ++t) pairs[t] = load(w[t].pairs[p]);
+#pragma GCC unroll 6
+      for (int c = 0; c < C; ++c) {
+        const __m512i two = spread((Format::kPairs == 8 ? x[c]->sums16 : x[c]->sums32) + 2 * p);
+#pragma GCC unroll 2
+        for (int t = 0; t < T; ++t) psum[t][c] = dot2(psum[t][c], pairs[t], two);
+      }
+    }
+#pragma GCC unroll 6
+    for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 2
+      for (int t = 0; t < T; ++t) {
+        float* at = acc + (c * T + t) * kTileRows;
+        const __m512i sum = Format::corrected(isum[t][c], psum[t][c], *x[c]);
+        __m512 v = fold(_mm512_load_ps(at), _mm512_load_ps(w[t].d), *x[c], sum);
+        if constexpr (Format::kMins) v = fold_min(v, _mm512_load_ps(w[t].m), *x[c], psum[t][c]);
+        _mm512_store_ps(at, v);
+      }
+    }
+  }
+
+  // Codes already hold their sub-block's scale: one chain over all 64 units.
+  template <int T, int C>
+  DODECA_INLINE static void sum_flat(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
+    for (int t = 0; t < T; ++t) {
+      for (int c = 0; c < C; ++c) isum[t][c] = _mm512_setzero_si512();
+    }
+#pragma GCC unroll 2
+    for (int u = 0; u < 64; ++u) step<T, C>(w, x, u, isum);
+  }
+
+  // kUnits units at a time, each sum times its scale: a product of low halves when the sums fit 16 bits.
+  template <int T, int C, int kUnits, bool kFits16>
+  DODECA_INLINE static void sum_scaled(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
+    for (int t = 0; t < T; ++t) {
+      for (int c = 0; c < C; ++c) isum[t][c] = _mm512_setzero_si512();
+    }
+    for (int g = 0; g < 64 / kUnits; ++g) {
+      __m512i part[T][C];
+      for (int t = 0; t < T; ++t) {
+        for (int c = 0; c < C; ++c) part[t][c] = _mm512_setzero_si512();
+      }
+#pragma GCC unroll 8
+      for (int j = 0; j < kUnits; ++j) step<T, C>(w, x, kUnits * g + j, part);
+      for (int t = 0; t < T; ++t) {
+        const __m512i scale = load(w[t].scales[Format::scale_index(g)]);
+        for (int c = 0; c < C; ++c) {
+          isum[t][c] = kFits16 ? dot2(isum[t][c], scale, part[t][c])
+                               : _mm512_add_epi32(isum[t][c], _mm512_mullo_epi32(scale, part[t][c]));
+        }
+      }
+    }
+  }
+
+  template <int T, int C>
+  DODECA_INLINE static void step(const Decoded* w, const Q8Block256* const* x, int u, __m512i (&sum)[T][C]) {
+    __m512i codes[T];
+#pragma GCC unroll 2
+    for (int t = 0; t < T; ++t) codes[t] = load(w[t].codes[u]);
+#pragma GCC unroll 6
+    for (int c = 0; c < C; ++c) {
+      const __m512i four = spread(x[c]->q + 4 * u);
+#pragma GCC unroll 2
+      for (int t = 0; t < T; ++t) sum[t][c] = dot4(sum[t][c], codes[t], four);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace dodeca::cpu::avx512_vnni
