@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "quant/encode/encode_row.hpp"
 #include "quant/float_types.hpp"
 #include "quant/formats/formats.hpp"
 
@@ -157,6 +158,7 @@ void decode_row(DType dtype, const std::byte* src, float* dst, std::int64_t n) {
 }
 
 void encode_row(DType dtype, const float* src, std::byte* dst, std::int64_t n, const float* importance) {
+  if (encode_row_searching<Lane>(dtype, src, dst, n, importance)) return;
   switch (dtype) {
     case DType::kF32:
       return encode_f32(src, dst, n);
@@ -176,16 +178,6 @@ void encode_row(DType dtype, const float* src, std::byte* dst, std::int64_t n, c
       return encode_blocks<BlockQ5_1, kSmallBlock>(src, dst, n, importance);
     case DType::kQ8_0:
       return encode_blocks<BlockQ8_0, kSmallBlock>(src, dst, n, importance);
-    case DType::kQ2_K:
-      return encode_blocks<BlockQ2_K, kSuperBlock>(src, dst, n, importance);
-    case DType::kQ3_K:
-      return encode_blocks<BlockQ3_K, kSuperBlock>(src, dst, n, importance);
-    case DType::kQ4_K:
-      return encode_blocks<BlockQ4_K, kSuperBlock>(src, dst, n, importance);
-    case DType::kQ5_K:
-      return encode_blocks<BlockQ5_K, kSuperBlock>(src, dst, n, importance);
-    case DType::kQ6_K:
-      return encode_blocks<BlockQ6_K, kSuperBlock>(src, dst, n, importance);
     case DType::kQ8_K:
       return encode_blocks<BlockQ8_K, kSuperBlock>(src, dst, n, nullptr, 3e38f);
     case DType::kIQ4_NL:

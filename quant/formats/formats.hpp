@@ -48,11 +48,6 @@ void decode(const BlockQ4_K& block, float* y);
 void decode(const BlockQ5_K& block, float* y);
 void decode(const BlockQ6_K& block, float* y);
 void decode(const BlockQ8_K& block, float* y);
-void encode(const float* x, BlockQ2_K& block, const Weighting& weighting);
-void encode(const float* x, BlockQ3_K& block, const Weighting& weighting);
-void encode(const float* x, BlockQ4_K& block, const Weighting& weighting);
-void encode(const float* x, BlockQ5_K& block, const Weighting& weighting);
-void encode(const float* x, BlockQ6_K& block, const Weighting& weighting);
 void encode(const float* x, BlockQ8_K& block, const Weighting& weighting);
 
 // iq1.cpp, iq2.cpp, iq3.cpp, iq4.cpp (with MXFP4), ternary.cpp

@@ -1,13 +1,12 @@
 // Q3_K: sub-blocks of 16 weights in 3 bits (-4..3), each with a 6-bit signed scale.
-#include <cmath>
-
 #include "quant/float_types.hpp"
-#include "quant/formats/search.hpp"
+#include "quant/formats/formats.hpp"
+#include "quant/formats/pack.hpp"
 
 namespace dodeca::quant {
 namespace {
 
-constexpr int kSub = 16, kSubs = kSuperBlock / kSub, kV = kSub / kLanes;
+constexpr int kSub = 16, kSubs = kSuperBlock / kSub;
 
 constexpr int byte_of(int i) { return 32 * (i / 128) + i % 32; }  // the two low bits
 constexpr int shift_of(int i) { return 2 * (i % 128 / 32); }
@@ -40,52 +39,14 @@ void decode(const BlockQ3_K& block, float* y) {
   }
 }
 
-void encode(const float* x, BlockQ3_K& block, const Weighting& weighting) {
+void pack(const SymmetricPieces& pieces, BlockQ3_K& block) {
   block = {};
-  float scales[kSubs], weights[kSubs];
-  float mean_square = 0;
-  if (weighting.importance) {
-    Lanes all[kSuperBlock / kLanes];
-    load_group(x, all);
-    mean_square = 2 * weighted_squares(all) / kSuperBlock;
-  }
-  for (int sub = 0; sub < kSubs; ++sub) {
-    Group<kV> group;
-    load_group(x + sub * kSub, group.x);
-    if (weighting.importance) {
-      importance_weights(weighting.importance + sub * kSub, mean_square, group);
-    } else {
-      const float mean = weighted_squares(group.x) / kSub;
-      for (int v = 0; v < kV; ++v) group.w[v] = group.x[v] * group.x[v] + mean;
-    }
-    scales[sub] = symmetric_scale(group, 4);
-    weights[sub] = sum(group.w[0] + group.w[1]);
-  }
-
-  float step;
-  if (weighting.importance) {
-    Group<kV> all;
-    load_group(scales, all.x);
-    load_group(weights, all.w);
-    step = symmetric_scale(all, 32);
-  } else {
-    Lanes all[kV];
-    load_group(scales, all);
-    step = -extremes(all).signed_max() / 32;
-  }
-  block.d = finite_f16(step);
-  const float inverse_step = std::fabs(step) < kNegligible ? 0 : 1.0f / step;
-  const float d = f16_to_f32(block.d);
-  for (int sub = 0; sub < kSubs; ++sub) {
-    const float level = round_clamped(inverse_step * scales[sub], -32, 31);
-    set_scale(block, sub, static_cast<int>(level));
-    const float scale = d * level;
-    const float inverse = scale == 0 ? 0 : 1.0f / scale;
-    for (int i = sub * kSub; i < (sub + 1) * kSub; ++i) {
-      const int q = static_cast<int>(round_clamped(x[i] * inverse, -4, 3)) + 4;
-      block.qs[byte_of(i)] |= static_cast<std::uint8_t>((q & 3) << shift_of(i));
-      block.hmask[i % 32] |= static_cast<std::uint8_t>((q >> 2) << mask_bit_of(i));
-    }
+  block.d = pieces.d;
+  for (int sub = 0; sub < kSubs; ++sub) set_scale(block, sub, pieces.scales[sub]);
+  for (int i = 0; i < kSuperBlock; ++i) {
+    const int l = pieces.levels[i];
+    block.qs[byte_of(i)] |= static_cast<std::uint8_t>((l & 3) << shift_of(i));
+    block.hmask[i % 32] |= static_cast<std::uint8_t>((l >> 2) << mask_bit_of(i));
   }
 }
 

@@ -6,6 +6,8 @@
 #include <mutex>
 #include <span>
 
+#include "cpu/isa.hpp"
+#include "cpu/kernels/encode/encode.hpp"
 #include "quant/codec.hpp"
 
 namespace dodeca::runtime {
@@ -81,7 +83,7 @@ struct Scratch {
   std::vector<float> values;
 };
 
-void convert(const WeightSource& source, const Unit& unit, Scratch& scratch, std::byte* out) {
+void convert(const WeightSource& source, const Unit& unit, cpu::Isa isa, Scratch& scratch, std::byte* out) {
   const OutputTensor& tensor = *unit.tensor;
   if (tensor.as_is != nullptr) {
     const std::uint64_t offset = static_cast<std::uint64_t>(unit.row_begin) * tensor.row_bytes();
@@ -104,8 +106,8 @@ void convert(const WeightSource& source, const Unit& unit, Scratch& scratch, std
       std::find_if_not(scratch.values.begin(), scratch.values.end(), [](float v) { return std::isfinite(v); });
   if (bad != scratch.values.end()) refuse_non_finite(tensor, unit, bad - scratch.values.begin());
   for (std::int64_t row = 0; row < n_rows; ++row) {
-    quant::encode_row(tensor.dtype, scratch.values.data() + row * tensor.n_in(),
-                      out + static_cast<std::size_t>(row) * tensor.row_bytes(), tensor.n_in());
+    cpu::encode_row(tensor.dtype, scratch.values.data() + row * tensor.n_in(),
+                    out + static_cast<std::size_t>(row) * tensor.row_bytes(), tensor.n_in(), nullptr, isa);
   }
 }
 
@@ -144,6 +146,7 @@ void quantize(const WeightSource& source, const QuantizePlan& plan, const std::f
   Cutter cutter(plan.tensors, team.size());
   std::vector<Unit> units, written_units;
   std::vector<std::byte> buffer, written_buffer;
+  const cpu::Isa isa = cpu::host_isa();
   std::vector<Scratch> scratch(static_cast<std::size_t>(team.size()));
   const auto total = static_cast<double>(plan.tensor_bytes());
   double done = 0;
@@ -160,7 +163,7 @@ void quantize(const WeightSource& source, const QuantizePlan& plan, const std::f
         const auto n_units = static_cast<std::int64_t>(units.size());
         for (std::int64_t u = next.take(); u < n_units; u = next.take()) {
           const Unit& unit = units[static_cast<std::size_t>(u)];
-          convert(source, unit, scratch[static_cast<std::size_t>(member.index)], buffer.data() + unit.offset);
+          convert(source, unit, isa, scratch[static_cast<std::size_t>(member.index)], buffer.data() + unit.offset);
         }
       });
     });

@@ -1,0 +1,23 @@
+// quant::encode_row at the speed of the host: the same bits as there, whatever the level.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "cpu/isa.hpp"
+#include "cpu/kernels/kernel_list.hpp"
+#include "quant/dtype.hpp"
+
+namespace dodeca::cpu {
+
+// Contract of quant::encode_row (quant/codec.hpp).
+void encode_row(quant::DType dtype, const float* src, std::byte* dst, std::int64_t n, const float* importance,
+                Isa isa) noexcept;
+
+// The lines behind it; false for a type that is not searched for, whose encoder is quant's alone.
+using EncodeRowFn = bool(quant::DType dtype, const float* src, std::byte* dst, std::int64_t n,
+                         const float* importance) noexcept;
+std::span<const KernelLine<EncodeRowFn>> encode_row_kernels();
+
+}  // namespace dodeca::cpu

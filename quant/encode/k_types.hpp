@@ -1,0 +1,79 @@
+// Rows of the K types: from the search's result to blocks.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+
+#include "quant/encode/affine_super.hpp"
+#include "quant/encode/symmetric_super.hpp"
+#include "quant/formats/pack.hpp"
+
+namespace dodeca::quant {
+
+// l = nearest((x + min) / scale) in [0, levels], n weights in their natural order.
+template <class V>
+DODECA_LANE void affine_levels(const float* x, int n, float inverse, float offset, float levels, std::uint8_t* l) {
+  for (int i = 0; i < n; i += V::kCount) {
+    round(min(max(fma(V::load(x + i), V(inverse), V(offset)), V(0.0f)), V(levels))).store_codes(l + i);
+  }
+}
+
+template <class V, class Block, int kSub, bool kWeighted>
+void encode_affine_super(const float* x, const float* importance, std::byte* dst, std::int64_t n, float max_level,
+                         float max_code, const AffineTrials& trials, int rounds, int reach) {
+  constexpr int kPerBlock = 256 / kSub, kWeights = kTileLanes * kSub;
+  Tile<kSub> tile;
+  AffineCodes codes;
+  for (std::int64_t i = 0; i < n; i += kWeights) {
+    const int n_lanes = n - i < kWeights ? static_cast<int>((n - i) / kSub) : kTileLanes;
+    load_tile<V, kSub>(x + i, kWeighted ? importance + i : nullptr, n_lanes, tile);
+    AffineSuper<kSub, kWeighted, V>::search(tile, max_level, max_code, trials, rounds, reach, codes);
+    for (int first = 0; first < n_lanes; first += kPerBlock, dst += sizeof(Block)) {
+      AffinePieces<kPerBlock> pieces;
+      pieces.d = f32_to_f16(codes.d[first]);
+      pieces.dmin = f32_to_f16(codes.dmin[first]);
+      for (int k = 0; k < kPerBlock; ++k) {
+        const int lane = first + k;
+        pieces.scales[k] = static_cast<std::uint8_t>(codes.scale[lane]);
+        pieces.mins[k] = static_cast<std::uint8_t>(codes.min[lane]);
+        const float scale = codes.d[lane] * codes.scale[lane], min_value = codes.dmin[lane] * codes.min[lane];
+        const float inverse = inverse_of(Lane(scale)).v;
+        affine_levels<V>(x + i + lane * kSub, kSub, inverse, min_value * inverse, max_level, pieces.levels + k * kSub);
+      }
+      Block block;
+      pack(pieces, block);
+      std::memcpy(dst, &block, sizeof block);
+    }
+  }
+}
+
+// l + half in [0, 2 * half - 1].
+template <class V>
+DODECA_LANE void symmetric_levels(const float* x, int n, float inverse, float half, std::uint8_t* l) {
+  for (int i = 0; i < n; i += V::kCount) {
+    (round(min(max(V::load(x + i) * V(inverse), V(-half)), V(half - 1.0f))) + V(half)).store_codes(l + i);
+  }
+}
+
+template <class V, class Block, bool kWeighted>
+void encode_symmetric_super(const float* x, const float* importance, std::byte* dst, std::int64_t n,
+                            const SymmetricSuperSpec& spec) {
+  Tile<16> tile;
+  SymmetricCodes codes;
+  for (std::int64_t i = 0; i < n; i += 256, dst += sizeof(Block)) {
+    load_tile<V, 16>(x + i, kWeighted ? importance + i : nullptr, kTileLanes, tile);
+    SymmetricSuper<kWeighted, V>::search(tile, spec, codes);
+    SymmetricPieces pieces;
+    pieces.d = f32_to_f16(codes.d);
+    for (int k = 0; k < 16; ++k) {
+      pieces.scales[k] = static_cast<std::int8_t>(codes.scale[k]);
+      const float inverse = signed_inverse_of(Lane(codes.scale[k] * codes.d)).v;
+      symmetric_levels<V>(x + i + 16 * k, 16, inverse, spec.half, pieces.levels + 16 * k);
+    }
+    Block block;
+    pack(pieces, block);
+    std::memcpy(dst, &block, sizeof block);
+  }
+}
+
+}  // namespace dodeca::quant
