@@ -5,6 +5,7 @@
 #include <chrono>
 #include <filesystem>
 #include <map>
+#include <optional>
 
 #include "runtime/cli/command.hpp"
 #include "runtime/cli/model_options.hpp"
@@ -76,6 +77,7 @@ struct Arguments {
   std::string in, out;
   std::int32_t threads = 0;
   bool dry_run = false;
+  std::string imatrix;
   QuantizeOptions quantize;
 };
 
@@ -99,6 +101,8 @@ Arguments parse(std::span<const std::string> args, Console& console) {
   options.value("--type", type, "one type for all matrices", "TYPE");
   options.value("--recipe", recipe,
                 "a mixture: ud-q2_k_xl, as the published DeepSeek-V3-0324 file, or one of llama.cpp's", "NAME");
+  options.value("--imatrix", parsed.imatrix, "importance matrix (dodeca imatrix, or llama.cpp's): which columns matter",
+                "FILE");
   options.values("--tensor-type", overrides,
                  "type of the tensors whose name REGEX finds; the first that matches decides", "REGEX=TYPE");
   options.value("--output-tensor-type", output, "type of output.weight", "TYPE");
@@ -142,11 +146,18 @@ Arguments parse(std::span<const std::string> args, Console& console) {
 
 int cmd_quantize(std::span<const std::string> args) {
   Console console;
-  const Arguments arguments = parse(args, console);
+  Arguments arguments = parse(args, console);
   refuse_same_file(arguments.in, arguments.out);
   const Log log = console.log();
   const auto start = std::chrono::steady_clock::now();
   const std::unique_ptr<WeightSource> source = open_weights(arguments.in, {}, log);
+  std::optional<ImportanceMatrix> imatrix;
+  if (!arguments.imatrix.empty()) {
+    imatrix = ImportanceMatrix::read(arguments.imatrix);
+    arguments.quantize.imatrix = &*imatrix;
+    arguments.quantize.imatrix_file = arguments.imatrix;
+    console.info(fmt::format("importance matrix: {} entries, {} chunks", imatrix->entries.size(), imatrix->n_chunks));
+  }
   const QuantizePlan plan = plan_quantization(*source, arguments.quantize, log);
   const std::string facts = fmt::format("{} tensors ({}), {:.3f} bits per weight", plan.tensors.size(),
                                         type_counts(plan), plan.bits_per_weight());

@@ -33,6 +33,7 @@ std::string_view program_commit();
 int cmd_run(std::span<const std::string> args);
 int cmd_batch(std::span<const std::string> args);
 int cmd_quantize(std::span<const std::string> args);
+int cmd_imatrix(std::span<const std::string> args);
 int cmd_ppl(std::span<const std::string> args);
 int cmd_tokenize(std::span<const std::string> args);
 int cmd_inspect(std::span<const std::string> args);

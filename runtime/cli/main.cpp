@@ -6,6 +6,7 @@ int main(int argc, char** argv) {
       {"run", cmd_run, "complete a text or chat"},
       {"batch", cmd_batch, "answer a file of requests, resumable"},
       {"quantize", cmd_quantize, "make a quantized GGUF from a checkpoint or a GGUF"},
+      {"imatrix", cmd_imatrix, "measure on a text which columns of the weights matter"},
       {"ppl", cmd_ppl, "perplexity and divergence on a text"},
       {"tokenize", cmd_tokenize, "text to token ids and back"},
       {"inspect", cmd_inspect, "what is in a model file"},

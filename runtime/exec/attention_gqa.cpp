@@ -19,6 +19,8 @@ void attention_gqa(const Pass& pass, const cpu::Member& member, std::int64_t lay
   const float scale = static_cast<float>(c.softmax_scale());
   const cpu::Range rows = member.part(pass.n());
 
+  InputSums::Layer* sums = pass.sums_of(layer);
+  if (sums != nullptr) add_inputs(pass, member, sums->attention, s.normed);
   project(pass, member, w.q, s.normed, s.q);
   project(pass, member, w.v, s.normed, s.kv);
   project(pass, member, w.k, s.normed, s.kv, kv * d);
@@ -80,6 +82,7 @@ void attention_gqa(const Pass& pass, const cpu::Member& member, std::int64_t lay
   }
   finish(member, pass.n(), [&](std::int64_t i) { s.heads.quantize(i, pass.weights.isa); });
   pass.end_phase(member, Phase::kAttention, [] { return std::uint64_t{0}; });
+  if (sums != nullptr) add_inputs(pass, member, sums->output, s.heads);
   project(pass, member, w.output, s.heads, s.normed);
 }
 

@@ -107,6 +107,8 @@ void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t lay
   ThreadSpace& thread = pass.space.threads[static_cast<std::size_t>(member.index)];
   const std::int64_t head_dim = c.qk_nope_head_dim + c.qk_rope_head_dim, width = s.kv.width();
 
+  InputSums::Layer* sums = pass.sums_of(layer);
+  if (sums != nullptr) add_inputs(pass, member, sums->attention, s.normed);
   if (w.q_a)
     project(pass, member, w.q_a, s.normed, s.q_a);
   else
@@ -115,6 +117,7 @@ void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t lay
   finish(member, pass.n(), [&](std::int64_t i) { write_cache_row(pass, w, layer, i); });
   pass.end_phase(member, Phase::kLatent, [&] { return (w.q_a ? w.q_a : w.q).slice_bytes() + w.kv_a.slice_bytes(); });
 
+  if (sums != nullptr && w.q_a) add_inputs(pass, member, sums->q_b, s.q_a);
   // Few rows: whoever makes a head's queries also absorbs them. Many rows share the decoding of q_b better when all of
   // them are multiplied together.
   const bool by_head = w.q_b && pass.n() < cpu::kGemmMinRows && head_dim % cpu::kTileRows == 0;
@@ -137,6 +140,7 @@ void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t lay
   pass.end_phase(member, Phase::kQuery, [&] {
     return (w.q_b ? w.q_b.slice_bytes() : 0) + static_cast<std::uint64_t>(w.k_b.n_slices) * w.k_b.slice_bytes();
   });
+  if (sums != nullptr) add_inputs(pass, member, sums->k_b, s.q, head_dim);
   if (pass.naive_mla) {
     naive_mla(pass, member, layer);
   } else {
@@ -151,6 +155,10 @@ void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t lay
   finish(member, pass.n(), [&](std::int64_t i) { s.heads.quantize(i, pass.weights.isa); });
   pass.end_phase(member, Phase::kValue,
                  [&] { return static_cast<std::uint64_t>(w.v_b.n_slices) * w.v_b.slice_bytes(); });
+  if (sums != nullptr) {
+    add_inputs(pass, member, sums->v_b, s.latent, c.kv_lora_rank);
+    add_inputs(pass, member, sums->output, s.heads);
+  }
   project(pass, member, w.output, s.heads, s.normed);
 }
 

@@ -17,6 +17,7 @@ struct Executor::Impl {
   Workspace space;
   std::vector<double> inv_freq;
   Trace* trace = nullptr;
+  InputSums* sums = nullptr;
 
   Impl(const Model& m, cpu::Team& t, const ExecutorOptions& o)
       : model(m),
@@ -46,6 +47,7 @@ std::uint64_t Executor::bytes_needed(const ModelConfig& config, const ExecutorOp
 const ModelConfig& Executor::config() const { return impl_->model.config(); }
 KvCache& Executor::cache() { return impl_->cache; }
 void Executor::set_trace(Trace* trace) { impl_->trace = trace; }
+void Executor::set_input_sums(InputSums* sums) { impl_->sums = sums; }
 
 void Executor::Impl::check(std::span<const Row> rows) {
   const ModelConfig& c = model.config();
@@ -91,7 +93,8 @@ void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Tea
             .groups = {},
             .first_partial = {},
             .naive_mla = options.naive_mla,
-            .trace = trace};
+            .trace = trace,
+            .sums = sums};
   for (std::int64_t i = 0; i < pass.n(); ++i) {
     const Row& row = rows[static_cast<std::size_t>(i)];
     pass.first_partial.push_back(
@@ -166,6 +169,9 @@ void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Tea
       normalize_row(pass, k, weights.output_norm, 2 * c.n_layers);
     member.barrier();
     if (logit_rows.empty()) return;
+    if (sums != nullptr) {
+      for (const std::int32_t k : logit_rows) sums->head.add(member, 0, space.normed.row(k));
+    }
     const cpu::Range tiles = member.part(weights.output.n_tiles);
     const cpu::ActFormat format = weights.output.layout->act;
     multiply({.weight = weights.output,

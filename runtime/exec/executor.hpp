@@ -14,7 +14,8 @@
 
 namespace dodeca::runtime {
 
-struct Trace;  // trace.hpp
+struct Trace;      // trace.hpp
+struct InputSums;  // input_sums.hpp
 
 class Model;  // weights/model.hpp: placed weights, read-only, shared by executors
 
@@ -37,6 +38,8 @@ class Executor {
   KvCache& cache();
   // Adds the times of the phases of all further passes to `trace`; null: no more. Results are the same.
   void set_trace(Trace* trace);
+  // Adds the inputs of every weight in all further passes to `sums`; null: no more. Not for models cut into parts.
+  void set_input_sums(InputSums* sums);
   // Every row's position must equal its sequence's cached length plus the rows of that sequence before it in this call;
   // the rows are appended to the cache. Throws Error{kDoesNotFit} before touching anything when they do not fit,
   // Error{kBadRequest} for bad tokens or positions, Error{kBadFile} naming the layer when an activation becomes NaN or

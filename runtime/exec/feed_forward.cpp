@@ -144,6 +144,15 @@ std::uint64_t expert_bytes(const Pass& pass, const LayerWeights& w, F&& bytes) {
 
 std::uint64_t gate_up_bytes(const FfnPart& part) { return part.gate.slice_bytes() + part.up.slice_bytes(); }
 
+// Each slot's row into the sums of its expert. Weights are whole here: sums are not collected from cut models.
+template <class F>
+void add_expert_inputs(const Pass& pass, const cpu::Member& member, InputSums::Input& input, F&& row_of) noexcept {
+  for (std::int64_t expert = 0; expert < pass.config().n_routed_experts; ++expert) {
+    const SlotRange slots = slots_of(pass.space, expert);
+    for (std::int64_t slot = slots.begin; slot < slots.end; ++slot) input.add(member, expert, row_of(slot));
+  }
+}
+
 // Every (part, expert that has rows, group of tiles), handed out in order.
 template <class F>
 void for_each_expert_unit(const Pass& pass, const LayerWeights& w, cpu::WorkCounter& counter, F&& f) noexcept {
@@ -173,6 +182,8 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
   const std::int64_t n_slots = pass.n() * c.n_experts_per_tok;
   const SlotRange all{0, pass.n(), nullptr};
 
+  InputSums::Layer* sums = pass.sums_of(layer);
+  if (sums != nullptr) add_inputs(pass, member, sums->feed_forward, s.normed);
   if (routed) project(pass, member, w.router, s.normed, s.logits);
   if (member.index == 0) s.counter[1].reset();
   for (std::size_t p = 0; p < w.dense.size(); ++p) {
@@ -198,6 +209,12 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
     for (const FfnPart& part : w.dense) bytes += gate_up_bytes(part);
     return bytes;
   });
+  if (sums != nullptr) {
+    if (!w.dense.empty()) add_inputs(pass, member, sums->dense_down, s.h_dense);
+    if (routed)
+      add_expert_inputs(pass, member, sums->experts,
+                        [&](std::int64_t slot) { return s.normed.row(s.slot_row[static_cast<std::size_t>(slot)]); });
+  }
   if (routed) {
     const std::int64_t max_slots = s.micro_batch * c.n_experts_per_tok;
     for_each_expert_unit(pass, w, s.counter[1],
@@ -223,6 +240,9 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
       return expert_bytes(pass, w, gate_up_bytes);
     });
   }
+
+  if (sums != nullptr && routed)
+    add_expert_inputs(pass, member, sums->experts_down, [&](std::int64_t slot) { return s.h_experts.row(slot); });
 
   // Down projections: each member owns columns of the output for all experts, so the order of a sum is that of the
   // experts. The normalized rows are no longer needed and take the sums.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cpu/team.hpp"
+#include "runtime/exec/input_sums.hpp"
 #include "runtime/exec/kv_cache.hpp"
 #include "runtime/exec/rows.hpp"
 #include "runtime/exec/trace.hpp"
@@ -30,11 +31,15 @@ struct Pass {
   std::vector<std::int64_t> first_partial;  // [rows + 1] index of a row's first context chunk among all
   bool naive_mla = false;
   Trace* trace = nullptr;
+  InputSums* sums = nullptr;
 
   std::int64_t n() const { return static_cast<std::int64_t>(rows.size()); }
   const ModelConfig& config() const { return weights.config; }
   // Rows of both kinds share a pass only where that makes no difference (executor.cpp).
   bool prompt() const { return rows.front().prompt; }
+  InputSums::Layer* sums_of(std::int64_t layer) const {
+    return sums == nullptr ? nullptr : &sums->layers[static_cast<std::size_t>(layer)];
+  }
   // All members, after the barrier that ends the phase; bytes() says what it read.
   template <class F>
   void end_phase(const cpu::Member& member, Phase phase, F&& bytes) const {
@@ -67,6 +72,10 @@ void finish(const cpu::Member& member, std::int64_t count, F&& f) {
 // Products of all rows of the pass with tiles of a whole weight, dealt over the members: out[row] from acts[row].
 void project(const Pass& pass, const cpu::Member& member, const PackedMatrix& weight, const Activations& acts,
              const Activations& out, std::int64_t out_offset = 0) noexcept;
+
+// Adds every row of the pass to `input`: slice k's part begins k * step floats after the row.
+void add_inputs(const Pass& pass, const cpu::Member& member, InputSums::Input& input, const Activations& rows,
+                std::int64_t step = 0) noexcept;
 
 // Normalizes row i of x into `normed`, in every format that is read there. `point` says where we are, for the note of
 // the first non-finite row: twice the layer before attention, one more before the feed-forward block.

@@ -22,6 +22,13 @@ void project(const Pass& pass, const cpu::Member& member, const PackedMatrix& we
             .prompt = pass.prompt()});
 }
 
+void add_inputs(const Pass& pass, const cpu::Member& member, InputSums::Input& input, const Activations& rows,
+                std::int64_t step) noexcept {
+  for (std::int64_t i = 0; i < pass.n(); ++i) {
+    for (std::int64_t slice = 0; slice < input.n_slices; ++slice) input.add(member, slice, rows.row(i) + slice * step);
+  }
+}
+
 void normalize_row(const Pass& pass, std::int64_t i, const std::vector<float>& weight, std::int64_t point) noexcept {
   const Workspace& s = pass.space;
   const std::int64_t n = pass.config().hidden_size;

@@ -1,6 +1,9 @@
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <ranges>
 #include <set>
 
 #include "runtime/quantize/metadata.hpp"
@@ -73,6 +76,37 @@ bool is_float(quant::DType dtype) {
   return quant::type_info(dtype).block_elements == 1 || dtype == quant::DType::kF8_E4M3_B128;
 }
 
+// Weights that get fewer bits without an entry to say which columns matter.
+struct MissingImportance {
+  std::int64_t count = 0;
+  std::string first;
+  void tell(const Log& log) const {
+    if (count > 0)
+      log(Level::kWarning,
+          fmt::format("the importance matrix has no entry for {} of the quantized weights (first: {}): all their "
+                      "columns count alike",
+                      count, first));
+  }
+};
+
+void find_importance(const ImportanceMatrix& imatrix, OutputTensor& tensor, MissingImportance& missing,
+                     const Log& log) {
+  if (is_float(tensor.dtype)) return;
+  tensor.importance = imatrix.find(tensor.name, tensor.n_in(), tensor.n_slices());
+  if (tensor.importance == nullptr) {
+    if (tensor.name == "token_embd.weight" || tensor.name == "output.weight") return;  // usually not measured
+    if (missing.count++ == 0) missing.first = tensor.name;
+    return;
+  }
+  const std::vector<std::int64_t> unreached = ImportanceMatrix::unreached(*tensor.importance);
+  if (!unreached.empty() && tensor.n_slices() > 1)
+    log(Level::kWarning,
+        fmt::format("{}: calibration never reached {} of {} experts ({}{}): they are weighted as the mean of the "
+                    "others",
+                    tensor.name, unreached.size(), tensor.n_slices(), fmt::join(unreached | std::views::take(8), ", "),
+                    unreached.size() > 8 ? ", ..." : ""));
+}
+
 }  // namespace
 
 std::uint64_t QuantizePlan::tensor_bytes() const {
@@ -99,6 +133,13 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
 
   QuantizePlan plan;
   plan.metadata = output_metadata(source, {options.types.file_type(), keep_mtp}, log);
+  if (options.imatrix != nullptr) {
+    plan.metadata.set("quantize.imatrix.file", options.imatrix_file);
+    if (!options.imatrix->datasets.empty())
+      plan.metadata.set("quantize.imatrix.dataset", options.imatrix->datasets.front());
+    plan.metadata.set("quantize.imatrix.entries_count", static_cast<std::int32_t>(options.imatrix->entries.size()));
+    plan.metadata.set("quantize.imatrix.chunks_count", static_cast<std::int32_t>(options.imatrix->n_chunks));
+  }
   for (const std::string& assignment : options.override_kv) override_kv(plan.metadata, assignment);
 
   std::vector<const WeightInfo*> weights;
@@ -112,6 +153,7 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
 
   const bool tied = source.find("output.weight") == nullptr;
   FallBacks fall_backs;
+  MissingImportance missing;
   std::set<const TypeOverride*> matched;
   std::int64_t n_requantized = 0;
   for (const WeightInfo* weight : weights) {
@@ -127,8 +169,10 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
         if (std::regex_search(weight->name, rule.regex)) matched.insert(&rule);
       }
     }
+    if (options.imatrix != nullptr) find_importance(*options.imatrix, tensor, missing, log);
     plan.tensors.push_back(std::move(tensor));
   }
+  missing.tell(log);
   const std::vector<const GgufTensor*> unused = unused_tensors(source, keep_mtp);
   for (const GgufTensor* tensor : unused)
     plan.tensors.push_back({tensor->name, tensor->dtype, tensor->dims, nullptr, tensor});

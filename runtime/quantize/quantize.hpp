@@ -10,6 +10,7 @@
 #include "cpu/team.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/load/gguf.hpp"
+#include "runtime/load/imatrix.hpp"
 #include "runtime/model/weight_source.hpp"
 #include "runtime/quantize/recipe.hpp"
 
@@ -17,10 +18,11 @@ namespace dodeca::runtime {
 
 struct OutputTensor {
   std::string name;
-  quant::DType dtype;              // in the new file
-  std::vector<std::int64_t> dims;  // dims[0] contiguous
-  const WeightInfo* weight;        // where its rows come from, or null:
-  const GgufTensor* as_is;         // a tensor that the model does not use, copied
+  quant::DType dtype;                                   // in the new file
+  std::vector<std::int64_t> dims;                       // dims[0] contiguous
+  const WeightInfo* weight;                             // where its rows come from, or null:
+  const GgufTensor* as_is;                              // a tensor that the model does not use, copied
+  const ImportanceMatrix::Entry* importance = nullptr;  // of its columns, or null: all alike
   std::int64_t n_in() const { return dims[0]; }
   std::int64_t n_slices() const { return weight != nullptr ? weight->n_slices : 1; }
   std::int64_t rows_per_slice() const { return weight != nullptr ? weight->n_out : as_is->n_rows(); }
@@ -31,7 +33,9 @@ struct OutputTensor {
 struct QuantizeOptions {
   TypeChoice types;
   bool keep_mtp = false;
-  std::vector<std::string> override_kv;  // KEY=TYPE:VALUE, applied to the new file's metadata
+  std::vector<std::string> override_kv;       // KEY=TYPE:VALUE, applied to the new file's metadata
+  const ImportanceMatrix* imatrix = nullptr;  // must outlive the plan
+  std::string imatrix_file;                   // its name, for the new file's metadata
 };
 
 struct QuantizePlan {
