@@ -33,7 +33,8 @@ std::vector<std::string> split(std::string_view text, char separator) {
 
 // The raw text of every option that takes a list; repeated options add to it.
 struct Lists {
-  std::vector<std::string> models, n_prompt, n_gen, n_pg, n_depth, n_batch, n_ubatch, type_k, type_v, threads;
+  std::vector<std::string> models, n_prompt, n_gen, n_pg, n_depth, n_batch, n_ubatch, n_parallel, type_k, type_v,
+      threads;
   std::array<std::vector<std::string>, kInertCount> inert;
 };
 
@@ -84,6 +85,7 @@ Axes axes_from(const runtime::cli::Options& options, const Lists& lists, int def
   replace(options, "-d", lists.n_depth, 0, kMaxTokens, axes.n_depth);
   replace(options, "-b", lists.n_batch, 1, 1 << 20, axes.n_batch);
   replace(options, "-ub", lists.n_ubatch, 1, 1 << 16, axes.n_ubatch);
+  replace(options, "--parallel", lists.n_parallel, 1, 1024, axes.n_parallel);
   axes.n_threads = {default_threads};
   replace(options, "-t", lists.threads, 1, 4096, axes.n_threads);
   for (const std::string& text : lists.n_pg) {
@@ -154,6 +156,7 @@ int cmd_bench(std::span<const std::string> args) {
       "  dodeca-bench -m model.gguf -p 512,2048 -n 0 -t 8-32*2\n"
       "  dodeca-bench -m model.gguf -p 0 -n 64 -d 0,4096,16384 -o json\n"
       "  dodeca-bench -m model.gguf -pg 2048,256 -ctk q8_0 -r 3\n"
+      "  dodeca-bench -m model.gguf -p 0 -n 32 --parallel 1,2,4,8\n"
       "  dodeca-bench membw --help                        memory bandwidth\n"
       "  dodeca-bench kernels --help                      matrix products alone\n"
       "  dodeca-bench barrier --help                      the team's barriers");
@@ -170,7 +173,7 @@ int cmd_bench(std::span<const std::string> args) {
   options.flag("--no-warmup", no_warmup, "skip the run before the timed ones");
   options.flag("--trace", run.trace,
                "after the table, where the time of a pass goes: phases of the layers, bytes, GB/s");
-  options.flag("--no-membw", no_bandwidth, "do not measure memory bandwidth");
+  options.flag("--no-membw", no_bandwidth, "do not measure memory bandwidth and arithmetic peaks");
   options.value("--delay", run.delay_seconds, "seconds to wait before each test (default: 0)", {0, 86400});
   options.value("--seed", seed, "of the random tokens (default: 1)", {0});
   options.flag("--progress", progress_lines, "one line per step, also where standard error is no terminal");
@@ -201,6 +204,8 @@ int cmd_bench(std::span<const std::string> args) {
   options.values("-d,--n-depth", lists.n_depth, "tokens in the cache before the test (default: 0)", "N");
   options.values("-b,--batch-size", lists.n_batch, "logical batch (default: 2048)", "N");
   options.values("-ub,--ubatch-size", lists.n_ubatch, "physical batch (default: 512)", "N");
+  options.values("--parallel", lists.n_parallel, "sequences that generate together, t/s is their sum (default: 1)",
+                 "N");
   options.values("-ctk,--cache-type-k", lists.type_k, "cache type: f32, f16, bf16, q8_0 (default: f16)", "TYPE");
   options.values("-ctv,--cache-type-v", lists.type_v, "must equal -ctk: MLA has one cache", "TYPE");
   options.values("-t,--threads", lists.threads, "worker threads (default: one per physical core)", "N");
@@ -213,7 +218,7 @@ int cmd_bench(std::span<const std::string> args) {
   options.parse(args);
 
   run.warmup = !no_warmup;
-  run.measure_bandwidth = !no_bandwidth;
+  run.measure_limits = !no_bandwidth;
   run.seed = static_cast<std::uint64_t>(seed);
   const Environment environment = read_environment(model, run.seed);
   const std::unique_ptr<ShapeRun> shape = shape_run(options, shape_request, model, run, console);

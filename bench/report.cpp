@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "bench/limit_lines.hpp"
 #include "bench/trace_report.hpp"
 
 namespace dodeca::bench {
@@ -81,20 +82,22 @@ std::vector<Field> fields_of(const Result& r, const Environment& env) {
   return out;
 }
 
-double whole_tokens_per_second(const Result& r) {
-  return r.whole ? 1e9 * static_cast<double>(r.test.n_prompt + r.test.n_gen) / r.whole->whole_ns() : 0;
-}
-
 // What dodeca adds; null where it means nothing (prompts) or was not measured.
 std::vector<Field> memory_fields(const Result& r) {
   const auto number = [](double value, bool known) { return known ? Json(value) : Json(nullptr); };
-  const bool generates = r.bytes_per_token > 0, measured = r.read_bandwidth > 0;
+  const bool generates = r.bytes_per_token > 0, measured = r.read_bandwidth > 0, multiplies = r.macs.sum() > 0;
   return {
       {"bytes_per_token", generates ? Json(static_cast<std::uint64_t>(r.bytes_per_token)) : Json(nullptr)},
       {"gb_per_s", number(r.bytes_per_second() / 1e9, generates)},
       {"membw_gb_per_s", number(r.read_bandwidth / 1e9, measured)},
       {"membw_percent", number(r.bandwidth_percent(), generates && measured)},
-      {"whole_model_ts", number(whole_tokens_per_second(r), r.whole && r.whole->plausible())},
+      {"whole_model_ts", number(r.whole_tps(), r.whole && r.whole->plausible())},
+      {"n_parallel", r.test.n_parallel},
+      {"experts_touched", number(r.experts_touched, generates)},
+      {"gmac_per_s", number(r.macs_per_second() / 1e9, multiplies)},
+      {"int8_peak_gmac_per_s", number(r.peak.int8 / 1e9, r.peak.int8 > 0)},
+      {"f32_peak_gmac_per_s", number(r.peak.f32 / 1e9, r.peak.f32 > 0)},
+      {"peak_percent", number(r.peak_percent(), multiplies && r.peak.sum() > 0)},
   };
 }
 
@@ -213,7 +216,8 @@ class SqlReport : public Report {
   // A result in which no value is null, to tell the columns' types.
   static Result example() {
     Result r;
-    r.bytes_per_token = r.read_bandwidth = 1;
+    r.bytes_per_token = r.read_bandwidth = r.macs.int8 = r.peak.int8 = r.peak.f32 = 1;
+    r.samples_ns = {1};
     r.whole = Extrapolation{};
     r.whole->moe_ns = 1;
     return r;
@@ -268,8 +272,9 @@ class MarkdownReport : public Report {
   }
   void end() override {
     write_(fmt::format("\nbuild: {} ({})\n", env_.build_commit, env_.build_number));
-    write_memory_lines();
-    write_whole_model_lines();
+    write_(memory_lines(results_));
+    write_(arithmetic_lines(results_));
+    write_(whole_model_lines(results_));
     write_traces();
   }
 
@@ -299,72 +304,11 @@ class MarkdownReport : public Report {
   static std::string cell(const Column& c, const std::string& text) {
     return c.width < 0 ? fmt::format(" {:<{}} |", text, -c.width) : fmt::format(" {:>{}} |", text, c.width);
   }
-  // What a token takes beyond the time of its bytes: barriers, small operations, attention's arithmetic.
-  static std::string residual_text(const Result& r) {
-    const double token_ms = 1e3 / r.mean_tps(), bytes_ms = 1e3 * r.bytes_per_token / r.read_bandwidth;
-    return fmt::format("; residual {:.2f} ms of {:.2f} ms per token ({:.1f} %)", token_ms - bytes_ms, token_ms,
-                       100 * (token_ms - bytes_ms) / token_ms);
-  }
   void write_traces() {
     for (const Result& r : results_) {
       double seconds = 0;
       for (const std::uint64_t ns : r.samples_ns) seconds += static_cast<double>(ns) * 1e-9;
       write_(trace_table(r.test.label(), r.trace, seconds, r.bytes_per_token > 0 ? r.read_bandwidth : 0));
-    }
-  }
-  void write_memory_lines() {
-    std::vector<int> said;
-    for (const Result& r : results_) {
-      if (r.read_bandwidth <= 0) continue;
-      const int n = r.test.n_threads;
-      if (std::find(said.begin(), said.end(), n) == said.end()) {
-        write_(fmt::format("{}memory read bandwidth: {:.2f} GB/s measured with {} thread{}\n", said.empty() ? "\n" : "",
-                           r.read_bandwidth / 1e9, n, n == 1 ? "" : "s"));
-        said.push_back(n);
-      }
-    }
-    for (const Result& r : results_) {
-      if (r.bytes_per_token <= 0) continue;
-      std::string line = fmt::format("{}: {:.3f} GB per token, {:.2f} GB/s", r.test.label(), r.bytes_per_token / 1e9,
-                                     r.bytes_per_second() / 1e9);
-      if (r.read_bandwidth > 0) {
-        line += fmt::format(", {:.1f} % of the bandwidth limit ({:.2f} t/s)", r.bandwidth_percent(),
-                            r.read_bandwidth / r.bytes_per_token);
-        if (r.model_size < r.cache_bytes)
-          line += fmt::format("; the weights fit in {:.0f} MB of cache, so memory does not bound this",
-                              r.cache_bytes / 1e6);
-        else
-          line += residual_text(r);
-      }
-      write_(line + "\n");
-    }
-  }
-
-  void write_whole_model_lines() {
-    bool first = true;
-    for (const Result& r : results_) {
-      if (!r.whole) continue;
-      const Extrapolation& e = *r.whole;
-      if (std::exchange(first, false))
-        write_(fmt::format("\nextrapolated from {} dense and {} MoE layers to the whole model's {} and {}:\n",
-                           e.held.dense, e.held.moe, e.whole.dense, e.whole.moe));
-      if (!e.plausible()) {
-        write_(fmt::format("{}: the machine was too disturbed, its parts alone took longer than all together\n",
-                           r.test.label()));
-        continue;
-      }
-      const auto tokens = static_cast<double>(r.test.n_prompt + r.test.n_gen);
-      const auto ms = [&](double ns) { return fmt::format("{:.4g} ms", ns / tokens / 1e6); };
-      std::string line = fmt::format("{}: {} x {} + {} x {} + output {} = {} per token, {:.2f} t/s", r.test.label(),
-                                     e.whole.dense, ms(e.dense_ns), e.whole.moe, ms(e.moe_ns), ms(e.output_ns),
-                                     ms(e.whole_ns()), whole_tokens_per_second(r));
-      if (e.bytes_per_token > 0) {
-        line += fmt::format("; {:.2f} GB per token", e.bytes_per_token / 1e9);
-        if (r.read_bandwidth > 0)
-          line += fmt::format(", {:.1f} % of the bandwidth limit",
-                              100 * e.bytes_per_token * whole_tokens_per_second(r) / r.read_bandwidth);
-      }
-      write_(line + "\n");
     }
   }
 
@@ -404,10 +348,19 @@ double Result::stddev_ns() const { return sample_stddev({samples_ns.begin(), sam
 std::vector<double> Result::tokens_per_second() const {
   std::vector<double> out;
   for (const std::uint64_t ns : samples_ns)
-    out.push_back(1e9 * static_cast<double>(test.n_prompt + test.n_gen) / static_cast<double>(ns));
+    out.push_back(1e9 * static_cast<double>(test.n_tokens()) / static_cast<double>(ns));
   return out;
 }
 double Result::mean_tps() const { return mean(tokens_per_second()); }
+double Result::macs_per_second() const {
+  return test.n_prompt > 0 ? macs.sum() * mean_tps() / static_cast<double>(test.n_prompt) : 0;
+}
+double Result::peak_percent() const {
+  if (macs.sum() <= 0 || (macs.int8 > 0 && peak.int8 <= 0) || (macs.f32 > 0 && peak.f32 <= 0)) return 0;
+  const double seconds = (macs.int8 > 0 ? macs.int8 / peak.int8 : 0) + (macs.f32 > 0 ? macs.f32 / peak.f32 : 0);
+  return 100 * seconds * mean_tps() / static_cast<double>(test.n_prompt);
+}
+double Result::whole_tps() const { return whole ? 1e9 * static_cast<double>(test.n_tokens()) / whole->whole_ns() : 0; }
 double Result::stddev_tps() const { return sample_stddev(tokens_per_second()); }
 
 std::unique_ptr<Report> make_report(Format format, const Axes& axes, const Environment& environment,

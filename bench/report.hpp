@@ -12,6 +12,7 @@
 
 #include "bench/extrapolation.hpp"
 #include "bench/test_matrix.hpp"
+#include "bench/token_work.hpp"
 #include "runtime/exec/trace.hpp"
 
 namespace dodeca::bench {
@@ -32,6 +33,11 @@ struct Result {
   std::string test_time;  // ISO 8601, UTC
   std::vector<std::uint64_t> samples_ns;
   double bytes_per_token = 0;          // weights and cache read for one generated token at this depth; 0 for prompts
+  double experts_touched = 0;          // distinct ones per MoE layer and step of generation, on average
+  double experts_expected = 0;         // the same if all experts were alike likely
+  std::int64_t n_experts = 0;          // routed, per MoE layer
+  Macs macs;                           // products with weights in one repetition of a prompt test; 0 for generation
+  Macs peak;                           // measured with as many threads, per second; 0: not measured
   double read_bandwidth = 0;           // measured with as many threads, bytes/s; 0: not measured
   std::uint64_t cache_bytes = 0;       // last-level caches together: weights that fit are not read from memory
   std::optional<Extrapolation> whole;  // when only some layers are held
@@ -43,6 +49,10 @@ struct Result {
   double mean_tps() const;
   double stddev_tps() const;
   double bytes_per_second() const { return bytes_per_token * mean_tps(); }
+  double macs_per_second() const;
+  // Share of the speed at which the arithmetic units alone would do a prompt's products.
+  double peak_percent() const;
+  double whole_tps() const;  // of the whole model; 0 without `whole`
   double bandwidth_percent() const { return read_bandwidth > 0 ? 100 * bytes_per_second() / read_bandwidth : 0; }
 };
 

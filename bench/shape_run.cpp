@@ -39,6 +39,10 @@ runtime::Plan ShapeRun::plan_of(const runtime::ModelConfig& part) const {
   return runtime::make_plan(part, runtime::random_weight_infos(part, types_of(recipe_, whole_, part)), plan_options_);
 }
 
+TokenWork ShapeRun::work_of(const runtime::ModelConfig& part) const {
+  return token_work(part, runtime::random_weight_infos(part, types_of(recipe_, whole_, part)), plan_of(part));
+}
+
 std::string ShapeRun::too_large(std::uint64_t extra_bytes) const {
   using runtime::cli::bytes_text;
   const std::uint64_t free = cpu::available_memory_bytes();
@@ -79,14 +83,14 @@ void ShapeRun::probe(const std::vector<Test>& tests, const std::function<void(st
   };
   RunOptions options = run_;
   options.repetitions = std::min(options.repetitions, kMaxProbeRepetitions);
-  options.measure_bandwidth = options.logits = false;
+  options.measure_limits = options.logits = options.trace = false;
   options.delay_seconds = 0;
   Throughput throughput(model_, options, open, console_,
                         [&](std::string_view line) { say(fmt::format("{} dense layers alone: {}", n_layers, line)); });
-  std::map<int, double> output_ns;  // by threads
+  std::map<std::pair<int, std::int64_t>, double> output_ns;  // by threads and rows
   for (const Test& test : tests) {
-    auto [output, fresh] = output_ns.try_emplace(test.n_threads);
-    if (fresh) output->second = throughput.output_ns(test, 1);
+    auto [output, fresh] = output_ns.try_emplace({test.n_threads, test.n_parallel});
+    if (fresh) output->second = throughput.output_ns(test, test.n_parallel);
     Parts parts;
     parts.output_ns = output->second * static_cast<double>(n_outputs(test.n_prompt, test.n_batch, test.n_gen));
     const Result result = throughput.run(test);
@@ -100,9 +104,12 @@ void ShapeRun::complete(std::size_t index, Result& result) const {
   Extrapolation e = extrapolate(median({result.samples_ns.begin(), result.samples_ns.end()}), parts.output_ns,
                                 parts.dense_ns, counts_of(slice_), counts_of(whole_));
   if (result.bytes_per_token > 0) {
-    const double cache = result.bytes_per_token - plan_of(slice_).bytes_per_token;
-    e.bytes_per_token = plan_of(whole_).bytes_per_token +
-                        cache * static_cast<double>(whole_.n_layers) / static_cast<double>(slice_.n_layers);
+    const auto weights = [&](const runtime::ModelConfig& part) {
+      return work_of(part).step_bytes(result.experts_touched) / static_cast<double>(result.test.n_parallel);
+    };
+    const double cache = result.bytes_per_token - weights(slice_);
+    e.bytes_per_token =
+        weights(whole_) + cache * static_cast<double>(whole_.n_layers) / static_cast<double>(slice_.n_layers);
   }
   result.whole = e;
 }

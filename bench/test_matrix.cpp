@@ -77,7 +77,7 @@ std::string Test::label() const {
   if (n_gen == 0)
     text = fmt::format("pp{}", n_prompt);
   else if (n_prompt == 0)
-    text = fmt::format("tg{}", n_gen);
+    text = fmt::format("tg{}{}", n_gen, n_parallel > 1 ? fmt::format(" x{}", n_parallel) : "");
   else
     text = fmt::format("pp{}+tg{}", n_prompt, n_gen);
   if (n_depth > 0) text += fmt::format(" @ d{}", n_depth);
@@ -114,14 +114,16 @@ std::vector<Test> all_tests(const Axes& axes) {
   for (bool more = true; more;) {
     Test test;
     for (std::size_t l = 0; l < loops.size(); ++l) loops[l].set(test, at[l]);
-    const auto add = [&](std::int64_t n_prompt, std::int64_t n_gen) {
+    const auto add = [&](std::int64_t n_prompt, std::int64_t n_gen, std::int64_t n_parallel = 1) {
       if (n_prompt == 0 && n_gen == 0) return;
       test.n_prompt = n_prompt;
       test.n_gen = n_gen;
+      test.n_parallel = n_parallel;
       tests.push_back(test);
     };
     for (const std::int64_t n : axes.n_prompt) add(n, 0);
-    for (const std::int64_t n : axes.n_gen) add(0, n);
+    for (const std::int64_t n : axes.n_gen)
+      for (const std::int64_t n_parallel : axes.n_parallel) add(0, n, n_parallel);
     for (const auto& [p, g] : axes.n_pg) add(p, g);
     more = false;
     for (std::size_t l = loops.size(); l-- > 0;) {

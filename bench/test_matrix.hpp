@@ -54,15 +54,18 @@ struct Test {
   std::string model;
   std::int64_t n_prompt = 0, n_gen = 0, n_depth = 0, n_batch = 2048, n_ubatch = 512;
   quant::DType cache_type = quant::DType::kF16;
+  std::int64_t n_parallel = 1;  // sequences that generate together, n_gen tokens each
   int n_threads = 1;
   std::array<std::string, kInertCount> inert;  // made with the defaults
 
-  std::string label() const;  // "pp512", "tg128", "pp512+tg128", "tg128 @ d4096"
+  std::int64_t n_tokens() const { return n_prompt + n_gen * n_parallel; }
+  std::string label() const;  // "pp512", "tg128", "pp512+tg128", "tg128 @ d4096", "tg128 x8"
 };
 
 struct Axes {
   std::vector<std::string> models;
-  std::vector<std::int64_t> n_prompt{512}, n_gen{128}, n_depth{0}, n_batch{2048}, n_ubatch{512}, n_threads;
+  std::vector<std::int64_t> n_prompt{512}, n_gen{128}, n_depth{0}, n_batch{2048}, n_ubatch{512}, n_parallel{1},
+      n_threads;
   std::vector<std::pair<std::int64_t, std::int64_t>> n_pg;
   std::vector<quant::DType> cache_type{quant::DType::kF16};
   std::array<std::vector<std::string>, kInertCount> inert;  // empty: the default

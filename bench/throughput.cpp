@@ -11,9 +11,11 @@
 #include "bench/membw.hpp"
 #include "cpu/bandwidth.hpp"
 #include "cpu/memory.hpp"
+#include "cpu/peak.hpp"
 #include "runtime/exec/executor.hpp"
 #include "runtime/exec/kv_cache.hpp"
 #include "runtime/model/weight_source.hpp"
+#include "runtime/plan/plan.hpp"
 #include "runtime/weights/model.hpp"
 
 namespace dodeca::bench {
@@ -138,11 +140,15 @@ std::string file_type_text(std::int64_t file_type) {
 
 runtime::ExecutorOptions executor_options(const Test& test) {
   runtime::ExecutorOptions options;
-  options.n_positions = test.n_depth + test.n_prompt + test.n_gen;
-  options.n_sequences = 1;
+  options.n_sequences = static_cast<std::int32_t>(test.n_parallel);
+  options.n_positions = runtime::cli::positions_for(test.n_depth + test.n_prompt + test.n_gen, options.n_sequences);
   options.micro_batch = std::min(test.n_ubatch, test.n_batch);
   options.cache_type = test.cache_type;
   return options;
+}
+
+void truncate_all(runtime::Executor& executor, std::int64_t n) {
+  for (std::int32_t s = 0; s < executor.cache().n_sequences(); ++s) executor.cache().truncate(s, n);
 }
 
 }  // namespace
@@ -181,6 +187,7 @@ struct Throughput::Loaded {
   std::unique_ptr<runtime::WeightSource> source;
   std::unique_ptr<runtime::Model> model;
   std::uint64_t size = 0, n_params = 0;
+  TokenWork work;
 };
 
 Throughput::Throughput(const runtime::cli::ModelOptions& model, const RunOptions& options, Opener open,
@@ -207,6 +214,16 @@ double Throughput::bandwidth(int n_threads) {
   say_(fmt::format("measuring memory bandwidth with {} threads", n_threads));
   return bandwidths_[n_threads] =
              cpu::read_bandwidth(team(n_threads), cpu::Buffer(default_buffer_bytes(topology_)), 1.0);
+}
+
+Macs Throughput::peak(int n_threads) {
+  const auto known = peaks_.find(n_threads);
+  if (known != peaks_.end()) return known->second;
+  say_(fmt::format("measuring arithmetic peaks with {} threads", n_threads));
+  constexpr double kSeconds = 0.2;
+  const cpu::Isa isa = model_options_.isa_level();
+  return peaks_[n_threads] = {.int8 = cpu::peak_macs(team(n_threads), cpu::PeakKind::kInt8, kSeconds, isa),
+                              .f32 = cpu::peak_macs(team(n_threads), cpu::PeakKind::kF32, kSeconds, isa)};
 }
 
 std::int32_t Throughput::random_token() {
@@ -244,19 +261,23 @@ void Throughput::load(const Test& test) {
     if (error.kind() != runtime::ErrorKind::kDoesNotFit || !opened.too_large) throw;
     throw runtime::Error(error.kind(), opened.too_large(load.extra_bytes));
   }
+  const runtime::PlanOptions plan_options{.isa = load.isa, .compute_f32 = load.compute_f32, .onednn = load.onednn};
+  fresh->work = token_work(fresh->source->config(), fresh->source->weights(),
+                           runtime::make_plan(fresh->source->config(), fresh->source->weights(), plan_options));
   loaded_ = std::move(fresh);
 }
 
-void Throughput::prompt(runtime::Executor& executor, std::int64_t n, std::int64_t n_batch, cpu::Team& team) {
+void Throughput::prompt(runtime::Executor& executor, std::int32_t sequence, std::int64_t n, std::int64_t n_batch,
+                        cpu::Team& team) {
   std::vector<runtime::Row> rows;
   runtime::ForwardOutput out;
   for (std::int64_t done = 0; done < n;) {
     const std::int64_t count = std::min(n - done, n_batch);
-    const std::int64_t start = executor.cache().length(0);
+    const std::int64_t start = executor.cache().length(sequence);
     rows.clear();
     for (std::int64_t i = 0; i < count; ++i)
-      rows.push_back(
-          {random_token(), static_cast<std::int32_t>(start + i), 0, options_.logits && i + 1 == count, false, true});
+      rows.push_back({random_token(), static_cast<std::int32_t>(start + i), sequence, options_.logits && i + 1 == count,
+                      false, true});
     executor.forward(rows, out, &team);
     done += count;
     runtime::cli::throw_if_stopped();
@@ -264,10 +285,14 @@ void Throughput::prompt(runtime::Executor& executor, std::int64_t n, std::int64_
 }
 
 void Throughput::generate(runtime::Executor& executor, std::int64_t n, cpu::Team& team) {
+  std::vector<runtime::Row> rows(static_cast<std::size_t>(executor.cache().n_sequences()));
   runtime::ForwardOutput out;
   for (std::int64_t i = 0; i < n; ++i) {
-    const runtime::Row row{random_token(), static_cast<std::int32_t>(executor.cache().length(0)), 0, options_.logits};
-    executor.forward({&row, 1}, out, &team);
+    for (std::int32_t s = 0; s < executor.cache().n_sequences(); ++s) {
+      rows[static_cast<std::size_t>(s)] = {random_token(), static_cast<std::int32_t>(executor.cache().length(s)), s,
+                                           options_.logits};
+    }
+    executor.forward(rows, out, &team);
     runtime::cli::throw_if_stopped();
   }
 }
@@ -292,34 +317,47 @@ Result Throughput::run(const Test& test) {
   result.model_n_params = loaded_->n_params;
   result.test_time = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
   result.cache_bytes = last_level_cache_bytes(topology_);
-  if (options_.measure_bandwidth) result.read_bandwidth = bandwidth(test.n_threads);
+  if (options_.measure_limits) {
+    result.read_bandwidth = bandwidth(test.n_threads);
+    if (test.n_gen == 0) result.peak = peak(test.n_threads);
+  }
 
   if (options_.delay_seconds > 0) std::this_thread::sleep_for(std::chrono::seconds(options_.delay_seconds));
   if (options_.warmup) {
     say_(fmt::format("{}: warm-up", test.label()));
-    if (test.n_prompt > 0) prompt(executor, test.n_prompt, test.n_batch, workers);
+    if (test.n_prompt > 0) prompt(executor, 0, test.n_prompt, test.n_batch, workers);
     if (test.n_gen > 0) generate(executor, 1, workers);
-    executor.cache().truncate(0, 0);
+    truncate_all(executor, 0);
   }
   if (test.n_depth > 0) {
     say_(fmt::format("{}: filling the cache with {} tokens", test.label(), test.n_depth));
-    prompt(executor, test.n_depth, test.n_batch, workers);
+    for (std::int32_t s = 0; s < executor.cache().n_sequences(); ++s)
+      prompt(executor, s, test.n_depth, test.n_batch, workers);
   }
+  runtime::Trace trace;
   for (std::int64_t i = 0; i < options_.repetitions; ++i) {
     say_(fmt::format("{}: run {}/{}", test.label(), i + 1, options_.repetitions));
-    executor.cache().truncate(0, test.n_depth);
-    if (options_.trace) executor.set_trace(&result.trace);
+    truncate_all(executor, test.n_depth);
+    if (options_.trace || test.n_parallel > 1) executor.set_trace(&trace);
     const std::uint64_t start = now_ns();
-    if (test.n_prompt > 0) prompt(executor, test.n_prompt, test.n_batch, workers);
+    if (test.n_prompt > 0) prompt(executor, 0, test.n_prompt, test.n_batch, workers);
     if (test.n_gen > 0) generate(executor, test.n_gen, workers);
     result.samples_ns.push_back(std::max<std::uint64_t>(now_ns() - start, 1));
   }
-  if (test.n_gen > 0 && test.n_prompt == 0) {
-    // The i-th token reads the rows of all positions up to its own, in every layer.
+  if (options_.trace) result.trace = trace;
+  const TokenWork& work = loaded_->work;
+  if (test.n_gen == 0) result.macs = work.prompt_macs(test.n_prompt, n_outputs(test.n_prompt, test.n_batch, 0));
+  if (test.n_prompt == 0) {
+    result.n_experts = work.n_experts;
+    result.experts_expected = expected_experts(work.n_experts, work.n_used, test.n_parallel);
+    result.experts_touched = trace.expert_phases == 0 ? static_cast<double>(work.n_used)
+                                                      : static_cast<double>(trace.experts_touched) /
+                                                            static_cast<double>(trace.expert_phases);
+    // The i-th token reads the rows of all positions of its sequence up to its own, in every layer.
     const double rows = static_cast<double>(test.n_depth) + static_cast<double>(test.n_gen + 1) / 2;
-    result.bytes_per_token =
-        loaded_->model->bytes_per_token() + rows * static_cast<double>(executor.cache().row_bytes()) *
-                                                static_cast<double>(loaded_->source->config().n_layers);
+    result.bytes_per_token = work.step_bytes(result.experts_touched) / static_cast<double>(test.n_parallel) +
+                             rows * static_cast<double>(executor.cache().row_bytes()) *
+                                 static_cast<double>(loaded_->source->config().n_layers);
   }
   return result;
 }

@@ -19,9 +19,9 @@ struct RunOptions {
   std::int64_t repetitions = 5;
   std::int64_t delay_seconds = 0;
   bool warmup = true;
-  bool measure_bandwidth = true;
-  bool trace = false;  // time the phases of the timed passes
-  bool logits = true;  // false: without the output matrix, to time it apart
+  bool measure_limits = true;  // memory bandwidth and arithmetic peaks
+  bool trace = false;          // time the phases of the timed passes
+  bool logits = true;          // false: without the output matrix, to time it apart
   std::uint64_t seed = 1;
 };
 
@@ -54,8 +54,10 @@ class Throughput {
   struct Loaded;
   cpu::Team& team(int n_threads);
   double bandwidth(int n_threads);
-  void prompt(runtime::Executor& executor, std::int64_t n, std::int64_t n_batch, cpu::Team& team);
-  void generate(runtime::Executor& executor, std::int64_t n, cpu::Team& team);
+  Macs peak(int n_threads);
+  void prompt(runtime::Executor& executor, std::int32_t sequence, std::int64_t n, std::int64_t n_batch,
+              cpu::Team& team);
+  void generate(runtime::Executor& executor, std::int64_t n, cpu::Team& team);  // every sequence
   std::int32_t random_token();
 
   const runtime::cli::ModelOptions& model_options_;
@@ -67,6 +69,7 @@ class Throughput {
   std::uint64_t random_state_;
   std::map<int, std::unique_ptr<cpu::Team>> teams_;
   std::map<int, double> bandwidths_;
+  std::map<int, Macs> peaks_;
   std::unique_ptr<Loaded> loaded_;
 };
 

@@ -34,8 +34,18 @@ def check_shape():
     for row in rows:
         check("2 of 27 layers" in row["model_type"] and row["avg_ts"] > 0, f"a shape says what it holds: {row['model_type']}")
         check("whole_model_ts" in row, "there is a place for the whole model's figure")
+    check(rows[0]["gmac_per_s"] > 0 and rows[1]["gmac_per_s"] is None, "prompts have multiply-accumulates")
     table = must(BENCH, *SMALL, "-p", "0", "-n", "2", "--no-membw", "--recipe", "Q8_0").out
     check("extrapolated from 1 dense and 1 MoE layers to the whole model's 1 and 26" in table, table)
+
+
+def check_parallel():
+    rows = json.loads(must(BENCH, *SMALL, "-p", "0", "-n", "4", "--parallel", "1,4", "-d", "8", "--no-membw", "-o", "json").out)
+    check([r["n_parallel"] for r in rows] == [1, 4], "a test for each number of sequences")
+    check(rows[0]["experts_touched"] == 6, "one sequence touches its own experts")
+    check(6 < rows[1]["experts_touched"] <= 8, f"four touch more, at most all 8: {rows[1]['experts_touched']}")
+    check(rows[1]["bytes_per_token"] < rows[0]["bytes_per_token"], "sequences share what is read")
+    check(run(BENCH, *SMALL, "--parallel", "0").code == 2, "no sequence at all is refused")
 
 
 def check_barrier():
@@ -63,6 +73,7 @@ def check_kernels():
 check_usage()
 check_too_large()
 check_shape()
+check_parallel()
 check_barrier()
 check_kernels()
 finish("bench")

@@ -135,6 +135,12 @@ TEST_CASE("json has llama-bench's fields in order, then ours") {
                                              "membw_gb_per_s",
                                              "membw_percent",
                                              "whole_model_ts",
+                                             "n_parallel",
+                                             "experts_touched",
+                                             "gmac_per_s",
+                                             "int8_peak_gmac_per_s",
+                                             "f32_peak_gmac_per_s",
+                                             "peak_percent",
                                              "environment"};
   CHECK(names == expected);
   CHECK(rows[0]["model_filename"] == "some \"model\".gguf");
@@ -156,7 +162,7 @@ TEST_CASE("csv quotes every field; a prompt has no share of the bandwidth") {
   CHECK(text.substr(0, newline).starts_with("build_commit,build_number,"));
   CHECK(text.substr(newline + 1).starts_with("\"abc123\",\"42\","));
   CHECK(text.find("\"some \"\"model\"\".gguf\"") != std::string::npos);
-  CHECK(text.ends_with(",\"\",\"\",\"192.000000\",\"\",\"\"\n"));
+  CHECK(text.ends_with(",\"\",\"\",\"192.000000\",\"\",\"\",\"1\",\"\",\"\",\"\",\"\",\"\"\n"));
 }
 
 TEST_CASE("sql creates llama-bench's table and inserts into it") {
@@ -177,4 +183,36 @@ TEST_CASE("a slice's results say what the whole model would do") {
   const auto object = nlohmann::json::parse(rendered(Format::kJsonl, example_axes(), r));
   CHECK(object["whole_model_ts"].get<double>() == doctest::Approx(1000.0 / 61));
   CHECK(nlohmann::json::parse(rendered(Format::kJsonl, example_axes(), example()))["whole_model_ts"].is_null());
+}
+
+TEST_CASE("several sequences: tokens are summed, experts and bytes are those of the step") {
+  Result r = example();
+  r.test.n_parallel = 4;
+  r.experts_touched = 29.5;
+  r.experts_expected = 30.5;
+  r.n_experts = 256;
+  CHECK(r.mean_tps() == doctest::Approx(4 * 96));
+  const std::string text = rendered(Format::kMarkdown, example_axes(), r);
+  CHECK(text.find(
+            "tg128 x4: 29.5 experts touched per layer (even routing: 30.5 of 256), 1.000 GB per token, 384.00 GB/s, "
+            "200.0 % of the bandwidth limit (192.00 t/s)") != std::string::npos);
+}
+
+TEST_CASE("a prompt's products stand beside the arithmetic peaks") {
+  Result r = example();
+  r.test.n_gen = 0;
+  r.test.n_prompt = 100;
+  r.bytes_per_token = 0;
+  r.samples_ns = {1000000000};  // 100 t/s
+  r.macs = {.int8 = 300e9, .f32 = 10e9};
+  r.peak = {.int8 = 1000e9, .f32 = 100e9};  // the products alone would take 0.3 + 0.1 s
+  CHECK(r.peak_percent() == doctest::Approx(40));
+  const std::string text = rendered(Format::kMarkdown, example_axes(), r);
+  CHECK(text.find("arithmetic peak: int8 1000, f32 100 GMAC/s measured in registers with 8 threads") !=
+        std::string::npos);
+  CHECK(text.find("pp100: 3.100 GMAC per token in products with weights, 310.0 GMAC/s, 40.0 % of the arithmetic limit "
+                  "(250.0 t/s)") != std::string::npos);
+  r.peak = {};
+  CHECK(r.peak_percent() == 0);
+  CHECK(rendered(Format::kMarkdown, example_axes(), r).find("arithmetic limit") == std::string::npos);
 }

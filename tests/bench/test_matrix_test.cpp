@@ -51,3 +51,20 @@ TEST_CASE("options without effect are combined like the others") {
   CHECK(tests[1].inert[kFlashAttention] == "1");
   CHECK(tests[1].inert[kGpuLayers] == "-1");
 }
+
+TEST_CASE("numbers of sequences apply to generation only") {
+  Axes axes;
+  axes.models = {"a"};
+  axes.n_threads = {1};
+  axes.n_gen = {16, 32};
+  axes.n_pg = {{8, 4}};
+  axes.n_parallel = {1, 8};
+  const std::vector<Test> tests = all_tests(axes);
+  REQUIRE(tests.size() == 1 + 4 + 1);
+  CHECK(tests[1].label() == "tg16");
+  CHECK(tests[2].label() == "tg16 x8");
+  CHECK(tests[2].n_tokens() == 128);
+  CHECK(tests[0].n_tokens() == 512);
+  CHECK(tests[5].label() == "pp8+tg4");
+  CHECK(tests[5].n_tokens() == 12);
+}

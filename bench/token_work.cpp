@@ -1,0 +1,44 @@
+#include "bench/token_work.hpp"
+
+#include <cmath>
+
+namespace dodeca::bench {
+
+double TokenWork::step_bytes(double experts_touched) const {
+  return fixed_bytes + (n_experts > 0 ? routed_bytes * experts_touched / static_cast<double>(n_experts) : 0);
+}
+
+Macs TokenWork::prompt_macs(std::int64_t n_tokens, std::int64_t n_outputs) const {
+  Macs macs = layers * static_cast<double>(n_tokens);
+  macs += output * static_cast<double>(n_outputs);
+  return macs;
+}
+
+TokenWork token_work(const runtime::ModelConfig& config, const std::vector<runtime::WeightInfo>& weights,
+                     const runtime::Plan& plan) {
+  TokenWork work{.n_experts = config.n_routed_experts, .n_used = config.n_experts_per_tok};
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const runtime::WeightInfo& info = weights[i];
+    const runtime::WeightPlan& weight = plan.weights[i];
+    const bool routed = info.name.find("_exps.") != std::string::npos;
+    if (routed)
+      work.routed_bytes += static_cast<double>(weight.bytes);
+    else
+      work.fixed_bytes += weight.bytes_per_token;
+    if (weight.layout == nullptr) continue;  // vectors, and embeddings that are looked up
+    const double share = routed ? static_cast<double>(work.n_used) / static_cast<double>(work.n_experts) : 1;
+    const double n = static_cast<double>(info.n_elements()) * share;
+    const bool floats = weight.layout->act == cpu::ActFormat::kF32;
+    Macs& target = info.name.starts_with("blk.") ? work.layers : work.output;
+    target += floats ? Macs{.f32 = n} : Macs{.int8 = n};
+  }
+  return work;
+}
+
+double expected_experts(std::int64_t n_experts, std::int64_t n_used, std::int64_t n_rows) {
+  if (n_experts == 0) return 0;
+  const auto all = static_cast<double>(n_experts);
+  return all * (1 - std::pow(1 - static_cast<double>(n_used) / all, static_cast<double>(n_rows)));
+}
+
+}  // namespace dodeca::bench

@@ -1,0 +1,31 @@
+#include "bench/token_work.hpp"
+
+#include <doctest/doctest.h>
+
+#include "bench/shapes.hpp"
+
+using namespace dodeca;
+using namespace dodeca::bench;
+
+TEST_CASE("expected experts: one row touches its own, many touch all") {
+  CHECK(expected_experts(256, 8, 1) == doctest::Approx(8));
+  CHECK(expected_experts(256, 8, 2) == doctest::Approx(8 + 8 * 248.0 / 256));
+  CHECK(expected_experts(64, 6, 1000) == doctest::Approx(64));
+  CHECK(expected_experts(0, 0, 4) == 0);
+}
+
+TEST_CASE("a token's bytes are the plan's, its products the active parameters") {
+  const runtime::ModelConfig config = shape_config("deepseek-v3");
+  const auto infos =
+      runtime::random_weight_infos(config, types_of(parse_recipe("--recipe", "ud-q2_k_xl"), config, config));
+  const runtime::Plan plan = runtime::make_plan(config, infos, {});
+  const TokenWork work = token_work(config, infos, plan);
+  CHECK(work.step_bytes(8) == doctest::Approx(plan.bytes_per_token));
+  CHECK(work.step_bytes(256) == doctest::Approx(static_cast<double>(plan.bytes)).epsilon(0.003));  // but the embeddings
+  // 37.5 billion active parameters, of which the embeddings (0.93) are looked up
+  const Macs one = work.prompt_macs(1, 1);
+  CHECK(one.sum() == doctest::Approx(36.6e9).epsilon(0.01));
+  CHECK(one.f32 == doctest::Approx(58 * 256 * 7168));  // the routers
+  CHECK(work.prompt_macs(10, 0).sum() == doctest::Approx(10 * work.layers.sum()));
+  CHECK(work.output.int8 == doctest::Approx(129280.0 * 7168));
+}
