@@ -105,9 +105,13 @@ void convert(const WeightSource& source, const Unit& unit, cpu::Isa isa, Scratch
   const auto bad =
       std::find_if_not(scratch.values.begin(), scratch.values.end(), [](float v) { return std::isfinite(v); });
   if (bad != scratch.values.end()) refuse_non_finite(tensor, unit, bad - scratch.values.begin());
+  std::vector<float> importance;
+  if (tensor.importance != nullptr)
+    importance = ImportanceMatrix::importance(*tensor.importance, tensor.n_in(), unit.slice);
   for (std::int64_t row = 0; row < n_rows; ++row) {
     cpu::encode_row(tensor.dtype, scratch.values.data() + row * tensor.n_in(),
-                    out + static_cast<std::size_t>(row) * tensor.row_bytes(), tensor.n_in(), nullptr, isa);
+                    out + static_cast<std::size_t>(row) * tensor.row_bytes(), tensor.n_in(),
+                    importance.empty() ? nullptr : importance.data(), isa);
   }
 }
 
