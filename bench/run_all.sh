@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Measures this machine and writes every published table into bench/RESULTS.md, each with the command that made it. About 20
+# minutes on 2 cores; nothing is downloaded, models are shapes with random weights. Nothing else should run meanwhile.
+#
+#   bash bench/run_all.sh                        bench/RESULTS.md, with build/release/dodeca-bench
+#   bash bench/run_all.sh --out my.md --bench path/to/dodeca-bench
+#   bash bench/run_all.sh --quick                the same tables from short runs (minutes), to see that all is well
+#   bash bench/run_all.sh --only kernels,tokens  some sections; --help lists them
+#
+# llama.cpp is measured beside it when bench/llama_cpp.sh has been run before (needs 7 GB in TMPDIR for a file).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+sections=(memory barrier kernels tokens depth parallel trace peers)
+bench=build/release/dodeca-bench
+out=bench/RESULTS.md
+quick=no
+only=$(IFS=,; echo "${sections[*]}")
+
+usage() {
+  echo "bench/run_all.sh: $1 (options: --out FILE, --bench PROGRAM, --quick, --only SECTION,...; sections: ${sections[*]})" >&2
+  exit 2
+}
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --out|--bench|--only) [[ $# -ge 2 ]] || usage "$1 needs a value" ;;&
+    --out) out=$2; shift 2 ;;
+    --bench) bench=$2; shift 2 ;;
+    --only) only=$2; shift 2 ;;
+    --quick) quick=yes; shift ;;
+    -h|--help) sed -n '2,11s/^# \{0,1\}//p' "$0"; echo "sections: ${sections[*]}"; exit 0 ;;
+    *) usage "unknown option $1" ;;
+  esac
+done
+for name in ${only//,/ }; do [[ " ${sections[*]} " == *" $name "* ]] || usage "no section $name"; done
+[[ -x $bench ]] || { echo "bench/run_all.sh: no program $bench: cmake --preset release && cmake --build --preset release" >&2; exit 1; }
+
+page=$(mktemp)
+trap 'rm -rf "$page" "${synthetic:-}"' EXIT
+put() { printf '%s\n' "$@" >>"$page"; }
+wanted() { [[ ,$only, == *,$1,* ]]; }
+failed=0
+# table COMMAND...: the command and what it prints; lines outside tables become a list. A failure is told and the rest goes on.
+table() {
+  echo "bench/run_all.sh: $*" >&2
+  local begin=$SECONDS
+  put "" "\`$(basename "$1") ${*:2}\`" ""
+  if ! "$@" | sed '/^|/!{/./s/^/- /}' >>"$page"; then
+    put "" "This command failed."
+    echo "bench/run_all.sh: failed: $*" >&2
+    failed=$((failed + 1))
+  fi
+  echo "bench/run_all.sh: $((SECONDS - begin)) s" >&2
+}
+section() {
+  put "" "## $1"
+  if [[ $# -gt 1 ]]; then put "" "${@:2}"; fi
+}
+
+free_gib=$(awk '/MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)
+repetitions=3 seconds=0.1 depths=0,2048,8192 prompt=512,2048 generate=64
+if [[ $quick == yes ]]; then repetitions=1 seconds=0.01 depths=0,512 prompt=64 generate=8; fi
+# The V3 slice of 1 dense and 2 MoE layers takes 10 GB.
+shapes=(deepseek-v2-lite)
+if [[ $free_gib -ge 12 && $quick == no ]]; then shapes+=(deepseek-v3); fi
+slice_of() { if [[ $1 == deepseek-v3 ]]; then echo "--layers 3"; elif [[ $quick == yes ]]; then echo "--layers 4"; fi; }
+
+put "# Results" "" "Made by \`bash bench/run_all.sh$([[ $quick == yes ]] && echo ' --quick')\`; GB are 10^9 bytes." ""
+put "| | |" "|---|---|" "| date | $(date -u +%F) |" \
+  "| CPU | $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) processors |" \
+  "| memory | $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), huge pages: $(sed 's/.*\[\(.*\)\].*/\1/' \
+    /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null || echo unknown) |" \
+  "| program | $("$bench" --version | tr '\n' ';' | sed 's/;$//; s/;/; /g') |" \
+  "| load when begun | $(cut -d ' ' -f 1 /proc/loadavg) |"
+
+if wanted memory; then
+  section "Memory" "What the threads of a node read at best."
+  table "$bench" membw -q --seconds "$seconds"
+fi
+if wanted barrier; then
+  section "Barriers" "Between two phases in which nothing is computed, and for a token of V3's 61 layers with 8 phases each."
+  table "$bench" barrier -q --seconds "$seconds"
+fi
+if wanted kernels; then
+  section "Matrix products" "The line of each type that this host takes; columns are activation rows."
+  table "$bench" kernels -q --best --seconds "$seconds"
+  section "Matrix products, AVX2" "What a host without AVX-512 takes."
+  table "$bench" kernels -q --best --isa avx2 --types Q2_K,Q3_K,Q4_K,Q5_K,Q6_K,Q8_0,Q4_0,IQ4_NL --seconds "$seconds"
+fi
+for shape in "${shapes[@]}"; do
+  read -ra slice <<<"$(slice_of "$shape")"
+  if wanted tokens; then
+    section "Prompts and generation, $shape"
+    table "$bench" --shape "$shape" "${slice[@]}" -q -p "$prompt" -n "$generate" -ub 2048 -r "$repetitions"
+  fi
+  if wanted depth; then
+    section "Generation by depth, $shape" "Tokens in the cache before the timed ones."
+    table "$bench" --shape "$shape" "${slice[@]}" -q -p 0 -n "$((generate / 4))" -d "$depths" -r "$repetitions"
+  fi
+  if wanted parallel; then
+    section "Sequences together, $shape" "Tokens per second of all sequences."
+    table "$bench" --shape "$shape" "${slice[@]}" -q -p 0 -n "$((generate / 4))" --parallel 1-32*2 -r "$repetitions"
+  fi
+  if wanted trace; then
+    section "Where a token's time goes, $shape"
+    table "$bench" --shape "$shape" "${slice[@]}" -q -p 0 -n "$generate" -r "$repetitions" --trace
+  fi
+done
+
+if wanted peers; then
+  section "Beside llama.cpp"
+  if [[ -x .deps/llama.cpp/build/bin/llama-bench && -x .deps/venv/bin/python ]]; then
+    synthetic=$(mktemp -d)
+    read -ra size <<<"$([[ $quick == yes ]] && echo '--layers 4')"
+    .deps/venv/bin/python bench/synth_gguf.py lite "$synthetic/lite.gguf" "${size[@]}"
+    put "The file is what \`bench/synth_gguf.py lite lite.gguf ${size[*]}\` writes."
+    table python3 bench/compare.py -m "$synthetic/lite.gguf" -p "${prompt%%,*}" -n "$generate" -r 1 \
+      --rounds "$repetitions" --dodeca-bench "$bench"
+  else
+    put "Not measured: \`bash bench/llama_cpp.sh\` builds it."
+  fi
+fi
+if [[ -n ${synthetic:-} ]]; then sed -i "s|$synthetic/||g" "$page"; fi
+cat "$page" >"$out"
+echo "bench/run_all.sh: $out, $((SECONDS / 60)) min $((SECONDS % 60)) s, $failed failed" >&2
+[[ $failed -eq 0 ]]
