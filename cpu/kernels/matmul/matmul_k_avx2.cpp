@@ -15,7 +15,7 @@ DODECA_INLINE __m256i byte_twice(__m256i four, int i) {
 
 struct Q2_K : SuperBlocks<Q2_K> {
   using Tile = TileQ2_K;
-  static constexpr int kScales = 16, kUnits = 4, kMins = 8, kOffsetShift = -1;
+  static constexpr int kScales = 16, kUnits = 4, kMins = 8, kOffset = 0;
   static constexpr bool kSigned = false;
 
   struct Half {
@@ -38,7 +38,7 @@ struct Q2_K : SuperBlocks<Q2_K> {
 
 struct Q3_K : SuperBlocks<Q3_K> {
   using Tile = TileQ3_K;
-  static constexpr int kScales = 16, kUnits = 4, kMins = 0, kOffsetShift = 2;
+  static constexpr int kScales = 16, kUnits = 4, kMins = 0, kOffset = 4;
   static constexpr bool kSigned = false;
 
   struct Half {
@@ -88,7 +88,7 @@ struct SixBits {
 
 struct Q4_K : SuperBlocks<Q4_K> {
   using Tile = TileQ4_K;
-  static constexpr int kScales = 8, kUnits = 8, kMins = 4, kOffsetShift = -1;
+  static constexpr int kScales = 8, kUnits = 8, kMins = 4, kOffset = 0;
   static constexpr bool kSigned = false;
 
   struct Half : SixBits<Tile> {
@@ -107,7 +107,7 @@ struct Q4_K : SuperBlocks<Q4_K> {
 
 struct Q5_K : SuperBlocks<Q5_K> {
   using Tile = TileQ5_K;
-  static constexpr int kScales = 8, kUnits = 4, kMins = 4, kOffsetShift = -1;
+  static constexpr int kScales = 8, kUnits = 4, kMins = 4, kOffset = 0;
   static constexpr bool kSigned = false;
 
   struct Half : SixBits<Tile> {
@@ -128,7 +128,7 @@ struct Q5_K : SuperBlocks<Q5_K> {
 
 struct Q6_K : SuperBlocks<Q6_K> {
   using Tile = TileQ6_K;
-  static constexpr int kScales = 16, kUnits = 2, kMins = 0, kOffsetShift = 5;
+  static constexpr int kScales = 16, kUnits = 2, kMins = 0, kOffset = 32;
   static constexpr bool kSigned = false;
 
   struct Half {
@@ -154,7 +154,7 @@ struct Q6_K : SuperBlocks<Q6_K> {
 
 struct IQ4_XS : SuperBlocks<IQ4_XS> {
   using Tile = TileIQ4_XS;
-  static constexpr int kScales = 8, kUnits = 1, kMins = 0, kOffsetShift = -1;
+  static constexpr int kScales = 8, kUnits = 1, kMins = 0, kOffset = 0;
   static constexpr bool kSigned = true;
 
   struct Half {

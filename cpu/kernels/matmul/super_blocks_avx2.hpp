@@ -27,7 +27,8 @@ struct alignas(64) Decoded {
 //   kUnits                 units whose products may be added as i16
 //   kSigned                codes are signed
 //   kMins                  pairs of minima: 8, 4, or 0 for none
-//   kOffsetShift           codes are 2^kOffsetShift above the weights (pairs then hold the scales); -1: they are not
+//   kOffset                what codes are above the weights; if not 0, pairs hold the scales
+//   factor(header, h)      where it is not the header's first f16
 //   Half(header, body, h)  the rows of half h: units(i, codes) of sub-block i, scale(i), and pair(p)
 template <class Format>
 struct SuperBlocks : Policy {
@@ -35,6 +36,7 @@ struct SuperBlocks : Policy {
   using Decoded = avx2::Decoded;
   static constexpr int kStep = 1;
 
+  DODECA_INLINE static __m256 factor(const std::byte* header, int h) { return halves(header, h); }
   DODECA_INLINE static __m256i product(__m256i codes, __m256i x) {
     return Format::kSigned ? signed_pairs(codes, x) : pairs(codes, x);
   }
@@ -51,7 +53,7 @@ struct SuperBlocks : Policy {
   DODECA_INLINE static void half_dots(const std::byte* header, const std::byte* body, int h, const Q8Block256* const* x,
                                       Acc* acc) {
     constexpr int kSubUnits = 64 / Format::kScales;
-    constexpr bool kPairs = Format::kMins != 0 || Format::kOffsetShift >= 0;
+    constexpr bool kPairs = Format::kMins != 0 || Format::kOffset != 0;
     const typename Format::Half half(header, body, h);
     __m256i isum[C], psum[C];
 #pragma GCC unroll 4
@@ -83,10 +85,10 @@ struct SuperBlocks : Policy {
     }
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
-      if constexpr (Format::kOffsetShift >= 0) {
-        isum[c] = _mm256_sub_epi32(isum[c], _mm256_slli_epi32(psum[c], Format::kOffsetShift));
+      if constexpr (Format::kOffset != 0) {
+        isum[c] = _mm256_sub_epi32(isum[c], _mm256_mullo_epi32(psum[c], _mm256_set1_epi32(Format::kOffset)));
       }
-      __m256 v = fold(acc[c].half[h], halves(header, h), *x[c], isum[c]);
+      __m256 v = fold(acc[c].half[h], Format::factor(header, h), *x[c], isum[c]);
       if constexpr (Format::kMins != 0) v = fold_min(v, halves(header + 32, h), *x[c], psum[c]);
       acc[c].half[h] = v;
     }
@@ -97,12 +99,12 @@ struct SuperBlocks : Policy {
     const std::byte *header = tile + Format::Tile::header(block), *body = tile + Format::Tile::body(block);
     for (int h = 0; h < 2; ++h) {
       const typename Format::Half half(header, body, h);
-      _mm256_store_ps(out.d + 8 * h, halves(header, h));
+      _mm256_store_ps(out.d + 8 * h, Format::factor(header, h));
       if constexpr (Format::kMins != 0) _mm256_store_ps(out.m + 8 * h, halves(header + 32, h));
 #pragma GCC unroll 16
       for (int i = 0; i < Format::kScales; ++i) {
         store(out.scales[i] + 16 * h, half.scale(i));
-        if constexpr (Format::kMins != 0 || Format::kOffsetShift >= 0) {
+        if constexpr (Format::kMins != 0 || Format::kOffset != 0) {
           if (i % 2 == 1) store(out.pairs[i / 2] + 16 * h, half.pair(i / 2));
         }
         __m256i codes[kSubUnits];
@@ -148,14 +150,14 @@ struct SuperBlocks : Policy {
 #pragma GCC unroll 2
       for (int h = 0; h < 2; ++h) {
         __m256i psum = _mm256_setzero_si256();
-        if constexpr (Format::kMins != 0 || Format::kOffsetShift >= 0) {
+        if constexpr (Format::kMins != 0 || Format::kOffset != 0) {
 #pragma GCC unroll 8
           for (int p = 0; p < Format::kScales / 2; ++p) {
             psum = dot2(psum, load(w->pairs[p] + 16 * h), spread(sums(*x[c], p)));
           }
         }
-        if constexpr (Format::kOffsetShift >= 0) {
-          isum[c][h] = _mm256_sub_epi32(isum[c][h], _mm256_slli_epi32(psum, Format::kOffsetShift));
+        if constexpr (Format::kOffset != 0) {
+          isum[c][h] = _mm256_sub_epi32(isum[c][h], _mm256_mullo_epi32(psum, _mm256_set1_epi32(Format::kOffset)));
         }
         float* at = acc + c * kTileRows + 8 * h;
         __m256 v = fold(_mm256_load_ps(at), _mm256_load_ps(w->d + 8 * h), *x[c], isum[c][h]);
