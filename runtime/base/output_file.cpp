@@ -1,6 +1,7 @@
 #include "runtime/base/output_file.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -18,6 +19,7 @@ namespace dodeca::runtime {
 namespace {
 
 constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
+constexpr mode_t kMode = 0666;
 
 std::string reason(int error) { return std::generic_category().message(error); }
 
@@ -38,8 +40,7 @@ Error disk_full(const std::filesystem::path& path, std::uint64_t need, std::uint
 
 }  // namespace
 
-OutputFile::OutputFile(std::filesystem::path path, std::uint64_t expected_bytes)
-    : path_(std::move(path)), expected_(expected_bytes) {
+void OutputFile::check_target() {
   std::error_code ignored;
   if (std::filesystem::is_symlink(path_, ignored)) {
     const auto target = std::filesystem::canonical(path_, ignored);  // replace what the link names, not the link
@@ -54,25 +55,64 @@ OutputFile::OutputFile(std::filesystem::path path, std::uint64_t expected_bytes)
     throw Error(ErrorKind::kDoesNotFit, fmt::format("{} needs {} bytes and the file size limit of this process is {}",
                                                     path_.string(), expected_, limit.rlim_cur));
   }
-  const auto folder = folder_of(path_);
-  if (const std::uint64_t have = free_bytes(folder); expected_ > have) throw disk_full(path_, expected_, have);
+}
 
-  const mode_t mode = 0666;
+// Not every file system can reserve; the writes find out then.
+void OutputFile::reserve() {
+  if (expected_ == 0 || ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(expected_)) == 0) return;
+  if (errno != ENOSPC && errno != EDQUOT) return;
+  ::close(std::exchange(fd_, -1));
+  std::error_code ignored;
+  if (!keep_) std::filesystem::remove(temporary_, ignored);
+  throw disk_full(path_, expected_ - written_, free_bytes(folder_of(path_)));
+}
+
+OutputFile::OutputFile(std::filesystem::path path, std::uint64_t expected_bytes)
+    : path_(std::move(path)), expected_(expected_bytes) {
+  check_target();
+  if (const std::uint64_t have = free_bytes(folder_of(path_)); expected_ > have)
+    throw disk_full(path_, expected_, have);
   for (int attempt = 0; fd_ < 0; ++attempt) {
     temporary_ = path_;
     temporary_ += fmt::format(".{}.{}.tmp", ::getpid(), attempt);
-    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kMode);
     if (fd_ < 0 && (errno != EEXIST || attempt == 100)) {
       throw Error(ErrorKind::kIo, fmt::format("cannot create {}: {}", temporary_.string(), reason(errno)));
     }
   }
-  // Not every file system can reserve; the writes find out then.
-  if (expected_ > 0 && ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(expected_)) != 0 &&
-      (errno == ENOSPC || errno == EDQUOT)) {
+  reserve();
+  buffer_.reserve(kBufferBytes);
+}
+
+std::filesystem::path OutputFile::partial_name(const std::filesystem::path& path) {
+  std::filesystem::path name = path;
+  name += ".partial";
+  return name;
+}
+
+OutputFile::OutputFile(std::filesystem::path path, std::uint64_t expected_bytes, Continued continued)
+    : path_(std::move(path)),
+      keep_(true),
+      expected_(expected_bytes),
+      written_(continued.keep),
+      flushed_(continued.keep) {
+  check_target();
+  temporary_ = partial_name(path_);
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, kMode);
+  if (fd_ < 0) throw Error(ErrorKind::kIo, fmt::format("cannot create {}: {}", temporary_.string(), reason(errno)));
+  const char* doing = nullptr;
+  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0)
+    doing = errno == EWOULDBLOCK ? "lock (another process is writing it)" : "lock";
+  else if (::ftruncate(fd_, static_cast<off_t>(continued.keep)) != 0)
+    doing = "truncate";
+  else if (::lseek(fd_, 0, SEEK_END) < 0)
+    doing = "seek in";
+  if (doing != nullptr) {
+    const int error = errno;
     ::close(std::exchange(fd_, -1));
-    std::filesystem::remove(temporary_, ignored);
-    throw disk_full(path_, expected_, free_bytes(folder));
+    throw Error(ErrorKind::kIo, fmt::format("cannot {} {}: {}", doing, temporary_.string(), reason(error)));
   }
+  reserve();
   buffer_.reserve(kBufferBytes);
 }
 
@@ -80,7 +120,7 @@ OutputFile::~OutputFile() {
   if (fd_ < 0) return;
   ::close(fd_);
   std::error_code ignored;
-  std::filesystem::remove(temporary_, ignored);
+  if (!keep_) std::filesystem::remove(temporary_, ignored);
 }
 
 void OutputFile::append(std::span<const std::byte> data) {
@@ -114,6 +154,12 @@ void OutputFile::fail(int error, const char* doing) const {
               fmt::format("cannot {} {} after {} bytes: {}", doing, temporary_.string(), flushed_, reason(error)));
 }
 
+void OutputFile::sync() {
+  write_out(buffer_);
+  buffer_.clear();
+  if (::fdatasync(fd_) != 0) fail(errno, "sync");
+}
+
 void OutputFile::finish() {
   write_out(buffer_);
   buffer_.clear();
@@ -121,13 +167,13 @@ void OutputFile::finish() {
   if (::close(std::exchange(fd_, -1)) != 0) {
     const int error = errno;
     std::error_code ignored;
-    std::filesystem::remove(temporary_, ignored);
+    if (!keep_) std::filesystem::remove(temporary_, ignored);
     fail(error, "close");
   }
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0) {
     const int error = errno;
     std::error_code ignored;
-    std::filesystem::remove(temporary_, ignored);
+    if (!keep_) std::filesystem::remove(temporary_, ignored);
     fail(error, "rename");
   }
   // The name itself must survive a power cut as well. A directory that cannot be synced (some network file systems) is

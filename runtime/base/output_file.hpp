@@ -1,6 +1,6 @@
 // A file that appears whole or not at all: written under a temporary name beside the target, synced, renamed by
-// finish(). Destroyed before finish() it removes the temporary file. Errors: Error{kDoesNotFit} with need and have when
-// the disk is full, Error{kIo} with path and reason otherwise.
+// finish(). Destroyed before finish() it removes the temporary file, unless it is one to be continued. Errors:
+// Error{kDoesNotFit} with need and have when the disk is full, Error{kIo} with path and reason otherwise.
 #pragma once
 
 #include <cstddef>
@@ -15,6 +15,13 @@ class OutputFile {
  public:
   // expected_bytes, when known, is checked against the free space and reserved before anything is written.
   explicit OutputFile(std::filesystem::path path, std::uint64_t expected_bytes = 0);
+  // Continues PATH.partial after its first `keep` bytes (0: anew), and leaves it there when destroyed before finish().
+  // Error{kIo} when another process is writing it.
+  struct Continued {
+    std::uint64_t keep = 0;
+  };
+  OutputFile(std::filesystem::path path, std::uint64_t expected_bytes, Continued continued);
+  static std::filesystem::path partial_name(const std::filesystem::path& path);
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
@@ -23,15 +30,19 @@ class OutputFile {
   std::uint64_t written() const { return written_; }
   void append(std::span<const std::byte> data);
   void append(const void* data, std::size_t size) { append({static_cast<const std::byte*>(data), size}); }
+  void sync();  // what was appended so far survives a power cut
   void finish();
 
  private:
+  void check_target();
+  void reserve();
   void write_out(std::span<const std::byte> data);
   [[noreturn]] void fail(int error, const char* doing) const;
 
   std::filesystem::path path_, temporary_;
   std::vector<std::byte> buffer_;
   int fd_ = -1;
+  bool keep_ = false;  // when destroyed unfinished
   std::uint64_t expected_ = 0, written_ = 0, flushed_ = 0;
 };
 

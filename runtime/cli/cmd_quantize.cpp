@@ -9,6 +9,7 @@
 
 #include "runtime/cli/command.hpp"
 #include "runtime/cli/model_options.hpp"
+#include "runtime/cli/text_options.hpp"
 #include "runtime/quantize/quantize.hpp"
 
 namespace dodeca::runtime::cli {
@@ -158,7 +159,7 @@ int cmd_quantize(std::span<const std::string> args) {
     arguments.quantize.imatrix_file = arguments.imatrix;
     console.info(fmt::format("importance matrix: {} entries, {} chunks", imatrix->entries.size(), imatrix->n_chunks));
   }
-  const QuantizePlan plan = plan_quantization(*source, arguments.quantize, log);
+  QuantizePlan plan = plan_quantization(*source, arguments.quantize, log);
   const std::string facts = fmt::format("{} tensors ({}), {:.3f} bits per weight", plan.tensors.size(),
                                         type_counts(plan), plan.bits_per_weight());
   if (arguments.dry_run) {
@@ -168,10 +169,17 @@ int cmd_quantize(std::span<const std::string> args) {
     return 0;
   }
   const std::unique_ptr<cpu::Team> team = make_team(arguments.threads, console);
-  {
+  plan.identity = fmt::format("{} {} {} {}", program_version(), program_commit(), model_identity(arguments.in),
+                              arguments.imatrix.empty() ? "" : model_identity(arguments.imatrix));
+  try {
     ProgressBar bar(console, "quantizing", "MB", 1e6);
-    quantize(*source, plan, arguments.out, *team, bar.callback());
+    quantize(*source, plan, arguments.out, *team, bar.callback(), log);
     bar.finish();
+  } catch (...) {
+    if (std::filesystem::exists(arguments.out + ".partial"))
+      console.info(
+          fmt::format("what is finished stays in {}.partial: the same command goes on from there", arguments.out));
+    throw;
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   console.info(fmt::format("{}: {} bytes, {}, in {}", arguments.out, std::filesystem::file_size(arguments.out), facts,

@@ -120,11 +120,18 @@ class GgufWriter {
     std::vector<std::int64_t> dims;
   };
   GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors);
+  // As above, but a run that was killed goes on: the data are kept in PATH.partial, and PATH.partial.log notes each
+  // tensor that is safely there with its checksum. Where a log says that the same work was begun (same header, same
+  // `identity` of whatever the data depend on), finished tensors are read back and checked, and finished_tensors()
+  // tells how many need not be appended again. Unfinished files stay when the writer is destroyed.
+  GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors,
+             std::string_view identity);
   ~GgufWriter();
   GgufWriter(const GgufWriter&) = delete;
   GgufWriter& operator=(const GgufWriter&) = delete;
 
   std::uint64_t total_bytes() const;             // of the finished file
+  std::size_t finished_tensors() const;          // there already
   void append(std::span<const std::byte> data);  // the next bytes of the current tensor; padding is added by itself
   void finish();                                 // throws when tensor data is missing
 

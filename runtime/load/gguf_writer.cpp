@@ -1,10 +1,12 @@
 // GGUF v3: the header first, then the tensors' data in the same order.
 #include <bit>
+#include <chrono>
 #include <set>
 
 #include "runtime/base/output_file.hpp"
 #include "runtime/base/printable.hpp"
 #include "runtime/load/gguf.hpp"
+#include "runtime/load/write_log.hpp"
 
 namespace dodeca::runtime {
 
@@ -104,20 +106,31 @@ struct GgufWriter::Impl {
   std::size_t current = 0;  // tensor that receives bytes
   std::uint64_t done = 0;   // bytes of it
   std::optional<OutputFile> out;
+  // Of a file that can be continued:
+  std::optional<WriteLog> log;
+  std::size_t kept = 0;                          // tensors that were there already
+  Checksum checksum;                             // of the current tensor
+  std::vector<WrittenTensor> unlogged;           // written since the last sync
+  std::chrono::steady_clock::time_point synced;  // long ago at first
 
+  std::span<const std::byte> plan(const Metadata& metadata, const std::vector<TensorSpec>& specs, HeaderBytes& header);
+  void open_continued(std::filesystem::path path, std::span<const std::byte> header, std::string_view identity);
+  std::vector<WrittenTensor> intact(const std::filesystem::path& partial, std::span<const std::byte> header,
+                                    std::vector<WrittenTensor> logged) const;
+  void note_tensor();
   void pad() {
     const std::vector<std::byte> zeros(static_cast<std::size_t>(padding_of(out->written(), alignment)));
     out->append(zeros);
   }
 };
 
-GgufWriter::GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors)
-    : impl_(std::make_unique<Impl>()) {
-  impl_->alignment = alignment_of(metadata);
-  HeaderBytes header;
+// Header and offsets.
+std::span<const std::byte> GgufWriter::Impl::plan(const Metadata& metadata, const std::vector<TensorSpec>& specs,
+                                                  HeaderBytes& header) {
+  alignment = alignment_of(metadata);
   header.letters("GGUF");
   header.scalar(kVersion);
-  header.scalar(std::uint64_t{tensors.size()});
+  header.scalar(std::uint64_t{specs.size()});
   header.scalar(std::uint64_t{metadata.entries().size()});
   for (const auto& [key, value] : metadata.entries()) {
     if (key.empty() || key.size() > 65535)
@@ -127,7 +140,7 @@ GgufWriter::GgufWriter(std::filesystem::path path, const Metadata& metadata, std
   }
   std::uint64_t offset = 0;
   std::set<std::string_view> names;
-  for (const TensorSpec& spec : tensors) {
+  for (const TensorSpec& spec : specs) {
     const std::uint64_t bytes = checked_bytes(spec);
     if (!names.insert(spec.name).second) {
       throw Error(ErrorKind::kBadRequest, fmt::format("tensor {} would be written twice", printable(spec.name)));
@@ -137,20 +150,95 @@ GgufWriter::GgufWriter(std::filesystem::path path, const Metadata& metadata, std
     for (const std::int64_t dim : spec.dims) header.scalar(dim);
     header.scalar(static_cast<std::uint32_t>(spec.dtype));
     header.scalar(offset);
-    impl_->tensors.push_back({spec.name, bytes});
-    offset += bytes + padding_of(bytes, impl_->alignment);
+    tensors.push_back({spec.name, bytes});
+    offset += bytes + padding_of(bytes, alignment);
     if (offset > UINT64_MAX / 4 || bytes > UINT64_MAX / 4)
       throw Error(ErrorKind::kBadRequest, "the tensors' sizes overflow");
   }
-  header.pad(impl_->alignment);
-  impl_->total = header.bytes().size() + offset;
+  header.pad(alignment);
+  total = header.bytes().size() + offset;
+  return header.bytes();
+}
+
+// The first tensors of the log whose data are in the file with the checksums that it says.
+std::vector<WrittenTensor> GgufWriter::Impl::intact(const std::filesystem::path& partial,
+                                                    std::span<const std::byte> header,
+                                                    std::vector<WrittenTensor> logged) const {
+  std::error_code none;
+  if (logged.empty() || !std::filesystem::exists(partial, none)) return {};
+  const InputFile file(partial);
+  std::vector<std::byte> piece(std::min<std::uint64_t>(file.size(), std::uint64_t{4} << 20));
+  std::uint64_t at = header.size();
+  if (file.size() < at || piece.size() == 0) return {};
+  std::vector<std::byte> begin(header.size());
+  file.read(0, begin);
+  if (!std::equal(begin.begin(), begin.end(), header.begin())) return {};
+  std::size_t n = 0;
+  for (; n < logged.size() && n < tensors.size(); ++n) {
+    const std::uint64_t bytes = tensors[n].bytes, end = at + bytes + padding_of(bytes, alignment);
+    if (end != logged[n].end || end > file.size()) break;
+    Checksum checksum;
+    for (std::uint64_t done = 0; done < bytes; done += piece.size()) {
+      const auto part =
+          std::span(piece).first(static_cast<std::size_t>(std::min<std::uint64_t>(piece.size(), bytes - done)));
+      file.read(at + done, part);
+      checksum.add(part);
+    }
+    if (checksum.value() != logged[n].checksum) break;
+    at = end;
+  }
+  logged.resize(n);
+  return logged;
+}
+
+void GgufWriter::Impl::open_continued(std::filesystem::path path, std::span<const std::byte> header,
+                                      std::string_view identity) {
+  Checksum of_header;
+  of_header.add(header);
+  of_header.add(std::as_bytes(std::span(identity)));
+  const std::string name = fmt::format("{:016x}", of_header.value());
+  const std::filesystem::path partial = OutputFile::partial_name(path);
+  std::filesystem::path log_path = partial;
+  log_path += ".log";
+  const std::vector<WrittenTensor> there = intact(partial, header, read_write_log(log_path, name));
+  current = kept = there.size();
+  out.emplace(std::move(path), total, OutputFile::Continued{there.empty() ? 0 : there.back().end});
+  log.emplace(log_path, name, there);
+  if (there.empty()) out->append(header);
+}
+
+// Syncing costs a wait for the disk: at most once a second, and whatever is lost then is made again.
+void GgufWriter::Impl::note_tensor() {
+  unlogged.push_back({out->written(), checksum.value()});
+  checksum = Checksum();
+  const auto now = std::chrono::steady_clock::now();
+  if (now - synced < std::chrono::seconds(1)) return;
+  out->sync();
+  log->add(unlogged);
+  unlogged.clear();
+  synced = now;
+}
+
+GgufWriter::GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors)
+    : impl_(std::make_unique<Impl>()) {
+  HeaderBytes header;
+  const std::span<const std::byte> bytes = impl_->plan(metadata, tensors, header);
   impl_->out.emplace(std::move(path), impl_->total);
-  impl_->out->append(header.bytes());
+  impl_->out->append(bytes);
+}
+
+GgufWriter::GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors,
+                       std::string_view identity)
+    : impl_(std::make_unique<Impl>()) {
+  HeaderBytes header;
+  const std::span<const std::byte> bytes = impl_->plan(metadata, tensors, header);
+  impl_->open_continued(std::move(path), bytes, identity);
 }
 
 GgufWriter::~GgufWriter() = default;
 
 std::uint64_t GgufWriter::total_bytes() const { return impl_->total; }
+std::size_t GgufWriter::finished_tensors() const { return impl_->kept; }
 
 void GgufWriter::append(std::span<const std::byte> data) {
   if (data.empty()) return;
@@ -165,10 +253,12 @@ void GgufWriter::append(std::span<const std::byte> data) {
   }
   impl_->out->append(data);
   impl_->done += data.size();
+  if (impl_->log) impl_->checksum.add(data);
   if (impl_->done == tensor.bytes) {
     impl_->pad();
     impl_->done = 0;
     ++impl_->current;
+    if (impl_->log) impl_->note_tensor();
   }
 }
 
@@ -179,6 +269,7 @@ void GgufWriter::finish() {
                 fmt::format("tensor {} has {} of {} bytes", printable(tensor.name), impl_->done, tensor.bytes));
   }
   impl_->out->finish();
+  if (impl_->log) impl_->log->remove();
 }
 
 }  // namespace dodeca::runtime

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <span>
 
 #include "cpu/isa.hpp"
@@ -27,8 +28,9 @@ struct Unit {
 // Cuts the tensors into units in file order; next() fills a wave.
 class Cutter {
  public:
-  Cutter(const std::vector<OutputTensor>& tensors, int team_size)
+  Cutter(const std::vector<OutputTensor>& tensors, std::size_t first, int team_size)
       : tensors_(tensors),
+        tensor_(first),
         max_units_(static_cast<std::size_t>(kUnitsPerMember * team_size)),
         min_units_(static_cast<std::size_t>(team_size)) {}
 
@@ -65,8 +67,8 @@ class Cutter {
   }
 
   const std::vector<OutputTensor>& tensors_;
+  std::size_t tensor_;
   std::size_t max_units_, min_units_;
-  std::size_t tensor_ = 0;
   std::int64_t slice_ = 0, row_ = 0;
 };
 
@@ -141,19 +143,28 @@ class FirstError {
 }  // namespace
 
 void quantize(const WeightSource& source, const QuantizePlan& plan, const std::filesystem::path& out, cpu::Team& team,
-              const Progress& progress) {
+              const Progress& progress, const Log& log) {
   std::vector<GgufWriter::TensorSpec> specs;
   for (const OutputTensor& tensor : plan.tensors) specs.push_back({tensor.name, tensor.dtype, tensor.dims});
-  GgufWriter writer(out, plan.metadata, std::move(specs));
+  std::optional<GgufWriter> writer;
+  if (plan.identity.empty())
+    writer.emplace(out, plan.metadata, std::move(specs));
+  else
+    writer.emplace(out, plan.metadata, std::move(specs), plan.identity);
+  const auto total = static_cast<double>(plan.tensor_bytes());
+  double done = 0;
+  for (std::size_t i = 0; i < writer->finished_tensors(); ++i) done += static_cast<double>(plan.tensors[i].bytes());
+  if (done > 0 && log)
+    log(Level::kInfo,
+        fmt::format("going on behind {} of {} tensors, {:.0f} % of the bytes, that an earlier run finished",
+                    writer->finished_tensors(), plan.tensors.size(), 100 * done / total));
 
   // Two waves are alive: one being converted, the one before it being written by member 0, who then joins the others.
-  Cutter cutter(plan.tensors, team.size());
+  Cutter cutter(plan.tensors, writer->finished_tensors(), team.size());
   std::vector<Unit> units, written_units;
   std::vector<std::byte> buffer, written_buffer;
   const cpu::Isa isa = cpu::host_isa();
   std::vector<Scratch> scratch(static_cast<std::size_t>(team.size()));
-  const auto total = static_cast<double>(plan.tensor_bytes());
-  double done = 0;
   buffer.resize(cutter.next(units));
   while (!units.empty() || !written_units.empty()) {
     cpu::WorkCounter next;
@@ -162,7 +173,7 @@ void quantize(const WeightSource& source, const QuantizePlan& plan, const std::f
       error.guard([&] {
         if (member.index == 0) {
           for (const Unit& unit : written_units)
-            writer.append(std::span(written_buffer).subspan(unit.offset, unit.bytes));
+            writer->append(std::span(written_buffer).subspan(unit.offset, unit.bytes));
         }
         const auto n_units = static_cast<std::int64_t>(units.size());
         for (std::int64_t u = next.take(); u < n_units; u = next.take()) {
@@ -178,7 +189,7 @@ void quantize(const WeightSource& source, const QuantizePlan& plan, const std::f
     buffer.resize(cutter.next(units));
     if (progress && !progress(done, total)) throw Stopped{};
   }
-  writer.finish();
+  writer->finish();
 }
 
 }  // namespace dodeca::runtime

@@ -40,6 +40,8 @@ struct QuantizeOptions {
 
 struct QuantizePlan {
   Metadata metadata;
+  std::string identity;  // of everything that the data depend on besides the plan: a killed run goes on where it is the
+                         // same; empty: runs are not continued
   std::vector<OutputTensor> tensors;
   std::uint64_t tensor_bytes() const;
   std::int64_t n_weights() const;
@@ -53,8 +55,9 @@ struct QuantizePlan {
 QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions& options, const Log& log);
 
 // Writes `out` (under a temporary name until it is whole). progress counts bytes of the new file; returning false
-// stops: Stopped. Error{kBadFile} names the tensor that holds NaN or infinity.
+// stops: Stopped. Error{kBadFile} names the tensor that holds NaN or infinity. With an identity, what a run did before
+// it ended in any way stays in OUT.partial and is not done again; the file becomes the same.
 void quantize(const WeightSource& source, const QuantizePlan& plan, const std::filesystem::path& out, cpu::Team& team,
-              const Progress& progress);
+              const Progress& progress, const Log& log = {});
 
 }  // namespace dodeca::runtime

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <fstream>
 #include <limits>
 #include <string>
 #include <vector>
@@ -164,4 +165,68 @@ TEST_CASE("specifications that no file can hold are refused before a file appear
   Metadata metadata;
   metadata.set("general.alignment", std::uint32_t{24});
   CHECK_THROWS_AS(GgufWriter(dir / "m.gguf", metadata, {}), Error);
+}
+
+TEST_CASE("a writer that is to be continued goes on behind what is intact") {
+  const TempDir dir;
+  const std::filesystem::path path = dir / "m.gguf", partial = dir / "m.gguf.partial", log = dir / "m.gguf.partial.log";
+  Metadata metadata;
+  metadata.set("general.architecture", std::string("x"));
+  const std::vector<GgufWriter::TensorSpec> specs = {
+      {"a", DType::kF32, {3}}, {"b", DType::kF32, {100}}, {"c", DType::kF32, {5}}};
+  const auto bytes = [](std::size_t n, int value) { return std::vector<std::byte>(n, static_cast<std::byte>(value)); };
+  const auto interrupted = [&] {  // one tensor noted, a second one half written
+    GgufWriter writer(path, metadata, specs, "work");
+    if (writer.finished_tensors() == 0) writer.append(bytes(12, 1));
+    writer.append(bytes(50, 2));
+  };
+  const auto finished_by = [&](std::string_view identity) {
+    return GgufWriter(path, metadata, specs, identity).finished_tensors();
+  };
+  const auto damage = [](const std::filesystem::path& file, std::size_t from_end) {
+    std::fstream f(file, std::ios::in | std::ios::out | std::ios::binary);
+    f.seekp(-static_cast<std::streamoff>(from_end), std::ios::end);
+    f.put('~');
+  };
+
+  interrupted();
+  CHECK(std::filesystem::exists(partial));
+  CHECK(finished_by("work") == 1);
+  interrupted();
+  CHECK(finished_by("other work") == 0);
+  interrupted();
+  damage(log, 2);  // in the checksum
+  CHECK(finished_by("work") == 0);
+  interrupted();
+  damage(partial, std::filesystem::file_size(partial) - 0x60);  // in the header or the first tensor
+  CHECK(finished_by("work") == 0);
+  interrupted();
+  std::filesystem::remove(log);
+  CHECK(finished_by("work") == 0);
+  interrupted();
+  {
+    GgufWriter busy(path, metadata, specs, "work");
+    CHECK_THROWS_AS(GgufWriter(path, metadata, specs, "work"), Error);  // two at once
+  }
+  {
+    GgufWriter writer(path, metadata, specs, "work");
+    REQUIRE(writer.finished_tensors() == 1);
+    writer.append(bytes(400, 2));
+    writer.append(bytes(20, 3));
+    writer.finish();
+  }
+  CHECK_FALSE(std::filesystem::exists(partial));
+  CHECK_FALSE(std::filesystem::exists(log));
+  {
+    GgufWriter plain(dir / "plain.gguf", metadata, specs);
+    plain.append(bytes(12, 1));
+    plain.append(bytes(400, 2));
+    plain.append(bytes(20, 3));
+    plain.finish();
+  }
+  const auto content = [](const std::filesystem::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    return std::string{std::istreambuf_iterator<char>(in), {}};
+  };
+  CHECK(content(path) == content(dir / "plain.gguf"));
 }
