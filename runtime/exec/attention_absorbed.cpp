@@ -7,6 +7,7 @@
 
 #include "cpu/kernels/attention/attention.hpp"
 #include "cpu/kernels/attention/integer.hpp"
+#include "runtime/exec/attention_decompressed.hpp"
 
 namespace dodeca::runtime {
 
@@ -228,6 +229,14 @@ class Unit {
   SoftmaxState chunk_, running_;
 };
 
+// Groups of prompt rows alone are left to the decompressed form.
+bool is_absorbed(const Pass& pass, const LayerWeights& w, const RowGroup& group) {
+  for (std::int64_t r = 0; r < group.count; ++r) {
+    if (!is_decompressed(pass, w, pass.rows[static_cast<std::size_t>(group.first + r)])) return true;
+  }
+  return false;
+}
+
 // How the work is cut. No result depends on it: heads are independent, and chunks are merged in order either way.
 struct Cut {
   bool by_chunk;  // chunks are spread over the members and merged afterwards
@@ -259,6 +268,7 @@ Cut cut_of(const Pass& pass, int n_members) {
 std::size_t absorbed_scratch_bytes(const ModelConfig& c) { return Space(c).total; }
 
 void attend_absorbed(const Pass& pass, const cpu::Member& member, std::int64_t layer) noexcept {
+  const LayerWeights& w = pass.weights.layers[static_cast<std::size_t>(layer)];
   const std::int64_t heads = pass.config().n_heads;
   const Cut cut = cut_of(pass, member.size);
   std::byte* scratch = pass.space.threads[static_cast<std::size_t>(member.index)].attention.data();
@@ -271,12 +281,13 @@ void attend_absorbed(const Pass& pass, const cpu::Member& member, std::int64_t l
     for (std::int64_t u = next.take(); u < n_groups * cut.head_units; u = next.take()) {
       // Later groups see more context: taking them first balances the members.
       const RowGroup& group = pass.groups[static_cast<std::size_t>(n_groups - 1 - u / cut.head_units)];
-      Unit(pass, scratch, layer, group, heads_of(u % cut.head_units)).run();
+      if (is_absorbed(pass, w, group)) Unit(pass, scratch, layer, group, heads_of(u % cut.head_units)).run();
     }
     return;
   }
   std::int64_t u = next.take(), first = 0;
   for (const RowGroup& group : pass.groups) {
+    if (!is_absorbed(pass, w, group)) continue;
     const std::int64_t n = chunks_of(pass.rows[static_cast<std::size_t>(group.first + group.count - 1)]);
     for (; u < first + n * cut.head_units; u = next.take()) {
       const std::int64_t mine = u - first;

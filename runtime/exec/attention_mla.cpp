@@ -1,11 +1,13 @@
-// Multi-head latent attention (DeepSeek-V2 paper, section 2.1), absorbed: the query is carried into the latent space by
-// k_b, the latent rows serve as keys and values of every head, and v_b carries the result out.
+// Multi-head latent attention (DeepSeek-V2 paper, section 2.1). Generated rows take the absorbed form: the query is
+// carried into the latent space by k_b, the latent rows serve as keys and values of every head, and v_b carries the
+// result out. Prompt rows take the decompressed form (attention_decompressed.hpp).
 #include <algorithm>
 #include <cstring>
 
 #include "cpu/kernels/norm/norm.hpp"
 #include "cpu/kernels/rope/rope.hpp"
 #include "runtime/exec/attention_absorbed.hpp"
+#include "runtime/exec/attention_decompressed.hpp"
 #include "runtime/exec/naive_mla.hpp"
 #include "runtime/exec/pass.hpp"
 
@@ -98,6 +100,20 @@ void for_each_head_unit(const Pass& pass, const cpu::Member& member, F&& f) noex
   }
 }
 
+// Ranges of rows within [begin, end) that take the absorbed form.
+template <class F>
+void for_each_absorbed(const Pass& pass, const LayerWeights& w, std::int64_t begin, std::int64_t end, F&& f) noexcept {
+  const auto absorbed = [&](std::int64_t i) {
+    return !is_decompressed(pass, w, pass.rows[static_cast<std::size_t>(i)]);
+  };
+  while (begin < end) {
+    std::int64_t stop = begin;
+    while (stop < end && absorbed(stop)) ++stop;
+    if (stop > begin) f(begin, stop);
+    begin = std::max(stop, begin + 1);
+  }
+}
+
 }  // namespace
 
 void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t layer) noexcept {
@@ -125,7 +141,10 @@ void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t lay
     project(pass, member, w.q_b, s.q_a, s.q);
     member.barrier();
   }
-  if (member.index == 0) pass.space.counter[0].reset();
+  if (member.index == 0) {
+    pass.space.counter[0].reset();
+    pass.space.counter[2].reset();
+  }
   for_each_head_unit(pass, member, [&](std::int64_t head, std::int64_t begin, std::int64_t end) {
     if (by_head) project_head(pass, thread, head, begin, end, w.q_b);
     for (std::int64_t i = begin; i < end; ++i) {
@@ -134,7 +153,9 @@ void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t lay
       std::memcpy(s.q_absorbed.row(i) + head * width + c.kv_lora_rank, rope,
                   static_cast<std::size_t>(c.qk_rope_head_dim) * sizeof(float));
     }
-    multiply_head(pass, thread, {w.k_b, s.q, head_dim, s.q_absorbed, width}, head, begin, end);
+    for_each_absorbed(pass, w, begin, end, [&](std::int64_t first, std::int64_t last) {
+      multiply_head(pass, thread, {w.k_b, s.q, head_dim, s.q_absorbed, width}, head, first, last);
+    });
   });
   member.barrier();
   pass.end_phase(member, Phase::kQuery, [&] {
@@ -145,11 +166,14 @@ void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t lay
     naive_mla(pass, member, layer);
   } else {
     attend_absorbed(pass, member, layer);
+    attend_decompressed(pass, member, layer, pass.space.counter[2]);
     member.barrier();
     pass.end_phase(member, Phase::kAttention, [&] { return cache_bytes(pass); });
     for_each_head_unit(pass, member, [&](std::int64_t head, std::int64_t begin, std::int64_t end) {
-      merge_absorbed(pass, member, head, begin, end);
-      multiply_head(pass, thread, {w.v_b, s.latent, c.kv_lora_rank, s.heads, c.v_head_dim}, head, begin, end);
+      for_each_absorbed(pass, w, begin, end, [&](std::int64_t first, std::int64_t last) {
+        merge_absorbed(pass, member, head, first, last);
+        multiply_head(pass, thread, {w.v_b, s.latent, c.kv_lora_rank, s.heads, c.v_head_dim}, head, first, last);
+      });
     });
   }
   finish(member, pass.n(), [&](std::int64_t i) { s.heads.quantize(i, pass.weights.isa); });

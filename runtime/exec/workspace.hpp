@@ -24,7 +24,8 @@ struct ThreadSpace {
   cpu::Buffer matmul;     // multiply_scratch_bytes, the largest
   cpu::Buffer tiles;      // [M, 2 * kFfnTiles * 16] products of a few tiles
   cpu::Buffer acts;       // int8 rows of one head: [kHeadRows, act row]
-  cpu::Buffer attention;  // queries, cache rows, scores and partial results of one unit; see attention_absorbed.cpp
+  cpu::Buffer attention;  // queries, cache rows, scores and partial results of one unit; see attention_absorbed.cpp,
+                          // attention_decompressed.cpp
 };
 
 inline constexpr std::int64_t kNoBadPoint = std::int64_t{1} << 40;
@@ -58,7 +59,7 @@ struct Workspace {
   std::int64_t max_partials;               // (row, chunk) pairs that `partials` holds
   cpu::Buffer partials;                    // [max_partials, heads, 2 + latent]: max, sum, acc
   std::vector<ThreadSpace> threads;
-  cpu::WorkCounter counter[2];          // alternating between phases
+  cpu::WorkCounter counter[3];          // alternating between phases; the last for decompressed attention
   std::atomic<std::int64_t> bad_point;  // first point with a non-finite activation (pass.hpp), or kNoBadPoint
 };
 

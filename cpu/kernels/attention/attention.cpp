@@ -24,7 +24,7 @@ void decode_cache_rows(quant::DType dtype, const std::byte* rows, std::size_t ro
 }
 
 void encode_cache_row(quant::DType dtype, const float* row, std::int64_t width, std::byte* out, Isa) noexcept {
-  quant::encode_row(dtype, row, out, width);
+  quant::encode_row_once(dtype, row, out, width);
 }
 
 void mla_block(const MlaBlockArgs& args, Isa isa) noexcept { kMlaBlockTable[static_cast<std::size_t>(isa)](args); }

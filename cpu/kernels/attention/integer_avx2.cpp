@@ -258,16 +258,27 @@ struct ScoreTile {
   }
 };
 
+std::int64_t most_visible(const std::int32_t* visible, std::int64_t n_lanes) {
+  std::int32_t most = 0;
+  for (std::int64_t l = 0; l < n_lanes; ++l) most = visible[l] > most ? visible[l] : most;
+  return most;
+}
+
 // One strip of lanes against a whole chunk.
 class Strip {
  public:
   Strip(const FoldArgs& a, std::int64_t first)
-      : a_(a), chunk_(a.shape, a.chunk), first_(first), n_lanes_(min64(kStripLanes, a.n_lanes - first)) {}
+      : a_(a),
+        chunk_(a.shape, a.chunk),
+        first_(first),
+        n_lanes_(min64(kStripLanes, a.n_lanes - first)),
+        n_(most_visible(a.visible + first, n_lanes_)) {}
 
   void run() {
+    if (n_ == 0) return;
     const std::byte* queries = a_.queries + static_cast<std::size_t>(first_ / kStripLanes) * strip_bytes(a_.shape);
     const ScoreTile tile{a_.shape, queries, chunk_, scores_[0], kStripLanes};
-    for (std::int64_t p = 0; p < a_.n; p += ScoreTile::kPositions) {
+    for (std::int64_t p = 0; p < n_; p += ScoreTile::kPositions) {
       tile.keys(p);
       tile.ropes(p);
     }
@@ -293,10 +304,10 @@ class Strip {
   void soften(int lane, __m256i visible, float* state_max, float* state_sum) {
     const __m256 lowest = _mm256_set1_ps(-__builtin_inff()), top = _mm256_set1_ps(weight_top(a_.shape.digits));
     __m256 max = lowest;
-    for (std::int64_t i = 0; i < a_.n; ++i)
+    for (std::int64_t i = 0; i < n_; ++i)
       max = _mm256_max_ps(_mm256_blendv_ps(lowest, _mm256_load_ps(&scores_[i][lane]), seen(visible, i)), max);
     __m256 sum = _mm256_setzero_ps();
-    for (std::int64_t begin = 0, b = 0; begin < a_.n; begin += kWeightBlock, ++b) {
+    for (std::int64_t begin = 0, b = 0; begin < n_; begin += kWeightBlock, ++b) {
       __m256 largest = _mm256_setzero_ps();
       for (std::int64_t i = begin; i < begin + kWeightBlock; ++i) {
         const __m256 mask = seen(visible, i);
@@ -333,7 +344,7 @@ class Strip {
   // `width` values of all lanes, 2 lanes x up to 32 values at a time.
   void values(const std::byte* values, std::int64_t v0, std::int64_t width) {
     std::memset(tile_, 0, sizeof tile_);
-    for (std::int64_t b = 0; b * kWeightBlock < a_.n; ++b, values += kPairs * kTileValues * 4) {
+    for (std::int64_t b = 0; b * kWeightBlock < n_; ++b, values += kPairs * kTileValues * 4) {
       for (std::int64_t v = 0; v < width; v += 32) {
         for (std::int64_t lane = 0; lane < n_lanes_; lane += 2) {
           if (width - v >= 32)
@@ -381,6 +392,7 @@ class Strip {
   const FoldArgs& a_;
   const Chunk chunk_;
   const std::int64_t first_, n_lanes_;
+  const std::int64_t n_;  // positions that any of the lanes sees
   alignas(32) float scores_[kChunkPositions][kStripLanes];
   alignas(32) std::int32_t weights_[kChunkPositions / 2][kStripLanes];
   alignas(32) float tile_[kStripLanes][kTileValues];

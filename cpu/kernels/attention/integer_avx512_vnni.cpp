@@ -409,6 +409,12 @@ struct ScoreTile {
   }
 };
 
+std::int64_t most_visible(const std::int32_t* visible, std::int64_t n_lanes) {
+  std::int32_t most = 0;
+  for (std::int64_t l = 0; l < n_lanes; ++l) most = visible[l] > most ? visible[l] : most;
+  return most;
+}
+
 // One or two strips of lanes against a whole chunk.
 template <bool kWide, int kStrips>
 class Panel {
@@ -419,14 +425,19 @@ class Panel {
 
  public:
   Panel(const FoldArgs& a, std::int64_t first)
-      : a_(a), chunk_(a.shape, a.chunk), first_(first), n_lanes_(min64(kLanes, a.n_lanes - first)) {}
+      : a_(a),
+        chunk_(a.shape, a.chunk),
+        first_(first),
+        n_lanes_(min64(kLanes, a.n_lanes - first)),
+        n_(most_visible(a.visible + first, n_lanes_)) {}
 
   void run() {
+    if (n_ == 0) return;
     const std::byte* queries = a_.queries + static_cast<std::size_t>(first_ / kStripLanes) * strip_bytes(a_.shape);
     const ScoreTile<kWide, kStrips> tile{a_.shape, queries, chunk_};
-    for (std::int64_t p = 0; p < a_.n; p += tile.kPositions) score_tile(tile, p);
+    for (std::int64_t p = 0; p < n_; p += tile.kPositions) score_tile(tile, p);
     for (int v = 0; v < kStrips; ++v) soften(v);
-    const std::int64_t blocks = (a_.n + kWeightBlock - 1) / kWeightBlock;
+    const std::int64_t blocks = (n_ + kWeightBlock - 1) / kWeightBlock;
     for (std::int64_t v = 0; v < a_.shape.value; v += kTileValues) {
       const std::byte* values = chunk_.values + v * 4 * (kChunkPositions / kTogether);
       switch (min64(kTileValues, a_.shape.value - v) / 16) {
@@ -463,13 +474,13 @@ class Panel {
     const __m512i visible = _mm512_maskz_loadu_epi32(lanes, a_.visible + lane0);
     const __m512 old = _mm512_maskz_loadu_ps(lanes, a_.max + lane0);
     __m512 max = _mm512_set1_ps(-__builtin_inff());
-    for (std::int64_t i = 0; i < a_.n; ++i) {
+    for (std::int64_t i = 0; i < n_; ++i) {
       const __mmask16 seen = _mm512_cmpgt_epi32_mask(visible, _mm512_set1_epi32(static_cast<int>(i)));
       max = _mm512_mask_max_ps(max, seen, _mm512_load_ps(score(i, strip)), max);
     }
     __m512 sum = _mm512_setzero_ps();
     const __m512 top = _mm512_set1_ps(weight_top(kWide ? Digits::k16 : Digits::k8));
-    for (std::int64_t begin = 0, b = 0; begin < a_.n; begin += kWeightBlock, ++b) {
+    for (std::int64_t begin = 0, b = 0; begin < n_; begin += kWeightBlock, ++b) {
       __m512 largest = _mm512_setzero_ps();
       for (std::int64_t i = begin; i < begin + kWeightBlock; ++i) {
         const __mmask16 seen = _mm512_cmpgt_epi32_mask(visible, _mm512_set1_epi32(static_cast<int>(i)));
@@ -552,6 +563,7 @@ class Panel {
   const FoldArgs& a_;
   const Chunk chunk_;
   const std::int64_t first_, n_lanes_;
+  const std::int64_t n_;  // positions that any of the lanes sees
   alignas(64) float scores_[kChunkPositions + Tile::kPositions][kLanes];
   alignas(64) std::int32_t weights_[kChunkPositions / kTogether][kLanes];
   alignas(64) float tile_[kLanes][kTileValues];

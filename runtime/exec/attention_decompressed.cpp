@@ -1,0 +1,230 @@
+#include "runtime/exec/attention_decompressed.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "cpu/kernels/attention/integer.hpp"
+
+namespace dodeca::runtime {
+namespace {
+
+using cpu::IntegerShape;
+
+constexpr std::int64_t kColumns = 64;     // of a weight that are read out together
+constexpr std::int64_t kLeastRows = 512;  // of a part, where a head's rows are dealt to several members
+
+std::int64_t strips_of(std::int64_t lanes) { return (lanes + cpu::kStripLanes - 1) / cpu::kStripLanes; }
+
+// The shapes of one layer: the latent chunk, and what is made of it.
+struct Shapes {
+  IntegerShape latents, weights, head;
+
+  Shapes(const ModelConfig& c, cpu::Digits digits)
+      : latents{digits, c.kv_lora_rank, c.qk_rope_head_dim, 0},
+        weights{digits, c.kv_lora_rank, 0, 0},
+        head{digits, c.qk_nope_head_dim, c.qk_rope_head_dim, c.v_head_dim} {}
+};
+
+// The parts of a thread's work space.
+struct Space {
+  std::size_t acts, floats, key_strips, value_strips, latents, made, chunk, query_strips, visible, max, sum, acc, total;
+
+  Space(const ModelConfig& c, std::int64_t rows) {
+    const Shapes shapes(c, cpu::Digits::k16);
+    const auto z = [](std::int64_t n) { return static_cast<std::size_t>(n); };
+    const std::int64_t made_width = c.qk_nope_head_dim + c.v_head_dim;
+    std::size_t end = 0;
+    const auto take = [&](std::size_t bytes) {
+      const std::size_t begin = end;
+      end += (bytes + 63) / 64 * 64;
+      return begin;
+    };
+    acts = take(kColumns * cpu::act_row_bytes(cpu::ActFormat::kF32, std::max(c.kv_lora_rank, c.qk_nope_head_dim)));
+    floats = take(sizeof(float) * z(c.kv_lora_rank * (std::max(c.qk_nope_head_dim, c.v_head_dim) + kColumns)));
+    key_strips = take(z(strips_of(c.qk_nope_head_dim)) * cpu::strip_bytes(shapes.weights));
+    value_strips = take(z(strips_of(c.v_head_dim)) * cpu::strip_bytes(shapes.weights));
+    latents = take(cpu::ChunkLayout(shapes.latents).total);
+    made = take(sizeof(float) * z(cpu::kChunkPositions * made_width));
+    chunk = take(cpu::ChunkLayout(shapes.head).total);
+    query_strips = take(z(strips_of(rows)) * cpu::strip_bytes(shapes.head));
+    visible = take(sizeof(std::int32_t) * z(rows));
+    max = take(sizeof(float) * z(rows));
+    sum = take(sizeof(float) * z(rows));
+    acc = take(sizeof(float) * z(rows * c.v_head_dim));
+    total = end;
+  }
+};
+
+// Consecutive prompt rows of one sequence.
+struct Run {
+  std::int64_t first, count;
+};
+
+// The run that begins at or after row `from`; count 0 past the last.
+Run next_run(const Pass& pass, const LayerWeights& w, std::int64_t from) {
+  while (from < pass.n() && !is_decompressed(pass, w, pass.rows[static_cast<std::size_t>(from)])) ++from;
+  Run run{from, 0};
+  while (from < pass.n() && is_decompressed(pass, w, pass.rows[static_cast<std::size_t>(from)]) &&
+         pass.rows[static_cast<std::size_t>(from)].sequence == pass.rows[static_cast<std::size_t>(run.first)].sequence)
+    ++from;
+  run.count = from - run.first;
+  return run;
+}
+
+// One head of some rows of a run.
+class Unit {
+ public:
+  Unit(const Pass& pass, ThreadSpace& thread, std::int64_t layer, std::int64_t head)
+      : pass_(pass),
+        thread_(thread),
+        layer_(layer),
+        head_(head),
+        weights_(pass.weights.layers[static_cast<std::size_t>(layer)]),
+        shapes_(pass.config(), pass.cache.integer_shape()->digits),
+        kernels_(cpu::integer_attention(pass.weights.isa)),
+        at_(pass.config(), pass.space.micro_batch) {}
+
+  void run(Run rows) noexcept {
+    const ModelConfig& c = pass_.config();
+    pack_weights();
+    const std::int64_t head_dim = c.qk_nope_head_dim + c.qk_rope_head_dim;
+    kernels_.pack_queries({shapes_.head, pass_.space.q.row(rows.first) + head_ * head_dim,
+                           pass_.space.q.stride_floats(), rows.count, static_cast<float>(c.softmax_scale()),
+                           part(at_.query_strips)});
+    std::fill_n(floats(at_.max), rows.count, -std::numeric_limits<float>::infinity());
+    std::fill_n(floats(at_.sum), rows.count, 0.0f);
+    std::fill_n(floats(at_.acc), rows.count * c.v_head_dim, 0.0f);
+    const std::int64_t start = pass_.rows[static_cast<std::size_t>(rows.first)].position, end = start + rows.count;
+    for (std::int64_t position = 0; position < end; position += cpu::kChunkPositions)
+      fold_chunk(rows, start, position, std::min<std::int64_t>(cpu::kChunkPositions, end - position));
+    for (std::int64_t i = 0; i < rows.count; ++i) {
+      float* out = pass_.space.heads.row(rows.first + i) + head_ * c.v_head_dim;
+      const float* acc = floats(at_.acc) + i * c.v_head_dim;
+      const float inverse = 1.0f / floats(at_.sum)[i];
+      for (std::int64_t v = 0; v < c.v_head_dim; ++v) out[v] = acc[v] * inverse;
+    }
+  }
+
+ private:
+  std::byte* part(std::size_t offset) const { return thread_.attention.data() + offset; }
+  float* floats(std::size_t offset) const { return reinterpret_cast<float*>(part(offset)); }
+
+  // `count` columns, kColumns at most, of the head's slice into rows of n_out floats: products with unit vectors.
+  void columns(const PackedMatrix& weight, std::int64_t begin, std::int64_t count, float* out) noexcept {
+    const cpu::ActFormat format = weight.layout->act;
+    const std::size_t stride = cpu::act_row_bytes(format, weight.n_in);
+    float* unit = out;  // still free
+    std::fill_n(unit, weight.n_in, 0.0f);
+    for (std::int64_t i = 0; i < count; ++i) {
+      unit[begin + i] = 1.0f;
+      cpu::quantize_act(format, unit, weight.n_in, part(at_.acts) + static_cast<std::size_t>(i) * stride,
+                        pass_.weights.isa);
+      unit[begin + i] = 0.0f;
+    }
+    multiply({.weight = weight,
+              .slice = head_,
+              .tile_begin = 0,
+              .tile_end = weight.n_tiles,
+              .acts = part(at_.acts),
+              .act_stride = stride,
+              .n_acts = count,
+              .out = out,
+              .out_stride = weight.n_out,
+              .scratch = thread_.matmul.data(),
+              .prompt = true});
+  }
+
+  // Both weights as the queries of a product with the latent rows: a lane for each number of a key or value.
+  void pack_weights() noexcept {
+    const PackedMatrix &k_b = weights_.k_b, &v_b = weights_.v_b;
+    const std::int64_t latent = shapes_.weights.key;
+    float* rows = floats(at_.floats);
+    for (std::int64_t d = 0; d < k_b.n_in; d += kColumns)
+      columns(k_b, d, std::min(kColumns, k_b.n_in - d), rows + d * latent);
+    kernels_.pack_queries({shapes_.weights, rows, latent, k_b.n_in, 1.0f, part(at_.key_strips)});
+    float* staged = rows + v_b.n_out * latent;
+    for (std::int64_t l = 0; l < latent; l += kColumns) {
+      const std::int64_t count = std::min(kColumns, latent - l);
+      columns(v_b, l, count, staged);
+      for (std::int64_t v = 0; v < v_b.n_out; ++v) {
+        for (std::int64_t i = 0; i < count; ++i) rows[v * latent + l + i] = staged[i * v_b.n_out + v];
+      }
+    }
+    kernels_.pack_queries({shapes_.weights, rows, latent, v_b.n_out, 1.0f, part(at_.value_strips)});
+  }
+
+  // n positions from `position` on, for those of the rows that see them.
+  void fold_chunk(Run rows, std::int64_t start, std::int64_t position, std::int64_t n) noexcept {
+    const ModelConfig& c = pass_.config();
+    const std::int64_t width = c.qk_nope_head_dim + c.v_head_dim;
+    const std::int32_t sequence = pass_.rows[static_cast<std::size_t>(rows.first)].sequence;
+    const std::byte* blocks[cpu::kChunkPositions / cpu::kWeightBlock];
+    for (std::int64_t i = 0; i < n; i += cpu::kWeightBlock)
+      blocks[i / cpu::kWeightBlock] = pass_.cache.block(layer_, sequence, position + i);
+    kernels_.load_cache({shapes_.latents, pass_.cache.dtype(), blocks, pass_.cache.row_bytes(), n, part(at_.latents)});
+    float* made = floats(at_.made);
+    kernels_.project({shapes_.latents, part(at_.key_strips), c.qk_nope_head_dim, part(at_.latents), n, made, width});
+    kernels_.project({shapes_.latents, part(at_.value_strips), c.v_head_dim, part(at_.latents), n,
+                      made + c.qk_nope_head_dim, width});
+    kernels_.load_head(
+        {shapes_.head, made, made + c.qk_nope_head_dim, width, n, part(at_.latents), shapes_.latents, part(at_.chunk)});
+    // Whole strips of rows that see none of it are left out.
+    const std::int64_t first = std::max<std::int64_t>(position - start, 0) / cpu::kStripLanes * cpu::kStripLanes;
+    auto* visible = reinterpret_cast<std::int32_t*>(part(at_.visible));
+    for (std::int64_t i = first; i < rows.count; ++i)
+      visible[i] = static_cast<std::int32_t>(std::clamp<std::int64_t>(start + i + 1 - position, 0, n));
+    kernels_.fold({.shape = shapes_.head,
+                   .queries = part(at_.query_strips) +
+                              static_cast<std::size_t>(first / cpu::kStripLanes) * cpu::strip_bytes(shapes_.head),
+                   .n_lanes = rows.count - first,
+                   .chunk = part(at_.chunk),
+                   .n = n,
+                   .visible = visible + first,
+                   .max = floats(at_.max) + first,
+                   .sum = floats(at_.sum) + first,
+                   .acc = floats(at_.acc) + first * c.v_head_dim,
+                   .acc_stride = c.v_head_dim});
+  }
+
+  const Pass& pass_;
+  ThreadSpace& thread_;
+  const std::int64_t layer_, head_;
+  const LayerWeights& weights_;
+  const Shapes shapes_;
+  const cpu::IntegerAttention& kernels_;
+  const Space at_;
+};
+
+}  // namespace
+
+bool is_decompressed(const Pass& pass, const LayerWeights& w, const Row& row) noexcept {
+  return row.prompt && !pass.naive_mla && pass.cache.integer_shape() && w.k_b.n_in % 32 == 0 &&
+         w.v_b.n_out % cpu::kStripLanes == 0;
+}
+
+std::size_t decompressed_scratch_bytes(const ModelConfig& c, std::int64_t micro_batch) {
+  return Space(c, micro_batch).total;
+}
+
+void attend_decompressed(const Pass& pass, const cpu::Member& member, std::int64_t layer,
+                         cpu::WorkCounter& next) noexcept {
+  const LayerWeights& w = pass.weights.layers[static_cast<std::size_t>(layer)];
+  ThreadSpace& thread = pass.space.threads[static_cast<std::size_t>(member.index)];
+  const std::int64_t heads = pass.config().n_heads;
+  std::int64_t u = next.take(), first = 0;
+  for (Run run = next_run(pass, w, 0); run.count > 0; run = next_run(pass, w, run.first + run.count)) {
+    // Members share a head's rows where there are few heads for them; each then makes the keys and values again.
+    std::int64_t parts = 1;
+    while (heads * parts < 3 * member.size && run.count / (parts + 1) >= kLeastRows) ++parts;
+    for (; u < first + heads * parts; u = next.take()) {
+      // Later rows see more: taking them first balances the members.
+      const std::int64_t mine = parts - 1 - (u - first) / heads;
+      const std::int64_t begin = run.count * mine / parts, end = run.count * (mine + 1) / parts;
+      Unit(pass, thread, layer, (u - first) % heads).run({run.first + begin, end - begin});
+    }
+    first += heads * parts;
+  }
+}
+
+}  // namespace dodeca::runtime
