@@ -2,7 +2,8 @@
 // matrix product. All factors are 1, so the accumulators count the multiply-accumulates themselves.
 //
 // One instruction sequence per kind and level, the one that the products use: vpdpbusd, without VNNI
-// vpmaddubsw + vpmaddwd + vpaddd; vdpbf16ps; vfmadd231ps. AMX is used through oneDNN only and has no line here.
+// vpmaddubsw + vpaddw and now and then vpmaddwd + vpaddd; vdpbf16ps; vfmadd231ps. AMX is used through oneDNN only and
+// has no line here.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,7 @@ struct PeakKernel {
   // Returns the number of multiply-accumulates in `rounds` rounds, at most kMaxPeakRounds: sums stay exact.
   PeakFn* run;
 };
-inline constexpr std::int64_t kMaxPeakRounds = 1 << 19;
+inline constexpr std::int64_t kMaxPeakRounds = 1 << 17;
 
 std::span<const PeakKernel> peak_kernels();
 // The best line at most at `isa`; null when there is none (BF16 below avx512_bf16).
