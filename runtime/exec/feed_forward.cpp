@@ -198,7 +198,7 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
       member, pass.n(),
       [&](std::int64_t i) {
         for (std::size_t p = 0; p < w.dense.size(); ++p)
-          s.h_dense.quantize(static_cast<std::int64_t>(p) * s.micro_batch + i, pass.weights.isa);
+          s.h_dense.quantize(static_cast<std::int64_t>(p) * s.micro_batch + i, w.dense[p].down.n_in, pass.weights.isa);
         if (routed) route_row(pass, w, i);
       },
       [&] {
@@ -225,7 +225,7 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
                          });
     const auto quantize_slot = [&](std::int64_t slot) {
       for (std::size_t p = 0; p < w.experts.size(); ++p)
-        s.h_experts.quantize(static_cast<std::int64_t>(p) * max_slots + slot, pass.weights.isa);
+        s.h_experts.quantize(static_cast<std::int64_t>(p) * max_slots + slot, w.experts[p].down.n_in, pass.weights.isa);
     };
     if (pass.n() == 1) {
       finish(member, 1, [&](std::int64_t) {

@@ -1,6 +1,7 @@
 #include "runtime/exec/multiply.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "quant/codec.hpp"
 
@@ -21,11 +22,14 @@ void Activations::allocate() {
   for (int i = 0; i < 2; ++i) copies_[i] = cpu::Buffer(static_cast<std::size_t>(n_rows_) * strides_[i]);
 }
 
-void Activations::quantize(std::int64_t i, cpu::Isa isa) const noexcept {
-  for (const cpu::ActFormat format : {cpu::ActFormat::kQ8_256, cpu::ActFormat::kQ8_32}) {
+void Activations::quantize(std::int64_t i, std::int64_t n, cpu::Isa isa) const noexcept {
+  constexpr std::pair<cpu::ActFormat, std::int64_t> kFormats[] = {{cpu::ActFormat::kQ8_256, 256},
+                                                                  {cpu::ActFormat::kQ8_32, 32}};
+  for (const auto& [format, block] : kFormats) {
     const std::size_t stride = strides_[index(format)];
     if (stride > 0)
-      cpu::quantize_act(format, row(i), n_, copies_[index(format)].data() + static_cast<std::size_t>(i) * stride, isa);
+      cpu::quantize_act(format, row(i), n / block * block,
+                        copies_[index(format)].data() + static_cast<std::size_t>(i) * stride, isa);
   }
 }
 

@@ -30,8 +30,10 @@ class Activations {
     return reinterpret_cast<float*>(floats_.data() + static_cast<std::size_t>(i) * stride_);
   }
   std::int64_t stride_floats() const { return static_cast<std::int64_t>(stride_ / sizeof(float)); }
-  // Makes the int8 copies of row i from its floats.
-  void quantize(std::int64_t i, cpu::Isa isa) const noexcept;
+  // Makes the int8 copies of row i from its first n floats, in whole blocks of each format: rows that several weights
+  // share are as wide as the widest, and a format that a narrow one wants need not divide that.
+  void quantize(std::int64_t i, std::int64_t n, cpu::Isa isa) const noexcept;
+  void quantize(std::int64_t i, cpu::Isa isa) const noexcept { quantize(i, n_, isa); }
   // Base and stride of the copies that a weight reads.
   const std::byte* data(cpu::ActFormat format) const {
     return format == cpu::ActFormat::kF32 ? floats_.data() : copies_[index(format)].data();
