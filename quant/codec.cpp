@@ -21,31 +21,16 @@ void decode_blocks(const std::byte* src, float* dst, std::int64_t n) {
   }
 }
 
-// Largest magnitude that block encoders are given: far beyond what a block of any f16-scaled format can hold, and small
-// enough that no sum of theirs overflows.
-constexpr float kLargest = 1e9f;
+// Largest magnitude that block encoders are given: small enough that no sum of theirs overflows.
+constexpr float kLargest = 3e38f;
 
-template <class Block, int kElements>
-void encode_blocks(const float* src, std::byte* dst, std::int64_t n, const float* importance, float limit = kLargest) {
-  Weighting weighting;
-  if (importance) {
-    double squares = 0;
-    for (std::int64_t i = 0; i < n; ++i) squares += static_cast<double>(src[i]) * src[i];
-    weighting.row_mean_square =
-        static_cast<float>(std::min(squares / static_cast<double>(n), 1.0 * kLargest * kLargest));
-  }
+template <class Block, int kElements, class Encode>
+void encode_blocks(const float* src, std::byte* dst, std::int64_t n, const Encode& encode_block) {
   Block block;
-  float limited[kElements];
+  float x[kElements];
   for (std::int64_t i = 0; i < n; i += kElements, dst += sizeof block) {
-    const float* x = src + i;
-    if (importance) weighting.importance = importance + i;
-    bool too_large = false;
-    for (int k = 0; k < kElements; ++k) too_large |= !(std::fabs(x[k]) <= limit);
-    if (too_large) {
-      for (int k = 0; k < kElements; ++k) limited[k] = std::clamp(x[k], -limit, limit);
-      x = limited;
-    }
-    encode(x, block, weighting);
+    for (int k = 0; k < kElements; ++k) x[k] = std::clamp(src[i + k], -kLargest, kLargest);
+    encode_block(x, block);
     std::memcpy(dst, &block, sizeof block);
   }
 }
@@ -167,24 +152,19 @@ void encode_row(DType dtype, const float* src, std::byte* dst, std::int64_t n, c
     case DType::kBF16:
       return encode_bf16(src, dst, n);
     case DType::kF8_E4M3_B128:
-      return encode_blocks<BlockF8_E4M3_B128, kFp8Block>(src, dst, n, nullptr, 3e38f);
-    case DType::kQ4_0:
-      return encode_blocks<BlockQ4_0, kSmallBlock>(src, dst, n, importance);
-    case DType::kQ4_1:
-      return encode_blocks<BlockQ4_1, kSmallBlock>(src, dst, n, importance);
-    case DType::kQ5_0:
-      return encode_blocks<BlockQ5_0, kSmallBlock>(src, dst, n, importance);
-    case DType::kQ5_1:
-      return encode_blocks<BlockQ5_1, kSmallBlock>(src, dst, n, importance);
-    case DType::kQ8_0:
-      return encode_blocks<BlockQ8_0, kSmallBlock>(src, dst, n, importance);
+      return encode_blocks<BlockF8_E4M3_B128, kFp8Block>(
+          src, dst, n, [](const float* x, BlockF8_E4M3_B128& block) { encode(x, block); });
     case DType::kQ8_K:
-      return encode_blocks<BlockQ8_K, kSuperBlock>(src, dst, n, nullptr, 3e38f);
-    case DType::kIQ4_NL:
-      return encode_blocks<BlockIQ4_NL, kSmallBlock>(src, dst, n, importance);
+      return encode_blocks<BlockQ8_K, kSuperBlock>(src, dst, n,
+                                                   [](const float* x, BlockQ8_K& block) { encode(x, block); });
     default:
       return;  // not encodable: excluded by contract
   }
+}
+
+void encode_row_once(DType dtype, const float* src, std::byte* dst, std::int64_t n) {
+  if (dtype != DType::kQ8_0) return encode_row(dtype, src, dst, n);
+  encode_blocks<BlockQ8_0, kSmallBlock>(src, dst, n, [](const float* x, BlockQ8_0& block) { encode_once(x, block); });
 }
 
 std::int64_t find_non_finite(DType dtype, const std::byte* src, std::int64_t n) {

@@ -13,8 +13,11 @@ namespace dodeca::quant {
 void decode_row(DType dtype, const std::byte* src, float* dst, std::int64_t n);
 
 // src: n floats, finite; dst: row_bytes(dtype, n) bytes. type_info(dtype).encodable holds.
-// importance: n non-negative weights of the squared error per column, or null for the type's own default weighting.
+// Least squared error by search, weighted by importance: n non-negative weights, one per column, or null for all alike.
+// These bits define cpu/kernels/encode, which is how to make files.
 void encode_row(DType dtype, const float* src, std::byte* dst, std::int64_t n, const float* importance = nullptr);
+// The same contract in one rounding where that is good enough (Q8_0): for values that live shortly, as a KV cache's.
+void encode_row_once(DType dtype, const float* src, std::byte* dst, std::int64_t n);
 
 // The first element that is NaN or infinite once decoded (block scales included), or -1.
 std::int64_t find_non_finite(DType dtype, const std::byte* src, std::int64_t n);

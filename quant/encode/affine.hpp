@@ -1,5 +1,5 @@
-// Searches for x ~ scale * l - min with integers l in [0, levels] and scale, min >= 0, by least weighted squares.
-// Lanes are sub-blocks (tile.hpp); kWeighted false means that every weight counts the same.
+// Searches for x ~ scale * l - min with integers l in [0, levels] and scale >= 0 (in super-blocks min >= 0 too), by
+// least weighted squares. Lanes are sub-blocks (tile.hpp); kWeighted false means that every weight counts the same.
 #pragma once
 
 #include "quant/encode/tile.hpp"
@@ -55,15 +55,18 @@ struct AffineFit {
   V gain;   // by how much it lowers the error of all zeros
 };
 
-template <class V>
+// kAnyMin: min may be negative.
+template <bool kAnyMin, class V>
 DODECA_LANE AffineFit<V> solve_affine(const AffineSums<V>& s, V sum_w, V sum_x) {
   const V determinant = fma(sum_w, s.ll, -(s.l * s.l));
   const V inverse = V(1.0f) / max(determinant, V(1e-30f));
   V scale = fma(sum_w, s.xl, -(sum_x * s.l)) * inverse;
   V base = fma(s.ll, sum_x, -(s.l * s.xl)) * inverse;
-  const auto positive = V(0.0f) < base;  // the formats have no positive minimum
-  scale = select(positive, s.xl / max(s.ll, V(1e-30f)), scale);
-  base = select(positive, V(0.0f), base);
+  if (!kAnyMin) {
+    const auto positive = V(0.0f) < base;
+    scale = select(positive, s.xl / max(s.ll, V(1e-30f)), scale);
+    base = select(positive, V(0.0f), base);
+  }
   V gain = fma(scale, s.xl, base * sum_x);
   gain = select(V(1e-30f) < determinant, gain, V(-1.0f));
   gain = select(V(0.0f) < scale, gain, V(-1.0f));
@@ -88,9 +91,9 @@ struct AffineTrials {
   int refits;  // roundings that follow from the best fit so far
 };
 
-template <int kSub, bool kWeighted, class V>
+template <int kSub, bool kWeighted, bool kAnyMin, class V>
 DODECA_LANE AffineFit<V> affine_search(const float* x, const float* w, V levels, const AffineTrials& trials) {
-  V low(0.0f), high = V::load(x), sum_w(0.0f), sum_x(0.0f);
+  V low = kAnyMin ? V::load(x) : V(0.0f), high = V::load(x), sum_w(0.0f), sum_x(0.0f);
   for (int i = 0; i < kSub; ++i) {
     const V xi = V::load(x + kTileLanes * i);
     low = min(xi, low);
@@ -105,21 +108,22 @@ DODECA_LANE AffineFit<V> affine_search(const float* x, const float* w, V levels,
   }
   if (!kWeighted) sum_w = V(static_cast<float>(kSub));
   const V range = high - low;
-  // Should nothing fit (equal values): the mean, held by the minimum or by one level.
-  AffineFit<V> best{max(high, V(0.0f)) / levels, -low, V(0.0f), V(0.0f), V(-1.0f)};
+  // Should nothing fit (equal values): the range as it is, one end held by the minimum, the other by the last level.
+  AffineFit<V> best{range / levels, -low, V(0.0f), V(0.0f), V(-1.0f)};
   for (int a = 0; a < trials.low_cuts; ++a) {
     const float low_cut = trials.first + trials.step * static_cast<float>(a);
     for (int b = 0; b < trials.high_cuts; ++b) {
       const float high_cut = trials.first + trials.step * static_cast<float>(b);
       const V inverse = levels * inverse_of(range * V(1.0f - low_cut - high_cut));
       const V offset = -(fma(range, V(low_cut), low) * inverse);
-      keep_better(best, solve_affine(affine_sums<kSub, kWeighted>(x, w, inverse, offset, levels), sum_w, sum_x));
+      keep_better(best,
+                  solve_affine<kAnyMin>(affine_sums<kSub, kWeighted>(x, w, inverse, offset, levels), sum_w, sum_x));
     }
   }
   for (int k = 0; k < trials.refits; ++k) {
     const V inverse = inverse_of(best.scale);
-    keep_better(best,
-                solve_affine(affine_sums<kSub, kWeighted>(x, w, inverse, best.min * inverse, levels), sum_w, sum_x));
+    keep_better(best, solve_affine<kAnyMin>(affine_sums<kSub, kWeighted>(x, w, inverse, best.min * inverse, levels),
+                                            sum_w, sum_x));
   }
   return best;
 }

@@ -100,7 +100,7 @@ struct AffineSuper {
       s.ll.store(ll + k);
       s.xl.store(xl + k);
       const V weight = V::load(sum_w + k);
-      const AffineFit<V> fit = solve_affine(s, weight, V::load(sum_x + k));
+      const AffineFit<V> fit = solve_affine<false>(s, weight, V::load(sum_x + k));
       const auto valid = V(0.0f) < fit.gain;
       const V slope = s.l / weight;
       select(valid, fit.scale, V::load(targets.scale + k)).store(targets.scale + k);
@@ -171,7 +171,7 @@ struct AffineSuper {
       }
       weight.store(sum_w + k);
       total.store(sum_x + k);
-      const AffineFit<V> fit = affine_search<kSub, kWeighted>(x, w, V(max_level), trials);
+      const AffineFit<V> fit = affine_search<kSub, kWeighted, false>(x, w, V(max_level), trials);
       const V slope = fit.l / weight;
       fit.scale.store(targets.scale + k);
       fit.min.store(targets.min + k);
@@ -181,8 +181,8 @@ struct AffineSuper {
     }
     AffineCodes found;
     for (int first = 0; first < kTileLanes; first += kPerBlock) {
-      const float d =
-          f16_to_f32(finite_f16(best_step<V>(kPerBlock, targets.scale + first, targets.scale_weight + first, max_code)));
+      const float d = f16_to_f32(
+          finite_f16(best_step<V>(kPerBlock, targets.scale + first, targets.scale_weight + first, max_code)));
       float mins[kPerBlock];
       for (int k = 0; k < kPerBlock; ++k) {
         const float scale = targets.scale[first + k];

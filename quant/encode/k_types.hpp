@@ -47,32 +47,34 @@ void encode_affine_super(const float* x, const float* importance, std::byte* dst
   }
 }
 
-// l + half in [0, 2 * half - 1].
-template <class V>
-DODECA_LANE void symmetric_levels(const float* x, int n, float inverse, float half, std::uint8_t* l) {
-  for (int i = 0; i < n; i += V::kCount) {
-    (round(min(max(V::load(x + i) * V(inverse), V(-half)), V(half - 1.0f))) + V(half)).store_codes(l + i);
-  }
+template <class V, class Levels>
+DODECA_LANE void symmetric_codes(const float* x, int n, float inverse, const Levels& levels, std::uint8_t* l) {
+  for (int i = 0; i < n; i += V::kCount) levels.code(V::load(x + i) * V(inverse)).store_codes(l + i);
 }
 
-template <class V, class Block, bool kWeighted>
+template <class V, class Block, int kSub, bool kWeighted, class Levels>
 void encode_symmetric_super(const float* x, const float* importance, std::byte* dst, std::int64_t n,
-                            const SymmetricSuperSpec& spec) {
-  Tile<16> tile;
+                            const SymmetricSuperSpec<Levels>& spec) {
+  constexpr int kPerBlock = 256 / kSub, kWeights = kTileLanes * kSub;
+  Tile<kSub> tile;
   SymmetricCodes codes;
-  for (std::int64_t i = 0; i < n; i += 256, dst += sizeof(Block)) {
-    load_tile<V, 16>(x + i, kWeighted ? importance + i : nullptr, kTileLanes, tile);
-    SymmetricSuper<kWeighted, V>::search(tile, spec, codes);
-    SymmetricPieces pieces;
-    pieces.d = f32_to_f16(codes.d);
-    for (int k = 0; k < 16; ++k) {
-      pieces.scales[k] = static_cast<std::int8_t>(codes.scale[k]);
-      const float inverse = signed_inverse_of(Lane(codes.scale[k] * codes.d)).v;
-      symmetric_levels<V>(x + i + 16 * k, 16, inverse, spec.half, pieces.levels + 16 * k);
+  for (std::int64_t i = 0; i < n; i += kWeights) {
+    const int n_lanes = n - i < kWeights ? static_cast<int>((n - i) / kSub) : kTileLanes;
+    load_tile<V, kSub>(x + i, kWeighted ? importance + i : nullptr, n_lanes, tile);
+    SymmetricSuper<kSub, kWeighted, V, Levels>::search(tile, spec, codes);
+    for (int first = 0; first < n_lanes; first += kPerBlock, dst += sizeof(Block)) {
+      SymmetricPieces<kPerBlock> pieces;
+      pieces.d = f32_to_f16(codes.d[first]);
+      for (int k = 0; k < kPerBlock; ++k) {
+        const int lane = first + k;
+        pieces.scales[k] = static_cast<std::int8_t>(codes.scale[lane]);
+        const float inverse = signed_inverse_of(Lane(codes.scale[lane] * codes.d[lane])).v;
+        symmetric_codes<V>(x + i + lane * kSub, kSub, inverse, spec.levels, pieces.levels + k * kSub);
+      }
+      Block block;
+      pack(pieces, block);
+      std::memcpy(dst, &block, sizeof block);
     }
-    Block block;
-    pack(pieces, block);
-    std::memcpy(dst, &block, sizeof block);
   }
 }
 

@@ -4,7 +4,8 @@
 //
 // A kind V has: kCount, Mask, V(float) in all lanes, load, store, store_codes (integers 0..255 as bytes), + - * / -,
 // <, fma(a, b, c) = a * b + c rounded once, min(a, b) = a < b ? a : b, max(a, b) = b < a ? a : b, round (to even, below
-// 2^22), select(mask, a, b), root (square), and transpose: 16 rows of 16 floats, row r at src + r * stride, to columns.
+// 2^22), select(mask, a, b), lookup in a table of 32, and transpose: 16 rows of 16 floats, row r at src + r * stride,
+// to columns.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,7 @@ struct Lane {
   DODECA_LANE void store_codes(std::uint8_t* dst) const {
     *dst = static_cast<std::uint8_t>(static_cast<std::int32_t>(v));
   }
+  DODECA_LANE static Lane lookup(const float* table, Lane index) { return Lane(table[static_cast<int>(index.v)]); }
   DODECA_LANE static void transpose(const float* src, int stride, float* dst) {
     for (int row = 0; row < 16; ++row) {
       for (int column = 0; column < 16; ++column) dst[16 * column + row] = src[row * stride + column];

@@ -1,7 +1,7 @@
 // The decoders and encoders of all formats, one block at a time. Users call codec.hpp.
 //
-// decode(block, y): y gets the block's values. encode(x, block, weighting): x is finite; every block written decodes to
-// finite values, whatever x is (values beyond what the format's f16 scale can hold saturate).
+// decode(block, y): y gets the block's values. encode(x, block), of the types that need no search: x is finite; every
+// block written decodes to finite values, whatever x is (values beyond what the format's f16 scale can hold saturate).
 #pragma once
 
 #include <cstddef>
@@ -10,12 +10,6 @@
 #include "quant/blocks.hpp"
 
 namespace dodeca::quant {
-
-// How the squared error is weighted by the encoders that search.
-struct Weighting {
-  const float* importance = nullptr;  // per column of the block, or null
-  float row_mean_square = 0;          // of the whole row; set when importance is
-};
 
 // plain.cpp: n values
 void decode_f32(const std::byte* src, float* dst, std::int64_t n);
@@ -27,7 +21,7 @@ void encode_bf16(const float* src, std::byte* dst, std::int64_t n);
 
 // fp8.cpp
 void decode(const BlockF8_E4M3_B128& block, float* y);
-void encode(const float* x, BlockF8_E4M3_B128& block, const Weighting& weighting);
+void encode(const float* x, BlockF8_E4M3_B128& block);
 
 // legacy.cpp
 void decode(const BlockQ4_0& block, float* y);
@@ -35,11 +29,7 @@ void decode(const BlockQ4_1& block, float* y);
 void decode(const BlockQ5_0& block, float* y);
 void decode(const BlockQ5_1& block, float* y);
 void decode(const BlockQ8_0& block, float* y);
-void encode(const float* x, BlockQ4_0& block, const Weighting& weighting);
-void encode(const float* x, BlockQ4_1& block, const Weighting& weighting);
-void encode(const float* x, BlockQ5_0& block, const Weighting& weighting);
-void encode(const float* x, BlockQ5_1& block, const Weighting& weighting);
-void encode(const float* x, BlockQ8_0& block, const Weighting& weighting);
+void encode_once(const float* x, BlockQ8_0& block);
 
 // q2_k.cpp, q3_k.cpp, q4_k.cpp (Q4_K and Q5_K), q6_k.cpp, q8_k.cpp
 void decode(const BlockQ2_K& block, float* y);
@@ -48,7 +38,7 @@ void decode(const BlockQ4_K& block, float* y);
 void decode(const BlockQ5_K& block, float* y);
 void decode(const BlockQ6_K& block, float* y);
 void decode(const BlockQ8_K& block, float* y);
-void encode(const float* x, BlockQ8_K& block, const Weighting& weighting);
+void encode(const float* x, BlockQ8_K& block);
 
 // iq1.cpp, iq2.cpp, iq3.cpp, iq4.cpp (with MXFP4), ternary.cpp
 void decode(const BlockIQ1_S& block, float* y);
@@ -63,6 +53,5 @@ void decode(const BlockIQ4_XS& block, float* y);
 void decode(const BlockMXFP4& block, float* y);
 void decode(const BlockTQ1_0& block, float* y);
 void decode(const BlockTQ2_0& block, float* y);
-void encode(const float* x, BlockIQ4_NL& block, const Weighting& weighting);
 
 }  // namespace dodeca::quant

@@ -11,7 +11,7 @@ void decode(const BlockF8_E4M3_B128& block, float* y) {
   for (int i = 0; i < kFp8Block; ++i) y[i] = e4m3_to_f32(block.qs[i]) * block.scale;
 }
 
-void encode(const float* x, BlockF8_E4M3_B128& block, const Weighting&) {
+void encode(const float* x, BlockF8_E4M3_B128& block) {
   float amax = 0;
   for (int i = 0; i < kFp8Block; ++i) amax = std::max(amax, std::fabs(x[i]));
   // Divided, not multiplied by the inverse: the scale of the smallest values is a denormal whose inverse is infinite.

@@ -3,6 +3,7 @@
 
 #include "quant/float_types.hpp"
 #include "quant/formats/formats.hpp"
+#include "quant/formats/pack.hpp"
 #include "quant/iq_grids.hpp"
 
 namespace dodeca::quant {
@@ -40,6 +41,29 @@ void decode(const BlockIQ3_S& block, float* y) {
       const unsigned index = block.qs[8 * ib + k] | (((block.qh[ib] >> k) & 1u) << 8);
       put_group(kIq3sGrid[index], block.signs[4 * ib + k / 2], k % 2, scale, y + 32 * ib + 4 * k);
     }
+  }
+}
+
+void pack(const LatticePieces<8, 64>& pieces, BlockIQ3_XXS& block) {
+  block.d = pieces.d;
+  for (int g = 0; g < 64; ++g) block.qs[g] = static_cast<std::uint8_t>(pieces.points[g]);
+  for (int ib = 0; ib < 8; ++ib) {
+    std::uint32_t word = static_cast<std::uint32_t>(pieces.scales[ib]) << 28;
+    for (int k = 0; k < 4; ++k) word |= static_cast<std::uint32_t>(pieces.signs[4 * ib + k] & 127) << (7 * k);
+    std::memcpy(block.scales_signs + 4 * ib, &word, sizeof word);
+  }
+}
+
+void pack(const LatticePieces<8, 64>& pieces, BlockIQ3_S& block) {
+  block = {};
+  block.d = pieces.d;
+  for (int g = 0; g < 64; ++g) {
+    block.qs[g] = static_cast<std::uint8_t>(pieces.points[g]);
+    block.qh[g / 8] |= static_cast<std::uint8_t>((pieces.points[g] >> 8) << (g % 8));
+  }
+  for (int k = 0; k < 32; ++k) block.signs[k] = pieces.signs[k];
+  for (int ib = 0; ib < 8; ++ib) {
+    block.scales[ib / 2] |= static_cast<std::uint8_t>(pieces.scales[ib] << (4 * (ib % 2)));
   }
 }
 

@@ -39,7 +39,7 @@ void decode(const BlockQ3_K& block, float* y) {
   }
 }
 
-void pack(const SymmetricPieces& pieces, BlockQ3_K& block) {
+void pack(const SymmetricPieces<16>& pieces, BlockQ3_K& block) {
   block = {};
   block.d = pieces.d;
   for (int sub = 0; sub < kSubs; ++sub) set_scale(block, sub, pieces.scales[sub]);

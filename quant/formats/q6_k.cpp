@@ -28,7 +28,7 @@ void decode(const BlockQ6_K& block, float* y) {
   }
 }
 
-void pack(const SymmetricPieces& pieces, BlockQ6_K& block) {
+void pack(const SymmetricPieces<16>& pieces, BlockQ6_K& block) {
   block = {};
   block.d = pieces.d;
   for (int sub = 0; sub < kSubs; ++sub) block.scales[sub] = pieces.scales[sub];

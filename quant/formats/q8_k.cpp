@@ -1,7 +1,8 @@
 // Q8_K: 8 bits with one f32 scale per 256 and sums of 16; what K-quantized weights are multiplied with.
 #include <cmath>
 
-#include "quant/formats/search.hpp"
+#include "quant/encode/lanes.hpp"
+#include "quant/formats/formats.hpp"
 
 namespace dodeca::quant {
 
@@ -9,7 +10,7 @@ void decode(const BlockQ8_K& block, float* y) {
   for (int i = 0; i < kSuperBlock; ++i) y[i] = block.d * static_cast<float>(block.qs[i]);
 }
 
-void encode(const float* x, BlockQ8_K& block, const Weighting&) {
+void encode(const float* x, BlockQ8_K& block) {
   float extreme = 0;
   for (int i = 0; i < kSuperBlock; ++i) {
     if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
@@ -22,7 +23,7 @@ void encode(const float* x, BlockQ8_K& block, const Weighting&) {
   const float inverse = -127.0f / extreme;
   block.d = 1.0f / inverse;
   for (int i = 0; i < kSuperBlock; ++i)
-    block.qs[i] = static_cast<std::int8_t>(round_clamped(inverse * x[i], -127, 127));
+    block.qs[i] = static_cast<std::int8_t>(round(min(Lane(inverse * x[i]), Lane(127.0f))).v);
   for (int g = 0; g < 16; ++g) {
     int total = 0;
     for (int i = 0; i < 16; ++i) total += block.qs[16 * g + i];

@@ -163,7 +163,7 @@ void KvCache::write_row(std::int64_t layer, std::int32_t sequence, std::int64_t 
   if (integer_shape_ && dtype_ == quant::DType::kQ8_0)
     cpu::encode_int8_row(values, integer_shape_->key, integer_shape_->rope, to);
   else
-    quant::encode_row(dtype_, values, to, width_);
+    quant::encode_row_once(dtype_, values, to, width_);
 }
 
 void KvCache::read_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, float* values) const noexcept {

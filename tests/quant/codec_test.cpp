@@ -94,7 +94,7 @@ std::vector<DType> encodable_types() {
 
 }  // namespace
 
-TEST_CASE("encoders are no worse than ggml's") {
+TEST_CASE("encoders are better than ggml's") {
   const std::vector<float> importance = test_importance();
   for (const Reference& reference : kReferences) {
     CAPTURE(name_of(reference.dtype));
@@ -106,8 +106,8 @@ TEST_CASE("encoders are no worse than ggml's") {
       weighted +=
           std::pow(relative_error(round_trip(reference.dtype, x, importance.data()), x, importance.data()), 2) / 64;
     }
-    CHECK(std::sqrt(plain) <= reference.plain * 1.0005);
-    CHECK(std::sqrt(weighted) <= reference.weighted * 1.0005);
+    CHECK(std::sqrt(plain) <= reference.plain * 0.98);
+    CHECK(std::sqrt(weighted) <= reference.weighted * 0.998);
   }
 }
 
@@ -197,8 +197,10 @@ TEST_CASE("zeros, tiny, denormal, equal and huge rows encode to finite values") 
       }
     }
     for (const float y : round_trip(dtype, rows[0].values)) REQUIRE(y == 0);
-    CHECK(relative_error(round_trip(dtype, rows[2].values), rows[2].values) < 0.01);
-    CHECK(relative_error(round_trip(dtype, single), single) < 0.2);
+    // Lattices have no zero, and not every point that equal weights would want.
+    const bool lattice = name_of(dtype).starts_with("IQ2") || name_of(dtype).starts_with("IQ3");
+    CHECK(relative_error(round_trip(dtype, rows[2].values), rows[2].values) < (lattice ? 0.35 : 0.01));
+    CHECK(relative_error(round_trip(dtype, single), single) < (lattice ? 0.75 : 0.2));
   }
 }
 

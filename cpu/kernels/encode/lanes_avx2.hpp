@@ -28,6 +28,9 @@ struct Lanes {
     const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(dst), _mm_packus_epi16(words, words));
   }
+  DODECA_LANE static Lanes lookup(const float* table, Lanes index) {
+    return Lanes(_mm256_i32gather_ps(table, _mm256_cvttps_epi32(index.v), 4));
+  }
   DODECA_LANE static void transpose(const float* src, int stride, float* dst) {
     for (int rows = 0; rows < 16; rows += 8) {
       for (int columns = 0; columns < 16; columns += 8) {

@@ -21,6 +21,10 @@ struct Lanes {
   DODECA_LANE void store_codes(std::uint8_t* dst) const {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(dst), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v)));
   }
+  DODECA_LANE static Lanes lookup(const float* table, Lanes index) {
+    return Lanes(
+        _mm512_permutex2var_ps(_mm512_loadu_ps(table), _mm512_cvttps_epi32(index.v), _mm512_loadu_ps(table + 16)));
+  }
   DODECA_LANE static void transpose(const float* src, int stride, float* dst) {
     __m512 a[16], b[16];
     for (int i = 0; i < 16; ++i) a[i] = _mm512_loadu_ps(src + i * stride);

@@ -1,0 +1,162 @@
+// How near the encoders' searches come to the best there is, found by trying everything.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "quant/blocks.hpp"
+#include "quant/codec.hpp"
+#include "quant/float_types.hpp"
+
+using namespace dodeca::quant;
+
+namespace {
+
+std::vector<float> values(std::size_t n, std::mt19937& random, bool heavy) {
+  std::normal_distribution<float> normal;
+  std::vector<float> v(n);
+  for (float& x : v) {
+    x = normal(random);
+    if (heavy) x *= std::fabs(x);
+  }
+  return v;
+}
+
+double encoded_error(DType dtype, const std::vector<float>& x, const float* w) {
+  const auto n = static_cast<std::int64_t>(x.size());
+  std::vector<std::byte> bytes(*row_bytes(dtype, n));
+  std::vector<float> y(x.size());
+  encode_row(dtype, x.data(), bytes.data(), n, w);
+  decode_row(dtype, bytes.data(), y.data(), n);
+  double error = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) error += (w ? w[i] : 1.0) * std::pow(static_cast<double>(y[i]) - x[i], 2);
+  return error;
+}
+
+// The least error of 32 weights over every finite f16 scale, each weight at its nearest level.
+double best_error(const std::vector<float>& levels, const std::vector<float>& x, const float* w) {
+  double best = 1e30;
+  for (unsigned bits = 0; bits < 0x10000; ++bits) {
+    const float d = f16_to_f32(static_cast<std::uint16_t>(bits));
+    if (!(std::fabs(d) > 1e-4f && std::fabs(d) < 10.0f)) continue;
+    double error = 0;
+    for (std::size_t i = 0; i < x.size() && error < best; ++i) {
+      const float v = x[i] / d;
+      const auto above = std::lower_bound(levels.begin(), levels.end() - 1, v);
+      const float nearest = above != levels.begin() && v - above[-1] < *above - v ? above[-1] : *above;
+      error += (w ? w[i] : 1.0) * std::pow(static_cast<double>(d) * nearest - x[i], 2);
+    }
+    best = std::min(best, error);
+  }
+  return best;
+}
+
+std::vector<float> whole_levels(int least, int most) {
+  std::vector<float> levels;
+  for (int l = least; l <= most; ++l) levels.push_back(static_cast<float>(l));
+  return levels;
+}
+
+}  // namespace
+
+TEST_CASE("blocks of 32 with one scale: close to the best of all f16 scales") {
+  struct Case {
+    DType dtype;
+    std::vector<float> levels;
+    double plain, weighted;  // how much worse the mean error may be
+  };
+  const Case cases[] = {
+      {DType::kQ4_0, whole_levels(-8, 7), 1.02, 1.01},
+      {DType::kQ5_0, whole_levels(-16, 15), 1.03, 1.01},
+      {DType::kQ8_0, whole_levels(-127, 127), 1.4, 1.45},
+      {DType::kIQ4_NL, {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}, 1.02, 1.08},
+  };
+  std::mt19937 random(3);
+  for (const Case& c : cases) {
+    CAPTURE(name_of(c.dtype));
+    double got = 0, best = 0, weighted_got = 0, weighted_best = 0;
+    for (int trial = 0; trial < 6; ++trial) {
+      const std::vector<float> x = values(32, random, trial % 2);
+      std::vector<float> w = values(32, random, false);
+      for (float& v : w) v = std::exp(v);
+      const double limit = best_error(c.levels, x, nullptr), weighted_limit = best_error(c.levels, x, w.data());
+      const double error = encoded_error(c.dtype, x, nullptr), weighted_error = encoded_error(c.dtype, x, w.data());
+      CHECK(error >= limit * 0.9999);
+      CHECK(weighted_error >= weighted_limit * 0.9999);
+      got += error / limit;
+      best += 1;
+      weighted_got += weighted_error / weighted_limit;
+      weighted_best += 1;
+    }
+    CHECK(got <= c.plain * best);
+    CHECK(weighted_got <= c.weighted * weighted_best);
+  }
+}
+
+// With d and dmin as encoded, every pair of a sub-block's scale and minimum is tried: the encoder's must be nearly the
+// best of them.
+TEST_CASE("Q2_K: sub-block scales and minima are close to the best of all pairs") {
+  std::mt19937 random(4);
+  double got = 0, best_total = 0;
+  for (int trial = 0; trial < 6; ++trial) {
+    const std::vector<float> x = values(256, random, trial % 2);
+    std::vector<float> w = values(256, random, false);
+    for (float& v : w) v = std::exp(v);
+    const float* weights = trial < 3 ? nullptr : w.data();
+    BlockQ2_K block;
+    std::vector<std::byte> bytes(sizeof block);
+    encode_row(DType::kQ2_K, x.data(), bytes.data(), 256, weights);
+    std::memcpy(&block, bytes.data(), sizeof block);
+    const float d = f16_to_f32(block.d), dmin = f16_to_f32(block.dmin);
+    got += encoded_error(DType::kQ2_K, x, weights);
+    for (std::size_t sub = 0; sub < 16; ++sub) {
+      double best = 1e30;
+      for (int pair = 0; pair < 256; ++pair) {
+        const float scale = d * static_cast<float>(pair % 16), min = dmin * static_cast<float>(pair / 16);
+        double error = 0;
+        for (std::size_t i = 16 * sub; i < 16 * sub + 16; ++i) {
+          double nearest = 1e30;
+          for (int l = 0; l < 4; ++l) {
+            nearest = std::min(nearest, std::pow(static_cast<double>(scale * static_cast<float>(l) - min) - x[i], 2));
+          }
+          error += nearest * (weights ? weights[i] : 1.0);
+        }
+        best = std::min(best, error);
+      }
+      best_total += best;
+    }
+  }
+  CHECK(got >= best_total * 0.9999);
+  CHECK(got <= best_total * 1.07);
+}
+
+TEST_CASE("importance decides where the error goes") {
+  std::mt19937 random(5);
+  const std::vector<float> x = values(2048, random, false);
+  std::vector<float> w(2048, 1.0f);
+  for (std::size_t i = 0; i < w.size(); i += 8) w[i] = 1000.0f;
+  for (const DType dtype : {DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kQ4_0,
+                            DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kIQ4_NL, DType::kIQ4_XS,
+                            DType::kIQ2_XXS, DType::kIQ2_XS, DType::kIQ2_S, DType::kIQ3_XXS, DType::kIQ3_S}) {
+    CAPTURE(name_of(dtype));
+    std::vector<std::byte> plain(*row_bytes(dtype, 2048)), weighted(plain.size());
+    encode_row(dtype, x.data(), plain.data(), 2048);
+    encode_row(dtype, x.data(), weighted.data(), 2048, w.data());
+    std::vector<float> y(2048);
+    const auto heavy_error = [&](const std::vector<std::byte>& bytes) {
+      decode_row(dtype, bytes.data(), y.data(), 2048);
+      double error = 0;
+      for (std::size_t i = 0; i < y.size(); i += 8) error += std::pow(y[i] - x[i], 2);
+      return error;
+    };
+    CHECK(heavy_error(weighted) < 0.8 * heavy_error(plain));
+    // Only proportions count.
+    for (float& v : w) v *= 0.25f;
+    encode_row(dtype, x.data(), plain.data(), 2048, w.data());
+    for (float& v : w) v *= 4.0f;
+    CHECK(plain == weighted);
+  }
+}
