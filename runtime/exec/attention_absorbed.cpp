@@ -106,8 +106,9 @@ class Unit {
       write_result(pass_, group_.first + r, heads_, row_state(running_, r));
   }
 
-  // One chunk, into the partial results.
-  void run_partial(std::int64_t chunk) noexcept {
+  // One chunk, into the partial results; the member's next is likely `step` chunks on.
+  void run_partial(std::int64_t chunk, std::int64_t step) noexcept {
+    chunk_step_ = step;
     fold_chunk(chunk, chunk_);
     for (std::int64_t r = 0; r < group_.count; ++r) {
       if (!visible(r, chunk)) continue;
@@ -170,6 +171,13 @@ class Unit {
         const std::int64_t seen = std::clamp<std::int64_t>(row(r).position + 1 - position, 0, n);
         std::fill_n(visible_ + r * n_heads_, n_heads_, static_cast<std::int32_t>(seen));
       }
+      // What is loaded next: the rest of this context chunk, or the chunk that this member probably takes then.
+      const std::int64_t after = position + cpu::kChunkPositions;
+      const std::int64_t next = after < end ? after : after + (chunk_step_ - 1) * kContextChunk;
+      const std::byte* ahead[cpu::kChunkPositions / cpu::kWeightBlock];
+      std::int64_t n_ahead = 0;
+      for (std::int64_t i = 0; i < cpu::kChunkPositions && next + i <= last().position; i += cpu::kWeightBlock)
+        ahead[n_ahead++] = pass_.cache.block(layer_, row(0).sequence, next + i);
       kernels_.fold({.shape = *integer_,
                      .queries = strips_,
                      .n_lanes = group_.count * n_heads_,
@@ -179,7 +187,10 @@ class Unit {
                      .max = to.max,
                      .sum = to.sum,
                      .acc = to.acc,
-                     .acc_stride = value_});
+                     .acc_stride = value_,
+                     .ahead = ahead,
+                     .n_ahead = n_ahead,
+                     .ahead_bytes = cpu::kWeightBlock * pass_.cache.row_bytes()});
     }
   }
 
@@ -227,6 +238,7 @@ class Unit {
   std::byte *strips_, *chunk_rows_;
   std::int32_t* visible_;
   SoftmaxState chunk_, running_;
+  std::int64_t chunk_step_ = 1;
 };
 
 // Groups of prompt rows alone are left to the decompressed form.
@@ -285,13 +297,14 @@ void attend_absorbed(const Pass& pass, const cpu::Member& member, std::int64_t l
     }
     return;
   }
+  const std::int64_t step = std::max<std::int64_t>(1, member.size / cut.head_units);
   std::int64_t u = next.take(), first = 0;
   for (const RowGroup& group : pass.groups) {
     if (!is_absorbed(pass, w, group)) continue;
     const std::int64_t n = chunks_of(pass.rows[static_cast<std::size_t>(group.first + group.count - 1)]);
     for (; u < first + n * cut.head_units; u = next.take()) {
       const std::int64_t mine = u - first;
-      Unit(pass, scratch, layer, group, heads_of(mine % cut.head_units)).run_partial(mine / cut.head_units);
+      Unit(pass, scratch, layer, group, heads_of(mine % cut.head_units)).run_partial(mine / cut.head_units, step);
     }
     first += n * cut.head_units;
   }

@@ -107,6 +107,10 @@ struct FoldArgs {
   float *max, *sum;             // [n_lanes] in and out; begin with -inf, 0
   float* acc;                   // [n_lanes] rows of `value`, acc_stride floats apart, in and out; begin with 0
   std::int64_t acc_stride;
+  // Memory that the caller will load next and wants near by then: n_ahead pieces.
+  const std::byte* const* ahead = nullptr;
+  std::int64_t n_ahead = 0;
+  std::size_t ahead_bytes = 0;  // of each
 };
 
 struct IntegerAttention {
