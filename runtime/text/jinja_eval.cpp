@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::int64_t kMaxSteps = 40'000'000;
 constexpr std::int64_t kStepsPerIteration = 20;  // a scope and a loop variable cost as much as so many nodes
+constexpr std::size_t kBytesPerStep = 16;        // a long text costs by its length
 constexpr int kMaxMacroDepth = 16;
 
 enum class Flow { kNext, kBreak, kContinue };
@@ -196,6 +197,12 @@ class Renderer {
 
   Value evaluate(const Node& node) {
     step(node);
+    Value value = compute(node);
+    if (value.is(Kind::kString)) steps_ += static_cast<std::int64_t>(value.string->size() / kBytesPerStep);
+    return value;
+  }
+
+  Value compute(const Node& node) {
     switch (node.kind) {
       case NodeKind::kLiteral:
         return node.value;
@@ -338,9 +345,7 @@ class Renderer {
       return Value::of(std::move(items));
     }
     if (op == "*" && a.is(Kind::kString) && b.is_integral()) {
-      Text text;
-      for (std::int64_t i = 0; i < b.as_integer() && a.string->size() > 0; ++i) text.append(*a.string);
-      return Value::of(std::move(text));
+      return Value::of(a.string->repeated(b.as_integer()));
     }
     if (!a.is_number() || !b.is_number()) {
       const Value& culprit = a.is(Kind::kUndefined) ? a : b;

@@ -23,14 +23,35 @@ Text Text::sub(std::size_t pos, std::size_t n) const {
   return out;
 }
 
-Text& Text::append(const Text& other) {
-  if (bytes.size() + other.bytes.size() > kMaxTextBytes) {
+namespace {
+
+void check_length(std::size_t length) {
+  if (length > kMaxTextBytes)
     throw Error(ErrorKind::kBadRequest, "the chat template makes a prompt that is too long")
         .with("limit_bytes", kMaxTextBytes);
-  }
+}
+
+}  // namespace
+
+Text& Text::append(const Text& other) {
+  check_length(bytes.size() + other.bytes.size());
   bytes += other.bytes;
   marks += other.marks;
   return *this;
+}
+
+Text Text::repeated(std::int64_t n) const {
+  Text out;
+  if (size() == 0 || n <= 0) return out;
+  const std::size_t length = size() * static_cast<std::size_t>(std::min<std::int64_t>(n, kMaxTextBytes + 1));
+  check_length(length);
+  out.bytes.reserve(length);
+  out.marks.reserve(length);
+  for (std::int64_t i = 0; i < n; ++i) {
+    out.bytes += bytes;
+    out.marks += marks;
+  }
+  return out;
 }
 
 Value Value::none() {

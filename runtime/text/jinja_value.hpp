@@ -22,7 +22,8 @@ struct Text {
   Text() = default;
   Text(std::string_view text, bool user = false) : bytes(text), marks(text.size(), user ? '\1' : '\0') {}
   Text sub(std::size_t pos, std::size_t n = std::string::npos) const;
-  Text& append(const Text& other);  // Error{kBadRequest} beyond the size limit of a prompt
+  Text& append(const Text& other);      // Error{kBadRequest} beyond the size limit of a prompt
+  Text repeated(std::int64_t n) const;  // likewise
   std::size_t size() const { return bytes.size(); }
 };
 
@@ -75,7 +76,7 @@ List iterate(const Value& value);
 
 // "the chat template <what>": a construct or an operation that the interpreter, or Jinja itself, refuses.
 [[noreturn]] void fail(std::string_view what, int line = 0);
-inline constexpr std::size_t kMaxTextBytes = std::size_t{256} << 20;
+inline constexpr std::size_t kMaxTextBytes = std::size_t{64} << 20;
 inline constexpr std::size_t kMaxListItems = 1'000'000;
 
 // Keyword and positional arguments of filters, tests, functions and methods.

@@ -155,5 +155,9 @@ TEST_CASE("hostile templates end") {
       rendered("{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}"),
       Error);
   CHECK_THROWS_AS(rendered("{{ 'x' * 9999999999 }}"), Error);
+  // Many texts below the limit of one.
+  CHECK_THROWS_AS(rendered("{% set big = 'x' * 9999999 %}{% set ns = namespace(x=[]) %}{% for i in range(9999) %}"
+                           "{% set ns.x = ns.x + [big + i|string] %}{% endfor %}"),
+                  Error);
   CHECK_THROWS_AS(rendered("{{ 9999999999 * 9999999999 }}"), Error);
 }
