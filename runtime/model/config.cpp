@@ -65,6 +65,7 @@ std::vector<double> ModelConfig::inv_freq() const {
 void validate(const ModelConfig& c) {
   constexpr std::int64_t kMaxDim = 1 << 20;
   require_range("number of layers", c.n_layers, 1, 512);
+  require_range("multi-token-prediction layers", c.n_mtp_layers, 0, 64);
   require_range("hidden size", c.hidden_size, 1, kMaxDim);
   require_range("vocabulary size", c.vocab_size, 1, 1 << 24);
   require_range("context length", c.context_length, 1, std::int64_t{1} << 31);

@@ -155,6 +155,8 @@ TEST_CASE("what cannot run is refused by name") {
   refused([](Json& j) { j["num_hidden_layers"] = 100000; }, "layers");
   refused([](Json& j) { j["qk_rope_head_dim"] = 63; }, "even");
   refused([](Json& j) { j["moe_layer_freq"] = 0; }, "moe_layer_freq");
+  for (const std::int64_t n : {std::int64_t{-1}, std::int64_t{1} << 62})
+    refused([&](Json& j) { j["num_nextn_predict_layers"] = n; }, "multi-token-prediction layers");
 }
 
 TEST_CASE("GGUF metadata says the same as config.json") {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "quant/codec.hpp"
+#include "runtime/model/random_source.hpp"
 #include "tests/support/temp_dir.hpp"
 
 using namespace dodeca;
@@ -288,6 +289,26 @@ TEST_CASE("the MTP layer is kept on request, and a file that has it loses it by 
   CHECK_FALSE(without.metadata().integer("deepseek2.nextn_predict_layers").has_value());
   CHECK(without.find("blk.6.nextn.eh_proj.weight") == nullptr);
   CHECK(without.tensors().size() == 106);
+}
+
+TEST_CASE("dense layers behind layers with experts are refused: GGUF has no key for them") {
+  ModelConfig c;
+  c.architecture = "deepseek2";
+  c.vocab_size = c.hidden_size = c.intermediate_size = 64;
+  c.n_layers = 3;
+  c.context_length = 128;
+  c.layers.assign(3, {AttentionKind::kMla, FfnKind::kMoe});
+  c.layers[1].ffn = FfnKind::kDense;
+  c.n_heads = 2;
+  c.kv_lora_rank = c.qk_nope_head_dim = c.v_head_dim = 32;
+  c.qk_rope_head_dim = c.rope.dim = 16;
+  c.moe_intermediate_size = 32;
+  c.n_routed_experts = 4;
+  c.n_experts_per_tok = 2;
+  const auto source = random_weights(
+      c, [](const WantedWeight&) { return DType::kF16; }, 1);
+  CHECK_THROWS_WITH_AS(plan_quantization(*source, uniform_options(DType::kQ8_0), kSilent),
+                       doctest::Contains("layer 1 is dense and layer 0 has experts"), Error);
 }
 
 TEST_CASE("overrides of types and metadata; one that matches nothing is told") {
