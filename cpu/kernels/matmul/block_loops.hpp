@@ -153,8 +153,10 @@ DODECA_INLINE void gemv_few(const MatmulArgs& args) {
   }
   if (args.n_acts == 1) return gemv_rows<F, 1>(args);
   if (args.n_acts == 2) return gemv_rows<F, 2>(args);
-  if (args.n_acts <= 4) return gemv_rows<F, 4>(args);
-  if constexpr (F::kFewRows == 8) {
+  if constexpr (F::kFewRows >= 4) {
+    if (args.n_acts <= 4) return gemv_rows<F, 4>(args);
+  }
+  if constexpr (F::kFewRows >= 8) {
     if (args.n_acts <= 6) return gemv_rows<F, 6>(args);
     if (args.n_acts <= 8) return gemv_rows<F, 8>(args);
   }

@@ -61,6 +61,7 @@ DODECA_INLINE __m256i top_pair(__m256i first, __m256i second) {
 template <class Format>
 struct Lattice : SuperBlocks<Format> {
   static constexpr int kMins = 0;
+  static constexpr int kFewRows = 2;  // from three on, decoding once into L1 is cheaper
   static constexpr bool kSigned = false;
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) {
     return _mm256_mul_ps(_mm256_set1_ps(Format::kUnit), halves(header, h));

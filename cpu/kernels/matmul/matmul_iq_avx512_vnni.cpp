@@ -34,20 +34,29 @@ DODECA_INLINE void transpose4(__m512i* v) {
   v[3] = _mm512_mask_shuffle_epi8(d, ~upper, b, low_down);
 }
 
-// 64 lookups in 256 bytes; in 256 << kMore bytes with the further index bits as masks.
-DODECA_INLINE __m512i look_up(const std::uint8_t* table, __m512i index, __mmask64 upper) {
-  const __m512i low = _mm512_permutex2var_epi8(load(table), index, load(table + 64));
-  const __m512i high = _mm512_permutex2var_epi8(load(table + 128), index, load(table + 192));
-  return _mm512_mask_mov_epi8(low, upper, high);
-}
+// 64 indices, and which of them are in the second, third and last quarter of 256.
+struct Index {
+  __m512i low;
+  __mmask64 second, third, last;
+  DODECA_INLINE explicit Index(__m512i index) : low(index) {
+    const __mmask64 odd = _mm512_movepi8_mask(_mm512_slli_epi32(index, 1)), upper = _mm512_movepi8_mask(index);
+    second = _kandn_mask64(upper, odd);
+    third = _kandn_mask64(odd, upper);
+    last = _kand_mask64(odd, upper);
+  }
+};
+// Looked up in 256 << kMore bytes; more: the further bits of the indices.
 template <int kMore>
-DODECA_INLINE __m512i look_up(const std::uint8_t* table, __m512i index, __mmask64 upper, const __mmask64* more) {
+DODECA_INLINE __m512i look_up(const std::uint8_t* table, const Index& index, const __mmask64* more) {
   if constexpr (kMore == 0) {
-    return look_up(table, index, upper);
+    __m512i v = _mm512_permutexvar_epi8(index.low, load(table));
+    v = _mm512_mask_permutexvar_epi8(v, index.second, index.low, load(table + 64));
+    v = _mm512_mask_permutexvar_epi8(v, index.third, index.low, load(table + 128));
+    return _mm512_mask_permutexvar_epi8(v, index.last, index.low, load(table + 192));
   } else {
     constexpr int kHalf = 128 << kMore;
-    const __m512i low = look_up<kMore - 1>(table, index, upper, more);
-    return _mm512_mask_mov_epi8(low, more[kMore - 1], look_up<kMore - 1>(table + kHalf, index, upper, more));
+    const __m512i low = look_up<kMore - 1>(table, index, more);
+    return _mm512_mask_mov_epi8(low, more[kMore - 1], look_up<kMore - 1>(table + kHalf, index, more));
   }
 }
 
@@ -217,9 +226,8 @@ DODECA_INLINE void iq2_units(__m512i low, __m512i high, __m512i signs, __m512i* 
 }
 template <int kMore, class Table>
 DODECA_INLINE void iq2_units(const Table& table, __m512i index, const __mmask64* more, __m512i signs, __m512i* codes) {
-  const __mmask64 upper = _mm512_movepi8_mask(index);
-  iq2_units(look_up<kMore>(table.low, index, upper, more), look_up<kMore>(table.high, index, upper, more), signs,
-            codes);
+  const Index at(index);
+  iq2_units(look_up<kMore>(table.low, at, more), look_up<kMore>(table.high, at, more), signs, codes);
 }
 
 struct Iq2 {
@@ -274,9 +282,8 @@ struct IQ2_S : Iq2 {
 template <int kMore, class Table>
 DODECA_INLINE void iq3_units(const Table& table, const std::uint8_t* values, __m512i index, const __mmask64* more,
                              __m512i signs, __m512i* codes) {
-  const __mmask64 upper = _mm512_movepi8_mask(index);
-  const __m512i low = look_up<kMore>(table.low, index, upper, more),
-                high = look_up<kMore>(table.high, index, upper, more);
+  const Index at(index);
+  const __m512i low = look_up<kMore>(table.low, at, more), high = look_up<kMore>(table.high, at, more);
   const __m512i rank = bytes(0x07), value = load(values);
   codes[0] = _mm512_permutexvar_epi8(select(rank, low, _mm512_slli_epi32(signs, 3)), value);
   codes[1] = _mm512_permutexvar_epi8(select(rank, _mm512_srli_epi32(low, 3), _mm512_slli_epi32(signs, 2)), value);
