@@ -283,6 +283,8 @@ TEST_CASE("selection") {
   CHECK(gemv(DType::kQ2_K, Isa::kAvx512) == "gemv_q2_k_avx2");
   CHECK(gemv(DType::kQ2_K, Isa::kAvx512Bf16) == "gemv_q2_k_avx512_vnni");
   CHECK(gemm(DType::kQ3_K, Isa::kAvx512Vnni) == "gemm_q3_k_avx512_vnni");
+  CHECK(gemv(DType::kIQ1_M, Isa::kAvx512Bf16) == "gemv_iq1_m_avx512_vnni");
+  CHECK(gemm(DType::kIQ2_XXS, Isa::kAvx512) == "gemm_iq2_xxs_avx2");
   CHECK(gemm(DType::kF16, Isa::kAvx512Vnni) == "gemm_f16_avx512");
   CHECK(gemm(DType::kBF16, Isa::kAvx512Bf16) == "gemm_bf16_avx512");
   CHECK(gemm(DType::kBF16, Isa::kAvx512Bf16, cpu::FloatGemm::kOneDnn) == "gemm_bf16_onednn");
