@@ -1,5 +1,6 @@
 #include "bench/barrier_cost.hpp"
 #include "bench/cmd_bench.hpp"
+#include "bench/cmd_encoders.hpp"
 #include "bench/cmd_kernels.hpp"
 #include "bench/membw.hpp"
 #include "runtime/cli/command.hpp"
@@ -9,6 +10,7 @@ int main(int argc, char** argv) {
   static constexpr runtime::cli::Command kCommands[] = {
       {"membw", bench::cmd_membw, "memory read bandwidth per node and thread count"},
       {"kernels", bench::cmd_kernels, "every matrix product, from cache and from memory"},
+      {"encoders", bench::cmd_encoders, "error and speed of quantizing rows"},
       {"barrier", bench::cmd_barrier, "cost of the barrier between two phases"},
   };
   return runtime::cli::program_main("dodeca-bench",
