@@ -35,10 +35,10 @@ struct LatticeSpec {
 };
 
 // Scales are tried three at a time: one reading of the costs serves them all.
-inline constexpr int kAtOnce = 3;
-// The first of a sub-block, as parts of the one that maps its largest weight to the largest magnitude; then around the
-// best of those.
-inline constexpr float kFirstScales[kAtOnce] = {0.80f, 0.97f, 1.20f}, kNextScales[kAtOnce] = {0.92f, 1.0f, 1.09f};
+constexpr int kAtOnce = 3;
+// (No inline constants here: they would be weak symbols of the files with vector code.) The first of a sub-block, as
+// parts of the one that maps its largest weight to the largest magnitude; then around the best of those.
+constexpr float kFirstScales[kAtOnce] = {0.80f, 0.97f, 1.20f}, kNextScales[kAtOnce] = {0.92f, 1.0f, 1.09f};
 
 template <class V, class Spec>
 class Lattice {

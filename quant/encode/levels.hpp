@@ -38,7 +38,7 @@ constexpr Iq4Steps make_iq4_steps() {
   }
   return steps;
 }
-alignas(64) inline constexpr Iq4Steps kIq4Steps = make_iq4_steps();
+alignas(64) constexpr Iq4Steps kIq4Steps = make_iq4_steps();
 
 struct Iq4Levels {
   float extreme() const { return kIq4Values[0]; }
