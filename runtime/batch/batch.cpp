@@ -136,7 +136,7 @@ void Batch::Impl::open() {
                               options.output.string()));
     };
     if (old->input != state.input) refuse(fmt::format("the input {} has changed", options.input.string()));
-    if (old->model != state.model) refuse("the model has changed");
+    if (old->model != state.model) refuse("the model, or an option that changes its numbers, has changed");
     if (old->sampling != state.sampling)
       refuse(fmt::format("the sampling defaults have changed ({} then, {} now)", old->sampling, state.sampling));
     state.created = old->created;

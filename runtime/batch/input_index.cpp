@@ -14,6 +14,8 @@ namespace dodeca::runtime {
 namespace {
 
 constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
+constexpr std::size_t kMaxLineBytes = std::size_t{256} << 20;  // a file that is no JSONL may be one line
+constexpr std::size_t kShownBytes = 100;                       // of a custom_id in messages
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 }  // namespace
@@ -71,13 +73,16 @@ InputIndex::InputIndex(const std::filesystem::path& path) : file_(path) {
       end_line();
     }
     line += chunk;
+    if (line.size() > kMaxLineBytes)
+      throw Error(ErrorKind::kBadFile, fmt::format("line {} of {} has more than {} bytes: is it a file of requests?",
+                                                   number + 1, path.string(), kMaxLineBytes));
   }
   if (!line.empty()) end_line();
   fingerprint_ = fingerprint.value();
   if (repeated.empty()) return;
   std::string list;
   for (const std::string& custom_id : repeated)
-    list += fmt::format("{}'{}' on lines {}", list.empty() ? "" : "; ", printable(custom_id),
+    list += fmt::format("{}'{}' on lines {}", list.empty() ? "" : "; ", printable(custom_id, kShownBytes),
                         fmt::join(numbers[custom_id], ", "));
   throw Error(ErrorKind::kBadRequest,
               fmt::format("{} has {} custom_id{} more than once, nothing was started: {}", path.string(),

@@ -173,7 +173,7 @@ TEST_CASE("a changed input, model or default is refused unless told to begin ane
   CHECK(read_text(setup.options.output) == results);
   write_text(setup.options.input, mixed_input(10));
   setup.options.model_identity = "fake 2";
-  CHECK(setup.refusal().find("the model has changed") != std::string::npos);
+  CHECK(setup.refusal().find("the model, or an option that changes its numbers, has changed") != std::string::npos);
   setup.options.model_identity = "fake 1";
   setup.options.sampling.temperature = 0.5;
   CHECK(setup.refusal().find("sampling defaults have changed") != std::string::npos);

@@ -273,6 +273,9 @@ TEST_CASE("a custom_id that occurs twice is refused before anything starts, all 
   CHECK(refusal.find("'a' on lines 1, 3, 7") != std::string::npos);
   CHECK(refusal.find("'b' on lines 2, 6") != std::string::npos);
   CHECK(refusal.find("'c'") == std::string::npos);
+  const std::string endless(1000, 'x');
+  write_text(setup.options.input, request_line(endless, body) + request_line(endless, body));
+  CHECK(setup.refusal().find(endless.substr(0, 100) + "...' on lines 1, 2") != std::string::npos);
   CHECK_FALSE(std::filesystem::exists(setup.options.output));
   CHECK_FALSE(std::filesystem::exists(setup.state()));
 }
@@ -282,6 +285,13 @@ TEST_CASE("an empty input is done at once; a missing one is an error") {
   CHECK(setup.refusal().find("in.jsonl") != std::string::npos);
   write_text(setup.options.input, "\n\n");
   CHECK(setup.run().total == 0);
+}
+
+TEST_CASE("a file without lines is refused before it fills the memory") {
+  BatchSetup setup;
+  write_text(setup.options.input, "\n");
+  std::filesystem::resize_file(setup.options.input, std::uint64_t{1} << 40);  // sparse
+  CHECK(setup.refusal().find("line 2 of") != std::string::npos);
 }
 
 TEST_CASE("the name of the errors file") {
