@@ -58,6 +58,8 @@ with scratch() as folder:
     check({r["response"]["status_code"] for r in refused if r["response"]} == {400}, "refusals are 400")
     check([r["error"]["line"] for r in refused if r["error"]] == [11], "the malformed line is named")
     check("nothing left to do" in must(*base).err, "the same command again has nothing to do")
+    other = run(*base, "-ctk", "f32")
+    check(other.code == 1 and "option" in other.err and "--restart" in other.err, "options that change the numbers are refused")
 
     clean()
     must(*base, "--parallel", "1")

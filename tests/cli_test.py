@@ -2,7 +2,10 @@
 """What a user meets at the command line: help, versions, exit codes, one sentence for every failure, results on standard output."""
 import json
 import os
+import signal
 import struct
+import subprocess
+import time
 
 from program import BENCH, DEMO, DODECA, ROOT, check, finish, must, run, scratch
 
@@ -79,9 +82,56 @@ def check_failures(folder):
     fails(["-m", other], "llama", "deepseek2", program=BENCH)
     check(run(DODECA, "inspect", other).code == 0, "inspect reads files of unknown architecture")
 
+    for args in (["run", "-p", "x"], ["ppl", "-f", __file__], ["batch", "-i", __file__, "-o", os.path.join(folder, "out.jsonl")]):
+        fails([args[0], "-m", other, *args[1:]], "llama", "deepseek2")
+    fails(["run", "-m", folder, "-p", "x"], "config.json")
+    for command in ("run", "ppl", "tokenize"):
+        fails([command, "-m", DEMO, "-f", folder], folder, "directory")
+
+    notes = os.path.join(folder, "notes.txt")
+    with open(notes, "w", encoding="ascii") as f:
+        f.write("not a cache")
+    done = run(DODECA, "run", "-m", DEMO, "-p", "x", "-n", "1", "--prompt-cache", notes)
+    check(done.code == 1 and notes in done.err, f"--prompt-cache on another file: {done.code}, {done.err[-300:]!r}")
+    with open(notes, encoding="ascii") as f:
+        check(f.read() == "not a cache", "--prompt-cache leaves another file as it is")
+
     fails(["run", "-m", DEMO, "-p", "word " * 400, "-c", "64", "-n", "4"], "context", "64")
     fails(["run", "-m", DEMO, "-f", os.path.join(folder, "no-such-prompt")], "no-such-prompt")
     fails(["quantize", DEMO, os.path.join(folder, "no", "such", "folder.gguf"), "Q8_0"], "no/such")
+
+
+def check_streams(folder):
+    for args in (["--help"], ["run", "--help"], ["--version"], ["tokenize", "-m", DEMO, "-p", "x"]):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([DODECA, *args], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+        check(done.returncode == 1 and b"standard output" in done.stderr, f"{args} to a full disk: exit code {done.returncode}")
+    pipe = os.path.join(folder, "pipe")
+    os.mkfifo(pipe)
+    with subprocess.Popen([DODECA, "tokenize", "-m", DEMO, "-f", pipe, "--show-count"], stdout=subprocess.PIPE) as reader:
+        with open(pipe, "w", encoding="ascii") as f:
+            f.write("It is a truth")
+        check(b"Total number of tokens: 5" in reader.communicate(timeout=60)[0], "a text from a pipe with a name")
+    for args in (["tokenize", "-m", DEMO, "--stdin"], ["ppl", "-m", DEMO, "-f", "-"], ["run", "-m", DEMO]):
+        for stop, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            with subprocess.Popen([DODECA, *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as waiting:
+                waiting.stdin.write(b"It is")
+                waiting.stdin.flush()
+                wait_until_blocked(waiting.pid)
+                waiting.send_signal(stop)
+                check(waiting.wait(60) == code, f"{args} stopped while it waits for its text: {waiting.returncode}")
+
+
+def wait_until_blocked(pid):
+    """Until the process has slept for a while: it waits for its standard input."""
+    asleep = 0
+    for _ in range(600):
+        time.sleep(0.05)
+        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+            asleep = asleep + 1 if f.read().rsplit(")", 1)[1].split()[0] == "S" else 0
+        if asleep == 6:
+            return
+    check(False, "the process waits for its standard input")
 
 
 def check_work(folder):
@@ -90,6 +140,10 @@ def check_work(folder):
     check(not [n for n in os.listdir(folder) if n.startswith("dynamic") and n != "dynamic.gguf"], "no temporary file is left")
     facts = json.loads(must(DODECA, "inspect", gguf, "--json").out)
     check(isinstance(facts, dict) and len(facts) > 0, "inspect --json is an object")
+
+    for extra, count in (([], 5), (["--override-kv", "tokenizer.ggml.add_bos_token=bool:false"], 4)):
+        done = must(DODECA, "run", "-m", gguf, "-p", "It is a truth", "-n", "1", "--temp", "0", *extra)
+        check(f"prompt: {count} tokens" in done.err, f"--override-kv reaches the vocabulary: {done.err[-200:]!r}")
 
     prompt = "It is a truth universally acknowledged"
     greedy = [DODECA, "run", "-m", gguf, "-p", prompt, "-n", "16", "--temp", "0"]
@@ -123,5 +177,6 @@ with scratch() as folder:
     check_help()
     check_usage_errors()
     check_failures(folder)
+    check_streams(folder)
     check_work(folder)
 finish("command line")

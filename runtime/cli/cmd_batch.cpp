@@ -67,7 +67,7 @@ int cmd_batch(std::span<const std::string> args) {
   if (input.empty()) throw Usage("-i is missing: a file of requests");
   if (output.empty()) throw Usage("-o is missing: the file for the results");
 
-  const Tokenizer tokenizer = open_tokenizer(model.model);
+  const Tokenizer tokenizer = open_tokenizer(model.model, model.override_kv);
   batch_options.input = input;
   batch_options.output = output;
   batch_options.errors = errors.empty() ? default_errors_path(output) : std::filesystem::path(errors);
@@ -77,7 +77,7 @@ int cmd_batch(std::span<const std::string> args) {
   batch_options.max_tokens = n_predict < 0 ? -1 : n_predict;
   batch_options.n_parallel = n_parallel;
   batch_options.model_name = std::filesystem::path(model.model).lexically_normal().filename().string();
-  batch_options.model_identity = model_identity(model.model);
+  batch_options.model_identity = fmt::format("{} {}", model_identity(model.model), model.arithmetic());
   Batch batch(batch_options, console.log());
   if (batch.finished()) {
     console.info("nothing left to do: " + counts_text(batch.counts(), batch_options));

@@ -133,7 +133,7 @@ void warn_unreached(const ImportanceMatrix& matrix, const Console& console) {
 }
 
 void collect(const ImatrixOptions& o, const Console& console) {
-  const Tokenizer tokenizer = open_tokenizer(o.model.model);
+  const Tokenizer tokenizer = open_tokenizer(o.model.model, o.model.override_kv);
   const std::vector<TokenId> ids = calibration_tokens(o, tokenizer);
   std::int64_t n_ctx = 0, n_chunks = 0;
   LoadedModel loaded = load_model(o.model, console, [&](std::int64_t context) {

@@ -1,13 +1,11 @@
 // dodeca ppl: perplexity on a text or on token ids, and divergence from a base model.
 #include <charconv>
 #include <cmath>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 
 #include "runtime/base/printable.hpp"
 #include "runtime/cli/command.hpp"
 #include "runtime/cli/model_options.hpp"
+#include "runtime/cli/text_options.hpp"
 #include "runtime/eval/logits_file.hpp"
 #include "runtime/eval/statistics.hpp"
 #include "runtime/eval/windows.hpp"
@@ -25,19 +23,6 @@ struct PplOptions {
   bool compare = false, tokens = false, no_bos = false;
   std::int64_t max_chunks = -1;
 };
-
-std::string read_all(const std::string& path) {
-  if (path == "-") return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
-  // A directory opens as a stream and fails only when read.
-  std::error_code ignored;
-  std::ifstream in(path, std::ios::binary);
-  if (!in.is_open() || std::filesystem::is_directory(path, ignored)) {
-    throw Error(ErrorKind::kIo, fmt::format("cannot read the file {}", path));
-  }
-  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (in.bad()) throw Error(ErrorKind::kIo, fmt::format("cannot read the file {}", path));
-  return text;
-}
 
 // Decimal ids separated by white space.
 std::vector<TokenId> parse_ids(std::string_view text, const std::string& path) {
@@ -70,7 +55,7 @@ void check_finite(double value, const Prediction& prediction) {
 class WindowProgress {
  public:
   WindowProgress(const Console& console, std::int64_t n_windows)
-      : bar_(console, "windows", ""), n_windows_(n_windows) {}
+      : bar_(console, "ppl", "windows"), n_windows_(n_windows) {}
   void windows_done(std::int64_t n) {
     if (!stdout_is_terminal() && !bar_.update(static_cast<double>(n), static_cast<double>(n_windows_))) throw Stopped{};
     throw_if_stopped();
@@ -170,11 +155,11 @@ void print_tokens(const EvalModel& model, std::span<const TokenId> ids, const st
 }
 
 // What the tokens call for: ids need no vocabulary, --tokens shows texts when there is one.
-std::optional<Tokenizer> open_tokenizer(const PplOptions& o, const Console& console) {
-  const bool only_shown = !o.ids_file.empty() && !o.compare;
-  if ((only_shown && !o.tokens) || !Tokenizer::available(o.model.model)) return std::nullopt;
+std::optional<Tokenizer> tokenizer_for(const PplOptions& o, const Console& console) {
+  const bool only_shown = !o.ids_file.empty() && !o.compare, must_have = !o.text_file.empty() && !o.compare;
+  if ((only_shown && !o.tokens) || (!must_have && !Tokenizer::available(o.model.model))) return std::nullopt;
   try {
-    return Tokenizer::from_path(o.model.model);
+    return open_tokenizer(o.model.model, o.model.override_kv);
   } catch (const Error& error) {
     if (!only_shown) throw;
     console.info(fmt::format("no texts of tokens: {}", error.what()));
@@ -222,7 +207,7 @@ int cmd_ppl(std::span<const std::string> args) {
   PplOptions o = parse(args, console);
 
   // The tokens, before the weights are loaded: what is wrong with them is told at once.
-  std::optional<Tokenizer> tokenizer = open_tokenizer(o, console);
+  std::optional<Tokenizer> tokenizer = tokenizer_for(o, console);
   std::optional<TokenId> bos;
   if (tokenizer && tokenizer->add_bos() && !o.no_bos) bos = tokenizer->bos();
   std::optional<LogitsReader> base;
@@ -233,12 +218,9 @@ int cmd_ppl(std::span<const std::string> args) {
     o.model.ctx_size = base->header().n_ctx;
   } else if (!o.ids_file.empty()) {
     bos.reset();
-    ids = parse_ids(read_all(o.ids_file), o.ids_file);
+    ids = parse_ids(read_text_file(o.ids_file), o.ids_file);
   } else {
-    if (!tokenizer)
-      throw Error(ErrorKind::kUnsupported,
-                  fmt::format("{} has no vocabulary; give token ids with --ids FILE", o.model.model));
-    std::string text = read_all(o.text_file);
+    std::string text = read_text_file(o.text_file);
     if (!text.empty() && text.back() == '\n') text.pop_back();  // as llama.cpp reads -f
     if (bos) ids.push_back(*bos);
     const std::vector<TokenId> encoded = tokenizer->encode(text, {false, false});

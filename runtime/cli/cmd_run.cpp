@@ -64,8 +64,8 @@ void print_statistics(const Console& console, const LoadedModel& loaded, const E
                            bytes_text(static_cast<double>(usage.ru_maxrss) * 1024.0)));
 }
 
-// The tokens that came back. The cache file is a help: a missing one is normal, a damaged or foreign one is said and
-// not used.
+// The tokens that came back. The cache file is a help: a missing one is normal, one that is damaged or of another model
+// is said and not used.
 std::vector<std::int32_t> restore_prompt(const std::string& path, const std::string& identity, Engine& engine,
                                          KvCache& cache, const Console& console) {
   if (!std::filesystem::exists(path)) return {};
@@ -75,6 +75,7 @@ std::vector<std::int32_t> restore_prompt(const std::string& path, const std::str
     engine.keep(sequence, tokens);
     return tokens;
   } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kBadRequest) throw;
     console.warn(fmt::format("{}; the prompt is processed anew", error.what()));
     return {};
   }
@@ -95,11 +96,10 @@ int complete(const RunOptions& options, const std::string& text, LoadedModel& lo
              const Tokenizer& tokenizer, Request request, const Console& console) {
   request.prompt = tokenizer.encode(text);
   const std::vector<std::int32_t> prompt = request.prompt;
-  const std::string identity =
-      options.prompt_cache.empty()
-          ? ""
-          : model_identity(options.model.model) +
-                fmt::format(" {} {}", cpu::name_of(loaded.model->isa()), loaded.model->compute_f32());
+  const std::string identity = options.prompt_cache.empty()
+                                   ? ""
+                                   : fmt::format("{} {} {}", model_identity(options.model.model),
+                                                 options.model.arithmetic(), cpu::name_of(loaded.model->isa()));
   if (static_cast<std::int64_t>(prompt.size()) >= loaded.context)
     throw Error(
         ErrorKind::kDoesNotFit,
@@ -168,7 +168,7 @@ int cmd_run(std::span<const std::string> args) {
     for (std::string& stop : run.stop) stop = unescape(stop);
   }
 
-  const Tokenizer tokenizer = open_tokenizer(run.model.model);
+  const Tokenizer tokenizer = open_tokenizer(run.model.model, run.model.override_kv);
   std::optional<ChatTemplate> chat_template;
   if (chats) chat_template = run.chat_template.choose(tokenizer);
   LoadedModel loaded = load_model(run.model, console, [](std::int64_t context) {

@@ -1,23 +1,13 @@
 // dodeca tokenize: text to ids and back, chat templates rendered. Needs a vocabulary only: no weights are read.
 #include <charconv>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 
 #include "runtime/cli/command.hpp"
+#include "runtime/cli/text_options.hpp"
 #include "runtime/text/chat_template.hpp"
 #include "runtime/text/tokenizer.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
-
-std::string read_all(const std::string& path) {
-  if (path == "-") return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
-  std::ifstream in(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (!in.is_open() || in.bad()) throw Error(ErrorKind::kIo, "cannot read the file").with("file", path);
-  return text;
-}
 
 // "[1, 2, 3]", "1 2 3", one per line: decimal ids with anything of brackets, commas and white space between them.
 std::vector<TokenId> parse_ids(std::string_view text, std::int64_t vocab_size) {
@@ -88,7 +78,7 @@ int cmd_tokenize(std::span<const std::string> args) {
   const Tokenizer tokenizer = Tokenizer::from_path(model);
   std::vector<TokenId> ids;
   if (!chat.empty()) {
-    const Json conversation = parse_json(read_all(chat), chat == "-" ? "standard input" : chat);
+    const Json conversation = parse_json(read_text_file(chat), chat == "-" ? "standard input" : chat);
     const bool wrapped = conversation.is_object() && conversation.contains("messages");
     const Json& messages = wrapped ? conversation["messages"] : conversation;
     const Json tools = wrapped && conversation.contains("tools") ? conversation["tools"] : Json();
@@ -113,7 +103,7 @@ int cmd_tokenize(std::span<const std::string> args) {
     }
     ids = tokenizer.encode_pieces(pieces, !no_bos);
   } else {
-    const std::string text = options.given("-p") ? prompt : read_all(from_stdin ? "-" : file);
+    const std::string text = options.given("-p") ? prompt : read_text_file(from_stdin ? "-" : file);
     if (detokenize) {
       ids = parse_ids(text, tokenizer.vocab_size());
       // The way back from this command: what it put in front by itself goes away again.

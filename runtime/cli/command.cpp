@@ -44,11 +44,13 @@ int guarded(const std::string& who, Body body) {
     return code;
   };
   try {
-    const int code = body();
+    int code = 0;
+    try {
+      code = body();
+    } catch (const HelpShown&) {
+    }
     flush_out();
     return code;
-  } catch (const HelpShown&) {
-    return std::fflush(stdout) == 0 ? 0 : 1;
   } catch (const Usage& usage) {
     return fail(fmt::format("{} (see {} --help)", usage.what(), who), 2);
   } catch (const OutputClosed&) {

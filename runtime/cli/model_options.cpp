@@ -132,6 +132,12 @@ quant::DType ModelOptions::cache_type() const {
   return parse_cache_type("-ctk", cache_type_k);
 }
 
+std::string ModelOptions::arithmetic() const {
+  return fmt::format("cache {} compute {}{}{}{}", quant::name_of(cache_type()), compute_f32() ? "f32" : "auto",
+                     plain_topk ? " plain-topk" : "", onednn ? " onednn" : "",
+                     override_kv.empty() ? "" : fmt::format(" override {}", fmt::join(override_kv, " ")));
+}
+
 std::int64_t ModelOptions::context_for(const ModelConfig& config) const {
   const std::int64_t own = config.context_length > 0 ? config.context_length : kDefaultContext;
   if (ctx_size == 0) return own;

@@ -45,6 +45,8 @@ struct ModelOptions {
   cpu::Isa isa_level() const { return parse_isa(isa); }
   quant::DType cache_type() const;
   bool compute_f32() const { return compute == "f32"; }
+  // The options that change the numbers which a model gives, as one text.
+  std::string arithmetic() const;
   // The context length for this model; throws Usage when -c is impossible.
   std::int64_t context_for(const ModelConfig& config) const;
 

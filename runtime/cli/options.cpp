@@ -10,6 +10,8 @@
 #include <map>
 #include <optional>
 
+#include "runtime/cli/console.hpp"
+
 namespace dodeca::runtime::cli {
 namespace {
 
@@ -290,8 +292,7 @@ void Options::parse(std::span<const std::string> args) {
   bool help = false;
   std::vector<std::string> translated = impl_->translate(args, help);
   if (help) {
-    const std::string text = impl_->app.help();
-    std::fwrite(text.data(), 1, text.size(), stdout);
+    print_out(impl_->app.help());
     throw HelpShown{};
   }
   std::reverse(translated.begin(), translated.end());

@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <fstream>
 #include <ostream>
 #include <streambuf>
+#include <string_view>
 
 #include "runtime/base/error.hpp"
 #include "runtime/base/file.hpp"
@@ -17,6 +19,7 @@ namespace dodeca::runtime::cli {
 namespace {
 
 // Layout: this header, identity, tokens, what KvCache::save wrote, the checksum of all before it.
+constexpr std::string_view kMagic = "dodecPC";  // then the version
 struct Header {
   std::array<char, 8> magic{'d', 'o', 'd', 'e', 'c', 'P', 'C', '1'};
   std::uint64_t identity_bytes = 0, n_tokens = 0;
@@ -85,9 +88,15 @@ std::vector<std::int32_t> load_prompt_cache(const std::filesystem::path& path, c
   Header header;
   const Header expected;
   std::uint64_t stored = 0;
+  std::string head(static_cast<std::size_t>(std::min<std::uint64_t>(file.size(), kMagic.size())), '\0');
+  file.read(0, std::as_writable_bytes(std::span(head)));
+  if (!kMagic.starts_with(head))
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("{} is no prompt cache and would be overwritten: --prompt-cache wants a file of its own",
+                            path.string()));
   if (file.size() < sizeof header + sizeof stored) damaged(path, "is too short to be one");
   file.read(0, std::as_writable_bytes(std::span(&header, 1)));
-  if (header.magic != expected.magic) damaged(path, "is of another kind or version");
+  if (header.magic != expected.magic) damaged(path, "is of another version");
   const std::uint64_t body = file.size() - sizeof header - sizeof stored;
   if (header.identity_bytes > body || header.n_tokens > (body - header.identity_bytes) / sizeof(std::int32_t))
     damaged(path, "is damaged: its sizes go beyond its end");
@@ -104,7 +113,7 @@ std::vector<std::int32_t> load_prompt_cache(const std::filesystem::path& path, c
 
   std::string theirs(static_cast<std::size_t>(header.identity_bytes), '\0');
   file.read(sizeof header, std::as_writable_bytes(std::span(theirs)));
-  if (theirs != identity) damaged(path, "was made with another model");
+  if (theirs != identity) damaged(path, "was made with another model or other options");
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(header.n_tokens));
   file.read(sizeof header + header.identity_bytes, std::as_writable_bytes(std::span(tokens)));
   if (static_cast<std::int64_t>(tokens.size()) > cache.free_positions())

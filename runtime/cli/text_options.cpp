@@ -1,6 +1,8 @@
 #include "runtime/cli/text_options.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,14 +10,29 @@
 #include <charconv>
 #include <cstring>
 
+#include "runtime/base/error.hpp"
 #include "runtime/base/file.hpp"
 #include "runtime/batch/hash.hpp"
 #include "runtime/cli/console.hpp"
+#include "runtime/model/weight_source.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
 
 constexpr std::uint64_t kIdentityBytes = std::uint64_t{1} << 20;  // a GGUF's metadata and tensor table begin it
+
+constexpr std::size_t kMaxPipedBytes = std::size_t{1} << 30;  // what is no file may have no end
+
+// Closed at the end, standard input excepted.
+struct Descriptor {
+  const int fd;
+  explicit Descriptor(int opened) : fd(opened) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd > STDIN_FILENO) ::close(fd);
+  }
+};
 
 std::string file_identity(const std::filesystem::path& path) {
   const InputFile file(path);
@@ -73,13 +90,19 @@ std::vector<TokenId> TemplateOptions::encode(const Tokenizer& tokenizer,
   return tokenizer.encode_pieces(pieces);
 }
 
-Tokenizer open_tokenizer(const std::filesystem::path& model) {
-  if (std::filesystem::exists(model) && !Tokenizer::available(model))
-    throw Error(
-        ErrorKind::kUnsupported,
-        fmt::format("{} has no vocabulary, so text means nothing to it; ppl --ids and dodeca-bench work without",
-                    model.string()));
-  return Tokenizer::from_path(model);
+Tokenizer open_tokenizer(const std::filesystem::path& model, std::span<const std::string> override_kv) {
+  try {
+    if (std::filesystem::exists(model) && !Tokenizer::available(model))
+      throw Error(
+          ErrorKind::kUnsupported,
+          fmt::format("{} has no vocabulary, so text means nothing to it; ppl --ids and dodeca-bench work without",
+                      model.string()));
+    return Tokenizer::from_path(model, override_kv);
+  } catch (const Error&) {
+    // Of what is no model that runs here, the reason for that is told, not what its vocabulary lacks.
+    open_weights(model, {}, [](Level, std::string_view) {});
+    throw;
+  }
 }
 
 std::string model_identity(const std::filesystem::path& model) {
@@ -96,22 +119,27 @@ std::string model_identity(const std::filesystem::path& model) {
 }
 
 std::string read_text_file(const std::string& path) {
+  const bool standard_input = path == "-";
+  const std::string name = standard_input ? "standard input" : path;
+  const Descriptor file(standard_input ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  throw_if_stopped();  // a pipe's open waits for a writer
+  if (file.fd < 0) throw Error(ErrorKind::kIo, fmt::format("cannot open {}: {}", name, std::strerror(errno)));
+  struct stat status {};
+  const bool regular = ::fstat(file.fd, &status) == 0 && S_ISREG(status.st_mode);
   std::string text;
-  if (path != "-") {
-    const InputFile file{path};
-    text.resize(static_cast<std::size_t>(file.size()));
-    file.read(0, std::as_writable_bytes(std::span(text)));
-    return text;
-  }
-  char buffer[1 << 16];
+  if (regular) text.reserve(static_cast<std::size_t>(status.st_size));
+  std::vector<char> buffer(std::size_t{1} << 16);
   for (;;) {
-    const ssize_t n = ::read(STDIN_FILENO, buffer, sizeof buffer);
+    const ssize_t n = ::read(file.fd, buffer.data(), buffer.size());
+    const int error = errno;
     throw_if_stopped();
     if (n == 0) return text;
     if (n > 0)
-      text.append(buffer, static_cast<std::size_t>(n));
-    else if (errno != EINTR)
-      throw Error(ErrorKind::kIo, fmt::format("cannot read standard input: {}", std::strerror(errno)));
+      text.append(buffer.data(), static_cast<std::size_t>(n));
+    else if (error != EINTR)
+      throw Error(ErrorKind::kIo, fmt::format("cannot read {}: {}", name, std::strerror(error)));
+    if (!regular && text.size() > kMaxPipedBytes)
+      throw Error(ErrorKind::kBadRequest, fmt::format("{} gave more than {} bytes of text", name, kMaxPipedBytes));
   }
 }
 

@@ -35,13 +35,14 @@ struct TemplateOptions {
                               std::span<const ChatMessage> messages) const;
 };
 
-// Error{kUnsupported} when the model's file has no vocabulary.
-Tokenizer open_tokenizer(const std::filesystem::path& model);
+// Error{kUnsupported} when the model's file has no vocabulary, or a better reason when it is no model that runs here.
+Tokenizer open_tokenizer(const std::filesystem::path& model, std::span<const std::string> override_kv);
 
 // Names the model's contents for files that depend on them: sizes and beginnings of its files, not where they are.
 std::string model_identity(const std::filesystem::path& model);
 
-// A whole file; "-": standard input. Error{kIo}.
+// A whole file or pipe; "-": standard input. A stop signal ends the wait. Error{kIo}; Error{kBadRequest} for a pipe
+// without end.
 std::string read_text_file(const std::string& path);
 // llama.cpp's -e: \n \r \t \' \" \\ \xHH; anything else stays.
 std::string unescape(std::string_view text);

@@ -158,9 +158,10 @@ Tokenizer Tokenizer::from_directory(const std::filesystem::path& directory) {
   return tokenizer;
 }
 
-Tokenizer Tokenizer::from_path(const std::filesystem::path& path) {
+Tokenizer Tokenizer::from_path(const std::filesystem::path& path, std::span<const std::string> overrides) {
   if (std::filesystem::is_directory(path)) return from_directory(path);
-  const GgufFile file = GgufFile::open(path);
+  GgufFile file = GgufFile::open(path, GgufUse::kInspect);
+  for (const std::string& assignment : overrides) override_kv(file.metadata(), assignment);
   try {
     return from_gguf(file.metadata());
   } catch (Error& error) {
@@ -172,7 +173,8 @@ bool Tokenizer::available(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path)) {
     return std::filesystem::exists(path / "tokenizer.json") || std::filesystem::exists(path / "tiktoken.model");
   }
-  const std::optional<std::string> model = GgufFile::open(path).metadata().string("tokenizer.ggml.model");
+  const std::optional<std::string> model =
+      GgufFile::open(path, GgufUse::kInspect).metadata().string("tokenizer.ggml.model");
   return model && *model != "none" && *model != "no_vocab";
 }
 

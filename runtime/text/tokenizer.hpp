@@ -37,7 +37,8 @@ class Tokenizer {
   // there.
   static Tokenizer from_directory(const std::filesystem::path& directory);
   // path: a GGUF or a directory.
-  static Tokenizer from_path(const std::filesystem::path& path);
+  // overrides: KEY=TYPE:VALUE, for a GGUF.
+  static Tokenizer from_path(const std::filesystem::path& path, std::span<const std::string> overrides = {});
   // True when the file has a vocabulary at all (tokenizer.ggml.model present and not "none"/"no_vocab").
   static bool available(const std::filesystem::path& path);
   // What converters store: the tokenizer.ggml.* keys of this vocabulary for a GGUF (tokens, token_type, merges or
