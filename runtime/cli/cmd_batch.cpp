@@ -91,7 +91,11 @@ int cmd_batch(std::span<const std::string> args) {
   });
   ExecutorPass pass(*loaded.executor, *loaded.team, loaded.prompt_team());
   Engine engine(pass, vocabulary_of(tokenizer, loaded.config().vocab_size),
-                {n_parallel, loaded.context, model.batch, model.micro_batch, !model.onednn});
+                {.n_parallel = n_parallel,
+                 .context = loaded.context,
+                 .batch = model.batch,
+                 .micro_batch = model.micro_batch,
+                 .share_generated = false});  // prompt rows attend in another form than generated ones
   std::optional<ChatTemplate> chat_template;
   bool chosen = false;
   const auto start = std::chrono::steady_clock::now();

@@ -15,6 +15,10 @@
 namespace dodeca::runtime::cli {
 namespace {
 
+// New tokens of a chat's turn from which decompressing the whole context for them pays
+// (cpu/kernels/attention/NOTES.md).
+constexpr std::int64_t kShortPrompt = 170;
+
 struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;
@@ -176,7 +180,11 @@ int cmd_run(std::span<const std::string> args) {
   });
   ExecutorPass pass(*loaded.executor, *loaded.team, loaded.prompt_team());
   Engine engine(pass, vocabulary_of(tokenizer, loaded.config().vocab_size),
-                {1, loaded.context, run.model.batch, run.model.micro_batch});
+                {.n_parallel = 1,
+                 .context = loaded.context,
+                 .batch = run.model.batch,
+                 .micro_batch = run.model.micro_batch,
+                 .short_prompt = chats ? kShortPrompt : 0});
 
   Request request;
   request.sampling = run.sampling.values;

@@ -30,6 +30,7 @@ struct Engine::Active {
   OnToken on_token;
   std::vector<std::int32_t> tokens;  // prompt and sampled
   std::int64_t n_prompt = 0;
+  bool is_short = false;      // the rest of the prompt goes as generated rows
   std::int64_t computed = 0;  // of tokens, in the cache
   std::int64_t n_rows = 0;    // in this step
   std::int32_t slot = -1;
@@ -213,7 +214,10 @@ void Engine::build_rows() {
   std::int64_t n_generating = 0;
   for (const auto& active : active_) {
     active->n_rows = 0;
-    if (!active->started) start(*active);
+    if (!active->started) {
+      start(*active);
+      active->is_short = active->n_prompt - active->computed < options_.short_prompt;
+    }
     n_generating += active->started && !active->in_prompt();
   }
   std::int64_t budget = options_.batch;
@@ -234,7 +238,7 @@ void Engine::build_rows() {
       row.token = active->tokens[static_cast<std::size_t>(position)];
       row.position = static_cast<std::int32_t>(position);
       row.sequence = active->slot;
-      row.prompt = active->in_prompt();
+      row.prompt = active->in_prompt() && !active->is_short;
       row.wants_logits = last ? active->request.max_tokens != 0 : active->request.prompt_logprobs;
       rows_.push_back(row);
     }

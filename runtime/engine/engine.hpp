@@ -64,6 +64,9 @@ struct EngineOptions {
   // Whether rows that were generated serve as another prompt's prefix. False where prompt and generation run on
   // different kernel routes and a result must not depend on what ran before.
   bool share_generated = true;
+  // Prompts of which fewer tokens are still to be computed go as generated rows: for a few rows after a long context
+  // that form of attention is cheaper. 0 where a result must not depend on what is in the cache already.
+  std::int64_t short_prompt = 0;
 };
 
 struct EngineStats {
