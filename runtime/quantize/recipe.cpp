@@ -140,8 +140,20 @@ std::uint32_t file_type_of(DType dtype) {
       return 16;
     case DType::kQ6_K:
       return 18;
+    case DType::kIQ2_XXS:
+      return 19;
+    case DType::kIQ2_XS:
+      return 20;
+    case DType::kIQ3_XXS:
+      return 23;
     case DType::kIQ4_NL:
       return 25;
+    case DType::kIQ3_S:
+      return 26;
+    case DType::kIQ2_S:
+      return 28;
+    case DType::kIQ4_XS:
+      return 30;
     case DType::kBF16:
       return 32;
     default:
