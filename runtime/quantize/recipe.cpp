@@ -82,6 +82,13 @@ DType fall_back(DType dtype) {
       return DType::kQ5_1;
     case DType::kQ6_K:
       return DType::kQ8_0;
+    case DType::kIQ2_XXS:
+    case DType::kIQ2_XS:
+    case DType::kIQ2_S:
+    case DType::kIQ3_XXS:
+    case DType::kIQ3_S:
+    case DType::kIQ4_XS:
+      return DType::kIQ4_NL;
     default:
       return DType::kF16;
   }
