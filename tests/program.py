@@ -18,7 +18,7 @@ class Done:
         self.code, self.out, self.err = completed.returncode, completed.stdout, completed.stderr
 
 
-def run(*command, stdin=b"", timeout=300, env=None):
+def run(*command, stdin=b"", timeout=1200, env=None):
     """Standard output and error as text; undecodable bytes are replaced."""
     completed = subprocess.run([str(c) for c in command], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                timeout=timeout, env={**os.environ, **(env or {})})
