@@ -1,6 +1,6 @@
 #include "bench/barrier_cost.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>

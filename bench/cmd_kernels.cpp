@@ -1,6 +1,6 @@
 #include "bench/cmd_kernels.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <map>

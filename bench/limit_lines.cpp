@@ -1,6 +1,6 @@
 #include "bench/limit_lines.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <utility>

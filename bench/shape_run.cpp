@@ -1,6 +1,6 @@
 #include "bench/shape_run.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <map>

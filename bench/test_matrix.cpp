@@ -1,6 +1,6 @@
 #include "bench/test_matrix.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <functional>
 

@@ -1,6 +1,6 @@
 #include "bench/trace_report.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace dodeca::bench {
 

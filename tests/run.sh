@@ -118,7 +118,7 @@ if [[ $quick == no ]]; then
   TSAN_OPTIONS=halt_on_error=1 doctest "tsan: the thread team" "${unrandomised[@]}" build/tsan/tests/test_team
 
   require "scalar-only: build" build scalar-only dodeca
-  check "scalar-only: golden outputs" python3 tests/golden_test.py build/scalar-only
+  check "scalar-only: golden outputs" python3 tests/golden_test.py build/scalar-only --cases
 else
   for what in asan tsan scalar-only; do skip "$what (--quick)"; done
 fi

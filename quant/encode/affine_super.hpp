@@ -138,24 +138,6 @@ struct AffineSuper {
     }
   }
 
-  DODECA_LANE static void keep_better(AffineCodes& best, const AffineCodes& found) {
-    for (int first = 0; first < kTileLanes; first += kPerBlock) {
-      float old_error = 0, new_error = 0;
-      for (int k = first; k < first + kPerBlock; ++k) {
-        old_error += best.error[k];
-        new_error += found.error[k];
-      }
-      if (!(new_error < old_error)) continue;
-      for (int k = first; k < first + kPerBlock; ++k) {
-        best.d[k] = found.d[k];
-        best.dmin[k] = found.dmin[k];
-        best.scale[k] = found.scale[k];
-        best.min[k] = found.min[k];
-        best.error[k] = found.error[k];
-      }
-    }
-  }
-
   static void search(const Tile<kSub>& tile, float max_level, float max_code, const AffineTrials& trials, int rounds,
                      int reach, AffineCodes& best) {
     alignas(64) float sum_w[kTileLanes], sum_x[kTileLanes];
@@ -198,7 +180,7 @@ struct AffineSuper {
     for (int round = 0; round < rounds; ++round) {
       refit(tile, sum_w, sum_x, max_level, targets, found);
       choose(tile, targets, max_level, max_code, reach, found);
-      keep_better(best, found);
+      keep_better<kPerBlock>(best, found, &AffineCodes::d, &AffineCodes::dmin, &AffineCodes::scale, &AffineCodes::min);
     }
   }
 };

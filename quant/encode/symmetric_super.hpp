@@ -100,22 +100,6 @@ struct SymmetricSuper {
     for (int k = first; k < first + kPerBlock; ++k) out.d[k] = stored;
   }
 
-  DODECA_LANE static void keep_better(SymmetricCodes& best, const SymmetricCodes& found) {
-    for (int first = 0; first < kTileLanes; first += kPerBlock) {
-      float old_error = 0, new_error = 0;
-      for (int k = first; k < first + kPerBlock; ++k) {
-        old_error += best.error[k];
-        new_error += found.error[k];
-      }
-      if (!(new_error < old_error)) continue;
-      for (int k = first; k < first + kPerBlock; ++k) {
-        best.d[k] = found.d[k];
-        best.scale[k] = found.scale[k];
-        best.error[k] = found.error[k];
-      }
-    }
-  }
-
   static void search(const Tile<kSub>& tile, const Spec& spec, SymmetricCodes& best) {
     alignas(64) float targets[kTileLanes], weights[kTileLanes];
     for (int k = 0; k < kTileLanes; k += V::kCount) {
@@ -133,7 +117,7 @@ struct SymmetricSuper {
     for (int round = 0; round < spec.rounds; ++round) {
       refit(tile, spec, targets, found);
       choose(tile, targets, spec, found);
-      keep_better(best, found);
+      keep_better<kPerBlock>(best, found, &SymmetricCodes::d, &SymmetricCodes::scale);
     }
   }
 };

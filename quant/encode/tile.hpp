@@ -40,4 +40,21 @@ DODECA_LANE void load_tile(const float* x, const float* importance, int n_lanes,
   limit(tile.w, kLeastImportance, kMostImportance);
 }
 
+// Takes over from `found` the named fields of each super-block (kPerBlock lanes) whose summed error is less there.
+template <int kPerBlock, class Codes, class... Fields>
+DODECA_LANE void keep_better(Codes& best, const Codes& found, Fields Codes::*... fields) {
+  for (int first = 0; first < kTileLanes; first += kPerBlock) {
+    float old_error = 0, new_error = 0;
+    for (int k = first; k < first + kPerBlock; ++k) {
+      old_error += best.error[k];
+      new_error += found.error[k];
+    }
+    if (!(new_error < old_error)) continue;
+    for (int k = first; k < first + kPerBlock; ++k) {
+      best.error[k] = found.error[k];
+      (((best.*fields)[k] = (found.*fields)[k]), ...);
+    }
+  }
+}
+
 }  // namespace dodeca::quant

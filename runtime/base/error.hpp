@@ -6,7 +6,7 @@
 // runtime/cli.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <exception>
 #include <string>

@@ -1,6 +1,6 @@
 #include "runtime/base/printable.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cstdint>
 #include <iterator>

@@ -1,9 +1,10 @@
 #include "runtime/batch/batch.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <ctime>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <system_error>
 #include <unordered_set>
 

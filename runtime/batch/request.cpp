@@ -1,11 +1,12 @@
 #include "runtime/batch/request.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "runtime/base/printable.hpp"
 #include "runtime/batch/hash.hpp"

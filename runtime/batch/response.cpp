@@ -1,8 +1,9 @@
 #include "runtime/batch/response.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "runtime/text/tokenizer.hpp"
 

@@ -1,6 +1,6 @@
 #include "runtime/cli/chat.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include <cerrno>

@@ -1,5 +1,5 @@
 // dodeca batch: answers a file of requests. The work and its safety are in runtime/batch; this is its command line.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <chrono>
 #include <filesystem>

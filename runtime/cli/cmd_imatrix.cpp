@@ -1,5 +1,5 @@
 // dodeca imatrix: which columns of every weight matter, measured on a text; merging and showing such files.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,6 @@
 // dodeca inspect: what is in a model file. Reads headers only.
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include <type_traits>
 
 #include "runtime/base/printable.hpp"

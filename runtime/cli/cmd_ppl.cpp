@@ -1,6 +1,7 @@
 // dodeca ppl: perplexity on a text or on token ids, and divergence from a base model.
 #include <charconv>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "runtime/base/printable.hpp"
 #include "runtime/cli/command.hpp"

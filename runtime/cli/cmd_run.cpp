@@ -1,5 +1,5 @@
 // dodeca run: completes a text, or chats.
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/resource.h>
 
 #include <filesystem>

@@ -1,5 +1,8 @@
 // dodeca tokenize: text to ids and back, chat templates rendered. Needs a vocabulary only: no weights are read.
+#include <fmt/format.h>
+
 #include <charconv>
+#include <nlohmann/json.hpp>
 
 #include "runtime/cli/command.hpp"
 #include "runtime/cli/text_options.hpp"

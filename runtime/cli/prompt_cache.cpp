@@ -1,6 +1,6 @@
 #include "runtime/cli/prompt_cache.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <array>

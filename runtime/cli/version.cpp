@@ -1,4 +1,4 @@
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "cpu/isa.hpp"
 #include "gpu/device.hpp"

@@ -1,6 +1,6 @@
 #include "runtime/eval/importance.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace dodeca::runtime {
 namespace {

@@ -41,27 +41,22 @@ struct Space {
     const auto value = static_cast<std::size_t>(c.kv_lora_rank), lanes = static_cast<std::size_t>(kUnitLanes),
                width = value + static_cast<std::size_t>(c.qk_rope_head_dim);
     const cpu::IntegerShape shape{cpu::Digits::k16, c.kv_lora_rank, c.qk_rope_head_dim, c.kv_lora_rank};
-    std::size_t end = 0;
-    const auto take = [&](std::size_t bytes) {
-      const std::size_t begin = end;
-      end += (bytes + 63) / 64 * 64;
-      return begin;
-    };
-    q = take(lanes * width * sizeof(float));
-    for (std::size_t& s : state) s = take(lanes * (2 + value) * sizeof(float));
-    block = take(cpu::kContextBlock * width * sizeof(float));
-    scores = take(lanes * cpu::kContextBlock * sizeof(float));
-    strips = take(lanes / cpu::kStripLanes * cpu::strip_bytes(shape));
-    chunk = take(cpu::ChunkLayout(shape).total);
-    visible = take(lanes * sizeof(std::int32_t));
-    total = end;
+    BufferParts parts;
+    q = parts.take(lanes * width * sizeof(float));
+    for (std::size_t& s : state) s = parts.take(lanes * (2 + value) * sizeof(float));
+    block = parts.take(cpu::kContextBlock * width * sizeof(float));
+    scores = parts.take(lanes * cpu::kContextBlock * sizeof(float));
+    strips = parts.take(lanes / cpu::kStripLanes * cpu::strip_bytes(shape));
+    chunk = parts.take(cpu::ChunkLayout(shape).total);
+    visible = parts.take(lanes * sizeof(std::int32_t));
+    total = parts.total();
   }
 };
 
 // One unit: the rows of a group x some heads, over context chunks.
-class Unit {
+class AbsorbedUnit {
  public:
-  Unit(const Pass& pass, std::byte* scratch, std::int64_t layer, const RowGroup& group, Span heads)
+  AbsorbedUnit(const Pass& pass, std::byte* scratch, std::int64_t layer, const RowGroup& group, Span heads)
       : pass_(pass),
         layer_(layer),
         group_(group),
@@ -293,7 +288,7 @@ void attend_absorbed(const Pass& pass, const cpu::Member& member, std::int64_t l
     for (std::int64_t u = next.take(); u < n_groups * cut.head_units; u = next.take()) {
       // Later groups see more context: taking them first balances the members.
       const RowGroup& group = pass.groups[static_cast<std::size_t>(n_groups - 1 - u / cut.head_units)];
-      if (is_absorbed(pass, w, group)) Unit(pass, scratch, layer, group, heads_of(u % cut.head_units)).run();
+      if (is_absorbed(pass, w, group)) AbsorbedUnit(pass, scratch, layer, group, heads_of(u % cut.head_units)).run();
     }
     return;
   }
@@ -304,7 +299,8 @@ void attend_absorbed(const Pass& pass, const cpu::Member& member, std::int64_t l
     const std::int64_t n = chunks_of(pass.rows[static_cast<std::size_t>(group.first + group.count - 1)]);
     for (; u < first + n * cut.head_units; u = next.take()) {
       const std::int64_t mine = u - first;
-      Unit(pass, scratch, layer, group, heads_of(mine % cut.head_units)).run_partial(mine / cut.head_units, step);
+      AbsorbedUnit(pass, scratch, layer, group, heads_of(mine % cut.head_units))
+          .run_partial(mine / cut.head_units, step);
     }
     first += n * cut.head_units;
   }
@@ -314,10 +310,10 @@ void merge_absorbed(const Pass& pass, const cpu::Member& member, std::int64_t he
                     std::int64_t end) noexcept {
   if (!cut_of(pass, member.size).by_chunk) return;
   for (std::int64_t i = begin; i < end; ++i) {
-    const SoftmaxState running = Unit::partial(pass, i, 0, head);
+    const SoftmaxState running = AbsorbedUnit::partial(pass, i, 0, head);
     for (std::int64_t chunk = 1; chunk < chunks_of(pass.rows[static_cast<std::size_t>(i)]); ++chunk)
-      merge_softmax(running, Unit::partial(pass, i, chunk, head), 1, pass.config().kv_lora_rank);
-    Unit::write_result(pass, i, {head, head + 1}, running);
+      merge_softmax(running, AbsorbedUnit::partial(pass, i, chunk, head), 1, pass.config().kv_lora_rank);
+    AbsorbedUnit::write_result(pass, i, {head, head + 1}, running);
   }
 }
 

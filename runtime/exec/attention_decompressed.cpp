@@ -34,25 +34,21 @@ struct Space {
     const Shapes shapes(c, cpu::Digits::k16);
     const auto z = [](std::int64_t n) { return static_cast<std::size_t>(n); };
     const std::int64_t made_width = c.qk_nope_head_dim + c.v_head_dim;
-    std::size_t end = 0;
-    const auto take = [&](std::size_t bytes) {
-      const std::size_t begin = end;
-      end += (bytes + 63) / 64 * 64;
-      return begin;
-    };
-    acts = take(kColumns * cpu::act_row_bytes(cpu::ActFormat::kF32, std::max(c.kv_lora_rank, c.qk_nope_head_dim)));
-    floats = take(sizeof(float) * z(c.kv_lora_rank * (std::max(c.qk_nope_head_dim, c.v_head_dim) + kColumns)));
-    key_strips = take(z(strips_of(c.qk_nope_head_dim)) * cpu::strip_bytes(shapes.weights));
-    value_strips = take(z(strips_of(c.v_head_dim)) * cpu::strip_bytes(shapes.weights));
-    latents = take(cpu::ChunkLayout(shapes.latents).total);
-    made = take(sizeof(float) * z(cpu::kChunkPositions * made_width));
-    chunk = take(cpu::ChunkLayout(shapes.head).total);
-    query_strips = take(z(strips_of(rows)) * cpu::strip_bytes(shapes.head));
-    visible = take(sizeof(std::int32_t) * z(rows));
-    max = take(sizeof(float) * z(rows));
-    sum = take(sizeof(float) * z(rows));
-    acc = take(sizeof(float) * z(rows * c.v_head_dim));
-    total = end;
+    BufferParts parts;
+    acts =
+        parts.take(kColumns * cpu::act_row_bytes(cpu::ActFormat::kF32, std::max(c.kv_lora_rank, c.qk_nope_head_dim)));
+    floats = parts.take(sizeof(float) * z(c.kv_lora_rank * (std::max(c.qk_nope_head_dim, c.v_head_dim) + kColumns)));
+    key_strips = parts.take(z(strips_of(c.qk_nope_head_dim)) * cpu::strip_bytes(shapes.weights));
+    value_strips = parts.take(z(strips_of(c.v_head_dim)) * cpu::strip_bytes(shapes.weights));
+    latents = parts.take(cpu::ChunkLayout(shapes.latents).total);
+    made = parts.take(sizeof(float) * z(cpu::kChunkPositions * made_width));
+    chunk = parts.take(cpu::ChunkLayout(shapes.head).total);
+    query_strips = parts.take(z(strips_of(rows)) * cpu::strip_bytes(shapes.head));
+    visible = parts.take(sizeof(std::int32_t) * z(rows));
+    max = parts.take(sizeof(float) * z(rows));
+    sum = parts.take(sizeof(float) * z(rows));
+    acc = parts.take(sizeof(float) * z(rows * c.v_head_dim));
+    total = parts.total();
   }
 };
 
@@ -73,9 +69,9 @@ Run next_run(const Pass& pass, const LayerWeights& w, std::int64_t from) {
 }
 
 // One head of some rows of a run.
-class Unit {
+class DecompressedUnit {
  public:
-  Unit(const Pass& pass, ThreadSpace& thread, std::int64_t layer, std::int64_t head)
+  DecompressedUnit(const Pass& pass, ThreadSpace& thread, std::int64_t layer, std::int64_t head)
       : pass_(pass),
         thread_(thread),
         layer_(layer),
@@ -221,7 +217,7 @@ void attend_decompressed(const Pass& pass, const cpu::Member& member, std::int64
       // Later rows see more: taking them first balances the members.
       const std::int64_t mine = parts - 1 - (u - first) / heads;
       const std::int64_t begin = run.count * mine / parts, end = run.count * (mine + 1) / parts;
-      Unit(pass, thread, layer, (u - first) % heads).run({run.first + begin, end - begin});
+      DecompressedUnit(pass, thread, layer, (u - first) % heads).run({run.first + begin, end - begin});
     }
     first += heads * parts;
   }

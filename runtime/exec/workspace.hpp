@@ -20,6 +20,21 @@ namespace dodeca::runtime {
 inline constexpr std::int64_t kContextChunk = 512;
 // Rows of one sequence that share the decoding of a cache block.
 inline constexpr std::int64_t kRowGroup = 8;
+
+// Offsets of the parts of one buffer, each on a cache line of its own.
+class BufferParts {
+ public:
+  std::size_t take(std::size_t bytes) {
+    const std::size_t begin = end_;
+    end_ += (bytes + 63) / 64 * 64;
+    return begin;
+  }
+  std::size_t total() const { return end_; }
+
+ private:
+  std::size_t end_ = 0;
+};
+
 struct ThreadSpace {
   cpu::Buffer matmul;     // multiply_scratch_bytes, the largest
   cpu::Buffer tiles;      // [M, 2 * kFfnTiles * 16] products of a few tiles

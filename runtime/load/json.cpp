@@ -1,6 +1,7 @@
 #include "runtime/load/json.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "runtime/base/file.hpp"

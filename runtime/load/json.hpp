@@ -1,10 +1,13 @@
 // JSON files with limits: size capped before reading, nesting depth and number of values capped, duplicate keys
 // refused, UTF-8 checked. Parsing is linear in the text, also for objects of 100,000 keys; finding a key in the result
-// is linear in the object, so walk large objects instead of asking them key by key.
+// is linear in the object, so walk large objects instead of asking them key by key. Files that look inside a Json
+// include <nlohmann/json.hpp> themselves: it takes a second to compile, and most only pass one on.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
 #include <string_view>
 
 #include "runtime/base/error.hpp"

@@ -1,5 +1,6 @@
 // Hyper-parameters from a Hugging Face config.json: model types deepseek_v2, deepseek_v3 and kimi_k2.
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "runtime/model/config.hpp"
 

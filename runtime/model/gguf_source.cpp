@@ -1,4 +1,6 @@
 // A GGUF as a weight source: split and fused tensors are presented under their usual names.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 

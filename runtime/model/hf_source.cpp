@@ -1,8 +1,11 @@
 // A Hugging Face directory as a weight source: experts stacked, kv_b_proj split, FP8 made self-contained.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "quant/codec.hpp"
 #include "runtime/load/safetensors.hpp"

@@ -1,6 +1,7 @@
 #include "runtime/quantize/metadata.hpp"
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "runtime/load/json.hpp"
 #include "runtime/text/tokenizer.hpp"

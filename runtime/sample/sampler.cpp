@@ -1,6 +1,6 @@
 #include "runtime/sample/sampler.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>

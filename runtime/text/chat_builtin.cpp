@@ -1,6 +1,6 @@
 #include "runtime/text/chat_builtin.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <array>
 

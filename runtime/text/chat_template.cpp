@@ -1,6 +1,9 @@
 #include "runtime/text/chat_template.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "runtime/text/chat_builtin.hpp"
 #include "runtime/text/jinja.hpp"

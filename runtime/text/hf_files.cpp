@@ -1,6 +1,7 @@
 #include "runtime/text/hf_files.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "runtime/base/file.hpp"
 #include "runtime/text/hf_pretokenizer.hpp"

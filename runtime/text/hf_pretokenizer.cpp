@@ -1,5 +1,7 @@
 #include "runtime/text/hf_pretokenizer.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include "runtime/base/error.hpp"
 #include "runtime/base/printable.hpp"
 #include "runtime/text/pretokenizer.hpp"

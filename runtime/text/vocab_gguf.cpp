@@ -1,4 +1,6 @@
 // tokenizer.ggml.* keys -> Vocab, and back.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "runtime/text/byte_map.hpp"

@@ -1,6 +1,7 @@
 // tokenizer.json with tokenizer_config.json, config.json, generation_config.json and chat_template.jinja beside it ->
 // Vocab.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "runtime/base/file.hpp"
 #include "runtime/base/printable.hpp"

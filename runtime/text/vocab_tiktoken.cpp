@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <nlohmann/json.hpp>
 
 #include "runtime/base/file.hpp"
 #include "runtime/text/byte_map.hpp"

@@ -1,5 +1,6 @@
 #include "tests/fuzz/targets.hpp"
 
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>

@@ -1,48 +1,27 @@
-// The empty asm statements keep the compiler from computing the sums beforehand, or several at once. All loops over the
-// chains are unrolled, here and in the other files: one that is not puts every chain in memory.
+// The empty asm statements keep the compiler from computing the sums beforehand, or several at once.
 #include "cpu/kernels/peak/peak.hpp"
+#include "cpu/kernels/peak/peak_chains.hpp"
 
 namespace dodeca::cpu {
 
 namespace scalar {
-namespace {
-
-constexpr int kChains = 8;
-
-}  // namespace
 
 double peak_int8(std::int64_t rounds) noexcept {
-  std::int32_t sum[kChains] = {}, one = 1;
-  for (std::int64_t round = 0; round < rounds; ++round) {
-#pragma GCC unroll 8
-    for (int c = 0; c < kChains; ++c) {
-      std::int32_t factor = one;
-      asm volatile("" : "+r"(factor));
-      sum[c] += factor * one;
-      asm volatile("" : "+r"(sum[c]));
-    }
-  }
-  double total = 0;
-#pragma GCC unroll 8
-  for (int c = 0; c < kChains; ++c) total += sum[c];
-  return total;
+  return run_chains<8, std::int32_t>(rounds, std::int32_t{0}, [one = std::int32_t{1}](std::int32_t& sum) {
+    std::int32_t factor = one;
+    asm volatile("" : "+r"(factor));
+    sum += factor * one;
+    asm volatile("" : "+r"(sum));
+  });
 }
 
 double peak_f32(std::int64_t rounds) noexcept {
-  float sum[kChains] = {}, one = 1;
-  for (std::int64_t round = 0; round < rounds; ++round) {
-#pragma GCC unroll 8
-    for (int c = 0; c < kChains; ++c) {
-      float factor = one;
-      asm volatile("" : "+x"(factor));
-      sum[c] += factor * one;
-      asm volatile("" : "+x"(sum[c]));
-    }
-  }
-  double total = 0;
-#pragma GCC unroll 8
-  for (int c = 0; c < kChains; ++c) total += static_cast<double>(sum[c]);
-  return total;
+  return run_chains<8, float>(rounds, 0.0f, [one = 1.0f](float& sum) {
+    float factor = one;
+    asm volatile("" : "+x"(factor));
+    sum += factor * one;
+    asm volatile("" : "+x"(sum));
+  });
 }
 
 }  // namespace scalar

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "runtime/text/vocab.hpp"
 #include "tests/runtime/text/tiny_vocab.hpp"

@@ -1,0 +1,33 @@
+// The loop of every peak kernel: independent accumulators, so that latency does not count. Internal linkage: the files
+// that include it are compiled for different levels.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace dodeca::cpu {
+namespace {
+
+// step(sum[c]) for each of kChains accumulators that begin as `zero`, `rounds` times; the sum of all lanes at the end.
+// A loop over the chains that is not unrolled would keep them in memory.
+template <int kChains, typename Lane, typename Register, typename Step>
+[[gnu::always_inline]] inline double run_chains(std::int64_t rounds, Register zero, Step step) {
+  Register sum[kChains];
+#pragma GCC unroll 12
+  for (int c = 0; c < kChains; ++c) sum[c] = zero;
+  for (std::int64_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 12
+    for (int c = 0; c < kChains; ++c) step(sum[c]);
+  }
+  double total = 0;
+#pragma GCC unroll 12
+  for (int c = 0; c < kChains; ++c) {
+    Lane lanes[sizeof(Register) / sizeof(Lane)];
+    std::memcpy(lanes, &sum[c], sizeof(Register));
+    for (const Lane lane : lanes) total += static_cast<double>(lane);
+  }
+  return total;
+}
+
+}  // namespace
+}  // namespace dodeca::cpu
