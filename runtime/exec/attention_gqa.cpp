@@ -35,8 +35,7 @@ void attention_gqa(const Pass& pass, const cpu::Member& member, std::int64_t lay
       std::memcpy(scratch + h * width, s.kv.row(i) + h * d, static_cast<std::size_t>(d) * sizeof(float));
       std::memcpy(scratch + h * width + d, key, static_cast<std::size_t>(d) * sizeof(float));
     }
-    cpu::encode_cache_row(pass.cache.dtype(), scratch, row_width, pass.cache.row(layer, row.sequence, row.position),
-                          pass.weights.isa);
+    cpu::encode_cache_row(pass.cache.dtype(), scratch, row_width, pass.cache.row(layer, row.sequence, row.position));
     for (std::int64_t h = 0; h < c.n_heads; ++h) cpu::rope_rotate(s.q.row(i) + h * d, angles, c.rope.dim / 2);
   }
   member.barrier();

@@ -23,7 +23,7 @@ void decode_cache_rows(quant::DType dtype, const std::byte* rows, std::size_t ro
   kDecodeRowsTable[static_cast<std::size_t>(isa)](dtype, rows, row_bytes, n, width, out);
 }
 
-void encode_cache_row(quant::DType dtype, const float* row, std::int64_t width, std::byte* out, Isa) noexcept {
+void encode_cache_row(quant::DType dtype, const float* row, std::int64_t width, std::byte* out) noexcept {
   quant::encode_row_once(dtype, row, out, width);
 }
 

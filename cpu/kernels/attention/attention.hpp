@@ -1,6 +1,5 @@
 // MLA attention in absorbed form over latent cache rows: the heads are the M dimension, one cache row [latent | rope]
-// serves them all, and the value is the row's latent part (DeepSeek-V2 paper, section 2.1.2; absorbed form: its
-// appendix C).
+// serves them all, and the value is the row's latent part (DeepSeek-V2 paper, section 2.1.2; absorbed form: appendix C).
 //
 // Work unit: (query row, context block). A block holds kContextBlock positions; partial results are merged in block
 // order, so the bits do not depend on who computed what. Heads are independent: several query rows that see the same
@@ -21,9 +20,8 @@ namespace dodeca::cpu {
 // Reads n rows of one cache block in `dtype` (F32, F16, BF16, Q8_0), each row_bytes apart, into floats [n, width].
 void decode_cache_rows(quant::DType dtype, const std::byte* rows, std::size_t row_bytes, std::int64_t n,
                        std::int64_t width, float* out, Isa isa) noexcept;
-// The way in: one row of `width` finite floats, by the format's scalar rule at every level (one row per token and
-// layer: not hot).
-void encode_cache_row(quant::DType dtype, const float* row, std::int64_t width, std::byte* out, Isa isa) noexcept;
+// The way in: one row of `width` finite floats. The same code at every level: one row per token and layer is not hot.
+void encode_cache_row(quant::DType dtype, const float* row, std::int64_t width, std::byte* out) noexcept;
 
 // Folds one block into the running (max, sum, acc): online softmax. Start with max = -inf, sum = 0, acc = 0.
 void mla_block(const MlaBlockArgs& args, Isa isa) noexcept;

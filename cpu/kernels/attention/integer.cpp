@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "cpu/kernels/attention/integer_group.hpp"
+#include "cpu/kernels/quantize_act/group.hpp"
 
 namespace dodeca::cpu {
 namespace {

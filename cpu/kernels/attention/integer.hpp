@@ -10,9 +10,8 @@
 //   query  per kKeyBlock key dims |q| <= 127 | 4095, per kRopeBlock rope dims |q| <= 4095;
 //   value  as the key part, a scale of its own;
 //   weight p * value scale, per lane and kWeightBlock positions, 0 <= q <= 255 | 4095.
-// A group of n values x: amax = max |x|; scale = amax / top, q = round-half-even(x * (top / amax)). amax < 2^-100 gives
-// scale 0 and q 0; an infinity or a NaN gives scale NaN and q 0. Largest sums: 128 * 4095^2, 64 * 4095 * 8191: below
-// 2^31.
+// Groups are rounded by the rule of cpu/kernels/quantize_act/group.hpp. Largest sums: 128 * 4095^2, 64 * 4095 * 8191:
+// below 2^31.
 //
 //   s = fma over key blocks, ascending (float(isum), query scale, s); query scales carry the softmax scale;
 //   score = s * key scale, then fma over rope blocks, ascending (float(isum) * rope scale, query scale, score);

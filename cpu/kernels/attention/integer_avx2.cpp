@@ -7,7 +7,7 @@
 
 #include <cstring>
 
-#include "cpu/kernels/attention/integer_kernels.hpp"
+#include "cpu/kernels/attention/integer_chunk.hpp"
 #include "cpu/kernels/exp_avx2.hpp"
 
 namespace dodeca::cpu::avx2 {
@@ -16,8 +16,6 @@ namespace {
 constexpr int kTileValues = 64;
 constexpr int kPairs = kWeightBlock / 2;
 constexpr int kBlocks = kChunkPositions / kWeightBlock;
-
-constexpr std::int64_t min64(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
 __m256i load(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
 __m256i broadcast(const void* p) {
@@ -61,21 +59,7 @@ float quantize_words(const float* x, std::int64_t n, float top, std::int16_t* q)
   return as_float(amax) / top;
 }
 
-struct Chunk {
-  Chunk(const IntegerShape& s, const std::byte* base) : Chunk(ChunkLayout(s), const_cast<std::byte*>(base)) {}
-  float *key_scale, *rope_scale, *value_scale;
-  std::int16_t *rope, *keys;
-  std::byte* values;
-
- private:
-  Chunk(const ChunkLayout& at, std::byte* base)
-      : key_scale(reinterpret_cast<float*>(base + at.key_scale)),
-        rope_scale(reinterpret_cast<float*>(base + at.rope_scale)),
-        value_scale(reinterpret_cast<float*>(base + at.value_scale)),
-        rope(reinterpret_cast<std::int16_t*>(base + at.rope)),
-        keys(reinterpret_cast<std::int16_t*>(base + at.keys)),
-        values(base + at.values) {}
-};
+using Chunk = ChunkOf<std::int16_t, std::byte>;
 
 void pack_queries(const PackQueriesArgs& a) noexcept {
   const IntegerShape& s = a.shape;
@@ -257,12 +241,6 @@ struct ScoreTile {
     }
   }
 };
-
-std::int64_t most_visible(const std::int32_t* visible, std::int64_t n_lanes) {
-  std::int32_t most = 0;
-  for (std::int64_t l = 0; l < n_lanes; ++l) most = visible[l] > most ? visible[l] : most;
-  return most;
-}
 
 // One strip of lanes against a whole chunk.
 class Strip {

@@ -7,7 +7,7 @@
 
 #include <cstring>
 
-#include "cpu/kernels/attention/integer_kernels.hpp"
+#include "cpu/kernels/attention/integer_chunk.hpp"
 #include "cpu/kernels/exp_avx512.hpp"
 
 namespace dodeca::cpu::avx512_vnni {
@@ -17,8 +17,6 @@ using avx512::exp_ps;
 
 constexpr int kTileValues = 64;
 constexpr int kPanelLanes = 2 * kStripLanes;
-
-constexpr std::int64_t min64(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
 // acc + the four products of (unsigned a, signed b) bytes, or the two of words, of every lane. Written as instructions
 // because g++ 12 copies every accumulator of a loop around the intrinsics.
@@ -86,25 +84,9 @@ float quantize_words(const float* x, std::int64_t n, float top, std::int16_t* q)
   return group.scale;
 }
 
-struct Chunk {
-  Chunk(const IntegerShape& s, const std::byte* base) : Chunk(ChunkLayout(s), const_cast<std::byte*>(base)) {}
-  float *key_scale, *rope_scale, *value_scale;
-  std::int32_t* key_sums;  // [key blocks][kChunkPositions], k8 only
-  std::byte *rope, *keys, *values;
-
- private:
-  Chunk(const ChunkLayout& at, std::byte* base)
-      : key_scale(reinterpret_cast<float*>(base + at.key_scale)),
-        rope_scale(reinterpret_cast<float*>(base + at.rope_scale)),
-        value_scale(reinterpret_cast<float*>(base + at.value_scale)),
-        key_sums(reinterpret_cast<std::int32_t*>(base + at.key_sums)),
-        rope(base + at.rope),
-        keys(base + at.keys),
-        values(base + at.values) {}
-};
+using Chunk = ChunkOf<std::byte, std::byte>;
 
 // ---- queries
-// ---------------------------------------------------------------------------------------------------------
 
 // In place: column j of sixteen rows of dwords becomes row j.
 void transpose(__m512i* r) {
@@ -208,7 +190,6 @@ void pack_queries(const PackQueriesArgs& a) noexcept {
 }
 
 // ---- chunks
-// ----------------------------------------------------------------------------------------------------------
 
 // Sums of the key's blocks, for the bias.
 void sum_key(const std::int8_t* key, const IntegerShape& s, std::int32_t* sums) {
@@ -291,7 +272,7 @@ void load_cache(const LoadCacheArgs& a) noexcept {
   for (std::int64_t i = 0; i < a.n; ++i) {
     const std::byte* row = a.blocks[i / kWeightBlock] + static_cast<std::size_t>(i % kWeightBlock) * a.row_bytes;
     std::byte* key = to.keys + i * key_bytes;
-    std::byte* rope = to.rope + i * 2 * s.rope;
+    std::int16_t* rope = to.rope + i * s.rope;
     if (!wide) {
       __builtin_memcpy(to.key_scale + i, row, 4);
       __builtin_memcpy(to.rope_scale + i, row + 4, 4);
@@ -326,7 +307,7 @@ void load_cache(const LoadCacheArgs& a) noexcept {
       for (std::int64_t k = 0; k < s.rope; k += 16) {
         const __mmask16 mask = mask_of(s.rope - k);
         to_floats(a.dtype, row + 2 * (s.key + k), min64(16, s.rope - k), floats);
-        _mm256_mask_storeu_epi16(rope + 2 * k, mask, _mm512_cvtepi32_epi16(numbers(floats, rope_group, mask)));
+        _mm256_mask_storeu_epi16(rope + k, mask, _mm512_cvtepi32_epi16(numbers(floats, rope_group, mask)));
       }
       to.rope_scale[i] = rope_group.scale;
     }
@@ -357,7 +338,6 @@ void load_head(const LoadHeadArgs& a) noexcept {
 }
 
 // ---- products
-// --------------------------------------------------------------------------------------------------------
 
 // kStrips strips of queries x kPositions positions. 12 exact sums and 12 scores stay in registers. Positions past the
 // chunk's last may be touched: rows of the next part of the chunk.
@@ -401,7 +381,7 @@ struct ScoreTile {
   // Adds the rope part.
   [[gnu::always_inline]] void ropes(std::int64_t first, __m512 (&score)[kStrips][kPositions]) const {
     const std::byte* q = queries + 64 * (shape.key_blocks() + shape.rope_blocks() + shape.key / (kWide ? 2 : 4));
-    const std::byte* rows = chunk.rope + first * 2 * shape.rope;
+    const auto* rows = reinterpret_cast<const std::byte*>(chunk.rope + first * shape.rope);
     for (std::int64_t b = 0; b < shape.rope_blocks(); ++b) {
       const std::int64_t dwords = min64(kRopeBlock, shape.rope - b * kRopeBlock) / 2;
       __m512i acc[kStrips][kPositions];
@@ -441,12 +421,6 @@ struct ScoreTile {
   }
 };
 
-std::int64_t most_visible(const std::int32_t* visible, std::int64_t n_lanes) {
-  std::int32_t most = 0;
-  for (std::int64_t l = 0; l < n_lanes; ++l) most = visible[l] > most ? visible[l] : most;
-  return most;
-}
-
 // Fetches the blocks that come next into L2, a few lines per tile, while the products keep the arithmetic busy.
 class Ahead {
  public:
@@ -454,7 +428,7 @@ class Ahead {
     const std::int64_t panels = (a.n_lanes + kPanelLanes - 1) / kPanelLanes,
                        tiles = panels * (a.n / kTilePositions + 1);
     const auto lines = static_cast<std::int64_t>(a.ahead_bytes / 64 + 1) * a.n_ahead;
-    lines_per_tile_ = (lines + tiles - 1) / tiles;
+    if (tiles > 0) lines_per_tile_ = (lines + tiles - 1) / tiles;
   }
   void fetch() {
     for (std::int64_t i = 0; i < lines_per_tile_ && block_ < a_.n_ahead; ++i) {

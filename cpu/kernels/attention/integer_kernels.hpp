@@ -26,8 +26,6 @@ struct IntegerShape {
 inline constexpr float key_top(Digits digits) { return digits == Digits::k8 ? 127.0f : 4095.0f; }
 inline constexpr float weight_top(Digits digits) { return digits == Digits::k8 ? 255.0f : 4095.0f; }
 inline constexpr float kRopeQueryTop = 4095.0f, kRopeKeyTop = 8191.0f;
-inline constexpr std::int32_t kTinyGroupBits = 0x0d800000;  // 2^-100: groups below are zeros
-inline constexpr std::int32_t kInfinityGroupBits = 0x7f800000;
 
 // Bytes of one strip of packed queries: [key blocks + rope blocks][kStripLanes] scales, then the numbers. Enough for
 // every line.
@@ -35,7 +33,9 @@ constexpr std::size_t strip_bytes(const IntegerShape& s) {
   return static_cast<std::size_t>(kStripLanes * (4 * (s.key_blocks() + s.rope_blocks()) + 2 * (s.key + s.rope)));
 }
 
-// Where the parts of a loaded chunk begin, in bytes; sizes suffice for every line.
+// Where the parts of a loaded chunk begin, in bytes; sizes suffice for every line: the keys' also for the values of a
+// head, which wait there until they are interleaved, and for kSlackPositions rows behind the last, which a line may read
+// (never use) to fill its last tile.
 struct ChunkLayout {
   std::size_t key_scale, rope_scale, value_scale, key_sums, rope, keys, values, total;
 
@@ -45,12 +45,13 @@ struct ChunkLayout {
         value_scale(rope_scale + 4 * kChunkPositions),
         key_sums(value_scale + 4 * kChunkPositions),
         rope(key_sums + 4 * kChunkPositions * static_cast<std::size_t>(s.key_blocks())),
-        keys(rope + 2 * kChunkPositions * static_cast<std::size_t>(s.rope)),
-        values(keys + (s.digits == Digits::k8 ? 1 : 2) * kWide * kChunkPositions * static_cast<std::size_t>(s.key)),
+        keys(rope + 2 * kRows * static_cast<std::size_t>(s.rope)),
+        values(keys + 2 * kRows * static_cast<std::size_t>(s.key > s.value ? s.key : s.value)),
         total(values + 2 * kChunkPositions * static_cast<std::size_t>((s.value + 63) / 64 * 64)) {}
 
  private:
-  static constexpr std::size_t kWide = 2;  // lines without byte products keep words
+  static constexpr std::size_t kSlackPositions = 16;  // keeps the parts at multiples of 64
+  static constexpr std::size_t kRows = kChunkPositions + kSlackPositions;
 };
 
 struct PackQueriesArgs {

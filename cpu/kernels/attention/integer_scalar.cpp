@@ -3,29 +3,15 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <vector>
 
-#include "cpu/kernels/attention/integer_group.hpp"
-#include "cpu/kernels/attention/integer_kernels.hpp"
+#include "cpu/kernels/attention/integer_chunk.hpp"
 #include "cpu/kernels/exp_scalar.hpp"
 #include "quant/codec.hpp"
 
 namespace dodeca::cpu::scalar {
 namespace {
 
-struct Chunk {
-  Chunk(const IntegerShape& s, std::byte* data)
-      : key_scale(reinterpret_cast<float*>(data + ChunkLayout(s).key_scale)),
-        rope_scale(reinterpret_cast<float*>(data + ChunkLayout(s).rope_scale)),
-        value_scale(reinterpret_cast<float*>(data + ChunkLayout(s).value_scale)),
-        rope(reinterpret_cast<std::int16_t*>(data + ChunkLayout(s).rope)),
-        keys(reinterpret_cast<std::int16_t*>(data + ChunkLayout(s).keys)),
-        values(reinterpret_cast<std::int16_t*>(data + ChunkLayout(s).values)) {}
-  float *key_scale, *rope_scale, *value_scale;
-  std::int16_t *rope, *keys, *values;
-};
-
-Chunk chunk_of(const IntegerShape& s, const std::byte* data) { return {s, const_cast<std::byte*>(data)}; }
+using Chunk = ChunkOf<std::int16_t, std::int16_t>;
 
 // Queries of a lane: scales at [block * kStripLanes + lane], numbers of a lane side by side.
 struct Query {
@@ -48,8 +34,7 @@ std::int32_t exact_dot(const std::int16_t* a, const std::int16_t* b, std::int64_
 float key_score(const IntegerShape& s, const Query& query, const Chunk& chunk, std::int64_t i) {
   float score = 0.0f;
   for (std::int64_t b = 0, k = 0; k < s.key; ++b, k += kKeyBlock) {
-    const std::int32_t exact =
-        exact_dot(query.q + k, chunk.keys + i * s.key + k, std::min<std::int64_t>(kKeyBlock, s.key - k));
+    const std::int32_t exact = exact_dot(query.q + k, chunk.keys + i * s.key + k, min64(kKeyBlock, s.key - k));
     score = std::fma(static_cast<float>(exact), query.scale[b * kStripLanes], score);
   }
   return score * chunk.key_scale[i];
@@ -59,7 +44,7 @@ float whole_score(const IntegerShape& s, const Query& query, const Chunk& chunk,
   float score = key_score(s, query, chunk, i);
   for (std::int64_t b = s.key_blocks(), k = 0; k < s.rope; ++b, k += kRopeBlock) {
     const std::int32_t exact =
-        exact_dot(query.q + s.key + k, chunk.rope + i * s.rope + k, std::min<std::int64_t>(kRopeBlock, s.rope - k));
+        exact_dot(query.q + s.key + k, chunk.rope + i * s.rope + k, min64(kRopeBlock, s.rope - k));
     score = std::fma(static_cast<float>(exact) * chunk.rope_scale[i], query.scale[b * kStripLanes], score);
   }
   return score;
@@ -78,19 +63,39 @@ void pack_queries(const PackQueriesArgs& a) noexcept {
     }
     const float* from = a.q + lane * a.q_stride;
     for (std::int64_t k = 0; k < s.key; k += kKeyBlock, scale += kStripLanes)
-      *scale =
-          a.scale * quantize_group(from + k, std::min<std::int64_t>(kKeyBlock, s.key - k), key_top(s.digits), q + k);
+      *scale = a.scale * quantize_group(from + k, min64(kKeyBlock, s.key - k), key_top(s.digits), q + k);
     for (std::int64_t k = 0; k < s.rope; k += kRopeBlock, scale += kStripLanes) {
-      *scale = a.scale * quantize_group(from + s.key + k, std::min<std::int64_t>(kRopeBlock, s.rope - k), kRopeQueryTop,
-                                        q + s.key + k);
+      *scale = a.scale * quantize_group(from + s.key + k, min64(kRopeBlock, s.rope - k), kRopeQueryTop, q + s.key + k);
     }
   }
 }
 
+// A group of cache numbers, decoded piece by piece: the maximum first.
+float quantize_cached(quant::DType dtype, const std::byte* src, std::int64_t n, float top, std::int16_t* q) {
+  constexpr std::int64_t kPiece = 128;
+  const std::size_t size = quant::type_info(dtype).block_bytes;
+  float floats[kPiece];
+  const auto decode = [&](std::int64_t k) {
+    const std::int64_t count = min64(kPiece, n - k);
+    quant::decode_row(dtype, src + static_cast<std::size_t>(k) * size, floats, count);
+    return count;
+  };
+  std::int32_t amax_bits = 0;
+  for (std::int64_t k = 0; k < n; k += kPiece) {
+    const std::int64_t count = decode(k);
+    amax_bits = amax_bits_of(floats, count, amax_bits);
+  }
+  const GroupScale group = group_scale(amax_bits, top);
+  for (std::int64_t k = 0; k < n; k += kPiece) {
+    const std::int64_t count = decode(k);
+    round_group(floats, count, group.factor, q + k);
+  }
+  return group.scale;
+}
+
 void load_cache(const LoadCacheArgs& a) noexcept {
   const IntegerShape& s = a.shape;
-  const Chunk to = chunk_of(s, a.chunk);
-  std::vector<float> floats(static_cast<std::size_t>(s.key + s.rope));
+  const Chunk to(s, a.chunk);
   for (std::int64_t i = 0; i < a.n; ++i) {
     const std::byte* row = a.blocks[i / kWeightBlock] + static_cast<std::size_t>(i % kWeightBlock) * a.row_bytes;
     if (a.dtype == quant::DType::kQ8_0) {
@@ -100,9 +105,9 @@ void load_cache(const LoadCacheArgs& a) noexcept {
       std::copy_n(q, s.key, to.keys + i * s.key);
       std::memcpy(to.rope + i * s.rope, q + s.key, static_cast<std::size_t>(s.rope) * sizeof(std::int16_t));
     } else {
-      quant::decode_row(a.dtype, row, floats.data(), s.key + s.rope);
-      to.key_scale[i] = quantize_group(floats.data(), s.key, key_top(s.digits), to.keys + i * s.key);
-      to.rope_scale[i] = quantize_group(floats.data() + s.key, s.rope, kRopeKeyTop, to.rope + i * s.rope);
+      const std::byte* rope = row + *quant::row_bytes(a.dtype, s.key);
+      to.key_scale[i] = quantize_cached(a.dtype, row, s.key, key_top(s.digits), to.keys + i * s.key);
+      to.rope_scale[i] = quantize_cached(a.dtype, rope, s.rope, kRopeKeyTop, to.rope + i * s.rope);
     }
     to.value_scale[i] = to.key_scale[i];
     std::copy_n(to.keys + i * s.key, s.value, to.values + i * s.value);
@@ -111,7 +116,7 @@ void load_cache(const LoadCacheArgs& a) noexcept {
 
 void load_head(const LoadHeadArgs& a) noexcept {
   const IntegerShape& s = a.shape;
-  const Chunk to = chunk_of(s, a.chunk), from = chunk_of(a.rope_shape, a.rope_from);
+  const Chunk to(s, a.chunk), from(a.rope_shape, a.rope_from);
   for (std::int64_t i = 0; i < a.n; ++i) {
     to.key_scale[i] = quantize_group(a.keys + i * a.stride, s.key, key_top(s.digits), to.keys + i * s.key);
     to.value_scale[i] = quantize_group(a.values + i * a.stride, s.value, key_top(s.digits), to.values + i * s.value);
@@ -122,7 +127,7 @@ void load_head(const LoadHeadArgs& a) noexcept {
 
 void project(const ProjectArgs& a) noexcept {
   const IntegerShape s = without_rope(a.shape);
-  const Chunk chunk = chunk_of(a.shape, a.chunk);
+  const Chunk chunk(a.shape, a.chunk);
   for (std::int64_t i = 0; i < a.n; ++i) {
     for (std::int64_t lane = 0; lane < a.n_lanes; ++lane) {
       a.out[i * a.out_stride + lane] = key_score(s, Query(s, a.queries, lane), chunk, i);
@@ -132,7 +137,7 @@ void project(const ProjectArgs& a) noexcept {
 
 void fold_lane(const FoldArgs& a, std::int64_t lane) {
   const IntegerShape& s = a.shape;
-  const Chunk chunk = chunk_of(s, a.chunk);
+  const Chunk chunk(s, a.chunk);
   const Query query(s, a.queries, lane);
   const std::int32_t n = a.visible[lane];
   float p[kChunkPositions];
@@ -149,7 +154,8 @@ void fold_lane(const FoldArgs& a, std::int64_t lane) {
   const float before = old == both ? 1.0f : exp_one(old - both), now = max == both ? 1.0f : exp_one(max - both);
   a.max[lane] = both;
   a.sum[lane] = a.sum[lane] * before + sum * now;
-  std::vector<float> t(static_cast<std::size_t>(s.value), 0.0f);
+  std::int32_t weight[kChunkPositions];
+  float scale[kChunkPositions / kWeightBlock];
   for (std::int32_t begin = 0; begin < n; begin += kWeightBlock) {
     const std::int32_t end = std::min<std::int32_t>(n, begin + kWeightBlock);
     float largest = 0.0f;
@@ -157,20 +163,24 @@ void fold_lane(const FoldArgs& a, std::int64_t lane) {
       p[i] *= chunk.value_scale[i];
       largest = p[i] > largest ? p[i] : largest;
     }
-    const float inverse = largest > 0.0f ? top / largest : 0.0f, scale = largest / top;
-    std::int32_t weight[kWeightBlock];
+    const float inverse = largest > 0.0f ? top / largest : 0.0f;
+    scale[begin / kWeightBlock] = largest / top;
     for (std::int32_t i = begin; i < end; ++i) {
       const float w = p[i] * inverse;
-      weight[i - begin] = w > 0.0f ? static_cast<std::int32_t>(std::nearbyint(w < top ? w : top)) : 0;
-    }
-    for (std::int64_t v = 0; v < s.value; ++v) {
-      std::int32_t exact = 0;
-      for (std::int32_t i = begin; i < end; ++i) exact += weight[i - begin] * chunk.values[i * s.value + v];
-      t[static_cast<std::size_t>(v)] = std::fma(static_cast<float>(exact), scale, t[static_cast<std::size_t>(v)]);
+      weight[i] = w > 0.0f ? static_cast<std::int32_t>(std::nearbyint(w < top ? w : top)) : 0;
     }
   }
   float* acc = a.acc + lane * a.acc_stride;
-  for (std::int64_t v = 0; v < s.value; ++v) acc[v] = acc[v] * before + t[static_cast<std::size_t>(v)] * now;
+  for (std::int64_t v = 0; v < s.value; ++v) {
+    float t = 0.0f;
+    for (std::int32_t begin = 0; begin < n; begin += kWeightBlock) {
+      std::int32_t exact = 0;
+      for (std::int32_t i = begin; i < std::min<std::int32_t>(n, begin + kWeightBlock); ++i)
+        exact += weight[i] * chunk.values[i * s.value + v];
+      t = std::fma(static_cast<float>(exact), scale[begin / kWeightBlock], t);
+    }
+    acc[v] = acc[v] * before + t * now;
+  }
 }
 
 void fold(const FoldArgs& a) noexcept {

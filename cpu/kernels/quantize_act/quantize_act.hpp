@@ -1,9 +1,7 @@
 // Activation rows as the matrix products read them: int8 with one f32 scale per block, and exact integer sums.
 //
-// Per block of 256 (kQ8_256) or 32 (kQ8_32): amax = max|x|; scale = amax / 127; q = round-half-even(x * (127 / amax)),
-// in
-// [-127, 127]. A block with amax < 2^-100 has scale 0 and q 0; one that holds an infinity or a NaN has scale NaN and q
-// 0. The same bits at every ISA level: amax is exact, products and rounding are single IEEE operations.
+// A group (group.hpp, top 127) is a block of 256 (kQ8_256) or 32 (kQ8_32). The same bits at every ISA level: amax is
+// exact, products and rounding are single IEEE operations.
 #pragma once
 
 #include <cstddef>

@@ -18,9 +18,9 @@ template <int kN>
     max = _mm512_max_epi32(max, _mm512_and_si512(magnitude, _mm512_castps_si512(_mm512_loadu_ps(x + i))));
   }
   const std::int32_t amax_bits = _mm512_reduce_max_epi32(max);
-  if (amax_bits < kTinyBits || amax_bits >= kInfinityBits) {
+  if (amax_bits < kTinyGroupBits || amax_bits >= kInfinityGroupBits) {
     for (int i = 0; i < kN; i += 32) _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), _mm256_setzero_si256());
-    return amax_bits < kTinyBits ? 0.0f : as_float(0x7fc00000);
+    return amax_bits < kTinyGroupBits ? 0.0f : as_float(0x7fc00000);
   }
   const float amax = as_float(amax_bits);
   const __m512 inverse = _mm512_set1_ps(127.0f / amax);

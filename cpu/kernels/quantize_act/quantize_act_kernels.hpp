@@ -5,15 +5,12 @@
 #include <cstdint>
 
 #include "cpu/kernels/matmul/matmul_args.hpp"
+#include "cpu/kernels/quantize_act/group.hpp"
 #include "cpu/kernels/quantize_act/q8_blocks.hpp"
 
 namespace dodeca::cpu {
 
 using QuantizeActFn = void(ActFormat format, const float* x, std::int64_t n, std::byte* dst) noexcept;
-
-// Bits of 2^-100: below it a block counts as zero, so that 127 / amax stays finite.
-inline constexpr std::int32_t kTinyBits = 27 << 23;
-inline constexpr std::int32_t kInfinityBits = 0x7f800000;
 
 #define KERNEL(isa, function) \
   namespace isa {             \

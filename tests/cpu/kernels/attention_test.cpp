@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -13,22 +12,16 @@
 #include "tests/support/compare.hpp"
 #include "tests/support/guarded_buffer.hpp"
 #include "tests/support/kernel_lines.hpp"
+#include "tests/support/random_values.hpp"
 
 using namespace dodeca;
 using quant::DType;
 using tests::GuardedBuffer;
+using tests::random_values;
 
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
-
-std::vector<float> random_values(std::size_t n, unsigned seed, float spread = 1.0f) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal(0.0f, spread);
-  std::vector<float> values(n);
-  for (float& value : values) value = normal(rng);
-  return values;
-}
 
 struct Shape {
   std::int64_t n_heads, width, value_width, n_positions;
@@ -231,15 +224,5 @@ TEST_CASE("decode_cache_rows: all half and bfloat16 bit patterns") {
       line.run(dtype, bytes, 2 * 65536, 1, 65536, got.data());
       CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), want.size()), line.name << " " << quant::name_of(dtype));
     }
-  }
-}
-
-TEST_CASE("encode_cache_row: is the format's own encoder") {
-  const auto row = random_values(576, 20);
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
-    std::vector<std::byte> got(*quant::row_bytes(dtype, 576)), want(got.size());
-    quant::encode_row_once(dtype, row.data(), want.data(), 576);
-    cpu::encode_cache_row(dtype, row.data(), 576, got.data(), cpu::host_isa());
-    CHECK(got == want);
   }
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -12,24 +11,18 @@
 #include "tests/support/compare.hpp"
 #include "tests/support/guarded_buffer.hpp"
 #include "tests/support/kernel_lines.hpp"
+#include "tests/support/random_values.hpp"
 
 using namespace dodeca;
 using cpu::Digits;
 using cpu::IntegerShape;
 using quant::DType;
 using tests::GuardedBuffer;
+using tests::random_values;
 
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
-
-std::vector<float> random_values(std::size_t n, unsigned seed, float spread = 1.0f) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal(0.0f, spread);
-  std::vector<float> values(n);
-  for (float& value : values) value = normal(rng);
-  return values;
-}
 
 // Latent rows as a cache holds them, and the lanes that attend to them.
 struct Case {
@@ -132,25 +125,25 @@ std::vector<float> queries_of(const Case& c, unsigned seed = 1) {
   return random_values(static_cast<std::size_t>(c.n_lanes * c.width()), seed, c.spread);
 }
 
-// Softmax attention by the textbook, in double.
-std::vector<float> reference(const Case& c, const std::vector<float>& q, const std::vector<float>& rows) {
+// Softmax attention by the textbook, in double; rows of queries and keys are [key | rope].
+std::vector<float> reference(const IntegerShape& s, const std::vector<float>& q, std::int64_t n, float scale,
+                             const float* keys, const float* values, std::int64_t value_stride) {
+  const std::int64_t width = s.key + s.rope, n_lanes = static_cast<std::int64_t>(q.size()) / width;
   std::vector<float> out;
-  for (std::int64_t l = 0; l < c.n_lanes; ++l) {
-    std::vector<double> weight(static_cast<std::size_t>(c.n_positions));
+  for (std::int64_t l = 0; l < n_lanes; ++l) {
+    std::vector<double> weight(static_cast<std::size_t>(n));
     double max = -kInf, sum = 0;
-    for (std::int64_t p = 0; p < c.n_positions; ++p) {
+    for (std::int64_t p = 0; p < n; ++p) {
       double& w = weight[static_cast<std::size_t>(p)];
-      for (std::int64_t k = 0; k < c.width(); ++k)
-        w += static_cast<double>(q[static_cast<std::size_t>(l * c.width() + k)]) *
-             rows[static_cast<std::size_t>(p * c.width() + k)];
-      w *= 0.2f;
+      for (std::int64_t k = 0; k < width; ++k)
+        w += static_cast<double>(q[static_cast<std::size_t>(l * width + k)]) * keys[p * width + k];
+      w *= scale;
       max = std::max(max, w);
     }
     for (double& w : weight) sum += w = std::exp(w - max);
-    for (std::int64_t v = 0; v < c.shape.value; ++v) {
+    for (std::int64_t v = 0; v < s.value; ++v) {
       double value = 0;
-      for (std::int64_t p = 0; p < c.n_positions; ++p)
-        value += weight[static_cast<std::size_t>(p)] * rows[static_cast<std::size_t>(p * c.width() + v)];
+      for (std::int64_t p = 0; p < n; ++p) value += weight[static_cast<std::size_t>(p)] * values[p * value_stride + v];
       out.push_back(static_cast<float>(value / sum));
     }
   }
@@ -163,17 +156,21 @@ const std::vector<DType> kTypes = {DType::kQ8_0, DType::kF16, DType::kBF16};
 
 TEST_CASE("integer attention: the scalar line is softmax attention") {
   for (const DType dtype : kTypes) {
-    Case c = latent(dtype, 160, 16, 5, 300);
-    c.spread = 0.3f;
-    const auto q = queries_of(c);
-    const Rows rows(c);
-    const Result got = attend(*cpu::integer_attention_kernels().front().run, c, q, rows);
-    // Rounding to half a step: of the queries and the weights, and of the keys unless the cache already did. A score
-    // (spread about 0.3 * 0.2 * sqrt(176)) is off by about 1 % with bytes, a weight by 1/510.
-    const float bound = dtype == DType::kQ8_0 ? 0.02f : 0.0006f;
-    const auto result =
-        tests::compare(got.output(c.shape.value), reference(c, q, rows.floats()), {.abs = bound, .rel = 0});
-    CHECK_MESSAGE(result.ok, c.text() << ": " << result.report);
+    for (const std::int64_t key : {160, 512}) {
+      Case c = latent(dtype, key, 16, 5, 300);
+      c.spread = 0.3f;
+      const auto q = queries_of(c);
+      const Rows rows(c);
+      const Result got = attend(*cpu::integer_attention_kernels().front().run, c, q, rows);
+      const auto floats = rows.floats();
+      const auto want = reference(c.shape, q, c.n_positions, 0.2f, floats.data(), floats.data(), c.width());
+      // Twice what was measured. Rounding to half a step: of the queries and the weights, and of the keys unless the
+      // cache already did.
+      const tests::Tolerance bound = dtype == DType::kQ8_0 ? tests::Tolerance{.abs = 0.015, .nmse = 2.8e-4}
+                                                           : tests::Tolerance{.abs = 8e-4, .nmse = 7.5e-7};
+      const auto result = tests::compare(got.output(c.shape.value), want, bound);
+      CHECK_MESSAGE(result.ok, c.text() << ": " << result.report);
+    }
   }
 }
 
@@ -248,53 +245,92 @@ TEST_CASE("integer attention: NaN shows in its own lane only") {
 }
 
 TEST_CASE("integer attention: keys and values of a head; products with the keys") {
-  for (const Digits digits : {Digits::k8, Digits::k16}) {
-    const IntegerShape cached{digits, 96, 16, 96}, head{digits, 64, 16, 48};
-    const DType dtype = digits == Digits::k8 ? DType::kQ8_0 : DType::kF16;
-    const std::int64_t n = 77, n_lanes = 48, stride = 120;
-    Case c{cached, dtype, n_lanes, n};
-    const Rows rows(c);
-    const auto weights = random_values(static_cast<std::size_t>(n_lanes * 96), 7),
-               made = random_values(static_cast<std::size_t>(n * stride), 8),
-               q = random_values(static_cast<std::size_t>(n_lanes * 80), 9);
-    std::vector<float> want_product, want_acc;
-    for (const auto& line : cpu::integer_attention_kernels()) {
-      if (!tests::line_runs(line.name, line.isa)) continue;
-      const cpu::IntegerAttention& f = *line.run;
-      GuardedBuffer<std::byte> strips(3 * cpu::strip_bytes(cached), 64), latents(cpu::ChunkLayout(cached).total, 64),
-          chunk(cpu::ChunkLayout(head).total, 64);
-      const std::byte* blocks[] = {rows.row(0), rows.row(64)};
-      f.load_cache({cached, dtype, blocks, c.row_bytes(), n, latents.data()});
-      IntegerShape plain = cached;
-      plain.rope = 0;
-      f.pack_queries({plain, weights.data(), 96, n_lanes, 1.0f, strips.data()});
-      GuardedBuffer<float> product(static_cast<std::size_t>((n - 1) * 50 + n_lanes));
-      // The packed weights have no rope part: the chunk's layout decides where its keys are.
-      f.project({cached, strips.data(), n_lanes, latents.data(), n, product.data(), 50});
-      CHECK(product.intact());
-      GuardedBuffer<float> acc(static_cast<std::size_t>(n_lanes * 48)), max(std::vector<float>(n_lanes, -kInf)),
-          sum(std::vector<float>(n_lanes, 0.0f));
-      std::fill_n(acc.data(), acc.size(), 0.0f);
-      f.load_head({head, made.data(), made.data() + 64, stride, n, latents.data(), cached, chunk.data()});
-      f.pack_queries({head, q.data(), 80, n_lanes, 0.1f, strips.data()});
-      const std::vector<std::int32_t> visible(n_lanes, n);
-      f.fold({head, strips.data(), n_lanes, chunk.data(), n, visible.data(), max.data(), sum.data(), acc.data(), 48});
-      CHECK(acc.intact());
-      if (want_acc.empty()) {
-        want_product.assign(product.data(), product.data() + product.size());
+  struct Head {
+    std::int64_t latent, key, value, n;
+  };
+  // Values wider than the keys, and more positions than fit beside them, too.
+  for (const Head& h : {Head{96, 64, 48, 77}, {64, 32, 176, 256}, {288, 256, 128, 255}, {32, 32, 272, 250}}) {
+    for (const Digits digits : {Digits::k8, Digits::k16}) {
+      const IntegerShape cached{digits, h.latent, 16, h.latent}, head{digits, h.key, 16, h.value};
+      const DType dtype = digits == Digits::k8 ? DType::kQ8_0 : DType::kF16;
+      const std::int64_t n = h.n, n_lanes = 48, stride = h.key + h.value + 8, out_stride = n_lanes + 2;
+      const Case c{cached, dtype, n_lanes, n};
+      CAPTURE(c.text());
+      CAPTURE(h.key);
+      CAPTURE(h.value);
+      const Rows rows(c);
+      const auto weights = random_values(static_cast<std::size_t>(n_lanes * h.latent), 7),
+                 made = random_values(static_cast<std::size_t>(n * stride), 8),
+                 q = random_values(static_cast<std::size_t>(n_lanes * (h.key + 16)), 9);
+      std::vector<float> want_product, want_acc;
+      for (const auto& line : cpu::integer_attention_kernels()) {
+        if (!tests::line_runs(line.name, line.isa)) continue;
+        const cpu::IntegerAttention& f = *line.run;
+        const IntegerShape plain = cpu::without_rope(cached);
+        GuardedBuffer<std::byte> product_strips(3 * cpu::strip_bytes(plain), 64),
+            strips(3 * cpu::strip_bytes(head), 64), latents(cpu::ChunkLayout(cached).total, 64),
+            chunk(cpu::ChunkLayout(head).total, 64);
+        std::vector<const std::byte*> blocks;
+        for (std::int64_t i = 0; i < n; i += cpu::kWeightBlock) blocks.push_back(rows.row(i));
+        f.load_cache({cached, dtype, blocks.data(), c.row_bytes(), n, latents.data()});
+        f.pack_queries({plain, weights.data(), h.latent, n_lanes, 1.0f, product_strips.data()});
+        GuardedBuffer<float> product(static_cast<std::size_t>((n - 1) * out_stride + n_lanes));
+        // The packed weights have no rope part: the chunk's layout decides where its keys are.
+        f.project({cached, product_strips.data(), n_lanes, latents.data(), n, product.data(), out_stride});
+        CHECK(product.intact());
+        GuardedBuffer<float> acc(std::vector<float>(static_cast<std::size_t>(n_lanes * h.value), 0.0f)),
+            max(std::vector<float>(n_lanes, -kInf)), sum(std::vector<float>(n_lanes, 0.0f));
+        f.load_head({head, made.data(), made.data() + h.key, stride, n, latents.data(), cached, chunk.data()});
+        f.pack_queries({head, q.data(), h.key + 16, n_lanes, 0.1f, strips.data()});
+        const std::vector<std::int32_t> visible(n_lanes, static_cast<std::int32_t>(n));
+        f.fold({head, strips.data(), n_lanes, chunk.data(), n, visible.data(), max.data(), sum.data(), acc.data(),
+                h.value});
+        CHECK(acc.intact());
+        CHECK(latents.intact());
+        CHECK(chunk.intact());
+        std::vector<float> products;
+        for (std::int64_t i = 0; i < n; ++i)
+          products.insert(products.end(), product.data() + i * out_stride, product.data() + i * out_stride + n_lanes);
+        if (!want_acc.empty()) {
+          CHECK_MESSAGE(tests::same_bits(products.data(), want_product.data(), products.size()), line.name);
+          CHECK_MESSAGE(tests::same_bits(acc.data(), want_acc.data(), want_acc.size()), line.name);
+          continue;
+        }
+        want_product = products;
         want_acc.assign(acc.data(), acc.data() + acc.size());
         const auto floats = rows.floats();
-        for (std::int64_t i = 0; i < n; i += 19) {
-          double exact = 0;
-          for (int k = 0; k < 96; ++k) exact += static_cast<double>(floats[i * 112 + k]) * weights[5 * 96 + k];
-          CHECK(product[static_cast<std::size_t>(i * 50 + 5)] ==
-                doctest::Approx(exact).epsilon(0).scale(1).epsilon(digits == Digits::k8 ? 0.2 : 0.01));
+        std::vector<float> exact, keys;
+        for (std::int64_t i = 0; i < n; ++i) {
+          for (std::int64_t l = 0; l < n_lanes; ++l) {
+            double total = 0;
+            for (std::int64_t k = 0; k < h.latent; ++k)
+              total += static_cast<double>(floats[static_cast<std::size_t>(i * c.width() + k)]) *
+                       weights[static_cast<std::size_t>(l * h.latent + k)];
+            exact.push_back(static_cast<float>(total));
+          }
+          keys.insert(keys.end(), made.begin() + i * stride, made.begin() + i * stride + h.key);
+          keys.insert(keys.end(), floats.begin() + i * c.width() + h.latent, floats.begin() + (i + 1) * c.width());
         }
+        // Twice what was measured, as above.
+        const bool bytes = digits == Digits::k8;
+        const auto projected =
+            tests::compare(products, exact, {.abs = bytes ? 0.95 : 0.045, .nmse = bytes ? 8e-5 : 1.8e-7});
+        CHECK_MESSAGE(projected.ok, projected.report);
+        std::vector<float> out(want_acc);
+        for (std::size_t i = 0; i < out.size(); ++i) out[i] /= sum[i / static_cast<std::size_t>(h.value)];
+        const auto attended = tests::compare(out, reference(head, q, n, 0.1f, keys.data(), made.data() + h.key, stride),
+                                             {.abs = bytes ? 0.033 : 0.0016, .nmse = bytes ? 6e-4 : 9e-7});
+        CHECK_MESSAGE(attended.ok, attended.report);
       }
-      for (std::int64_t i = 0; i < n; ++i)
-        CHECK(tests::same_bits(product.data() + i * 50, want_product.data() + i * 50, n_lanes));
-      CHECK_MESSAGE(tests::same_bits(acc.data(), want_acc.data(), want_acc.size()), line.name);
     }
+  }
+}
+
+TEST_CASE("integer attention: no lanes, nothing done") {
+  const Case c = latent(DType::kQ8_0, 32, 2, 0, 3);
+  const Rows rows(c);
+  for (const auto& line : cpu::integer_attention_kernels()) {
+    if (tests::line_runs(line.name, line.isa)) CHECK(attend(*line.run, c, {}, rows).intact);
   }
 }
 

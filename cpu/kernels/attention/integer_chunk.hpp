@@ -1,0 +1,44 @@
+// What the lines of integer attention share beside the arithmetic. Unnamed, because every line has its own compiler
+// flags.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/kernels/attention/integer_kernels.hpp"
+#include "cpu/kernels/quantize_act/group.hpp"
+
+namespace dodeca::cpu {
+namespace {
+
+// The parts of a loaded chunk, with keys and values as a line holds them.
+template <class Key, class Value>
+struct ChunkOf {
+  ChunkOf(const IntegerShape& s, const std::byte* base) : ChunkOf(ChunkLayout(s), const_cast<std::byte*>(base)) {}
+  float *key_scale, *rope_scale, *value_scale;
+  std::int32_t* key_sums;  // [key blocks][kChunkPositions], for lines that need them
+  std::int16_t* rope;
+  Key* keys;
+  Value* values;
+
+ private:
+  ChunkOf(const ChunkLayout& at, std::byte* base)
+      : key_scale(reinterpret_cast<float*>(base + at.key_scale)),
+        rope_scale(reinterpret_cast<float*>(base + at.rope_scale)),
+        value_scale(reinterpret_cast<float*>(base + at.value_scale)),
+        key_sums(reinterpret_cast<std::int32_t*>(base + at.key_sums)),
+        rope(reinterpret_cast<std::int16_t*>(base + at.rope)),
+        keys(reinterpret_cast<Key*>(base + at.keys)),
+        values(reinterpret_cast<Value*>(base + at.values)) {}
+};
+
+constexpr std::int64_t min64(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+inline std::int64_t most_visible(const std::int32_t* visible, std::int64_t n_lanes) {
+  std::int32_t most = 0;
+  for (std::int64_t l = 0; l < n_lanes; ++l) most = visible[l] > most ? visible[l] : most;
+  return most;
+}
+
+}  // namespace
+}  // namespace dodeca::cpu
