@@ -100,20 +100,40 @@ OutputFile::OutputFile(std::filesystem::path path, std::uint64_t expected_bytes,
   temporary_ = partial_name(path_);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, kMode);
   if (fd_ < 0) throw Error(ErrorKind::kIo, fmt::format("cannot create {}: {}", temporary_.string(), reason(errno)));
-  const char* doing = nullptr;
-  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0)
-    doing = errno == EWOULDBLOCK ? "lock (another process is writing it)" : "lock";
-  else if (::ftruncate(fd_, static_cast<off_t>(continued.keep)) != 0)
-    doing = "truncate";
-  else if (::lseek(fd_, 0, SEEK_END) < 0)
-    doing = "seek in";
-  if (doing != nullptr) {
-    const int error = errno;
-    ::close(std::exchange(fd_, -1));
-    throw Error(ErrorKind::kIo, fmt::format("cannot {} {}: {}", doing, temporary_.string(), reason(error)));
+  try {
+    take_over(continued.keep);
+    reserve();
+  } catch (...) {
+    if (fd_ >= 0) ::close(fd_);
+    throw;
   }
-  reserve();
   buffer_.reserve(kBufferBytes);
+}
+
+// Locks the file that is to be continued and cuts it to what is kept.
+void OutputFile::take_over(std::uint64_t keep) {
+  const auto error = [&](int why, const char* doing) {
+    return Error(ErrorKind::kIo, fmt::format("cannot {} {}: {}", doing, temporary_.string(), reason(why)));
+  };
+  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0)
+    throw error(errno, errno == EWOULDBLOCK ? "lock (another process is writing it)" : "lock");
+  struct stat own {
+  }, named{};
+  if (::fstat(fd_, &own) != 0) throw error(errno, "look at");
+  // Whoever had the lock may have finished since `keep` was found: what is open here is the whole file, or a new one.
+  if (::stat(temporary_.c_str(), &named) != 0 || own.st_dev != named.st_dev || own.st_ino != named.st_ino ||
+      static_cast<std::uint64_t>(own.st_size) < keep)
+    throw Error(ErrorKind::kIo, fmt::format("another process finished {} at this moment", temporary_.string()));
+  // Blocks that an earlier run reserved behind its data count as there.
+  const std::uint64_t there = std::max(keep, static_cast<std::uint64_t>(own.st_blocks) * 512);
+  const std::uint64_t need = expected_ - std::min(expected_, there);
+  if (const std::uint64_t have = free_bytes(folder_of(path_)); need > have) {
+    std::error_code ignored;
+    if (own.st_size == 0) std::filesystem::remove(temporary_, ignored);  // nothing is in it to go on with
+    throw disk_full(path_, need, have);
+  }
+  if (::ftruncate(fd_, static_cast<off_t>(keep)) != 0) throw error(errno, "truncate");
+  if (::lseek(fd_, 0, SEEK_END) < 0) throw error(errno, "seek in");
 }
 
 OutputFile::~OutputFile() {
@@ -164,18 +184,10 @@ void OutputFile::finish() {
   write_out(buffer_);
   buffer_.clear();
   if (::fsync(fd_) != 0) fail(errno, "sync");
-  if (::close(std::exchange(fd_, -1)) != 0) {
-    const int error = errno;
-    std::error_code ignored;
-    if (!keep_) std::filesystem::remove(temporary_, ignored);
-    fail(error, "close");
-  }
-  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) {
-    const int error = errno;
-    std::error_code ignored;
-    if (!keep_) std::filesystem::remove(temporary_, ignored);
-    fail(error, "rename");
-  }
+  // Renamed before it is closed: the lock of a continued file must outlive its temporary name. After the sync a close
+  // has nothing to tell.
+  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno, "rename");
+  ::close(std::exchange(fd_, -1));
   // The name itself must survive a power cut as well. A directory that cannot be synced (some network file systems) is
   // no loss of the data written, so that is not an error.
   const int folder = ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

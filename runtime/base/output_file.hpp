@@ -35,6 +35,7 @@ class OutputFile {
 
  private:
   void check_target();
+  void take_over(std::uint64_t keep);
   void reserve();
   void write_out(std::span<const std::byte> data);
   [[noreturn]] void fail(int error, const char* doing) const;

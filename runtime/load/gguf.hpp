@@ -132,6 +132,7 @@ class GgufWriter {
 
   std::uint64_t total_bytes() const;             // of the finished file
   std::size_t finished_tensors() const;          // there already
+  std::uint64_t discarded_bytes() const;         // of another work's PATH.partial, which this one replaces
   void append(std::span<const std::byte> data);  // the next bytes of the current tensor; padding is added by itself
   void finish();                                 // throws when tensor data is missing
 

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <set>
 
+#include "runtime/base/hash.hpp"
 #include "runtime/base/output_file.hpp"
 #include "runtime/base/printable.hpp"
 #include "runtime/load/gguf.hpp"
@@ -109,6 +110,7 @@ struct GgufWriter::Impl {
   // Of a file that can be continued:
   std::optional<WriteLog> log;
   std::size_t kept = 0;                          // tensors that were there already
+  std::uint64_t discarded = 0;                   // bytes of another work
   Checksum checksum;                             // of the current tensor
   std::vector<WrittenTensor> unlogged;           // written since the last sync
   std::chrono::steady_clock::time_point synced;  // long ago at first
@@ -200,8 +202,11 @@ void GgufWriter::Impl::open_continued(std::filesystem::path path, std::span<cons
   const std::filesystem::path partial = OutputFile::partial_name(path);
   std::filesystem::path log_path = partial;
   log_path += ".log";
-  const std::vector<WrittenTensor> there = intact(partial, header, read_write_log(log_path, name));
+  const std::optional<std::vector<WrittenTensor>> logged = read_write_log(log_path, name);
+  const std::vector<WrittenTensor> there = intact(partial, header, logged.value_or(std::vector<WrittenTensor>()));
   current = kept = there.size();
+  std::error_code none;
+  if (const std::uintmax_t size = std::filesystem::file_size(partial, none); !logged && !none) discarded = size;
   out.emplace(std::move(path), total, OutputFile::Continued{there.empty() ? 0 : there.back().end});
   log.emplace(log_path, name, there);
   if (there.empty()) out->append(header);
@@ -239,6 +244,7 @@ GgufWriter::~GgufWriter() = default;
 
 std::uint64_t GgufWriter::total_bytes() const { return impl_->total; }
 std::size_t GgufWriter::finished_tensors() const { return impl_->kept; }
+std::uint64_t GgufWriter::discarded_bytes() const { return impl_->discarded; }
 
 void GgufWriter::append(std::span<const std::byte> data) {
   if (data.empty()) return;

@@ -40,12 +40,11 @@ std::int64_t non_negative(const Json& value, std::string_view what) {
 }
 
 SafeTensor parse_tensor(const std::string& name, const Json& entry, std::uint64_t buffer_bytes) {
-  const Json *dtype = nullptr, *shape = nullptr, *offsets = nullptr;
-  if (entry.is_object()) {
-    for (const auto& [key, value] : entry.items()) {
-      (key == "dtype" ? dtype : key == "shape" ? shape : key == "data_offsets" ? offsets : dtype) = &value;
-    }
-  }
+  const auto member = [&](const char* key) {
+    const auto found = entry.find(key);  // end() too when it is no object
+    return found != entry.end() ? &*found : nullptr;
+  };
+  const Json *dtype = member("dtype"), *shape = member("shape"), *offsets = member("data_offsets");
   if (dtype == nullptr || shape == nullptr || offsets == nullptr || entry.size() != 3 || !dtype->is_string() ||
       !shape->is_array() || !offsets->is_array() || offsets->size() != 2) {
     throw Error(ErrorKind::kBadFile, "an entry should have exactly a dtype, a shape and two data_offsets");

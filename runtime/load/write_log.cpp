@@ -13,9 +13,7 @@
 namespace dodeca::runtime {
 namespace {
 
-constexpr std::uint64_t kPrime = 0x100000001b3u;
-
-std::string heading(std::string_view identity) { return fmt::format("dodeca-partial 1 {}", identity); }
+std::string heading(std::string_view identity) { return fmt::format("dodeca-partial 1 {}\n", identity); }
 
 std::string line_of(std::size_t index, const WrittenTensor& tensor) {
   return fmt::format("{} {} {:016x}\n", index, tensor.end, tensor.checksum);
@@ -31,36 +29,11 @@ bool take(std::string_view& text, T& value, int base, char after) {
 
 }  // namespace
 
-void Checksum::add(std::span<const std::byte> data) {
-  std::size_t i = 0;
-  const auto fold = [&](std::uint64_t word) {
-    hash_ = (hash_ ^ word) * kPrime;
-    hash_ ^= hash_ >> 32;
-  };
-  while (i < data.size()) {
-    if (filled_ == 0 && data.size() - i >= sizeof word_) {
-      std::uint64_t word = 0;
-      std::memcpy(&word, data.data() + i, sizeof word);
-      fold(word);
-      i += sizeof word;
-      continue;
-    }
-    word_ |= static_cast<std::uint64_t>(data[i++]) << (8 * filled_);
-    if (++filled_ == sizeof word_) {
-      fold(word_);
-      word_ = 0;
-      filled_ = 0;
-    }
-  }
-}
-
-std::uint64_t Checksum::value() const { return filled_ == 0 ? hash_ : (hash_ ^ word_ ^ filled_) * kPrime; }
-
-std::vector<WrittenTensor> read_write_log(const std::filesystem::path& path, std::string_view identity) {
+std::optional<std::vector<WrittenTensor>> read_write_log(const std::filesystem::path& path, std::string_view identity) {
   std::ifstream in(path, std::ios::binary);
   std::string line;
+  if (!std::getline(in, line) || in.eof() || line + '\n' != heading(identity)) return std::nullopt;
   std::vector<WrittenTensor> tensors;
-  if (!std::getline(in, line) || line != heading(identity)) return tensors;
   while (std::getline(in, line) && !in.eof()) {  // a last line without its end is torn
     line += '\n';
     std::string_view rest = line;
@@ -76,13 +49,40 @@ std::vector<WrittenTensor> read_write_log(const std::filesystem::path& path, std
 
 WriteLog::WriteLog(std::filesystem::path path, std::string_view identity, std::span<const WrittenTensor> entries)
     : path_(std::move(path)) {
-  fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  std::string standing = heading(identity);
+  for (const WrittenTensor& tensor : entries) standing += line_of(n_++, tensor);
+  fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (fd_ < 0) throw Error(ErrorKind::kIo, fmt::format("cannot create {}: {}", path_.string(), std::strerror(errno)));
-  write(heading(identity) + "\n");
-  add(entries);
+  try {
+    // What stands is never written anew: at no moment is it missing.
+    const bool there = begins_with(standing);
+    cut_to(there ? standing.size() : 0);
+    if (!there) write(standing);
+  } catch (...) {
+    ::close(fd_);
+    throw;
+  }
 }
 
 WriteLog::~WriteLog() { ::close(fd_); }
+
+bool WriteLog::begins_with(const std::string& text) const {
+  std::string found(text.size(), '\0');
+  std::size_t n = 0;
+  while (n < found.size()) {
+    const ssize_t got = ::pread(fd_, found.data() + n, found.size() - n, static_cast<off_t>(n));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw Error(ErrorKind::kIo, fmt::format("cannot read {}: {}", path_.string(), std::strerror(errno)));
+    if (got == 0) return false;
+    n += static_cast<std::size_t>(got);
+  }
+  return found == text;
+}
+
+void WriteLog::cut_to(std::size_t size) {
+  if (::ftruncate(fd_, static_cast<off_t>(size)) != 0 || ::lseek(fd_, 0, SEEK_END) < 0)
+    throw Error(ErrorKind::kIo, fmt::format("cannot cut {}: {}", path_.string(), std::strerror(errno)));
+}
 
 void WriteLog::write(const std::string& lines) {
   std::string_view rest = lines;

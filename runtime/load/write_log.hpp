@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,29 +15,17 @@
 
 namespace dodeca::runtime {
 
-// Of bytes that come in pieces of any size: FNV-1a over 64-bit words, the last one padded with zeros. Finds torn and
-// lost writes, not forgeries.
-class Checksum {
- public:
-  void add(std::span<const std::byte> data);
-  std::uint64_t value() const;
-
- private:
-  std::uint64_t hash_ = 0xcbf29ce484222325u, word_ = 0;
-  std::size_t filled_ = 0;  // bytes of word_
-};
-
 struct WrittenTensor {
   std::uint64_t end = 0, checksum = 0;
 };
 
-// The tensors that the log at `path` vouches for; empty when there is none or it is another work's.
-std::vector<WrittenTensor> read_write_log(const std::filesystem::path& path, std::string_view identity);
+// The tensors that the log at `path` vouches for; nullopt when there is none or it is another work's.
+std::optional<std::vector<WrittenTensor>> read_write_log(const std::filesystem::path& path, std::string_view identity);
 
 // Appends to a log. Each add() is on disk when it returns. Error{kIo}.
 class WriteLog {
  public:
-  // Begins anew with the entries that stand.
+  // Goes on behind the entries that stand, or begins anew where the log does not begin with them.
   WriteLog(std::filesystem::path path, std::string_view identity, std::span<const WrittenTensor> entries);
   ~WriteLog();
   WriteLog(const WriteLog&) = delete;
@@ -45,6 +34,8 @@ class WriteLog {
   void remove();  // the work is done
 
  private:
+  bool begins_with(const std::string& text) const;
+  void cut_to(std::size_t size);
   void write(const std::string& lines);
   std::filesystem::path path_;
   int fd_ = -1;

@@ -105,3 +105,30 @@ TEST_CASE("through a symbolic link the file behind it is replaced") {
   CHECK(read_bytes(dir / "real") == "new");
   CHECK(std::filesystem::is_symlink(dir / "link"));
 }
+
+TEST_CASE("a file that is continued is refused for want of space with what is there counted, and stays") {
+  const TempDir dir;
+  write_bytes(dir / "out.partial", std::string(1 << 20, 'x'));
+  try {
+    OutputFile out(dir / "out", std::uint64_t{1} << 60, OutputFile::Continued{1 << 20});
+    FAIL("2^60 bytes fitted");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::kDoesNotFit);
+    CHECK(error.sentence().find("1152921504605798400") != std::string::npos);  // 2^60 - 2^20
+  }
+  CHECK(read_bytes(dir / "out.partial").size() == 1 << 20);
+  CHECK_THROWS_AS(OutputFile(dir / "new", std::uint64_t{1} << 60, OutputFile::Continued{0}), Error);
+  CHECK(n_entries(dir) == 1);
+}
+
+TEST_CASE("a file that is continued has all that is to be kept, or is refused") {
+  const TempDir dir;
+  write_bytes(dir / "out.partial", "abc");
+  CHECK_THROWS_AS(OutputFile(dir / "out", 0, OutputFile::Continued{4}), Error);
+  CHECK(read_bytes(dir / "out.partial") == "abc");
+  OutputFile out(dir / "out", 0, OutputFile::Continued{2});
+  out.append("d", 1);
+  out.finish();
+  CHECK(read_bytes(dir / "out") == "abd");
+  CHECK(n_entries(dir) == 1);
+}

@@ -1,4 +1,8 @@
 #include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <limits>
@@ -6,6 +10,7 @@
 #include <vector>
 
 #include "runtime/load/gguf.hpp"
+#include "runtime/load/write_log.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/support/tiny_gguf.hpp"
 
@@ -193,7 +198,11 @@ TEST_CASE("a writer that is to be continued goes on behind what is intact") {
   CHECK(std::filesystem::exists(partial));
   CHECK(finished_by("work") == 1);
   interrupted();
-  CHECK(finished_by("other work") == 0);
+  {
+    GgufWriter other(path, metadata, specs, "other work");
+    CHECK(other.finished_tensors() == 0);
+    CHECK(other.discarded_bytes() > 12);
+  }
   interrupted();
   damage(log, 2);  // in the checksum
   CHECK(finished_by("work") == 0);
@@ -229,4 +238,38 @@ TEST_CASE("a writer that is to be continued goes on behind what is intact") {
     return std::string{std::istreambuf_iterator<char>(in), {}};
   };
   CHECK(content(path) == content(dir / "plain.gguf"));
+}
+
+TEST_CASE("what a log vouches for is there at every moment of going on") {
+  const TempDir dir;
+  const std::vector<WrittenTensor> entries = {{100, 1}, {200, 2}, {300, 3}};
+  { WriteLog log(dir / "log", "work", entries); }
+  const std::string whole = read_bytes(dir / "log");
+  // Where not one byte can be written: a full disk, or killed before the first.
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{0, 0};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    try {
+      WriteLog log(dir / "log", "work", entries);
+    } catch (const Error&) {
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(read_bytes(dir / "log") == whole);
+  // A torn end and entries that do not stand are cut, and what comes next follows.
+  write_bytes(dir / "log", whole + "3 400 00000");
+  {
+    WriteLog log(dir / "log", "work", std::span(entries).first(2));
+    CHECK(read_write_log(dir / "log", "work")->size() == 2);
+    log.add(std::span(entries).last(1));
+  }
+  CHECK(read_bytes(dir / "log") == whole);
+  CHECK_FALSE(read_write_log(dir / "log", "other work"));
+  { WriteLog log(dir / "log", "other work", {}); }
+  CHECK(read_write_log(dir / "log", "other work")->empty());
 }

@@ -148,6 +148,8 @@ TEST_CASE("malformed safetensors files are errors that say what is wrong") {
       {"duplicate field", file_bytes(one(R"({"dtype":"I8","dtype":"I8","shape":[0],"data_offsets":[0,0]})"), ""),
        "appears twice"},
       {"unknown field", file_bytes(one(R"({"dtype":"I8","shape":[0],"data_offsets":[0,0],"x":1})"), ""), "exactly"},
+      {"unknown field in a known one's place", file_bytes(one(R"({"x":"I8","shape":[0],"data_offsets":[0,0]})"), ""),
+       "exactly"},
       {"field missing", file_bytes(one(R"({"dtype":"I8","shape":[0]})"), ""), "exactly"},
       {"entry no object", file_bytes(one("1"), ""), "exactly"},
       {"three offsets", file_bytes(f32("[1]", "[0,4,4]"), "1234"), "exactly"},
