@@ -108,7 +108,7 @@ done
 # ---- sanitizers: what reads files and text, and the team ---------------------------------------------------------------
 if [[ $quick == no ]]; then
   export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-  asan_targets=(test_quant test_runtime_base test_runtime_load test_runtime_text test_fuzz)
+  asan_targets=(test_quant test_cpu test_runtime_base test_runtime_load test_runtime_text test_runtime_model test_fuzz)
   require "asan: build" build asan "${asan_targets[@]}"
   for target in "${asan_targets[@]}"; do
     doctest "asan: $target" "${unrandomised[@]}" "build/asan/tests/$target"
