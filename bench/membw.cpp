@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 #include <vector>
 
 #include "bench/test_matrix.hpp"
@@ -74,6 +75,7 @@ int cmd_membw(std::span<const std::string> args) {
   console.info(fmt::format("{}, {} node{}, buffer {}, huge pages {}", topology.cpu_model, topology.nodes.size(),
                            topology.nodes.size() == 1 ? "" : "s", runtime::cli::bytes_text(static_cast<double>(bytes)),
                            cpu::huge_page_mode()));
+  bool unbound = false;
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   if (output == "md")
     runtime::cli::print_out("| node | memory | threads |       GB/s |\n| ---: | -----: | ------: | ---------: |\n");
@@ -91,7 +93,11 @@ int cmd_membw(std::span<const std::string> args) {
         runtime::cli::throw_if_stopped();
         const auto team = team_on_node(topology, node, static_cast<int>(n));
         const int bound = topology.nodes.size() > 1 ? topology.nodes[memory].os_index : -1;
-        const double rate = cpu::read_bandwidth(*team, cpu::Buffer(bytes, bound), seconds);
+        const cpu::Buffer buffer(bytes, bound);
+        if (bound >= 0 && !buffer.bound() && !std::exchange(unbound, true))
+          console.warn(
+              "this system does not let memory be bound to a node: the memory may be on another one than named");
+        const double rate = cpu::read_bandwidth(*team, buffer, seconds);
         if (output == "md") {
           runtime::cli::print_out(fmt::format("| {:4} | {:6} | {:7} | {:10.2f} |\n", topology.nodes[node].os_index,
                                               topology.nodes[memory].os_index, n, rate / 1e9));

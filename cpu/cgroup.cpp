@@ -57,7 +57,7 @@ std::optional<Cgroup> find_cgroup(const std::string& root, std::string_view cont
     Cgroup found{v2, root + left[4], *path};
     // A container may see only a part of the tree: what is mounted begins at left[3].
     const std::string& top = left[3];
-    if (top != "/") found.path = path->starts_with(top) ? path->substr(top.size()) : "";
+    if (top != "/") found.path = (*path + '/').starts_with(top + '/') ? path->substr(top.size()) : "";
     while (found.path.ends_with('/')) found.path.pop_back();
     return found;
   }

@@ -61,7 +61,8 @@ class Team {
  public:
   // pus: the OS index of the processor that each member is bound to; its size is the team's. Empty pu list with n > 0:
   // unbound. Throws std::invalid_argument for n < 1 or another number of pus, std::system_error when binding fails or
-  // threads cannot be made, std::runtime_error when OpenMP gives fewer threads than asked (OMP_THREAD_LIMIT).
+  // the first thread cannot be made, std::runtime_error when OpenMP gives fewer threads than asked (OMP_THREAD_LIMIT).
+  // OpenMP ends the process when the system refuses it a thread.
   explicit Team(int n, std::vector<int> pus = {});
   ~Team();
   Team(const Team&) = delete;

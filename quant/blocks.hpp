@@ -32,10 +32,6 @@ struct BlockQ8_0 {
   std::uint16_t d;
   std::int8_t qs[32];
 };
-struct BlockQ8_1 {
-  std::uint16_t d, s;  // s = d * sum of qs
-  std::int8_t qs[32];
-};
 struct BlockIQ4_NL {
   std::uint16_t d;
   std::uint8_t qs[16];
@@ -58,7 +54,7 @@ struct BlockQ3_K {
 };
 struct BlockQ4_K {
   std::uint16_t d, dmin;
-  std::uint8_t scales[12];  // eight 6-bit scales and minima, see formats/k_scales.hpp
+  std::uint8_t scales[12];  // eight 6-bit scales and minima, see formats/q4_k.cpp
   std::uint8_t qs[128];
 };
 struct BlockQ5_K {
@@ -139,7 +135,7 @@ struct BlockF8_E4M3_B128 {
 };
 
 static_assert(sizeof(BlockQ4_0) == 18 && sizeof(BlockQ4_1) == 20 && sizeof(BlockQ5_0) == 22 && sizeof(BlockQ5_1) == 24);
-static_assert(sizeof(BlockQ8_0) == 34 && sizeof(BlockQ8_1) == 36 && sizeof(BlockIQ4_NL) == 18 &&
+static_assert(sizeof(BlockQ8_0) == 34 && sizeof(BlockIQ4_NL) == 18 &&
               sizeof(BlockMXFP4) == 17);
 static_assert(sizeof(BlockQ2_K) == 84 && sizeof(BlockQ3_K) == 110 && sizeof(BlockQ4_K) == 144 &&
               sizeof(BlockQ5_K) == 176);

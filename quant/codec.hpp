@@ -20,6 +20,7 @@ void encode_row(DType dtype, const float* src, std::byte* dst, std::int64_t n, c
 void encode_row_once(DType dtype, const float* src, std::byte* dst, std::int64_t n);
 
 // The first element that is NaN or infinite once decoded (block scales included), or -1.
+// type_info(dtype).decodable holds.
 std::int64_t find_non_finite(DType dtype, const std::byte* src, std::int64_t n);
 
 }  // namespace dodeca::quant

@@ -58,12 +58,7 @@ namespace dodeca::quant {
   return static_cast<std::uint8_t>(sign | (code > 0x7eu ? 0x7eu : code));
 }
 
-// 2^(bits - 127); 255 is NaN.
-[[gnu::always_inline]] inline float e8m0_to_f32(std::uint8_t bits) {
-  if (bits == 0xffu) return std::numeric_limits<float>::quiet_NaN();
-  return std::bit_cast<float>(bits == 0 ? 0x00400000u : static_cast<std::uint32_t>(bits) << 23);
-}
-// 2^(bits - 128), the scale that goes with the doubled values of MXFP4; 255 is NaN.
+// E8M0: 2^(bits - 128), half of what it says, the scale that goes with the doubled values of MXFP4; 255 is NaN.
 [[gnu::always_inline]] inline float e8m0_half_to_f32(std::uint8_t bits) {
   if (bits == 0xffu) return std::numeric_limits<float>::quiet_NaN();
   return std::bit_cast<float>(bits < 2 ? 0x00200000u << bits : static_cast<std::uint32_t>(bits - 1) << 23);

@@ -2,7 +2,7 @@
 // candidate or one weight. One lane is plain float arithmetic and defines the results; the vector kinds in
 // cpu/kernels/encode run the same operations side by side, so every level gives the same bits.
 //
-// A kind V has: kCount, Mask, V(float) in all lanes, load, store, store_codes (integers 0..255 as bytes), + - * / -,
+// A kind V has: kCount, V(float) in all lanes, load, store, store_codes (integers 0..255 as bytes), + - * / -,
 // <, fma(a, b, c) = a * b + c rounded once, min(a, b) = a < b ? a : b, max(a, b) = b < a ? a : b, round (to even, below
 // 2^22), select(mask, a, b), lookup in a table of 32, and transpose: 16 rows of 16 floats, row r at src + r * stride,
 // to columns.
@@ -16,7 +16,6 @@ namespace dodeca::quant {
 
 struct Lane {
   static constexpr int kCount = 1;
-  using Mask = bool;
   float v;
 
   Lane() = default;

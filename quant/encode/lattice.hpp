@@ -253,7 +253,7 @@ class Lattice {
       choose_points(trials);
       for (const Trial& trial : trials) {
         for (int b = 0; b < kSubs; ++b) {
-          const float p = trial.p[b], q = trial.q[b], g = q > 0 ? p * p / q : 0;
+          const float p = trial.p[b], q = trial.q[b], g = q > 0 ? p * (p / q) : 0;  // p * p may overflow
           if (!(p > 0 && g > gain[b])) continue;
           gain[b] = g;
           target_[b] = p / q;

@@ -16,7 +16,6 @@ void encode(const float* x, BlockF8_E4M3_B128& block) {
   for (int i = 0; i < kFp8Block; ++i) amax = std::max(amax, std::fabs(x[i]));
   // Divided, not multiplied by the inverse: the scale of the smallest values is a denormal whose inverse is infinite.
   block.scale = amax / 448.0f;
-  if (block.scale * 448.0f > std::numeric_limits<float>::max()) block.scale = std::nextafter(block.scale, 0.0f);
   if (amax > 0 && block.scale == 0) block.scale = std::numeric_limits<float>::denorm_min();
   for (int i = 0; i < kFp8Block; ++i) block.qs[i] = amax > 0 ? f32_to_e4m3(x[i] / block.scale) : 0;
 }

@@ -1,4 +1,4 @@
-// Q8_K: 8 bits with one f32 scale per 256 and sums of 16; what K-quantized weights are multiplied with.
+// Q8_K: 8 bits with one f32 scale per 256 and sums of 16. Files may hold it; activations are Q8Block256 (cpu/kernels).
 #include <cmath>
 
 #include "quant/encode/lanes.hpp"

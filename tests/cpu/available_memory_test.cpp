@@ -92,6 +92,17 @@ TEST_CASE("available memory: a container that sees only its own part of the hier
   CHECK(root.available() == 5 * kGiB);
 }
 
+TEST_CASE("available memory: a group beside the part that is seen only begins with its name") {
+  FakeRoot root;
+  root.meminfo(100);
+  root.write("proc/self/cgroup", "4:memory:/docker/abcd/inner\n");
+  root.write("proc/self/mountinfo", "35 31 0:32 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
+  root.write("sys/fs/cgroup/memory/memory.limit_in_bytes", std::to_string(6 * kGiB));
+  root.write("sys/fs/cgroup/memoryd/memory.limit_in_bytes", std::to_string(kGiB));
+  root.write("sys/fs/cgroup/memoryd/inner/memory.limit_in_bytes", std::to_string(kGiB));
+  CHECK(root.available() == 6 * kGiB);
+}
+
 TEST_CASE("available memory: unreadable numbers limit nothing") {
   FakeRoot root;
   root.write("proc/meminfo", "MemAvailable: lots\n");

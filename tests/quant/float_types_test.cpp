@@ -108,15 +108,13 @@ TEST_CASE("FP8 E4M3: nearest, ties to even, saturating") {
   CHECK(f32_to_e4m3(-1e-30f) == 0x80);
 }
 
-TEST_CASE("E8M0 scales and half scales") {
+TEST_CASE("E8M0 half scales") {
   CHECK(e8m0_half_to_f32(0) == 0x1p-128f);
   CHECK(e8m0_half_to_f32(1) == 0x1p-127f);
   CHECK(e8m0_half_to_f32(127) == 0.5f);
   CHECK(e8m0_half_to_f32(254) == 0x1p126f);
   CHECK(std::isnan(e8m0_half_to_f32(255)));
   for (int bits = 0; bits < 255; ++bits) {
-    CHECK(static_cast<double>(e8m0_to_f32(static_cast<std::uint8_t>(bits))) == std::ldexp(1.0, bits - 127));
     CHECK(static_cast<double>(e8m0_half_to_f32(static_cast<std::uint8_t>(bits))) == std::ldexp(1.0, bits - 128));
   }
-  CHECK(std::isnan(e8m0_to_f32(255)));
 }

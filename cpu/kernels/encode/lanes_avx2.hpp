@@ -11,11 +11,9 @@ namespace {  // and so no template made of it leaves its object file
 struct LaneMask {
   __m256 v;
 };
-DODECA_LANE LaneMask operator&(LaneMask a, LaneMask b) { return {_mm256_and_ps(a.v, b.v)}; }
 
 struct Lanes {
   static constexpr int kCount = 8;
-  using Mask = LaneMask;
   __m256 v;
 
   Lanes() = default;

@@ -10,7 +10,6 @@ namespace {  // and so no template made of it leaves its object file
 
 struct Lanes {
   static constexpr int kCount = 16;
-  using Mask = __mmask16;
   __m512 v;
 
   Lanes() = default;

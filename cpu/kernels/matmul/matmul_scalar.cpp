@@ -112,17 +112,18 @@ template <DType T>
 void super_block(const RowBlock& w, const Q8Block256& x, float& acc) {
   constexpr bool kSixteen = T == DType::kQ2_K || T == DType::kQ3_K || T == DType::kQ6_K || T == DType::kIQ1_M ||
                             T == DType::kIQ2_XS || T == DType::kIQ2_S;
+  constexpr bool kMinima = T == DType::kQ2_K || T == DType::kQ4_K || T == DType::kQ5_K;
   constexpr int kSub = kSixteen ? 16 : 32;
   std::int32_t isum = 0, msum = 0;
   for (int g = 0; g < 256 / kSub; ++g) {
     std::int32_t dot = 0;
     for (int k = kSub * g; k < kSub * (g + 1); ++k) dot += weight<T>(w.code[k]) * x.q[k];
     isum += sub_scale<T>(w.scale[g]) * dot;
-    msum += w.min[g] * (kSub == 16 ? x.sums16[g] : x.sums32[g]);
+    if constexpr (kMinima) msum += w.min[g] * (kSub == 16 ? x.sums16[g] : x.sums32[g]);
   }
   const float d = quant::f16_to_f32(w.d);
   acc = std::fma((kLattice<T> ? kUnit<T> * d : d) * x.scale, static_cast<float>(isum), acc);
-  if constexpr (T == DType::kQ2_K || T == DType::kQ4_K || T == DType::kQ5_K) {
+  if constexpr (kMinima) {
     acc = std::fma(-(quant::f16_to_f32(w.m) * x.scale), static_cast<float>(msum), acc);
   }
 }

@@ -1,12 +1,12 @@
 #include "tests/cpu/kernels/matmul_data.hpp"
 
-#include <doctest/doctest.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <cstring>
+#include <iterator>
+#include <memory>
+#include <random>
 
 #include "cpu/kernels/quantize_act/quantize_act.hpp"
+#include "tests/support/random_values.hpp"
 
 namespace dodeca::tests {
 
@@ -55,26 +55,7 @@ Fields fields_of(DType dtype) {
 void put16(std::byte* at, std::uint16_t bits) { std::memcpy(at, &bits, 2); }
 void put_float(std::byte* at, float value) { std::memcpy(at, &value, 4); }
 
-}  // namespace
-
-Guarded::Guarded(std::size_t n) : size_(n) {
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  mapped_ = (n + page - 1) / page * page + page;
-  map_ = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  REQUIRE(map_ != MAP_FAILED);
-  auto* end = static_cast<std::byte*>(map_) + mapped_ - page;
-  REQUIRE(mprotect(end, page, PROT_NONE) == 0);
-  data_ = end - n;
-}
-Guarded::~Guarded() { munmap(map_, mapped_); }
-
-std::vector<float> random_floats(std::size_t n, std::mt19937& random) {
-  std::normal_distribution<float> normal;
-  std::vector<float> values(n);
-  for (float& value : values) value = normal(random);
-  return values;
-}
-
+// n_rows rows of random blocks with tame factors (any code bits, no NaN); [n_rows, row bytes].
 std::vector<std::byte> random_rows(DType dtype, std::int64_t n_rows, std::int64_t n_in, std::mt19937& random) {
   const quant::TypeInfo& info = quant::type_info(dtype);
   const auto block_bytes = static_cast<std::size_t>(info.block_bytes);
@@ -119,6 +100,8 @@ std::vector<std::byte> random_rows(DType dtype, std::int64_t n_rows, std::int64_
   return rows;
 }
 
+}  // namespace
+
 void keep_part(DType dtype, std::vector<std::byte>& rows, Part part) {
   const Fields fields = fields_of(dtype);
   const auto block_bytes = static_cast<std::size_t>(quant::type_info(dtype).block_bytes);
@@ -133,19 +116,44 @@ void keep_part(DType dtype, std::vector<std::byte>& rows, Part part) {
 
 namespace {
 
-std::vector<std::byte> make_rows(DType dtype, std::int64_t n_out, std::int64_t n_in, std::uint32_t seed) {
+void make_extreme(DType dtype, std::byte* block, std::mt19937& random) {
+  constexpr std::uint16_t kHalves[] = {0, 0x8000, 1, 0x7bff, 0xfbff};
+  constexpr std::uint8_t kExponents[] = {0, 1, 254, 255};
+  constexpr float kScales[] = {0.0f, 0x1p-149f, 0x1p100f};
+  const std::uint16_t half = kHalves[random() % std::size(kHalves)];
+  const Fields fields = fields_of(dtype);
+  for (std::size_t offset : fields.d) put16(block + offset, half);
+  for (std::size_t offset : fields.m) put16(block + offset, kHalves[random() % std::size(kHalves)]);
+  if (dtype == DType::kIQ1_M) {
+    for (std::size_t i = 0; i < 4; ++i)
+      block[49 + 2 * i] = (block[49 + 2 * i] & std::byte{15}) | std::byte((half >> 4 * i & 15) << 4);
+  }
+  if (dtype == DType::kF16) put16(block, half);
+  if (dtype == DType::kMXFP4) block[0] = static_cast<std::byte>(kExponents[random() % std::size(kExponents)]);
+  if (dtype == DType::kF8_E4M3_B128) put_float(block, kScales[random() % std::size(kScales)]);
+}
+
+std::vector<std::byte> make_rows(DType dtype, std::int64_t n_out, std::int64_t n_in, std::uint32_t seed,
+                                 Factors factors) {
   std::mt19937 random = seeded(seed);
-  return random_rows(dtype, n_out, n_in, random);
+  std::vector<std::byte> rows = random_rows(dtype, n_out, n_in, random);
+  const quant::TypeInfo& info = quant::type_info(dtype);
+  const auto blocks = static_cast<std::size_t>(n_in / info.block_elements);
+  for (std::size_t row = 1; factors == Factors::kExtreme && row < static_cast<std::size_t>(n_out); row += 2)
+    make_extreme(dtype, rows.data() + (row * blocks + random() % blocks) * static_cast<std::size_t>(info.block_bytes),
+                 random);
+  return rows;
 }
 
 }  // namespace
 
-Product::Product(DType dtype, std::int64_t n_in, std::int64_t n_out, std::int64_t n_act_rows, std::uint32_t seed)
+Product::Product(DType dtype, std::int64_t n_in, std::int64_t n_out, std::int64_t n_act_rows, std::uint32_t seed,
+                 Factors factors)
     : dtype(dtype),
       n_in(n_in),
       n_out(n_out),
       n_act_rows(n_act_rows),
-      rows(make_rows(dtype, n_out, n_in, seed)),
+      rows(make_rows(dtype, n_out, n_in, seed, factors)),
       layout_(cpu::layout_of(dtype)),
       act_stride_(cpu::act_row_bytes(layout_.act, n_in)),
       weights_(static_cast<std::size_t>(n_tiles()) * layout_.tile_bytes(n_in)),
@@ -161,7 +169,7 @@ Product::Product(DType dtype, std::int64_t n_in, std::int64_t n_out, std::int64_
   }
   std::mt19937 random = seeded(seed + 1);
   for (std::int64_t row = 0; row < n_act_rows; ++row) {
-    std::vector<float> x = random_floats(static_cast<std::size_t>(n_in), random);
+    std::vector<float> x = random_values(static_cast<std::size_t>(n_in), random);
     if (row % 3 == 1) {  // extremes everywhere: the largest sums that the integers must hold
       for (float& value : x) value = value < 0 ? -1.0f : 1.0f;
     }
@@ -190,16 +198,24 @@ std::vector<float> Product::dequantized_act(std::int64_t row) const {
   return x;
 }
 
+namespace {
+
+// Guarded work space full of 0xff, kept while the size stays: mapping it anew takes longer than most products.
+std::byte* fresh_scratch(std::size_t bytes) {
+  thread_local std::unique_ptr<GuardedBuffer<std::byte>> scratch;
+  if (scratch == nullptr || scratch->size() != bytes) scratch = std::make_unique<GuardedBuffer<std::byte>>(bytes);
+  std::memset(scratch->data(), 0xff, bytes);
+  return scratch->data();
+}
+
+}  // namespace
+
 std::vector<float> Product::run(const cpu::MatmulKernel& kernel, std::int64_t n_acts, bool gather,
                                 std::int64_t tile_begin, std::int64_t tile_end) const {
   std::vector<std::int32_t> act_rows;
   for (std::int64_t i = 0; i < n_acts; ++i) act_rows.push_back(static_cast<std::int32_t>(act_row(i, gather)));
-  Guarded out(static_cast<std::size_t>(n_acts * n_out) * sizeof(float));
-  Guarded scratch(cpu::matmul_scratch_bytes(n_in));
-  auto* floats = reinterpret_cast<float*>(out.data());
-  const std::size_t n = out.size() / sizeof(float);
-  for (std::size_t i = 0; i < n; ++i) floats[i] = kMarker;
-  for (std::size_t i = 0; i < scratch.size(); ++i) scratch.data()[i] = std::byte{0xff};
+  const GuardedBuffer<float> out(std::vector<float>(static_cast<std::size_t>(n_acts * n_out), kMarker));
+  std::byte* scratch = fresh_scratch(cpu::matmul_scratch_bytes(n_in));
   kernel.run({.layout = &layout_,
               .weights = weights_.data(),
               .n_in = n_in,
@@ -210,10 +226,10 @@ std::vector<float> Product::run(const cpu::MatmulKernel& kernel, std::int64_t n_
               .act_stride = act_stride_,
               .act_rows = gather ? act_rows.data() : nullptr,
               .n_acts = n_acts,
-              .out = floats,
+              .out = out.data(),
               .out_stride = n_out,
-              .scratch = scratch.data()});
-  return std::vector<float>(floats, floats + n);
+              .scratch = scratch});
+  return {out.data(), out.data() + out.size()};
 }
 
 std::vector<float> Product::run(const cpu::MatmulKernel& kernel, std::int64_t n_acts, bool gather) const {

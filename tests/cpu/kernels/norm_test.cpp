@@ -4,25 +4,18 @@
 
 #include <cmath>
 #include <limits>
-#include <random>
 #include <vector>
 
 #include "tests/support/compare.hpp"
 #include "tests/support/guarded_buffer.hpp"
 #include "tests/support/kernel_lines.hpp"
+#include "tests/support/random_values.hpp"
 
 using namespace dodeca;
 using tests::GuardedBuffer;
+using tests::random_values;
 
 namespace {
-
-std::vector<float> random_values(std::size_t n, unsigned seed) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal(0.0f, 2.0f);
-  std::vector<float> values(n);
-  for (float& value : values) value = normal(rng);
-  return values;
-}
 
 constexpr float kEps = 1e-6f;
 

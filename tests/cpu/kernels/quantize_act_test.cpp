@@ -6,7 +6,8 @@
 #include <cstring>
 #include <limits>
 
-#include "tests/cpu/kernels/matmul_data.hpp"
+#include "tests/support/guarded_buffer.hpp"
+#include "tests/support/random_values.hpp"
 
 using namespace dodeca;
 using cpu::ActFormat;
@@ -50,7 +51,7 @@ TEST_CASE("every line quantizes to the scalar line's bits") {
       const std::size_t step = format == ActFormat::kQ8_256 ? 256 : 32;
       for (std::size_t n : {step, 3 * step, 7 * step}) {
         for (int kind = 0; kind < 8; ++kind) {
-          std::vector<float> x = tests::random_floats(n, random);
+          std::vector<float> x = tests::random_values(n, random);
           for (std::size_t i = 0; i < n; ++i) {
             if (kind == 1) x[i] = 0.0f;
             if (kind == 2) x[i] *= 1e-36f;                   // below the smallest scale: zero
@@ -61,7 +62,7 @@ TEST_CASE("every line quantizes to the scalar line's bits") {
           if (kind == 6) x[n - 1] = -std::numeric_limits<float>::infinity();
           if (kind == 7) x[0] = -std::numeric_limits<float>::max();
           const std::size_t bytes = cpu::act_row_bytes(format, static_cast<std::int64_t>(n));
-          tests::Guarded want(bytes), got(bytes);
+          tests::GuardedBuffer<std::byte> want(bytes), got(bytes);
           line.run(format, x.data(), static_cast<std::int64_t>(n), got.data());
           cpu::quantize_act(format, x.data(), static_cast<std::int64_t>(n), want.data(), cpu::Isa::kScalar);
           CHECK_MESSAGE(std::memcmp(want.data(), got.data(), bytes) == 0, line.name, " n ", n, " kind ", kind);
