@@ -12,6 +12,7 @@
 
 namespace dodeca::cpu {
 
+// gate, up, out: n floats each, n >= 0.
 void swiglu(const float* gate, const float* up, std::int64_t n, float* out, Isa isa) noexcept;
 
 std::span<const KernelLine<SwigluFn>> swiglu_kernels();

@@ -1,5 +1,5 @@
 // MLA attention in absorbed form over latent cache rows: the heads are the M dimension, one cache row [latent | rope]
-// serves them all, and the value is the row's latent part (DeepSeek-V2 paper, section 2.1.2; absorbed form: appendix C).
+// serves them all, and the value is the row's latent part (DeepSeek-V2 paper, section 2.1.2 and appendix C).
 //
 // Work unit: (query row, context block). A block holds kContextBlock positions; partial results are merged in block
 // order, so the bits do not depend on who computed what. Heads are independent: several query rows that see the same

@@ -1,10 +1,10 @@
 // The lines of attention.inc, declared; contract in attention.hpp. Arithmetic that all lines share:
-//   score  = scale * dot(q, row): 16 interleaved lanes over width, lane[k % 16] = fma(q[k], row[k], lane[k % 16]), then
-//   combined
-//            pairwise (j with j + 8, + 4, + 2, + 1);
-//   p      = exp(score - max), exp as in cpu/kernels/exp.hpp; their sum over the block in 16 interleaved lanes combined
-//   pairwise; sum    = fma(sum, exp(old max - max), block sum); acc[v] = acc[v] * exp(old max - max), then fma(p,
-//   row[v], acc[v]) in order of position.
+//   score   scale * dot(q, row): 16 interleaved lanes over width, lane[k % 16] = fma(q[k], row[k], lane[k % 16]), then
+//           combined pairwise (j with j + 8, + 4, + 2, + 1);
+//   p       exp(score - max), exp as in cpu/kernels/exp.hpp; their sum over the block in 16 interleaved lanes combined
+//           pairwise;
+//   sum     fma(sum, exp(old max - max), block sum);
+//   acc[v]  acc[v] * exp(old max - max), then fma(p, row[v], acc[v]) in order of position.
 #pragma once
 
 #include <cstddef>

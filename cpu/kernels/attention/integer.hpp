@@ -29,11 +29,13 @@
 
 namespace dodeca::cpu {
 
-// The lines at or below a level. Packed queries and loaded chunks are private to the line that made them.
+// The best line at or below a level; the conditions on shapes and memory are with the arguments (integer_kernels.hpp).
+// No function allocates or throws. Packed queries and loaded chunks are private to the line that made them.
 const IntegerAttention& integer_attention(Isa isa);
 std::span<const KernelLine<const IntegerAttention>> integer_attention_kernels();
 
-// Rows of an int8 cache: {float key scale, float rope scale, int8 key[], int16 rope[]}, quantized as above.
+// Rows of an int8 cache: {float key scale, float rope scale, int8 key[key], int16 rope[rope]}, quantized as above, at
+// even addresses. `row` and the decoded `out` are key + rope floats; key is a multiple of 32, rope of 2.
 std::size_t int8_row_bytes(std::int64_t key, std::int64_t rope);
 void encode_int8_row(const float* row, std::int64_t key, std::int64_t rope, std::byte* out) noexcept;
 void decode_int8_row(const std::byte* row, std::int64_t key, std::int64_t rope, float* out) noexcept;

@@ -44,6 +44,34 @@ DODECA_INLINE __m256 halves(const std::byte* header, int h) {
 }
 DODECA_INLINE __m256 to_float(__m256i v) { return _mm256_cvtepi32_ps(v); }
 
+// Eight units of codes, two to a 64-byte vector: nibbles; with a plane of fifth bits (tiles.hpp); with values looked up
+// by nibble.
+DODECA_INLINE void nibbles(const std::byte* at, __m256i* codes) {
+  const __m256i low = bytes(0x0f);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m256i v = load(at + 64 * i);
+    codes[2 * i] = _mm256_and_si256(v, low);
+    codes[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi32(v, 4), low);
+  }
+}
+DODECA_INLINE void fives(const std::byte* plane, const std::byte* at, __m256i* codes) {
+  const __m256i high = load(plane);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m256i v = load(at + 64 * i);
+    const __m256i bits = i < 2 ? _mm256_slli_epi32(high, 3 - 2 * i) : _mm256_srli_epi32(high, 2 * i - 3);
+    codes[2 * i] = and_or(v, bytes(0x0f), _mm256_and_si256(bits, bytes(0x10)));
+    const __m256i odd = and_or(v, bytes(0xf0), _mm256_and_si256(bits, bytes(0x08)));
+    codes[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi32(odd, 3), bytes(0x1f));
+  }
+}
+DODECA_INLINE void looked_up(const std::byte* at, __m256i table, __m256i* codes) {
+  nibbles(at, codes);
+#pragma GCC unroll 8
+  for (int u = 0; u < 8; ++u) codes[u] = _mm256_shuffle_epi8(table, codes[u]);
+}
+
 // The register accumulator of one activation row, and the shape of the register blocks.
 struct Policy {
   struct Acc {

@@ -1,11 +1,13 @@
 // The loops around the block-quantized products, for every vector ISA: which tile, which block, which activation rows.
 // What is done to them is a policy F, one per weight format and ISA:
-//   Tile, Act                   the tile shape and the activation block
+//   Tile, Act                         the tile shape and the activation block
 //   Acc, zero(), finish(acc, floats)  the register accumulator of a result
-//   kFewRows, dots<C>(header, body, x[C], acc[C])  few rows, up to kFewRows: a block decoded in registers and folded
-//   into C accumulators Decoded, kStep, decode(tile, block, n_blocks, out)  many rows: a step of blocks as plain bytes
-//   and factors kMaxTiles, kMaxColumns, multiply<T, C>(w, x, n_blocks, acc)  T decoded tiles times C rows, into
-//   acc[C][T][16]
+//   kFewRows, dots<C>(header, body, x[C], acc[C])
+//                                     few rows, up to kFewRows: a block decoded in registers, folded into C sums
+//   Decoded, kStep, decode(tile, block, n_blocks, out)
+//                                     many rows: a step of blocks as plain bytes and factors
+//   kMaxTiles, kMaxColumns, multiply<T, C>(w, x, n_blocks, acc)
+//                                     T decoded tiles times C rows, into acc[C][T][16]
 // All internal: each kernel file gets its own copy, compiled for its ISA.
 #pragma once
 

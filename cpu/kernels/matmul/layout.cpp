@@ -17,7 +17,6 @@ using quant::DType;
 std::size_t round_up_64(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // ---- block types
-// -----------------------------------------------------------------------------------------------------
 
 template <DType T>
 void pack_blocks(const std::byte* const* rows, std::int64_t n_in, std::byte* tile) {
@@ -62,7 +61,6 @@ Layout block_layout(std::string_view name) {
 }
 
 // ---- floats, column-major
-// --------------------------------------------------------------------------------------------
 
 // Transposes in squares of 16 columns so that both sides stay in cache lines.
 template <class Word>
@@ -136,7 +134,6 @@ void unpack_f8(const std::byte* tile, std::int64_t n_in, std::byte* const* rows)
 }
 
 // ---- raw: file blocks, row after row
-// -----------------------------------------------------------------------------------
 
 template <DType T>
 std::size_t raw_row_bytes(std::int64_t n_in) {

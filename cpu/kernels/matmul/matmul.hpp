@@ -5,9 +5,8 @@
 // activation rows:
 //   K-quants   acc = fma(d_w*d_x, float(isum), acc); with minima also acc = fma(-(dmin_w*d_x), float(msum), acc);
 //              super-blocks of 256 in ascending order, isum and msum exact int32 sums (format tables: quant/formats);
-//   lattices   as K-quants with factor (unit*d_w)*d_x, unit 1/8 (IQ1, IQ2), 1/4 (IQ3_XXS) or 1 (IQ3_S), and isum the
-//   sum
-//              over sub-blocks of (2s + 1) * dot; IQ1 in eighths: 8 * point +- 1;
+//   lattices   as K-quants with factor (unit*d_w)*d_x, unit 1/8 (IQ1, IQ2), 1/4 (IQ3_XXS) or 1 (IQ3_S), and isum
+//              the sum over sub-blocks of (2s + 1) * dot; IQ1 in eighths: 8 * point +- 1;
 //   32-blocks  acc = fma(d_w*d_x, float(isum), acc) [then acc = fma(m_w, d_x*float(sum_x), acc) for Q4_1 and Q5_1];
 //   floats     four partial sums s[j], j = k mod 4, s[j] = fma(w, x, s[j]), k ascending; result (s0 + s1) + (s2 + s3);
 //              FP8 does so inside each block of 128 with weights times 2^-8 and folds acc = fma(2^8 * scale, sum, acc).

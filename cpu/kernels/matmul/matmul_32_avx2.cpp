@@ -114,33 +114,6 @@ struct SmallBlocks : Policy {
   }
 };
 
-DODECA_INLINE void nibbles(const std::byte* at, __m256i* codes) {
-  const __m256i low = bytes(0x0f);
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const __m256i v = load(at + 64 * i);
-    codes[2 * i] = _mm256_and_si256(v, low);
-    codes[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi32(v, 4), low);
-  }
-}
-DODECA_INLINE void fives(const std::byte* plane, const std::byte* at, __m256i* codes) {
-  const __m256i high = load(plane);
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const __m256i v = load(at + 64 * i);
-    const __m256i bits = i < 2 ? _mm256_slli_epi32(high, 3 - 2 * i) : _mm256_srli_epi32(high, 2 * i - 3);
-    codes[2 * i] = and_or(v, bytes(0x0f), _mm256_and_si256(bits, bytes(0x10)));
-    const __m256i odd = and_or(v, bytes(0xf0), _mm256_and_si256(bits, bytes(0x08)));
-    codes[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi32(odd, 3), bytes(0x1f));
-  }
-}
-DODECA_INLINE void looked_up(const std::byte* at, __m128i values, __m256i* codes) {
-  const __m256i table = _mm256_broadcastsi128_si256(values);
-  nibbles(at, codes);
-#pragma GCC unroll 8
-  for (int u = 0; u < 8; ++u) codes[u] = _mm256_shuffle_epi8(table, codes[u]);
-}
-
 template <class TileType, int kOffset_, bool kMin_>
 struct Nibbles : SmallBlocks<Nibbles<TileType, kOffset_, kMin_>> {
   using Tile = TileType;
@@ -178,7 +151,9 @@ struct IQ4_NL : SmallBlocks<IQ4_NL> {
   static constexpr bool kMin = false, kSigned = true;
   DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
     looked_up(at + Tile::kCodes,
-              _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113), out);
+              _mm256_broadcastsi128_si256(
+                  _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)),
+              out);
   }
 };
 
@@ -187,7 +162,9 @@ struct MXFP4 : SmallBlocks<MXFP4> {
   static constexpr int kOffset = 12, kUnits = 4;
   static constexpr bool kMin = false;
   DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
-    looked_up(at + Tile::kCodes, _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0), out);
+    looked_up(at + Tile::kCodes,
+              _mm256_broadcastsi128_si256(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0)),
+              out);
   }
   // 2^(e - 128): exponents 0 and 1 are subnormal floats, 255 is NaN.
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) {

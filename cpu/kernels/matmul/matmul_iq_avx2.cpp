@@ -69,7 +69,6 @@ struct Lattice : SuperBlocks<Format> {
 };
 
 // ---- points of eight
-// --------------------------------------------------------------------------------------------------
 
 // Half gives pair(p), and point(ib, g, flags): the ranks of eight columns, and what to set in each for its sign.
 template <class Half, int kScales>
@@ -223,7 +222,6 @@ struct IQ1_M : Lattice<IQ1_M> {
 };
 
 // ---- points of four
-// ---------------------------------------------------------------------------------------------------
 
 // Rows gives pair(p), signs(ib) and index(ib, k).
 template <class Rows>

@@ -209,7 +209,6 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
 };
 
 // ---- IQ2
-// --------------------------------------------------------------------------------------------------------------
 
 // Four points per lane: ranks of elements 0..3 and 4..7, two bits each, and sign bytes.
 DODECA_INLINE void iq2_units(__m512i low, __m512i high, __m512i signs, __m512i* codes) {
@@ -276,7 +275,6 @@ struct IQ2_S : Iq2 {
 };
 
 // ---- IQ3
-// --------------------------------------------------------------------------------------------------------------
 
 // Four points of four elements per lane; signs: of a point's elements, the low bits of its byte.
 template <int kMore, class Table>
@@ -330,7 +328,6 @@ struct IQ3_S {
 };
 
 // ---- IQ1
-// --------------------------------------------------------------------------------------------------------------
 
 // The point of every row; negative: 4 in every byte of a lane whose shift is negative.
 DODECA_INLINE void iq1_units(__m512i index, __m512i negative, __m512i* codes) {

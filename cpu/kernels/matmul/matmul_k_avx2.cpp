@@ -93,15 +93,7 @@ struct Q4_K : SuperBlocks<Q4_K> {
 
   struct Half : SixBits<Tile> {
     DODECA_INLINE Half(const std::byte*, const std::byte* body, int h) : SixBits(body, h) {}
-    DODECA_INLINE void units(int i, __m256i* codes) const {
-      const __m256i low = bytes(0x0f);
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) {
-        const __m256i v = load(at + Tile::kCodes + 64 * (4 * i + j));
-        codes[2 * j] = _mm256_and_si256(v, low);
-        codes[2 * j + 1] = _mm256_and_si256(_mm256_srli_epi32(v, 4), low);
-      }
-    }
+    DODECA_INLINE void units(int i, __m256i* codes) const { nibbles(at + Tile::kCodes + 256 * i, codes); }
   };
 };
 
@@ -113,15 +105,7 @@ struct Q5_K : SuperBlocks<Q5_K> {
   struct Half : SixBits<Tile> {
     DODECA_INLINE Half(const std::byte*, const std::byte* body, int h) : SixBits(body, h) {}
     DODECA_INLINE void units(int i, __m256i* codes) const {
-      const __m256i plane = load(at + Tile::kHighBits + 64 * i);
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) {
-        const __m256i v = load(at + Tile::kCodes + 64 * (4 * i + j));
-        const __m256i bits = j < 2 ? _mm256_slli_epi32(plane, 3 - 2 * j) : _mm256_srli_epi32(plane, 2 * j - 3);
-        codes[2 * j] = and_or(v, bytes(0x0f), _mm256_and_si256(bits, bytes(0x10)));
-        const __m256i odd = and_or(v, bytes(0xf0), _mm256_and_si256(bits, bytes(0x08)));
-        codes[2 * j + 1] = _mm256_and_si256(_mm256_srli_epi32(odd, 3), bytes(0x1f));
-      }
+      fives(at + Tile::kHighBits + 64 * i, at + Tile::kCodes + 256 * i, codes);
     }
   };
 };
@@ -173,15 +157,7 @@ struct IQ4_XS : SuperBlocks<IQ4_XS> {
       const __m256i six = _mm256_or_si256(nibble, _mm256_and_si256(top, _mm256_set1_epi32(48)));
       return both_halves(_mm256_sub_epi16(six, _mm256_set1_epi16(32)), 0);
     }
-    DODECA_INLINE void units(int i, __m256i* codes) const {
-      const __m256i mask = bytes(0x0f);
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) {
-        const __m256i v = load(at + Tile::kCodes + 64 * (4 * i + j));
-        codes[2 * j] = _mm256_shuffle_epi8(table, _mm256_and_si256(v, mask));
-        codes[2 * j + 1] = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi32(v, 4), mask));
-      }
-    }
+    DODECA_INLINE void units(int i, __m256i* codes) const { looked_up(at + Tile::kCodes + 256 * i, table, codes); }
   };
 };
 

@@ -6,7 +6,6 @@ namespace dodeca::cpu::avx512_vnni {
 namespace {
 
 // ---- Q2_K
-// --------------------------------------------------------------------------------------------------------------
 
 struct Q2_K : SuperBlocks<Q2_K> {
   using Tile = TileQ2_K;
@@ -84,7 +83,6 @@ struct Q2_K : SuperBlocks<Q2_K> {
 };
 
 // ---- Q3_K
-// --------------------------------------------------------------------------------------------------------------
 
 struct Q3_K : SuperBlocks<Q3_K> {
   using Tile = TileQ3_K;
@@ -179,7 +177,6 @@ struct Q3_K : SuperBlocks<Q3_K> {
 };
 
 // ---- Q4_K, Q5_K
-// --------------------------------------------------------------------------------------------------------
 
 // 6-bit scales (kShift 0) or minima (kShift 8 in the high bits) of sub-blocks 2p and 2p + 1.
 template <int kShift>
@@ -332,7 +329,6 @@ struct Q5_K : SuperBlocks<Q5_K> {
 };
 
 // ---- Q6_K
-// --------------------------------------------------------------------------------------------------------------
 
 struct Q6_K : SuperBlocks<Q6_K> {
   using Tile = TileQ6_K;
@@ -431,7 +427,6 @@ struct Q6_K : SuperBlocks<Q6_K> {
 };
 
 // ---- IQ4_XS
-// ------------------------------------------------------------------------------------------------------------
 
 struct IQ4_XS : SuperBlocks<IQ4_XS> {
   using Tile = TileIQ4_XS;

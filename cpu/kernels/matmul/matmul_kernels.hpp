@@ -1,4 +1,4 @@
-// The lines of gemv.inc and gemm.inc, declared.
+// The lines of matmul.inc, declared.
 #pragma once
 
 #include "cpu/kernels/matmul/matmul_args.hpp"
@@ -8,19 +8,13 @@ namespace dodeca::cpu {
 #define KERNEL(isa, dtype, weights)                     \
   namespace isa {                                       \
   void gemv_##weights(const MatmulArgs& args) noexcept; \
-  }
-#include "cpu/kernels/matmul/gemv.inc"
-#undef KERNEL
-
-#define KERNEL(isa, dtype, weights)                     \
-  namespace isa {                                       \
   void gemm_##weights(const MatmulArgs& args) noexcept; \
   }
 #define ONEDNN(isa, dtype, weights)                     \
   namespace onednn {                                    \
   void gemm_##weights(const MatmulArgs& args) noexcept; \
   }
-#include "cpu/kernels/matmul/gemm.inc"
+#include "cpu/kernels/matmul/matmul.inc"
 #undef KERNEL
 
 }  // namespace dodeca::cpu

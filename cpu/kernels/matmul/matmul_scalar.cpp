@@ -42,7 +42,6 @@ void for_tiles(const MatmulArgs& args, Body body) {
 }
 
 // ---- integer types
-// -------------------------------------------------------------------------------------------------------
 
 constexpr std::int8_t kIQ4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 constexpr std::int8_t kFp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
@@ -168,7 +167,6 @@ void blocks(const MatmulArgs& args) {
 }
 
 // ---- floats
-// --------------------------------------------------------------------------------------------------------------
 
 float to_float(float value) { return value; }
 struct F16 {
@@ -274,6 +272,6 @@ void run(const MatmulArgs& args) {
 #define KERNEL_avx512(dtype, weights)
 #define KERNEL_avx512_vnni(dtype, weights)
 #define KERNEL(isa, dtype, weights) KERNEL_##isa(dtype, weights)
-#include "cpu/kernels/matmul/gemv.inc"
+#include "cpu/kernels/matmul/matmul.inc"
 
 }  // namespace dodeca::cpu::scalar

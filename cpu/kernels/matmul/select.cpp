@@ -13,7 +13,7 @@ using quant::DType;
 #define KERNEL(isa, dtype, weights) \
   MatmulKernel{"gemv_" #weights "_" #isa, isa_tag::isa, DType::dtype, Match::kExact, isa::gemv_##weights},
 constexpr std::array kGemv{
-#include "cpu/kernels/matmul/gemv.inc"
+#include "cpu/kernels/matmul/matmul.inc"
 };
 #undef KERNEL
 
@@ -22,7 +22,7 @@ constexpr std::array kGemv{
 #define ONEDNN(isa, dtype, weights) \
   MatmulKernel{"gemm_" #weights "_onednn", isa_tag::isa, DType::dtype, Match::kTolerance, onednn::gemm_##weights},
 constexpr std::array kGemm{
-#include "cpu/kernels/matmul/gemm.inc"
+#include "cpu/kernels/matmul/matmul.inc"
 };
 #undef KERNEL
 

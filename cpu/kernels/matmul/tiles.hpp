@@ -8,17 +8,19 @@
 //   Q3_K, Q6_K, Q4_0, Q5_0, Q8_0, IQ4_NL, IQ2_*, IQ3_*, IQ1_S   f16 d [16], two blocks per header
 //   MXFP4                         E8M0 [16], four blocks per header
 //   F8_E4M3_B128                  f32 scale [16]
-// So a tile has as many bytes as its 16 rows have in the file, rounded up to whole headers, and every vector is
-// aligned.
+// So a tile has as many bytes as its 16 rows have in the file, in whole headers, and every vector is aligned.
 //
 // Bodies, vectors in this order (g: sub-block of 16, k: of 32, counted inside the block):
 //   Q2_K    4 scale vectors; 16 code vectors: vector g, bits 2j: unit 4g+j
 //   Q3_K    2 low-nibble scale vectors, 1 of high scale bits; 8 high-bit vectors; 16 code vectors as Q2_K
-//   Q4_K    scale nibbles, min nibbles, high bits of both; 32 code vectors: vector i, low nibble: unit 2i, high: unit
-//   2i+1 Q5_K    as Q4_K with 8 bit-plane vectors before the codes Q6_K    4 scale vectors; 16 two-bit vectors; 32
-//   nibble vectors IQ4_XS  1 vector of low scale nibbles; 32 code vectors as Q4_K Q4_0, Q4_1, IQ4_NL, MXFP4   4 code
-//   vectors as Q4_K;  Q5_0, Q5_1  1 bit-plane vector first Q8_0    8 code vectors, code + 128 F8_E4M3_B128, F32, F16,
-//   BF16   column-major: 16 rows of column 0, then of column 1, ...
+//   Q4_K    scale nibbles, min nibbles, high bits of both; 32 code vectors: vector i, low nibble: unit 2i, high: 2i+1
+//   Q5_K    as Q4_K with 8 bit-plane vectors before the codes
+//   Q6_K    4 scale vectors; 16 two-bit vectors; 32 nibble vectors
+//   IQ4_XS  1 vector of low scale nibbles; 32 code vectors as Q4_K
+//   Q4_0, Q4_1, IQ4_NL, MXFP4     4 code vectors as Q4_K
+//   Q5_0, Q5_1                    1 bit-plane vector, then the same
+//   Q8_0                          8 code vectors, code + 128
+//   F8_E4M3_B128, F32, F16, BF16  column-major: 16 rows of column 0, then of column 1, ...
 // Scales. Bytes (Q2_K, Q6_K): vector s holds sub-blocks 4s..4s+3 at bytes 0, 2, 1, 3, so that two masks give the i16
 // pairs (4s, 4s+1) and (4s+2, 4s+3). Nibbles (Q3_K, Q4_K, Q5_K, IQ4_XS): sub-blocks 2p and 2p+1 at bits 4p and 16+4p.
 // Two-bit fields: at bits 2p and 16+2p; the minima of Q4_K and Q5_K 8 bits higher. Fifth bits (Q5): of the unit in
@@ -33,11 +35,9 @@
 //   IQ2_S     per ib: low bytes of indices; sign bytes. 2 high-bit vectors: vector ib/4, byte g, bits 2(ib%4). 2 scales
 //   IQ3_XXS   per ib: indices of k 0..3; of k 4..7; the file's word of signs and scale
 //   IQ3_S     per ib: low bytes of indices of k 0..3; of k 4..7; sign bytes. 2 high-bit vectors: vector k/4, byte k%4,
-//   bit
-//             ib. 1 scale vector
+//             bit ib. 1 scale vector
 //   IQ1_S     8 vectors of low bytes; 4 of the file's u16 qh, ib 2v and 2v+1
-//   IQ1_M     8 vectors of low bytes; 4 of the file's bytes qh, 4v..4v+3; 2 of its u16 scales. No header: d is in the
-//   scales
+//   IQ1_M     8 vectors of low bytes; 4 of the file's bytes qh, 4v..4v+3; 2 of its u16 scales. No header: they hold d
 // Scale vectors hold nibbles of eight sub-blocks as described above.
 #pragma once
 

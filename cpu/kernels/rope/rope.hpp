@@ -6,8 +6,10 @@
 
 namespace dodeca::cpu {
 
-// cos and sin of position * inv_freq[i], computed in double, as [cos0, sin0, cos1, sin1, ...] of inv_freq.size() pairs.
+// cos and sin of position * inv_freq[i], computed in double, as [cos0, sin0, cos1, sin1, ...]: 2 * inv_freq.size()
+// floats.
 void rope_angles(std::int64_t position, const std::vector<double>& inv_freq, float* cos_sin) noexcept;
+// x: 2 * n_pairs floats of one head; cos_sin: as many, from rope_angles(). They do not overlap.
 void rope_rotate(float* x, const float* cos_sin, std::int64_t n_pairs) noexcept;
 
 }  // namespace dodeca::cpu

@@ -1,7 +1,7 @@
 // Expert selection from router logits, in float32 exactly as the reference computes it (DeepSeek-V3 inference/model.py,
 // Gate). Ties take the lowest index. ids come out in ascending order so that sums over experts have one order. A NaN
-// score counts as the smallest for the choice and shows in its weight if chosen: a NaN logit makes its own score NaN with
-// sigmoid gating, all of them with softmax. ids are always distinct and in range.
+// score counts as the smallest for the choice and shows in its weight if chosen: a NaN logit makes its own score NaN
+// with sigmoid gating, all of them with softmax. ids are always distinct and in range.
 // n_used <= n_experts.
 #pragma once
 
