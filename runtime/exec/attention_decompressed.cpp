@@ -37,7 +37,10 @@ struct Space {
     BufferParts parts;
     acts =
         parts.take(kColumns * cpu::act_row_bytes(cpu::ActFormat::kF32, std::max(c.kv_lora_rank, c.qk_nope_head_dim)));
-    floats = parts.take(sizeof(float) * z(c.kv_lora_rank * (std::max(c.qk_nope_head_dim, c.v_head_dim) + kColumns)));
+    // Keys or values, then a few columns; the unit vectors begin where columns come later.
+    const std::int64_t widest = std::max({c.kv_lora_rank, c.qk_nope_head_dim, c.v_head_dim});
+    floats =
+        parts.take(sizeof(float) * z(c.kv_lora_rank * std::max(c.qk_nope_head_dim, c.v_head_dim) + kColumns * widest));
     key_strips = parts.take(z(strips_of(c.qk_nope_head_dim)) * cpu::strip_bytes(shapes.weights));
     value_strips = parts.take(z(strips_of(c.v_head_dim)) * cpu::strip_bytes(shapes.weights));
     latents = parts.take(cpu::ChunkLayout(shapes.latents).total);

@@ -3,38 +3,16 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cstring>
 #include <sstream>
 
+#include "tests/runtime/exec/exec_fixture.hpp"
 #include "tests/support/compare.hpp"
-#include "tests/support/demo_model.hpp"
 #include "tests/support/memory_source.hpp"
 
 namespace {
 
 using namespace dodeca;
 using namespace dodeca::tests;
-
-std::vector<int> some_ids(int n, int vocab, int seed = 1) {
-  std::vector<int> ids;
-  for (int i = 0; i < n; ++i)
-    ids.push_back(
-        static_cast<int>((static_cast<unsigned>(i + 7) * 2654435761u + static_cast<unsigned>(seed) * 40503u) >> 8) %
-        vocab);
-  return ids;
-}
-
-std::vector<float> logits_of(runtime::Executor& executor, const std::vector<int>& ids, std::int32_t sequence = 0,
-                             cpu::Team* team = nullptr) {
-  executor.cache().truncate(sequence, 0);
-  runtime::ForwardOutput out;
-  executor.forward(rows_of(ids, sequence), out, team);
-  return out.logits;
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
 
 TEST_CASE("a row's logits do not depend on threads, micro-batch or companions") {
   LoadedDemo demo({});
