@@ -9,8 +9,8 @@
 #include <unordered_set>
 
 #include "runtime/base/error.hpp"
+#include "runtime/base/hash.hpp"
 #include "runtime/base/output_file.hpp"
-#include "runtime/batch/hash.hpp"
 #include "runtime/batch/input_index.hpp"
 #include "runtime/batch/line_file.hpp"
 #include "runtime/batch/response.hpp"
@@ -22,13 +22,13 @@ constexpr std::int64_t kDefaultCompletionTokens = 16;
 
 // What the results belong to. Kept when the batch is complete, so that the same command then finds nothing to do.
 struct State {
-  std::string input, model, sampling;  // fingerprints
+  std::string input, model, sampling, prompts;  // fingerprints, the last two in words
   std::int64_t created = 0;
   bool restarting = false;  // a --restart was interrupted between this file and the emptying of the others
 
   Json json() const {
-    return {{"dodeca_batch", 1},    {"input", input},     {"model", model},
-            {"sampling", sampling}, {"created", created}, {"restarting", restarting}};
+    return {{"dodeca_batch", 2},  {"input", input},     {"model", model},          {"sampling", sampling},
+            {"prompts", prompts}, {"created", created}, {"restarting", restarting}};
   }
 };
 
@@ -39,19 +39,26 @@ void write_state(const std::filesystem::path& path, const State& state) {
   OutputFile file(path);
   file.append(text.data(), text.size());
   file.finish();
-  sync_directory_of(path);
 }
 
 std::optional<State> read_state(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) return std::nullopt;
-  const Json json = read_json(path, 1u << 20);
+  const auto damaged = [&] {
+    return Error(ErrorKind::kBadFile,
+                 fmt::format("{} is not the state of a batch; --restart begins anew", path.string()));
+  };
   try {
-    if (json.at("dodeca_batch") != 1)
-      throw Error(ErrorKind::kUnsupported, fmt::format("{} is of another version of dodeca", path.string()));
-    return State{json.at("input"), json.at("model"), json.at("sampling"), json.at("created"), json.at("restarting")};
+    const Json json = read_json(path, 1u << 20);
+    if (json.at("dodeca_batch") != 2)
+      throw Error(ErrorKind::kUnsupported,
+                  fmt::format("{} is of another version of dodeca; --restart begins anew", path.string()));
+    return State{json.at("input"),   json.at("model"),   json.at("sampling"),
+                 json.at("prompts"), json.at("created"), json.at("restarting")};
   } catch (const Json::exception&) {
-    throw Error(ErrorKind::kBadFile,
-                fmt::format("{} is not the state of a batch; --restart begins anew", path.string()));
+    throw damaged();
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kBadFile) throw damaged();
+    throw;
   }
 }
 
@@ -127,6 +134,7 @@ void Batch::Impl::open() {
   state.input = fmt::format("{:016x}", input->fingerprint());
   state.model = options.model_identity;
   state.sampling = sampling_text(options);
+  state.prompts = options.prompt_making;
   state.created = static_cast<std::int64_t>(std::time(nullptr));
   const bool empty = results->size() == 0 && errors->size() == 0;
   const std::optional<State> old = options.restart ? std::nullopt : read_state(state_file);
@@ -140,6 +148,8 @@ void Batch::Impl::open() {
     if (old->model != state.model) refuse("the model, or an option that changes its numbers, has changed");
     if (old->sampling != state.sampling)
       refuse(fmt::format("the sampling defaults have changed ({} then, {} now)", old->sampling, state.sampling));
+    if (old->prompts != state.prompts)
+      refuse(fmt::format("the making of prompts has changed ({} then, {} now)", old->prompts, state.prompts));
     state.created = old->created;
   } else if (!old && !options.restart && !empty) {
     throw Error(
@@ -219,6 +229,7 @@ bool Batch::Impl::submit(Engine& engine, const BatchText& text, const InputLine&
   BatchRequest& asked = work->request;
   if (!asked.model.empty()) work->identity.model = asked.model;
   const char* const param = asked.chat ? "messages" : "prompt";
+  if (asked.chat && text.prepare_chats) text.prepare_chats();
   try {
     Request request;
     if (asked.chat)
@@ -253,7 +264,8 @@ bool Batch::Impl::submit(Engine& engine, const BatchText& text, const InputLine&
     });
     return true;
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::kBadRequest && error.kind() != ErrorKind::kDoesNotFit) throw;
+    // A template or a pre-tokenizer may reach its limits with these texts alone: no reason to leave the others.
+    if (error.kind() == ErrorKind::kBadFile || error.kind() == ErrorKind::kIo) throw;
     const bool too_long = error.kind() == ErrorKind::kDoesNotFit;
     write_error(refusal_line(work->identity,
                              {400, error.sentence(), param, too_long ? "context_length_exceeded" : "invalid_value"}));

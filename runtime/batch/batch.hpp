@@ -22,8 +22,8 @@ namespace dodeca::runtime {
 // The model as a batch sees it.
 struct BatchText {
   std::function<std::vector<std::int32_t>(const std::string& text)> encode;  // raw text, BOS as the model says
-  // Throws Error{kBadRequest} for conversations that the template refuses, Error{kUnsupported} when there is no
-  // template.
+  std::function<void()> prepare_chats;  // before each conversation; an Error ends the batch: there is no template
+  // An Error{kBadRequest} or Error{kUnsupported} is of this conversation, and its answer.
   std::function<std::vector<std::int32_t>(std::span<const ChatMessage>)> encode_chat;
   std::function<std::string(std::int32_t)> piece;
 };
@@ -33,6 +33,7 @@ struct BatchOptions {
   bool restart = false;          // begin anew whatever the files hold
   SamplerOptions sampling;       // for what a request does not name
   std::int64_t max_tokens = -1;  // likewise; -1: completions 16, as OpenAI has it, chats until their end
+  std::string prompt_making;     // what else decides on a request's tokens, in words: template, context
   std::int32_t n_parallel = 1;
   std::string model_name;      // for requests that name none
   std::string model_identity;  // what must not change between runs of one output

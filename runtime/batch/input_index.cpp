@@ -6,8 +6,8 @@
 #include <unordered_map>
 
 #include "runtime/base/error.hpp"
+#include "runtime/base/hash.hpp"
 #include "runtime/base/printable.hpp"
-#include "runtime/batch/hash.hpp"
 #include "runtime/batch/request.hpp"
 
 namespace dodeca::runtime {

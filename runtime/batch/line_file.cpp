@@ -51,32 +51,26 @@ void LineFile::fail(int error, std::string_view doing) const {
   throw Error(ErrorKind::kIo, fmt::format("cannot {} {}: {}", doing, path_.string(), std::strerror(error)));
 }
 
-bool LineFile::same_file(const std::filesystem::path& other) const {
-  struct stat own {
-  }, theirs{};
-  return ::fstat(fd_, &own) == 0 && ::stat(other.c_str(), &theirs) == 0 && own.st_dev == theirs.st_dev &&
-         own.st_ino == theirs.st_ino;
-}
-
-bool LineFile::same_file(const LineFile& other) const { return same_file(other.path_); }
-
 std::uint64_t LineFile::recover(const std::function<bool(std::string_view, std::int64_t)>& valid) {
   std::vector<char> buffer(std::size_t{1} << 20);
   std::string line;
   std::uint64_t offset = 0, good = 0;  // bytes read; end of the last accepted line
   std::int64_t number = 0, bad_line = 0;
-  while (offset < size_) {
+  bool lost = false;
+  while (offset < size_ && !lost) {
     const ssize_t n = ::pread(fd_, buffer.data(), buffer.size(), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) fail(errno, "read");
     if (n == 0) break;
     std::string_view chunk(buffer.data(), static_cast<std::size_t>(n));
-    for (std::size_t newline; (newline = chunk.find('\n')) != std::string_view::npos;
+    for (std::size_t newline; !lost && (newline = chunk.find('\n')) != std::string_view::npos;
          chunk.remove_prefix(newline + 1)) {
       line += chunk.substr(0, newline);
       offset += newline + 1;
       ++number;
-      if (!valid(line, number)) {
+      if (line.find('\0') != std::string::npos) {
+        lost = true;
+      } else if (!valid(line, number)) {
         if (bad_line == 0) bad_line = number;
       } else if (bad_line != 0) {
         throw Error(

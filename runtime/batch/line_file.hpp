@@ -21,12 +21,10 @@ class LineFile {
 
   const std::filesystem::path& path() const { return path_; }
   std::uint64_t size() const { return size_; }
-  bool same_file(const LineFile& other) const;
-  bool same_file(const std::filesystem::path& other) const;
 
   // Shows every complete line (without its newline, with its number from 1) and cuts what follows the last one that
   // `valid` accepts; returns the bytes cut. A line that is not accepted but followed by one that is: Error{kBadFile},
-  // nothing is cut.
+  // nothing is cut. A line with NUL bytes was lost before it reached the disk: it and all behind it are cut unseen.
   std::uint64_t recover(const std::function<bool(std::string_view line, std::int64_t number)>& valid);
   void clear();  // empties it, durably
   // text: one line with its newline. On failure nothing of it stays: Error{kDoesNotFit} when the disk is full, else

@@ -8,8 +8,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "runtime/base/hash.hpp"
 #include "runtime/base/printable.hpp"
-#include "runtime/batch/hash.hpp"
 
 namespace dodeca::runtime {
 namespace {

@@ -7,6 +7,7 @@
 
 #include "runtime/batch/batch.hpp"
 #include "runtime/cli/command.hpp"
+#include "runtime/cli/model_identity.hpp"
 #include "runtime/cli/model_options.hpp"
 #include "runtime/cli/text_options.hpp"
 
@@ -18,13 +19,27 @@ BatchText batch_text(const Tokenizer& tokenizer, const TemplateOptions& template
   BatchText text;
   text.encode = [&](const std::string& raw) { return tokenizer.encode(raw); };
   // The template is looked at when the first chat comes: completions need none.
-  text.encode_chat = [&](std::span<const ChatMessage> messages) {
+  text.prepare_chats = [&] {
     if (!chosen) chat_template = template_options.choose(tokenizer);
     chosen = true;
+  };
+  text.encode_chat = [&](std::span<const ChatMessage> messages) {
     return template_options.encode(tokenizer, chat_template, messages);
   };
   text.piece = [&](std::int32_t id) { return tokenizer.piece(id); };
   return text;
+}
+
+// What decides on the tokens of a request besides the model, and on how many of them there may be.
+std::string prompt_making(const ModelOptions& model, const TemplateOptions& chat) {
+  const auto source =
+      open_weights(model.model, {{model.plain_topk}, model.override_kv}, [](Level, std::string_view) {});
+  return fmt::format("chat template {}, thinking {}, context {}",
+                     chat.none           ? "none"
+                     : chat.name.empty() ? "of the model"
+                                         : chat.name,
+                     chat.thinking.empty() ? "as the template says" : chat.thinking,
+                     model.context_for(source->config()));
 }
 
 std::string counts_text(const BatchCounts& counts, const BatchOptions& options) {
@@ -78,6 +93,7 @@ int cmd_batch(std::span<const std::string> args) {
   batch_options.n_parallel = n_parallel;
   batch_options.model_name = std::filesystem::path(model.model).lexically_normal().filename().string();
   batch_options.model_identity = fmt::format("{} {}", model_identity(model.model), model.arithmetic());
+  batch_options.prompt_making = prompt_making(model, template_options);
   Batch batch(batch_options, console.log());
   if (batch.finished()) {
     console.info("nothing left to do: " + counts_text(batch.counts(), batch_options));
@@ -86,8 +102,8 @@ int cmd_batch(std::span<const std::string> args) {
   if (batch.counts().resumed > 0)
     console.info(fmt::format("going on: {} of {} requests are done", batch.counts().resumed, batch.counts().total));
 
-  LoadedModel loaded = load_model(model, console, [&](std::int64_t context) {
-    return CacheNeeds{Engine::sequences_for(n_parallel), positions_for(context, n_parallel)};
+  LoadedModel loaded = load_model(model, console, [&](const ModelConfig&, std::int64_t context) {
+    return CommandNeeds{Engine::sequences_for(n_parallel), positions_for(context, n_parallel)};
   });
   ExecutorPass pass(*loaded.executor, *loaded.team, loaded.prompt_team());
   Engine engine(pass, vocabulary_of(tokenizer, loaded.config().vocab_size),

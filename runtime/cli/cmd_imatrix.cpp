@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/topology.hpp"
 #include "runtime/cli/command.hpp"
 #include "runtime/cli/model_options.hpp"
 #include "runtime/cli/text_options.hpp"
@@ -16,6 +15,7 @@ namespace dodeca::runtime::cli {
 namespace {
 
 constexpr std::int64_t kDefaultContext = 512;
+constexpr std::uint64_t kCopiesOfSums = 2;  // while they are measured, and as the matrix that is written
 
 struct ImatrixOptions {
   ModelOptions model;
@@ -135,8 +135,9 @@ void warn_unreached(const ImportanceMatrix& matrix, const Console& console) {
 void collect(const ImatrixOptions& o, const Console& console) {
   const Tokenizer tokenizer = open_tokenizer(o.model.model, o.model.override_kv);
   const std::vector<TokenId> ids = calibration_tokens(o, tokenizer);
+  const std::int64_t rows_per_call = std::min(o.model.batch, o.model.micro_batch);
   std::int64_t n_ctx = 0, n_chunks = 0;
-  LoadedModel loaded = load_model(o.model, console, [&](std::int64_t context) {
+  LoadedModel loaded = load_model(o.model, console, [&](const ModelConfig& config, std::int64_t context) {
     n_ctx = context;
     n_chunks = static_cast<std::int64_t>(ids.size()) / n_ctx;
     if (n_chunks == 0 || n_ctx < 4)
@@ -145,17 +146,12 @@ void collect(const ImatrixOptions& o, const Console& console) {
                               "tokens or more is needed",
                               ids.size(), n_ctx));
     if (o.max_chunks > 0) n_chunks = std::min(n_chunks, o.max_chunks);
-    return CacheNeeds{1, 0};
+    const auto logits = static_cast<std::uint64_t>(rows_per_call * config.vocab_size) * sizeof(float);
+    return CommandNeeds{.extra_bytes = kCopiesOfSums * InputSums::bytes_needed(config) + logits};
   });
-  const std::uint64_t needed = InputSums::bytes_needed(loaded.config()), have = cpu::available_memory_bytes();
-  if (needed > have)
-    throw Error(ErrorKind::kDoesNotFit,
-                fmt::format("the sums need {} of memory and {} are free", bytes_text(static_cast<double>(needed)),
-                            bytes_text(static_cast<double>(have))));
   InputSums sums(loaded.config());
   loaded.executor->set_input_sums(&sums);
-  EvalModel model =
-      make_eval_model(*loaded.executor, loaded.prompt_team(), std::min(o.model.batch, o.model.micro_batch));
+  EvalModel model = make_eval_model(*loaded.executor, loaded.prompt_team(), rows_per_call);
   // As generated rows: a prompt's attention may take another form, which never makes v_b's input.
   model.forward = [forward = model.forward](std::span<const Row> rows, ForwardOutput& out) {
     std::vector<Row> plain(rows.begin(), rows.end());

@@ -234,12 +234,18 @@ int cmd_ppl(std::span<const std::string> args) {
   const bool second_half = o.compare || !o.text_file.empty() || !o.base_file.empty();
   const std::int64_t rows_per_call = std::min(o.model.batch, o.model.micro_batch);
   Windows windows;
-  const auto plan = [&](std::int64_t context) {
+  const auto plan = [&](const ModelConfig& config, std::int64_t context) {
+    // Of one call: the logits of every row, and of the base model's.
+    const bool packed = o.compare || !o.base_file.empty();
+    const auto extra_bytes = static_cast<std::uint64_t>(
+        rows_per_call *
+        (config.vocab_size * static_cast<std::int64_t>(sizeof(float)) +
+         (packed ? packed_row_size(config.vocab_size) * static_cast<std::int64_t>(sizeof(std::uint16_t)) : 0)));
     if (o.tokens) {
       if (n_ids > context)
         throw Error(ErrorKind::kDoesNotFit,
                     fmt::format("{} tokens do not fit a context of {}; -c {} would", n_ids, context, n_ids));
-      return CacheNeeds{1, 0};
+      return CommandNeeds{.extra_bytes = extra_bytes};
     }
     windows.n_ctx = context;
     if (second_half && !o.compare && n_ids < 2 * context) {
@@ -258,7 +264,7 @@ int cmd_ppl(std::span<const std::string> args) {
       throw Error(ErrorKind::kBadRequest, fmt::format("windows of {} tokens leave nothing to predict", windows.n_ctx));
     }
     const std::int32_t n_sequences = sequences_for(windows.n_ctx, rows_per_call, windows.n_windows);
-    return CacheNeeds{n_sequences, 0};
+    return CommandNeeds{.n_sequences = n_sequences, .extra_bytes = extra_bytes};
   };
   LoadedModel loaded = load_model(o.model, console, plan);
   const EvalModel model = make_eval_model(*loaded.executor, loaded.prompt_team(), rows_per_call);

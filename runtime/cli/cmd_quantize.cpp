@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "runtime/cli/command.hpp"
+#include "runtime/cli/model_identity.hpp"
 #include "runtime/cli/model_options.hpp"
 #include "runtime/cli/text_options.hpp"
 #include "runtime/quantize/quantize.hpp"
@@ -78,6 +79,7 @@ struct Arguments {
   std::string in, out;
   std::int32_t threads = 0;
   bool dry_run = false;
+  cpu::Isa isa{};
   std::string imatrix;
   QuantizeOptions quantize;
 };
@@ -85,7 +87,7 @@ struct Arguments {
 Arguments parse(std::span<const std::string> args, Console& console) {
   Arguments parsed;
   std::vector<std::string> overrides;
-  std::string habit_type, habit_threads, type, recipe, output, embedding;
+  std::string habit_type, habit_threads, type, recipe, output, embedding, isa;
   bool pure = false, allow_requantize = false;
   Options options(
       "dodeca quantize",
@@ -110,6 +112,7 @@ Arguments parse(std::span<const std::string> args, Console& console) {
   options.value("--token-embedding-type", embedding, "type of token_embd.weight", "TYPE");
   options.flag("--keep-mtp", parsed.quantize.keep_mtp, "keep the multi-token-prediction layer");
   options.values("--override-kv", parsed.quantize.override_kv, "change metadata of the result", "KEY=TYPE:VALUE");
+  options.value("--isa", isa, "at most this instruction-set level (also DODECA_ISA): the file is the same", "LEVEL");
   options.value("-t,--threads", parsed.threads, "workers; default: one per physical core", {1, 4096});
   options.flag("--dry-run", parsed.dry_run, "print tensors, types and size, write nothing");
   options.flag("--pure", pure, "accepted: a TYPE is always given to all matrices");
@@ -117,6 +120,7 @@ Arguments parse(std::span<const std::string> args, Console& console) {
   console.add_flags(options);
   options.parse(args);
 
+  parsed.isa = parse_isa(isa);
   TypeChoice& types = parsed.quantize.types;
   const int n_given = !habit_type.empty() + !type.empty() + !recipe.empty();
   if (n_given == 0) throw Usage("a TYPE, --type or --recipe is needed");
@@ -169,11 +173,11 @@ int cmd_quantize(std::span<const std::string> args) {
     return 0;
   }
   const std::unique_ptr<cpu::Team> team = make_team(arguments.threads, console);
-  plan.identity = fmt::format("{} {} {} {}", program_version(), program_commit(), model_identity(arguments.in),
+  plan.identity = fmt::format("{} {} {} {}", program_version(), kQuantizeRevision, model_identity(arguments.in),
                               arguments.imatrix.empty() ? "" : model_identity(arguments.imatrix));
   try {
     ProgressBar bar(console, "quantizing", "MB", 1e6);
-    quantize(*source, plan, arguments.out, *team, bar.callback(), log);
+    quantize(*source, plan, arguments.out, *team, bar.callback(), log, arguments.isa);
     bar.finish();
   } catch (...) {
     if (std::filesystem::exists(arguments.out + ".partial"))

@@ -8,6 +8,7 @@
 
 #include "runtime/cli/chat.hpp"
 #include "runtime/cli/command.hpp"
+#include "runtime/cli/model_identity.hpp"
 #include "runtime/cli/model_options.hpp"
 #include "runtime/cli/prompt_cache.hpp"
 #include "runtime/cli/text_options.hpp"
@@ -175,8 +176,8 @@ int cmd_run(std::span<const std::string> args) {
   const Tokenizer tokenizer = open_tokenizer(run.model.model, run.model.override_kv);
   std::optional<ChatTemplate> chat_template;
   if (chats) chat_template = run.chat_template.choose(tokenizer);
-  LoadedModel loaded = load_model(run.model, console, [](std::int64_t context) {
-    return CacheNeeds{Engine::sequences_for(1), positions_for(context, 1)};
+  LoadedModel loaded = load_model(run.model, console, [](const ModelConfig&, std::int64_t context) {
+    return CommandNeeds{Engine::sequences_for(1), positions_for(context, 1)};
   });
   ExecutorPass pass(*loaded.executor, *loaded.team, loaded.prompt_team());
   Engine engine(pass, vocabulary_of(tokenizer, loaded.config().vocab_size),

@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "cpu/kernels/attention/attention.hpp"
-#include "cpu/topology.hpp"
 #include "runtime/base/error.hpp"
 
 namespace dodeca::runtime::cli {
@@ -23,18 +22,21 @@ std::string team_facts(const cpu::Topology& topology, const cpu::Team& team, con
 
 }  // namespace
 
+int default_threads(const cpu::Topology& topology) {
+  const int n_cores = std::max<int>(1, static_cast<int>(topology.cores.size()));
+  if (topology.cpu_quota <= 0) return n_cores;
+  return std::clamp(static_cast<int>(std::lround(topology.cpu_quota)), 1, n_cores);
+}
+
 std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Console& console) {
   const cpu::Topology topology = cpu::read_topology();
-  const int n_cores = std::max<int>(1, static_cast<int>(topology.cores.size()));
-  // More threads than the control groups grant processor time would stop each other in mid-phase.
-  const int n_granted =
-      topology.cpu_quota > 0 ? std::max(1, static_cast<int>(std::lround(topology.cpu_quota))) : n_cores;
-  const int n = n_threads > 0 ? n_threads : std::min(n_cores, n_granted);
+  const int n = n_threads > 0 ? n_threads : default_threads(topology);
   std::vector<int> pus;
   if (n <= static_cast<int>(topology.cores.size()))
     for (int i = 0; i < n; ++i) pus.push_back(topology.cores[i].first_pu);
   else
-    console.warn(fmt::format("{} threads on {} cores: threads are not bound and will wait for each other", n, n_cores));
+    console.warn(fmt::format("{} threads on {} cores: threads are not bound and will wait for each other", n,
+                             topology.cores.size()));
   try {
     return std::make_unique<cpu::Team>(n, pus);
   } catch (const std::system_error& error) {
@@ -65,21 +67,19 @@ quant::DType parse_cache_type(const std::string& flag, const std::string& name) 
   throw Usage(fmt::format("{} must be one of f32, f16, bf16, q8_0, not '{}'", flag, name));
 }
 
-void ModelOptions::add_flags(Options& options, bool context) {
+void ModelOptions::add_flags(Options& options) {
   options.value("-m,--model", model, "GGUF file, first file of a split one, or Hugging Face directory", "PATH");
   options.value("-t,--threads", threads, "worker threads for generation (default: one per physical core)",
                 {1, kMaxThreads});
   options.value("-tb,--threads-batch", threads_batch, "worker threads for prompts (default: as -t)", {1, kMaxThreads});
-  if (context) {
-    options.value("-c,--ctx-size", ctx_size,
-                  "context length; 0: the model's own (default: 8192 or the model's own if less)",
-                  {0, std::int64_t{1} << 30});
-    options.value("-b,--batch-size", batch, "logical batch: prompt rows per step (default: 2048)", {1, 1 << 20});
-    options.value("-ub,--ubatch-size", micro_batch, "physical batch: rows per pass (default: 512)", {1, 1 << 16});
-    options.value("-ctk,--cache-type-k", cache_type_k,
-                  "type of the cache: f32, f16, bf16, q8_0 (default: f16, with --compute f32: f32)", "TYPE");
-    options.value("-ctv,--cache-type-v", cache_type_v, "must equal -ctk: MLA has one cache", "TYPE");
-  }
+  options.value("-c,--ctx-size", ctx_size,
+                "context length; 0: the model's own (default: 8192 or the model's own if less)",
+                {0, std::int64_t{1} << 30});
+  options.value("-b,--batch-size", batch, "logical batch: prompt rows per step (default: 2048)", {1, 1 << 20});
+  options.value("-ub,--ubatch-size", micro_batch, "physical batch: rows per pass (default: 512)", {1, 1 << 16});
+  options.value("-ctk,--cache-type-k", cache_type_k,
+                "type of the cache: f32, f16, bf16, q8_0 (default: f16, with --compute f32: f32)", "TYPE");
+  options.value("-ctv,--cache-type-v", cache_type_v, "must equal -ctk: MLA has one cache", "TYPE");
   options.value("--isa", isa, "at most this instruction-set level (also DODECA_ISA)", "LEVEL");
   options.choice("--compute", compute, {"auto", "f32"}, "f32: the float32 reference route");
   options.values("--override-kv", override_kv, "replace a metadata value (int, float, bool, str)", "KEY=TYPE:VALUE");
@@ -150,7 +150,7 @@ std::int64_t positions_for(std::int64_t context, std::int32_t n_sequences) {
 }
 
 LoadedModel load_model(const ModelOptions& options, const Console& console,
-                       const std::function<CacheNeeds(std::int64_t)>& needs) {
+                       const std::function<CommandNeeds(const ModelConfig&, std::int64_t)>& needs) {
   const auto start = std::chrono::steady_clock::now();
   const Log log = console.log();
   LoadedModel loaded;
@@ -161,11 +161,12 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
     console.warn(fmt::format("-c {} is beyond the {} positions that the model was made for", loaded.context,
                              config.context_length));
 
-  CacheNeeds cache_needs = needs(loaded.context);
-  if (cache_needs.n_positions == 0) cache_needs.n_positions = positions_for(loaded.context, cache_needs.n_sequences);
+  CommandNeeds command_needs = needs(config, loaded.context);
+  if (command_needs.n_positions == 0)
+    command_needs.n_positions = positions_for(loaded.context, command_needs.n_sequences);
   ExecutorOptions executor_options;
-  executor_options.n_positions = cache_needs.n_positions;
-  executor_options.n_sequences = cache_needs.n_sequences;
+  executor_options.n_positions = command_needs.n_positions;
+  executor_options.n_sequences = command_needs.n_sequences;
   executor_options.micro_batch = std::min(options.micro_batch, options.batch);
   executor_options.cache_type = options.cache_type();
 
@@ -182,7 +183,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   load.compute_f32 = options.compute_f32();
   load.onednn = options.onednn;
   const int n_threads = std::max(loaded.team->size(), loaded.prompt_team().size());
-  load.extra_bytes = Executor::bytes_needed(config, executor_options, n_threads);
+  load.extra_bytes = Executor::bytes_needed(config, executor_options, n_threads) + command_needs.extra_bytes;
   {
     ProgressBar bar(console, "loading", "MB", 1e6);
     load.progress = bar.callback();

@@ -11,6 +11,7 @@
 
 #include "cpu/isa.hpp"
 #include "cpu/team.hpp"
+#include "cpu/topology.hpp"
 #include "quant/dtype.hpp"
 #include "runtime/cli/console.hpp"
 #include "runtime/cli/options.hpp"
@@ -20,7 +21,10 @@
 
 namespace dodeca::runtime::cli {
 
-// A thread count, 0 meaning one per physical core that the process may use.
+// One thread per physical core that the process may use, fewer where control groups grant less processor time: more
+// would stop each other in mid-phase.
+int default_threads(const cpu::Topology& topology);
+// A thread count, 0 meaning the default.
 std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Console& console);
 // At most `name` ("" for what DODECA_ISA says). Throws Usage for unknown levels and for levels that this host lacks.
 cpu::Isa parse_isa(const std::string& name);
@@ -37,8 +41,7 @@ struct ModelOptions {
   std::vector<std::string> override_kv;
   bool plain_topk = false, onednn = false;
 
-  // All shared flags; `context`: with -c, -b, -ub, -ctk.
-  void add_flags(Options& options, bool context = true);
+  void add_flags(Options& options);
   // After parse: -m given, -ctv equal to -ctk, and one line for each accepted flag that changes nothing here.
   void check(const Options& options, const Console& console) const;
 
@@ -47,7 +50,7 @@ struct ModelOptions {
   bool compute_f32() const { return compute == "f32"; }
   // The options that change the numbers which a model gives, as one text.
   std::string arithmetic() const;
-  // The context length for this model; throws Usage when -c is impossible.
+  // The context length for this model.
   std::int64_t context_for(const ModelConfig& config) const;
 
  private:
@@ -70,10 +73,11 @@ struct LoadedModel {
   const ModelConfig& config() const { return source->config(); }
 };
 
-// Positions of cache and sequences that a command needs, from the context length.
-struct CacheNeeds {
+// What a command needs besides the model.
+struct CommandNeeds {
   std::int32_t n_sequences = 1;
-  std::int64_t n_positions = 0;  // over all sequences; 0: n_sequences times the context
+  std::int64_t n_positions = 0;   // over all sequences; 0: n_sequences times the context
+  std::uint64_t extra_bytes = 0;  // of memory that the command itself will ask for
 };
 // Cache positions for n_sequences that all reach the context, in the cache's whole blocks.
 std::int64_t positions_for(std::int64_t context, std::int32_t n_sequences);
@@ -81,6 +85,6 @@ std::int64_t positions_for(std::int64_t context, std::int32_t n_sequences);
 // Opens, checks memory (weights, cache and work space together), loads, makes the executor. `needs` is asked once the
 // context is known.
 LoadedModel load_model(const ModelOptions& options, const Console& console,
-                       const std::function<CacheNeeds(std::int64_t context)>& needs);
+                       const std::function<CommandNeeds(const ModelConfig& config, std::int64_t context)>& needs);
 
 }  // namespace dodeca::runtime::cli

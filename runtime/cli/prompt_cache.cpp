@@ -5,15 +5,15 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <fstream>
+#include <istream>
 #include <ostream>
 #include <streambuf>
 #include <string_view>
 
 #include "runtime/base/error.hpp"
 #include "runtime/base/file.hpp"
+#include "runtime/base/hash.hpp"
 #include "runtime/base/output_file.hpp"
-#include "runtime/batch/hash.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
@@ -56,6 +56,34 @@ class SummingBuffer : public std::streambuf {
   OutputFile& file_;
   Fnv1a sum_;
   std::exception_ptr error_;
+};
+
+// The other way: an input stream of a file's bytes up to `end`, summed as they are read.
+class CheckingBuffer : public std::streambuf {
+ public:
+  CheckingBuffer(const InputFile& file, std::uint64_t end)
+      : file_(file), end_(end), buffer_(std::size_t{1} << 20, '\0') {}
+  std::uint64_t sum() const { return sum_.value(); }
+  bool at_end() const { return offset_ == end_ && gptr() == egptr(); }
+
+ protected:
+  int_type underflow() override {
+    const std::uint64_t n = std::min<std::uint64_t>(buffer_.size(), end_ - offset_);
+    if (n == 0) return traits_type::eof();
+    const std::span<char> piece(buffer_.data(), static_cast<std::size_t>(n));
+    file_.read(offset_, std::as_writable_bytes(piece));
+    sum_.add({piece.data(), piece.size()});
+    offset_ += n;
+    setg(piece.data(), piece.data(), piece.data() + piece.size());
+    return traits_type::to_int_type(buffer_[0]);
+  }
+
+ private:
+  const InputFile& file_;
+  const std::uint64_t end_;
+  std::uint64_t offset_ = 0;
+  std::string buffer_;
+  Fnv1a sum_;
 };
 
 [[noreturn]] void damaged(const std::filesystem::path& path, std::string_view why) {
@@ -101,30 +129,30 @@ std::vector<std::int32_t> load_prompt_cache(const std::filesystem::path& path, c
   if (header.identity_bytes > body || header.n_tokens > (body - header.identity_bytes) / sizeof(std::int32_t))
     damaged(path, "is damaged: its sizes go beyond its end");
 
-  Fnv1a sum;
-  std::string chunk(std::size_t{1} << 20, '\0');
-  for (std::uint64_t offset = 0, end = file.size() - sizeof stored; offset < end; offset += chunk.size()) {
-    chunk.resize(static_cast<std::size_t>(std::min<std::uint64_t>(std::uint64_t{1} << 20, end - offset)));
-    file.read(offset, std::as_writable_bytes(std::span(chunk)));
-    sum.add(chunk);
-  }
-  file.read(file.size() - sizeof stored, std::as_writable_bytes(std::span(&stored, 1)));
-  if (stored != sum.value()) damaged(path, "is damaged: its checksum does not match");
-
+  CheckingBuffer buffer(file, file.size() - sizeof stored);
+  std::istream in(&buffer);
+  in.exceptions(std::ios::badbit);  // what the file throws goes on
   std::string theirs(static_cast<std::size_t>(header.identity_bytes), '\0');
-  file.read(sizeof header, std::as_writable_bytes(std::span(theirs)));
-  if (theirs != identity) damaged(path, "was made with another model or other options");
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(header.n_tokens));
-  file.read(sizeof header + header.identity_bytes, std::as_writable_bytes(std::span(tokens)));
+  in.ignore(sizeof header);
+  in.read(theirs.data(), static_cast<std::streamsize>(theirs.size()));
+  in.read(reinterpret_cast<char*>(tokens.data()), static_cast<std::streamsize>(tokens.size() * sizeof(std::int32_t)));
+  if (theirs != identity) damaged(path, "was made with another model or other options");
   if (static_cast<std::int64_t>(tokens.size()) > cache.free_positions())
     damaged(path, fmt::format("holds {} tokens, the cache has room for {}", tokens.size(), cache.free_positions()));
-  std::ifstream in(path, std::ios::binary);
-  in.seekg(static_cast<std::streamoff>(sizeof header + header.identity_bytes + tokens.size() * sizeof(std::int32_t)));
-  cache.restore(sequence, in);
-  if (cache.length(sequence) != static_cast<std::int64_t>(tokens.size())) {
+  const auto refuse = [&](std::string_view why) {
     cache.truncate(sequence, 0);
-    damaged(path, "is damaged: its tokens and its rows differ in number");
+    damaged(path, why);
+  };
+  try {
+    cache.restore(sequence, in);
+  } catch (const Error& error) {
+    refuse(fmt::format("is damaged: {}", error.sentence()));
   }
+  file.read(file.size() - sizeof stored, std::as_writable_bytes(std::span(&stored, 1)));
+  if (!buffer.at_end() || stored != buffer.sum()) refuse("is damaged: its checksum does not match");
+  if (cache.length(sequence) != static_cast<std::int64_t>(tokens.size()))
+    refuse("is damaged: its tokens and its rows differ in number");
   return tokens;
 }
 

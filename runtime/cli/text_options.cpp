@@ -5,21 +5,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
 
 #include "runtime/base/error.hpp"
-#include "runtime/base/file.hpp"
-#include "runtime/batch/hash.hpp"
 #include "runtime/cli/console.hpp"
 #include "runtime/model/weight_source.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
-
-constexpr std::uint64_t kIdentityBytes = std::uint64_t{1} << 20;  // a GGUF's metadata and tensor table begin it
 
 constexpr std::size_t kMaxPipedBytes = std::size_t{1} << 30;  // what is no file may have no end
 
@@ -33,13 +28,6 @@ struct Descriptor {
     if (fd > STDIN_FILENO) ::close(fd);
   }
 };
-
-std::string file_identity(const std::filesystem::path& path) {
-  const InputFile file(path);
-  std::string head(static_cast<std::size_t>(std::min(file.size(), kIdentityBytes)), '\0');
-  file.read(0, std::as_writable_bytes(std::span(head)));
-  return fmt::format("{}:{:016x}", file.size(), fnv1a(head));
-}
 
 }  // namespace
 
@@ -103,19 +91,6 @@ Tokenizer open_tokenizer(const std::filesystem::path& model, std::span<const std
     open_weights(model, {}, [](Level, std::string_view) {});
     throw;
   }
-}
-
-std::string model_identity(const std::filesystem::path& model) {
-  if (!std::filesystem::is_directory(model)) return file_identity(model);
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(model))
-    if (const auto extension = entry.path().extension();
-        entry.is_regular_file() && (extension == ".safetensors" || extension == ".json" || extension == ".model"))
-      files.push_back(entry.path());
-  std::sort(files.begin(), files.end());
-  Fnv1a all;
-  for (const auto& file : files) all.add(file.filename().string() + "=" + file_identity(file) + "\n");
-  return fmt::format("{} files:{:016x}", files.size(), all.value());
 }
 
 std::string read_text_file(const std::string& path) {

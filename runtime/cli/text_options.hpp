@@ -38,9 +38,6 @@ struct TemplateOptions {
 // Error{kUnsupported} when the model's file has no vocabulary, or a better reason when it is no model that runs here.
 Tokenizer open_tokenizer(const std::filesystem::path& model, std::span<const std::string> override_kv);
 
-// Names the model's contents for files that depend on them: sizes and beginnings of its files, not where they are.
-std::string model_identity(const std::filesystem::path& model);
-
 // A whole file or pipe; "-": standard input. A stop signal ends the wait. Error{kIo}; Error{kBadRequest} for a pipe
 // without end.
 std::string read_text_file(const std::string& path);

@@ -7,7 +7,6 @@
 #include <optional>
 #include <span>
 
-#include "cpu/isa.hpp"
 #include "cpu/kernels/encode/encode.hpp"
 #include "quant/codec.hpp"
 
@@ -143,7 +142,7 @@ class FirstError {
 }  // namespace
 
 void quantize(const WeightSource& source, const QuantizePlan& plan, const std::filesystem::path& out, cpu::Team& team,
-              const Progress& progress, const Log& log) {
+              const Progress& progress, const Log& log, cpu::Isa isa) {
   std::vector<GgufWriter::TensorSpec> specs;
   for (const OutputTensor& tensor : plan.tensors) specs.push_back({tensor.name, tensor.dtype, tensor.dims});
   std::optional<GgufWriter> writer;
@@ -151,6 +150,10 @@ void quantize(const WeightSource& source, const QuantizePlan& plan, const std::f
     writer.emplace(out, plan.metadata, std::move(specs));
   else
     writer.emplace(out, plan.metadata, std::move(specs), plan.identity);
+  if (writer->discarded_bytes() > 0 && log)
+    log(Level::kWarning,
+        fmt::format("{} bytes of {}.partial are of a run with other inputs or options: they are discarded",
+                    writer->discarded_bytes(), out.string()));
   const auto total = static_cast<double>(plan.tensor_bytes());
   double done = 0;
   for (std::size_t i = 0; i < writer->finished_tensors(); ++i) done += static_cast<double>(plan.tensors[i].bytes());
@@ -163,7 +166,6 @@ void quantize(const WeightSource& source, const QuantizePlan& plan, const std::f
   Cutter cutter(plan.tensors, writer->finished_tensors(), team.size());
   std::vector<Unit> units, written_units;
   std::vector<std::byte> buffer, written_buffer;
-  const cpu::Isa isa = cpu::host_isa();
   std::vector<Scratch> scratch(static_cast<std::size_t>(team.size()));
   buffer.resize(cutter.next(units));
   while (!units.empty() || !written_units.empty()) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cpu/isa.hpp"
 #include "cpu/team.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/load/gguf.hpp"
@@ -15,6 +16,10 @@
 #include "runtime/quantize/recipe.hpp"
 
 namespace dodeca::runtime {
+
+// Raised when the same command would write other bytes than before: unfinished files of earlier versions are not
+// continued then.
+inline constexpr int kQuantizeRevision = 1;
 
 struct OutputTensor {
   std::string name;
@@ -56,8 +61,8 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
 
 // Writes `out` (under a temporary name until it is whole). progress counts bytes of the new file; returning false
 // stops: Stopped. Error{kBadFile} names the tensor that holds NaN or infinity. With an identity, what a run did before
-// it ended in any way stays in OUT.partial and is not done again; the file becomes the same.
+// it ended in any way stays in OUT.partial and is not done again; the file becomes the same. `isa` does not change it.
 void quantize(const WeightSource& source, const QuantizePlan& plan, const std::filesystem::path& out, cpu::Team& team,
-              const Progress& progress, const Log& log = {});
+              const Progress& progress, const Log& log = {}, cpu::Isa isa = cpu::host_isa());
 
 }  // namespace dodeca::runtime

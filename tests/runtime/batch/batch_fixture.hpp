@@ -72,6 +72,8 @@ inline runtime::BatchText fake_text() {
     for (const runtime::ChatMessage& message : messages) {
       if (message.content == "refuse me")
         throw runtime::Error(runtime::ErrorKind::kBadRequest, "the template refuses this");
+      if (message.content == "too much")
+        throw runtime::Error(runtime::ErrorKind::kUnsupported, "the template went beyond its limits");
       all += "<" + message.role + ">" + message.content;
     }
     return encode(all);

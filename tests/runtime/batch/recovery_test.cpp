@@ -179,6 +179,9 @@ TEST_CASE("a changed input, model or default is refused unless told to begin ane
   CHECK(setup.refusal().find("sampling defaults have changed") != std::string::npos);
   CHECK(read_text(setup.options.output) == results);
   setup.options.sampling.temperature = 0;
+  setup.options.prompt_making = "chat template chatml";
+  CHECK(setup.refusal().find("the making of prompts has changed") != std::string::npos);
+  CHECK(read_text(setup.options.output) == results);
   write_text(setup.options.input, mixed_input(11));
   setup.options.restart = true;
   const BatchCounts counts = setup.run();
@@ -237,6 +240,24 @@ TEST_CASE("foreign, damaged and locked files are refused untouched") {
     setup.run();
     CHECK(line_set(setup.options.output) == set);
     CHECK(setup.notices.size() == 1);
+  }
+  SUBCASE("zeros in front of lines that reached the disk") {
+    setup.run();
+    const auto set = line_set(setup.options.output);
+    std::string text = read_text(setup.options.output);
+    const std::size_t second = text.find('\n') + 1;
+    text.replace(second, 20, std::string(20, '\0'));
+    write_text(setup.options.output, text);
+    CHECK(setup.run().resumed == 3);  // the first result, two refusals
+    CHECK(line_set(setup.options.output) == set);
+    CHECK(setup.notices.size() == 1);
+  }
+  SUBCASE("a damaged state") {
+    setup.run();
+    for (const char* damage : {"", "{", "[1]", "{\"dodeca_batch\": 1}"}) {
+      write_text(setup.state(), damage);
+      CHECK(setup.refusal().find("--restart") != std::string::npos);
+    }
   }
   SUBCASE("another process") {
     const int fd = ::open(setup.options.output.c_str(), O_RDWR | O_CREAT, 0666);

@@ -169,6 +169,7 @@ TEST_CASE("what is not supported or wrong is a 400 that names it") {
        R"({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]})",
        "messages[0].content"},
       {"/v1/chat/completions", R"({"messages": [{"role": "user", "content": "refuse me"}]})", "messages"},
+      {"/v1/chat/completions", R"({"messages": [{"role": "user", "content": "too much"}]})", "messages"},
       {"/v1/chat/completions", R"({"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function"}]})",
        "tools"},
       {"/v1/chat/completions",
@@ -234,6 +235,20 @@ TEST_CASE("a prompt that does not fit is a 400 with the numbers") {
   CHECK(error["code"] == "context_length_exceeded");
   CHECK(setup.body_of("fits")["usage"]["completion_tokens"] == 1);
   CHECK(setup.body_of("fits")["choices"][0]["finish_reason"].is_string());
+}
+
+TEST_CASE("without a template the batch ends at the first chat, and what was answered before stays") {
+  BatchSetup setup;
+  write_text(setup.options.input, mixed_input(10));
+  BatchText text = fake_text();
+  text.prepare_chats = [] { throw Error(ErrorKind::kUnsupported, "there is no template"); };
+  FakePass pass(Engine::sequences_for(3), 3 * setup.context);
+  Engine engine(pass, FakePass::vocabulary(), {3, setup.context, 64, 16});
+  {
+    Batch batch(setup.options, [](Level, std::string_view) {});
+    CHECK_THROWS_AS(batch.run(engine, text, [](const BatchCounts&) { return true; }), Error);
+  }
+  CHECK(setup.run().done() == 10);
 }
 
 TEST_CASE("malformed lines are reported with their numbers, and only once") {
