@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
 #include "bench/report.hpp"
@@ -20,6 +21,34 @@ namespace {
 using runtime::cli::Usage;
 
 constexpr std::int64_t kMaxTokens = 1 << 24;
+
+// What changes nothing and is no column of a report: flags of dodeca run, and of other programs' benchmarks.
+struct InertFlag {
+  std::string_view flags;
+  enum class Value { kNone, kMayFollow, kFollows } value;
+  std::string_view help;
+};
+using Value = InertFlag::Value;
+constexpr InertFlag kInertFlags[] = {
+    {"--numa", Value::kFollows, "memory is placed by first touch"},
+    {"--prio", Value::kFollows, "the process's priority is left alone"},
+    {"-mmp,--mmap", Value::kFollows, "weights are read into memory, never mapped"},
+    {"--no-mmap", Value::kNone, "weights are read into memory, never mapped"},
+    {"--mlock", Value::kNone, "weights are anonymous memory, not pinned"},
+    {"-lzm,--lazy-mode", Value::kFollows, "weights are loaded whole"},
+    {"-rtr,--repack,--run-time-repack", Value::kMayFollow, "weights are always repacked"},
+    {"-fmoe,--fused-moe", Value::kMayFollow, "expert products are always fused"},
+    {"--cpu-moe", Value::kNone, "experts are always on the CPU"},
+    {"-mla,--mla-use", Value::kFollows, "the latent cache is always used"},
+    {"-amb,--attention-max-batch", Value::kFollows, "attention buffers are always bounded"},
+    {"-tb,--threads-batch", Value::kFollows, "prompts run on the threads of -t"},
+};
+
+struct InertValue {
+  bool given = false;
+  std::string word;
+  std::vector<std::string> words;
+};
 
 std::vector<std::string> split(std::string_view text, char separator) {
   std::vector<std::string> out;
@@ -163,9 +192,9 @@ int cmd_bench(std::span<const std::string> args) {
   runtime::cli::Console console;
   runtime::cli::ModelOptions model;
   RunOptions run;
-  std::string output = "md", output_stderr = "none", ignored;
+  std::string output = "md", output_stderr = "none";
   bool no_warmup = false, no_bandwidth = false, progress_lines = false;
-  std::int64_t ignored_number = 0, seed = 1;
+  std::int64_t seed = 1;
   const std::vector<std::string> formats = {"csv", "json", "jsonl", "md", "sql", "none"};
   options.value("-r,--repetitions", run.repetitions, "repetitions of each test (default: 5)", {1, 100000});
   options.choice("-o,--output", output, formats, "format on standard output (default: md)");
@@ -182,8 +211,6 @@ int cmd_bench(std::span<const std::string> args) {
   options.values("--override-kv", model.override_kv, "replace a metadata value", "KEY=TYPE:VALUE");
   options.flag("--plain-topk", model.plain_topk, "no expert groups where the file names none");
   options.flag("--onednn", model.onednn, "multiply prompts by BF16 and F32 weights with oneDNN");
-  options.value("--numa", ignored, "accepted: memory is placed by first touch", "MODE");
-  options.value("--prio", ignored_number, "accepted: the process's priority is left alone");
   console.add_flags(options);
 
   ShapeRequest shape_request;
@@ -209,12 +236,23 @@ int cmd_bench(std::span<const std::string> args) {
   options.values("-ctk,--cache-type-k", lists.type_k, "cache type: f32, f16, bf16, q8_0 (default: f16)", "TYPE");
   options.values("-ctv,--cache-type-v", lists.type_v, "must equal -ctk: MLA has one cache", "TYPE");
   options.values("-t,--threads", lists.threads, "worker threads (default: one per physical core)", "N");
-  std::vector<std::string> mmap, repack, lazy;
   for (std::size_t k = 0; k < kInertCount; ++k)
     options.values(kInertAxes[k].flags, lists.inert[k], fmt::format("accepted: {}", kInertAxes[k].help), "X");
-  options.values("-mmp,--mmap", mmap, "accepted: weights are read into memory, never mapped", "0|1");
-  options.values("-rtr,--repack", repack, "accepted: weights are always repacked", "0|1");
-  options.values("-lzm,--lazy-mode", lazy, "accepted: weights are loaded whole", "MODE");
+  std::array<InertValue, std::size(kInertFlags)> ignored;
+  for (std::size_t k = 0; k < ignored.size(); ++k) {
+    const auto& [flags, value, what] = kInertFlags[k];
+    const std::string help = fmt::format("accepted: {}", what);
+    switch (value) {
+      case Value::kNone:
+        options.flag(flags, ignored[k].given, help);
+        break;
+      case Value::kMayFollow:
+        options.optional_value(flags, ignored[k].word, {"0", "1", "0,1", "1,0"}, "1", help);
+        break;
+      case Value::kFollows:
+        options.values(flags, ignored[k].words, help, "X");
+    }
+  }
   options.parse(args);
 
   run.warmup = !no_warmup;
@@ -223,13 +261,15 @@ int cmd_bench(std::span<const std::string> args) {
   const Environment environment = read_environment(model, run.seed);
   const std::unique_ptr<ShapeRun> shape = shape_run(options, shape_request, model, run, console);
   if (shape) lists.models = {shape->name()};
-  const Axes axes = axes_from(options, lists, std::max(environment.n_cores, 1));
+  const Axes axes = axes_from(options, lists, runtime::cli::default_threads(cpu::read_topology()));
   const std::vector<Test> tests = all_tests(axes);
   if (tests.empty()) throw Usage("nothing to run: -p and -n are 0 and there is no -pg");
-  for (std::size_t k = 0; k < kInertCount; ++k) {
-    const std::string name = split(kInertAxes[k].flags, ',').front();
-    if (options.given(name)) console.info(fmt::format("{}: {}", options.spelling(name), kInertAxes[k].help));
-  }
+  const auto note = [&](std::string_view flags, std::string_view help) {
+    const std::string name = split(flags, ',').front();
+    if (options.given(name)) console.info(fmt::format("{}: {}", options.spelling(name), help));
+  };
+  for (const InertAxis& axis : kInertAxes) note(axis.flags, axis.help);
+  for (const InertFlag& flag : kInertFlags) note(flag.flags, flag.help);
 
   std::vector<std::unique_ptr<Report>> reports;
   const auto add_report = [&](const std::string& format, Report::Write write) {
