@@ -1,5 +1,4 @@
-// What the lines of integer attention share beside the arithmetic. Unnamed, because every line has its own compiler
-// flags.
+// What the lines of integer attention share beside the arithmetic. Unnamed: every line has its own compiler flags.
 #pragma once
 
 #include <cstddef>
