@@ -16,6 +16,7 @@
 #include "runtime/exec/kv_cache.hpp"
 #include "runtime/model/weight_source.hpp"
 #include "runtime/plan/plan.hpp"
+#include "runtime/quantize/file_type.hpp"
 #include "runtime/weights/model.hpp"
 
 namespace dodeca::bench {
@@ -26,116 +27,6 @@ std::uint64_t now_ns() {
   return static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
           .count());
-}
-
-// general.file_type, in the words of llama.cpp's model descriptions.
-std::string file_type_text(std::int64_t file_type) {
-  constexpr std::int64_t kGuessed = 1024;
-  const char* name = "unknown, may not work";
-  switch (file_type & ~kGuessed) {
-    case 0:
-      name = "all F32";
-      break;
-    case 1:
-      name = "F16";
-      break;
-    case 2:
-      name = "Q4_0";
-      break;
-    case 3:
-      name = "Q4_1";
-      break;
-    case 7:
-      name = "Q8_0";
-      break;
-    case 8:
-      name = "Q5_0";
-      break;
-    case 9:
-      name = "Q5_1";
-      break;
-    case 10:
-      name = "Q2_K - Medium";
-      break;
-    case 11:
-      name = "Q3_K - Small";
-      break;
-    case 12:
-      name = "Q3_K - Medium";
-      break;
-    case 13:
-      name = "Q3_K - Large";
-      break;
-    case 14:
-      name = "Q4_K - Small";
-      break;
-    case 15:
-      name = "Q4_K - Medium";
-      break;
-    case 16:
-      name = "Q5_K - Small";
-      break;
-    case 17:
-      name = "Q5_K - Medium";
-      break;
-    case 18:
-      name = "Q6_K";
-      break;
-    case 19:
-      name = "IQ2_XXS - 2.0625 bpw";
-      break;
-    case 20:
-      name = "IQ2_XS - 2.3125 bpw";
-      break;
-    case 21:
-      name = "Q2_K - Small";
-      break;
-    case 22:
-      name = "IQ3_XS - 3.3 bpw";
-      break;
-    case 23:
-      name = "IQ3_XXS - 3.0625 bpw";
-      break;
-    case 24:
-      name = "IQ1_S - 1.5625 bpw";
-      break;
-    case 25:
-      name = "IQ4_NL - 4.5 bpw";
-      break;
-    case 26:
-      name = "IQ3_S - 3.4375 bpw";
-      break;
-    case 27:
-      name = "IQ3_S mix - 3.66 bpw";
-      break;
-    case 28:
-      name = "IQ2_S - 2.5 bpw";
-      break;
-    case 29:
-      name = "IQ2_M - 2.7 bpw";
-      break;
-    case 30:
-      name = "IQ4_XS - 4.25 bpw";
-      break;
-    case 31:
-      name = "IQ1_M - 1.75 bpw";
-      break;
-    case 32:
-      name = "BF16";
-      break;
-    case 36:
-      name = "TQ1_0 - 1.69 bpw ternary";
-      break;
-    case 37:
-      name = "TQ2_0 - 2.06 bpw ternary";
-      break;
-    case 38:
-      name = "MXFP4 MoE";
-      break;
-    default:
-      break;
-  }
-  return (file_type & kGuessed ? "(guessed) " : "") + std::string(name);
 }
 
 runtime::ExecutorOptions executor_options(const Test& test) {
@@ -162,7 +53,7 @@ std::string model_type_text(const runtime::WeightSource& source) {
   std::string type = "Hugging Face";  // a directory: the type of most of its weights
   if (const runtime::GgufFile* gguf = source.gguf()) {
     // llama.cpp counts a missing file_type as one guessed from the tensors
-    type = file_type_text(gguf->metadata().integer("general.file_type").value_or(-1));
+    type = runtime::file_type_text(gguf->metadata().integer("general.file_type").value_or(-1));
   } else {
     std::map<quant::DType, std::int64_t> elements;
     for (const runtime::WeightInfo& weight : source.weights()) elements[weight.dtype] += weight.n_elements();

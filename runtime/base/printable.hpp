@@ -12,8 +12,12 @@ namespace dodeca::runtime {
 std::string printable(std::string_view text, std::size_t max_bytes = std::string_view::npos,
                       std::string_view kept_controls = {});
 
-// Length of the UTF-8 sequence at the start of the text (1 to 4), or 0 when it begins with none (overlong forms,
-// surrogates and code points above U+10FFFF are none).
-std::size_t utf8_length(std::string_view text);
+// How many bytes at the text's start are the proper beginning of a UTF-8 character, and whether they are all of it.
+// Overlong forms, surrogates and code points above U+10FFFF are no characters.
+struct Utf8Prefix {
+  std::size_t length = 0;
+  bool complete = false;
+};
+Utf8Prefix utf8_prefix(std::string_view text);
 
 }  // namespace dodeca::runtime

@@ -1,9 +1,7 @@
 // dodeca ppl: perplexity on a text or on token ids, and divergence from a base model.
-#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "runtime/base/printable.hpp"
 #include "runtime/cli/command.hpp"
 #include "runtime/cli/model_options.hpp"
 #include "runtime/cli/text_options.hpp"
@@ -24,25 +22,6 @@ struct PplOptions {
   bool compare = false, tokens = false, no_bos = false;
   std::int64_t max_chunks = -1;
 };
-
-// Decimal ids separated by white space.
-std::vector<TokenId> parse_ids(std::string_view text, const std::string& path) {
-  constexpr std::string_view kSpace = " \t\r\n\f\v";
-  std::vector<TokenId> ids;
-  for (std::size_t at = text.find_first_not_of(kSpace); at != std::string_view::npos;
-       at = text.find_first_not_of(kSpace, at)) {
-    const std::size_t end = std::min(text.find_first_of(kSpace, at), text.size());
-    TokenId id = 0;
-    const auto [stop, error] = std::from_chars(text.data() + at, text.data() + end, id);
-    if (error != std::errc() || stop != text.data() + end || id < 0) {
-      throw Error(ErrorKind::kBadFile, fmt::format("'{}' at byte {} of {} is no decimal token id",
-                                                   printable(text.substr(at, end - at), 20), at, path));
-    }
-    ids.push_back(id);
-    at = end;
-  }
-  return ids;
-}
 
 // A prediction whose logits are no numbers would poison every sum behind it.
 void check_finite(double value, const Prediction& prediction) {

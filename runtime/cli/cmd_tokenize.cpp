@@ -1,36 +1,16 @@
 // dodeca tokenize: text to ids and back, chat templates rendered. Needs a vocabulary only: no weights are read.
 #include <fmt/format.h>
 
-#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "runtime/cli/command.hpp"
 #include "runtime/cli/text_options.hpp"
+#include "runtime/eval/windows.hpp"
 #include "runtime/text/chat_template.hpp"
 #include "runtime/text/tokenizer.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
-
-// "[1, 2, 3]", "1 2 3", one per line: decimal ids with anything of brackets, commas and white space between them.
-std::vector<TokenId> parse_ids(std::string_view text, std::int64_t vocab_size) {
-  std::vector<TokenId> ids;
-  for (std::size_t pos = text.find_first_not_of("[], \t\r\n"); pos != std::string_view::npos;
-       pos = text.find_first_not_of("[], \t\r\n", pos)) {
-    const std::size_t end = std::min(text.find_first_of("[], \t\r\n", pos), text.size());
-    TokenId id = -1;
-    const auto [stop, error] = std::from_chars(text.data() + pos, text.data() + end, id);
-    if (error != std::errc() || stop != text.data() + end || id < 0 || id >= vocab_size) {
-      throw Error(ErrorKind::kBadRequest, "no token id of this vocabulary")
-          .with("found", text.substr(pos, std::min<std::size_t>(end - pos, 40)))
-          .with("position", ids.size())
-          .with("vocab_size", vocab_size);
-    }
-    ids.push_back(id);
-    pos = end;
-  }
-  return ids;
-}
 
 void print_ids(const Tokenizer& tokenizer, std::span<const TokenId> ids, bool as_list) {
   std::string out = as_list ? "[" : "";
@@ -108,7 +88,9 @@ int cmd_tokenize(std::span<const std::string> args) {
   } else {
     const std::string text = options.given("-p") ? prompt : read_text_file(from_stdin ? "-" : file);
     if (detokenize) {
-      ids = parse_ids(text, tokenizer.vocab_size());
+      // "[1, 2, 3]", "1 2 3", one per line.
+      ids = parse_ids(text, "the ids", "[],");
+      require_in_vocabulary(ids, tokenizer.vocab_size());
       // The way back from this command: what it put in front by itself goes away again.
       const bool drop_bos = !no_bos && tokenizer.add_bos() && !ids.empty() && ids[0] == tokenizer.bos();
       const std::string out = tokenizer.decode(std::span<const TokenId>(ids).subspan(drop_bos ? 1 : 0), true);

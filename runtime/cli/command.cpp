@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <new>
 #include <vector>
 
@@ -64,6 +65,8 @@ int guarded(const std::string& who, Body body) {
     return fail(fmt::format("out of memory: the system refused an allocation with {} available to this process",
                             bytes_text(static_cast<double>(cpu::available_memory_bytes()))),
                 1);
+  } catch (const std::filesystem::filesystem_error& error) {  // of links in a circle, folders that may not be entered
+    return fail(fmt::format("cannot open {}: {}", error.path1().string(), error.code().message()), 1);
   } catch (const std::exception& error) {
     return fail(error.what(), 1);
   }

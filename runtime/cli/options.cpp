@@ -224,18 +224,6 @@ void Options::positional(std::string value_name, std::string& target, std::strin
   option->type_size(1)->expected(1)->allow_extra_args(false)->required(required);
 }
 
-void Options::positionals(std::string value_name, std::vector<std::string>& target, std::string help) {
-  CLI::Option* option = impl_->app.add_option(
-      value_name,
-      [&target](const CLI::results_t& results) {
-        for (const std::string& result : results)
-          if (result.starts_with('=')) target.push_back(result.substr(1));
-        return true;
-      },
-      std::move(help));
-  option->type_size(1)->expected(0, 1 << 16)->allow_extra_args(true);
-}
-
 std::vector<std::string> Options::Impl::translate(std::span<const std::string> args, bool& help) {
   std::vector<std::string> out;
   bool flags_over = false;

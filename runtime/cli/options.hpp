@@ -61,7 +61,6 @@ class Options {
   void optional_value(std::string_view names, std::string& target, std::vector<std::string> words, std::string bare,
                       std::string help);
   void positional(std::string value_name, std::string& target, std::string help, bool required = true);
-  void positionals(std::string value_name, std::vector<std::string>& target, std::string help);
 
   void parse(std::span<const std::string> args);
   // Whether the command line had this option; any of its names.

@@ -5,11 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
 
 #include "runtime/base/error.hpp"
+#include "runtime/base/printable.hpp"
 #include "runtime/cli/console.hpp"
 #include "runtime/model/weight_source.hpp"
 
@@ -116,6 +118,24 @@ std::string read_text_file(const std::string& path) {
     if (!regular && text.size() > kMaxPipedBytes)
       throw Error(ErrorKind::kBadRequest, fmt::format("{} gave more than {} bytes of text", name, kMaxPipedBytes));
   }
+}
+
+std::vector<TokenId> parse_ids(std::string_view text, std::string_view where, std::string_view separators) {
+  const std::string between = " \t\r\n\f\v" + std::string(separators);
+  std::vector<TokenId> ids;
+  for (std::size_t at = text.find_first_not_of(between); at != std::string_view::npos;
+       at = text.find_first_not_of(between, at)) {
+    const std::size_t end = std::min(text.find_first_of(between, at), text.size());
+    TokenId id = 0;
+    const auto [stop, error] = std::from_chars(text.data() + at, text.data() + end, id);
+    if (error != std::errc() || stop != text.data() + end || id < 0) {
+      throw Error(ErrorKind::kBadFile, fmt::format("'{}' at byte {} of {} is no decimal token id",
+                                                   printable(text.substr(at, end - at), 20), at, where));
+    }
+    ids.push_back(id);
+    at = end;
+  }
+  return ids;
 }
 
 std::string unescape(std::string_view text) {

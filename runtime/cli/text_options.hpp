@@ -41,6 +41,8 @@ Tokenizer open_tokenizer(const std::filesystem::path& model, std::span<const std
 // A whole file or pipe; "-": standard input. A stop signal ends the wait. Error{kIo}; Error{kBadRequest} for a pipe
 // without end.
 std::string read_text_file(const std::string& path);
+// Decimal token ids between white space and any of `separators`; Error{kBadFile} names `where` they are.
+std::vector<TokenId> parse_ids(std::string_view text, std::string_view where, std::string_view separators = {});
 // llama.cpp's -e: \n \r \t \' \" \\ \xHH; anything else stays.
 std::string unescape(std::string_view text);
 

@@ -1,5 +1,5 @@
-// Runs rows through a model: the one forward pass. Owns the KV cache and all work space, sized when made; forward()
-// allocates nothing and cannot fail but for a full cache and NaN activations. A row's result does not depend on the
+// Runs rows through a model: the one forward pass. Owns the KV cache and all work space, sized when made for its team;
+// forward() cannot fail but for want of memory, a full cache and NaN activations. A row's result does not depend on the
 // team's size nor on the rows beside it.
 #pragma once
 

@@ -75,6 +75,6 @@ void validate(const ModelConfig& config);
 // Throw Error{kUnsupported} naming the architecture (and the ones that run), Error{kBadFile} naming the key otherwise.
 ModelConfig config_from_gguf(const Metadata& metadata, const std::vector<GgufTensor>& tensors,
                              const ConfigOptions& options, const Log& log);
-ModelConfig config_from_hf(const Json& config_json, const Log& log);
+ModelConfig config_from_hf(const Json& config_json);
 
 }  // namespace dodeca::runtime

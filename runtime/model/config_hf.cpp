@@ -139,7 +139,7 @@ void read_experts(const Fields& fields, bool v2, ModelConfig& c) {
 
 }  // namespace
 
-ModelConfig config_from_hf(const Json& config_json, const Log& log) {
+ModelConfig config_from_hf(const Json& config_json) {
   if (!config_json.is_object()) throw Error(ErrorKind::kBadFile, "config.json is not an object");
   const Fields fields(config_json);
   const std::string type = fields.string_or("model_type", "");
@@ -185,7 +185,6 @@ ModelConfig config_from_hf(const Json& config_json, const Log& log) {
     const bool moe = c.n_routed_experts > 0 && layer >= first_moe && layer % every == 0;
     c.layers.push_back({AttentionKind::kMla, moe ? FfnKind::kMoe : FfnKind::kDense});
   }
-  (void)log;
   validate(c);
   return c;
 }

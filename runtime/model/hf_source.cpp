@@ -26,10 +26,10 @@ struct Place {
 
 class HfSource final : public WeightSource {
  public:
-  HfSource(std::filesystem::path directory, const Log& log)
+  explicit HfSource(std::filesystem::path directory)
       : path_(std::move(directory)),
         dir_(open_directory(path_)),
-        config_(config_from_hf(read_json(path_ / "config.json"), log)) {
+        config_(config_from_hf(read_json(path_ / "config.json"))) {
     auto absolute = std::filesystem::absolute(path_).lexically_normal();
     config_.name = (absolute.has_filename() ? absolute.filename() : absolute.parent_path().filename()).string();
     // Configurations name the MTP layer also where a re-upload dropped its weights.
@@ -235,8 +235,8 @@ class HfSource final : public WeightSource {
 
 }  // namespace
 
-std::unique_ptr<WeightSource> open_hf_source(const std::filesystem::path& directory, const Log& log) {
-  return std::make_unique<HfSource>(directory, log);
+std::unique_ptr<WeightSource> open_hf_source(const std::filesystem::path& directory) {
+  return std::make_unique<HfSource>(directory);
 }
 
 }  // namespace dodeca::runtime

@@ -1,7 +1,6 @@
 #include "runtime/plan/partition.hpp"
 
 #include <algorithm>
-#include <numeric>
 
 namespace dodeca::runtime {
 
@@ -18,14 +17,6 @@ FfnCut cut_ffn(std::int64_t width, std::int64_t unit, int n_parts) {
   for (int part = 0; part < n_parts; ++part) {
     result.columns.push_back(result.deal_experts ? Span{0, width} : cut(width, unit, part, n_parts));
   }
-  return result;
-}
-
-std::vector<Span> cut_heads(std::int64_t n_heads, std::int64_t head_width, std::int64_t block, int n_parts) {
-  const std::int64_t unit = std::lcm(head_width, block);
-  if (n_heads * head_width % unit != 0 || n_heads * head_width / unit < n_parts) return {};
-  std::vector<Span> result;
-  for (int part = 0; part < n_parts; ++part) result.push_back(cut(n_heads * head_width, unit, part, n_parts));
   return result;
 }
 

@@ -27,8 +27,4 @@ struct FfnCut {
 // unit: a common multiple of the row tile (16) and of the down projection's block.
 FfnCut cut_ffn(std::int64_t width, std::int64_t unit, int n_parts);
 
-// The attention output's columns cut so that parts are whole heads and whole blocks; empty when no such cut exists
-// (then rows).
-std::vector<Span> cut_heads(std::int64_t n_heads, std::int64_t head_width, std::int64_t block, int n_parts);
-
 }  // namespace dodeca::runtime

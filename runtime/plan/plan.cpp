@@ -22,7 +22,6 @@ Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights
       w.layout = &cpu::layout_of(kernel_type);
       w.gemv = choice.gemv;
       w.gemm = choice.gemm;
-      w.refusals = choice.refusals;
       // Routing and logits stay in float32 (router, head); the route goes by the row's kind, never by how many rows
       // there are, so that a row's result does not depend on its companions.
       const bool plain = info.n_slices == 1 && info.name.ends_with("ffn_gate_inp.weight") == false &&

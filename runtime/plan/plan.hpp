@@ -27,7 +27,6 @@ struct WeightPlan {
   const cpu::MatmulKernel* gemv = nullptr;
   const cpu::MatmulKernel* gemm = nullptr;
   const cpu::MatmulKernel* prompt = nullptr;  // of prompt rows however many; null: gemv and gemm
-  std::vector<std::string> refusals = {};     // why faster lines were not taken
   std::uint64_t bytes = 0;                    // in memory
   double bytes_per_token = 0.0;               // read to generate one token: experts count by the share that is used
 };
@@ -36,7 +35,6 @@ struct PlanOptions {
   cpu::Isa isa = cpu::Isa::kScalar;
   bool compute_f32 =
       false;            // the reference route: weights decoded to float32 tile by tile, activations never quantized
-  int n_parts = 1;      // see partition.hpp
   bool onednn = false;  // a prompt route: BF16 and F32 weights times prompt rows by oneDNN, in the weights' type
 };
 

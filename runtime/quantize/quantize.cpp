@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <exception>
-#include <mutex>
 #include <optional>
 #include <span>
 
 #include "cpu/kernels/encode/encode.hpp"
 #include "quant/codec.hpp"
+#include "runtime/base/first_error.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -115,29 +114,6 @@ void convert(const WeightSource& source, const Unit& unit, cpu::Isa isa, Scratch
                     importance.empty() ? nullptr : importance.data(), isa);
   }
 }
-
-// The first exception of any member, rethrown after the region: none may leave it.
-class FirstError {
- public:
-  template <class Work>
-  bool guard(Work&& work) noexcept {
-    try {
-      work();
-      return true;
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      if (!error_) error_ = std::current_exception();
-      return false;
-    }
-  }
-  void rethrow() const {
-    if (error_) std::rethrow_exception(error_);
-  }
-
- private:
-  std::mutex mutex_;
-  std::exception_ptr error_;
-};
 
 }  // namespace
 

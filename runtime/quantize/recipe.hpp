@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "quant/dtype.hpp"
+#include "runtime/quantize/file_type.hpp"
 
 namespace dodeca::runtime {
 
@@ -38,8 +39,6 @@ std::vector<const Recipe*> all_recipes();
 // Types that a GGUF can hold and that we can encode.
 bool is_writable(quant::DType dtype);
 std::vector<quant::DType> writable_types();
-// general.file_type of a file whose matrices are all of this type.
-std::uint32_t file_type_of(quant::DType dtype);
 
 // The first of dtype and its fall-backs whose block divides n_in.
 quant::DType fitting_type(quant::DType dtype, std::int64_t n_in);

@@ -10,9 +10,8 @@
 namespace dodeca::runtime::jinja {
 
 void fail(std::string_view what, int line) {
-  Error error(
-      ErrorKind::kUnsupported,
-      fmt::format("the chat template {} (--chat-template NAME chooses a built-in one, --no-chat-template none)", what));
+  Error error(ErrorKind::kUnsupported,
+              fmt::format("the chat template {} (--chat-template NAME chooses a built-in one)", what));
   if (line > 0) error.with("line", line);
   throw error;
 }

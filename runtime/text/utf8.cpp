@@ -1,50 +1,13 @@
 #include "runtime/text/utf8.hpp"
 
+#include "runtime/base/printable.hpp"
 #include "runtime/text/tokenizer.hpp"
 
 namespace dodeca::runtime {
 namespace utf8 {
-namespace {
-
-bool is_continuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
-
-// What the lead byte promises: length, and the allowed range of the second byte (which rules out overlong forms,
-// surrogates and everything above U+10FFFF). Length 0: not a lead byte.
-struct Lead {
-  std::size_t length;
-  unsigned char second_min, second_max;
-};
-Lead lead_of(unsigned char byte) {
-  if (byte < 0x80) return {1, 0, 0};
-  if (byte < 0xC2) return {0, 0, 0};
-  if (byte < 0xE0) return {2, 0x80, 0xBF};
-  if (byte == 0xE0) return {3, 0xA0, 0xBF};
-  if (byte == 0xED) return {3, 0x80, 0x9F};
-  if (byte < 0xF0) return {3, 0x80, 0xBF};
-  if (byte == 0xF0) return {4, 0x90, 0xBF};
-  if (byte < 0xF4) return {4, 0x80, 0xBF};
-  if (byte == 0xF4) return {4, 0x80, 0x8F};
-  return {0, 0, 0};
-}
-
-// How many bytes from pos are a proper beginning of a character; `complete` when they are all of it.
-std::size_t valid_prefix(std::string_view text, std::size_t pos, bool& complete) {
-  const Lead lead = lead_of(static_cast<unsigned char>(text[pos]));
-  std::size_t n = lead.length == 0 ? 0 : 1;
-  for (; n > 0 && n < lead.length && pos + n < text.size(); ++n) {
-    const auto byte = static_cast<unsigned char>(text[pos + n]);
-    if (n == 1 ? byte < lead.second_min || byte > lead.second_max : !is_continuation(byte)) break;
-  }
-  complete = n > 0 && n == lead.length;
-  return n;
-}
-
-}  // namespace
-
 std::size_t length_at(std::string_view text, std::size_t pos) {
-  bool complete = false;
-  const std::size_t n = valid_prefix(text, pos, complete);
-  return complete ? n : 0;
+  const Utf8Prefix prefix = utf8_prefix(text.substr(pos));
+  return prefix.complete ? prefix.length : 0;
 }
 
 std::size_t step_at(std::string_view text, std::size_t pos) {
@@ -91,8 +54,7 @@ std::string Utf8Stream::take(std::string_view bytes) {
   std::string out;
   std::size_t pos = 0;
   while (pos < pending_.size()) {
-    bool complete = false;
-    const std::size_t n = utf8::valid_prefix(pending_, pos, complete);
+    const auto [n, complete] = utf8_prefix(std::string_view(pending_).substr(pos));
     if (complete) {
       out.append(pending_, pos, n);
     } else if (n > 0 && pos + n == pending_.size()) {

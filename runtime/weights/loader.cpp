@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <exception>
-#include <mutex>
 #include <numeric>
 
 #include "quant/codec.hpp"
+#include "runtime/base/first_error.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -22,27 +21,6 @@ void check_finite(const WeightInfo& info, std::int64_t slice, std::int64_t row, 
   }
 }
 
-// The first exception of any member, rethrown after the region: none may leave it.
-class FirstError {
- public:
-  template <class F>
-  void guard(F&& work) noexcept {
-    try {
-      work();
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      if (!error_) error_ = std::current_exception();
-    }
-  }
-  void rethrow() const {
-    if (error_) std::rethrow_exception(error_);
-  }
-
- private:
-  std::mutex mutex_;
-  std::exception_ptr error_;
-};
-
 }  // namespace
 
 Loader::Loader(const WeightSource& source, const Plan& plan, cpu::Team& team, Progress progress)
@@ -56,8 +34,7 @@ const WeightPlan& Loader::plan_of(const WeightInfo& info) const {
   return plan_.weights[static_cast<std::size_t>(&info - source_.weights().data())];
 }
 
-void Loader::report(const WeightInfo& info, std::uint64_t bytes) {
-  (void)info;
+void Loader::report(std::uint64_t bytes) {
   done_ += static_cast<double>(bytes);
   if (progress_ && !progress_(std::min(done_, total_), total_)) throw Stopped{};
 }
@@ -129,7 +106,7 @@ PackedMatrix Loader::matrix(const std::string& name, const std::vector<std::int6
     });
   });
   error.rethrow();
-  report(*info, static_cast<std::uint64_t>(m.n_slices * m.n_out) * part_bytes);
+  report(static_cast<std::uint64_t>(m.n_slices * m.n_out) * part_bytes);
   return m;
 }
 
@@ -141,7 +118,7 @@ std::vector<float> Loader::vector(const std::string& name) {
   check_finite(*info, 0, 0, raw.data(), info->n_in);
   std::vector<float> values(static_cast<std::size_t>(info->n_in));
   quant::decode_row(info->dtype, raw.data(), values.data(), info->n_in);
-  report(*info, raw.size());
+  report(raw.size());
   return values;
 }
 
@@ -164,7 +141,7 @@ void Loader::rows(const std::string& name, cpu::Buffer& out) {
     });
   });
   error.rethrow();
-  report(info, out.size());
+  report(out.size());
 }
 
 }  // namespace dodeca::runtime

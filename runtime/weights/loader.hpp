@@ -24,7 +24,7 @@ class Loader {
   const WeightInfo* find(const std::string& name) const { return source_.find(name); }
 
  private:
-  void report(const WeightInfo& info, std::uint64_t bytes);
+  void report(std::uint64_t bytes);
   const WeightPlan& plan_of(const WeightInfo& info) const;
 
   const WeightSource& source_;

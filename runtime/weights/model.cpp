@@ -91,16 +91,13 @@ Model::Model() : weights_(std::make_unique<Weights>()) {}
 Model::~Model() = default;
 const ModelConfig& Model::config() const { return weights_->config; }
 cpu::Isa Model::isa() const { return weights_->isa; }
-bool Model::compute_f32() const { return weights_->compute_f32; }
 std::uint64_t Model::weight_bytes() const { return weights_->bytes; }
-double Model::bytes_per_token() const { return weights_->bytes_per_token; }
 
 std::unique_ptr<Model> Model::load(const WeightSource& source, cpu::Team& team, const LoadOptions& options,
                                    const Log& log) {
   const ModelConfig& config = source.config();
-  const Plan plan = make_plan(
-      config, source.weights(),
-      {.isa = options.isa, .compute_f32 = options.compute_f32, .n_parts = options.n_parts, .onednn = options.onednn});
+  const Plan plan = make_plan(config, source.weights(),
+                              {.isa = options.isa, .compute_f32 = options.compute_f32, .onednn = options.onednn});
   const std::uint64_t need = plan.bytes + options.extra_bytes, have = cpu::available_memory_bytes();
   if (options.check_memory && need > have) {
     throw Error(ErrorKind::kDoesNotFit,
@@ -124,7 +121,6 @@ std::unique_ptr<Model> Model::load(const WeightSource& source, cpu::Team& team, 
   w.compute_f32 = options.compute_f32;
   for (const WeightPlan& weight : plan.weights) w.prompt_route = w.prompt_route || weight.prompt != nullptr;
   w.bytes = plan.bytes;
-  w.bytes_per_token = plan.bytes_per_token;
 
   Loader loader(source, plan, team, options.progress);
   const WeightInfo& embeddings = *source.find("token_embd.weight");

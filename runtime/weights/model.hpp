@@ -36,9 +36,7 @@ class Model {
   const ModelConfig& config() const;
   const Weights& weights() const { return *weights_; }
   cpu::Isa isa() const;
-  bool compute_f32() const;
   std::uint64_t weight_bytes() const;  // in memory
-  double bytes_per_token() const;      // weights read for one generated token, cache excluded
 
  private:
   Model();

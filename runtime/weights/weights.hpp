@@ -66,7 +66,6 @@ struct Weights {
   std::vector<LayerWeights> layers;
   bool prompt_route = false;  // some weight multiplies prompt rows by another kernel
   std::uint64_t bytes = 0;
-  double bytes_per_token = 0.0;
 
   // One row of the embedding table as floats [hidden].
   void embedding(std::int32_t token, float* out) const;

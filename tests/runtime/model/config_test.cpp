@@ -80,7 +80,7 @@ void check_frequencies(const std::vector<double>& got, const std::vector<double>
 }
 
 TEST_CASE("DeepSeek-V3 from config.json") {
-  const ModelConfig c = config_from_hf(v3_json(), kSilent);
+  const ModelConfig c = config_from_hf(v3_json());
   CHECK(c.n_layers == 61);
   CHECK(c.n_mtp_layers == 1);
   CHECK(c.layers[2].ffn == FfnKind::kDense);
@@ -100,7 +100,7 @@ TEST_CASE("Kimi-K2's YaRN betas are honoured") {
   j["rope_theta"] = 50000.0;
   j["rope_scaling"]["factor"] = 32;
   j["rope_scaling"]["beta_fast"] = 1.0;
-  const ModelConfig c = config_from_hf(j, kSilent);
+  const ModelConfig c = config_from_hf(j);
   check_frequencies(c.inv_freq(), kKimiFrequencies);
 }
 
@@ -111,7 +111,7 @@ TEST_CASE("rope_parameters of newer transformers mean the same as rope_scaling")
   j["rope_parameters"]["rope_type"] = "yarn";
   j.erase("rope_scaling");
   j.erase("rope_theta");
-  check_frequencies(config_from_hf(j, kSilent).inv_freq(), kV3Frequencies);
+  check_frequencies(config_from_hf(j).inv_freq(), kV3Frequencies);
 }
 
 TEST_CASE("V2's router: softmax, group maximum, normalized or scaled but never both") {
@@ -121,23 +121,23 @@ TEST_CASE("V2's router: softmax, group maximum, normalized or scaled but never b
   j["scoring_func"] = "softmax";
   j["norm_topk_prob"] = false;
   j["routed_scaling_factor"] = 16.0;
-  ModelConfig c = config_from_hf(j, kSilent);
+  ModelConfig c = config_from_hf(j);
   CHECK(c.gating == GatingKind::kSoftmax);
   CHECK(c.group_score == GroupScoreKind::kMax);
   CHECK(c.routed_scaling_factor == 16.0);
   j["norm_topk_prob"] = true;
-  c = config_from_hf(j, kSilent);
+  c = config_from_hf(j);
   CHECK(c.norm_topk_prob);
   CHECK(c.routed_scaling_factor == 1.0);
   j["topk_method"] = "greedy";
-  CHECK(config_from_hf(j, kSilent).n_group == 1);
+  CHECK(config_from_hf(j).n_group == 1);
 }
 
 TEST_CASE("what cannot run is refused by name") {
   const auto refused = [](auto&& change, const char* message) {
     Json j = v3_json();
     change(j);
-    CHECK_THROWS_WITH_AS(config_from_hf(j, kSilent), doctest::Contains(message), Error);
+    CHECK_THROWS_WITH_AS(config_from_hf(j), doctest::Contains(message), Error);
   };
   refused([](Json& j) { j["model_type"] = "deepseek_v32"; }, "sparse attention");
   refused([](Json& j) { j["model_type"] = "llama"; }, "'llama'");
@@ -165,7 +165,7 @@ TEST_CASE("GGUF metadata says the same as config.json") {
   m.set("deepseek2.expert_group_count", std::uint32_t{8});
   m.set("deepseek2.expert_group_used_count", std::uint32_t{4});
   const ModelConfig c = config_from_gguf(m, kTensors, {}, kSilent);
-  const ModelConfig hf = config_from_hf(v3_json(), kSilent);
+  const ModelConfig hf = config_from_hf(v3_json());
   CHECK(c.qk_nope_head_dim == hf.qk_nope_head_dim);
   CHECK(c.v_head_dim == hf.v_head_dim);
   CHECK(c.q_lora_rank == hf.q_lora_rank);
@@ -217,7 +217,7 @@ TEST_CASE("missing and odd GGUF keys are named") {
 }
 
 TEST_CASE("V3 wants 1,086 weights, as its converted files hold") {
-  ModelConfig c = config_from_hf(v3_json(), kSilent);
+  ModelConfig c = config_from_hf(v3_json());
   CHECK(wanted_weights(c, false).size() == 1086);
   std::int64_t elements = 0;
   for (const WantedWeight& w : wanted_weights(c, false)) elements += w.n_in * w.n_out * w.n_slices;

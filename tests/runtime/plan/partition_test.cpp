@@ -34,13 +34,4 @@ TEST_CASE("the intermediate dimension is cut in blocks of the down projection, e
   CHECK_FALSE(cut_ffn(100, 256, 1).deal_experts);
 }
 
-TEST_CASE("the attention output is cut by whole heads and whole blocks, or not at all") {
-  const auto v3 = cut_heads(128, 128, 256, 4);
-  REQUIRE(v3.size() == 4);
-  CHECK(v3[1].begin == 4096);
-  CHECK(cut_heads(16, 128, 256, 8).size() == 8);
-  CHECK(cut_heads(16, 128, 256, 9).empty());
-  CHECK(cut_heads(3, 96, 256, 2).empty());
-}
-
 }  // namespace
