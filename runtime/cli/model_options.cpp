@@ -169,6 +169,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   executor_options.n_sequences = command_needs.n_sequences;
   executor_options.micro_batch = std::min(options.micro_batch, options.batch);
   executor_options.cache_type = options.cache_type();
+  executor_options.integer_attention = !options.compute_f32();
 
   const cpu::Topology topology = cpu::read_topology();
   loaded.team = make_team(options.threads, console);
@@ -176,8 +177,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
     loaded.team_batch = make_team(options.threads_batch, console);
   console.detail(team_facts(topology, *loaded.team, loaded.team_batch.get()));
 
-  const std::uint64_t cache_bytes = KvCache::bytes_needed(
-      config, {executor_options.n_positions, executor_options.n_sequences, executor_options.cache_type});
+  const std::uint64_t cache_bytes = KvCache::bytes_needed(config, executor_options.cache_options());
   LoadOptions load;
   load.isa = options.isa_level();
   load.compute_f32 = options.compute_f32();

@@ -23,7 +23,7 @@ struct Executor::Impl {
       : model(m),
         team(t),
         options(o),
-        cache(m.config(), {.n_positions = o.n_positions, .n_sequences = o.n_sequences, .dtype = o.cache_type}),
+        cache(m.config(), o.cache_options()),
         space(m.weights(), o.micro_batch, o.n_positions, o.n_sequences),
         inv_freq(m.config().inv_freq()) {}
 
@@ -39,8 +39,7 @@ Executor::Executor(const Model& model, cpu::Team& team, const ExecutorOptions& o
 Executor::~Executor() = default;
 
 std::uint64_t Executor::bytes_needed(const ModelConfig& config, const ExecutorOptions& o, int n_threads) {
-  return KvCache::bytes_needed(config,
-                               {.n_positions = o.n_positions, .n_sequences = o.n_sequences, .dtype = o.cache_type}) +
+  return KvCache::bytes_needed(config, o.cache_options()) +
          Workspace::bytes_needed(config, o.micro_batch, o.n_positions, o.n_sequences, n_threads);
 }
 

@@ -24,7 +24,10 @@ struct ExecutorOptions {
   std::int32_t n_sequences = 1;
   std::int64_t micro_batch = 512;  // rows per pass; longer calls are cut
   quant::DType cache_type = quant::DType::kF16;
-  bool naive_mla = false;  // decompress keys and values per head instead of absorbing; slow, for tests
+  bool integer_attention = true;  // as KvCacheOptions
+  bool naive_mla = false;         // decompress keys and values per head instead of absorbing; slow, for tests
+
+  KvCacheOptions cache_options() const { return {n_positions, n_sequences, cache_type, integer_attention}; }
 };
 
 class Executor {

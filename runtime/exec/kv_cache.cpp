@@ -12,13 +12,13 @@
 namespace dodeca::runtime {
 namespace {
 
-constexpr char kMagic[8] = {'d', 'o', 'd', 'e', 'c', 'K', 'V', '2'};
+constexpr char kMagic[8] = {'d', 'o', 'd', 'e', 'c', 'K', 'V', '3'};
 
 struct Header {
   char magic[8];
   std::uint32_t dtype;
   std::uint32_t n_layers;
-  std::uint64_t width, length;
+  std::uint64_t width, row_bytes, length;
 };
 
 std::int64_t blocks_for(std::int64_t n) { return (n + cpu::kContextBlock - 1) / cpu::kContextBlock; }
@@ -29,21 +29,24 @@ std::int64_t row_width_of(const ModelConfig& config) {
   return width;
 }
 
-std::optional<cpu::IntegerShape> integer_shape_of(const ModelConfig& c, quant::DType dtype) {
+std::optional<cpu::IntegerShape> integer_shape_of(const ModelConfig& c, const KvCacheOptions& o) {
   const bool latent = std::ranges::all_of(c.layers, [](const auto& l) { return l.attention == AttentionKind::kMla; });
-  if (!latent || dtype == quant::DType::kF32 || c.kv_lora_rank % 32 != 0 || c.qk_rope_head_dim % 2 != 0) return {};
-  const auto digits = dtype == quant::DType::kQ8_0 ? cpu::Digits::k8 : cpu::Digits::k16;
+  if (!o.integer_attention || !latent || o.dtype == quant::DType::kF32 || c.kv_lora_rank % 32 != 0 ||
+      c.qk_rope_head_dim % 2 != 0)
+    return {};
+  const auto digits = o.dtype == quant::DType::kQ8_0 ? cpu::Digits::k8 : cpu::Digits::k16;
   return cpu::IntegerShape{digits, c.kv_lora_rank, c.qk_rope_head_dim, c.kv_lora_rank};
 }
 
-std::size_t checked_row_bytes(const ModelConfig& config, quant::DType dtype) {
+std::size_t checked_row_bytes(const ModelConfig& config, const KvCacheOptions& o) {
   using quant::DType;
+  const DType dtype = o.dtype;
   const std::int64_t width = row_width_of(config);
   if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16 && dtype != DType::kQ8_0) {
     throw Error(ErrorKind::kUnsupported,
                 fmt::format("cache type {} (known: f32, f16, bf16, q8_0)", quant::name_of(dtype)));
   }
-  if (const auto shape = integer_shape_of(config, dtype); shape && dtype == DType::kQ8_0)
+  if (const auto shape = integer_shape_of(config, o); shape && dtype == DType::kQ8_0)
     return cpu::int8_row_bytes(shape->key, shape->rope);
   const auto bytes = quant::row_bytes(dtype, width);
   if (!bytes) {
@@ -59,17 +62,17 @@ std::size_t checked_row_bytes(const ModelConfig& config, quant::DType dtype) {
 std::int64_t KvCache::block_positions() { return cpu::kContextBlock; }
 
 std::uint64_t KvCache::bytes_needed(const ModelConfig& config, const KvCacheOptions& options) {
-  const std::size_t row = checked_row_bytes(config, options.dtype);
+  const std::size_t row = checked_row_bytes(config, options);
   return static_cast<std::uint64_t>(blocks_for(options.n_positions) * cpu::kContextBlock * config.n_layers) * row;
 }
 
 KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options)
     : dtype_(options.dtype),
-      integer_shape_(integer_shape_of(config, options.dtype)),
+      integer_shape_(integer_shape_of(config, options)),
       n_layers_(config.n_layers),
       width_(row_width_of(config)),
       n_blocks_(blocks_for(options.n_positions)),
-      row_bytes_(checked_row_bytes(config, options.dtype)),
+      row_bytes_(checked_row_bytes(config, options)),
       data_(bytes_needed(config, options)),
       references_(static_cast<std::size_t>(n_blocks_), 0),
       sequences_(static_cast<std::size_t>(options.n_sequences)) {
@@ -181,6 +184,7 @@ void KvCache::save(std::int32_t sequence, std::ostream& out) const {
                 .dtype = static_cast<std::uint32_t>(dtype_),
                 .n_layers = static_cast<std::uint32_t>(n_layers_),
                 .width = static_cast<std::uint64_t>(width_),
+                .row_bytes = row_bytes_,
                 .length = static_cast<std::uint64_t>(s.length)};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   out.write(reinterpret_cast<const char*>(&header), sizeof header);
@@ -201,11 +205,11 @@ void KvCache::restore(std::int32_t sequence, std::istream& in) {
     throw Error(ErrorKind::kBadFile, "the saved cache does not begin as one");
   }
   if (header.dtype != static_cast<std::uint32_t>(dtype_) || header.n_layers != static_cast<std::uint64_t>(n_layers_) ||
-      header.width != static_cast<std::uint64_t>(width_)) {
+      header.width != static_cast<std::uint64_t>(width_) || header.row_bytes != row_bytes_) {
     throw Error(ErrorKind::kBadFile, fmt::format("the saved cache is of another shape or type: {} layers of {} values "
-                                                 "in type {}, this cache has {} of {} in {}",
-                                                 header.n_layers, header.width, header.dtype, n_layers_, width_,
-                                                 static_cast<std::uint32_t>(dtype_)));
+                                                 "({} bytes) in type {}, this cache has {} of {} ({} bytes) in {}",
+                                                 header.n_layers, header.width, header.row_bytes, header.dtype,
+                                                 n_layers_, width_, row_bytes_, static_cast<std::uint32_t>(dtype_)));
   }
   if (header.length > static_cast<std::uint64_t>(capacity())) {
     throw Error(ErrorKind::kDoesNotFit,

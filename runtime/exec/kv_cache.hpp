@@ -1,5 +1,5 @@
 // The latent KV cache: per layer rows of cache_row_width() values, in blocks of kContextBlock positions shared between
-// sequences by reference count. Type Q8_0 means rows of cpu/kernels/attention/integer.hpp for latent attention, blocks
+// sequences by reference count. Type Q8_0 means rows of cpu/kernels/attention/integer.hpp for integer attention, blocks
 // of 32 otherwise. Every block has one owner list; a fork shares whole blocks and copies the last partial one. Not
 // thread-safe: one executor owns it.
 #pragma once
@@ -22,6 +22,7 @@ struct KvCacheOptions {
   std::int64_t n_positions = 0;  // capacity over all sequences, rounded up to whole blocks
   std::int32_t n_sequences = 1;
   quant::DType dtype = quant::DType::kF16;  // F32, F16, BF16, Q8_0
+  bool integer_attention = true;            // false: rows are only rounded to the type, attention computes in float
 };
 
 class KvCache {
