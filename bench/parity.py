@@ -113,6 +113,8 @@ def make_there(programs, source, target, kind, imatrix):
         if kind not in ("F16", "BF16"):
             command += ["--pure"] if kind != "MXFP4_MOE" else []
             command += ["--imatrix", imatrix] if kind.startswith("IQ") and kind != "IQ4_NL" else []
+            # a table of rows that are looked up has no inputs, and so no importance, without which these types are refused
+            command += ["--token-embedding-type", "q4_k"] if kind.startswith(("IQ1", "IQ2")) else []
         # llama-quantize's name for a uniform file of the type
         command += [source, target, {"Q3_K": "Q3_K_S", "Q4_K": "Q4_K_S", "Q5_K": "Q5_K_S"}.get(kind, kind)]
     run(*command)
