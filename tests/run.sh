@@ -30,11 +30,13 @@ finish() {
 fail() { failed=$((failed + 1)); failures+=("$1"); }
 skip() { skipped=$((skipped + 1)); skips+=("$1"); }
 
+log_of() { printf '%s/%s.log' "$logs" "${1//[^a-zA-Z0-9._-]/_}"; }
+
 # run NAME COMMAND...: output to a log, shown when it fails; sets log and status
 run() {
   local name=$1 begin=$SECONDS
   shift
-  log=$logs/${name//[^a-zA-Z0-9._-]/_}.log
+  log=$(log_of "$name")
   "$@" >"$log" 2>&1 </dev/null
   status=$?
   say "$(printf '%-52s %4d s  %s' "$name" $((SECONDS - begin)) "$([[ $status -eq 0 ]] && echo ok || echo "exit code $status")")"
@@ -57,11 +59,9 @@ require() {
   finish
 }
 
-# A doctest program: its test cases are counted one by one; a crash counts as one failure.
-doctest() {
-  local name=$1
-  run "$@"
-  local summary
+# What run has just run was a doctest program: its test cases are counted one by one; a crash counts as one failure.
+count_cases() {
+  local name=$1 summary
   summary=$(grep -aE '^\[doctest\] test cases:' "$log" | tail -n 1)
   if [[ $summary =~ \|\ +([0-9]+)\ passed\ +\|\ +([0-9]+)\ failed ]]; then
     passed=$((passed + BASH_REMATCH[1]))
@@ -74,6 +74,26 @@ doctest() {
     show_log
     fail "$name"
   fi
+}
+
+doctest() {
+  run "$@"
+  count_cases "$1"
+}
+
+# asan_doctests PROGRAM...: as many at a time as there are processors; nothing in them is timed closely.
+asan_doctests() {
+  local program
+  for program; do
+    while [[ $(jobs -pr | wc -l) -ge $jobs ]]; do wait -n; done
+    { run "asan: $program" "${unrandomised[@]}" "build/asan/tests/$program"; echo "$status" >"$log.status"; } &
+  done
+  wait
+  for program; do
+    log=$(log_of "asan: $program")
+    status=$(<"$log.status")
+    count_cases "asan: $program"
+  done
 }
 
 build() {  # build PRESET TARGET...
@@ -108,11 +128,10 @@ done
 # ---- sanitizers: what reads files and text, and the team ---------------------------------------------------------------
 if [[ $quick == no ]]; then
   export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-  asan_targets=(test_quant test_cpu test_runtime_base test_runtime_load test_runtime_text test_runtime_model test_fuzz)
+  # The longest first.
+  asan_targets=(test_cpu test_runtime_text test_quant test_runtime_load test_fuzz test_runtime_base test_runtime_model)
   require "asan: build" build asan "${asan_targets[@]}"
-  for target in "${asan_targets[@]}"; do
-    doctest "asan: $target" "${unrandomised[@]}" "build/asan/tests/$target"
-  done
+  asan_doctests "${asan_targets[@]}"
 
   require "tsan: build" build tsan test_team
   TSAN_OPTIONS=halt_on_error=1 doctest "tsan: the thread team" "${unrandomised[@]}" build/tsan/tests/test_team

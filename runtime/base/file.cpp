@@ -6,30 +6,24 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <system_error>
+#include <cstring>
 #include <utility>
 
 #include "runtime/base/error.hpp"
 
 namespace dodeca::runtime {
 
-namespace {
-
-std::string reason(int error) { return std::generic_category().message(error); }
-
-}  // namespace
-
 InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
   // Non-blocking so that a FIFO without a writer is refused below instead of hanging here; regular files ignore it.
   fd_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd_ < 0) {
-    throw Error(ErrorKind::kIo, fmt::format("cannot open {}: {}", path_.string(), reason(errno)));
+    throw Error(ErrorKind::kIo, fmt::format("cannot open {}: {}", path_.string(), std::strerror(errno)));
   }
   struct stat status {};
   const int failed = ::fstat(fd_, &status) != 0 ? errno : 0;
   if (failed != 0 || !S_ISREG(status.st_mode)) {
     ::close(std::exchange(fd_, -1));
-    const std::string why = failed != 0               ? reason(failed)
+    const std::string why = failed != 0               ? std::strerror(failed)
                             : S_ISDIR(status.st_mode) ? "it is a directory"
                                                       : "it is not a regular file";
     throw Error(ErrorKind::kIo, fmt::format("cannot read {}: {}", path_.string(), why));
@@ -61,7 +55,8 @@ void InputFile::read(std::uint64_t offset, std::span<std::byte> dst) const {
     const ssize_t got = ::pread(fd_, dst.data(), std::min(dst.size(), kMaxPiece), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {
-      throw Error(ErrorKind::kIo, fmt::format("cannot read {} at byte {}: {}", path_.string(), offset, reason(errno)));
+      throw Error(ErrorKind::kIo,
+                  fmt::format("cannot read {} at byte {}: {}", path_.string(), offset, std::strerror(errno)));
     }
     if (got == 0) {
       throw Error(ErrorKind::kBadFile, fmt::format("{} shrank while it was read: it had {} bytes and now ends at {}",

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <system_error>
 #include <utility>
 
@@ -20,8 +21,6 @@ namespace {
 
 constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
 constexpr mode_t kMode = 0666;
-
-std::string reason(int error) { return std::generic_category().message(error); }
 
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
@@ -77,7 +76,7 @@ OutputFile::OutputFile(std::filesystem::path path, std::uint64_t expected_bytes)
     temporary_ += fmt::format(".{}.{}.tmp", ::getpid(), attempt);
     fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kMode);
     if (fd_ < 0 && (errno != EEXIST || attempt == 100)) {
-      throw Error(ErrorKind::kIo, fmt::format("cannot create {}: {}", temporary_.string(), reason(errno)));
+      throw Error(ErrorKind::kIo, fmt::format("cannot create {}: {}", temporary_.string(), std::strerror(errno)));
     }
   }
   reserve();
@@ -99,7 +98,8 @@ OutputFile::OutputFile(std::filesystem::path path, std::uint64_t expected_bytes,
   check_target();
   temporary_ = partial_name(path_);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, kMode);
-  if (fd_ < 0) throw Error(ErrorKind::kIo, fmt::format("cannot create {}: {}", temporary_.string(), reason(errno)));
+  if (fd_ < 0)
+    throw Error(ErrorKind::kIo, fmt::format("cannot create {}: {}", temporary_.string(), std::strerror(errno)));
   try {
     take_over(continued.keep);
     reserve();
@@ -113,7 +113,7 @@ OutputFile::OutputFile(std::filesystem::path path, std::uint64_t expected_bytes,
 // Locks the file that is to be continued and cuts it to what is kept.
 void OutputFile::take_over(std::uint64_t keep) {
   const auto error = [&](int why, const char* doing) {
-    return Error(ErrorKind::kIo, fmt::format("cannot {} {}: {}", doing, temporary_.string(), reason(why)));
+    return Error(ErrorKind::kIo, fmt::format("cannot {} {}: {}", doing, temporary_.string(), std::strerror(why)));
   };
   if (::flock(fd_, LOCK_EX | LOCK_NB) != 0)
     throw error(errno, errno == EWOULDBLOCK ? "lock (another process is writing it)" : "lock");
@@ -170,8 +170,8 @@ void OutputFile::fail(int error, const char* doing) const {
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
     throw disk_full(path_, std::max(expected_, written_) - flushed_, free_bytes(folder_of(path_)));
   }
-  throw Error(ErrorKind::kIo,
-              fmt::format("cannot {} {} after {} bytes: {}", doing, temporary_.string(), flushed_, reason(error)));
+  throw Error(ErrorKind::kIo, fmt::format("cannot {} {} after {} bytes: {}", doing, temporary_.string(), flushed_,
+                                          std::strerror(error)));
 }
 
 void OutputFile::sync() {

@@ -14,7 +14,7 @@
 namespace dodeca::runtime::cli {
 namespace {
 
-constexpr std::int64_t kDefaultContext = 512;
+constexpr std::int64_t kImatrixContext = 512;
 constexpr std::uint64_t kCopiesOfSums = 2;  // while they are measured, and as the matrix that is written
 
 struct ImatrixOptions {
@@ -27,7 +27,7 @@ struct ImatrixOptions {
   bool as_dat() const { return format == "dat" || (format == "auto" && output.ends_with(".dat")); }
 };
 
-ImatrixOptions parse(std::span<const std::string> args, Console& console) {
+ImatrixOptions parse_imatrix(std::span<const std::string> args, Console& console) {
   ImatrixOptions o;
   Options options(
       "dodeca imatrix",
@@ -57,7 +57,7 @@ ImatrixOptions parse(std::span<const std::string> args, Console& console) {
     throw Usage("--show-statistics shows --in-file matrices; -m and -f do not go with it");
   if (!o.model.model.empty()) {
     o.model.check(options, console);
-    if (!options.given("-c")) o.model.ctx_size = kDefaultContext;
+    if (!options.given("-c")) o.model.ctx_size = kImatrixContext;
   }
   return o;
 }
@@ -212,7 +212,7 @@ void collect(const ImatrixOptions& o, const Console& console) {
 
 int cmd_imatrix(std::span<const std::string> args) {
   Console console;
-  const ImatrixOptions o = parse(args, console);
+  const ImatrixOptions o = parse_imatrix(args, console);
   if (!o.model.model.empty()) {
     collect(o, console);
   } else if (o.show) {

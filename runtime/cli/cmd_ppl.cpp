@@ -13,7 +13,7 @@
 namespace dodeca::runtime::cli {
 namespace {
 
-constexpr std::int64_t kDefaultContext = 512;
+constexpr std::int64_t kPplContext = 512;
 constexpr std::int64_t kMinStatistics = 100;  // predictions below which percentiles say nothing
 
 struct PplOptions {
@@ -147,7 +147,7 @@ std::optional<Tokenizer> tokenizer_for(const PplOptions& o, const Console& conso
   }
 }
 
-PplOptions parse(std::span<const std::string> args, Console& console) {
+PplOptions parse_ppl(std::span<const std::string> args, Console& console) {
   PplOptions o;
   Options options("dodeca ppl", "Perplexity on a text or on token ids; divergence from a base model.",
                   "dodeca ppl -m model.gguf -f wiki.test.raw");
@@ -174,7 +174,7 @@ PplOptions parse(std::span<const std::string> args, Console& console) {
     if (o.tokens && !o.base_file.empty()) throw Usage("--tokens does not go with --kl-divergence-base");
   }
   if (o.max_chunks == 0) throw Usage("--chunks wants at least 1, or -1 for all");
-  if (!options.given("-c") && !o.tokens) o.model.ctx_size = kDefaultContext;
+  if (!options.given("-c") && !o.tokens) o.model.ctx_size = kPplContext;
   if (!o.compare && !o.tokens && o.model.ctx_size > 0 && o.model.ctx_size < 4)
     throw Usage(fmt::format("-c {} leaves nothing to predict; at least 4 is wanted", o.model.ctx_size));
   return o;
@@ -184,7 +184,7 @@ PplOptions parse(std::span<const std::string> args, Console& console) {
 
 int cmd_ppl(std::span<const std::string> args) {
   Console console;
-  PplOptions o = parse(args, console);
+  PplOptions o = parse_ppl(args, console);
 
   // The tokens, before the weights are loaded: what is wrong with them is told at once.
   std::optional<Tokenizer> tokenizer = tokenizer_for(o, console);

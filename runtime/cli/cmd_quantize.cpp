@@ -84,7 +84,7 @@ struct Arguments {
   QuantizeOptions quantize;
 };
 
-Arguments parse(std::span<const std::string> args, Console& console) {
+Arguments parse_quantize(std::span<const std::string> args, Console& console) {
   Arguments parsed;
   std::vector<std::string> overrides;
   std::string habit_type, habit_threads, type, recipe, output, embedding, isa;
@@ -151,7 +151,7 @@ Arguments parse(std::span<const std::string> args, Console& console) {
 
 int cmd_quantize(std::span<const std::string> args) {
   Console console;
-  Arguments arguments = parse(args, console);
+  Arguments arguments = parse_quantize(args, console);
   refuse_same_file(arguments.in, arguments.out);
   const Log log = console.log();
   const auto start = std::chrono::steady_clock::now();

@@ -23,7 +23,6 @@ constexpr std::uint64_t kMaxStringBytes = std::uint64_t{1} << 30;
 constexpr std::uint64_t kMaxArrayCount = std::uint64_t{1} << 30;
 constexpr std::uint64_t kMaxNameBytes = 63;
 constexpr std::uint64_t kMaxAlignment = std::uint64_t{1} << 20;
-constexpr std::uint32_t kArrayType = 9;
 
 std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
   return (value + alignment - 1) / alignment * alignment;
@@ -80,7 +79,7 @@ class Parser {
     const auto type = in_.scalar<std::uint32_t>("a metadata type");
     MetaValue value;
     try {
-      value = type == kArrayType ? read_array() : read_value(type);
+      value = type == kGgufArrayType ? read_array() : read_value(type);
     } catch (Error& error) {
       throw error.with("key", printable(key, 128));
     }
@@ -171,7 +170,7 @@ class Parser {
           array.values.push_back(in_.string(kMaxStringBytes, "a string of an array"));
         return array;
       }
-      case kArrayType:
+      case kGgufArrayType:
         throw bad("an array of arrays at byte {}", in_.position() - 12);
       case 10:
         return numbers<std::uint64_t>(count);

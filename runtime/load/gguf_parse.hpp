@@ -8,6 +8,8 @@
 
 namespace dodeca::runtime {
 
+inline constexpr std::uint32_t kGgufArrayType = 9;  // the value type that says "array"
+
 struct GgufShard {
   std::uint32_t version = 0;
   std::uint64_t alignment = 32;

@@ -7,6 +7,7 @@
 #include "runtime/base/output_file.hpp"
 #include "runtime/base/printable.hpp"
 #include "runtime/load/gguf.hpp"
+#include "runtime/load/gguf_parse.hpp"
 #include "runtime/load/write_log.hpp"
 
 namespace dodeca::runtime {
@@ -14,7 +15,6 @@ namespace dodeca::runtime {
 namespace {
 
 constexpr std::uint32_t kVersion = 3;
-constexpr std::uint32_t kArrayType = 9;
 constexpr std::uint64_t kDefaultAlignment = 32;
 
 // GGUF's value type of each scalar alternative of MetaValue, in the variant's order.
@@ -35,7 +35,7 @@ class HeaderBytes {
   }
   void value(const MetaValue& value) {
     const std::size_t index = value.index();
-    scalar(index < kScalarTypes ? kValueType[index] : kArrayType);
+    scalar(index < kScalarTypes ? kValueType[index] : kGgufArrayType);
     std::visit([&](const auto& v) { put(v, index); }, value);
   }
   void pad(std::uint64_t alignment) { bytes_.resize((bytes_.size() + alignment - 1) / alignment * alignment); }

@@ -13,7 +13,7 @@ namespace dodeca::runtime {
 namespace {
 
 constexpr std::string_view kSums = ".in_sum2", kCounts = ".counts";
-constexpr std::int64_t kMaxEntries = 1 << 20, kMaxName = 1 << 16, kMaxValues = std::int64_t{1} << 31;
+constexpr std::int64_t kMaxImatrixEntries = 1 << 20, kMaxName = 1 << 16, kMaxImatrixValues = std::int64_t{1} << 31;
 
 Error bad(const std::filesystem::path& path, std::string sentence) {
   return Error(ErrorKind::kBadFile, std::move(sentence)).with("file", path.string());
@@ -111,13 +111,13 @@ class DatReader {
 ImportanceMatrix read_dat(const std::filesystem::path& path) {
   DatReader in(path);
   ImportanceMatrix matrix;
-  const std::int32_t n_entries = in.integer("the number of entries", 1, kMaxEntries);
+  const std::int32_t n_entries = in.integer("the number of entries", 1, kMaxImatrixEntries);
   for (std::int32_t i = 0; i < n_entries; ++i) {
     const std::string name = in.text(in.integer("a name's length", 1, kMaxName), "a name");
     const std::int32_t n_calls = in.integer("a number of calls", 0, INT32_MAX);
     ImportanceMatrix::Entry entry;
     // How many slices there are, the weight will say: the file has the values of all of them in one row.
-    entry.n_in = in.integer("a number of values", 1, kMaxValues - 1);
+    entry.n_in = in.integer("a number of values", 1, kMaxImatrixValues - 1);
     entry.sums = in.floats(entry.n_in, "values");
     entry.counts = {static_cast<float>(std::max(n_calls, 1))};
     check_values(path, name, entry.sums);

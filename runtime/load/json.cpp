@@ -16,8 +16,8 @@ using Object = std::vector<std::pair<const std::string, Json>>;  // what ordered
 Object& object_of(Json& json) { return json.get_ref<Json::object_t&>(); }
 
 constexpr std::size_t kMaxDepth = 100;
-constexpr std::size_t kMaxValues = std::size_t{16}
-                                   << 20;  // a vocabulary of 160,000 tokens with its merges has a million
+constexpr std::size_t kMaxJsonValues = std::size_t{16}
+                                       << 20;  // a vocabulary of 160,000 tokens with its merges has a million
 
 // Builds the document without ordered_json's search for every key that it inserts, which makes large objects quadratic.
 class Builder {
@@ -62,8 +62,8 @@ class Builder {
 
  private:
   Json* insert(Json value) {
-    if (++n_values_ > kMaxValues) {
-      throw Error(ErrorKind::kBadFile, fmt::format("{} has more than {} JSON values", what_, kMaxValues));
+    if (++n_values_ > kMaxJsonValues) {
+      throw Error(ErrorKind::kBadFile, fmt::format("{} has more than {} JSON values", what_, kMaxJsonValues));
     }
     if (open_.empty()) {
       root_ = std::move(value);

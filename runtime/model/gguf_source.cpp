@@ -20,7 +20,7 @@ void transpose_key_half(const float* src, std::int64_t n_nope, std::int64_t n_la
 namespace {
 
 // Where a weight's rows lie: row r of slice s is row s * rows_per_slice + row_offset + r of the tensor.
-struct Place {
+struct GgufPlace {
   const GgufTensor* tensor = nullptr;
   std::int64_t rows_per_slice = 0;
   std::int64_t row_offset = 0;
@@ -54,7 +54,7 @@ class GgufSource final : public WeightSource {
 
   void read_rows(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end,
                  std::byte* dst) const override {
-    const Place& place = places_.find(weight.name)->second;
+    const GgufPlace& place = places_.find(weight.name)->second;
     if (place.transposed_key) return read_transposed(weight, place, slice, row_begin, row_end, dst);
     const std::size_t row_bytes = weight.row_bytes();
     const auto first = static_cast<std::uint64_t>(slice * place.rows_per_slice + place.row_offset + row_begin);
@@ -63,7 +63,7 @@ class GgufSource final : public WeightSource {
 
  private:
   void add(const WantedWeight& wanted, std::vector<WeightInfo>& list) {
-    Place place{.tensor = file_.find(wanted.name), .rows_per_slice = wanted.n_out};
+    GgufPlace place{.tensor = file_.find(wanted.name), .rows_per_slice = wanted.n_out};
     std::int64_t rows = wanted.n_out * wanted.n_slices, columns = wanted.n_in;
     quant::DType dtype = place.tensor != nullptr ? place.tensor->dtype : quant::DType::kF32;
     if (place.tensor == nullptr && wanted.slicing == Slicing::kHeads) {  // old layout: both halves in one tensor
@@ -120,7 +120,7 @@ class GgufSource final : public WeightSource {
     places_[wanted.name] = place;
   }
 
-  void read_transposed(const WeightInfo& weight, const Place& place, std::int64_t head, std::int64_t row_begin,
+  void read_transposed(const WeightInfo& weight, const GgufPlace& place, std::int64_t head, std::int64_t row_begin,
                        std::int64_t row_end, std::byte* dst) const {
     const GgufTensor& tensor = *place.tensor;
     const std::int64_t n_nope = config_.qk_nope_head_dim, n_latent = config_.kv_lora_rank;
@@ -141,7 +141,7 @@ class GgufSource final : public WeightSource {
   GgufFile file_;
   ModelConfig config_;
   std::vector<WeightInfo> weights_, mtp_weights_;
-  std::map<std::string, Place, std::less<>> places_;
+  std::map<std::string, GgufPlace, std::less<>> places_;
 };
 
 }  // namespace

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::int64_t kScaleBlock = 128;  // weight_block_size of every published FP8 checkpoint
 
-struct Place {
+struct HfPlace {
   std::vector<const SafeTensor*> tensors = {};      // one, or one per expert
   std::vector<const SafeTensor*> scales = {};       // weight_scale_inv beside each, or empty
   std::int64_t rows_per_slice = 0, row_offset = 0;  // as in gguf_source.cpp; experts: 0
@@ -52,7 +52,7 @@ class HfSource final : public WeightSource {
 
   void read_rows(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end,
                  std::byte* dst) const override {
-    const Place& place = places_.find(weight.name)->second;
+    const HfPlace& place = places_.find(weight.name)->second;
     const bool stacked = place.tensors.size() > 1;
     const auto index = static_cast<std::size_t>(stacked ? slice : 0);
     const SafeTensor& tensor = *place.tensors[index];
@@ -125,7 +125,7 @@ class HfSource final : public WeightSource {
   }
 
   void add(const WantedWeight& wanted, std::vector<WeightInfo>& list) {
-    Place place{.rows_per_slice = wanted.n_out};
+    HfPlace place{.rows_per_slice = wanted.n_out};
     std::int64_t rows = wanted.n_out, columns = wanted.n_in;
     if (wanted.slicing == Slicing::kHeads) {
       place.transposed_key = wanted.name.ends_with("attn_k_b.weight");
@@ -230,7 +230,7 @@ class HfSource final : public WeightSource {
   SafetensorsDir dir_;
   ModelConfig config_;
   std::vector<WeightInfo> weights_, mtp_weights_;
-  std::map<std::string, Place, std::less<>> places_;
+  std::map<std::string, HfPlace, std::less<>> places_;
 };
 
 }  // namespace

@@ -30,6 +30,14 @@ class FakeRoot {
           "MemTotal:       99999999 kB\nMemAvailable:   " + std::to_string(available_gib << 20) + " kB\n");
   }
 
+  // A container: its own group is in_host on the host, of which it sees only below /docker/abc, as /sys/fs/cgroup/memory.
+  void container(const std::string& in_host) {
+    meminfo(100);
+    write("proc/self/cgroup", "4:memory:" + in_host + "\n");
+    write("proc/self/mountinfo", "35 31 0:32 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
+    write("sys/fs/cgroup/memory/memory.limit_in_bytes", std::to_string(6 * kGiB));
+  }
+
  private:
   tests::TempDir dir_;
 };
@@ -84,20 +92,14 @@ TEST_CASE("available memory: cgroup v1") {
 
 TEST_CASE("available memory: a container that sees only its own part of the hierarchy") {
   FakeRoot root;
-  root.meminfo(100);
-  root.write("proc/self/cgroup", "4:memory:/docker/abc/inner\n");
-  root.write("proc/self/mountinfo", "35 31 0:32 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
-  root.write("sys/fs/cgroup/memory/memory.limit_in_bytes", std::to_string(6 * kGiB));
+  root.container("/docker/abc/inner");
   root.write("sys/fs/cgroup/memory/memory.usage_in_bytes", std::to_string(kGiB));
   CHECK(root.available() == 5 * kGiB);
 }
 
 TEST_CASE("available memory: a group beside the part that is seen only begins with its name") {
   FakeRoot root;
-  root.meminfo(100);
-  root.write("proc/self/cgroup", "4:memory:/docker/abcd/inner\n");
-  root.write("proc/self/mountinfo", "35 31 0:32 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
-  root.write("sys/fs/cgroup/memory/memory.limit_in_bytes", std::to_string(6 * kGiB));
+  root.container("/docker/abcd/inner");
   root.write("sys/fs/cgroup/memoryd/memory.limit_in_bytes", std::to_string(kGiB));
   root.write("sys/fs/cgroup/memoryd/inner/memory.limit_in_bytes", std::to_string(kGiB));
   CHECK(root.available() == 6 * kGiB);

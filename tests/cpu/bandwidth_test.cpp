@@ -20,7 +20,7 @@ TEST_CASE("xor_of: every line reads every word") {
       const tests::GuardedBuffer<std::uint64_t> words(n, 64);
       std::uint64_t want = 0;
       for (std::uint64_t& word : words.span()) want ^= word = rng();
-      CHECK_MESSAGE(line.run(reinterpret_cast<const std::byte*>(words.data()), n * 8) == want, line.name << " " << n);
+      CHECK_MESSAGE(line.run(reinterpret_cast<const std::byte*>(words.data()), n * 8) == want, line.name, " ", n);
     }
   }
 }

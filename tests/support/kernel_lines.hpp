@@ -18,7 +18,7 @@ inline bool line_runs(std::string_view name, cpu::Isa isa) {
                            ", this run has " + std::string(cpu::name_of(cpu::host_isa()));
   if (const char* required = std::getenv("DODECA_REQUIRE_ISA")) {
     const auto level = cpu::isa_from_name(required);
-    REQUIRE_MESSAGE(level.has_value(), "DODECA_REQUIRE_ISA=" << required << " is no level");
+    REQUIRE_MESSAGE(level.has_value(), "DODECA_REQUIRE_ISA=", required, " is no level");
     CHECK_MESSAGE(isa > *level, text);
   } else {
     MESSAGE(text);

@@ -94,7 +94,7 @@ TEST_CASE("swiglu: every line gives the scalar bits") {
       std::vector<float> expected(n);
       lines.front().run(gate.data(), other.data(), static_cast<std::int64_t>(n), expected.data());
       line.run(gate.data(), other.data(), static_cast<std::int64_t>(n), out.data());
-      CHECK_MESSAGE(tests::same_bits(out.data(), expected.data(), n), line.name << " n=" << n);
+      CHECK_MESSAGE(tests::same_bits(out.data(), expected.data(), n), line.name, " n=", n);
       CHECK(out.intact());
     }
   }

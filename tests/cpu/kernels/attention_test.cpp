@@ -112,7 +112,7 @@ TEST_CASE("mla_block: the scalar line is softmax attention, over several blocks"
     attention.run(cpu::mla_block_kernels().front().run, scale);
     const auto result =
         tests::compare(attention.output(), reference(shape, q, rows, scale), {.abs = 3e-6, .rel = 1e-5});
-    CHECK_MESSAGE(result.ok, text_of(shape) << ": " << result.report);
+    CHECK_MESSAGE(result.ok, text_of(shape), ": ", result.report);
   }
 }
 
@@ -136,7 +136,7 @@ TEST_CASE("mla_block: every line gives the scalar bits") {
       Attention want(shape, q, rows), got(shape, q, rows);
       want.run(lines.front().run, 0.135f);
       got.run(line.run, 0.135f);
-      CHECK_MESSAGE(got.same_as(want), line.name << ", " << text_of(shape));
+      CHECK_MESSAGE(got.same_as(want), line.name, ", ", text_of(shape));
       CHECK(got.intact());
     }
   }
@@ -171,7 +171,7 @@ TEST_CASE("mla_block: very different scores neither overflow nor vanish; NaN sho
     attention.run(line.run, 10.0f);
     const auto result =
         tests::compare(attention.output(), reference(shape, q, rows, 10.0f), {.abs = 1e-3, .rel = 1e-4});
-    CHECK_MESSAGE(result.ok, line.name << ": " << result.report);
+    CHECK_MESSAGE(result.ok, line.name, ": ", result.report);
     auto bad = q;
     bad[3] = std::numeric_limits<float>::quiet_NaN();
     Attention spoilt(shape, bad, rows);
@@ -222,7 +222,7 @@ TEST_CASE("decode_cache_rows: all half and bfloat16 bit patterns") {
       std::vector<float> got(65536), want(65536);
       quant::decode_row(dtype, bytes, want.data(), 65536);
       line.run(dtype, bytes, 2 * 65536, 1, 65536, got.data());
-      CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), want.size()), line.name << " " << quant::name_of(dtype));
+      CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), want.size()), line.name, " ", quant::name_of(dtype));
     }
   }
 }

@@ -169,7 +169,7 @@ TEST_CASE("integer attention: the scalar line is softmax attention") {
       const tests::Tolerance bound = dtype == DType::kQ8_0 ? tests::Tolerance{.abs = 0.015, .nmse = 2.8e-4}
                                                            : tests::Tolerance{.abs = 8e-4, .nmse = 7.5e-7};
       const auto result = tests::compare(got.output(c.shape.value), want, bound);
-      CHECK_MESSAGE(result.ok, c.text() << ": " << result.report);
+      CHECK_MESSAGE(result.ok, c.text(), ": ", result.report);
     }
   }
 }
@@ -201,7 +201,7 @@ TEST_CASE("integer attention: every line gives the scalar bits") {
     for (const auto& line : lines) {
       if (!tests::line_runs(line.name, line.isa)) continue;
       const Result got = attend(*line.run, c, q, rows, hidden);
-      CHECK_MESSAGE(same(got, want), line.name << ", " << c.text());
+      CHECK_MESSAGE(same(got, want), line.name, ", ", c.text());
       CHECK(got.intact);
     }
   }

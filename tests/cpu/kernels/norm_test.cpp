@@ -45,10 +45,10 @@ TEST_CASE("rms_norm: every line gives the scalar bits, in place too") {
       const auto count = static_cast<std::int64_t>(n);
       lines.front().run(x.data(), weight.data(), count, kEps, want.data());
       line.run(x.data(), weight.data(), count, kEps, got.data());
-      CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), n), line.name << " n=" << n);
+      CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), n), line.name, " n=", n);
       CHECK(got.intact());
       line.run(x.data(), weight.data(), count, kEps, x.data());
-      CHECK_MESSAGE(tests::same_bits(x.data(), want.data(), n), line.name << " in place, n=" << n);
+      CHECK_MESSAGE(tests::same_bits(x.data(), want.data(), n), line.name, " in place, n=", n);
     }
   }
 }

@@ -117,7 +117,7 @@ TEST_CASE("killed with SIGKILL at random moments, every request is answered once
     CHECK(std::distance(std::filesystem::directory_iterator(setup.folder.path), {}) ==
           4);  // input, output, errors, state
   }
-  MESSAGE(kills << " kills over " << finished << " batches");
+  MESSAGE(kills, " kills over ", finished, " batches");
 }
 
 TEST_CASE("a clean stop keeps what is complete, and the same command goes on") {

@@ -113,40 +113,20 @@ TEST_CASE("feed-forward blocks in 1 to 4 parts add up to the whole") {
 }
 
 TEST_CASE("the prompt route goes by the kind of a row, not by its companions") {
-  // F32 weights throughout: the deep copy of the demo's shape in memory.
-  MemorySource source(
-      [] {
-        runtime::ModelConfig c;
-        c.architecture = "test";
-        c.vocab_size = 64;
-        c.hidden_size = 128;
-        c.n_layers = 2;
-        c.context_length = 256;
-        c.layers = {{runtime::AttentionKind::kMla, runtime::FfnKind::kDense},
-                    {runtime::AttentionKind::kMla, runtime::FfnKind::kMoe}};
-        c.n_heads = 4;
-        c.q_lora_rank = 64;
-        c.kv_lora_rank = 64;
-        c.qk_nope_head_dim = 32;
-        c.qk_rope_head_dim = 16;
-        c.v_head_dim = 32;
-        c.rope.dim = 16;
-        c.intermediate_size = 256;
-        c.moe_intermediate_size = 64;
-        c.n_routed_experts = 8;
-        c.n_experts_per_tok = 2;
-        c.n_shared_experts = 1;
-        return c;
-      }(),
-      9);
+  runtime::ModelConfig c = small_mla_config();
+  c.layers.back().ffn = runtime::FfnKind::kMoe;
+  c.moe_intermediate_size = 64;
+  c.n_routed_experts = 8;
+  c.n_experts_per_tok = 2;
+  c.n_shared_experts = 1;
+  const MemorySource source(c, 9);  // F32 weights throughout
   cpu::Team team(2);
   const auto plain = runtime::Model::load(source, team, {}, kSilent);
   const auto model = runtime::Model::load(source, team, {.onednn = true}, kSilent);
   // A float32 cache: no rounding to whole numbers stands between the two routes.
   runtime::Executor executor(*model, team, {.n_positions = 512, .n_sequences = 2, .cache_type = quant::DType::kF32});
   runtime::Executor own(*plain, team, {.n_positions = 512, .n_sequences = 2, .cache_type = quant::DType::kF32});
-  std::vector<runtime::Row> prompt = rows_of(some_ids(40, 64));
-  for (runtime::Row& row : prompt) row.prompt = true;
+  const std::vector<runtime::Row> prompt = prompt_of(some_ids(40, 64));
   runtime::ForwardOutput out;
   executor.forward(prompt, out);
   const std::vector<float> whole = out.logits;
@@ -165,8 +145,7 @@ TEST_CASE("the prompt route goes by the kind of a row, not by its companions") {
   CHECK(same_bits(whole, mixed));
 }
 
-// ---- another architecture: grouped-query attention, a router that takes the softmax of the selected logits
-// ------------------
+// ---- another architecture: grouped-query attention, a softmax of the selected logits --------------------------------
 
 runtime::ModelConfig gqa_config() {
   runtime::ModelConfig c;

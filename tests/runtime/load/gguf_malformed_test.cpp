@@ -146,7 +146,7 @@ std::vector<Case> cases() {
   };
 }
 
-std::string failure(const std::filesystem::path& path, GgufUse use) {
+std::string load_failure(const std::filesystem::path& path, GgufUse use) {
   try {
     GgufFile::open(path, use);
   } catch (const Error& error) {
@@ -162,9 +162,9 @@ TEST_CASE("malformed GGUF files are errors that say what is wrong") {
   for (const Case& c : cases()) {
     CAPTURE(c.name);
     write_bytes(dir / "m.gguf", c.bytes);
-    const std::string message = failure(dir / "m.gguf", GgufUse::kWeights);
-    CHECK_MESSAGE(message.find(c.message) != std::string::npos, "said: " << message);
-    failure(dir / "m.gguf", GgufUse::kInspect);  // may open; must not crash
+    const std::string message = load_failure(dir / "m.gguf", GgufUse::kWeights);
+    CHECK_MESSAGE(message.find(c.message) != std::string::npos, "said: ", message);
+    load_failure(dir / "m.gguf", GgufUse::kInspect);  // may open; must not crash
   }
 }
 
@@ -173,7 +173,7 @@ TEST_CASE("a sparse file of any size makes no count true: nothing is allocated f
   const auto check = [&](const std::string& begin, const std::string& part) {
     write_bytes(dir / "m.gguf", begin);
     std::filesystem::resize_file(dir / "m.gguf", std::uint64_t{1} << 33);  // zeros that take no place on the disk
-    const std::string message = failure(dir / "m.gguf", GgufUse::kWeights);
+    const std::string message = load_failure(dir / "m.gguf", GgufUse::kWeights);
     CHECK_MESSAGE(message.find(part) != std::string::npos, message);
   };
   const std::string frame = "GGUF" + le(3u);
@@ -191,21 +191,21 @@ TEST_CASE("a sparse file of any size makes no count true: nothing is allocated f
 
 TEST_CASE("a GGUF cut at any byte is an error, for weights and for inspection") {
   const std::string whole = good().bytes();
-  REQUIRE(failure(MemoryFile(whole).path(), GgufUse::kWeights).empty());
+  REQUIRE(load_failure(MemoryFile(whole).path(), GgufUse::kWeights).empty());
   for (std::size_t n = 0; n < whole.size(); ++n) {
     CAPTURE(n);
     const MemoryFile file(std::string_view(whole).substr(0, n));
-    const std::string message = failure(file.path(), GgufUse::kWeights);
+    const std::string message = load_failure(file.path(), GgufUse::kWeights);
     CHECK_FALSE(message.empty());
     if (n >= 24) CHECK_MESSAGE(message.find("incomplete download?") != std::string::npos, message);
-    CHECK_FALSE(failure(file.path(), GgufUse::kInspect).empty());
+    CHECK_FALSE(load_failure(file.path(), GgufUse::kInspect).empty());
   }
 }
 
 TEST_CASE("the size that a truncated file should have is told") {
   const std::string whole = good().bytes();
   const MemoryFile file(std::string_view(whole).substr(0, whole.size() - 3));
-  const std::string message = failure(file.path(), GgufUse::kWeights);
+  const std::string message = load_failure(file.path(), GgufUse::kWeights);
   CHECK(message.find(fmt::format("has {} bytes", whole.size() - 3)) != std::string::npos);
   CHECK(message.find(fmt::format("need {}", whole.size())) != std::string::npos);
 }

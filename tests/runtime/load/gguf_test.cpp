@@ -49,7 +49,7 @@ struct Split {
   }
 };
 
-std::string failure(const std::filesystem::path& path, GgufUse use = GgufUse::kWeights) {
+std::string open_failure(const std::filesystem::path& path, GgufUse use = GgufUse::kWeights) {
   try {
     GgufFile::open(path, use);
   } catch (const Error& error) {
@@ -189,33 +189,33 @@ TEST_CASE("a split file with something wrong is refused with what it is") {
   Split split(3);
   const auto check = [&](const std::string& part) {
     split.write(dir);
-    const std::string message = failure(dir / split.name(0));
+    const std::string message = open_failure(dir / split.name(0));
     CHECK_MESSAGE(message.find(part) != std::string::npos, message);
     split = Split(3);
   };
   SUBCASE("another shard than the first is opened") {
     split.write(dir);
-    const std::string message = failure(dir / split.name(1));
+    const std::string message = open_failure(dir / split.name(1));
     CHECK_MESSAGE(message.find("m-00001-of-00003.gguf") != std::string::npos, message);
   }
   SUBCASE("missing shards are all named") {
     split.write(dir);
     std::filesystem::remove(dir / split.name(1));
     std::filesystem::remove(dir / split.name(2));
-    const std::string message = failure(dir / split.name(0));
+    const std::string message = open_failure(dir / split.name(0));
     CHECK(message.find(split.name(1)) != std::string::npos);
     CHECK(message.find(split.name(2)) != std::string::npos);
   }
   SUBCASE("the first is not named as a shard") {
     split.write(dir);
     std::filesystem::rename(dir / split.name(0), dir / "renamed.gguf");
-    CHECK(failure(dir / "renamed.gguf").find("00001-of-00003") != std::string::npos);
+    CHECK(open_failure(dir / "renamed.gguf").find("00001-of-00003") != std::string::npos);
   }
   SUBCASE("a shard that says another number") {
     split.write(dir);
     std::filesystem::copy_file(dir / split.name(1), dir / split.name(2),
                                std::filesystem::copy_options::overwrite_existing);
-    CHECK(failure(dir / split.name(0)).find("says that it is shard 2 of 3") != std::string::npos);
+    CHECK(open_failure(dir / split.name(0)).find("says that it is shard 2 of 3") != std::string::npos);
   }
   SUBCASE("the same tensor twice") {
     const std::vector<float> one{1.0f};
@@ -234,7 +234,7 @@ TEST_CASE("a split file with something wrong is refused with what it is") {
   SUBCASE("a truncated shard") {
     split.write(dir);
     std::filesystem::resize_file(dir / split.name(2), std::filesystem::file_size(dir / split.name(2)) - 1);
-    const std::string message = failure(dir / split.name(0));
+    const std::string message = open_failure(dir / split.name(0));
     CHECK(message.find("incomplete download?") != std::string::npos);
     CHECK(message.find(split.name(2)) != std::string::npos);
   }
@@ -258,7 +258,7 @@ TEST_CASE("foreign tensor types are refused by name, and listed when only inspec
       .f32_tensor("norm", {1}, one)
       .raw_tensor("new", 77, {3}, bytes_of(last));
   gguf.write(dir / "m.gguf");
-  const std::string message = failure(dir / "m.gguf");
+  const std::string message = open_failure(dir / "m.gguf");
   CHECK_MESSAGE(message.find("unsupported: tensor blk.0.w has type IQ2_K (ik_llama.cpp)") != std::string::npos,
                 message);
 
@@ -275,7 +275,7 @@ TEST_CASE("foreign tensor types are refused by name, and listed when only inspec
 
   TinyGguf unknown;
   unknown.raw_tensor("t", 77, {3}, bytes_of(last)).write(dir / "u.gguf");
-  CHECK(failure(dir / "u.gguf").find("bad file: tensor t has the unknown type id 77") == 0);
+  CHECK(open_failure(dir / "u.gguf").find("bad file: tensor t has the unknown type id 77") == 0);
 }
 
 TEST_CASE("a vocabulary of 128,000 tokens and a million keys open in well under their limits") {
@@ -294,8 +294,7 @@ TEST_CASE("a vocabulary of 128,000 tokens and a million keys open in well under 
   CHECK(GgufFile::open(dir / "k.gguf").metadata().entries().size() == 1000000);
   const auto end = std::chrono::steady_clock::now();
   using Seconds = std::chrono::duration<double>;
-  MESSAGE("vocabulary " << Seconds(middle - begin).count() << " s, million keys " << Seconds(end - middle).count()
-                        << " s");
+  MESSAGE("vocabulary ", Seconds(middle - begin).count(), " s, million keys ", Seconds(end - middle).count(), " s");
   // Generous enough for sanitizers on a busy machine; a quadratic reader needs hours for the second.
   CHECK(Seconds(middle - begin).count() < 5.0);
   CHECK(Seconds(end - middle).count() < 60.0);

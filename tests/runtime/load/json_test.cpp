@@ -12,7 +12,7 @@ using namespace dodeca::runtime;
 
 namespace {
 
-std::string failure(std::string_view text) {
+std::string json_failure(std::string_view text) {
   try {
     parse_json(text, "the text");
   } catch (const Error& error) {
@@ -38,23 +38,23 @@ TEST_CASE("what is no JSON is an error with the place") {
   for (const char* text : {"", "{", "[1,]", "{\"a\":}", "nul", "\"\xff\"", "\"\xed\xa0\x80\"", "{} x", "[1e999]",
                            "{\"a\" 1}", "'a'", "\"\n\"", "// c\n1", "[NaN]", "\"\\ud800\""}) {
     CAPTURE(text);
-    CHECK_FALSE(failure(text).empty());
+    CHECK_FALSE(json_failure(text).empty());
   }
-  CHECK(failure("{\"a\": tru}").find("column 10") != std::string::npos);
-  CHECK_FALSE(failure(std::string_view("1\0", 2)).empty());
+  CHECK(json_failure("{\"a\": tru}").find("column 10") != std::string::npos);
+  CHECK_FALSE(json_failure(std::string_view("1\0", 2)).empty());
 }
 
 TEST_CASE("duplicate keys are refused at any depth") {
-  CHECK(failure(R"({"a":1,"b":2,"a":3})").find("the key a appears twice") != std::string::npos);
-  CHECK_FALSE(failure(R"([{"x":{"a":1,"a":1}}])").empty());
-  CHECK(failure(R"([{"a":1},{"a":1}])").empty());
-  CHECK_FALSE(failure(R"({"a":1,"\u0061":2})").empty());
+  CHECK(json_failure(R"({"a":1,"b":2,"a":3})").find("the key a appears twice") != std::string::npos);
+  CHECK_FALSE(json_failure(R"([{"x":{"a":1,"a":1}}])").empty());
+  CHECK(json_failure(R"([{"a":1},{"a":1}])").empty());
+  CHECK_FALSE(json_failure(R"({"a":1,"\u0061":2})").empty());
 }
 
 TEST_CASE("nesting has a limit, below which it works") {
-  CHECK(failure(std::string(100, '[') + std::string(100, ']')).empty());
-  CHECK(failure(std::string(101, '[') + std::string(101, ']')).find("nests") != std::string::npos);
-  CHECK_FALSE(failure(std::string(1000000, '[')).empty());
+  CHECK(json_failure(std::string(100, '[') + std::string(100, ']')).empty());
+  CHECK(json_failure(std::string(101, '[') + std::string(101, ']')).find("nests") != std::string::npos);
+  CHECK_FALSE(json_failure(std::string(1000000, '[')).empty());
 }
 
 TEST_CASE("objects of 200,000 keys parse in linear time") {

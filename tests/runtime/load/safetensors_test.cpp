@@ -190,7 +190,7 @@ TEST_CASE("malformed safetensors files are errors that say what is wrong") {
     CAPTURE(c.name);
     write_bytes(dir / "m.safetensors", c.bytes);
     const std::string message = failure(dir / "m.safetensors");
-    CHECK_MESSAGE(message.find(c.message) != std::string::npos, "said: " << message);
+    CHECK_MESSAGE(message.find(c.message) != std::string::npos, "said: ", message);
     CHECK(message.find("m.safetensors") != std::string::npos);
   }
 }
