@@ -25,8 +25,9 @@ TYPES = {
     "Q4_0": (2, 32, 18), "Q4_1": (3, 32, 20), "Q5_0": (6, 32, 22), "Q5_1": (7, 32, 24), "Q8_0": (8, 32, 34),
     "IQ4_NL": (20, 32, 18), "IQ4_XS": (23, 256, 136), "IQ3_XXS": (18, 256, 98), "IQ3_S": (21, 256, 110),
     "IQ2_XXS": (16, 256, 66), "IQ2_XS": (17, 256, 74), "IQ2_S": (22, 256, 82),
+    "IQ1_S": (19, 256, 50), "IQ1_M": (29, 256, 56),
 }
-NEEDS_IMPORTANCE = {"IQ2_XXS", "IQ2_XS"}  # of llama.cpp: it gets ones where there is none
+NEEDS_IMPORTANCE = {"IQ2_XXS", "IQ2_XS", "IQ1_S", "IQ1_M"}  # of llama.cpp: it gets ones where there is none
 ROWS, COLUMNS = 32, 2048
 
 

@@ -6,6 +6,7 @@
 #include "quant/encode/k_types.hpp"
 #include "quant/encode/lattice.hpp"
 #include "quant/encode/small_types.hpp"
+#include "quant/encode/ternary.hpp"
 
 namespace dodeca::quant {
 
@@ -72,6 +73,12 @@ bool encode_row_searching(DType dtype, const float* x, const float* importance, 
 template <class V>
 bool encode_row_on_lattice(DType dtype, const float* x, const float* importance, std::byte* dst, std::int64_t n) {
   switch (dtype) {
+    case DType::kIQ1_S:
+      encode_ternary<V, BlockIQ1_S, 32, 32>(x, importance, dst, n);
+      return true;
+    case DType::kIQ1_M:
+      encode_ternary<V, BlockIQ1_M, 16, 8>(x, importance, dst, n);
+      return true;
     case DType::kIQ2_XXS:
       encode_lattice<V, BlockIQ2_XXS>(x, importance, dst, n,
                                       LatticeSpec<256, 8, 32, true>{kIq2xxsGrid, {8, 25, 43}, 16, 0.125f, 43, 2});

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "quant/encode/odd_step.hpp"
 #include "quant/encode/tile.hpp"
 #include "quant/float_types.hpp"
 #include "quant/formats/pack.hpp"
@@ -58,7 +59,7 @@ class Lattice {
       for (int k = 0; k < kTileLanes; k += V::kCount) sum_points(spec, set, k);
     }
     find_targets(spec);
-    float d = f16_to_f32(finite_f16(best_step() / spec.unit));
+    float d = f16_to_f32(finite_f16(best_odd_step<V, kSubs>(target_, target_q_, 15) / spec.unit));
     float best_error = 3e38f;
     for (int round = 0; round <= spec.rounds; ++round) {
       const float error = choose_scales(d * spec.unit);
@@ -261,32 +262,6 @@ class Lattice {
         }
       }
     }
-  }
-
-  // The step whose odd multiples up to 31 come closest to the targets.
-  float best_step() const {
-    constexpr int kSteps = 32;
-    float largest = 0;
-    for (int b = 0; b < kSubs; ++b) largest = target_[b] > largest ? target_[b] : largest;
-    if (!(largest > 1e-20f)) return 0;
-    alignas(64) float steps[kSteps], errors[kSteps];
-    for (int c = 0; c < kSteps; ++c) steps[c] = largest / (31.0f * (1.05f - 0.02f * static_cast<float>(c)));
-    for (int c = 0; c < kSteps; c += V::kCount) {
-      const V step = V::load(steps + c), inverse = V(1.0f) / step;
-      V error(0.0f);
-      for (int b = 0; b < kSubs; ++b) {
-        const V t(target_[b]);
-        const V code = round(min(max(fma(t * inverse, V(0.5f), V(-0.5f)), V(0.0f)), V(15.0f)));
-        const V off = fma(code + code + V(1.0f), step, -t);
-        error = fma(V(target_q_[b]) * off, off, error);
-      }
-      error.store(errors + c);
-    }
-    int best = 0;
-    for (int c = 1; c < kSteps; ++c) {
-      if (errors[c] < errors[best]) best = c;
-    }
-    return steps[best];
   }
 
   // For a step: codes and points of the least error, relative to all zeros.

@@ -56,4 +56,16 @@ void pack(const LatticePieces<16, 32>& pieces, BlockIQ2_S& block);
 void pack(const LatticePieces<8, 64>& pieces, BlockIQ3_XXS& block);
 void pack(const LatticePieces<8, 64>& pieces, BlockIQ3_S& block);
 
+// Ternary lattice points: weight i is d * (2 scales + 1) * (the value in the point of its group of eight + an eighth, or
+// - an eighth where bit (i / 8) of down is set).
+template <int kSubs>
+struct TernaryPieces {
+  std::uint16_t d;
+  std::uint8_t scales[kSubs];
+  std::uint16_t points[kSuperBlock / 8];
+  std::uint32_t down;
+};
+void pack(const TernaryPieces<8>& pieces, BlockIQ1_S& block);  // one shift for four groups: that of the first counts
+void pack(const TernaryPieces<16>& pieces, BlockIQ1_M& block);
+
 }  // namespace dodeca::quant

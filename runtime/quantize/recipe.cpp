@@ -82,6 +82,8 @@ DType fall_back(DType dtype) {
       return DType::kQ5_1;
     case DType::kQ6_K:
       return DType::kQ8_0;
+    case DType::kIQ1_S:
+    case DType::kIQ1_M:
     case DType::kIQ2_XXS:
     case DType::kIQ2_XS:
     case DType::kIQ2_S:

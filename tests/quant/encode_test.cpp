@@ -9,7 +9,9 @@
 
 #include "quant/blocks.hpp"
 #include "quant/codec.hpp"
+#include "quant/encode/ternary_boxes.hpp"
 #include "quant/float_types.hpp"
+#include "quant/iq_grids.hpp"
 
 using namespace dodeca::quant;
 
@@ -133,14 +135,102 @@ TEST_CASE("Q2_K: sub-block scales and minima are close to the best of all pairs"
   CHECK(got <= best_total * 1.07);
 }
 
+TEST_CASE("ternary boxes: none is empty, and every point is where its signs and set say") {
+  for (unsigned box = 0; box < 256; ++box) {
+    unsigned points = 0;
+    for (unsigned set = 0; set < 256; ++set) {
+      if (!(kTernaryBoxes.members[box][set >> 4] >> (set & 15) & 1)) continue;
+      ++points;
+      const std::int8_t* point = kIq1sGrid[kTernaryBoxes.point(box, set)];
+      for (unsigned j = 0; j < 8; ++j) REQUIRE(point[j] == (set >> j & 1 ? (box >> j & 1 ? -1 : 1) : 0));
+    }
+    CHECK(points > 0);
+  }
+}
+
+namespace {
+
+// The least error of a sub-block on the IQ1 lattice for one scale, groups of `shared` weights having the same shift.
+double best_ternary_error(const float* x, const float* w, std::size_t n, std::size_t shared, double scale) {
+  double total = 0;
+  for (std::size_t first = 0; first < n; first += shared) {
+    double best = 1e30;
+    for (const double shift : {-0.125, 0.125}) {
+      double error = 0;
+      for (std::size_t g = first; g < first + shared; g += 8) {
+        double costs[8][3] = {}, least = 1e30;
+        for (std::size_t j = 0; j < 8; ++j) {
+          for (int t = -1; t <= 1; ++t) costs[j][t + 1] = w[g + j] * std::pow(scale * (t + shift) - x[g + j], 2);
+        }
+        for (std::uint32_t number = 0; number < 2048; ++number) {
+          double cost = 0;
+          for (std::size_t j = 0; j < 8; ++j) cost += costs[j][kIq1sGrid[number][j] + 1];
+          least = std::min(least, cost);
+        }
+        error += least;
+      }
+      best = std::min(best, error);
+    }
+    total += best;
+  }
+  return total;
+}
+
+float stored_scale(DType dtype, const std::vector<std::byte>& bytes) {
+  if (dtype == DType::kIQ1_S) {
+    BlockIQ1_S block;
+    std::memcpy(&block, bytes.data(), sizeof block);
+    return f16_to_f32(block.d);
+  }
+  BlockIQ1_M block;
+  std::memcpy(&block, bytes.data(), sizeof block);
+  unsigned d = 0;
+  for (int k = 0; k < 4; ++k) d |= static_cast<unsigned>(block.scales[k] >> 12) << (4 * k);
+  return f16_to_f32(static_cast<std::uint16_t>(d));
+}
+
+}  // namespace
+
+// With d as encoded, every scale, shift and point of each sub-block is tried.
+TEST_CASE("IQ1_S, IQ1_M: scales, shifts and points are close to the best of all") {
+  std::mt19937 random(6);
+  struct Case {
+    DType dtype;
+    std::size_t sub, shared;
+  };
+  for (const Case& c : {Case{DType::kIQ1_S, 32, 32}, Case{DType::kIQ1_M, 16, 8}}) {
+    CAPTURE(name_of(c.dtype));
+    double got = 0, best_total = 0;
+    for (int trial = 0; trial < 4; ++trial) {
+      const std::vector<float> x = values(256, random, trial % 2);
+      std::vector<float> w = values(256, random, false);
+      for (float& v : w) v = trial < 2 ? 1.0f : std::exp(v);
+      std::vector<std::byte> bytes(*row_bytes(c.dtype, 256));
+      encode_row(c.dtype, x.data(), bytes.data(), 256, trial < 2 ? nullptr : w.data());
+      got += encoded_error(c.dtype, x, trial < 2 ? nullptr : w.data());
+      for (std::size_t sub = 0; sub < 256; sub += c.sub) {
+        double best = 1e30;
+        for (int code = 0; code < 8; ++code) {
+          const double scale = static_cast<double>(stored_scale(c.dtype, bytes)) * (2 * code + 1);
+          best = std::min(best, best_ternary_error(&x[sub], &w[sub], c.sub, c.shared, scale));
+        }
+        best_total += best;
+      }
+    }
+    CHECK(got >= best_total * 0.9999);
+    CHECK(got <= best_total * 1.01);
+  }
+}
+
 TEST_CASE("importance decides where the error goes") {
   std::mt19937 random(5);
   const std::vector<float> x = values(2048, random, false);
   std::vector<float> w(2048, 1.0f);
   for (std::size_t i = 0; i < w.size(); i += 8) w[i] = 1000.0f;
-  for (const DType dtype : {DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kQ4_0,
-                            DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kIQ4_NL, DType::kIQ4_XS,
-                            DType::kIQ2_XXS, DType::kIQ2_XS, DType::kIQ2_S, DType::kIQ3_XXS, DType::kIQ3_S}) {
+  for (const DType dtype :
+       {DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
+        DType::kQ5_1, DType::kQ8_0, DType::kIQ4_NL, DType::kIQ4_XS, DType::kIQ2_XXS, DType::kIQ2_XS, DType::kIQ2_S,
+        DType::kIQ3_XXS, DType::kIQ3_S, DType::kIQ1_S, DType::kIQ1_M}) {
     CAPTURE(name_of(dtype));
     std::vector<std::byte> plain(*row_bytes(dtype, 2048)), weighted(plain.size());
     encode_row(dtype, x.data(), plain.data(), 2048);

@@ -29,6 +29,12 @@ struct Lanes {
   DODECA_LANE static Lanes lookup(const float* table, Lanes index) {
     return Lanes(_mm256_i32gather_ps(table, _mm256_cvttps_epi32(index.v), 4));
   }
+  DODECA_LANE static LaneMask mask(unsigned bits) {
+    const __m256i lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i set = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lanes);
+    return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lanes))};
+  }
+  DODECA_LANE static unsigned bits(LaneMask mask) { return static_cast<unsigned>(_mm256_movemask_ps(mask.v)); }
   DODECA_LANE static void transpose(const float* src, int stride, float* dst) {
     for (int rows = 0; rows < 16; rows += 8) {
       for (int columns = 0; columns < 16; columns += 8) {
@@ -71,6 +77,11 @@ DODECA_LANE Lanes round(Lanes a) {
   return Lanes(_mm256_sub_ps(_mm256_add_ps(a.v, shift), shift));
 }
 DODECA_LANE Lanes select(LaneMask mask, Lanes a, Lanes b) { return Lanes(_mm256_blendv_ps(b.v, a.v, mask.v)); }
+DODECA_LANE float least(Lanes a) {
+  const __m128 four = _mm_min_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  const __m128 two = _mm_min_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_min_ss(two, _mm_movehdup_ps(two)));
+}
 
 }  // namespace
 }  // namespace dodeca::cpu::avx2

@@ -24,6 +24,8 @@ struct Lanes {
     return Lanes(
         _mm512_permutex2var_ps(_mm512_loadu_ps(table), _mm512_cvttps_epi32(index.v), _mm512_loadu_ps(table + 16)));
   }
+  DODECA_LANE static __mmask16 mask(unsigned bits) { return static_cast<__mmask16>(bits); }
+  DODECA_LANE static unsigned bits(__mmask16 mask) { return mask; }
   DODECA_LANE static void transpose(const float* src, int stride, float* dst) {
     __m512 a[16], b[16];
     for (int i = 0; i < 16; ++i) a[i] = _mm512_loadu_ps(src + i * stride);
@@ -62,6 +64,7 @@ DODECA_LANE Lanes round(Lanes a) {
   return Lanes(_mm512_sub_ps(_mm512_add_ps(a.v, shift), shift));
 }
 DODECA_LANE Lanes select(__mmask16 mask, Lanes a, Lanes b) { return Lanes(_mm512_mask_blend_ps(mask, b.v, a.v)); }
+DODECA_LANE float least(Lanes a) { return _mm512_reduce_min_ps(a.v); }
 
 }  // namespace
 }  // namespace dodeca::cpu::avx512

@@ -115,7 +115,7 @@ TEST_CASE("malformed overrides say what is wrong") {
   CHECK(message("=Q4_K") != "accepted");
   CHECK(message("a=Q9_K").find("Q9_K") != std::string::npos);
   CHECK(message("a=Q8_K").find("Q8_K") != std::string::npos);
-  CHECK(message("a=IQ1_M").find("IQ1_M") != std::string::npos);
+  CHECK(message("a=TQ1_0").find("TQ1_0") != std::string::npos);
   CHECK(message("a(=Q4_K").find("a(") != std::string::npos);
   CHECK(message("a==Q4_K") == "accepted");  // the pattern is "a="
 }
@@ -124,5 +124,5 @@ TEST_CASE("every writable type has a file type, and activation formats are not w
   for (const DType dtype : writable_types()) CHECK(file_type_of(dtype) < 1024);
   CHECK_FALSE(is_writable(DType::kQ8_K));
   CHECK_FALSE(is_writable(DType::kF8_E4M3_B128));
-  CHECK_FALSE(is_writable(DType::kIQ1_S));
+  CHECK_FALSE(is_writable(DType::kTQ1_0));
 }
