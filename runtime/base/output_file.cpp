@@ -32,6 +32,15 @@ std::uint64_t free_bytes(const std::filesystem::path& folder) {
   return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
 }
 
+// The names in a folder must survive a power cut as well. A directory that cannot be synced (some network file systems)
+// is no loss of the data written, so that is not an error.
+void sync_folder_of(const std::filesystem::path& path) {
+  const int folder = ::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return;
+  ::fsync(folder);
+  ::close(folder);
+}
+
 Error disk_full(const std::filesystem::path& path, std::uint64_t need, std::uint64_t have) {
   return Error(ErrorKind::kDoesNotFit, fmt::format("disk full: {} needs {} bytes more and its file system has {} free",
                                                    path.string(), need, have));
@@ -176,7 +185,7 @@ void OutputFile::fail(int error, const char* doing) const {
 
 void OutputFile::sync() {
   write_out(buffer_);
-  buffer_.clear();
+  std::vector<std::byte>().swap(buffer_);  // of many files that are synced and not finished, none keeps one
   if (::fdatasync(fd_) != 0) fail(errno, "sync");
 }
 
@@ -188,13 +197,13 @@ void OutputFile::finish() {
   // has nothing to tell.
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno, "rename");
   ::close(std::exchange(fd_, -1));
-  // The name itself must survive a power cut as well. A directory that cannot be synced (some network file systems) is
-  // no loss of the data written, so that is not an error.
-  const int folder = ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder >= 0) {
-    ::fsync(folder);
-    ::close(folder);
-  }
+  sync_folder_of(path_);
+}
+
+void remove_file(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::remove(path, error)) sync_folder_of(path);
+  if (error) throw Error(ErrorKind::kIo, fmt::format("cannot remove {}: {}", path.string(), error.message()));
 }
 
 }  // namespace dodeca::runtime

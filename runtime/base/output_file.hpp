@@ -47,4 +47,7 @@ class OutputFile {
   std::uint64_t expected_ = 0, written_ = 0, flushed_ = 0;
 };
 
+// Removes a file, if there is one; survives a power cut when it returns.
+void remove_file(const std::filesystem::path& path);
+
 }  // namespace dodeca::runtime

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "runtime/base/printable.hpp"
+#include "runtime/load/gguf_layout.hpp"
 #include "runtime/load/gguf_parse.hpp"
 
 namespace dodeca::runtime {
@@ -35,7 +36,7 @@ std::optional<ShardName> parse_shard_name(const std::string& name) {
 
 std::filesystem::path shard_path(const std::filesystem::path& first, const std::string& prefix, std::int64_t number,
                                  std::int64_t count) {
-  return first.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", prefix, number, count);
+  return first.parent_path() / shard_name(prefix, number, count);
 }
 
 std::int64_t require_integer(const Metadata& metadata, std::string_view key) {

@@ -109,9 +109,20 @@ class GgufFile {
 // True when the file begins with the GGUF magic.
 bool is_gguf(const std::filesystem::path& path);
 
+// Bounds of one file of a split GGUF; 0: none. A tensor is never cut.
+struct SplitLimits {
+  std::uint64_t max_bytes = 0;  // of a whole file, header included
+  std::size_t max_tensors = 0;
+  bool any() const { return max_bytes > 0 || max_tensors > 0; }
+};
+
 // Writes a GGUF v3 in two steps: the header with every tensor's type and dims, then the data in the same order, in
-// pieces of any size. Writes under a temporary name beside the target, syncs, renames in finish(); a destroyed
-// unfinished writer removes the temporary file. Errors carry the path and, for a full disk, need and have.
+// pieces of any size. Writes under temporary names beside the target, syncs, renames in finish(); a destroyed
+// unfinished writer removes the temporary files. Errors carry the path and, for a full disk, need and have.
+//
+// With limits the file is split as llama.cpp splits: OUT.gguf becomes OUT-00001-of-0000N.gguf and its siblings (also
+// where one file is enough), the first with all metadata. All have their final names or, at the end, none: the first,
+// by which readers find the others, goes before any of an older set is replaced and comes last.
 class GgufWriter {
  public:
   struct TensorSpec {
@@ -119,22 +130,33 @@ class GgufWriter {
     quant::DType dtype;
     std::vector<std::int64_t> dims;
   };
-  GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors);
-  // As above, but a run that was killed goes on: the data are kept in PATH.partial, and PATH.partial.log notes each
-  // tensor that is safely there with its checksum. Where a log says that the same work was begun (same header, same
-  // `identity` of whatever the data depend on), finished tensors are read back and checked, and finished_tensors()
-  // tells how many need not be appended again. Unfinished files stay when the writer is destroyed.
+  struct File {
+    std::filesystem::path path;
+    std::uint64_t bytes = 0;
+    std::size_t n_tensors = 0;
+  };
+  // With an identity (of whatever the data depend on), a run that was killed goes on: the data are kept in
+  // FILE.partial, and PATH.partial.log notes each tensor that is safely there with its checksum. Where a log says that
+  // the same work was begun (same headers, same identity), finished tensors are read back and checked, and
+  // finished_tensors() tells how many need not be appended again. Unfinished files stay when the writer is destroyed.
+  // Error{kIo} when another process is writing them.
   GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors,
-             std::string_view identity);
+             std::optional<std::string_view> identity = std::nullopt, SplitLimits limits = {});
   ~GgufWriter();
   GgufWriter(const GgufWriter&) = delete;
   GgufWriter& operator=(const GgufWriter&) = delete;
 
-  std::uint64_t total_bytes() const;             // of the finished file
-  std::size_t finished_tensors() const;          // there already
-  std::uint64_t discarded_bytes() const;         // of another work's PATH.partial, which this one replaces
-  void append(std::span<const std::byte> data);  // the next bytes of the current tensor; padding is added by itself
-  void finish();                                 // throws when tensor data is missing
+  // What such a writer would make. Error{kBadRequest} for what no file can hold and for limits that a tensor exceeds.
+  static std::vector<File> files_of(const std::filesystem::path& path, const Metadata& metadata,
+                                    const std::vector<TensorSpec>& tensors, SplitLimits limits = {});
+
+  const std::vector<File>& files() const;
+  std::uint64_t total_bytes() const;                    // of all finished files
+  std::size_t finished_tensors() const;                 // there already
+  std::uint64_t discarded_bytes() const;                // of another work's unfinished files, which this one replaces
+  const std::vector<std::uint64_t>& checksums() const;  // base/hash.hpp, of each whole tensor's data without padding
+  void append(std::span<const std::byte> data);         // the next bytes of the current tensor; pads by itself
+  void finish();                                        // throws when tensor data is missing
 
  private:
   struct Impl;

@@ -86,8 +86,9 @@ SafeTensor parse_tensor(const std::string& name, const Json& entry, std::uint64_
   return tensor;
 }
 
-// The format demands that the tensors cover the buffer exactly, without holes and overlaps.
-void check_coverage(const std::vector<SafeTensor>& tensors, std::uint64_t buffer_bytes) {
+// The format demands that the tensors cover the buffer (of unknown size where only headers are there) exactly, without
+// holes and overlaps.
+void check_coverage(const std::vector<SafeTensor>& tensors, std::optional<std::uint64_t> buffer_bytes) {
   std::vector<const SafeTensor*> sorted;
   for (const SafeTensor& tensor : tensors) sorted.push_back(&tensor);
   std::sort(sorted.begin(), sorted.end(), [](const SafeTensor* a, const SafeTensor* b) {
@@ -103,9 +104,9 @@ void check_coverage(const std::vector<SafeTensor>& tensors, std::uint64_t buffer
     }
     end = tensor->offset + tensor->bytes;
   }
-  if (end != buffer_bytes) {
+  if (buffer_bytes && end != *buffer_bytes) {
     throw Error(ErrorKind::kBadFile,
-                fmt::format("{} bytes behind the last tensor's data belong to none", buffer_bytes - end));
+                fmt::format("{} bytes behind the last tensor's data belong to none", *buffer_bytes - end));
   }
 }
 
@@ -141,7 +142,7 @@ Index read_index(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::vector<SafeTensor> parse_safetensors(const InputFile& file, int file_index) try {
+std::vector<SafeTensor> parse_safetensors(const InputFile& file, int file_index, SafetensorsUse use) try {
   std::uint64_t header_bytes = 0;
   if (file.size() < sizeof header_bytes) {
     throw Error(ErrorKind::kBadFile, fmt::format("not a safetensors file: it has {} bytes", file.size()));
@@ -161,7 +162,8 @@ std::vector<SafeTensor> parse_safetensors(const InputFile& file, int file_index)
     throw Error(ErrorKind::kBadFile, "not a safetensors file: its header does not begin with {");
 
   const std::uint64_t data_begin = sizeof header_bytes + header_bytes;
-  const std::uint64_t buffer_bytes = file.size() - data_begin;
+  constexpr std::uint64_t kAnyBytes = std::numeric_limits<std::int64_t>::max();
+  const std::uint64_t buffer_bytes = use == SafetensorsUse::kHeaders ? kAnyBytes : file.size() - data_begin;
   const Json json = parse_json(text, "the header");
   std::vector<SafeTensor> tensors;
   for (const auto& [name, entry] : json.items()) {
@@ -178,7 +180,7 @@ std::vector<SafeTensor> parse_safetensors(const InputFile& file, int file_index)
       throw error.with("tensor", name);
     }
   }
-  check_coverage(tensors, buffer_bytes);
+  check_coverage(tensors, use == SafetensorsUse::kHeaders ? std::nullopt : std::optional(buffer_bytes));
   for (SafeTensor& tensor : tensors) {
     tensor.file = file_index;
     tensor.offset += data_begin;
@@ -188,7 +190,7 @@ std::vector<SafeTensor> parse_safetensors(const InputFile& file, int file_index)
   throw error.with("file", file.path().string());
 }
 
-SafetensorsDir SafetensorsDir::open(const std::filesystem::path& directory) {
+SafetensorsDir SafetensorsDir::open(const std::filesystem::path& directory, SafetensorsUse use) {
   namespace fs = std::filesystem;
   SafetensorsDir out;
   std::error_code ignored;
@@ -204,7 +206,7 @@ SafetensorsDir SafetensorsDir::open(const std::filesystem::path& directory) {
   const fs::path single = directory / "model.safetensors";
   if (fs::exists(single, ignored)) {
     out.files_.emplace_back(single);
-    for (SafeTensor& tensor : parse_safetensors(out.files_[0], 0)) take(std::move(tensor));
+    for (SafeTensor& tensor : parse_safetensors(out.files_[0], 0, use)) take(std::move(tensor));
     return out;
   }
   const fs::path index_path = directory / "model.safetensors.index.json";
@@ -227,7 +229,7 @@ SafetensorsDir SafetensorsDir::open(const std::filesystem::path& directory) {
   for (const std::string& name : index.files) {
     const auto number = out.files_.size();
     out.files_.emplace_back(directory / name);
-    for (SafeTensor& tensor : parse_safetensors(out.files_.back(), static_cast<int>(number))) {
+    for (SafeTensor& tensor : parse_safetensors(out.files_.back(), static_cast<int>(number), use)) {
       // The index decides: what it does not place in this shard (left-overs of an edit) is not part of the model.
       const auto it = index.tensor_file.find(tensor.name);
       if (it != index.tensor_file.end() && it->second == number) take(std::move(tensor));

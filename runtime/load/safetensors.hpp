@@ -26,10 +26,13 @@ struct SafeTensor {
   std::uint64_t bytes = 0;
 };
 
+enum class SafetensorsUse { kWeights, kHeaders };
+
 class SafetensorsDir {
  public:
-  // A directory with model.safetensors, or with the index and its shards. Missing shards are all named.
-  static SafetensorsDir open(const std::filesystem::path& directory);
+  // A directory with model.safetensors, or with the index and its shards. Missing shards are all named. With
+  // SafetensorsUse::kHeaders files may end anywhere behind their headers: nothing but those can be read then.
+  static SafetensorsDir open(const std::filesystem::path& directory, SafetensorsUse use = SafetensorsUse::kWeights);
 
   const std::vector<SafeTensor>& tensors() const { return tensors_; }
   const SafeTensor* find(std::string_view name) const;
@@ -43,6 +46,7 @@ class SafetensorsDir {
 };
 
 // Parses one file's header into tensors (file index `file`); exposed for tests and fuzzing.
-std::vector<SafeTensor> parse_safetensors(const InputFile& file, int file_index);
+std::vector<SafeTensor> parse_safetensors(const InputFile& file, int file_index,
+                                          SafetensorsUse use = SafetensorsUse::kWeights);
 
 }  // namespace dodeca::runtime

@@ -1,6 +1,8 @@
 #include "runtime/load/write_log.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -47,24 +49,40 @@ std::optional<std::vector<WrittenTensor>> read_write_log(const std::filesystem::
   return tensors;
 }
 
-WriteLog::WriteLog(std::filesystem::path path, std::string_view identity, std::span<const WrittenTensor> entries)
-    : path_(std::move(path)) {
-  std::string standing = heading(identity);
-  for (const WrittenTensor& tensor : entries) standing += line_of(n_++, tensor);
+WriteLog::WriteLog(std::filesystem::path path) : path_(std::move(path)) {
   fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (fd_ < 0) throw Error(ErrorKind::kIo, fmt::format("cannot create {}: {}", path_.string(), std::strerror(errno)));
-  try {
-    // What stands is never written anew: at no moment is it missing.
-    const bool there = begins_with(standing);
-    cut_to(there ? standing.size() : 0);
-    if (!there) write(standing);
-  } catch (...) {
+  const auto refuse = [&](std::string why) {
     ::close(fd_);
-    throw;
+    return Error(ErrorKind::kIo, std::move(why));
+  };
+  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+    const bool busy = errno == EWOULDBLOCK;
+    throw refuse(fmt::format("cannot lock {}: {}", path_.string(),
+                             busy ? "another process is doing the same work" : std::strerror(errno)));
   }
+  struct stat own {
+  }, named{};
+  if (::fstat(fd_, &own) != 0 || ::stat(path_.c_str(), &named) != 0 || own.st_ino != named.st_ino ||
+      own.st_dev != named.st_dev)
+    throw refuse(fmt::format("another process finished the work of {} at this moment", path_.string()));
 }
 
-WriteLog::~WriteLog() { ::close(fd_); }
+WriteLog::~WriteLog() {
+  struct stat own {};
+  std::error_code ignored;
+  if (::fstat(fd_, &own) == 0 && own.st_size == 0 && own.st_nlink > 0) std::filesystem::remove(path_, ignored);
+  ::close(fd_);
+}
+
+// What stands is never written anew: at no moment is it missing.
+void WriteLog::begin(std::string_view identity, std::span<const WrittenTensor> entries) {
+  std::string standing = heading(identity);
+  for (const WrittenTensor& tensor : entries) standing += line_of(n_++, tensor);
+  const bool there = begins_with(standing);
+  cut_to(there ? standing.size() : 0);
+  if (!there) write(standing);
+}
 
 bool WriteLog::begins_with(const std::string& text) const {
   std::string found(text.size(), '\0');

@@ -25,9 +25,11 @@ std::optional<std::vector<WrittenTensor>> read_write_log(const std::filesystem::
 // Appends to a log. Each add() is on disk when it returns. Error{kIo}.
 class WriteLog {
  public:
+  // Locks the log, which is made where there is none: two processes cannot do the same work at once.
+  explicit WriteLog(std::filesystem::path path);
+  ~WriteLog();  // a log that was never begun goes away
   // Goes on behind the entries that stand, or begins anew where the log does not begin with them.
-  WriteLog(std::filesystem::path path, std::string_view identity, std::span<const WrittenTensor> entries);
-  ~WriteLog();
+  void begin(std::string_view identity, std::span<const WrittenTensor> entries);
   WriteLog(const WriteLog&) = delete;
   WriteLog& operator=(const WriteLog&) = delete;
   void add(std::span<const WrittenTensor> entries);

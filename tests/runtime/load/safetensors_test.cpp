@@ -195,6 +195,16 @@ TEST_CASE("malformed safetensors files are errors that say what is wrong") {
   }
 }
 
+TEST_CASE("headers alone are enough where no data are asked for") {
+  const MemoryFile cut(file_bytes(kHeader, "aa"));
+  CHECK_THROWS_AS(parse_safetensors(InputFile(cut.path()), 0), Error);
+  const std::vector<SafeTensor> tensors = parse_safetensors(InputFile(cut.path()), 0, SafetensorsUse::kHeaders);
+  REQUIRE(tensors.size() == 5);
+  CHECK(tensors[0].bytes == 8);
+  const MemoryFile torn(file_bytes(kHeader, "").substr(0, 40));
+  CHECK_THROWS_AS(parse_safetensors(InputFile(torn.path()), 0, SafetensorsUse::kHeaders), Error);
+}
+
 TEST_CASE("a dtype that nobody knows is an error only when its data are asked for") {
   const TempDir dir;
   write_bytes(dir / "model.safetensors", file_bytes(one(R"({"dtype":"F4","shape":[5],"data_offsets":[0,3]})"), "123"));
