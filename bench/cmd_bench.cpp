@@ -14,6 +14,7 @@
 #include "cpu/topology.hpp"
 #include "runtime/cli/command.hpp"
 #include "runtime/cli/options.hpp"
+#include "runtime/model/shapes.hpp"
 
 namespace dodeca::bench {
 namespace {
@@ -214,7 +215,7 @@ int cmd_bench(std::span<const std::string> args) {
   console.add_flags(options);
 
   ShapeRequest shape_request;
-  options.choice("--shape", shape_request.shape, shape_names(),
+  options.choice("--shape", shape_request.shape, runtime::shape_names(),
                  "random weights of a published model's shapes, no file");
   options.value("--layers", shape_request.n_layers,
                 "with --shape: hold only so many layers, one of them dense; times are extrapolated to all", {1, 1024});

@@ -14,8 +14,7 @@
 
 namespace dodeca::bench {
 
-std::vector<std::string> shape_names();
-// The published configuration; name is one of shape_names(). n_experts > 0: as many routed experts instead. Throws
+// A published configuration (runtime/model/shapes.hpp). n_experts > 0: as many routed experts instead. Throws
 // runtime::cli::Usage when the model cannot have so many.
 runtime::ModelConfig shape_config(std::string_view name, std::int64_t n_experts = 0);
 

@@ -241,33 +241,6 @@ void add_tensors(std::string& out, const Inspected& file, const InspectReport& r
   }
 }
 
-void add_sums(std::string& out, const InspectReport& report) {
-  put(out, "\n{:<18} {:>8} {:>18} {:>18} {:>12}\n", "type", "tensors", "parameters", "bytes", "bits/weight");
-  for (const auto& [type, sum] : report.by_type) {
-    put(out, "{:<18} {:>8} {:>18} {:>18} {:>12.4f}\n", printable(type), sum.tensors, sum.elements, sum.bytes,
-        sum.bits_per_weight());
-  }
-  put(out, "\n{:<18} {:>8} {:>18} {:>18} {:>12} {:>18}\n", "role", "tensors", "parameters", "bytes", "bits/weight",
-      "read per token");
-  const auto line = [&](std::string_view name, const Sum& sum, const std::string& read) {
-    put(out, "{:<18} {:>8} {:>18} {:>18} {:>12.4f} {:>18}\n", name, sum.tensors, sum.elements, sum.bytes,
-        sum.bits_per_weight(), read);
-  };
-  for (std::size_t role = 0; role < kRoles; ++role) {
-    if (report.by_role[role].tensors == 0) continue;
-    line(role_name(static_cast<Role>(role)), report.by_role[role],
-         report.read_by_role ? fmt::format("{}", (*report.read_by_role)[role]) : "-");
-  }
-  line("total", report.total, report.read_total ? fmt::format("{}", *report.read_total) : "-");
-  if (report.read_total) {
-    put(out, "\nbytes read per generated token: {:.3f} GB of weights", static_cast<double>(*report.read_total) / 1e9);
-    if (report.cache_bytes_per_position) {
-      put(out, ", plus {} bytes of f16 cache per position of context", *report.cache_bytes_per_position);
-    }
-    out += "\n";
-  }
-}
-
 std::string plain_text(const Inspected& file, const InspectReport& report, bool full) {
   std::string out;
   put(out, "file    {}{}\nformat  {}\nsize    {} ({} bytes)\n", printable(file.path),
@@ -276,7 +249,7 @@ std::string plain_text(const Inspected& file, const InspectReport& report, bool 
   add_metadata(out, file, full);
   if (!file.tensors.empty()) {
     add_tensors(out, file, report, full);
-    add_sums(out, report);
+    out += sums_text(report);
   }
   return out;
 }

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "runtime/base/printable.hpp"
+
 namespace dodeca::runtime::cli {
 
 namespace {
@@ -197,6 +199,36 @@ InspectReport make_report(const std::vector<InspectTensor>& tensors, const Inspe
     if (shape.cache_width > 0) report.cache_bytes_per_position = 2 * static_cast<std::uint64_t>(shape.cache_width);
   }
   return report;
+}
+
+std::string sums_text(const InspectReport& report) {
+  std::string out;
+  out += fmt::format("\n{:<18} {:>8} {:>18} {:>18} {:>12}\n", "type", "tensors", "parameters", "bytes", "bits/weight");
+  for (const auto& [type, sum] : report.by_type) {
+    out += fmt::format("{:<18} {:>8} {:>18} {:>18} {:>12.4f}\n", printable(type), sum.tensors, sum.elements, sum.bytes,
+                       sum.bits_per_weight());
+  }
+  out += fmt::format("\n{:<18} {:>8} {:>18} {:>18} {:>12} {:>18}\n", "role", "tensors", "parameters", "bytes",
+                     "bits/weight", "read per token");
+  const auto line = [&](std::string_view name, const Sum& sum, const std::string& read) {
+    out += fmt::format("{:<18} {:>8} {:>18} {:>18} {:>12.4f} {:>18}\n", name, sum.tensors, sum.elements, sum.bytes,
+                       sum.bits_per_weight(), read);
+  };
+  for (std::size_t role = 0; role < kRoles; ++role) {
+    if (report.by_role[role].tensors == 0) continue;
+    line(role_name(static_cast<Role>(role)), report.by_role[role],
+         report.read_by_role ? fmt::format("{}", (*report.read_by_role)[role]) : "-");
+  }
+  line("total", report.total, report.read_total ? fmt::format("{}", *report.read_total) : "-");
+  if (report.read_total) {
+    out += fmt::format("\nbytes read per generated token: {:.3f} GB of weights",
+                       static_cast<double>(*report.read_total) / 1e9);
+    if (report.cache_bytes_per_position) {
+      out += fmt::format(", plus {} bytes of f16 cache per position of context", *report.cache_bytes_per_position);
+    }
+    out += "\n";
+  }
+  return out;
 }
 
 }  // namespace dodeca::runtime::cli

@@ -74,6 +74,8 @@ struct InspectReport {
 
 Role role_of(std::string_view tensor_name, const InspectShape& shape);
 InspectReport make_report(const std::vector<InspectTensor>& tensors, const InspectShape& shape);
+// Tables of types and roles, and the bytes that a generated token reads.
+std::string sums_text(const InspectReport& report);
 
 // Everything that the command prints.
 std::string inspect_file(const std::string& path, bool as_json, bool full);

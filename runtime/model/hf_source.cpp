@@ -26,9 +26,9 @@ struct HfPlace {
 
 class HfSource final : public WeightSource {
  public:
-  explicit HfSource(std::filesystem::path directory)
+  HfSource(std::filesystem::path directory, bool headers_only)
       : path_(std::move(directory)),
-        dir_(open_directory(path_)),
+        dir_(open_directory(path_, headers_only)),
         config_(config_from_hf(read_json(path_ / "config.json"))) {
     auto absolute = std::filesystem::absolute(path_).lexically_normal();
     config_.name = (absolute.has_filename() ? absolute.filename() : absolute.parent_path().filename()).string();
@@ -79,12 +79,12 @@ class HfSource final : public WeightSource {
   }
 
  private:
-  static SafetensorsDir open_directory(const std::filesystem::path& directory) {
+  static SafetensorsDir open_directory(const std::filesystem::path& directory, bool headers_only) {
     if (!std::filesystem::exists(directory / "config.json")) {
       throw Error(ErrorKind::kBadFile, "the directory has no config.json: it is not a Hugging Face checkpoint")
           .with("directory", directory.string());
     }
-    return SafetensorsDir::open(directory);
+    return SafetensorsDir::open(directory, headers_only ? SafetensorsUse::kHeaders : SafetensorsUse::kWeights);
   }
 
   const SafeTensor& tensor_for(const std::string& name, std::int64_t rows, std::int64_t columns, bool vector) const {
@@ -235,8 +235,8 @@ class HfSource final : public WeightSource {
 
 }  // namespace
 
-std::unique_ptr<WeightSource> open_hf_source(const std::filesystem::path& directory) {
-  return std::make_unique<HfSource>(directory);
+std::unique_ptr<WeightSource> open_hf_source(const std::filesystem::path& directory, bool headers_only) {
+  return std::make_unique<HfSource>(directory, headers_only);
 }
 
 }  // namespace dodeca::runtime

@@ -56,8 +56,9 @@ class WeightSource {
 };
 
 struct SourceOptions {
-  ConfigOptions config;
-  std::vector<std::string> override_kv;  // KEY=TYPE:VALUE, GGUF only
+  ConfigOptions config = {};
+  std::vector<std::string> override_kv = {};  // KEY=TYPE:VALUE, GGUF only
+  bool headers_only = false;  // of a directory: shards may end behind their headers, and no row can be read
 };
 // path: a GGUF, the first of a split one, or a Hugging Face directory. Every shape is checked against the config.
 std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& path, const SourceOptions& options,

@@ -25,13 +25,19 @@ class Keys {
   std::string prefix_;
 };
 
-// The cached row is the latent with the shared rope part: one key-value head of that width, and the widths per head
-// beside it.
-void set_split_layout(Keys& keys, const ModelConfig& c) {
-  keys.integer("attention.head_count_kv", 1);
-  keys.integer("attention.key_length", c.kv_lora_rank + c.qk_rope_head_dim);
-  keys.integer("attention.value_length", c.kv_lora_rank);
-  keys.integer("attention.key_length_mla", c.qk_nope_head_dim + c.qk_rope_head_dim);
+// With attn_k_b and attn_v_b the cached row is the latent with the shared rope part: one key-value head of that width,
+// and the widths per head beside it. With attn_kv_b every head has keys and values of its own.
+void set_layout(Keys& keys, const ModelConfig& c, bool fused_kv_b) {
+  const std::int64_t key_width = c.qk_nope_head_dim + c.qk_rope_head_dim;
+  keys.integer("attention.head_count_kv", fused_kv_b ? c.n_heads : 1);
+  keys.integer("attention.key_length", fused_kv_b ? key_width : c.kv_lora_rank + c.qk_rope_head_dim);
+  keys.integer("attention.value_length", fused_kv_b ? c.v_head_dim : c.kv_lora_rank);
+  if (fused_kv_b) {
+    keys.erase("attention.key_length_mla");
+    keys.erase("attention.value_length_mla");
+    return;
+  }
+  keys.integer("attention.key_length_mla", key_width);
   keys.integer("attention.value_length_mla", c.v_head_dim);
 }
 
@@ -119,7 +125,7 @@ Metadata from_directory(const WeightSource& source, const OutputFacts& facts, co
   keys.integer("embedding_length", c.hidden_size);
   keys.integer("feed_forward_length", c.intermediate_size);
   keys.integer("attention.head_count", c.n_heads);
-  set_split_layout(keys, c);
+  set_layout(keys, c, facts.fused_kv_b);
   set_rope(keys, c);
   keys.real("attention.layer_norm_rms_epsilon", c.rms_norm_eps);
   if (c.n_routed_experts > 0) set_experts(keys, c);
@@ -139,7 +145,8 @@ Metadata from_directory(const WeightSource& source, const OutputFacts& facts, co
   }
   metadata.set("general.quantization_version", kQuantizationVersion);
 
-  if (Tokenizer::available(source.path())) {
+  std::error_code none;  // a source without files has no path
+  if (std::filesystem::is_directory(source.path(), none) && Tokenizer::available(source.path())) {
     Tokenizer::from_directory(source.path()).write_metadata(metadata, c.vocab_size);
   } else {
     log(Level::kWarning, fmt::format("{} has no tokenizer: the file will have no vocabulary", source.path().string()));
@@ -159,7 +166,7 @@ Metadata from_gguf(const WeightSource& source, const OutputFacts& facts) {
     set_layer_count(keys, c, facts.keep_mtp);
     if (!facts.keep_mtp) keys.erase("nextn_predict_layers");
   }
-  set_split_layout(keys, c);
+  set_layout(keys, c, facts.fused_kv_b);
   return metadata;
 }
 

@@ -1,5 +1,5 @@
 // The metadata of a file that quantize writes: the keys that llama.cpp's converter gives to this architecture, in the
-// layout with attn_k_b and attn_v_b. From a GGUF everything it had is kept, unknown keys included; only what the new
+// layout with attn_k_b and attn_v_b or, on request, in the older one with attn_kv_b. From a GGUF everything it had is kept, unknown keys included; only what the new
 // file changes is replaced.
 #pragma once
 
@@ -14,6 +14,7 @@ namespace dodeca::runtime {
 struct OutputFacts {
   std::uint32_t file_type = 0;
   bool keep_mtp = false;  // and there is an MTP layer to keep
+  bool fused_kv_b = false;
 };
 // Throws Error{kUnsupported} for a model that is not MLA.
 Metadata output_metadata(const WeightSource& source, const OutputFacts& facts, const Log& log);

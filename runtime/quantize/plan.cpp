@@ -1,31 +1,44 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <ranges>
 #include <set>
 
+#include "runtime/model/wanted.hpp"
 #include "runtime/quantize/metadata.hpp"
 #include "runtime/quantize/quantize.hpp"
 
 namespace dodeca::runtime {
 namespace {
 
-// "blk.12.attn_q.weight" -> 12, -1 outside the layers.
-std::int64_t layer_of(std::string_view name) {
-  constexpr std::string_view kPrefix = "blk.";
-  std::int64_t layer = -1;
-  if (name.starts_with(kPrefix)) {
-    std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
-  }
-  return layer;
-}
-
 std::vector<std::int64_t> dims_of(const WeightInfo& weight) {
   if (weight.source_rank == 1) return {weight.n_in};
   if (weight.source_rank == 2) return {weight.n_in, weight.n_out};
   return {weight.n_in, weight.n_out, weight.n_slices};
+}
+
+// The tensor that a weight becomes, its type not chosen yet. With fused_kv_b attn_v_b stands for attn_kv_b.
+OutputTensor tensor_of(const WeightSource& source, const WeightInfo& weight, bool fused_kv_b) {
+  constexpr std::string_view kValueHalf = "attn_v_b.weight";
+  OutputTensor tensor{weight.name, quant::DType::kF32, dims_of(weight), &weight, nullptr};
+  if (!fused_kv_b || !weight.name.ends_with(kValueHalf)) return tensor;
+  const std::string prefix = weight.name.substr(0, weight.name.size() - kValueHalf.size());
+  tensor.key_half = source.find(prefix + "attn_k_b.weight");
+  if (tensor.key_half == nullptr)
+    throw Error(ErrorKind::kBadFile, fmt::format("{} has no {}attn_k_b.weight beside it", weight.name, prefix));
+  tensor.name = prefix + kKvB;
+  tensor.dims = {weight.n_in, tensor.n_slices() * tensor.rows_per_slice()};
+  return tensor;
+}
+
+// An attn_kv_b that the source has in the wanted type needs no way over its halves.
+void copy_fused(const WeightSource& source, OutputTensor& tensor) {
+  if (tensor.key_half == nullptr || source.gguf() == nullptr) return;
+  const GgufTensor* there = source.gguf()->find(tensor.name);
+  if (there == nullptr || there->dtype != tensor.dtype) return;
+  tensor.as_is = there;
+  tensor.weight = tensor.key_half = nullptr;
 }
 
 // Same replacements of types by their fall-backs, told once.
@@ -117,7 +130,7 @@ std::uint64_t QuantizePlan::tensor_bytes() const {
 
 std::int64_t QuantizePlan::n_weights() const {
   std::int64_t total = 0;
-  for (const OutputTensor& tensor : tensors) total += tensor.n_in() * tensor.n_slices() * tensor.rows_per_slice();
+  for (const OutputTensor& tensor : tensors) total += tensor.n_weights();
   return total;
 }
 
@@ -132,7 +145,7 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
   }
 
   QuantizePlan plan;
-  plan.metadata = output_metadata(source, {options.types.file_type(), keep_mtp}, log);
+  plan.metadata = output_metadata(source, {options.types.file_type(), keep_mtp, options.fused_kv_b}, log);
   if (options.imatrix != nullptr) {
     plan.metadata.set("quantize.imatrix.file", options.imatrix_file);
     if (!options.imatrix->datasets.empty())
@@ -157,19 +170,21 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
   std::set<const TypeOverride*> matched;
   std::int64_t n_requantized = 0;
   for (const WeightInfo* weight : weights) {
-    OutputTensor tensor{weight->name, quant::DType::kF32, dims_of(*weight), weight, nullptr};
-    const WeightName name{weight->name, layer_of(weight->name), config.n_layers,
-                          tied && weight->name == "token_embd.weight"};
+    if (options.fused_kv_b && weight->name.ends_with("attn_k_b.weight")) continue;
+    OutputTensor tensor = tensor_of(source, *weight, options.fused_kv_b);
+    const WeightName name{tensor.name, layer_of(tensor.name), config.n_layers,
+                          tied && tensor.name == "token_embd.weight"};
     const quant::DType wanted = choose_type(options.types, name, weight->source_rank);
     tensor.dtype = fitting_type(wanted, weight->n_in);
     if (tensor.dtype != wanted) fall_backs.add(wanted, tensor);
     if (tensor.dtype != weight->dtype && !is_float(weight->dtype)) ++n_requantized;
-    if (is_quantizable(weight->name, weight->source_rank)) {
+    if (is_quantizable(tensor.name, weight->source_rank)) {
       for (const TypeOverride& rule : options.types.overrides) {
-        if (std::regex_search(weight->name, rule.regex)) matched.insert(&rule);
+        if (rule.matches(tensor.name)) matched.insert(&rule);
       }
     }
     if (options.imatrix != nullptr) find_importance(*options.imatrix, tensor, missing, log);
+    copy_fused(source, tensor);
     plan.tensors.push_back(std::move(tensor));
   }
   missing.tell(log);

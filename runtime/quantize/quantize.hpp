@@ -26,18 +26,24 @@ struct OutputTensor {
   quant::DType dtype;                                   // in the new file
   std::vector<std::int64_t> dims;                       // dims[0] contiguous
   const WeightInfo* weight;                             // where its rows come from, or null:
-  const GgufTensor* as_is;                              // a tensor that the model does not use, copied
+  const GgufTensor* as_is;                              // a tensor of the source, copied
   const ImportanceMatrix::Entry* importance = nullptr;  // of its columns, or null: all alike
+  const WeightInfo* key_half = nullptr;  // attn_kv_b: each head is this weight's, transposed, before that of `weight`
   std::int64_t n_in() const { return dims[0]; }
   std::int64_t n_slices() const { return weight != nullptr ? weight->n_slices : 1; }
-  std::int64_t rows_per_slice() const { return weight != nullptr ? weight->n_out : as_is->n_rows(); }
+  std::int64_t rows_per_slice() const {
+    if (weight == nullptr) return as_is->n_rows();
+    return weight->n_out + (key_half != nullptr ? key_half->n_in : 0);
+  }
   std::size_t row_bytes() const { return *quant::row_bytes(dtype, dims[0]); }
   std::uint64_t bytes() const { return row_bytes() * static_cast<std::uint64_t>(n_slices() * rows_per_slice()); }
+  std::int64_t n_weights() const { return n_in() * n_slices() * rows_per_slice(); }
 };
 
 struct QuantizeOptions {
   TypeChoice types;
   bool keep_mtp = false;
+  bool fused_kv_b = false;                    // the older layout: attn_kv_b instead of attn_k_b and attn_v_b
   std::vector<std::string> override_kv;       // KEY=TYPE:VALUE, applied to the new file's metadata
   const ImportanceMatrix* imatrix = nullptr;  // must outlive the plan
   std::string imatrix_file;                   // its name, for the new file's metadata
@@ -59,10 +65,40 @@ struct QuantizePlan {
 // match nothing, a source that is already quantized. The plan points into `source`.
 QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions& options, const Log& log);
 
-// Writes `out` (under a temporary name until it is whole). progress counts bytes of the new file; returning false
+struct WriteOptions {
+  SplitLimits split;
+  bool low_memory = false;  // smaller pieces of work: slower with many threads
+  cpu::Isa isa = cpu::host_isa();
+};
+
+// Where the time went, summed over the members of the team.
+struct WorkTimes {
+  double seconds = 0, reading = 0, computing = 0, writing = 0;
+  int team_size = 1;
+  std::uint64_t bytes_read = 0;  // of the source
+  std::int64_t n_weights = 0;
+  // The cores were not what the work waited for: they computed less than half of the time.
+  bool limited_by_disk() const { return computing < 0.5 * seconds * team_size; }
+};
+
+struct QuantizeResult {
+  std::vector<GgufWriter::File> files;
+  std::vector<std::uint64_t> checksums;  // of each tensor's data as they were written
+  WorkTimes times;                       // of this run alone, when an earlier one did a part
+};
+
+// The files that quantize() would write.
+std::vector<GgufWriter::File> output_files(const QuantizePlan& plan, const std::filesystem::path& out,
+                                           const SplitLimits& split = {});
+
+// The memory that quantize() and verify() allocate at most.
+std::uint64_t working_bytes(const QuantizePlan& plan, int team_size, bool low_memory);
+
+// Writes `out` (under temporary names until it is whole). progress counts bytes of the new file; returning false
 // stops: Stopped. Error{kBadFile} names the tensor that holds NaN or infinity. With an identity, what a run did before
 // it ended in any way stays in OUT.partial and is not done again; the file becomes the same. `isa` does not change it.
-void quantize(const WeightSource& source, const QuantizePlan& plan, const std::filesystem::path& out, cpu::Team& team,
-              const Progress& progress, const Log& log = {}, cpu::Isa isa = cpu::host_isa());
+QuantizeResult quantize(const WeightSource& source, const QuantizePlan& plan, const std::filesystem::path& out,
+                        cpu::Team& team, const Progress& progress, const Log& log = {},
+                        const WriteOptions& options = {});
 
 }  // namespace dodeca::runtime

@@ -1,0 +1,107 @@
+#include "runtime/model/shapes.hpp"
+
+#include <algorithm>
+
+namespace dodeca::runtime {
+namespace {
+
+// What all models of this class share: the DeepSeek-V3 configuration file.
+ModelConfig common_shape() {
+  ModelConfig c;
+  c.architecture = "deepseek2";
+  c.context_length = 163840;
+  c.kv_lora_rank = 512;
+  c.qk_nope_head_dim = 128;
+  c.qk_rope_head_dim = 64;
+  c.v_head_dim = 128;
+  c.rope.dim = 64;
+  c.rope.yarn = true;
+  c.rope.factor = 40;
+  c.rope.original_context = 4096;
+  c.rope.mscale_all_dim = 1;
+  return c;
+}
+
+ModelConfig deepseek_v3() {
+  ModelConfig c = common_shape();
+  c.name = "deepseek-v3";
+  c.vocab_size = 129280;
+  c.hidden_size = 7168;
+  set_layers(c, 3, 58);
+  c.n_heads = 128;
+  c.q_lora_rank = 1536;
+  c.intermediate_size = 18432;
+  c.moe_intermediate_size = 2048;
+  c.n_routed_experts = 256;
+  c.n_experts_per_tok = 8;
+  c.n_shared_experts = 1;
+  c.n_group = 8;
+  c.topk_group = 4;
+  c.gating = GatingKind::kSigmoid;
+  c.norm_topk_prob = true;
+  c.routed_scaling_factor = 2.5;
+  return c;
+}
+
+ModelConfig deepseek_v2_lite() {
+  ModelConfig c = common_shape();
+  c.name = "deepseek-v2-lite";
+  c.vocab_size = 102400;
+  c.hidden_size = 2048;
+  set_layers(c, 1, 26);
+  c.n_heads = 16;
+  c.rope.mscale_all_dim = 0.707;
+  c.intermediate_size = 10944;
+  c.moe_intermediate_size = 1408;
+  c.n_routed_experts = 64;
+  c.n_experts_per_tok = 6;
+  c.n_shared_experts = 2;
+  c.group_score = GroupScoreKind::kMax;
+  return c;
+}
+
+ModelConfig kimi_k2() {
+  ModelConfig c = deepseek_v3();
+  c.name = "kimi-k2";
+  c.context_length = 131072;
+  c.vocab_size = 163840;
+  set_layers(c, 1, 60);
+  c.n_heads = 64;
+  c.n_routed_experts = 384;
+  c.n_group = c.topk_group = 1;
+  c.routed_scaling_factor = 2.827;
+  c.rope.base = 50000;
+  c.rope.factor = 32;
+  c.rope.beta_fast = 1;
+  return c;
+}
+
+struct Shape {
+  std::string_view name;
+  ModelConfig (*make)();
+};
+constexpr Shape kShapes[] = {
+    {"deepseek-v3", deepseek_v3}, {"deepseek-v2-lite", deepseek_v2_lite}, {"kimi-k2", kimi_k2}};
+
+}  // namespace
+
+std::vector<std::string> shape_names() {
+  std::vector<std::string> names;
+  for (const Shape& shape : kShapes) names.emplace_back(shape.name);
+  return names;
+}
+
+ModelConfig published_shape(std::string_view name) {
+  const auto* shape =
+      std::find_if(std::begin(kShapes), std::end(kShapes), [&](const Shape& s) { return s.name == name; });
+  if (shape == std::end(kShapes)) throw Error(ErrorKind::kBadRequest, fmt::format("no model is called '{}'", name));
+  return shape->make();
+}
+
+void set_layers(ModelConfig& config, std::int64_t n_dense, std::int64_t n_moe) {
+  config.n_layers = n_dense + n_moe;
+  config.layers.assign(static_cast<std::size_t>(config.n_layers), {AttentionKind::kMla, FfnKind::kMoe});
+  std::fill_n(config.layers.begin(), n_dense, LayerConfig{});
+}
+
+}  // namespace dodeca::runtime
