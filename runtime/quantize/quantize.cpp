@@ -107,7 +107,12 @@ QuantizeResult quantize(const WeightSource& source, const QuantizePlan& plan, co
       times.bytes_read += state.bytes_read;
     }
     for (std::size_t i = first; i < plan.tensors.size(); ++i) times.n_weights += plan.tensors[i].n_weights();
-    writer.finish();
+    double finishing = 0;  // all members wait for it
+    {
+      const Stopwatch waiting(finishing);
+      writer.finish();
+    }
+    times.writing += finishing * team.size();
     result.files = writer.files();
     result.checksums = writer.checksums();
   }

@@ -77,8 +77,7 @@ struct WorkTimes {
   int team_size = 1;
   std::uint64_t bytes_read = 0;  // of the source
   std::int64_t n_weights = 0;
-  // The cores were not what the work waited for: they computed less than half of the time.
-  bool limited_by_disk() const { return computing < 0.5 * seconds * team_size; }
+  bool limited_by_disk() const { return reading + writing > computing; }
 };
 
 struct QuantizeResult {
