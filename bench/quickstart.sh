@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a bare machine to a running model: installs packages, builds, makes the dynamically quantized GGUF of the demo model,
+# From a bare machine to a running model: installs packages, builds, makes dynamically quantized GGUF files of the demo model,
 # measures prompt processing and token generation against the memory bandwidth, generates a paragraph.
 #
 #   bash bench/quickstart.sh
@@ -10,7 +10,8 @@ say() { printf '\n== %s\n' "$*"; }
 
 demo=bench/demo/model
 out=build/demo
-gguf=$out/austen-ud-q2_k_xl.gguf
+mixture=$out/austen-ud-q2_k_xl.gguf
+gguf=$out/austen-dynamic.gguf
 
 say "1/5 packages"
 bash bench/setup.sh
@@ -27,9 +28,14 @@ dodeca=build/release/dodeca
 bench=build/release/dodeca-bench
 "$dodeca" --version
 
-say "3/5 quantize the FP8 checkpoint $demo to the dynamic mixture ud-q2_k_xl"
-"$dodeca" quantize "$demo" "$gguf" --recipe ud-q2_k_xl
-"$dodeca" ppl -m "$gguf" -f bench/demo/valid.txt -c 512 -q | tail -n 1
+say "3/5 quantize the FP8 checkpoint $demo: the mixture ud-q2_k_xl, then types chosen for this model within the same size"
+perplexity() { "$dodeca" ppl -m "$1" -f bench/demo/valid.txt -c 512 -q | tail -n 1; }
+"$dodeca" quantize "$demo" "$mixture" --recipe ud-q2_k_xl
+perplexity "$mixture"
+"$dodeca" imatrix -m "$demo" -f bench/demo/calibration.txt -o "$out/imatrix.gguf" --chunks 60 --no-ppl
+"$dodeca" quantize "$demo" "$gguf" --target-size "$(stat -c %s "$mixture")" --imatrix "$out/imatrix.gguf" \
+  --calibration bench/demo/calibration.txt --calibration-chunks 2
+perplexity "$gguf"
 
 say "4/5 speed: prompt processing (pp512), token generation (tg128), share of the memory bandwidth"
 "$bench" -m "$gguf" -p 512 -n 128
@@ -40,7 +46,7 @@ say "5/5 a paragraph in Austen's manner"
 say "done in $(( (SECONDS - start) / 60 )) min $(( (SECONDS - start) % 60 )) s"
 cat <<TEXT
 checkpoint       $demo ($(du -sm "$demo" | cut -f1) MB)
-quantized file   $gguf ($(stat -c %s "$gguf") bytes)
+quantized files  $gguf ($(stat -c %s "$gguf") bytes), $mixture ($(stat -c %s "$mixture") bytes)
 programs         $dodeca, $bench
 next             bash tests/run.sh runs all tests; README.md shows real use
 TEXT

@@ -35,8 +35,9 @@ done
 for name in ${only//,/ }; do [[ " ${sections[*]} " == *" $name "* ]] || usage "no section $name"; done
 [[ -x $bench ]] || { echo "bench/run_all.sh: no program $bench: cmake --preset release && cmake --build --preset release" >&2; exit 1; }
 
-page=$(mktemp)
-trap 'rm -rf "$page" "${synthetic:-}"' EXIT
+page=$out.partial  # what was measured stays readable whatever happens after it
+: >"$page"
+trap 'rm -rf "${synthetic:-}"' EXIT
 put() { printf '%s\n' "$@" >>"$page"; }
 wanted() { [[ ,$only, == *,$1,* ]]; }
 failed=0
@@ -109,7 +110,7 @@ done
 
 if wanted peers; then
   section "Beside llama.cpp"
-  if [[ -x .deps/llama.cpp/build/bin/llama-bench && -x .deps/venv/bin/python ]]; then
+  if [[ -x .deps/llama.cpp/build/bin/llama-bench ]] && .deps/venv/bin/python -c 'import numpy' 2>/dev/null; then
     synthetic=$(mktemp -d)
     read -ra size <<<"$([[ $quick == yes ]] && echo '--layers 4')"
     .deps/venv/bin/python bench/synth_gguf.py lite "$synthetic/lite.gguf" "${size[@]}"
@@ -117,10 +118,10 @@ if wanted peers; then
     table python3 bench/compare.py -m "$synthetic/lite.gguf" -p "${prompt%%,*}" -n "$generate" -r 1 \
       --rounds "$repetitions" --dodeca-bench "$bench"
   else
-    put "Not measured: \`bash bench/llama_cpp.sh\` builds it."
+    put "Not measured: \`bash bench/llama_cpp.sh\` builds it, \`bash bench/setup.sh --peers\` installs what the comparison needs."
   fi
 fi
 if [[ -n ${synthetic:-} ]]; then sed -i "s|$synthetic/||g" "$page"; fi
-cat "$page" >"$out"
+mv "$page" "$out"
 echo "bench/run_all.sh: $out, $((SECONDS / 60)) min $((SECONDS % 60)) s, $failed failed" >&2
 [[ $failed -eq 0 ]]

@@ -63,14 +63,6 @@ void refuse_own_input(const WeightSource& source, const std::vector<GgufWriter::
         throw Usage(fmt::format("IN and OUT.gguf are the same file: {}", out.path.string()));
 }
 
-// As llama.cpp's gguf-split: 5G is 5 * 10^9 bytes; and 5GiB, and plain bytes.
-std::uint64_t split_size(const std::string& text) {
-  const std::string_view flag = "--split-max-size";
-  if (!text.ends_with('M') && !text.ends_with('G')) return parse_bytes(flag, text);
-  const double unit = text.ends_with('M') ? 1e6 : 1e9;
-  return static_cast<std::uint64_t>(unit * parse_real(flag, text.substr(0, text.size() - 1), {1e-6, 1e9}));
-}
-
 struct Arguments {
   std::string in, out, shape;
   std::int32_t threads = 0;
@@ -135,7 +127,7 @@ Arguments parse_quantize(std::span<const std::string> args, Console& console) {
   options.parse(args);
 
   parsed.write.isa = parse_isa(isa);
-  if (!split_bytes.empty()) parsed.write.split.max_bytes = split_size(split_bytes);
+  if (!split_bytes.empty()) parsed.write.split.max_bytes = parse_bytes("--split-max-size", split_bytes);
   parsed.write.split.max_tensors = static_cast<std::size_t>(split_tensors);
   if (!parsed.shape.empty()) {
     if (!parsed.dry_run) throw Usage("--shape goes with --dry-run: it has no weights");

@@ -60,6 +60,23 @@ std::int64_t parse_integer(std::string_view flag, std::string_view text, Bounds 
   return number;
 }
 
+std::uint64_t parse_bytes(std::string_view flag, std::string_view text) {
+  constexpr std::string_view kUnits = "KMGT";
+  double bytes = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+  std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  bool known = true;
+  if (!unit.empty()) {
+    const std::size_t power = kUnits.find(static_cast<char>(std::toupper(static_cast<unsigned char>(unit[0]))));
+    unit.remove_prefix(1);
+    known = power != std::string_view::npos && (unit.empty() || unit == "B" || unit == "b" || unit == "iB");
+    if (known) bytes *= std::pow(unit == "iB" ? 1024.0 : 1000.0, static_cast<double>(power + 1));
+  }
+  if (text.empty() || error != std::errc() || !known || !(bytes >= 1) || bytes > 1e18)
+    throw Usage(fmt::format("{} needs a size such as 230GiB, 500M or 12345, not '{}'", flag, text));
+  return static_cast<std::uint64_t>(bytes);
+}
+
 double parse_real(std::string_view flag, std::string_view text, RealBounds bounds) {
   double number = 0;
   const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);

@@ -38,6 +38,8 @@ struct RealBounds {
 
 // Whole-text conversions for values that commands split themselves (comma lists). Throw Usage naming `flag`.
 std::int64_t parse_integer(std::string_view flag, std::string_view text, Bounds bounds = {});
+// "230GiB" is 230 * 2^30; "230G" and "230GB" are 230 * 10^9, as in llama.cpp's gguf-split; "12345". Throws Usage.
+std::uint64_t parse_bytes(std::string_view flag, std::string_view text);
 double parse_real(std::string_view flag, std::string_view text, RealBounds bounds = {});
 
 class Options {

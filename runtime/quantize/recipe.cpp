@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
-
-#include "runtime/base/error.hpp"
+#include <charconv>
 
 namespace dodeca::runtime {
 namespace {
@@ -98,6 +97,13 @@ DType fall_back(DType dtype) {
 
 }  // namespace
 
+std::int64_t layer_of(std::string_view name) {
+  constexpr std::string_view kPrefix = "blk.";
+  std::int64_t layer = -1;
+  if (name.starts_with(kPrefix)) std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
+  return layer;
+}
+
 const Recipe* find_recipe(std::string_view name) {
   const auto* it =
       std::find_if(std::begin(kRecipes), std::end(kRecipes), [&](const Recipe& r) { return same_word(r.name, name); });
@@ -110,56 +116,33 @@ std::vector<const Recipe*> all_recipes() {
   return recipes;
 }
 
-bool is_writable(DType dtype) {
-  // Q8_K and Q8_1 are formats of activations: no reader expects them in a file.
-  return dtype < DType::kInternal && dtype != DType::kQ8_K && quant::type_info(dtype).encodable;
-}
-
-std::vector<DType> writable_types() {
-  std::vector<DType> types;
-  for (const quant::TypeInfo& type : quant::all_types()) {
-    if (is_writable(type.dtype)) types.push_back(type.dtype);
-  }
-  return types;
-}
-
 DType fitting_type(DType dtype, std::int64_t n_in) {
   while (!quant::row_bytes(dtype, n_in)) dtype = fall_back(dtype);
   return dtype;
-}
-
-TypeOverride parse_override(std::string_view text) {
-  const std::size_t split = text.rfind('=');
-  const auto bad = [&](std::string_view why) {
-    return Error(ErrorKind::kBadRequest, fmt::format("'{}' is no REGEX=TYPE: {}", text, why));
-  };
-  if (split == std::string_view::npos || split == 0) throw bad("there is nothing on both sides of '='");
-  const quant::TypeInfo* type = quant::find_type(text.substr(split + 1));
-  if (type == nullptr) throw bad(fmt::format("no type is called '{}'", text.substr(split + 1)));
-  if (!is_writable(type->dtype)) throw bad(fmt::format("{} cannot be written", type->name));
-  TypeOverride parsed;
-  parsed.pattern = text.substr(0, split);
-  parsed.dtype = type->dtype;
-  try {
-    parsed.regex = std::regex(parsed.pattern);
-  } catch (const std::regex_error& error) {
-    throw bad(fmt::format("'{}' is no regular expression ({})", parsed.pattern, error.what()));
-  }
-  return parsed;
 }
 
 bool is_quantizable(std::string_view name, std::int64_t rank) {
   return rank >= 2 && name.ends_with(".weight") && !has(name, "_norm.weight") && !has(name, "ffn_gate_inp.weight");
 }
 
+std::uint32_t TypeChoice::file_type() const {
+  if (recipe != nullptr) return recipe->file_type;
+  return file_type_of(file ? file->default_type : *uniform);
+}
+
+std::optional<DType> TypeChoice::overriding(const WeightName& weight) const {
+  const auto rule = std::ranges::find_if(overrides, [&](const TypeOverride& r) { return r.matches(weight.name); });
+  if (rule != overrides.end()) return rule->dtype;
+  if (token_embedding && weight.name == "token_embd.weight") return token_embedding;
+  if (output && (weight.name == "output.weight" || weight.tied_output)) return output;
+  return {};
+}
+
 DType choose_type(const TypeChoice& choice, const WeightName& weight, std::int64_t rank) {
   if (!is_quantizable(weight.name, rank)) return DType::kF32;
-  for (const TypeOverride& rule : choice.overrides) {
-    if (std::regex_search(weight.name.begin(), weight.name.end(), rule.regex)) return rule.dtype;
-  }
-  if (choice.token_embedding && weight.name == "token_embd.weight") return *choice.token_embedding;
-  if (choice.output && (weight.name == "output.weight" || weight.tied_output)) return *choice.output;
-  return choice.recipe != nullptr ? choice.recipe->type_of(weight) : *choice.uniform;
+  if (const auto dtype = choice.overriding(weight)) return *dtype;
+  if (choice.recipe != nullptr) return choice.recipe->type_of(weight);
+  return choice.file ? choice.file->type_of(weight.name) : *choice.uniform;
 }
 
 }  // namespace dodeca::runtime

@@ -7,13 +7,13 @@
 
 #include <cstdint>
 #include <optional>
-#include <regex>
-#include <string>
 #include <string_view>
 #include <vector>
 
 #include "quant/dtype.hpp"
 #include "runtime/quantize/file_type.hpp"
+#include "runtime/quantize/recipe_file.hpp"
+#include "runtime/quantize/type_override.hpp"
 
 namespace dodeca::runtime {
 
@@ -24,6 +24,9 @@ struct WeightName {
   std::int64_t n_layers = 0;
   bool tied_output = false;  // token_embd that is also the output matrix
 };
+
+// "blk.12.attn_q.weight" -> 12, -1 outside the layers.
+std::int64_t layer_of(std::string_view name);
 
 struct Recipe {
   std::string_view name;     // "ud-q2_k_xl", "Q4_K_M"; a uniform type's own name
@@ -36,28 +39,19 @@ struct Recipe {
 const Recipe* find_recipe(std::string_view name);
 std::vector<const Recipe*> all_recipes();
 
-// Types that a GGUF can hold and that we can encode.
-bool is_writable(quant::DType dtype);
-std::vector<quant::DType> writable_types();
-
 // The first of dtype and its fall-backs whose block divides n_in.
 quant::DType fitting_type(quant::DType dtype, std::int64_t n_in);
 
-struct TypeOverride {
-  std::string pattern;  // as given, for messages
-  std::regex regex;     // searched in the weight's name
-  quant::DType dtype;
-};
-// REGEX=TYPE, as llama-quantize's --tensor-type. Throws Error{kBadRequest}.
-TypeOverride parse_override(std::string_view text);
-
 struct TypeChoice {
   const Recipe* recipe = nullptr;       // or
+  std::optional<FileRecipe> file;       // or
   std::optional<quant::DType> uniform;  // one type for all matrices
   std::optional<quant::DType> output, token_embedding;
   std::vector<TypeOverride> overrides;  // the first that matches decides
 
-  std::uint32_t file_type() const { return recipe != nullptr ? recipe->file_type : file_type_of(*uniform); }
+  std::uint32_t file_type() const;
+  // The type that overrides alone give.
+  std::optional<quant::DType> overriding(const WeightName& weight) const;
 };
 
 // rank: dimensions in the file. The type before fall-backs; F32 for what is never quantized.

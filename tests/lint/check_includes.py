@@ -29,6 +29,7 @@ RUNTIME = {
     "eval": _RUNNING | {"eval"},
     "quantize": {"base", "load", "text", "model", "quantize"},
 }
+RUNTIME["allocate"] = RUNTIME["eval"] | RUNTIME["quantize"] | {"allocate"}
 RUNTIME["cli"] = set(RUNTIME) | {"cli"}
 # header -> path prefixes that may include it
 THIRD_PARTY = {

@@ -127,6 +127,16 @@ TEST_CASE("positionals, required and optional, in any place") {
   SUBCASE("too many") { CHECK_THROWS_AS(options.parse(std::vector<std::string>{"a", "b", "c", "d"}), Usage); }
 }
 
+TEST_CASE("sizes: decimal and binary units, or plain bytes") {
+  CHECK(parse_bytes("--x", "12345") == 12345);
+  CHECK(parse_bytes("--x", "230GiB") == 230ull << 30);
+  CHECK(parse_bytes("--x", "5M") == 5000000);
+  CHECK(parse_bytes("--x", "1.5kb") == 1500);
+  CHECK(parse_bytes("--x", "1TiB") == 1ull << 40);
+  for (const char* text : {"", "G", "-1", "0", "1X", "1GG", "1 G", "1e30", "nan", "inf", "12B"})
+    CHECK_THROWS_WITH_AS(parse_bytes("--x", text), doctest::Contains("--x needs a size"), Usage);
+}
+
 TEST_CASE("help is shown whatever else is there, but not as a value") {
   CHECK_THROWS_AS(parse({"--help"}), HelpShown);
   CHECK_THROWS_AS(parse({"-cnv", "-h"}), HelpShown);

@@ -1,0 +1,53 @@
+// From a model and a size to the type of every tensor: errors of rounding (weight_errors.hpp) times sensitivities
+// (sensitivity.hpp) are the expected divergences that allocation.hpp makes least.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cpu/team.hpp"
+#include "runtime/allocate/divergence_meter.hpp"
+#include "runtime/base/log.hpp"
+#include "runtime/quantize/quantize.hpp"
+
+namespace dodeca::runtime {
+
+// What every rounding is chosen from where its blocks divide the rows.
+std::vector<quant::DType> allocatable_types();
+
+struct AllocationRequest {
+  std::uint64_t max_file_bytes = 0;  // or
+  double max_bits_per_weight = 0;    // of the tensor data, if not 0
+  std::uint64_t card_bytes = 0;      // beyond max_file_bytes, for what every token reads: all but routed experts
+  double speed_weight = 0;           // allocation.hpp
+  std::vector<quant::DType> types = allocatable_types();
+  std::optional<MeterOptions> calibration;  // sensitivities are measured on it; without, estimated
+  cpu::Isa isa = cpu::host_isa();
+};
+
+struct AllocatedTensor {
+  const OutputTensor* tensor;  // of the plan
+  quant::DType dtype;
+  std::uint64_t bytes;
+  double divergence;   // expected of this tensor alone:
+  double sensitivity;  // times the relative squared error of its outputs
+};
+
+struct TypeAllocation {
+  FileRecipe recipe;  // of the allocated tensors; the plan's own types for all else
+  std::vector<AllocatedTensor> tensors;
+  std::uint64_t file_bytes = 0;
+  double divergence = 0, bound = 0;  // expected; and what no choice of these types could go below (0: unknown)
+  std::optional<double> measured;    // with calibration: of the whole allocation, on its text
+};
+
+// plan: made with one uniform type for all that is not to be allocated (overrides, MTP layers, vectors). stage(name)
+// gives the progress of a stage that begins. Throws Error{kDoesNotFit} with the least possible size, Stopped.
+TypeAllocation choose_types(const WeightSource& source, const QuantizePlan& plan, const TypeChoice& given,
+                            const AllocationRequest& request, cpu::Team& team,
+                            const std::function<Progress(std::string_view name)>& stage);
+
+}  // namespace dodeca::runtime

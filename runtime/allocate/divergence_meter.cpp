@@ -1,0 +1,131 @@
+#include "runtime/allocate/divergence_meter.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "cpu/kernels/encode/encode.hpp"
+#include "quant/codec.hpp"
+#include "runtime/base/error.hpp"
+#include "runtime/eval/log_probs.hpp"
+#include "runtime/eval/statistics.hpp"
+#include "runtime/eval/windows.hpp"
+#include "runtime/exec/executor.hpp"
+#include "runtime/weights/model.hpp"
+
+namespace dodeca::runtime {
+namespace {
+
+constexpr std::int64_t kRowsPerCall = 512;
+
+// The source with some weights rounded; those are F32.
+class RoundedSource final : public WeightSource {
+ public:
+  RoundedSource(const WeightSource& source, const Roundings& roundings, cpu::Isa isa)
+      : source_(source), isa_(isa), weights_(source.weights()) {
+    for (WeightInfo& weight : weights_) {
+      const auto found = roundings.find(weight.name);
+      roundings_.push_back(found == roundings.end() ? nullptr : &found->second);
+      if (roundings_.back() != nullptr) weight.dtype = quant::DType::kF32;
+    }
+  }
+  const ModelConfig& config() const override { return source_.config(); }
+  const std::vector<WeightInfo>& weights() const override { return weights_; }
+  const std::vector<WeightInfo>& mtp_weights() const override { return source_.mtp_weights(); }
+  std::filesystem::path path() const override { return source_.path(); }
+  const GgufFile* gguf() const override { return source_.gguf(); }
+
+  void read_rows(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end,
+                 std::byte* dst) const override {
+    const auto index = static_cast<std::size_t>(&weight - weights_.data());
+    const WeightInfo& original = source_.weights()[index];
+    if (roundings_[index] == nullptr) return source_.read_rows(original, slice, row_begin, row_end, dst);
+    const Rounding& rounding = *roundings_[index];
+    auto* values = reinterpret_cast<float*>(dst);
+    source_.read_rows_f32(original, slice, row_begin, row_end, values);
+    std::vector<float> importance;
+    if (rounding.importance != nullptr)
+      importance = ImportanceMatrix::importance(*rounding.importance, weight.n_in, slice);
+    std::vector<std::byte> encoded(*quant::row_bytes(rounding.dtype, weight.n_in));
+    for (std::int64_t row = row_begin; row < row_end; ++row, values += weight.n_in) {
+      cpu::encode_row(rounding.dtype, values, encoded.data(), weight.n_in,
+                      importance.empty() ? nullptr : importance.data(), isa_);
+      quant::decode_row(rounding.dtype, encoded.data(), values, weight.n_in);
+    }
+  }
+
+ private:
+  const WeightSource& source_;
+  cpu::Isa isa_;
+  std::vector<WeightInfo> weights_;
+  std::vector<const Rounding*> roundings_;  // of each weight, or null
+};
+
+}  // namespace
+
+struct DivergenceMeter::Impl {
+  const WeightSource& source;
+  cpu::Team& team;
+  MeterOptions options;
+  std::size_t row_size;
+  std::vector<std::uint16_t> base;  // packed rows of every prediction
+
+  // on_predictions(first, predictions): `first` counts the predictions before them.
+  void run(const Roundings& roundings,
+           const std::function<void(std::size_t, std::span<const Prediction>)>& take) const {
+    const RoundedSource rounded(source, roundings, options.isa);
+    const std::int32_t n_sequences = sequences_for(options.n_ctx, kRowsPerCall, options.n_windows);
+    const ExecutorOptions executor_options{.n_positions = options.n_ctx * n_sequences,
+                                           .n_sequences = n_sequences,
+                                           .micro_batch = kRowsPerCall,
+                                           .cache_type = quant::DType::kF32};
+    const auto model = Model::load(
+        rounded, team,
+        {.isa = options.isa,
+         .extra_bytes = Executor::bytes_needed(source.config(), executor_options, team.size()) +
+                        static_cast<std::uint64_t>(kRowsPerCall * source.config().vocab_size) * sizeof(float),
+         .onednn = true},
+        [](Level, std::string_view) {});
+    Executor executor(*model, team, executor_options);
+    std::size_t done = 0;
+    run_windows(
+        make_eval_model(executor, team, kRowsPerCall),
+        {.tokens = options.tokens, .n_ctx = options.n_ctx, .n_windows = options.n_windows, .first = options.n_ctx / 2},
+        [&](std::span<const Prediction> predictions) {
+          take(done, predictions);
+          done += predictions.size();
+        });
+  }
+  std::span<std::uint16_t> row(std::size_t i) { return std::span(base).subspan(i * row_size, row_size); }
+};
+
+DivergenceMeter::DivergenceMeter(const WeightSource& source, cpu::Team& team, MeterOptions options)
+    : impl_(new Impl{source, team, std::move(options), 0, {}}) {
+  Impl& self = *impl_;
+  self.row_size = static_cast<std::size_t>(packed_row_size(source.config().vocab_size));
+  const std::int64_t n_predictions = self.options.n_windows * (self.options.n_ctx - 1 - self.options.n_ctx / 2);
+  self.base.resize(static_cast<std::size_t>(n_predictions) * self.row_size);
+  self.run({}, [&](std::size_t first, std::span<const Prediction> predictions) {
+    for (std::size_t i = 0; i < predictions.size(); ++i) pack_row(predictions[i].logits, self.row(first + i));
+  });
+}
+
+DivergenceMeter::~DivergenceMeter() = default;
+
+double DivergenceMeter::mean_kld(const Roundings& roundings) const {
+  Impl& self = *impl_;
+  double sum = 0;
+  std::size_t count = 0;
+  self.run(roundings, [&](std::size_t first, std::span<const Prediction> predictions) {
+    for (std::size_t i = 0; i < predictions.size(); ++i) {
+      sum += diverge(predictions[i].logits, unpack_row(self.row(first + i), self.source.config().vocab_size),
+                     predictions[i].target)
+                 .kld;
+    }
+    count += predictions.size();
+  });
+  if (!std::isfinite(sum)) throw Error(ErrorKind::kBadFile, "the model's logits are NaN or infinite: it is damaged");
+  return sum / static_cast<double>(count);
+}
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,38 @@
+// The flags of `dodeca quantize` that ask for an allocation of types instead of naming them, and the way from them to
+// a recipe, its table printed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cpu/team.hpp"
+#include "runtime/cli/console.hpp"
+#include "runtime/cli/options.hpp"
+#include "runtime/quantize/quantize.hpp"
+
+namespace dodeca::runtime {
+struct AllocationRequest;  // allocate/choose_types.hpp
+}
+
+namespace dodeca::runtime::cli {
+
+struct AllocationOptions {
+  std::string target_size, fit_ram, vram, calibration, objective = "quality", types, save_recipe;
+  double target_bpw = 0;
+  std::int64_t chunks = 8, context = 8192;
+
+  void add_flags(Options& options);
+  bool asked() const { return !target_size.empty() || !fit_ram.empty() || target_bpw > 0; }
+  void check() const;  // after parse; throws Usage
+
+  // Chooses types for the source within the size and puts them into options.types.file. options.imatrix, overrides and
+  // keep_mtp as for the plan that follows.
+  void choose(const WeightSource& source, QuantizeOptions& options, cpu::Team& team, cpu::Isa isa,
+              const Console& console) const;
+
+ private:
+  void set_sizes(AllocationRequest& request, const ModelConfig& config, int n_threads) const;
+};
+
+}  // namespace dodeca::runtime::cli
