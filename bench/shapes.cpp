@@ -3,26 +3,15 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "runtime/cli/options.hpp"
 #include "runtime/model/shapes.hpp"
+#include "runtime/model/weight_name.hpp"
 
 namespace dodeca::bench {
-namespace {
 
 using runtime::ModelConfig;
 using runtime::cli::Usage;
-
-// "blk.12.attn_q.weight" -> 12, -1 outside the layers.
-std::int64_t layer_of(std::string_view name) {
-  constexpr std::string_view kPrefix = "blk.";
-  std::int64_t layer = -1;
-  if (name.starts_with(kPrefix)) std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
-  return layer;
-}
-
-}  // namespace
 
 ModelConfig shape_config(std::string_view name, std::int64_t n_experts) {
   ModelConfig c = runtime::published_shape(name);
@@ -78,7 +67,7 @@ runtime::TypeOf types_of(const runtime::TypeChoice& recipe, const ModelConfig& w
   const std::int64_t whole_dense = n_dense_layers(whole), whole_moe = whole.n_layers - whole_dense;
   const std::int64_t part_dense = n_dense_layers(part), part_moe = part.n_layers - part_dense;
   return [=, n_layers = whole.n_layers](const runtime::WantedWeight& weight) {
-    std::int64_t layer = layer_of(weight.name);
+    std::int64_t layer = runtime::layer_of(weight.name);
     if (layer >= part_dense)
       layer = whole_dense + (layer - part_dense) * whole_moe / part_moe;
     else if (layer >= 0)

@@ -1,40 +1,36 @@
 #!/usr/bin/env python3
 """dodeca quantize with a size instead of types: the file is within its size and better than the mixtures of that size, the choice is
-saved, read back and edited, and what cannot be is refused with its numbers."""
+saved, read back and edited, what was measured serves another size, and what cannot be is refused with its numbers."""
 import json
 import os
 import re
 
-from program import DEMO, DODECA, ROOT, check, finish, must, run, scratch
+from program import DEMO, DODECA, ROOT, check, divergence, finish, must, read, run, scratch
 
 TEXT = os.path.join(ROOT, "bench", "demo", "valid.txt")
 CALIBRATION = os.path.join(ROOT, "bench", "demo", "calibration.txt")
-
-
-def read(path):
-    with open(path, "rb") as f:
-        return f.read()
-
 
 with scratch() as folder:
     def at(name):
         return os.path.join(folder, name)
 
-    def divergence(path):
-        text = must(DODECA, "ppl", "-m", path, "--kl-divergence", "--kl-divergence-base", at("base")).out
-        return float(re.search(r"Mean\s+KLD:\s*(-?[\d.]+)", text)[1])
+    def recipe_of(name):
+        with open(at(name)) as f:
+            return json.load(f)
 
-    must(DODECA, "ppl", "-m", DEMO, "-f", TEXT, "--kl-divergence-base", at("base"))
+    must(DODECA, "ppl", "-m", DEMO, "-f", TEXT, "--kl-divergence-base", at("base"), "--chunks", "16")
     must(DODECA, "imatrix", "-m", DEMO, "-f", CALIBRATION, "-o", at("imatrix.gguf"), "--chunks", "20", "--no-ppl")
     imatrix = ["--imatrix", at("imatrix.gguf")]
-    k_types = ["--types", "Q2_K,Q3_K,Q4_K,Q6_K,Q8_0,Q4_0"]
+    types = ["--types", "Q2_K,IQ2_S,Q3_K,IQ3_S,Q4_K,Q6_K,Q8_0,Q4_0"]
+    measure = ["--calibration", CALIBRATION, "--calibration-chunks", "1"]
+    kept = ["--sensitivities", at("kept.json")]
 
     must(DODECA, "quantize", DEMO, at("mixture.gguf"), "--recipe", "ud-q2_k_xl", *imatrix)
     size = os.path.getsize(at("mixture.gguf"))
-    made = must(DODECA, "quantize", DEMO, at("allocated.gguf"), "--target-size", str(size), "--calibration", CALIBRATION,
-                "--calibration-chunks", "2", "--save-recipe", at("recipe.json"), *imatrix)
+    sized = ["--target-size", str(size)]
+    made = must(DODECA, "quantize", DEMO, at("allocated.gguf"), *sized, *types, *measure, *kept, "--save-recipe", at("recipe.json"), *imatrix)
     check(size * 0.999 < os.path.getsize(at("allocated.gguf")) <= size, "the size is used and kept")
-    ours, mixture = divergence(at("allocated.gguf")), divergence(at("mixture.gguf"))
+    ours, mixture = divergence(at("allocated.gguf"), at("base")), divergence(at("mixture.gguf"), at("base"))
     check(ours < 0.9 * mixture, f"divergence {ours} against the mixture's {mixture}")
     told = re.search(r"chosen for (\d+) bytes: expected divergence ([\d.]+) \(no choice is below ([\d.]+)\), measured ([\d.]+)", made.err)
     check(told is not None, "the choice is told with its bound")
@@ -45,32 +41,53 @@ with scratch() as folder:
 
     must(DODECA, "quantize", DEMO, at("again.gguf"), "--recipe", at("recipe.json"), *imatrix)
     check(read(at("again.gguf")) == read(at("allocated.gguf")), "the saved recipe makes the same file")
-    with open(at("recipe.json")) as f:
-        recipe = json.load(f)
+    recipe = recipe_of("recipe.json")
+    check(recipe["recipe"] == f"model in {os.path.getsize(at('allocated.gguf'))} bytes", f"its name: {recipe['recipe']}")
     recipe["tensors"]["output.weight"] = "Q8_0"
     recipe["rules"] = [{"match": "nothing_has_this", "type": "Q2_K"}]
     with open(at("edited.json"), "w") as f:
         json.dump(recipe, f)
-    listed = must(DODECA, "quantize", DEMO, at("none.gguf"), "--recipe", at("edited.json"), "--dry-run").out
-    check(re.search(r"^output\.weight +Q8_0", listed, re.M), "an edited recipe")
+    listed = must(DODECA, "quantize", DEMO, at("none.gguf"), "--recipe", at("edited.json"), "--dry-run")
+    check(re.search(r"^output\.weight +Q8_0", listed.out, re.M), "an edited recipe")
+    check("nothing_has_this" in listed.err, "a rule without a tensor is told")
 
-    estimated = must(DODECA, "quantize", DEMO, at("bpw.gguf"), "--target-bpw", "3.5", *k_types, *imatrix)
+    # What was measured makes the same choice, and others, without being measured again.
+    dry = [DODECA, "quantize", DEMO, "--dry-run", *types, *imatrix]
+    known = must(*dry, *sized, *kept, "--save-recipe", at("known.json"))
+    check(recipe_of("known.json") == recipe_of("recipe.json"), "known sensitivities give the measured choice")
+    check("without --calibration" not in known.err and "measured" not in known.err, f"nothing is measured: {known.err!r}")
+    before = read(at("kept.json"))
+    must(*dry, "--target-bpw", "3", *measure, *kept)
+    check(read(at("kept.json")) == before, "nothing is measured twice")
+    done = run(*dry[:-2], *sized, *kept)
+    check(done.code == 1 and "another model or with another importance" in done.err, f"without the matrix: {done.code}, {done.err!r}")
+    must(*dry[:-2], *sized, *measure, *kept)
+    check(json.loads(read(at("kept.json")))["importance"] == "", "measured anew without the matrix")
+
+    estimated = must(DODECA, "quantize", DEMO, at("bpw.gguf"), "--target-bpw", "3.5", "--types", "Q2_K,Q3_K,Q4_K,Q6_K,Q8_0,Q4_0", *imatrix)
     bits = float(re.search(r"([\d.]+) bits per weight, in", estimated.err)[1])
     check(3.45 < bits <= 3.5, f"bits per weight {bits}")
     check("without --calibration" in estimated.err, "estimates are said to be estimates")
 
-    speed = must(DODECA, "quantize", DEMO, at("fast.gguf"), "--target-size", str(size), "--objective", "speed", "--dry-run", *k_types, *imatrix)
-    check(os.path.exists(at("fast.gguf")) is False and "output.weight" in speed.out, "a dry run shows the choice")
+    speed = must(*dry, *sized, "--objective", "speed")
+    check("output.weight" in speed.out, "a dry run shows the choice")
 
     for flags, code, message in [
-            (["--target-size", "1M", *k_types], 1, "are allowed"),
+            (["--target-size", "1M", "--types", "Q4_0,Q8_0"], 1, "are allowed"),
             (["--target-size", "lots"], 2, "needs a size"),
             (["--target-size", "10M", "--type", "Q4_K"], 2, "exclude each other"),
             (["--target-size", "10M", "--target-bpw", "3"], 2, "exclude each other"),
+            (["--target-size", "10M", "--fused-kv-b"], 2, "--fused-kv-b goes with"),
+            (["--target-size", "10M", "-c", "4096"], 2, "-c goes with --fit-ram"),
+            (["--target-size", "10M", "--calibration-chunks", "2"], 2, "goes with --calibration"),
+            (["--target-size", "10M", "--sensitivities", at("absent.json")], 2, "no file"),
+            (["--target-size", "10M", "--sensitivities", TEXT], 1, "valid.txt"),
+            (["--type", "Q4_K", "--sensitivities", at("kept.json")], 2, "goes with"),
             (["--fit-ram", "1K"], 1, "--fit-ram says"),
             (["--vram", "1G", "--target-size", "10M"], 2, "--vram goes with"),
             (["--target-size", "10M", "--types", "Q2_K,XX"], 2, "'XX'"),
-            (["--type", "Q4_K", "--save-recipe", at("x")], 2, "go with"),
+            (["--type", "Q4_K", "--save-recipe", at("x")], 2, "goes with"),
+            (["--type", "Q4_K", "--tensor-type", "(.+)+(?!.|$)=Q8_0"], 1, "(.+)+(?!.|$)"),
             (["--recipe", at("absent.json")], 2, "no file and no recipe"),
             (["--recipe", TEXT], 1, "valid.txt")]:
         done = run(DODECA, "quantize", DEMO, at("refused.gguf"), *flags)

@@ -3,14 +3,9 @@
 import os
 import re
 
-from program import DEMO, DODECA, ROOT, check, finish, must, run, scratch
+from program import DEMO, DODECA, ROOT, check, finish, must, read, run, scratch
 
 TEXT = os.path.join(ROOT, "bench", "demo", "valid.txt")
-
-
-def read(path):
-    with open(path, "rb") as f:
-        return f.read()
 
 
 with scratch() as folder:

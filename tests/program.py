@@ -1,5 +1,6 @@
 """Running the built programs from the end-to-end tests: arguments in, exit code and both streams out; checks that count."""
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,9 +20,9 @@ class Done:
 
 
 def run(*command, stdin=b"", timeout=1200, env=None):
-    """Standard output and error as text; undecodable bytes are replaced."""
+    """Standard output and error as text; undecodable bytes are replaced. No tuning of the user's is read."""
     completed = subprocess.run([str(c) for c in command], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               timeout=timeout, env={**os.environ, **(env or {})})
+                               timeout=timeout, env={**os.environ, "DODECA_TUNING": "none", **(env or {})})
     completed.stdout = completed.stdout.decode("utf-8", "replace")
     completed.stderr = completed.stderr.decode("utf-8", "replace")
     return Done(completed)
@@ -39,6 +40,17 @@ def check(condition, what):
     if not condition:
         _failures.append(what)
         print(f"FAILED: {what}")
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def divergence(model, base):
+    """Mean KLD of a model from the logits in a file of `ppl --kl-divergence-base`."""
+    text = must(DODECA, "ppl", "-m", model, "--kl-divergence", "--kl-divergence-base", base).out
+    return float(re.search(r"Mean\s+KLD:\s*(-?[\d.]+)", text)[1])
 
 
 def scratch():

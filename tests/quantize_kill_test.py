@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """dodeca quantize killed with SIGKILL at random moments, its unfinished file cut and damaged: started again with the same command
-it goes on and ends with the bytes of an uninterrupted run; another command begins anew.
+it goes on and ends with the bytes of an uninterrupted run; another command is refused, or begins anew on request.
 
   tests/quantize_kill_test.py build/release             a sample, as tests/run.sh does
   tests/quantize_kill_test.py build/release thorough    100 kills
@@ -12,14 +12,9 @@ import subprocess
 import sys
 import time
 
-from program import DEMO, DODECA, check, finish, must, scratch
+from program import DEMO, DODECA, check, finish, must, read, run, scratch
 
 THOROUGH = "thorough" in sys.argv[2:]
-
-
-def read(path):
-    with open(path, "rb") as f:
-        return f.read()
 
 
 def write(path, data):
@@ -115,8 +110,12 @@ def damage(output, what):
     elif what == "log of nonsense":
         write(output.log, noted + b"99999999999999999999 -1 zz\n" + os.urandom(50))
     else:
-        other = must(*["Q8_0" if word == "Q4_K" else word for word in output.command])
-        check("going on" not in other.err and not output.same(), "another command begins anew")
+        other = ["Q8_0" if word == "Q4_K" else word for word in output.command]
+        done = run(*other)
+        check(done.code == 1 and "--restart" in done.err, f"another command is refused: {done.code}, {done.err!r}")
+        check(read(partial) == data and read(output.log) == noted, "what is unfinished stays as it is")
+        made = must(*other, "--restart")
+        check("going on" not in made.err and not output.same(), "another command begins anew with --restart")
         for leftover in os.listdir(output.folder):
             check(not leftover.endswith(".partial"), "another command leaves no unfinished files")
             os.remove(os.path.join(output.folder, leftover))
@@ -142,7 +141,7 @@ for name, options in (("one file", []), ("split", ["--split-max-size", "4M"])):
         process.send_signal(signal.SIGTERM)
         said = process.communicate()[1].decode()
         check(process.returncode in (0, 143), f"{name}, SIGTERM: exit code {process.returncode}")
-        check(process.returncode == 0 or "the same command goes on" in said, f"{name}, SIGTERM says how to go on: {said!r}")
+        check(process.returncode == 0 or "goes on from there" in said, f"{name}, SIGTERM says how to go on: {said!r}")
         must(*output.command)
         check(output.same(), f"{name}, after SIGTERM: the same bytes")
 finish("quantize killed")

@@ -113,36 +113,63 @@ class Solver {
     }
   }
 
-  // The best change of one tensor, or of two at once, as long as there is one.
-  void exchange() {
-    struct Change {
-      std::size_t tensor = 0, option = 0;
-      std::int64_t more = 0;  // bytes
-      double better = 0;
-    };
-    for (int round = 0; round < kExchangeRounds; ++round) {
-      std::vector<Change> changes;
-      for (std::size_t t = 0; t < tensors_.size(); ++t) {
-        const std::size_t now = result_.chosen[t];
-        for (std::size_t o = 0; o < tensors_[t].options.size(); ++o) {
-          if (o == now) continue;
-          changes.push_back({t, o, static_cast<std::int64_t>(bytes(t, o)) - static_cast<std::int64_t>(bytes(t, now)),
-                             choices_[t].cost[now] - choices_[t].cost[o]});
-        }
+  // Of one tensor.
+  struct Change {
+    std::size_t tensor = 0, option = 0;
+    std::int64_t more = 0;  // bytes
+    double better = 0;
+  };
+
+  // Of every tensor to every other option, those that need the fewest bytes first.
+  std::vector<Change> changes() const {
+    std::vector<Change> all;
+    for (std::size_t t = 0; t < tensors_.size(); ++t) {
+      const std::size_t now = result_.chosen[t];
+      for (std::size_t o = 0; o < tensors_[t].options.size(); ++o) {
+        if (o == now) continue;
+        all.push_back({t, o, static_cast<std::int64_t>(bytes(t, o)) - static_cast<std::int64_t>(bytes(t, now)),
+                       choices_[t].cost[now] - choices_[t].cost[o]});
       }
-      // Sorted by bytes with the best gain so far: for each change, the best partner that it leaves room for.
-      std::ranges::sort(changes, [](const Change& a, const Change& b) {
-        return std::tuple(a.more, -a.better, a.tensor) < std::tuple(b.more, -b.better, b.tensor);
-      });
+    }
+    std::ranges::sort(all, [](const Change& a, const Change& b) {
+      return std::tuple(a.more, -a.better, a.tensor) < std::tuple(b.more, -b.better, b.tensor);
+    });
+    return all;
+  }
+
+  // The best of some changes, and the best of those of another tensor than its own; null where there is none.
+  struct Leaders {
+    const Change *best = nullptr, *other = nullptr;
+    void add(const Change& change) {
+      if (best == nullptr || change.better > best->better) {
+        if (best != nullptr && best->tensor != change.tensor) other = best;
+        best = &change;
+      } else if (change.tensor != best->tensor && (other == nullptr || change.better > other->better)) {
+        other = &change;
+      }
+    }
+    const Change* partner_of(const Change& change) const {
+      return best != nullptr && best->tensor == change.tensor ? other : best;
+    }
+  };
+
+  // The best change of one tensor, or of two at once, as long as there is one. The partners that a change leaves room
+  // for are the first of all, fewer of them the more bytes it needs itself.
+  void exchange() {
+    for (int round = 0; round < kExchangeRounds; ++round) {
+      const std::vector<Change> all = changes();
+      std::vector<Leaders> leaders(all.size() + 1);  // [n]: of the first n
+      for (std::size_t i = 0; i < all.size(); ++i) (leaders[i + 1] = leaders[i]).add(all[i]);
       const auto room = static_cast<std::int64_t>(max_bytes_ - result_.bytes);
       const Change *first = nullptr, *second = nullptr;
       double best = 1e-12;
-      for (const Change& a : changes) {
-        if (a.more <= room && a.better > best) first = &a, second = nullptr, best = a.better;
-        for (const Change& b : changes) {
-          if (a.more + b.more > room) break;
-          if (b.tensor != a.tensor && a.better + b.better > best) first = &a, second = &b, best = a.better + b.better;
-        }
+      std::size_t n_partners = all.size();
+      for (const Change& change : all) {
+        while (n_partners > 0 && change.more + all[n_partners - 1].more > room) --n_partners;
+        const Change* partner = leaders[n_partners].partner_of(change);
+        if (change.more <= room && change.better > best) first = &change, second = nullptr, best = change.better;
+        if (partner != nullptr && change.better + partner->better > best)
+          first = &change, second = partner, best = change.better + partner->better;
       }
       if (first == nullptr) return;
       for (const Change* change : {first, second}) {

@@ -9,26 +9,15 @@
 #include "runtime/allocate/sensitivity.hpp"
 #include "runtime/allocate/weight_errors.hpp"
 #include "runtime/base/error.hpp"
+#include "runtime/load/gguf_layout.hpp"
+#include "runtime/model/weight_name.hpp"
 
 namespace dodeca::runtime {
 namespace {
 
 using quant::DType;
 
-std::uint64_t padded_bytes(const OutputTensor& tensor, DType dtype, std::uint64_t alignment) {
-  const auto rows = static_cast<std::uint64_t>(tensor.n_slices() * tensor.rows_per_slice());
-  return (*quant::row_bytes(dtype, tensor.n_in()) * rows + alignment - 1) / alignment * alignment;
-}
-
-std::uint64_t alignment_of(const QuantizePlan& plan) {
-  return static_cast<std::uint64_t>(plan.metadata.integer("general.alignment").value_or(32));
-}
-
-std::uint64_t file_bytes_of(const QuantizePlan& plan) {
-  std::vector<GgufWriter::TensorSpec> specs;
-  for (const OutputTensor& tensor : plan.tensors) specs.push_back({tensor.name, tensor.dtype, tensor.dims});
-  return GgufWriter::files_of("", plan.metadata, specs).front().bytes;
-}
+std::uint64_t padded(std::uint64_t bytes, std::uint64_t alignment) { return bytes + padding_of(bytes, alignment); }
 
 bool is_allocated(const OutputTensor& tensor, const ModelConfig& config, const TypeChoice& given, bool tied) {
   if (tensor.weight == nullptr || !is_quantizable(tensor.name, tensor.weight->source_rank)) return false;
@@ -75,14 +64,18 @@ std::size_t probe_option(const OutputTensor& tensor, const std::vector<DType>& d
   return static_cast<std::size_t>(nearest - dtypes.begin());
 }
 
-// Of each tensor. Groups are rounded one after the other, everything else being as in the source.
-std::vector<double> sensitivities(const DivergenceMeter& meter, const Candidates& candidates,
-                                  const std::vector<std::vector<double>>& errors, std::int64_t n_layers,
-                                  const Progress& progress) {
+// Those of the candidates, the ones that are not known measured: their groups are rounded one after the other,
+// everything else being as in the source.
+Sensitivities measured_sensitivities(const DivergenceMeter& meter, const Candidates& candidates,
+                                     const std::vector<std::vector<double>>& errors, std::int64_t n_layers,
+                                     const AllocationRequest& request, const Progress& progress) {
   std::vector<std::string> names;
   for (const OutputTensor* tensor : candidates.tensors) names.push_back(tensor->name);
-  const std::vector<SensitivityGroup> groups = sensitivity_groups(names, n_layers);
-  std::vector<double> result(names.size());
+  Sensitivities result = request.known;
+  std::vector<SensitivityGroup> groups = sensitivity_groups(names, n_layers);
+  std::erase_if(groups, [&](const SensitivityGroup& group) {
+    return std::ranges::all_of(group.tensors, [&](std::size_t t) { return result.contains(names[t]); });
+  });
   for (std::size_t g = 0; g < groups.size(); ++g) {
     Roundings roundings;
     double error = 0;
@@ -92,8 +85,24 @@ std::vector<double> sensitivities(const DivergenceMeter& meter, const Candidates
       error += errors[t][option];
     }
     const double kld = std::max(0.0, meter.mean_kld(roundings));
-    for (const std::size_t t : groups[g].tensors) result[t] = error > 0 ? kld / error : 0;
+    for (const std::size_t t : groups[g].tensors) result[names[t]] = error > 0 ? kld / error : 0;
+    if (request.on_measured) request.on_measured(result);
     if (progress && !progress(static_cast<double>(g + 1), static_cast<double>(groups.size()))) throw Stopped{};
+  }
+  return result;
+}
+
+// Without a text to measure on: those that are known, or else estimates of all.
+Sensitivities known_or_estimated(const Candidates& candidates, std::int64_t n_layers, bool tied,
+                                 const Sensitivities& known) {
+  Sensitivities result = known;
+  for (const OutputTensor* tensor : candidates.tensors) {
+    if (result.contains(tensor->name)) continue;
+    if (!known.empty())
+      throw Error(ErrorKind::kBadRequest,
+                  fmt::format("the sensitivity of {} is not known: --calibration TEXT measures it", tensor->name));
+    const bool is_head = tied && tensor->name == "token_embd.weight";
+    result[tensor->name] = estimated_sensitivity(is_head ? "output.weight" : tensor->name, n_layers);
   }
   return result;
 }
@@ -153,32 +162,27 @@ TypeAllocation choose_types(const WeightSource& source, const QuantizePlan& plan
   const std::vector<std::vector<double>> errors = weight_errors(source, questions, team, request.isa, stage("errors"));
 
   std::optional<DivergenceMeter> meter;
-  std::vector<double> sensitivity;
-  if (request.calibration) {
-    meter.emplace(source, team, *request.calibration);
-    sensitivity = sensitivities(*meter, candidates, errors, config.n_layers, stage("sensitivities"));
-  } else {
-    for (const OutputTensor* tensor : candidates.tensors) {
-      const bool is_head = tied && tensor->name == "token_embd.weight";
-      sensitivity.push_back(estimated_sensitivity(is_head ? "output.weight" : tensor->name, config.n_layers));
-    }
-  }
+  if (request.calibration) meter.emplace(source, team, *request.calibration);
+  const Sensitivities sensitivities =
+      meter ? measured_sensitivities(*meter, candidates, errors, config.n_layers, request, stage("sensitivities"))
+            : known_or_estimated(candidates, config.n_layers, tied, request.known);
 
-  const std::uint64_t alignment = alignment_of(plan);
+  const std::uint64_t alignment = data_alignment(plan.metadata);
   std::vector<TensorOptions> options;
   std::uint64_t candidate_bytes = 0;  // as the plan has them
   for (std::size_t t = 0; t < candidates.tensors.size(); ++t) {
     const OutputTensor& tensor = *candidates.tensors[t];
-    candidate_bytes += padded_bytes(tensor, tensor.dtype, alignment);
+    const double sensitivity = sensitivities.find(tensor.name)->second;
+    candidate_bytes += padded(tensor.bytes(), alignment);
     options.push_back({tensor.name, {}});
     for (std::size_t o = 0; o < candidates.dtypes[t].size(); ++o) {
-      const std::uint64_t bytes = padded_bytes(tensor, candidates.dtypes[t][o], alignment);
-      options.back().options.push_back({candidates.dtypes[t][o], bytes, sensitivity[t] * errors[t][o],
-                                        token_bytes(config, tensor.name, tied, bytes)});
+      const std::uint64_t bytes = padded(tensor.bytes(candidates.dtypes[t][o]), alignment);
+      options.back().options.push_back(
+          {candidates.dtypes[t][o], bytes, sensitivity * errors[t][o], token_bytes(config, tensor.name, tied, bytes)});
     }
   }
   // What is not allocated: the header, vectors, tensors whose type is given.
-  const std::uint64_t plan_bytes = file_bytes_of(plan), rest = plan_bytes - candidate_bytes;
+  const std::uint64_t plan_bytes = output_files(plan, "").front().bytes, rest = plan_bytes - candidate_bytes;
   std::uint64_t max_bytes = request.max_file_bytes;
   if (request.max_bits_per_weight > 0) {
     max_bytes = plan_bytes - plan.tensor_bytes() +
@@ -190,15 +194,17 @@ TypeAllocation choose_types(const WeightSource& source, const QuantizePlan& plan
   const Allocation allocation = allocate_with_card(options, max_bytes - rest, request);
 
   TypeAllocation result;
+  result.file_bytes = allocation.bytes + rest;
+  result.recipe.name = fmt::format("{} in {} bytes", config.name, result.file_bytes);
   result.recipe.default_type = *given.uniform;
   Roundings roundings;
   for (std::size_t t = 0; t < options.size(); ++t) {
     const TypeOption& option = options[t].options[allocation.chosen[t]];
-    result.tensors.push_back({candidates.tensors[t], option.dtype, option.bytes, option.divergence, sensitivity[t]});
+    result.tensors.push_back({candidates.tensors[t], option.dtype, option.bytes, option.divergence,
+                              sensitivities.find(options[t].name)->second});
     result.recipe.tensors[options[t].name] = option.dtype;
     roundings[options[t].name] = {option.dtype, candidates.tensors[t]->importance};
   }
-  result.file_bytes = allocation.bytes + rest;
   result.divergence = allocation.divergence;
   result.bound = allocation.bound;
   if (meter) result.measured = meter->mean_kld(roundings);

@@ -10,6 +10,7 @@
 
 #include "cpu/team.hpp"
 #include "runtime/allocate/divergence_meter.hpp"
+#include "runtime/allocate/sensitivity.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/quantize/quantize.hpp"
 
@@ -24,7 +25,9 @@ struct AllocationRequest {
   std::uint64_t card_bytes = 0;      // beyond max_file_bytes, for what every token reads: all but routed experts
   double speed_weight = 0;           // allocation.hpp
   std::vector<quant::DType> types = allocatable_types();
-  std::optional<MeterOptions> calibration;  // sensitivities are measured on it; without, estimated
+  Sensitivities known;                                    // measured before
+  std::optional<MeterOptions> calibration;                // the sensitivities that are not known are measured on it
+  std::function<void(const Sensitivities&)> on_measured;  // gets all that are known whenever some more are
   cpu::Isa isa = cpu::host_isa();
 };
 
@@ -44,8 +47,9 @@ struct TypeAllocation {
   std::optional<double> measured;    // with calibration: of the whole allocation, on its text
 };
 
-// plan: made with one uniform type for all that is not to be allocated (overrides, MTP layers, vectors). stage(name)
-// gives the progress of a stage that begins. Throws Error{kDoesNotFit} with the least possible size, Stopped.
+// plan: made with one uniform type for all that is not to be allocated (overrides, MTP layers, vectors). Sensitivities
+// that are neither known nor measured are estimated when none is known, else Error{kBadRequest}. stage(name) gives the
+// progress of a stage that begins. Throws Error{kDoesNotFit} with the least possible size, Stopped.
 TypeAllocation choose_types(const WeightSource& source, const QuantizePlan& plan, const TypeChoice& given,
                             const AllocationRequest& request, cpu::Team& team,
                             const std::function<Progress(std::string_view name)>& stage);

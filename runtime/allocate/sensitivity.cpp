@@ -3,24 +3,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <utility>
 
+#include "runtime/model/weight_name.hpp"
+
 namespace dodeca::runtime {
 namespace {
-
-// A weight's name without "blk.N." and ".weight", and its layer (-1 outside the layers).
-std::pair<std::string_view, std::int64_t> kind_and_layer(std::string_view name) {
-  std::int64_t layer = -1;
-  if (name.starts_with("blk.")) {
-    name.remove_prefix(4);
-    const auto end = std::from_chars(name.data(), name.data() + name.size(), layer).ptr;
-    name.remove_prefix(std::min(name.size(), static_cast<std::size_t>(end - name.data()) + 1));
-  }
-  if (name.ends_with(".weight")) name.remove_suffix(std::string_view(".weight").size());
-  return {name, layer};
-}
 
 // Kinds whose errors meet in the same place. The sensitivities are the demo model's, measured on its calibration text by
 // `dodeca quantize -v --target-size 10139360 --calibration`; attn_k and attn_v, which it lacks, are guessed.
@@ -67,7 +56,8 @@ std::vector<SensitivityGroup> sensitivity_groups(std::span<const std::string> na
   };
   std::map<std::pair<std::int64_t, std::string_view>, Members> groups;
   for (std::size_t i = 0; i < names.size(); ++i) {
-    const auto [name, layer] = kind_and_layer(names[i]);
+    const std::string_view name = kind_of(names[i]);
+    const std::int64_t layer = layer_of(names[i]);
     const Kind* kind = find_kind(name);
     const std::int64_t band = layer < 0 ? -1 : std::min(layer, n_layers - 1) * n_bands / n_layers;
     const auto [group, inserted] = groups.try_emplace({band, kind != nullptr ? kind->group : name});
@@ -89,10 +79,9 @@ std::vector<SensitivityGroup> sensitivity_groups(std::span<const std::string> na
 }
 
 double estimated_sensitivity(std::string_view name, std::int64_t n_layers) {
-  const auto [kind_name, layer] = kind_and_layer(name);
-  const Kind* kind = find_kind(kind_name);
+  const Kind* kind = find_kind(kind_of(name));
   const double whole = kind != nullptr ? kind->sensitivity : kUnknownKind;
-  return layer < 0 ? whole : whole / static_cast<double>(std::max<std::int64_t>(1, n_layers));
+  return layer_of(name) < 0 ? whole : whole / static_cast<double>(std::max<std::int64_t>(1, n_layers));
 }
 
 quant::DType probe_type(std::string_view name) {

@@ -3,7 +3,7 @@
 // estimated from the kind alone by what such measurements gave on a small model of the same architecture.
 #pragma once
 
-#include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +12,9 @@
 #include "quant/dtype.hpp"
 
 namespace dodeca::runtime {
+
+// Divergence per relative squared error, by tensor.
+using Sensitivities = std::map<std::string, double, std::less<>>;
 
 struct SensitivityGroup {
   std::string name;                  // "ffn_down_exps, layers 3 to 9"

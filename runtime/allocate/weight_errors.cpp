@@ -35,6 +35,7 @@ std::vector<Sample> samples_of(std::span<const ErrorQuestion> questions) {
 
 double share_of(const ImportanceMatrix::Entry* importance, std::int64_t n_slices, std::int64_t slice) {
   if (importance == nullptr || importance->n_slices() != n_slices) return 1;
+  if (std::ranges::all_of(importance->counts, [](float count) { return count == 0; })) return 1;
   return importance->counts[static_cast<std::size_t>(slice)];
 }
 

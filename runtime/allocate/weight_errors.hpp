@@ -1,7 +1,8 @@
 // What rounding a tensor to a type does to its outputs: the error of W x relative to W x, both squared and summed over
 // the inputs that an importance matrix describes,
 //   sum_ij m_j (w_ij - w'_ij)^2 / sum_ij m_j w_ij^2,
-// m_j the mean square of input j. Experts count by how often they were chosen. Large tensors are sampled by rows.
+// m_j the mean square of input j. Experts count by how often they were chosen, all alike where none was. Large tensors
+// are sampled by rows.
 #pragma once
 
 #include <span>
@@ -21,7 +22,7 @@ struct ErrorQuestion {
   std::vector<quant::DType> dtypes;           // whose blocks divide the rows
 };
 
-// [questions][dtypes]. The same for every team and ISA level. progress counts weights encoded. Throws Stopped, and
+// [questions][dtypes]. The same for every team and ISA level. progress counts slices of weights. Throws Stopped, and
 // Error{kBadFile} for NaN or infinity in a weight.
 std::vector<std::vector<double>> weight_errors(const WeightSource& source, std::span<const ErrorQuestion> questions,
                                                cpu::Team& team, cpu::Isa isa, const Progress& progress);

@@ -3,13 +3,19 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <memory>
+#include <span>
 
 #include "runtime/allocate/choose_types.hpp"
+#include "runtime/allocate/sensitivity_file.hpp"
+#include "runtime/base/hash.hpp"
+#include "runtime/cli/model_identity.hpp"
 #include "runtime/cli/text_options.hpp"
 #include "runtime/exec/executor.hpp"
 #include "runtime/exec/kv_cache.hpp"
+#include "runtime/model/weight_name.hpp"
 #include "runtime/text/tokenizer.hpp"
 
 namespace dodeca::runtime::cli {
@@ -59,10 +65,11 @@ MeterOptions calibration_windows(const WeightSource& source, const std::string& 
   return options;
 }
 
-// "blk.3.ffn_down_exps.weight" -> "ffn_down_exps"
-std::string kind_of(std::string_view name) {
-  if (name.starts_with("blk.")) name.remove_prefix(name.find('.', 4) + 1);
-  return std::string(name.substr(0, name.find('.')));
+// Of the very tokens: the text, the vocabulary and how many chunks there are.
+std::string text_identity(const MeterOptions& options) {
+  Checksum sum;
+  sum.add(std::as_bytes(std::span(options.tokens)));
+  return fmt::format("{} chunks of {}:{:016x}", options.n_windows, options.n_ctx, sum.value());
 }
 
 void print_table(const TypeAllocation& allocation, const Console& console) {
@@ -72,7 +79,7 @@ void print_table(const TypeAllocation& allocation, const Console& console) {
     std::int64_t weights = 0;
     double divergence = 0;
   };
-  std::map<std::string, Line> lines;
+  std::map<std::string_view, Line> lines;
   const Log log = console.log();
   for (const AllocatedTensor& t : allocation.tensors) {
     log(Level::kDetail, fmt::format("{}: {}, expected divergence {:.6f}, {:.4g} per relative squared error",
@@ -112,21 +119,33 @@ void AllocationOptions::add_flags(Options& options) {
   options.value("--calibration", calibration,
                 "measure on this text how much each part of the model matters; without: estimates", "FILE");
   options.value("--calibration-chunks", chunks, "chunks of 512 tokens of it (default: 8)", {1});
+  options.value("--sensitivities", sensitivities,
+                "keep what --calibration measures in this file: the next size takes it from there, with or without "
+                "--calibration",
+                "FILE");
   options.choice("--objective", objective, {"quality", "balanced", "speed"},
                  "what counts besides quality: bytes read per generated token");
   options.value("--types", types, "choose among these only (default: every quantized type)", "TYPE,...");
   options.value("--save-recipe", save_recipe, "write the choice as a recipe that --recipe FILE takes", "FILE");
 }
 
-void AllocationOptions::check() const {
+void AllocationOptions::check(const Options& options) const {
   const int n = !target_size.empty() + !fit_ram.empty() + (target_bpw > 0);
   if (n > 1) throw Usage("--target-bpw, --target-size and --fit-ram exclude each other");
-  if (n == 0 && (!calibration.empty() || !types.empty() || !save_recipe.empty() || objective != "quality"))
-    throw Usage(
-        "--calibration, --objective, --types and --save-recipe go with --target-bpw, --target-size or --fit-ram");
+  for (const char* name : {"--calibration", "--sensitivities", "--objective", "--types", "--save-recipe"}) {
+    if (n == 0 && options.given(name))
+      throw Usage(fmt::format("{} goes with --target-bpw, --target-size or --fit-ram", name));
+  }
   if (!target_size.empty()) parse_bytes("--target-size", target_size);
   if (!fit_ram.empty()) parse_bytes("--fit-ram", fit_ram);
   if (!vram.empty() && fit_ram.empty()) throw Usage("--vram goes with --fit-ram");
+  if (options.given("-c") && fit_ram.empty())
+    throw Usage(fmt::format("{} goes with --fit-ram", options.spelling("-c")));
+  if (options.given("--calibration-chunks") && calibration.empty())
+    throw Usage("--calibration-chunks goes with --calibration");
+  if (!sensitivities.empty() && calibration.empty() && !std::filesystem::exists(sensitivities))
+    throw Usage(fmt::format("--sensitivities: there is no file '{}' yet, and no --calibration TEXT to measure on",
+                            sensitivities));
   if (!vram.empty()) parse_bytes("--vram", vram);
   if (!types.empty()) parse_types(types);
 }
@@ -151,6 +170,31 @@ void AllocationOptions::set_sizes(AllocationRequest& request, const ModelConfig&
   request.max_file_bytes = fit("--fit-ram", fit_ram, vram.empty() ? all : all - cache);
 }
 
+void AllocationOptions::use_sensitivities(AllocationRequest& request, const WeightSource& source,
+                                          const QuantizeOptions& options, const Console& console) const {
+  SensitivityFile file{.model = model_identity(source.path()),
+                       .importance = options.imatrix != nullptr ? model_identity(options.imatrix_file) : "",
+                       .calibration = request.calibration ? text_identity(*request.calibration) : "",
+                       .sensitivities = {}};
+  if (std::filesystem::exists(sensitivities)) {
+    SensitivityFile found = read_sensitivities(sensitivities);
+    const bool same = found.model == file.model && found.importance == file.importance &&
+                      (!request.calibration || found.calibration == file.calibration);
+    if (!same && !request.calibration)
+      throw Error(ErrorKind::kBadRequest, fmt::format("{} was measured on another model or with another importance "
+                                                      "matrix: --calibration TEXT measures anew",
+                                                      sensitivities));
+    if (same)
+      request.known = std::move(found.sensitivities);
+    else
+      console.info(fmt::format("{} is of another model, text or importance matrix: measured anew", sensitivities));
+  }
+  request.on_measured = [file, path = sensitivities](const Sensitivities& measured) mutable {
+    file.sensitivities = measured;
+    write_sensitivities(file, path);
+  };
+}
+
 void AllocationOptions::choose(const WeightSource& source, QuantizeOptions& options, cpu::Team& team, cpu::Isa isa,
                                const Console& console) const {
   options.types.uniform = kUnallocated;
@@ -159,9 +203,9 @@ void AllocationOptions::choose(const WeightSource& source, QuantizeOptions& opti
   AllocationRequest request{.speed_weight = speed_weight_of(objective), .calibration = {}, .isa = isa};
   set_sizes(request, source.config(), team.size());
   if (!types.empty()) request.types = parse_types(types);
-  if (!calibration.empty())
-    request.calibration = calibration_windows(source, calibration, chunks, isa);
-  else
+  if (!calibration.empty()) request.calibration = calibration_windows(source, calibration, chunks, isa);
+  if (!sensitivities.empty()) use_sensitivities(request, source, options, console);
+  if (!request.calibration && request.known.empty())
     console.warn("without --calibration the parts of the model are weighted by estimates made on a small model");
   if (options.imatrix == nullptr)
     console.warn("without --imatrix every column of a weight counts alike; the choice is better with one");

@@ -18,13 +18,13 @@ struct AllocationRequest;  // allocate/choose_types.hpp
 namespace dodeca::runtime::cli {
 
 struct AllocationOptions {
-  std::string target_size, fit_ram, vram, calibration, objective = "quality", types, save_recipe;
+  std::string target_size, fit_ram, vram, calibration, sensitivities, objective = "quality", types, save_recipe;
   double target_bpw = 0;
   std::int64_t chunks = 8, context = 8192;
 
   void add_flags(Options& options);
   bool asked() const { return !target_size.empty() || !fit_ram.empty() || target_bpw > 0; }
-  void check() const;  // after parse; throws Usage
+  void check(const Options& options) const;  // after parse; throws Usage
 
   // Chooses types for the source within the size and puts them into options.types.file. options.imatrix, overrides and
   // keep_mtp as for the plan that follows.
@@ -33,6 +33,9 @@ struct AllocationOptions {
 
  private:
   void set_sizes(AllocationRequest& request, const ModelConfig& config, int n_threads) const;
+  // Those of the file are known if they are of this model and text; those that are measured are written to it.
+  void use_sensitivities(AllocationRequest& request, const WeightSource& source, const QuantizeOptions& options,
+                         const Console& console) const;
 };
 
 }  // namespace dodeca::runtime::cli

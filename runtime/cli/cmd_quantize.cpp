@@ -114,6 +114,7 @@ Arguments parse_quantize(std::span<const std::string> args, Console& console) {
                 "several files of at most this size: OUT-00001-of-0000N.gguf; 5G and 500M as in llama.cpp, or 5GiB",
                 "SIZE");
   options.value("--split-max-tensors", split_tensors, "several files of at most so many tensors", {1, kNoMaximum});
+  options.flag("--restart", parsed.write.restart, "begin anew, whatever an earlier run left unfinished in OUT.partial");
   options.flag("--low-memory", parsed.write.low_memory, "smaller pieces of work: less memory with many threads");
   options.flag("--verify", parsed.verify, "read the result back: checksums, and its error against IN by role");
   options.flag(
@@ -141,7 +142,10 @@ Arguments parse_quantize(std::span<const std::string> args, Console& console) {
   const int n_given = !habit_type.empty() + !type.empty() + !recipe.empty() + parsed.allocation.asked();
   if (n_given == 0) throw Usage("a TYPE, --type, --recipe or --target-size is needed");
   if (n_given > 1) throw Usage("TYPE, --type, --recipe and --target-size exclude each other");
-  parsed.allocation.check();
+  parsed.allocation.check(options);
+  if (parsed.allocation.asked() && parsed.quantize.fused_kv_b)
+    throw Usage(
+        "--fused-kv-b goes with a TYPE, --type or --recipe: choosing types looks at attn_k_b and attn_v_b apart");
   if (!habit_type.empty()) set_types(types, "TYPE", habit_type);
   if (!habit_threads.empty()) {
     parsed.threads = static_cast<std::int32_t>(parse_integer("THREADS", habit_threads, {1, 4096}));
@@ -188,8 +192,8 @@ QuantizeResult write_files(const Arguments& arguments, const WeightSource& sourc
     return result;
   } catch (...) {
     if (std::filesystem::exists(unfinished))
-      console.info(
-          fmt::format("what is finished stays beside {}: the same command goes on from there", unfinished.string()));
+      console.info(fmt::format("what is finished stays beside {}: the command that began it goes on from there",
+                               unfinished.string()));
     throw;
   }
 }

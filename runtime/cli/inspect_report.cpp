@@ -1,12 +1,12 @@
 #include "runtime/cli/inspect_report.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "runtime/base/printable.hpp"
+#include "runtime/model/weight_name.hpp"
 
 namespace dodeca::runtime::cli {
 
@@ -18,16 +18,6 @@ std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) {
 }
 
 bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
-
-// "blk.17.attn_q.weight" after prefix "blk." -> 17; -1 when there is no such number.
-std::int64_t layer_of(std::string_view name, std::string_view prefix) {
-  const std::size_t at = name.find(prefix);
-  if (at == std::string_view::npos) return -1;
-  std::int64_t layer = -1;
-  const char* begin = name.data() + at + prefix.size();
-  const auto [end, error] = std::from_chars(begin, name.data() + name.size(), layer);
-  return error == std::errc() && end != begin ? layer : -1;
-}
 
 Role gguf_role(std::string_view name) {
   if (contains(name, "norm")) return Role::kNorms;
@@ -155,7 +145,7 @@ InspectReport make_report(const std::vector<InspectTensor>& tensors, const Inspe
     add(report.total, tensor);
     add(report.by_role[static_cast<std::size_t>(report.roles.back())], tensor);
     add(types[tensor.type], tensor);
-    if (shape.gguf && contains(tensor.name, ".attn_k_b.")) absorbed.insert(layer_of(tensor.name, "blk."));
+    if (shape.gguf && contains(tensor.name, ".attn_k_b.")) absorbed.insert(layer_of(tensor.name));
   }
   report.by_type.assign(types.begin(), types.end());
   std::stable_sort(report.by_type.begin(), report.by_type.end(),
@@ -182,7 +172,7 @@ InspectReport make_report(const std::vector<InspectTensor>& tensors, const Inspe
                                              static_cast<std::uint64_t>(shape.n_experts));
           break;
         case Role::kAttention:
-          if (contains(tensor.name, ".attn_kv_b.") && absorbed.contains(layer_of(tensor.name, "blk."))) bytes = 0;
+          if (contains(tensor.name, ".attn_kv_b.") && absorbed.contains(layer_of(tensor.name))) bytes = 0;
           break;
         case Role::kMtp:
           bytes = 0;

@@ -139,9 +139,10 @@ class GgufWriter {
   // FILE.partial, and PATH.partial.log notes each tensor that is safely there with its checksum. Where a log says that
   // the same work was begun (same headers, same identity), finished tensors are read back and checked, and
   // finished_tensors() tells how many need not be appended again. Unfinished files stay when the writer is destroyed.
-  // Error{kIo} when another process is writing them.
+  // Where the log is another work's: Error{kBadRequest} with the bytes that are there. With `restart` whatever is
+  // unfinished is discarded. Error{kIo} when another process is writing.
   GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors,
-             std::optional<std::string_view> identity = std::nullopt, SplitLimits limits = {});
+             std::optional<std::string_view> identity = std::nullopt, SplitLimits limits = {}, bool restart = false);
   ~GgufWriter();
   GgufWriter(const GgufWriter&) = delete;
   GgufWriter& operator=(const GgufWriter&) = delete;
@@ -153,7 +154,7 @@ class GgufWriter {
   const std::vector<File>& files() const;
   std::uint64_t total_bytes() const;                    // of all finished files
   std::size_t finished_tensors() const;                 // there already
-  std::uint64_t discarded_bytes() const;                // of another work's unfinished files, which this one replaces
+  std::uint64_t discarded_bytes() const;                // of unfinished files that this one replaces
   const std::vector<std::uint64_t>& checksums() const;  // base/hash.hpp, of each whole tensor's data without padding
   void append(std::span<const std::byte> data);         // the next bytes of the current tensor; pads by itself
   void finish();                                        // throws when tensor data is missing

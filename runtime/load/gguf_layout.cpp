@@ -55,16 +55,6 @@ class HeaderBytes {
   std::string bytes_;
 };
 
-std::uint64_t alignment_of(const Metadata& metadata) {
-  const MetaValue* value = metadata.find("general.alignment");
-  if (value == nullptr) return kDefaultAlignment;
-  const auto* alignment = std::get_if<std::uint32_t>(value);
-  if (alignment == nullptr || !std::has_single_bit(*alignment) || *alignment > (1u << 20)) {
-    throw Error(ErrorKind::kBadRequest, "general.alignment should be a u32, a power of two up to 2^20");
-  }
-  return *alignment;
-}
-
 std::uint64_t checked_bytes(const GgufWriter::TensorSpec& spec) {
   const auto bad = [&](std::string_view why) {
     return Error(ErrorKind::kBadRequest,
@@ -185,6 +175,16 @@ void add_header(GgufLayout& layout, GgufLayout::Shard& shard, const Metadata& me
 
 }  // namespace
 
+std::uint64_t data_alignment(const Metadata& metadata) {
+  const MetaValue* value = metadata.find("general.alignment");
+  if (value == nullptr) return kDefaultAlignment;
+  const auto* alignment = std::get_if<std::uint32_t>(value);
+  if (alignment == nullptr || !std::has_single_bit(*alignment) || *alignment > (1u << 20)) {
+    throw Error(ErrorKind::kBadRequest, "general.alignment should be a u32, a power of two up to 2^20");
+  }
+  return *alignment;
+}
+
 std::string shard_name(std::string_view prefix, std::int64_t number, std::int64_t count) {
   return fmt::format("{}-{:05}-of-{:05}.gguf", prefix, number, count);
 }
@@ -192,7 +192,7 @@ std::string shard_name(std::string_view prefix, std::int64_t number, std::int64_
 GgufLayout lay_out_gguf(const std::filesystem::path& path, const Metadata& metadata,
                         const std::vector<GgufWriter::TensorSpec>& tensors, const SplitLimits& limits) {
   GgufLayout layout;
-  layout.alignment = alignment_of(metadata);
+  layout.alignment = data_alignment(metadata);
   std::uint64_t total = 0;
   std::set<std::string_view> names;
   for (const GgufWriter::TensorSpec& spec : tensors) {

@@ -30,6 +30,8 @@ struct GgufLayout {
 GgufLayout lay_out_gguf(const std::filesystem::path& path, const Metadata& metadata,
                         const std::vector<GgufWriter::TensorSpec>& tensors, const SplitLimits& limits);
 
+// Of the tensors' data: general.alignment or 32. Error{kBadRequest} when it is no power of two.
+std::uint64_t data_alignment(const Metadata& metadata);
 inline std::uint64_t padding_of(std::uint64_t bytes, std::uint64_t alignment) {
   return (alignment - bytes % alignment) % alignment;
 }

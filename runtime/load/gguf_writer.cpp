@@ -73,7 +73,8 @@ struct GgufWriter::Impl {
   };
   Found find(std::vector<WrittenTensor> logged) const;
   void discard_unfinished();
-  void open_continued(std::string_view identity);
+  void refuse_unfinished(std::size_t n_tensors) const;
+  void open_continued(std::string_view identity, bool restart);
   void end_tensor();
   void note();
 };
@@ -124,7 +125,22 @@ void GgufWriter::Impl::discard_unfinished() {
   }
 }
 
-void GgufWriter::Impl::open_continued(std::string_view identity) {
+// Hours of another work may be in them.
+void GgufWriter::Impl::refuse_unfinished(std::size_t n_tensors) const {
+  std::uint64_t bytes = 0;
+  std::error_code none;
+  for (const std::filesystem::path& found : unfinished_files(path)) {
+    const std::uintmax_t size = std::filesystem::file_size(found, none);
+    if (!none) bytes += size;
+  }
+  if (bytes == 0) return;
+  throw Error(ErrorKind::kBadRequest,
+              fmt::format("a run with other inputs or options left {} bytes with {} finished tensors of {}: its own "
+                          "command goes on with them, --restart discards them",
+                          bytes, n_tensors, path.string()));
+}
+
+void GgufWriter::Impl::open_continued(std::string_view identity, bool restart) {
   Checksum of_headers;
   for (const GgufLayout::Shard& planned : layout.shards) of_headers.add(planned.header);
   of_headers.add(identity);
@@ -132,9 +148,14 @@ void GgufWriter::Impl::open_continued(std::string_view identity) {
   std::filesystem::path log_path = OutputFile::partial_name(path);
   log_path += ".log";
   log.emplace(log_path);
-  const std::optional<std::vector<WrittenTensor>> logged = read_write_log(log_path, name);
-  if (!logged) discard_unfinished();
-  const Found found = find(logged.value_or(std::vector<WrittenTensor>()));
+  std::optional<LoggedWork> logged = read_write_log(log_path);
+  if (logged && logged->identity != name && !logged->tensors.empty() && !restart)
+    refuse_unfinished(logged->tensors.size());
+  if (!logged || logged->identity != name || restart) {
+    discard_unfinished();
+    logged.emplace();
+  }
+  const Found found = find(std::move(logged->tensors));
   kept = found.tensors.size();
   for (const WrittenTensor& tensor : found.tensors) checksums.push_back(tensor.checksum);
   for (const GgufLayout::Shard& planned : layout.shards) {
@@ -172,13 +193,13 @@ void GgufWriter::Impl::end_tensor() {
 }
 
 GgufWriter::GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors,
-                       std::optional<std::string_view> identity, SplitLimits limits)
+                       std::optional<std::string_view> identity, SplitLimits limits, bool restart)
     : impl_(std::make_unique<Impl>()) {
   impl_->path = std::move(path);
   impl_->layout = lay_out_gguf(impl_->path, metadata, tensors, limits);
   for (const GgufLayout::Shard& planned : impl_->layout.shards) impl_->files.push_back(planned.file);
   if (identity) {
-    impl_->open_continued(*identity);
+    impl_->open_continued(*identity, restart);
     return;
   }
   for (const GgufLayout::Shard& planned : impl_->layout.shards) {

@@ -15,7 +15,9 @@
 namespace dodeca::runtime {
 namespace {
 
-std::string heading(std::string_view identity) { return fmt::format("dodeca-partial 1 {}\n", identity); }
+constexpr std::string_view kHeading = "dodeca-partial 1 ";
+
+std::string heading(std::string_view identity) { return fmt::format("{}{}\n", kHeading, identity); }
 
 std::string line_of(std::size_t index, const WrittenTensor& tensor) {
   return fmt::format("{} {} {:016x}\n", index, tensor.end, tensor.checksum);
@@ -31,22 +33,22 @@ bool take(std::string_view& text, T& value, int base, char after) {
 
 }  // namespace
 
-std::optional<std::vector<WrittenTensor>> read_write_log(const std::filesystem::path& path, std::string_view identity) {
+std::optional<LoggedWork> read_write_log(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   std::string line;
-  if (!std::getline(in, line) || in.eof() || line + '\n' != heading(identity)) return std::nullopt;
-  std::vector<WrittenTensor> tensors;
+  if (!std::getline(in, line) || in.eof() || !line.starts_with(kHeading)) return std::nullopt;
+  LoggedWork work{.identity = line.substr(kHeading.size()), .tensors = {}};
   while (std::getline(in, line) && !in.eof()) {  // a last line without its end is torn
     line += '\n';
     std::string_view rest = line;
     std::size_t index = 0;
     WrittenTensor tensor;
     if (!take(rest, index, 10, ' ') || !take(rest, tensor.end, 10, ' ') || !take(rest, tensor.checksum, 16, '\n') ||
-        index != tensors.size())
+        index != work.tensors.size())
       break;
-    tensors.push_back(tensor);
+    work.tensors.push_back(tensor);
   }
-  return tensors;
+  return work;
 }
 
 WriteLog::WriteLog(std::filesystem::path path) : path_(std::move(path)) {

@@ -19,8 +19,12 @@ struct WrittenTensor {
   std::uint64_t end = 0, checksum = 0;
 };
 
-// The tensors that the log at `path` vouches for; nullopt when there is none or it is another work's.
-std::optional<std::vector<WrittenTensor>> read_write_log(const std::filesystem::path& path, std::string_view identity);
+// What the log at `path` vouches for; nullopt when there is none or it was never begun.
+struct LoggedWork {
+  std::string identity;
+  std::vector<WrittenTensor> tensors;
+};
+std::optional<LoggedWork> read_write_log(const std::filesystem::path& path);
 
 // Appends to a log. Each add() is on disk when it returns. Error{kIo}.
 class WriteLog {

@@ -1,6 +1,6 @@
 // The metadata of a file that quantize writes: the keys that llama.cpp's converter gives to this architecture, in the
-// layout with attn_k_b and attn_v_b or, on request, in the older one with attn_kv_b. From a GGUF everything it had is kept, unknown keys included; only what the new
-// file changes is replaced.
+// layout with attn_k_b and attn_v_b or, on request, in the older one with attn_kv_b. From a GGUF everything it had is
+// kept, unknown keys included; only what the new file changes is replaced.
 #pragma once
 
 #include <cstdint>

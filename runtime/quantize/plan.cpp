@@ -6,6 +6,7 @@
 #include <set>
 
 #include "runtime/model/wanted.hpp"
+#include "runtime/model/weight_name.hpp"
 #include "runtime/quantize/metadata.hpp"
 #include "runtime/quantize/quantize.hpp"
 
@@ -120,6 +121,63 @@ void find_importance(const ImportanceMatrix& imatrix, OutputTensor& tensor, Miss
                     unreached.size() > 8 ? ", ..." : ""));
 }
 
+// What of the given types is about no tensor at all: rather a slip than meant.
+class UnusedTypes {
+ public:
+  explicit UnusedTypes(const TypeChoice& types) {
+    for (const TypeOverride& rule : types.overrides) overrides_.push_back(&rule);
+    if (!types.file) return;
+    for (const TypeOverride& rule : types.file->rules) rules_.push_back(&rule);
+    for (const auto& [name, dtype] : types.file->tensors) names_.insert(name);
+  }
+  void meet(std::string_view tensor) {
+    const auto found = [&](const TypeOverride* rule) { return rule->regex.found_in(tensor); };
+    std::erase_if(overrides_, found);
+    std::erase_if(rules_, found);
+    names_.erase(tensor);
+  }
+  void tell(const Log& log) const {
+    const auto tell_rules = [&](std::string_view what, const std::vector<const TypeOverride*>& rules) {
+      for (const TypeOverride* rule : rules)
+        log(Level::kWarning, fmt::format("{} {}={} matches no tensor that can be quantized", what,
+                                         rule->regex.pattern(), quant::name_of(rule->dtype)));
+    };
+    tell_rules("--tensor-type", overrides_);
+    tell_rules("the recipe's rule", rules_);
+    if (!names_.empty())
+      log(Level::kWarning,
+          fmt::format("the recipe gives a type to {}{}: no such tensor can be quantized here", *names_.begin(),
+                      names_.size() > 1 ? fmt::format(" and {} more", names_.size() - 1) : ""));
+  }
+
+ private:
+  std::vector<const TypeOverride*> overrides_, rules_;
+  std::set<std::string_view> names_;
+};
+
+// Where types come tensor by tensor, the file is called after the one with most weights.
+std::uint32_t file_type_for(const TypeChoice& types, const std::vector<OutputTensor>& tensors) {
+  if (types.recipe != nullptr) return types.recipe->file_type;
+  if (types.uniform) return file_type_of(*types.uniform);
+  std::map<quant::DType, std::int64_t> weights;
+  for (const OutputTensor& tensor : tensors) weights[tensor.dtype] += tensor.n_weights();
+  const auto most = std::ranges::max_element(weights, {}, [](const auto& entry) { return entry.second; });
+  return file_type_of(most != weights.end() ? most->first : types.file->default_type);
+}
+
+Metadata metadata_of(const WeightSource& source, const QuantizeOptions& options, std::uint32_t file_type, bool keep_mtp,
+                     const Log& log) {
+  Metadata metadata = output_metadata(source, {file_type, keep_mtp, options.fused_kv_b}, log);
+  if (options.imatrix != nullptr) {
+    metadata.set("quantize.imatrix.file", options.imatrix_file);
+    if (!options.imatrix->datasets.empty()) metadata.set("quantize.imatrix.dataset", options.imatrix->datasets.front());
+    metadata.set("quantize.imatrix.entries_count", static_cast<std::int32_t>(options.imatrix->entries.size()));
+    metadata.set("quantize.imatrix.chunks_count", static_cast<std::int32_t>(options.imatrix->n_chunks));
+  }
+  for (const std::string& assignment : options.override_kv) override_kv(metadata, assignment);
+  return metadata;
+}
+
 }  // namespace
 
 std::uint64_t QuantizePlan::tensor_bytes() const {
@@ -145,16 +203,6 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
   }
 
   QuantizePlan plan;
-  plan.metadata = output_metadata(source, {options.types.file_type(), keep_mtp, options.fused_kv_b}, log);
-  if (options.imatrix != nullptr) {
-    plan.metadata.set("quantize.imatrix.file", options.imatrix_file);
-    if (!options.imatrix->datasets.empty())
-      plan.metadata.set("quantize.imatrix.dataset", options.imatrix->datasets.front());
-    plan.metadata.set("quantize.imatrix.entries_count", static_cast<std::int32_t>(options.imatrix->entries.size()));
-    plan.metadata.set("quantize.imatrix.chunks_count", static_cast<std::int32_t>(options.imatrix->n_chunks));
-  }
-  for (const std::string& assignment : options.override_kv) override_kv(plan.metadata, assignment);
-
   std::vector<const WeightInfo*> weights;
   for (const WeightInfo& weight : source.weights()) weights.push_back(&weight);
   if (keep_mtp) {
@@ -167,7 +215,7 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
   const bool tied = source.find("output.weight") == nullptr;
   FallBacks fall_backs;
   MissingImportance missing;
-  std::set<const TypeOverride*> matched;
+  UnusedTypes unused_types(options.types);
   std::int64_t n_requantized = 0;
   for (const WeightInfo* weight : weights) {
     if (options.fused_kv_b && weight->name.ends_with("attn_k_b.weight")) continue;
@@ -178,11 +226,7 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
     tensor.dtype = fitting_type(wanted, weight->n_in);
     if (tensor.dtype != wanted) fall_backs.add(wanted, tensor);
     if (tensor.dtype != weight->dtype && !is_float(weight->dtype)) ++n_requantized;
-    if (is_quantizable(tensor.name, weight->source_rank)) {
-      for (const TypeOverride& rule : options.types.overrides) {
-        if (rule.matches(tensor.name)) matched.insert(&rule);
-      }
-    }
+    if (is_quantizable(tensor.name, weight->source_rank)) unused_types.meet(tensor.name);
     if (options.imatrix != nullptr) find_importance(*options.imatrix, tensor, missing, log);
     copy_fused(source, tensor);
     plan.tensors.push_back(std::move(tensor));
@@ -191,14 +235,10 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
   const std::vector<const GgufTensor*> unused = unused_tensors(source, keep_mtp);
   for (const GgufTensor* tensor : unused)
     plan.tensors.push_back({tensor->name, tensor->dtype, tensor->dims, nullptr, tensor});
+  plan.metadata = metadata_of(source, options, file_type_for(options.types, plan.tensors), keep_mtp, log);
 
   fall_backs.tell(log);
-  for (const TypeOverride& rule : options.types.overrides) {
-    if (!matched.contains(&rule)) {
-      log(Level::kWarning, fmt::format("--tensor-type {}={} matches no tensor that can be quantized", rule.pattern,
-                                       quant::name_of(rule.dtype)));
-    }
-  }
+  unused_types.tell(log);
   if (n_requantized > 0) {
     log(Level::kWarning,
         fmt::format("{} tensors of the source are quantized already: what they lost stays lost; a BF16 or FP8 "

@@ -62,8 +62,7 @@ std::vector<GgufWriter::TensorSpec> specs_of(const QuantizePlan& plan) {
 
 void tell_found(const GgufWriter& writer, const QuantizePlan& plan, const std::filesystem::path& out, const Log& log) {
   if (writer.discarded_bytes() > 0 && log)
-    log(Level::kWarning, fmt::format("{} unfinished bytes of {} are of a run with other inputs or options: they are "
-                                     "discarded",
+    log(Level::kWarning, fmt::format("{} bytes that an earlier run left unfinished beside {} are discarded",
                                      writer.discarded_bytes(), out.string()));
   std::uint64_t done = 0;
   for (std::size_t i = 0; i < writer.finished_tensors(); ++i) done += plan.tensors[i].bytes();
@@ -93,7 +92,7 @@ QuantizeResult quantize(const WeightSource& source, const QuantizePlan& plan, co
     const Stopwatch watch(times.seconds);
     GgufWriter writer(out, plan.metadata, specs_of(plan),
                       plan.identity.empty() ? std::nullopt : std::optional<std::string_view>(plan.identity),
-                      options.split);
+                      options.split, options.restart);
     tell_found(writer, plan, out, log);
     const WaveWork work{
         .make = [&](Unit& unit, MemberState& state,

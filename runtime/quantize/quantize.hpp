@@ -36,7 +36,10 @@ struct OutputTensor {
     return weight->n_out + (key_half != nullptr ? key_half->n_in : 0);
   }
   std::size_t row_bytes() const { return *quant::row_bytes(dtype, dims[0]); }
-  std::uint64_t bytes() const { return row_bytes() * static_cast<std::uint64_t>(n_slices() * rows_per_slice()); }
+  std::uint64_t bytes() const { return bytes(dtype); }
+  std::uint64_t bytes(quant::DType in) const {  // whose blocks divide the rows
+    return *quant::row_bytes(in, dims[0]) * static_cast<std::uint64_t>(n_slices() * rows_per_slice());
+  }
   std::int64_t n_weights() const { return n_in() * n_slices() * rows_per_slice(); }
 };
 
@@ -61,13 +64,14 @@ struct QuantizePlan {
   }
 };
 
-// Pure planning: nothing is read but headers. Lines to `log`: MTP layers dropped or kept, fall-backs, overrides that
-// match nothing, a source that is already quantized. The plan points into `source`.
+// Pure planning: nothing is read but headers. Lines to `log`: MTP layers dropped or kept, fall-backs, overrides and
+// parts of a recipe's file that match nothing, a source that is already quantized. The plan points into `source`.
 QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions& options, const Log& log);
 
 struct WriteOptions {
   SplitLimits split;
   bool low_memory = false;  // smaller pieces of work: slower with many threads
+  bool restart = false;     // whatever an earlier run left unfinished is discarded
   cpu::Isa isa = cpu::host_isa();
 };
 
@@ -96,6 +100,7 @@ std::uint64_t working_bytes(const QuantizePlan& plan, int team_size, bool low_me
 // Writes `out` (under temporary names until it is whole). progress counts bytes of the new file; returning false
 // stops: Stopped. Error{kBadFile} names the tensor that holds NaN or infinity. With an identity, what a run did before
 // it ended in any way stays in OUT.partial and is not done again; the file becomes the same. `isa` does not change it.
+// Error{kBadRequest} when what is there was begun with other inputs or options, unless it is a restart.
 QuantizeResult quantize(const WeightSource& source, const QuantizePlan& plan, const std::filesystem::path& out,
                         cpu::Team& team, const Progress& progress, const Log& log = {},
                         const WriteOptions& options = {});

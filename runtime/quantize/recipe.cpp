@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 
 namespace dodeca::runtime {
 namespace {
@@ -97,13 +96,6 @@ DType fall_back(DType dtype) {
 
 }  // namespace
 
-std::int64_t layer_of(std::string_view name) {
-  constexpr std::string_view kPrefix = "blk.";
-  std::int64_t layer = -1;
-  if (name.starts_with(kPrefix)) std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
-  return layer;
-}
-
 const Recipe* find_recipe(std::string_view name) {
   const auto* it =
       std::find_if(std::begin(kRecipes), std::end(kRecipes), [&](const Recipe& r) { return same_word(r.name, name); });
@@ -125,13 +117,9 @@ bool is_quantizable(std::string_view name, std::int64_t rank) {
   return rank >= 2 && name.ends_with(".weight") && !has(name, "_norm.weight") && !has(name, "ffn_gate_inp.weight");
 }
 
-std::uint32_t TypeChoice::file_type() const {
-  if (recipe != nullptr) return recipe->file_type;
-  return file_type_of(file ? file->default_type : *uniform);
-}
-
 std::optional<DType> TypeChoice::overriding(const WeightName& weight) const {
-  const auto rule = std::ranges::find_if(overrides, [&](const TypeOverride& r) { return r.matches(weight.name); });
+  const auto rule =
+      std::ranges::find_if(overrides, [&](const TypeOverride& r) { return r.regex.found_in(weight.name); });
   if (rule != overrides.end()) return rule->dtype;
   if (token_embedding && weight.name == "token_embd.weight") return token_embedding;
   if (output && (weight.name == "output.weight" || weight.tied_output)) return output;

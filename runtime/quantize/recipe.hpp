@@ -25,9 +25,6 @@ struct WeightName {
   bool tied_output = false;  // token_embd that is also the output matrix
 };
 
-// "blk.12.attn_q.weight" -> 12, -1 outside the layers.
-std::int64_t layer_of(std::string_view name);
-
 struct Recipe {
   std::string_view name;     // "ud-q2_k_xl", "Q4_K_M"; a uniform type's own name
   std::uint32_t file_type;   // general.file_type: llama.cpp's number for the nearest of its mixtures
@@ -49,7 +46,6 @@ struct TypeChoice {
   std::optional<quant::DType> output, token_embedding;
   std::vector<TypeOverride> overrides;  // the first that matches decides
 
-  std::uint32_t file_type() const;
   // The type that overrides alone give.
   std::optional<quant::DType> overriding(const WeightName& weight) const;
 };

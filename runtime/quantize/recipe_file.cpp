@@ -72,7 +72,7 @@ class RecipeReader {
 
 quant::DType FileRecipe::type_of(std::string_view tensor) const {
   if (const auto found = tensors.find(tensor); found != tensors.end()) return found->second;
-  const auto rule = std::ranges::find_if(rules, [&](const TypeOverride& r) { return r.matches(tensor); });
+  const auto rule = std::ranges::find_if(rules, [&](const TypeOverride& r) { return r.regex.found_in(tensor); });
   return rule != rules.end() ? rule->dtype : default_type;
 }
 
@@ -84,15 +84,19 @@ FileRecipe read_recipe(const std::filesystem::path& path) {
   return RecipeReader(path.string()).read(read_json(path, kMaxRecipeBytes));
 }
 
-void write_recipe(const FileRecipe& recipe, const std::filesystem::path& path) {
+std::string recipe_text(const FileRecipe& recipe) {
   Json json = {{"recipe", recipe.name}, {"default", quant::name_of(recipe.default_type)}, {"tensors", Json::object()}};
   for (const auto& [name, dtype] : recipe.tensors) append_key(json["tensors"], name, quant::name_of(dtype));
   if (!recipe.rules.empty()) {
     Json& rules = append_key(json, "rules", Json::array());
     for (const TypeOverride& rule : recipe.rules)
-      rules.push_back({{"match", rule.pattern}, {"type", quant::name_of(rule.dtype)}});
+      rules.push_back({{"match", rule.regex.pattern()}, {"type", quant::name_of(rule.dtype)}});
   }
-  const std::string text = json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+void write_recipe(const FileRecipe& recipe, const std::filesystem::path& path) {
+  const std::string text = recipe_text(recipe);
   OutputFile file(path);
   file.append(std::as_bytes(std::span(text)));
   file.finish();

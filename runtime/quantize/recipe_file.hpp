@@ -5,7 +5,8 @@
 //     "rules": [ { "match": "_exps", "type": "Q2_K" }, ... ] }
 //
 // A tensor gets the type under its name, else that of the first rule whose regular expression its name contains, else
-// the default. Only "default" is required. Names that a model does not have are told when the recipe is used.
+// the default. Only "default" is required. Names and rules of which a model has no tensor are told when the recipe is
+// used (plan_quantization).
 #pragma once
 
 #include <filesystem>
@@ -26,6 +27,7 @@ struct FileRecipe {
   std::map<std::string, quant::DType, std::less<>> tensors;
   std::vector<TypeOverride> rules;
 
+  // Error{kBadRequest} naming a rule whose expression takes too long.
   quant::DType type_of(std::string_view tensor) const;
 };
 
@@ -33,6 +35,7 @@ struct FileRecipe {
 // regular expressions.
 FileRecipe read_recipe(const std::filesystem::path& path);
 FileRecipe parse_recipe(std::string_view text, std::string_view what);
+std::string recipe_text(const FileRecipe& recipe);
 void write_recipe(const FileRecipe& recipe, const std::filesystem::path& path);
 
 }  // namespace dodeca::runtime

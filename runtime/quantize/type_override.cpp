@@ -27,15 +27,11 @@ TypeOverride make_override(std::string_view pattern, std::string_view type_name)
   const quant::TypeInfo* type = quant::find_type(type_name);
   if (type == nullptr) throw bad(fmt::format("no type is called '{}'", type_name));
   if (!is_writable(type->dtype)) throw bad(fmt::format("{} cannot be written", type->name));
-  TypeOverride parsed;
-  parsed.pattern = pattern;
-  parsed.dtype = type->dtype;
   try {
-    parsed.regex = std::regex(parsed.pattern);
-  } catch (const std::regex_error& error) {
-    throw bad(fmt::format("'{}' is no regular expression ({})", parsed.pattern, error.what()));
+    return {Regex(pattern), type->dtype};
+  } catch (const Error& error) {
+    throw bad(error.sentence());
   }
-  return parsed;
 }
 
 TypeOverride parse_override(std::string_view text) {

@@ -1,12 +1,12 @@
 // A rule REGEX=TYPE, and which types a new file may hold.
 #pragma once
 
-#include <regex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "quant/dtype.hpp"
+#include "runtime/text/regex.hpp"
 
 namespace dodeca::runtime {
 
@@ -15,10 +15,8 @@ bool is_writable(quant::DType dtype);
 std::vector<quant::DType> writable_types();
 
 struct TypeOverride {
-  std::string pattern;  // as given, for messages
-  std::regex regex;     // searched in the weight's name
+  Regex regex;  // searched in the weight's name
   quant::DType dtype;
-  bool matches(std::string_view name) const { return std::regex_search(name.begin(), name.end(), regex); }
 };
 // REGEX=TYPE, as llama-quantize's --tensor-type. Throws Error{kBadRequest}.
 TypeOverride parse_override(std::string_view text);

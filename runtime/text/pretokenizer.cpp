@@ -1,11 +1,7 @@
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "runtime/text/pretokenizer.hpp"
 
-#include <pcre2.h>
-
-#include <array>
-
 #include "runtime/base/error.hpp"
+#include "runtime/text/pcre2_handle.hpp"
 #include "runtime/text/utf8.hpp"
 
 namespace dodeca::runtime {
@@ -131,31 +127,17 @@ class Rewriter {
   std::string out_;
 };
 
-struct CodeDeleter {
-  void operator()(pcre2_code* p) const { pcre2_code_free(p); }
-  void operator()(pcre2_compile_context* p) const { pcre2_compile_context_free(p); }
-  void operator()(pcre2_match_context* p) const { pcre2_match_context_free(p); }
-  void operator()(pcre2_match_data* p) const { pcre2_match_data_free(p); }
-  void operator()(pcre2_jit_stack* p) const { pcre2_jit_stack_free(p); }
-};
-template <class T>
-using Handle = std::unique_ptr<T, CodeDeleter>;
-
-Handle<pcre2_code> compile(const std::string& pattern) {
+Pcre2Handle<pcre2_code> compile(const std::string& pattern) {
   const std::string rewritten = to_pcre2(pattern);
-  Handle<pcre2_compile_context> context(pcre2_compile_context_create(nullptr));
+  Pcre2Handle<pcre2_compile_context> context(pcre2_compile_context_create(nullptr));
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
   int error = 0;
   std::size_t offset = 0;
   // MULTILINE: "^" and "$" work on lines in Oniguruma, which is what tokenizer.json patterns are written for.
-  Handle<pcre2_code> code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(rewritten.data()), rewritten.size(),
-                                        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error,
-                                        &offset, context.get()));
-  if (!code) {
-    std::array<PCRE2_UCHAR, 256> message{};
-    pcre2_get_error_message(error, message.data(), message.size());
-    unsupported(pattern, fmt::format("{} at {}", reinterpret_cast<const char*>(message.data()), offset));
-  }
+  Pcre2Handle<pcre2_code> code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(rewritten.data()), rewritten.size(),
+                                             PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error,
+                                             &offset, context.get()));
+  if (!code) unsupported(pattern, fmt::format("{} at {}", pcre2_message(error), offset));
   // Without JIT (a build or a kernel that forbids it) matching works all the same, slower.
   pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
   return code;
@@ -168,7 +150,7 @@ std::string to_pcre2(std::string_view pattern) { return Rewriter(pattern).run();
 struct Pretokenizer::Impl {
   struct Step {
     std::string pattern;
-    Handle<pcre2_code> code;
+    Pcre2Handle<pcre2_code> code;
   };
   std::vector<Step> steps;
 };
@@ -208,10 +190,8 @@ class Matcher {
       }
       if (rc == PCRE2_ERROR_NOMATCH) break;
       if (rc < 0) {
-        std::array<PCRE2_UCHAR, 256> message{};
-        pcre2_get_error_message(rc, message.data(), message.size());
         throw Error(ErrorKind::kUnsupported, "pre-tokenizer pattern ran out of its limits")
-            .with("why", reinterpret_cast<const char*>(message.data()))
+            .with("why", pcre2_message(rc))
             .with("text_bytes", text.size())
             .with("pattern", pattern);
       }
@@ -230,9 +210,9 @@ class Matcher {
   }
 
  private:
-  Handle<pcre2_match_context> context_;
-  Handle<pcre2_match_data> data_;
-  Handle<pcre2_jit_stack> stack_;
+  Pcre2Handle<pcre2_match_context> context_;
+  Pcre2Handle<pcre2_match_data> data_;
+  Pcre2Handle<pcre2_jit_stack> stack_;
 };
 
 // Runs of valid UTF-8, and invalid bytes one by one.

@@ -108,8 +108,30 @@ std::vector<std::string> json_seeds() {
           "[1e308,-0.0,0]"};
 }
 
+std::vector<std::string> imatrix_seeds() {
+  const std::vector<float> sums{1, 2, 0, 0, 9, 6}, counts{1, 0, 3};
+  TinyGguf gguf;
+  gguf.str("general.type", "imatrix").strings("imatrix.datasets", {"text"});
+  gguf.u32("imatrix.chunk_count", 5).u32("imatrix.chunk_size", 16);
+  gguf.f32_tensor("blk.0.ffn_up_exps.weight.in_sum2", {2, 3}, sums)
+      .f32_tensor("blk.0.ffn_up_exps.weight.counts", {1, 3}, counts);
+  const auto integer = [](std::int32_t value) { return le(value); };
+  const std::string name = "blk.0.attn_q.weight";
+  const std::string dat = integer(1) + integer(static_cast<std::int32_t>(name.size())) + name + integer(4) +
+                          integer(2) + le(1.0f) + le(2.0f) + integer(5) + integer(4) + "text";
+  return {gguf.bytes(), dat};
+}
+
+std::vector<std::string> recipe_seeds() {
+  return {R"({"recipe":"r","default":"Q4_K","tensors":{"output.weight":"Q6_K","blk.3.ffn_down_exps.weight":"iq3_s"},)"
+          R"("rules":[{"match":"_exps","type":"Q2_K"},{"match":"^token.*(embd|x)\\.[a-w]+$","type":"Q5_0"}]})",
+          R"({"default":"Q8_0","rules":[{"match":"(a+)+$|(?<=w)e(?R)?","type":"Q2_K"}]})", R"({"default":"BF16"})"};
+}
+
 }  // namespace
 
 TEST_CASE("fuzz GGUF") { drive(fuzz_gguf, gguf_seeds(), 30000); }
 TEST_CASE("fuzz safetensors") { drive(fuzz_safetensors, safetensors_seeds(), 30000); }
 TEST_CASE("fuzz JSON") { drive(fuzz_json, json_seeds(), 60000); }
+TEST_CASE("fuzz importance matrices") { drive(fuzz_imatrix, imatrix_seeds(), 30000); }
+TEST_CASE("fuzz recipes") { drive(fuzz_recipe, recipe_seeds(), 30000); }

@@ -25,6 +25,11 @@ class TempDir {
   TempDir& operator=(const TempDir&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
+  std::size_t n_entries() const {
+    std::size_t n = 0;
+    for (auto it = std::filesystem::directory_iterator(path_); it != std::filesystem::directory_iterator(); ++it) ++n;
+    return n;
+  }
   std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
 
  private:

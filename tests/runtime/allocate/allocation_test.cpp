@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <ctime>
 #include <limits>
 #include <random>
 
@@ -83,6 +84,19 @@ TEST_CASE("allocation: many tensors leave hardly any gap to the bound") {
   const Allocation result = allocate(tensors, middle);
   CHECK(result.bound > 0);
   CHECK(result.divergence < 1.002 * result.bound);
+}
+
+TEST_CASE("allocation: as many tensors and types as a 671B model has take no time") {
+  const std::vector<TensorOptions> tensors = random_tensors(720, 21, 3);
+  std::uint64_t middle = 0;
+  for (const TensorOptions& tensor : tensors) middle += tensor.options[5].bytes;
+  const std::clock_t begin = std::clock();
+  const Allocation result = allocate(tensors, middle);
+  const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  MESSAGE(seconds, " s for 14400 changes");
+  CHECK(seconds < 0.15);
+  CHECK(result.bytes <= middle);
+  CHECK(result.divergence < 1.001 * result.bound);
 }
 
 TEST_CASE("allocation: speed gives quality for fewer bytes per token") {

@@ -9,6 +9,7 @@
 #include "runtime/allocate/divergence_meter.hpp"
 #include "tests/support/demo_model.hpp"
 #include "tests/support/memory_source.hpp"
+#include "tests/support/small_config.hpp"
 
 namespace {
 
@@ -17,22 +18,9 @@ using namespace dodeca::runtime;
 using quant::DType;
 
 ModelConfig experts_config() {
-  ModelConfig c;
-  c.architecture = "test";
-  c.vocab_size = 64;
+  ModelConfig c = tests::small_mla_config(0, 1);
   c.hidden_size = 256;
-  c.n_layers = 1;
-  c.context_length = 64;
-  c.layers = {{AttentionKind::kMla, FfnKind::kMoe}};
-  c.n_heads = 2;
-  c.kv_lora_rank = 32;
-  c.qk_nope_head_dim = 32;
-  c.qk_rope_head_dim = 16;
-  c.v_head_dim = 32;
-  c.rope.dim = 16;
-  c.moe_intermediate_size = 64;
   c.n_routed_experts = 4;
-  c.n_experts_per_tok = 2;
   return c;
 }
 
@@ -72,6 +60,20 @@ TEST_CASE("weight errors: importance weighs columns, counts weigh experts") {
     CHECK(got[0][d] == doctest::Approx(error / energy));
   }
   CHECK(got[0][0] > 10 * got[0][1]);
+}
+
+TEST_CASE("weight errors: where nothing was reached every slice counts alike") {
+  const tests::MemorySource source(experts_config(), 3);
+  const WeightInfo& weight = *source.find("blk.0.ffn_up_exps.weight");
+  const ImportanceMatrix::Entry unreached{.n_in = 256, .sums = std::vector<float>(4 * 256), .counts = {0, 0, 0, 0}};
+  const ImportanceMatrix::Entry alike{.n_in = 256, .sums = std::vector<float>(4 * 256, 1.0f), .counts = {1, 1, 1, 1}};
+  cpu::Team team(1);
+  const auto errors = [&](const ImportanceMatrix::Entry& importance) {
+    const ErrorQuestion question{&weight, &importance, {DType::kQ2_K}};
+    return weight_errors(source, {{question}}, team, cpu::host_isa(), {})[0][0];
+  };
+  CHECK(errors(unreached) > 0.01);
+  CHECK(errors(unreached) == errors(alike));
 }
 
 TEST_CASE("weight errors: NaN is named") {

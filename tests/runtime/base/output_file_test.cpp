@@ -16,16 +16,6 @@ using dodeca::tests::read_bytes;
 using dodeca::tests::TempDir;
 using dodeca::tests::write_bytes;
 
-namespace {
-
-std::size_t n_entries(const TempDir& dir) {
-  std::size_t n = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(dir.path())) ++n;
-  return n;
-}
-
-}  // namespace
-
 TEST_CASE("the target appears only when finished, whole") {
   const TempDir dir;
   write_bytes(dir / "out", "old");
@@ -39,7 +29,7 @@ TEST_CASE("the target appears only when finished, whole") {
     out.finish();
   }
   CHECK(read_bytes(dir / "out") == "abc" + big);
-  CHECK(n_entries(dir) == 1);
+  CHECK(dir.n_entries() == 1);
 }
 
 TEST_CASE("an unfinished file leaves the old one and no temporary one") {
@@ -48,10 +38,10 @@ TEST_CASE("an unfinished file leaves the old one and no temporary one") {
   {
     OutputFile out(dir / "out");
     out.append("half", 4);
-    CHECK(n_entries(dir) == 2);
+    CHECK(dir.n_entries() == 2);
   }
   CHECK(read_bytes(dir / "out") == "old");
-  CHECK(n_entries(dir) == 1);
+  CHECK(dir.n_entries() == 1);
 }
 
 TEST_CASE("too little space is refused before anything is written, with need and have") {
@@ -64,7 +54,7 @@ TEST_CASE("too little space is refused before anything is written, with need and
     CHECK(error.sentence().find("1152921504606846976") != std::string::npos);
     CHECK(error.sentence().find("free") != std::string::npos);
   }
-  CHECK(n_entries(dir) == 0);
+  CHECK(dir.n_entries() == 0);
 }
 
 TEST_CASE("a size limit of the process is told like a full disk") {
@@ -118,7 +108,7 @@ TEST_CASE("a file that is continued is refused for want of space with what is th
   }
   CHECK(read_bytes(dir / "out.partial").size() == 1 << 20);
   CHECK_THROWS_AS(OutputFile(dir / "new", std::uint64_t{1} << 60, OutputFile::Continued{0}), Error);
-  CHECK(n_entries(dir) == 1);
+  CHECK(dir.n_entries() == 1);
 }
 
 TEST_CASE("a file that is continued has all that is to be kept, or is refused") {
@@ -130,5 +120,5 @@ TEST_CASE("a file that is continued has all that is to be kept, or is refused") 
   out.append("d", 1);
   out.finish();
   CHECK(read_bytes(dir / "out") == "abd");
-  CHECK(n_entries(dir) == 1);
+  CHECK(dir.n_entries() == 1);
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tests/support/demo_model.hpp"
+#include "tests/support/small_config.hpp"
 
 namespace dodeca::tests {
 
@@ -15,26 +16,6 @@ inline std::vector<int> some_ids(int n, int vocab, int seed = 1) {
         ((static_cast<unsigned>(i + 3) * 2654435761u + static_cast<unsigned>(seed - 1) * 40503u) >> 9) %
         static_cast<unsigned>(vocab)));
   return ids;
-}
-
-// Two dense layers with multi-head latent attention, of sizes that run in milliseconds.
-inline runtime::ModelConfig small_mla_config() {
-  runtime::ModelConfig c;
-  c.architecture = "test";
-  c.vocab_size = 64;
-  c.hidden_size = 128;
-  c.n_layers = 2;
-  c.context_length = 256;
-  c.layers.assign(2, {runtime::AttentionKind::kMla, runtime::FfnKind::kDense});
-  c.n_heads = 4;
-  c.q_lora_rank = 64;
-  c.kv_lora_rank = 64;
-  c.qk_nope_head_dim = 32;
-  c.qk_rope_head_dim = 16;
-  c.v_head_dim = 32;
-  c.rope.dim = 16;
-  c.intermediate_size = 256;
-  return c;
 }
 
 inline std::vector<runtime::Row> prompt_of(const std::vector<int>& ids, std::int32_t sequence = 0,

@@ -113,11 +113,7 @@ TEST_CASE("feed-forward blocks in 1 to 4 parts add up to the whole") {
 }
 
 TEST_CASE("the prompt route goes by the kind of a row, not by its companions") {
-  runtime::ModelConfig c = small_mla_config();
-  c.layers.back().ffn = runtime::FfnKind::kMoe;
-  c.moe_intermediate_size = 64;
-  c.n_routed_experts = 8;
-  c.n_experts_per_tok = 2;
+  runtime::ModelConfig c = small_mla_config(1, 1);
   c.n_shared_experts = 1;
   const MemorySource source(c, 9);  // F32 weights throughout
   cpu::Team team(2);

@@ -7,29 +7,16 @@
 
 #include "quant/codec.hpp"
 #include "runtime/model/random_blocks.hpp"
+#include "tests/support/small_config.hpp"
 
 using namespace dodeca;
 using namespace dodeca::runtime;
 
 namespace {
 
-ModelConfig small_config() {
-  ModelConfig c;
-  c.architecture = "deepseek2";
-  c.name = "small";
-  c.vocab_size = 64;
+ModelConfig sigmoid_config() {
+  ModelConfig c = tests::small_mla_config(1, 1);
   c.hidden_size = 256;
-  c.n_layers = 2;
-  c.context_length = 128;
-  c.layers = {{AttentionKind::kMla, FfnKind::kDense}, {AttentionKind::kMla, FfnKind::kMoe}};
-  c.n_heads = 2;
-  c.kv_lora_rank = 32;
-  c.qk_nope_head_dim = c.v_head_dim = 32;
-  c.qk_rope_head_dim = c.rope.dim = 16;
-  c.intermediate_size = 512;
-  c.moe_intermediate_size = 64;
-  c.n_routed_experts = 8;
-  c.n_experts_per_tok = 2;
   c.gating = GatingKind::kSigmoid;
   return c;
 }
@@ -64,7 +51,7 @@ TEST_CASE("random blocks of every type are finite and have the wanted deviation 
 }
 
 TEST_CASE("a random source has every wanted weight, and a row is the same whenever it is read") {
-  const auto source = random_weights(small_config(), type_by_width(), 1);
+  const auto source = random_weights(sigmoid_config(), type_by_width(), 1);
   CHECK(source->find("blk.0.ffn_gate.weight")->dtype == quant::DType::kQ2_K);
   CHECK(source->find("blk.1.exp_probs_b.bias")->n_in == 8);
   CHECK(source->find("blk.1.ffn_gate.weight") == nullptr);
@@ -83,7 +70,7 @@ TEST_CASE("a random source has every wanted weight, and a row is the same whenev
 }
 
 TEST_CASE("without sigmoid scores there is no balancing bias") {
-  ModelConfig config = small_config();
+  ModelConfig config = sigmoid_config();
   config.gating = GatingKind::kSoftmax;
   for (const WeightInfo& w : random_weight_infos(config, type_by_width())) CHECK_FALSE(w.name.ends_with(".bias"));
 }

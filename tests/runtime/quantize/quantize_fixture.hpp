@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "runtime/quantize/quantize.hpp"
-#include "tests/support/temp_dir.hpp"
 
 namespace dodeca::tests::quantizing {
 
@@ -73,12 +72,6 @@ inline double relative_error(const std::vector<float>& got, const std::vector<fl
     size += std::pow(static_cast<double>(want[i]), 2);
   }
   return std::sqrt(error / size);
-}
-
-inline int files_in(const TempDir& dir) {
-  int n = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(dir.path())) ++n;
-  return n;
 }
 
 }  // namespace dodeca::tests::quantizing

@@ -11,6 +11,8 @@
 
 #include "runtime/model/random_source.hpp"
 #include "tests/runtime/quantize/quantize_fixture.hpp"
+#include "tests/support/small_config.hpp"
+#include "tests/support/temp_dir.hpp"
 
 using namespace dodeca;
 using namespace dodeca::tests::quantizing;
@@ -22,7 +24,7 @@ TEST_CASE("the demo as ud-q2_k_xl: types, layout and keys of the new file") {
   make(kDemo, dir / "q.gguf", recipe_options("ud-q2_k_xl"), 2, lines.log());
   CHECK(lines.mention("multi-token-prediction"));
   CHECK(lines.mention("Q8_0 instead for blk.0.attn_k_b.weight"));
-  CHECK(files_in(dir) == 1);
+  CHECK(dir.n_entries() == 1);
 
   const GgufFile file = GgufFile::open(dir / "q.gguf");
   const auto type = [&](const char* name) {
@@ -222,19 +224,8 @@ TEST_CASE("the MTP layer is kept on request, and a file that has it loses it by 
 }
 
 TEST_CASE("dense layers behind layers with experts are refused: GGUF has no key for them") {
-  ModelConfig c;
-  c.architecture = "deepseek2";
-  c.vocab_size = c.hidden_size = c.intermediate_size = 64;
-  c.n_layers = 3;
-  c.context_length = 128;
-  c.layers.assign(3, {AttentionKind::kMla, FfnKind::kMoe});
+  ModelConfig c = tests::small_mla_config(0, 3);
   c.layers[1].ffn = FfnKind::kDense;
-  c.n_heads = 2;
-  c.kv_lora_rank = c.qk_nope_head_dim = c.v_head_dim = 32;
-  c.qk_rope_head_dim = c.rope.dim = 16;
-  c.moe_intermediate_size = 32;
-  c.n_routed_experts = 4;
-  c.n_experts_per_tok = 2;
   const auto source = random_weights(
       c, [](const WantedWeight&) { return DType::kF16; }, 1);
   CHECK_THROWS_WITH_AS(plan_quantization(*source, uniform_options(DType::kQ8_0), kSilent),
@@ -259,6 +250,33 @@ TEST_CASE("overrides of types and metadata; one that matches nothing is told") {
   CHECK_FALSE(lines.mention("ffn_down_exps"));
 }
 
+TEST_CASE("a recipe from a file: what it says of no tensor is told, and the type of most weights names the file") {
+  QuantizeOptions options;
+  options.types.file = parse_recipe(
+      R"({"default":"Q8_0","tensors":{"blk.3.ffn_down_exps.weight":"Q6_K","blk.0.no_such.weight":"Q4_K",
+          "output_norm.weight":"Q4_K"},
+          "rules":[{"match":"ffn_(gate|up|down)_exps","type":"IQ3_S"},{"match":"nothing_has_this","type":"Q2_K"}]})",
+      "text");
+  const auto source = open_weights(kDemo, {}, kSilent);
+  Lines lines;
+  const QuantizePlan plan = plan_quantization(*source, options, lines.log());
+  CHECK(lines.mention("blk.0.no_such.weight and 1 more"));
+  CHECK(lines.mention("nothing_has_this=Q2_K matches no tensor"));
+  CHECK_FALSE(lines.mention("blk.3.ffn_down_exps.weight"));
+  CHECK_FALSE(lines.mention("gate|up"));
+  CHECK(plan.metadata.integer("general.file_type") == 26);  // IQ3_S
+
+  options.types.file = parse_recipe(R"({"default":"Q8_0"})", "text");
+  CHECK(plan_quantization(*source, options, kSilent).metadata.integer("general.file_type") == 7);
+}
+
+TEST_CASE("a rule that takes too long is named") {
+  QuantizeOptions options = uniform_options(DType::kQ8_0);
+  options.types.overrides.push_back(parse_override("([a-z0-9._]+)+(?![a-z0-9._]|$)=Q4_K"));
+  const auto source = open_weights(kDemo, {}, kSilent);
+  CHECK_THROWS_WITH_AS(plan_quantization(*source, options, kSilent), doctest::Contains("([a-z0-9._]+)+(?!"), Error);
+}
+
 TEST_CASE("NaN in the source: an error that names the weight, and no file") {
   TempDir dir;
   make(kDemo, dir / "f32.gguf", uniform_options(DType::kF32));
@@ -279,7 +297,7 @@ TEST_CASE("NaN in the source: an error that names the weight, and no file") {
         CHECK(error.sentence().find("blk.3.ffn_up_exps.weight") != std::string::npos);
         CHECK(error.sentence().find("slice 2, row 3, column 5") != std::string::npos);
       }
-      CHECK(files_in(dir) == 1);
+      CHECK(dir.n_entries() == 1);
     }
   }
 }
@@ -302,6 +320,6 @@ TEST_CASE("progress ends at the total; stopping leaves nothing, also of an older
 
   int calls = 0;
   CHECK_THROWS_AS(quantize(*source, plan, dir / "q.gguf", team, [&](double, double) { return ++calls < 2; }), Stopped);
-  CHECK(files_in(dir) == 1);
+  CHECK(dir.n_entries() == 1);
   CHECK(bytes_of(dir / "q.gguf") == before);
 }

@@ -1,0 +1,51 @@
+#include "runtime/text/regex.hpp"
+
+#include "runtime/base/error.hpp"
+#include "runtime/base/printable.hpp"
+#include "runtime/text/pcre2_handle.hpp"
+
+namespace dodeca::runtime {
+namespace {
+
+constexpr std::uint32_t kMaxRegexSteps = 100'000;  // a millisecond or two; three ".*" in a long name take a tenth of it
+constexpr std::uint32_t kMaxRegexHeapKib = 64 * 1024;
+constexpr std::size_t kMaxRegexBytes = 64 * 1024;
+
+PCRE2_SPTR units(std::string_view text) { return reinterpret_cast<PCRE2_SPTR>(text.data()); }
+
+}  // namespace
+
+struct Regex::Impl {
+  std::string pattern;
+  Pcre2Handle<pcre2_code> code;
+};
+
+Regex::Regex(std::string_view pattern) {
+  const Pcre2Handle<pcre2_compile_context> context(pcre2_compile_context_create(nullptr));
+  pcre2_set_max_pattern_length(context.get(), kMaxRegexBytes);
+  int error = 0;
+  std::size_t offset = 0;
+  Pcre2Handle<pcre2_code> code(
+      pcre2_compile(units(pattern), pattern.size(), PCRE2_NEVER_UTF | PCRE2_NEVER_UCP, &error, &offset, context.get()));
+  if (!code)
+    throw Error(ErrorKind::kBadRequest, fmt::format("'{}' is no regular expression: {} at {}", printable(pattern, 80),
+                                                    pcre2_message(error), offset));
+  impl_ = std::make_shared<const Impl>(Impl{std::string(pattern), std::move(code)});
+}
+
+const std::string& Regex::pattern() const { return impl_->pattern; }
+
+bool Regex::found_in(std::string_view text) const {
+  const Pcre2Handle<pcre2_match_context> context(pcre2_match_context_create(nullptr));
+  pcre2_set_match_limit(context.get(), kMaxRegexSteps);
+  pcre2_set_heap_limit(context.get(), kMaxRegexHeapKib);
+  const Pcre2Handle<pcre2_match_data> data(pcre2_match_data_create(1, nullptr));
+  const int found = pcre2_match(impl_->code.get(), units(text), text.size(), 0, 0, data.get(), context.get());
+  if (found < 0 && found != PCRE2_ERROR_NOMATCH)
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("the regular expression '{}' takes too much to be searched in {}: {}",
+                            printable(impl_->pattern, 80), printable(text, 80), pcre2_message(found)));
+  return found >= 0;
+}
+
+}  // namespace dodeca::runtime
