@@ -43,21 +43,6 @@ const cpu::PeakKernel* peak_of(const cpu::MatmulKernel& kernel, cpu::Isa isa) {
   return cpu::select_peak(floats ? cpu::PeakKind::kF32 : cpu::PeakKind::kInt8, isa);
 }
 
-std::vector<quant::DType> parse_types(const std::vector<std::string>& texts) {
-  std::vector<quant::DType> types;
-  for (const std::string& text : texts) {
-    for (std::size_t at = 0; at <= text.size();) {
-      const std::size_t comma = std::min(text.find(',', at), text.size());
-      const quant::TypeInfo* type = quant::find_type(std::string_view(text).substr(at, comma - at));
-      if (type == nullptr || !type->decodable)
-        throw Usage(fmt::format("--types: nothing multiplies '{}'", text.substr(at, comma - at)));
-      types.push_back(type->dtype);
-      at = comma + 1;
-    }
-  }
-  return types;
-}
-
 struct Row {
   const cpu::MatmulKernel* kernel;
   std::int64_t columns;
@@ -123,6 +108,21 @@ Json json_row(const Row& row, const Limits& limits, int n_threads) {
 
 }  // namespace
 
+std::vector<quant::DType> parse_types(const std::vector<std::string>& texts) {
+  std::vector<quant::DType> types;
+  for (const std::string& text : texts) {
+    for (std::size_t at = 0; at <= text.size();) {
+      const std::size_t comma = std::min(text.find(',', at), text.size());
+      const quant::TypeInfo* type = quant::find_type(std::string_view(text).substr(at, comma - at));
+      if (type == nullptr || !type->decodable)
+        throw Usage(fmt::format("--types: nothing multiplies '{}'", text.substr(at, comma - at)));
+      types.push_back(type->dtype);
+      at = comma + 1;
+    }
+  }
+  return types;
+}
+
 std::vector<const cpu::MatmulKernel*> kernels_to_measure(const std::vector<quant::DType>& types, cpu::Isa isa,
                                                          std::int64_t columns, bool best_only) {
   const bool many = columns >= cpu::kGemmMinRows;
@@ -148,7 +148,7 @@ int cmd_kernels(std::span<const std::string> args) {
       "arithmetic\n"
       "(int8, float32; BF16 for oneDNN, which with AMX goes beyond it) is measured anew. Cycles are those of a chain "
       "of dependent additions while all threads run.",
-      "dodeca-bench kernels --best                      the line of each type that this host would take\n"
+      "dodeca-bench kernels --best                      the line of each type at the highest level\n"
       "  dodeca-bench kernels --types Q2_K,Q3_K -t 1 --columns 1,4,8,128\n"
       "  dodeca-bench kernels --isa avx2 --best -o json");
   runtime::cli::Console console;
@@ -160,7 +160,7 @@ int cmd_kernels(std::span<const std::string> args) {
   bool best_only = false;
   options.values("--types", type_texts, "weight types (default: all)", "TYPE,...");
   options.value("--isa", isa_name, "lines at most at this instruction-set level (also DODECA_ISA)", "LEVEL");
-  options.flag("--best", best_only, "only the line of each type that would be chosen");
+  options.flag("--best", best_only, "only the line of each type that is chosen without tuning");
   options.value("-t,--threads", n_threads, "threads, each with weights of its own (default: 1)", {1, 4096});
   options.values("--columns", column_texts, "activation rows, lists and ranges (default: 1,8,128)", "N");
   options.value("--n-in", n_in, "length of a row, a multiple of 256 (default: 2048)", {256, 1 << 16});

@@ -9,8 +9,12 @@
 
 namespace dodeca::bench {
 
+// Values of --types, comma lists. Throws runtime::cli::Usage for what nothing multiplies.
+std::vector<quant::DType> parse_types(const std::vector<std::string>& texts);
+
 // The lines to measure for a number of activation rows, as the forward pass would take them from gemv or gemm: of the
-// wanted types (empty: all), at most at `isa`; with best_only the fastest of each type, oneDNN's not among them.
+// wanted types (empty: all), at most at `isa`; with best_only that of the highest level of each type, oneDNN's not
+// among them.
 std::vector<const cpu::MatmulKernel*> kernels_to_measure(const std::vector<quant::DType>& types, cpu::Isa isa,
                                                          std::int64_t columns, bool best_only);
 

@@ -1,6 +1,9 @@
 #include "bench/kernel_bench.hpp"
 
+#include <time.h>
+
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -18,6 +21,13 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
+}
+
+// Other programs on the core do not count.
+double thread_cpu_seconds() {
+  timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
 constexpr std::int64_t kDistinctTiles = 64;        // packed anew; the buffer repeats them
@@ -175,6 +185,32 @@ KernelBench::FromMemory KernelBench::from_memory(const cpu::MatmulKernel& kernel
   });
   const double weights = static_cast<double>(n * cpu::kTileRows * options_.n_in) * n_members;
   return {weights / median(samples[1]), weights * bytes_per_weight_ / median(samples[0])};
+}
+
+KernelBench::Times KernelBench::race(std::span<const cpu::MatmulKernel* const> lines,
+                                     std::span<const std::int64_t> columns, double seconds) {
+  const std::int64_t n_tiles =
+      std::clamp<std::int64_t>(static_cast<std::int64_t>(options_.cache_bytes / tile_bytes_), 1, kGroupTiles);
+  Times times(lines.size(), std::vector<std::vector<double>>(columns.size()));
+  std::atomic<bool> done = false;
+  team_.run([&](const cpu::Member& member) {
+    Space& space = spaces_[static_cast<std::size_t>(member.index)];
+    const std::int64_t first = member.part(n_tiles_).begin;
+    const Clock::time_point start = Clock::now();
+    for (int round = 1; !done; ++round) {
+      for (std::size_t n = 0; n < columns.size(); ++n) {
+        for (std::size_t line = 0; line < lines.size(); ++line) {
+          multiply(*lines[line], columns[n], first, n_tiles, space);  // whatever the line before left in cache
+          const double before = thread_cpu_seconds();
+          multiply(*lines[line], columns[n], first, n_tiles, space);
+          const double taken = thread_cpu_seconds() - before;
+          if (member.index == 0) times[line][n].push_back(taken / static_cast<double>(n_tiles));
+        }
+      }
+      if (member.index == 0 && round >= kLeastSamples && seconds_between(start, Clock::now()) >= seconds) done = true;
+    }
+  });
+  return times;
 }
 
 }  // namespace dodeca::bench

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "cpu/kernels/matmul/matmul.hpp"
@@ -41,6 +42,11 @@ class KernelBench {
     double read_bytes_per_s = 0;  // of the plain read loop, alternating with the kernel
   };
   FromMemory from_memory(const cpu::MatmulKernel& kernel, std::int64_t columns);
+  // Several lines with weights from cache, each with every number of columns in every round, so that all meet the same
+  // disturbances: seconds of thread CPU time per tile as times[line][index of columns][round]. Other members only keep
+  // their cores as busy.
+  using Times = std::vector<std::vector<std::vector<double>>>;
+  Times race(std::span<const cpu::MatmulKernel* const> lines, std::span<const std::int64_t> columns, double seconds);
 
  private:
   struct Space {  // of one member

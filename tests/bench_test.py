@@ -2,7 +2,9 @@
 """dodeca-bench as a user meets it: shapes without a file, what excludes what, result files that other programs read."""
 import json
 
-from program import BENCH, DEMO, check, finish, must, run
+import os
+
+from program import BENCH, DEMO, DODECA, check, finish, must, run, scratch
 
 SMALL = ["--shape", "deepseek-v2-lite", "--layers", "2", "--experts", "8", "-t", "1", "-r", "1", "-q"]
 
@@ -69,10 +71,55 @@ def check_kernels():
         check(run(BENCH, "kernels", *bad).code == 2, f"kernels {bad} is refused")
 
 
+def check_tune():
+    with scratch() as folder:
+        home, file = {"XDG_CONFIG_HOME": folder, "DODECA_TUNING": ""}, os.path.join(folder, "dodeca", "tuning.json")
+        quick = ["tune", "--types", "Q4_K,F32", "--seconds", "0.001"]
+        table = must(BENCH, *quick, "--dry-run", env=home).out
+        check("| gemv_q4_k_" in table and "--onednn" in table, f"lines and what is taken: {table}")
+        check(not os.listdir(folder), "a dry run writes nothing")
+
+        report = json.loads(must(BENCH, *quick, "-o", "json", env=home).out)
+        check([t["type"] for t in report["types"]] == ["Q4_K", "F32"], "the types asked for")
+        for tuned in report["types"]:
+            check(all(len(line["row_ns"]) == 9 and min(line["row_ns"]) > 0 for line in tuned["lines"]), f"times: {tuned}")
+        with open(file) as f:
+            written = json.load(f)
+        check(written["processor"] == report["processor"], "the file names the processor")
+        kept = {t["type"]: {k: t[k] for k in ("gemv", "gemm", "gemm_min_rows")} for t in report["types"]}
+        for name, lines in kept.items():
+            check(written["types"][name] == lines, f"the file has what the report says of {name}: {written}")
+        must(BENCH, "tune", "--types", "Q6_K", "--seconds", "0.001", "-q", env=home)
+        with open(file) as f:
+            check({"F32", "Q4_K", "Q6_K"} <= json.load(f)["types"].keys(), "other types stay")
+
+        generate = [DODECA, "run", "-m", DEMO, "-p", "It is", "-n", "4", "--temp", "0", "-t", "1", "-v"]
+        plain = must(*generate)
+        check("kernel tuning: none, as DODECA_TUNING says" in plain.err, f"tests run without the user's file: {plain.err}")
+        written["types"] = {"F32": {"gemv": "scalar", "gemm": "scalar", "gemm_min_rows": 3}}
+        with open(file, "w") as f:
+            json.dump(written, f)
+        tuned = must(*generate, env=home)
+        check(f"kernel tuning: 1 types, from {file}" in tuned.err, f"the user's file is found: {tuned.err}")
+        check("kernels of F32: gemv_f32_scalar, from 3 rows gemm_f32_scalar" in tuned.err, f"and taken: {tuned.err}")
+        check(tuned.out == plain.out, "and changes nothing else")
+        with open(file, "w") as f:
+            json.dump({**written, "processor": "Abacus 1/1"}, f)
+        other = must(*generate[:-1], env=home)
+        check("left out: it was measured on Abacus 1/1" in other.err, f"one line for a file of another processor: {other.err}")
+        with open(file, "w") as f:
+            json.dump({**written, "types": {"Q9": {}}}, f)
+        broken = run(*generate, env=home)
+        check(broken.code == 1 and file in broken.err and "Q9" in broken.err, f"a broken file is named: {broken.err}")
+    for bad in (["--types", "Q9_K"], ["--types", "TQ1_0"], ["--seconds", "0"]):
+        check(run(BENCH, "tune", "--dry-run", *bad).code == 2, f"tune {bad} is refused")
+
+
 check_usage()
 check_too_large()
 check_shape()
 check_parallel()
 check_barrier()
 check_kernels()
+check_tune()
 finish("bench")

@@ -8,6 +8,7 @@
 
 #include "cpu/kernels/attention/attention.hpp"
 #include "runtime/base/error.hpp"
+#include "runtime/cli/tuning.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
@@ -182,6 +183,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   load.isa = options.isa_level();
   load.compute_f32 = options.compute_f32();
   load.onednn = options.onednn;
+  load.tuning = host_tuning(load.isa, console);
   const int n_threads = std::max(loaded.team->size(), loaded.prompt_team().size());
   load.extra_bytes = Executor::bytes_needed(config, executor_options, n_threads) + command_needs.extra_bytes;
   {

@@ -136,7 +136,7 @@ void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t lay
   if (sums != nullptr && w.q_a) add_inputs(pass, member, sums->q_b, s.q_a);
   // Few rows: whoever makes a head's queries also absorbs them. Many rows share the decoding of q_b better when all of
   // them are multiplied together.
-  const bool by_head = w.q_b && pass.n() < cpu::kGemmMinRows && head_dim % cpu::kTileRows == 0;
+  const bool by_head = w.q_b && pass.n() < w.q_b.gemm_min_rows && head_dim % cpu::kTileRows == 0;
   if (w.q_b && !by_head) {
     project(pass, member, w.q_b, s.q_a, s.q);
     member.barrier();

@@ -76,7 +76,7 @@ void multiply(const Product& p) noexcept {
   if (p.n_acts == 0 || p.tile_begin >= p.tile_end) return;
   const PackedMatrix& w = p.weight;
   const bool prompt_route = p.prompt && w.prompt != nullptr;
-  const cpu::MatmulFn run = (prompt_route ? w.prompt : p.n_acts < cpu::kGemmMinRows ? w.gemv : w.gemm)->run;
+  const cpu::MatmulFn run = (prompt_route ? w.prompt : p.n_acts < w.gemm_min_rows ? w.gemv : w.gemm)->run;
   const cpu::MatmulArgs args{.layout = w.layout,
                              .weights = w.reference ? nullptr : w.slice(p.slice),
                              .n_in = w.n_in,

@@ -1,5 +1,9 @@
 #include "runtime/plan/plan.hpp"
 
+#include <fmt/core.h>
+
+#include <algorithm>
+
 namespace dodeca::runtime {
 
 Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights, const PlanOptions& options) {
@@ -18,10 +22,12 @@ Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights
       const bool reference = options.compute_f32 ? own.act != cpu::ActFormat::kF32 : own.name == "raw";
       if (reference) w.storage = Storage::kReference;
       const quant::DType kernel_type = reference ? quant::DType::kF32 : info.dtype;
-      const cpu::MatmulChoice choice = cpu::select_matmul(kernel_type, options.isa);
+      const cpu::MatmulChoice choice =
+          cpu::select_matmul(kernel_type, options.isa, cpu::FloatGemm::kOwn, options.tuning);
       w.layout = &cpu::layout_of(kernel_type);
       w.gemv = choice.gemv;
       w.gemm = choice.gemm;
+      w.gemm_min_rows = choice.gemm_min_rows;
       // Routing and logits stay in float32 (router, head); the route goes by the row's kind, never by how many rows
       // there are, so that a row's result does not depend on its companions.
       const bool plain = info.n_slices == 1 && info.name.ends_with("ffn_gate_inp.weight") == false &&
@@ -44,6 +50,18 @@ Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights
     plan.weights.push_back(std::move(w));
   }
   return plan;
+}
+
+std::vector<std::string> kernel_facts(const Plan& plan) {
+  std::vector<std::string> facts;
+  for (const WeightPlan& w : plan.weights) {
+    if (w.gemv == nullptr) continue;
+    std::string fact = fmt::format("{}: {}, from {} rows {}", quant::name_of(w.gemv->dtype), w.gemv->name,
+                                   w.gemm_min_rows, w.gemm->name);
+    if (w.prompt != nullptr) fact += fmt::format(", prompts {}", w.prompt->name);
+    if (std::find(facts.begin(), facts.end(), fact) == facts.end()) facts.push_back(std::move(fact));
+  }
+  return facts;
 }
 
 }  // namespace dodeca::runtime

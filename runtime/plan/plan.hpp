@@ -26,6 +26,7 @@ struct WeightPlan {
   const cpu::Layout* layout = nullptr;  // kPacked
   const cpu::MatmulKernel* gemv = nullptr;
   const cpu::MatmulKernel* gemm = nullptr;
+  std::int64_t gemm_min_rows = cpu::kGemmMinRows;
   const cpu::MatmulKernel* prompt = nullptr;  // of prompt rows however many; null: gemv and gemm
   std::uint64_t bytes = 0;                    // in memory
   double bytes_per_token = 0.0;               // read to generate one token: experts count by the share that is used
@@ -36,6 +37,7 @@ struct PlanOptions {
   bool compute_f32 =
       false;            // the reference route: weights decoded to float32 tile by tile, activations never quantized
   bool onednn = false;  // a prompt route: BF16 and F32 weights times prompt rows by oneDNN, in the weights' type
+  cpu::MatmulTuning tuning = {};  // which kernels are the fastest here
 };
 
 struct Plan {
@@ -46,5 +48,8 @@ struct Plan {
 };
 
 Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights, const PlanOptions& options);
+
+// The kernels of a plan, a line each: "Q4_K: gemv_q4_k_avx2, from 9 rows gemm_q4_k_avx2".
+std::vector<std::string> kernel_facts(const Plan& plan);
 
 }  // namespace dodeca::runtime

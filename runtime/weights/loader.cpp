@@ -58,6 +58,7 @@ PackedMatrix Loader::matrix(const std::string& name, const std::vector<std::int6
   m.layout = plan.layout;
   m.gemv = plan.gemv;
   m.gemm = plan.gemm;
+  m.gemm_min_rows = plan.gemm_min_rows;
   m.prompt = plan.prompt;
   m.n_in = columns.size();
   m.n_out = rows.size();

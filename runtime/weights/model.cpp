@@ -96,8 +96,9 @@ std::uint64_t Model::weight_bytes() const { return weights_->bytes; }
 std::unique_ptr<Model> Model::load(const WeightSource& source, cpu::Team& team, const LoadOptions& options,
                                    const Log& log) {
   const ModelConfig& config = source.config();
-  const Plan plan = make_plan(config, source.weights(),
-                              {.isa = options.isa, .compute_f32 = options.compute_f32, .onednn = options.onednn});
+  const Plan plan = make_plan(
+      config, source.weights(),
+      {.isa = options.isa, .compute_f32 = options.compute_f32, .onednn = options.onednn, .tuning = options.tuning});
   const std::uint64_t need = plan.bytes + options.extra_bytes, have = cpu::available_memory_bytes();
   if (options.check_memory && need > have) {
     throw Error(ErrorKind::kDoesNotFit,
@@ -110,6 +111,7 @@ std::unique_ptr<Model> Model::load(const WeightSource& source, cpu::Team& team, 
                             static_cast<double>(options.extra_bytes) / kGiB, static_cast<double>(have) / kGiB));
   }
   self_test(plan);
+  for (const std::string& fact : kernel_facts(plan)) log(Level::kDetail, "kernels of " + fact);
   if (!source.mtp_weights().empty()) {
     log(Level::kInfo, fmt::format("{} multi-token-prediction layer{} in the file: not used yet, skipped",
                                   config.n_mtp_layers, config.n_mtp_layers == 1 ? "" : "s"));

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cpu/isa.hpp"
+#include "cpu/kernels/matmul/tuning.hpp"
 #include "cpu/team.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/model/config.hpp"
@@ -20,6 +21,7 @@ struct LoadOptions {
   std::uint64_t extra_bytes = 0;  // cache and work space that will be asked for, for the check and its message
   int n_parts = 1;                // feed-forward blocks cut into this many parts (plan/partition.hpp)
   bool onednn = false;            // BF16 and F32 weights times prompt rows by oneDNN (plan/plan.hpp)
+  cpu::MatmulTuning tuning;       // which kernels are the fastest here
   Progress progress;              // bytes read of all
 };
 

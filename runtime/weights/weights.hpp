@@ -16,6 +16,7 @@ struct PackedMatrix {
   const cpu::Layout* layout = nullptr;  // null: the model has no such weight
   const cpu::MatmulKernel* gemv = nullptr;
   const cpu::MatmulKernel* gemm = nullptr;
+  std::int64_t gemm_min_rows = cpu::kGemmMinRows;
   const cpu::MatmulKernel* prompt = nullptr;                    // null: gemv and gemm for prompts too
   std::int64_t n_in = 0, n_out = 0, n_slices = 1, n_tiles = 0;  // tiles per slice
   std::size_t tile_bytes = 0;

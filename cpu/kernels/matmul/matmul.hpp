@@ -23,6 +23,7 @@
 
 #include "cpu/isa.hpp"
 #include "cpu/kernels/matmul/matmul_args.hpp"
+#include "cpu/kernels/matmul/tuning.hpp"
 #include "quant/dtype.hpp"
 
 namespace dodeca::cpu {
@@ -72,11 +73,16 @@ enum class FloatGemm { kOwn, kOneDnn };
 struct MatmulChoice {
   const MatmulKernel* gemv;
   const MatmulKernel* gemm;
+  std::int64_t gemm_min_rows;         // rows from which gemm is preferred over gemv
   std::vector<std::string> refusals;  // "gemm_q2_k_avx512_vnni needs avx512_vnni, have avx2"
 };
-// The best lines for a decodable weight type at most at `isa`: a scalar line exists for every layout.
-MatmulChoice select_matmul(quant::DType dtype, Isa isa, FloatGemm float_gemm = FloatGemm::kOwn);
-// Rows from which gemm is preferred over gemv.
+// The lines for a decodable weight type, at most at `isa`: by the rule those of the highest level (a scalar line exists
+// for every layout), gemm from kGemmMinRows on; what `tuning` says of the type is preferred when both its lines are
+// here.
+MatmulChoice select_matmul(quant::DType dtype, Isa isa, FloatGemm float_gemm = FloatGemm::kOwn,
+                           std::span<const TunedLines> tuning = {});
 inline constexpr std::int64_t kGemmMinRows = 9;
+// Of `lines` the exact one of a type at a level; null when there is none.
+const MatmulKernel* exact_line(std::span<const MatmulKernel> lines, quant::DType dtype, Isa isa);
 
 }  // namespace dodeca::cpu

@@ -1,0 +1,11 @@
+// Which processor this is: vendor, family and model as CPUID tells them, the numbers of /proc/cpuinfo. Cores of one
+// design share them, whatever they are sold as.
+#pragma once
+
+#include <string>
+
+namespace dodeca::cpu {
+
+std::string processor_id();  // "GenuineIntel 6/207", "AuthenticAMD 25/17"
+
+}  // namespace dodeca::cpu
