@@ -18,10 +18,11 @@ with scratch() as folder:
         with open(at(name)) as f:
             return json.load(f)
 
-    must(DODECA, "ppl", "-m", DEMO, "-f", TEXT, "--kl-divergence-base", at("base"), "--chunks", "16")
-    must(DODECA, "imatrix", "-m", DEMO, "-f", CALIBRATION, "-o", at("imatrix.gguf"), "--chunks", "20", "--no-ppl")
+    must(DODECA, "ppl", "-m", DEMO, "-f", TEXT, "--kl-divergence-base", at("base"), "--chunks", "8")
+    must(DODECA, "imatrix", "-m", DEMO, "-f", CALIBRATION, "-o", at("imatrix.gguf"), "--chunks", "8", "--no-ppl")
     imatrix = ["--imatrix", at("imatrix.gguf")]
-    types = ["--types", "Q2_K,IQ2_S,Q3_K,IQ3_S,Q4_K,Q6_K,Q8_0,Q4_0"]
+    # Fewer types and fewer parts of the model to measure: this is about the way, not about the best file.
+    types = ["--types", "Q2_K,Q3_K,IQ4_XS,Q4_K,Q5_K,Q6_K,Q8_0", "--tensor-type", "attn_[kqv]|shexp=Q4_K"]
     measure = ["--calibration", CALIBRATION, "--calibration-chunks", "1"]
     kept = ["--sensitivities", at("kept.json")]
 
@@ -29,14 +30,14 @@ with scratch() as folder:
     size = os.path.getsize(at("mixture.gguf"))
     sized = ["--target-size", str(size)]
     made = must(DODECA, "quantize", DEMO, at("allocated.gguf"), *sized, *types, *measure, *kept, "--save-recipe", at("recipe.json"), *imatrix)
-    check(size * 0.999 < os.path.getsize(at("allocated.gguf")) <= size, "the size is used and kept")
+    check(size * 0.998 < os.path.getsize(at("allocated.gguf")) <= size, "the size is used and kept")
     ours, mixture = divergence(at("allocated.gguf"), at("base")), divergence(at("mixture.gguf"), at("base"))
     check(ours < 0.9 * mixture, f"divergence {ours} against the mixture's {mixture}")
     told = re.search(r"chosen for (\d+) bytes: expected divergence ([\d.]+) \(no choice is below ([\d.]+)\), measured ([\d.]+)", made.err)
     check(told is not None, "the choice is told with its bound")
     if told:
         check(int(told[1]) == os.path.getsize(at("allocated.gguf")), "the size that was told")
-        check(float(told[3]) <= float(told[2]) < 1.01 * float(told[3]), f"expected {told[2]} near its bound {told[3]}")
+        check(float(told[3]) <= float(told[2]) < 1.03 * float(told[3]), f"expected {told[2]} near its bound {told[3]}")
         check(float(told[2]) / 2 < float(told[4]) < float(told[2]) * 2, f"expected {told[2]}, measured {told[4]}")
 
     must(DODECA, "quantize", DEMO, at("again.gguf"), "--recipe", at("recipe.json"), *imatrix)
@@ -47,6 +48,7 @@ with scratch() as folder:
     recipe["rules"] = [{"match": "nothing_has_this", "type": "Q2_K"}]
     with open(at("edited.json"), "w") as f:
         json.dump(recipe, f)
+    check(recipe["tensors"].keys() >= {"output.weight", "blk.3.ffn_up_exps.weight"}, "the recipe has what was chosen")
     listed = must(DODECA, "quantize", DEMO, at("none.gguf"), "--recipe", at("edited.json"), "--dry-run")
     check(re.search(r"^output\.weight +Q8_0", listed.out, re.M), "an edited recipe")
     check("nothing_has_this" in listed.err, "a rule without a tensor is told")
@@ -57,19 +59,21 @@ with scratch() as folder:
     check(recipe_of("known.json") == recipe_of("recipe.json"), "known sensitivities give the measured choice")
     check("without --calibration" not in known.err and "measured" not in known.err, f"nothing is measured: {known.err!r}")
     before = read(at("kept.json"))
-    must(*dry, "--target-bpw", "3", *measure, *kept)
+    must(*dry, "--target-bpw", "5", "--tensor-type", "blk=Q4_K", *measure, *kept)
     check(read(at("kept.json")) == before, "nothing is measured twice")
     done = run(*dry[:-2], *sized, *kept)
     check(done.code == 1 and "another model or with another importance" in done.err, f"without the matrix: {done.code}, {done.err!r}")
-    must(*dry[:-2], *sized, *measure, *kept)
-    check(json.loads(read(at("kept.json")))["importance"] == "", "measured anew without the matrix")
+    must(*dry[:-2], "--tensor-type", "blk=Q4_K", "--target-size", "14M", *measure, *kept)
+    check(set(recipe_of("kept.json")["sensitivities"]) == {"token_embd.weight", "output.weight"}, "measured anew without the matrix")
+    done = run(*dry[:-2], *sized, *kept)
+    check(done.code == 1 and "is not known" in done.err, f"a part that was not measured: {done.code}, {done.err!r}")
 
     estimated = must(DODECA, "quantize", DEMO, at("bpw.gguf"), "--target-bpw", "3.5", "--types", "Q2_K,Q3_K,Q4_K,Q6_K,Q8_0,Q4_0", *imatrix)
     bits = float(re.search(r"([\d.]+) bits per weight, in", estimated.err)[1])
     check(3.45 < bits <= 3.5, f"bits per weight {bits}")
     check("without --calibration" in estimated.err, "estimates are said to be estimates")
 
-    speed = must(*dry, *sized, "--objective", "speed")
+    speed = must(*dry, "--types", "Q2_K,Q8_0", *sized, "--objective", "speed")
     check("output.weight" in speed.out, "a dry run shows the choice")
 
     for flags, code, message in [
