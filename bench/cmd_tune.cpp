@@ -134,9 +134,9 @@ std::string conclusions(const std::vector<Tuned>& all) {
                        cpu::kGemmMinRows);
   for (const Tuned& tuned : all) {
     if (tuned.onednn)
-      text += fmt::format("--onednn {} for prompts with {} weights here: {:.2f} of the time at {} rows\n",
-                          tuned.onednn->clearly_faster() ? "pays" : "does not pay", quant::name_of(tuned.times.dtype),
-                          tuned.onednn->median, kTuneRows.back());
+      text += fmt::format("--onednn is {} for prompts with {} weights here: {:.2f} of the time at {} rows\n",
+                          tuned.onednn->clearly_faster() ? "a gain" : "no clear gain",
+                          quant::name_of(tuned.times.dtype), tuned.onednn->median, kTuneRows.back());
   }
   return text;
 }

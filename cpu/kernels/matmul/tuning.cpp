@@ -1,7 +1,5 @@
 #include "cpu/kernels/matmul/tuning.hpp"
 
-#include <array>
-
 namespace dodeca::cpu {
 namespace {
 
@@ -10,7 +8,10 @@ struct Shipped {
   TunedLines lines;
 };
 
-constexpr std::array<Shipped, 0> kShipped{};
+constexpr Shipped kShipped[] = {
+    // Xeon, 2 cores of a virtual machine, 2026-11-23, five runs: 0.91 to 0.95 of gemv's time at 8 rows.
+    {"GenuineIntel 6/207", {quant::DType::kIQ1_M, Isa::kAvx512Vnni, Isa::kAvx512Vnni, 7}},
+};
 
 }  // namespace
 
