@@ -59,13 +59,21 @@ std::string memory_lines(const std::vector<Result>& results) {
 
 std::string arithmetic_lines(const std::vector<Result>& results) {
   std::string text;
-  for (const Result* r : one_per_team(results, [](const Result& r) { return r.peak.sum() > 0 && r.macs.sum() > 0; }))
+  for (const Result* r : one_per_team(results, [](const Result& r) { return r.peak.sum() > 0; }))
     text +=
         fmt::format("{}arithmetic peak: int8 {:.0f}, f32 {:.0f} GMAC/s measured in registers with {}\n",
                     text.empty() ? "\n" : "", r->peak.int8 / 1e9, r->peak.f32 / 1e9, threads_text(r->test.n_threads));
   for (const Result& r : results) {
+    if (const double limit = r.test.n_depth > 0 && r.attention_macs.sum() > 0 ? r.token_limit_seconds() : 0;
+        limit > 0) {
+      const double bytes_ms = 1e3 * r.bytes_per_token / r.read_bandwidth;
+      text += fmt::format(
+          "{}: {:.3f} GMAC per token in attention; limit {:.2f} ms for bytes + {:.2f} ms for attention, {:.1f} % of "
+          "it\n",
+          r.test.label(), r.attention_macs.sum() / 1e9, bytes_ms, 1e3 * limit - bytes_ms, 100 * limit * r.mean_tps());
+    }
     if (r.macs.sum() <= 0) continue;
-    text += fmt::format("{}: {:.3f} GMAC per token in products with weights, {:.1f} GMAC/s", r.test.label(),
+    text += fmt::format("{}: {:.3f} GMAC per token, {:.1f} GMAC/s", r.test.label(),
                         r.macs.sum() / 1e9 / static_cast<double>(r.test.n_prompt), r.macs_per_second() / 1e9);
     if (r.peak.sum() > 0)
       text += fmt::format(", {:.1f} % of the arithmetic limit ({:.1f} t/s)", r.peak_percent(),

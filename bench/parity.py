@@ -12,24 +12,18 @@ Needs bash bench/setup.sh --peers and a release build; run it with .deps/venv/bi
 """
 import argparse
 import os
-import re
-import subprocess
 import sys
 import tempfile
 
 import numpy as np
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-DEMO = os.path.join(ROOT, "bench", "demo", "model")
-TEXT = os.path.join(ROOT, "bench", "demo", "valid.txt")
+from peer_tools import DEMO as DEMO_FOLDER, ROOT, figure, run, ud_q2_k_xl_flags
+
+DEMO = os.path.join(DEMO_FOLDER, "model")
+TEXT = os.path.join(DEMO_FOLDER, "valid.txt")
 
 MADE_HERE = ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "ud-q2_k_xl"]
 MADE_THERE = ["IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4_MOE"]
-# formats of the published dynamic files, as llama-quantize's overrides (regular expression, type)
-DYNAMIC = [("ffn_(gate|up)_exps", "q2_k"), ("ffn_down_exps", "q3_k"), ("attn_q_a", "q4_k"), ("attn_q_b", "q4_k"),
-           ("attn_output", "q4_k"), ("attn_kv_a_mqa", "q6_k"), ("attn_k_b", "q8_0"), ("attn_v_b", "q6_k"),
-           ("ffn_(gate|up)_shexp", "q4_k"), ("ffn_down_shexp", "q6_k"), (r"ffn_(gate|up)\.weight", "q4_k"),
-           (r"ffn_down\.weight", "q6_k")]
 SYNTH = {  # llama.cpp knows models without q_lora by their 27 layers
     "v2lite": ["v2lite", "--experts", "12"],
     "v3": ["v3slice", "--layers", "2", "--experts", "64"],
@@ -44,20 +38,9 @@ def verdict(ok, what):
     return "ok" if ok else "FAILS"
 
 
-def run(*command):
-    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    text = done.stdout.decode("utf-8", "replace")
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{text[-1500:]}")
-    return text
-
-
 def statistics(text):
-    """(perplexity, mean divergence) of a --kl-divergence run; both programs print the same lines."""
-    perplexity, divergence = re.search(r"Mean PPL\(Q\)\s*:\s*([\d.]+)", text), re.search(r"Mean\s+KLD:\s*(-?[\d.]+)", text)
-    if not perplexity or not divergence:
-        raise RuntimeError(f"no statistics in the output, which ends in: {text.strip()[-300:]!r}")
-    return float(perplexity[1]), float(divergence[1])
+    """(perplexity, mean divergence) of a --kl-divergence run."""
+    return figure(r"Mean PPL\(Q\)", text), figure(r"Mean\s+KLD", text)
 
 
 def read_base(path):
@@ -106,9 +89,7 @@ class Programs:
 def make_there(programs, source, target, kind, imatrix):
     command = [os.path.join(programs.peer, "llama-quantize")]
     if kind == "ud-q2_k_xl":
-        for pattern, to in DYNAMIC:
-            command += ["--tensor-type", f"{pattern}={to}"]
-        command += ["--token-embedding-type", "q4_k", "--output-tensor-type", "q6_k", source, target, "Q2_K"]
+        command += [*ud_q2_k_xl_flags(), source, target, "Q2_K"]
     else:
         if kind not in ("F16", "BF16"):
             command += ["--pure"] if kind != "MXFP4_MOE" else []

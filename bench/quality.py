@@ -1,41 +1,20 @@
 """The work of bench/quality.sh."""
 import argparse
 import datetime
+import math
 import os
-import re
-import subprocess
 import sys
 import tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-DEMO = os.path.join(ROOT, "bench", "demo")
+from peer_tools import DEMO, ROOT, figure, run, ud_q2_k_xl_flags
+
 PEER = os.path.join(ROOT, ".deps", "llama.cpp", "build", "bin", "llama-quantize")
 
 UNIFORM = ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "IQ2_XS", "IQ3_XXS", "IQ3_S", "IQ4_XS"]
 MIXTURES = ["ud-q2_k_xl", "Q3_K_M", "Q4_K_M"]
-# ud-q2_k_xl as llama-quantize's overrides (regular expression, type) on top of its Q2_K
-UD_Q2_K_XL = [("ffn_(gate|up)_exps", "q2_k"), ("ffn_down_exps", "q3_k"), ("attn_q_a", "q4_k"), ("attn_q_b", "q4_k"),
-              ("attn_output", "q4_k"), ("attn_kv_a_mqa", "q6_k"), ("attn_k_b", "q8_0"), ("attn_v_b", "q6_k"),
-              ("ffn_(gate|up)_shexp", "q4_k"), ("ffn_down_shexp", "q6_k"), (r"ffn_(gate|up)\.weight", "q4_k"),
-              (r"ffn_down\.weight", "q6_k"), ("token_embd", "q4_k"), (r"output\.weight", "q6_k")]
 PEER_TYPES = ["Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "IQ2_XS", "IQ3_XXS", "IQ3_S", "IQ4_XS"]
 KINDS = [  # name, colour, joined by a line
     ("allocated", "#c0392b", True), ("uniform", "#2471a3", False), ("mixture", "#1e8449", False), ("llama.cpp", "#7f8c8d", False)]
-
-
-def run(*command):
-    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-    text = done.stdout.decode("utf-8", "replace")
-    if done.returncode != 0:
-        sys.exit(f"bench/quality.sh: {' '.join(map(str, command))}: exit code {done.returncode}\n{text[-1500:]}")
-    return text
-
-
-def figure(pattern, text):
-    found = re.search(pattern, text)
-    if not found:
-        sys.exit(f"bench/quality.sh: no {pattern} in the output, which ends in: {text.strip()[-300:]!r}")
-    return float(found[1])
 
 
 class Table:
@@ -44,9 +23,9 @@ class Table:
 
     def measure(self, kind, name, path):
         text = run(self.dodeca, "ppl", "-q", "-m", path, "--kl-divergence", "--kl-divergence-base", self.base)
-        row = dict(kind=kind, name=name, bytes=os.path.getsize(path), ppl=figure(r"Mean PPL\(Q\)\s*:\s*([\d.]+)", text),
-                   kld=figure(r"Mean\s+KLD:\s*(-?[\d.]+)", text), tail=figure(r"99\.9%\s+KLD:\s*([\d.]+)", text),
-                   top=figure(r"Same top p:\s*([\d.]+)", text))
+        row = dict(kind=kind, name=name, bytes=os.path.getsize(path), ppl=figure(r"Mean PPL\(Q\)", text),
+                   kld=figure(r"Mean\s+KLD", text), tail=figure(r"99\.9%\s+KLD", text),
+                   top=figure("Same top p", text))
         print(f"{kind:10} {name:24} {row['bytes']:>12} bytes  KLD {row['kld']:.5f}", file=sys.stderr)
         self.rows.append(row)
 
@@ -71,7 +50,6 @@ class Table:
                 yield r
 
     def svg(self):
-        import math
         width, height, left, bottom = 760, 480, 70, 50
         xs, ys = [math.log(r["bytes"]) for r in self.rows], [math.log(max(r["kld"], 1e-5)) for r in self.rows]
         x0, x1, y0, y1 = min(xs) - 0.03, max(xs) + 0.03, min(ys) - 0.2, max(ys) + 0.2
@@ -143,9 +121,8 @@ def main():
         for recipe in MIXTURES:
             table.quantized("mixture", recipe, at("bf16.gguf"), "--recipe", recipe, *imatrix)
         if os.path.exists(PEER):
-            overrides = [word for pattern, dtype in UD_Q2_K_XL for word in ("--tensor-type", f"{pattern}={dtype}")]
             for name, flags in [(t, [t]) for t in PEER_TYPES] + [("ud-q2_k_xl", ["Q2_K"])]:
-                extra = overrides if name == "ud-q2_k_xl" else []
+                extra = ud_q2_k_xl_flags() if name == "ud-q2_k_xl" else []
                 run(PEER, *imatrix, *extra, at("bf16.gguf"), at("peer.gguf"), *flags)
                 table.measure("llama.cpp", name, at("peer.gguf"))
         else:
@@ -165,4 +142,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RuntimeError as error:
+        sys.exit(f"bench/quality.sh: {error}")

@@ -360,6 +360,13 @@ double Result::peak_percent() const {
   const double seconds = (macs.int8 > 0 ? macs.int8 / peak.int8 : 0) + (macs.f32 > 0 ? macs.f32 / peak.f32 : 0);
   return 100 * seconds * mean_tps() / static_cast<double>(test.n_prompt);
 }
+double Result::token_limit_seconds() const {
+  const bool known =
+      read_bandwidth > 0 && (attention_macs.int8 <= 0 || peak.int8 > 0) && (attention_macs.f32 <= 0 || peak.f32 > 0);
+  if (!known) return 0;
+  return bytes_per_token / read_bandwidth + (attention_macs.int8 > 0 ? attention_macs.int8 / peak.int8 : 0) +
+         (attention_macs.f32 > 0 ? attention_macs.f32 / peak.f32 : 0);
+}
 double Result::whole_tps() const { return whole ? 1e9 * static_cast<double>(test.n_tokens()) / whole->whole_ns() : 0; }
 double Result::stddev_tps() const { return sample_stddev(tokens_per_second()); }
 

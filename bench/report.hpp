@@ -36,7 +36,8 @@ struct Result {
   double experts_touched = 0;          // distinct ones per MoE layer and step of generation, on average
   double experts_expected = 0;         // the same if all experts were alike likely
   std::int64_t n_experts = 0;          // routed, per MoE layer
-  Macs macs;                           // products with weights in one repetition of a prompt test; 0 for generation
+  Macs macs;                           // products in one repetition of a prompt test; 0 for generation
+  Macs attention_macs;                 // over the cache for one generated token; 0 for prompts
   Macs peak;                           // measured with as many threads, per second; 0: not measured
   double read_bandwidth = 0;           // measured with as many threads, bytes/s; 0: not measured
   std::uint64_t cache_bytes = 0;       // last-level caches together: weights that fit are not read from memory
@@ -52,6 +53,9 @@ struct Result {
   double macs_per_second() const;
   // Share of the speed at which the arithmetic units alone would do a prompt's products.
   double peak_percent() const;
+  // Seconds that one generated token takes at least: its bytes at the measured bandwidth, then attention's arithmetic at
+  // the measured peak. 0 where one of them was not measured.
+  double token_limit_seconds() const;
   double whole_tps() const;  // of the whole model; 0 without `whole`
   double bandwidth_percent() const { return read_bandwidth > 0 ? 100 * bytes_per_second() / read_bandwidth : 0; }
 };

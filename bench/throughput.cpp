@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <random>
 #include <thread>
 
 #include "bench/membw.hpp"
@@ -36,6 +37,23 @@ runtime::ExecutorOptions executor_options(const Test& test) {
   options.micro_batch = std::min(test.n_ubatch, test.n_batch);
   options.cache_type = test.cache_type;
   return options;
+}
+
+// Gives every sequence n positions of random rows: a pass takes as long over them as over computed ones.
+void fill(runtime::KvCache& cache, std::int64_t n) {
+  if (n == 0) return;
+  constexpr std::size_t kDifferent = 61;  // rows, used in turn
+  std::vector<std::vector<float>> rows(kDifferent, std::vector<float>(static_cast<std::size_t>(cache.row_width())));
+  std::mt19937_64 random(1);
+  for (std::vector<float>& row : rows)
+    for (float& value : row) value = static_cast<float>(random() >> 40) / (1 << 23) - 1.0f;  // in [-1, 1)
+  std::size_t next = 0;
+  for (std::int32_t s = 0; s < cache.n_sequences(); ++s) {
+    cache.append(s, n);
+    for (std::int64_t layer = 0; layer < cache.n_layers(); ++layer)
+      for (std::int64_t position = 0; position < n; ++position)
+        cache.write_row(layer, s, position, rows[next++ % kDifferent].data());
+  }
 }
 
 void truncate_all(runtime::Executor& executor, std::int64_t n) {
@@ -210,7 +228,7 @@ Result Throughput::run(const Test& test) {
   result.cache_bytes = last_level_cache_bytes(topology_);
   if (options_.measure_limits) {
     result.read_bandwidth = bandwidth(test.n_threads);
-    if (test.n_gen == 0) result.peak = peak(test.n_threads);
+    if (test.n_gen == 0 || test.n_depth > 0) result.peak = peak(test.n_threads);
   }
 
   if (options_.delay_seconds > 0) std::this_thread::sleep_for(std::chrono::seconds(options_.delay_seconds));
@@ -220,11 +238,7 @@ Result Throughput::run(const Test& test) {
     if (test.n_gen > 0) generate(executor, 1, workers);
     truncate_all(executor, 0);
   }
-  if (test.n_depth > 0) {
-    say_(fmt::format("{}: filling the cache with {} tokens", test.label(), test.n_depth));
-    for (std::int32_t s = 0; s < executor.cache().n_sequences(); ++s)
-      prompt(executor, s, test.n_depth, test.n_batch, workers);
-  }
+  fill(executor.cache(), test.n_depth);
   runtime::Trace trace;
   for (std::int64_t i = 0; i < options_.repetitions; ++i) {
     say_(fmt::format("{}: run {}/{}", test.label(), i + 1, options_.repetitions));
@@ -237,7 +251,12 @@ Result Throughput::run(const Test& test) {
   }
   if (options_.trace) result.trace = trace;
   const TokenWork& work = loaded_->work;
-  if (test.n_gen == 0) result.macs = work.prompt_macs(test.n_prompt, n_outputs(test.n_prompt, test.n_batch, 0));
+  const AttentionWork attention =
+      attention_work(loaded_->source->config(), model_options_.compute_f32() || test.cache_type == quant::DType::kF32);
+  if (test.n_gen == 0) {
+    result.macs = work.prompt_macs(test.n_prompt, n_outputs(test.n_prompt, test.n_batch, 0));
+    result.macs += attention.prompt_macs(test.n_prompt, test.n_depth, options.micro_batch);
+  }
   if (test.n_prompt == 0) {
     result.n_experts = work.n_experts;
     result.experts_expected = expected_experts(work.n_experts, work.n_used, test.n_parallel);
@@ -249,6 +268,7 @@ Result Throughput::run(const Test& test) {
     result.bytes_per_token = work.step_bytes(result.experts_touched) / static_cast<double>(test.n_parallel) +
                              rows * static_cast<double>(executor.cache().row_bytes()) *
                                  static_cast<double>(loaded_->source->config().n_layers);
+    result.attention_macs = attention.generated * rows;
   }
   return result;
 }

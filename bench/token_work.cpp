@@ -1,5 +1,6 @@
 #include "bench/token_work.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace dodeca::bench {
@@ -12,6 +13,37 @@ Macs TokenWork::prompt_macs(std::int64_t n_tokens, std::int64_t n_outputs) const
   Macs macs = layers * static_cast<double>(n_tokens);
   macs += output * static_cast<double>(n_outputs);
   return macs;
+}
+
+Macs AttentionWork::prompt_macs(std::int64_t n_tokens, std::int64_t depth, std::int64_t micro_batch) const {
+  const auto n = static_cast<double>(n_tokens);
+  Macs macs = prompt * (n * static_cast<double>(depth) + n * (n + 1) / 2);
+  double decompressed = -n;
+  for (std::int64_t done = 0; done < n_tokens; done += micro_batch)
+    decompressed += static_cast<double>(depth + std::min(done + micro_batch, n_tokens));
+  macs += decompress * decompressed;
+  return macs;
+}
+
+AttentionWork attention_work(const runtime::ModelConfig& config, bool in_floats) {
+  AttentionWork work;
+  for (const runtime::LayerConfig& layer : config.layers) {
+    const bool latent = layer.attention == runtime::AttentionKind::kMla;
+    const auto add = [&](Macs& to, std::int64_t macs) {
+      const auto n = static_cast<double>(config.n_heads * macs);
+      to += in_floats || !latent ? Macs{.f32 = n} : Macs{.int8 = n};
+    };
+    if (latent) {
+      const std::int64_t rank = config.kv_lora_rank, rope = config.qk_rope_head_dim, nope = config.qk_nope_head_dim;
+      add(work.generated, 2 * rank + rope);
+      add(work.prompt, nope + rope + config.v_head_dim);
+      add(work.decompress, rank * (nope + config.v_head_dim));
+    } else {
+      add(work.generated, 2 * config.head_dim);
+      add(work.prompt, 2 * config.head_dim);
+    }
+  }
+  return work;
 }
 
 TokenWork token_work(const runtime::ModelConfig& config, const std::vector<runtime::WeightInfo>& weights,

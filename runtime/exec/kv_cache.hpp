@@ -56,6 +56,7 @@ class KvCache {
   // Encodes one row of row_width() finite floats by the scalar rule of its format, and decodes it.
   void write_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, const float* values) noexcept;
   void read_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, float* values) const noexcept;
+  std::int64_t n_layers() const { return n_layers_; }
   std::int64_t row_width() const { return width_; }
   std::size_t row_bytes() const { return row_bytes_; }
   // The row of one position in one layer; position < length(sequence).

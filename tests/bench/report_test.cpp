@@ -198,6 +198,25 @@ TEST_CASE("several sequences: tokens are summed, experts and bytes are those of 
             "200.0 % of the bandwidth limit (192.00 t/s)") != std::string::npos);
 }
 
+TEST_CASE("a token at a depth stands beside its bytes and attention's arithmetic") {
+  Result r = example();  // one token of 1 GB
+  r.test.n_prompt = 0;
+  r.test.n_gen = 1;
+  r.test.n_depth = 4096;
+  r.bytes_per_token = 1e9;
+  r.read_bandwidth = 100e9;  // 10 ms
+  r.attention_macs = {.int8 = 5e9};
+  r.samples_ns = {20000000};            // 20 ms
+  CHECK(r.token_limit_seconds() == 0);  // no peak
+  CHECK(rendered(Format::kMarkdown, example_axes(), r).find("in attention") == std::string::npos);
+  r.peak = {.int8 = 1000e9, .f32 = 100e9};  // 5 ms
+  CHECK(r.token_limit_seconds() == doctest::Approx(0.015));
+  CHECK(
+      rendered(Format::kMarkdown, example_axes(), r)
+          .find("5.000 GMAC per token in attention; limit 10.00 ms for bytes + 5.00 ms for attention, 75.0 % of it") !=
+      std::string::npos);
+}
+
 TEST_CASE("a prompt's products stand beside the arithmetic peaks") {
   Result r = example();
   r.test.n_gen = 0;
@@ -210,7 +229,7 @@ TEST_CASE("a prompt's products stand beside the arithmetic peaks") {
   const std::string text = rendered(Format::kMarkdown, example_axes(), r);
   CHECK(text.find("arithmetic peak: int8 1000, f32 100 GMAC/s measured in registers with 8 threads") !=
         std::string::npos);
-  CHECK(text.find("pp100: 3.100 GMAC per token in products with weights, 310.0 GMAC/s, 40.0 % of the arithmetic limit "
+  CHECK(text.find("pp100: 3.100 GMAC per token, 310.0 GMAC/s, 40.0 % of the arithmetic limit "
                   "(250.0 t/s)") != std::string::npos);
   r.peak = {};
   CHECK(r.peak_percent() == 0);

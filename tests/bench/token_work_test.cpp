@@ -29,3 +29,20 @@ TEST_CASE("a token's bytes are the plan's, its products the active parameters") 
   CHECK(work.prompt_macs(10, 0).sum() == doctest::Approx(10 * work.layers.sum()));
   CHECK(work.output.int8 == doctest::Approx(129280.0 * 7168));
 }
+
+TEST_CASE("attention's products grow with the depth, decompression with the micro-batches") {
+  runtime::ModelConfig config = shape_config("deepseek-v3");
+  config.layers.resize(1);
+  const AttentionWork work = attention_work(config, false);
+  CHECK(work.generated.int8 == 128 * (512 + 64 + 512));
+  CHECK(work.prompt.int8 == 128 * (128 + 64 + 128));
+  CHECK(work.decompress.int8 == 128 * 512 * (128 + 128));
+  CHECK(work.prompt_macs(1, 0, 512).sum() == work.prompt.int8);  // a row sees itself
+  CHECK(work.prompt_macs(3, 100, 512).sum() ==
+        doctest::Approx(work.prompt.int8 * (101 + 102 + 103) + 100 * work.decompress.int8));
+  // 4 rows two at a time: 102 and 104 positions, of which the products with weights hold 4
+  CHECK(work.prompt_macs(4, 100, 2).sum() ==
+        doctest::Approx(work.prompt.int8 * (101 + 102 + 103 + 104) + (102 + 104 - 4) * work.decompress.int8));
+  CHECK(attention_work(config, true).generated.int8 == 0);
+  CHECK(attention_work(config, true).generated.f32 == work.generated.int8);
+}

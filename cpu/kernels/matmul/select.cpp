@@ -19,8 +19,6 @@ constexpr std::array kGemv{
 
 #define KERNEL(isa, dtype, weights) \
   MatmulKernel{"gemm_" #weights "_" #isa, isa_tag::isa, DType::dtype, Match::kExact, isa::gemm_##weights},
-#define GEMM(isa, dtype, weights) \
-  MatmulKernel{"gemm_" #weights "_" #isa, isa_tag::isa, DType::dtype, Match::kExact, isa::gemm_##weights},
 #define ONEDNN(isa, dtype, weights) \
   MatmulKernel{"gemm_" #weights "_onednn", isa_tag::isa, DType::dtype, Match::kTolerance, onednn::gemm_##weights},
 constexpr std::array kGemm{
