@@ -230,7 +230,8 @@ int cmd_bench(std::span<const std::string> args) {
   options.values("-p,--n-prompt", lists.n_prompt, "prompt lengths (default: 512)", "N");
   options.values("-n,--n-gen", lists.n_gen, "generation lengths (default: 128)", "N");
   options.values("-pg", lists.n_pg, "a prompt and a generation timed together", "PP,TG");
-  options.values("-d,--n-depth", lists.n_depth, "tokens in the cache before the test, as random rows (default: 0)", "N");
+  options.values("-d,--n-depth", lists.n_depth, "tokens in the cache before the test, as random rows (default: 0)",
+                 "N");
   options.values("-b,--batch-size", lists.n_batch, "logical batch (default: 2048)", "N");
   options.values("-ub,--ubatch-size", lists.n_ubatch, "physical batch (default: 512)", "N");
   options.values("--parallel", lists.n_parallel, "sequences that generate together, t/s is their sum (default: 1)",

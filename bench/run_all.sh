@@ -59,7 +59,7 @@ section() {
 }
 
 free_gib=$(awk '/MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)
-repetitions=3 seconds=0.1 depths=0,2048,8192 prompt=512,2048 generate=64
+repetitions=3 seconds=0.1 depths=0,4096,16384,32768 prompt=512,2048 generate=64
 if [[ $quick == yes ]]; then repetitions=1 seconds=0.01 depths=0,512 prompt=64 generate=8; fi
 # The V3 slice of 1 dense and 2 MoE layers takes 10 GB.
 shapes=(deepseek-v2-lite)
@@ -81,6 +81,7 @@ fi
 if wanted barrier; then
   section "Barriers" "Between two phases in which nothing is computed, and for a token of V3's 61 layers with 8 phases each."
   table "$bench" barrier -q --seconds "$seconds"
+  put "" "What this means for 64 and 96 threads is estimated in cpu/NOTES.md."
 fi
 if wanted kernels; then
   section "Matrix products" "The line of each type that this host takes; columns are activation rows."
@@ -95,16 +96,19 @@ for shape in "${shapes[@]}"; do
     table "$bench" --shape "$shape" "${slice[@]}" -q -p "$prompt" -n "$generate" -ub 2048 -r "$repetitions"
   fi
   if wanted depth; then
-    section "Generation by depth, $shape" "Tokens in the cache before the timed ones."
-    table "$bench" --shape "$shape" "${slice[@]}" -q -p 0 -n "$((generate / 4))" -d "$depths" -r "$repetitions"
+    section "By depth, $shape" "Tokens in the cache before the timed ones; the cache is q8_0."
+    table "$bench" --shape "$shape" "${slice[@]}" -q -p 0 -n "$((generate / 4))" -d "$depths" -ctk q8_0 -r "$repetitions"
+    table "$bench" --shape "$shape" "${slice[@]}" -q -p "${prompt##*,}" -n 0 -d "$(cut -d , -f 1,3 <<<"$depths")" -ub 2048 \
+      -ctk q8_0 -r 1 --trace
   fi
   if wanted parallel; then
     section "Sequences together, $shape" "Tokens per second of all sequences."
     table "$bench" --shape "$shape" "${slice[@]}" -q -p 0 -n "$((generate / 4))" --parallel 1-32*2 -r "$repetitions"
   fi
   if wanted trace; then
-    section "Where a token's time goes, $shape"
+    section "Where the time goes, $shape" "Of a generated token, then of a prompt."
     table "$bench" --shape "$shape" "${slice[@]}" -q -p 0 -n "$generate" -r "$repetitions" --trace
+    table "$bench" --shape "$shape" "${slice[@]}" -q -p "${prompt%%,*}" -n 0 -ub 2048 -r "$repetitions" --trace
   fi
 done
 
