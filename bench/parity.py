@@ -22,8 +22,20 @@ from peer_tools import DEMO as DEMO_FOLDER, ROOT, figure, run, ud_q2_k_xl_flags
 DEMO = os.path.join(DEMO_FOLDER, "model")
 TEXT = os.path.join(DEMO_FOLDER, "valid.txt")
 
-MADE_HERE = ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "ud-q2_k_xl"]
-MADE_THERE = ["IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4_MOE"]
+MADE_HERE = ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_S", "IQ3_XXS",
+             "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S", "ud-q2_k_xl"]
+MADE_THERE = ["TQ1_0", "TQ2_0", "MXFP4_MOE"]
+
+
+def wants_importance(kind):
+    return kind.startswith("IQ") and kind != "IQ4_NL"
+
+
+def keeps_ends(kind):
+    """llama-imatrix leaves embeddings and head out, and without importance the smallest types are refused."""
+    return kind.startswith(("IQ1", "IQ2"))
+
+
 SYNTH = {  # llama.cpp knows models without q_lora by their 27 layers
     "v2lite": ["v2lite", "--experts", "12"],
     "v3": ["v3slice", "--layers", "2", "--experts", "64"],
@@ -93,9 +105,8 @@ def make_there(programs, source, target, kind, imatrix):
     else:
         if kind not in ("F16", "BF16"):
             command += ["--pure"] if kind != "MXFP4_MOE" else []
-            command += ["--imatrix", imatrix] if kind.startswith("IQ") and kind != "IQ4_NL" else []
-            # llama-imatrix leaves these two out, and without importance the smallest types are refused
-            command += ["--token-embedding-type", "q4_k", "--output-tensor-type", "q6_k"] if kind.startswith(("IQ1", "IQ2")) else []
+            command += ["--imatrix", imatrix] if wants_importance(kind) else []
+            command += ["--token-embedding-type", "q4_k", "--output-tensor-type", "q6_k"] if keeps_ends(kind) else []
         # llama-quantize's name for a uniform file of the type
         command += [source, target, {"Q3_K": "Q3_K_S", "Q4_K": "Q4_K_S", "Q5_K": "Q5_K_S"}.get(kind, kind)]
     run(*command)
@@ -108,7 +119,7 @@ def demo(programs, types, folder):
     run(programs.dodeca, "quantize", DEMO, source, "--type", "F32")
     print(run(programs.dodeca, "ppl", "-m", source, "-f", TEXT, "-c", "512", "--compute", "f32", "--kl-divergence-base", base,
               "-t", programs.threads, "-q").strip().splitlines()[-1])
-    if any(t in MADE_THERE for t in types):
+    if any(wants_importance(t) for t in types):
         run(os.path.join(programs.peer, "llama-imatrix"), "-m", source, "-f", TEXT, "-o", imatrix, "-t", programs.threads)
     print("\n| type | made by | PPL here | PPL there | KLD here | KLD there | same PPL | divergence | quantizer |")
     print("|---|---|--:|--:|--:|--:|---|---|---|")
@@ -123,7 +134,9 @@ def demo(programs, types, folder):
                     make_there(programs, source, path, kind, imatrix)
                 else:
                     option = "--recipe" if kind == "ud-q2_k_xl" else "--type"
-                    run(programs.dodeca, "quantize", source, path, option, kind, "-q")
+                    extra = ["--imatrix", imatrix] if wants_importance(kind) else []
+                    extra += ["--tensor-type", "token_embd=q4_k", "--tensor-type", r"^output\.weight=q6_k"] if keeps_ends(kind) else []
+                    run(programs.dodeca, "quantize", source, path, option, kind, "-q", *extra)
                 (ours_ppl, ours_kld), (theirs_ppl, theirs_kld) = programs.ours(path, base), programs.theirs(path, base)
             except RuntimeError as error:
                 failures.append(f"{kind} made by {maker}")

@@ -13,6 +13,7 @@
 #include "cpu/bandwidth.hpp"
 #include "cpu/memory.hpp"
 #include "cpu/peak.hpp"
+#include "runtime/cli/tuning.hpp"
 #include "runtime/exec/executor.hpp"
 #include "runtime/exec/kv_cache.hpp"
 #include "runtime/model/weight_source.hpp"
@@ -161,6 +162,7 @@ void Throughput::load(const Test& test) {
   load.isa = model_options_.isa_level();
   load.compute_f32 = model_options_.compute_f32();
   load.onednn = model_options_.onednn;
+  load.tuning = runtime::cli::host_tuning(load.isa, console_);
   load.extra_bytes = runtime::Executor::bytes_needed(fresh->source->config(), executor_options(test), test.n_threads);
   runtime::cli::ProgressBar bar(console_, "loading", "MB", 1e6);
   load.progress = bar.callback();

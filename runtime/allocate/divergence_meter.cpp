@@ -4,13 +4,13 @@
 #include <cmath>
 #include <utility>
 
-#include "cpu/kernels/encode/encode.hpp"
 #include "quant/codec.hpp"
 #include "runtime/base/error.hpp"
 #include "runtime/eval/log_probs.hpp"
 #include "runtime/eval/statistics.hpp"
 #include "runtime/eval/windows.hpp"
 #include "runtime/exec/executor.hpp"
+#include "runtime/quantize/encode_weights.hpp"
 #include "runtime/weights/model.hpp"
 
 namespace dodeca::runtime {
@@ -47,9 +47,10 @@ class RoundedSource final : public WeightSource {
     if (rounding.importance != nullptr)
       importance = ImportanceMatrix::importance(*rounding.importance, weight.n_in, slice);
     std::vector<std::byte> encoded(*quant::row_bytes(rounding.dtype, weight.n_in));
+    std::vector<float> scratch;
     for (std::int64_t row = row_begin; row < row_end; ++row, values += weight.n_in) {
-      cpu::encode_row(rounding.dtype, values, encoded.data(), weight.n_in,
-                      importance.empty() ? nullptr : importance.data(), isa_);
+      encode_weights(rounding.dtype, values, encoded.data(), weight.n_in,
+                     importance.empty() ? nullptr : importance.data(), isa_, scratch);
       quant::decode_row(rounding.dtype, encoded.data(), values, weight.n_in);
     }
   }

@@ -5,8 +5,8 @@
 #include <optional>
 #include <span>
 
-#include "cpu/kernels/encode/encode.hpp"
 #include "quant/codec.hpp"
+#include "runtime/quantize/encode_weights.hpp"
 #include "runtime/quantize/waves.hpp"
 
 namespace dodeca::runtime {
@@ -48,9 +48,9 @@ void convert(const WeightSource& source, const OutputTensor& tensor, const Unit&
   if (tensor.importance != nullptr)
     importance = ImportanceMatrix::importance(*tensor.importance, tensor.n_in(), unit.slice);
   for (std::int64_t row = 0; row < n_rows; ++row) {
-    cpu::encode_row(tensor.dtype, state.values.data() + row * tensor.n_in(),
-                    out + static_cast<std::size_t>(row) * tensor.row_bytes(), tensor.n_in(),
-                    importance.empty() ? nullptr : importance.data(), isa);
+    encode_weights(tensor.dtype, state.values.data() + row * tensor.n_in(),
+                   out + static_cast<std::size_t>(row) * tensor.row_bytes(), tensor.n_in(),
+                   importance.empty() ? nullptr : importance.data(), isa, state.scratch);
   }
 }
 

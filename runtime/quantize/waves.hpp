@@ -26,7 +26,7 @@ struct alignas(64) MemberState {
   double reading = 0, computing = 0, writing = 0;  // seconds
   std::uint64_t bytes_read = 0;
   std::vector<std::byte> raw;
-  std::vector<float> values;
+  std::vector<float> values, scratch;
 };
 
 struct WaveWork {
