@@ -1,34 +1,38 @@
 #!/usr/bin/env bash
-# Measures this machine and writes every published table into bench/RESULTS.md, each with the command that made it. About 20
+# Measures this machine and writes every published table into bench/RESULTS.md, each with the command that made it. About 40
 # minutes on 2 cores; nothing is downloaded, models are shapes with random weights. Nothing else should run meanwhile.
 #
 #   bash bench/run_all.sh                        bench/RESULTS.md, with build/release/dodeca-bench
 #   bash bench/run_all.sh --out my.md --bench path/to/dodeca-bench
 #   bash bench/run_all.sh --quick                the same tables from short runs (minutes), to see that all is well
 #   bash bench/run_all.sh --only kernels,tokens  some sections; --help lists them
+#   bash bench/run_all.sh --repetitions 2        fewer repetitions of everything (default: 3)
 #
 # llama.cpp is measured beside it when bench/llama_cpp.sh has been run before (needs 7 GB in TMPDIR for a file).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(memory barrier kernels tokens depth parallel trace peers)
+sections=(memory barrier kernels tokens depth parallel trace encoders peers)
 bench=build/release/dodeca-bench
 out=bench/RESULTS.md
 quick=no
+repetitions=3
 only=$(IFS=,; echo "${sections[*]}")
 
 usage() {
-  echo "bench/run_all.sh: $1 (options: --out FILE, --bench PROGRAM, --quick, --only SECTION,...; sections: ${sections[*]})" >&2
+  echo "bench/run_all.sh: $1 (options: --out FILE, --bench PROGRAM, --quick, --repetitions N, --only SECTION,...; sections: ${sections[*]})" >&2
   exit 2
 }
+arguments=${*:+ $*}
 while [[ $# -gt 0 ]]; do
   case $1 in
-    --out|--bench|--only) [[ $# -ge 2 ]] || usage "$1 needs a value" ;;&
+    --out|--bench|--only|--repetitions) [[ $# -ge 2 ]] || usage "$1 needs a value" ;;&
     --out) out=$2; shift 2 ;;
     --bench) bench=$2; shift 2 ;;
     --only) only=$2; shift 2 ;;
-    --quick) quick=yes; shift ;;
-    -h|--help) sed -n '2,11s/^# \{0,1\}//p' "$0"; echo "sections: ${sections[*]}"; exit 0 ;;
+    --repetitions) [[ $2 =~ ^[1-9][0-9]?$ ]] || usage "--repetitions needs a number from 1 to 99"; repetitions=$2; shift 2 ;;
+    --quick) quick=yes; repetitions=1; shift ;;
+    -h|--help) sed -n '2,12s/^# \{0,1\}//p' "$0"; echo "sections: ${sections[*]}"; exit 0 ;;
     *) usage "unknown option $1" ;;
   esac
 done
@@ -59,14 +63,14 @@ section() {
 }
 
 free_gib=$(awk '/MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)
-repetitions=3 seconds=0.1 depths=0,4096,16384,32768 prompt=512,2048 generate=64
-if [[ $quick == yes ]]; then repetitions=1 seconds=0.01 depths=0,512 prompt=64 generate=8; fi
+seconds=0.1 depths=0,4096,16384,32768 prompt=512,2048 generate=64
+if [[ $quick == yes ]]; then seconds=0.01 depths=0,512 prompt=64 generate=8; fi
 # The V3 slice of 1 dense and 2 MoE layers takes 10 GB.
 shapes=(deepseek-v2-lite)
 if [[ $free_gib -ge 12 && $quick == no ]]; then shapes+=(deepseek-v3); fi
 slice_of() { if [[ $1 == deepseek-v3 ]]; then echo "--layers 3"; elif [[ $quick == yes ]]; then echo "--layers 4"; fi; }
 
-put "# Results" "" "Made by \`bash bench/run_all.sh$([[ $quick == yes ]] && echo ' --quick')\`; GB are 10^9 bytes." ""
+put "# Results" "" "Made by \`bash bench/run_all.sh$arguments\`; GB are 10^9 bytes." ""
 put "| | |" "|---|---|" "| date | $(date -u +%F) |" \
   "| CPU | $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) processors |" \
   "| memory | $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), huge pages: $(sed 's/.*\[\(.*\)\].*/\1/' \
@@ -99,7 +103,7 @@ for shape in "${shapes[@]}"; do
     section "By depth, $shape" "Tokens in the cache before the timed ones; the cache is q8_0."
     table "$bench" --shape "$shape" "${slice[@]}" -q -p 0 -n "$((generate / 4))" -d "$depths" -ctk q8_0 -r "$repetitions"
     table "$bench" --shape "$shape" "${slice[@]}" -q -p "${prompt##*,}" -n 0 -d "$(cut -d , -f 1,3 <<<"$depths")" -ub 2048 \
-      -ctk q8_0 -r 1 --trace
+      -ctk q8_0 -r 1 --no-warmup --trace
   fi
   if wanted parallel; then
     section "Sequences together, $shape" "Tokens per second of all sequences."
@@ -112,6 +116,15 @@ for shape in "${shapes[@]}"; do
   fi
 done
 
+if wanted encoders; then
+  section "Encoders" "Weighted squared error of the encoders (before gain is restored, \`quant/gain.hpp\`) over that of llama.cpp's on the same \
+rows, and how many times its weights per second of one core; last, millions of weights per second and core."
+  if [[ -e .deps/llama.cpp/build/bin/libggml-base.so ]] && .deps/venv/bin/python -c 'import numpy' 2>/dev/null; then
+    table .deps/venv/bin/python bench/encoders.py --dodeca-bench "$bench" --ggml .deps/llama.cpp/build/bin/libggml-base.so --runs "$repetitions"
+  else
+    put "Not measured: \`bash bench/llama_cpp.sh\` builds llama.cpp's, \`bash bench/setup.sh --peers\` installs numpy."
+  fi
+fi
 if wanted peers; then
   section "Beside llama.cpp"
   if [[ -x .deps/llama.cpp/build/bin/llama-bench ]] && .deps/venv/bin/python -c 'import numpy' 2>/dev/null; then
