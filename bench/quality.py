@@ -97,7 +97,7 @@ def parse():
     parser.add_argument("--model", default=os.path.join(DEMO, "model"), help="Hugging Face directory or GGUF (default: the demo)")
     parser.add_argument("--calibration", default=os.path.join(DEMO, "calibration.txt"), help="text for importance and sensitivities")
     parser.add_argument("--text", default=os.path.join(DEMO, "valid.txt"), help="held-out text that everything is measured on")
-    parser.add_argument("--sizes", default="6.2M,7M,7.8M,8840064,9.5M,10139360,11163104,12.4M,13742944,16M,20M,27M", help="of the allocated files")
+    parser.add_argument("--sizes", default="6.2M,7M,7.8M,8840064,9.5M,10139360,11163104,12.4M,13742944,15673184,18718432,20M,27M", help="of the allocated files")
     parser.add_argument("--dodeca", default=os.path.join(ROOT, "build", "release", "dodeca"))
     parser.add_argument("--out", default=os.path.join(ROOT, "bench"), help="folder of QUALITY.md and quality.svg")
     return parser.parse_args()
