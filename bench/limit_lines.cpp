@@ -8,6 +8,9 @@
 namespace dodeca::bench {
 namespace {
 
+// Of the bandwidth limit: what an extrapolation may exceed it by, since both are measured.
+constexpr double kMostPercent = 105;
+
 std::string threads_text(int n) { return fmt::format("{} thread{}", n, n == 1 ? "" : "s"); }
 
 // What a token takes beyond the time of its bytes: barriers, small operations, attention's arithmetic.
@@ -96,15 +99,18 @@ std::string whole_model_lines(const std::vector<Result>& results) {
       text += "the machine was too disturbed, its parts alone took longer than all together\n";
       continue;
     }
+    const double percent = r.read_bandwidth > 0 ? 100 * e.bytes_per_token * r.whole_tps() / r.read_bandwidth : 0;
+    if (percent > kMostPercent) {
+      text += fmt::format("the machine was too disturbed, the parts make {:.0f} % of the bandwidth limit\n", percent);
+      continue;
+    }
     const auto tokens = static_cast<double>(r.test.n_tokens());
     const auto ms = [&](double ns) { return fmt::format("{:.4g} ms", ns / tokens / 1e6); };
     text += fmt::format("{} x {} + {} x {} + output {} = {} per token, {:.2f} t/s", e.whole.dense, ms(e.dense_ns),
                         e.whole.moe, ms(e.moe_ns), ms(e.output_ns), ms(e.whole_ns()), r.whole_tps());
     if (e.bytes_per_token > 0) {
       text += fmt::format("; {:.2f} GB per token", e.bytes_per_token / 1e9);
-      if (r.read_bandwidth > 0)
-        text += fmt::format(", {:.1f} % of the bandwidth limit",
-                            100 * e.bytes_per_token * r.whole_tps() / r.read_bandwidth);
+      if (r.read_bandwidth > 0) text += fmt::format(", {:.1f} % of the bandwidth limit", percent);
     }
     text += '\n';
   }

@@ -183,6 +183,10 @@ TEST_CASE("a slice's results say what the whole model would do") {
   const auto object = nlohmann::json::parse(rendered(Format::kJsonl, example_axes(), r));
   CHECK(object["whole_model_ts"].get<double>() == doctest::Approx(1000.0 / 61));
   CHECK(nlohmann::json::parse(rendered(Format::kJsonl, example_axes(), example()))["whole_model_ts"].is_null());
+  r.whole->bytes_per_token = 200e8;  // more than memory can have given
+  CHECK(rendered(Format::kMarkdown, example_axes(), r)
+            .find("tg128: the machine was too disturbed, the parts make 171 % of the bandwidth limit\n") !=
+        std::string::npos);
 }
 
 TEST_CASE("several sequences: tokens are summed, experts and bytes are those of the step") {
