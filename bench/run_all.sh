@@ -131,7 +131,7 @@ if wanted peers; then
     synthetic=$(mktemp -d)
     read -ra size <<<"$([[ $quick == yes ]] && echo '--layers 4')"
     .deps/venv/bin/python bench/synth_gguf.py lite "$synthetic/lite.gguf" "${size[@]}"
-    put "The file is what \`bench/synth_gguf.py lite lite.gguf ${size[*]}\` writes."
+    put "The file is what \`bench/synth_gguf.py lite lite.gguf${size[*]:+ ${size[*]}}\` writes."
     table python3 bench/compare.py -m "$synthetic/lite.gguf" -p "${prompt%%,*}" -n "$generate" -r 1 \
       --rounds "$repetitions" --dodeca-bench "$bench"
   else
