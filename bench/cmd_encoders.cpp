@@ -10,11 +10,12 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "cpu/kernels/encode/encode.hpp"
+#include "cpu/isa.hpp"
 #include "quant/codec.hpp"
 #include "runtime/base/error.hpp"
 #include "runtime/cli/console.hpp"
 #include "runtime/cli/options.hpp"
+#include "runtime/quantize/encode_weights.hpp"
 
 namespace dodeca::bench {
 namespace {
@@ -90,11 +91,13 @@ int cmd_encoders(std::span<const std::string> args) {
   std::vector<std::byte> blocks(static_cast<std::size_t>(n_rows) * row_bytes);
   const cpu::Isa isa = cpu::host_isa();
   double seconds = 1e30;
+  std::vector<float> scratch;
   for (std::int64_t run = 0; run < runs; ++run) {
     const double begin = cpu_seconds();
     for (std::int64_t row = 0; row < n_rows; ++row) {
-      cpu::encode_row(type->dtype, rows.data() + row * columns,
-                      blocks.data() + static_cast<std::size_t>(row) * row_bytes, columns, weights, isa);
+      runtime::encode_weights(type->dtype, rows.data() + row * columns,
+                              blocks.data() + static_cast<std::size_t>(row) * row_bytes, columns, weights, isa,
+                              scratch);
     }
     seconds = std::min(seconds, cpu_seconds() - begin);
   }

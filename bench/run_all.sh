@@ -117,7 +117,7 @@ for shape in "${shapes[@]}"; do
 done
 
 if wanted encoders; then
-  section "Encoders" "Weighted squared error of the encoders (before gain is restored, \`quant/gain.hpp\`) over that of llama.cpp's on the same \
+  section "Encoders" "Weighted squared error of what quantize writes (gain restored, \`quant/gain.hpp\`) over that of llama.cpp's on the same \
 rows, and how many times its weights per second of one core; last, millions of weights per second and core."
   if [[ -e .deps/llama.cpp/build/bin/libggml-base.so ]] && .deps/venv/bin/python -c 'import numpy' 2>/dev/null; then
     table .deps/venv/bin/python bench/encoders.py --dodeca-bench "$bench" --ggml .deps/llama.cpp/build/bin/libggml-base.so --runs "$repetitions"

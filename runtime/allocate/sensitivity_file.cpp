@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "runtime/base/output_file.hpp"
-#include "runtime/load/json.hpp"
+#include "runtime/base/printable.hpp"
+#include "runtime/load/json_fields.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -11,28 +11,16 @@ namespace {
 constexpr std::uint64_t kMaxSensitivityBytes = std::uint64_t{64} << 20;
 
 SensitivityFile sensitivities_of(const Json& json, std::string_view what) {
-  const auto bad = [&](std::string_view why) {
-    return Error(ErrorKind::kBadFile, fmt::format("{} holds no sensitivities: {}", what, why));
-  };
-  const auto member = [&](const char* key) -> const Json& {
-    const auto found = json.find(key);
-    if (found == json.end()) throw bad(fmt::format("\"{}\" is missing", key));
-    return *found;
-  };
-  const auto text = [&](const char* key) {
-    const Json& value = member(key);
-    if (!value.is_string()) throw bad(fmt::format("\"{}\" is no string", key));
-    return value.get<std::string>();
-  };
-  if (!json.is_object()) throw bad("it is no JSON object");
+  const JsonFields fields(what, "holds no sensitivities");
+  fields.check_root(json);
+  const auto text = [&](const char* key) { return fields.text(fields.member(json, key), key); };
   SensitivityFile file{text("model"), text("importance"), text("calibration"), {}};
-  const Json& values = member("sensitivities");
-  if (!values.is_object()) throw bad("\"sensitivities\" is no object");
-  for (const auto& [name, value] : values.items()) {
+  for (const auto& [name, value] : fields.object(fields.member(json, "sensitivities"), "sensitivities").items()) {
     if (!value.is_number() || value.get<double>() < 0)
-      throw bad(fmt::format("that of \"{}\" is no number from 0 on", name));
+      throw fields.bad(fmt::format("that of \"{}\" is no number from 0 on", printable(name, 64)));
     file.sensitivities.emplace(name, value.get<double>());
   }
+  fields.check_keys(json, {"model", "importance", "calibration", "sensitivities"});
   return file;
 }
 
@@ -50,10 +38,7 @@ void write_sensitivities(const SensitivityFile& file, const std::filesystem::pat
   Json json = {{"model", file.model}, {"importance", file.importance}, {"calibration", file.calibration}};
   Json& values = append_key(json, "sensitivities", Json::object());
   for (const auto& [name, value] : file.sensitivities) append_key(values, name, value);
-  const std::string text = json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
-  OutputFile out(path);
-  out.append(std::as_bytes(std::span(text)));
-  out.finish();
+  write_json(json, path);
 }
 
 }  // namespace dodeca::runtime

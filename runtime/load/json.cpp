@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "runtime/base/file.hpp"
+#include "runtime/base/output_file.hpp"
 #include "runtime/base/printable.hpp"
 
 namespace dodeca::runtime {
@@ -135,6 +136,13 @@ Json read_json(const std::filesystem::path& path, std::uint64_t max_bytes) {
   std::string text(static_cast<std::size_t>(file.size()), '\0');
   file.read(0, std::as_writable_bytes(std::span(text)));
   return parse_json(text, path.string());
+}
+
+void write_json(const Json& json, const std::filesystem::path& path) {
+  const std::string text = json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  OutputFile out(path);
+  out.append(std::as_bytes(std::span(text)));
+  out.finish();
 }
 
 }  // namespace dodeca::runtime

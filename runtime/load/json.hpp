@@ -19,6 +19,8 @@ using Json = nlohmann::ordered_json;
 // Throws Error{kBadFile} with file and position. max_bytes guards against hostile files.
 Json read_json(const std::filesystem::path& path, std::uint64_t max_bytes = 256u << 20);
 Json parse_json(std::string_view text, std::string_view what);
+// Replaces path when the whole text is written; bytes that are no UTF-8 are replaced.
+void write_json(const Json& json, const std::filesystem::path& path);
 // Appends a key that the object does not have yet, without searching for it; returns its value.
 Json& append_key(Json& object, std::string key, Json value);
 

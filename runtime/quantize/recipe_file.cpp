@@ -5,7 +5,8 @@
 
 #include "runtime/base/file.hpp"
 #include "runtime/base/output_file.hpp"
-#include "runtime/load/json.hpp"
+#include "runtime/base/printable.hpp"
+#include "runtime/load/json_fields.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -14,58 +15,51 @@ constexpr std::uint64_t kMaxRecipeBytes = std::uint64_t{64} << 20;
 
 class RecipeReader {
  public:
-  explicit RecipeReader(std::string_view what) : what_(what) {}
+  explicit RecipeReader(std::string_view what) : fields_(what, "is no recipe") {}
 
   FileRecipe read(const Json& json) const {
-    if (!json.is_object()) throw bad("it is no JSON object");
+    fields_.check_root(json);
+    fields_.check_keys(json, {"recipe", "default", "tensors", "rules"});
     FileRecipe recipe;
     bool has_default = false;
     for (const auto& [key, value] : json.items()) {
       if (key == "recipe") {
-        recipe.name = text(value, key);
+        recipe.name = fields_.text(value, key);
       } else if (key == "default") {
         recipe.default_type = type(value, key);
         has_default = true;
       } else if (key == "tensors") {
-        if (!value.is_object()) throw bad("\"tensors\" is no object");
-        for (const auto& [name, tensor_type] : value.items()) recipe.tensors.emplace(name, type(tensor_type, name));
-      } else if (key == "rules") {
-        if (!value.is_array()) throw bad("\"rules\" is no array");
-        for (const Json& rule : value) recipe.rules.push_back(read_rule(rule));
+        for (const auto& [name, tensor_type] : fields_.object(value, key).items())
+          recipe.tensors.emplace(name, type(tensor_type, name));
       } else {
-        throw bad("it has the unknown key \"" + key + "\" (known: recipe, default, tensors, rules)");
+        if (!value.is_array()) throw fields_.bad("\"rules\" is no array");
+        for (const Json& rule : value) recipe.rules.push_back(read_rule(rule));
       }
     }
-    if (!has_default) throw bad("\"default\", the type of what it does not name, is missing");
+    if (!has_default) throw fields_.bad("\"default\", the type of what it does not name, is missing");
     return recipe;
   }
 
  private:
-  Error bad(const std::string& why) const {
-    return Error(ErrorKind::kBadFile, fmt::format("{} is no recipe: {}", what_, why));
-  }
-  std::string text(const Json& value, const std::string& key) const {
-    if (!value.is_string()) throw bad("\"" + key + "\" is no string");
-    return value.get<std::string>();
-  }
   quant::DType type(const Json& value, const std::string& key) const {
-    const std::string name = text(value, key);
+    const std::string name = fields_.text(value, key), where = printable(key, 64);
     const quant::TypeInfo* found = quant::find_type(name);
-    if (found == nullptr) throw bad("no type is called '" + name + "', as \"" + key + "\" says");
-    if (!is_writable(found->dtype)) throw bad(name + " cannot be written, as \"" + key + "\" says");
+    if (found == nullptr)
+      throw fields_.bad(fmt::format("no type is called '{}', as \"{}\" says", printable(name, 64), where));
+    if (!is_writable(found->dtype)) throw fields_.bad(fmt::format("{} cannot be written, as \"{}\" says", name, where));
     return found->dtype;
   }
   TypeOverride read_rule(const Json& rule) const {
     if (!rule.is_object() || rule.size() != 2 || !rule.contains("match") || !rule.contains("type"))
-      throw bad("a rule is not {\"match\": REGEX, \"type\": TYPE}");
+      throw fields_.bad("a rule is not {\"match\": REGEX, \"type\": TYPE}");
     try {
-      return make_override(text(rule["match"], "match"), text(rule["type"], "type"));
+      return make_override(fields_.text(rule["match"], "match"), fields_.text(rule["type"], "type"));
     } catch (const Error& error) {
-      throw bad(error.sentence());
+      throw fields_.bad(error.sentence());
     }
   }
 
-  std::string_view what_;
+  JsonFields fields_;
 };
 
 }  // namespace

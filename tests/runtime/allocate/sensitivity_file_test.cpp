@@ -38,6 +38,7 @@ TEST_CASE("a file of sensitivities: what is wrong is named") {
       {R"({"model":1,"importance":"","calibration":"","sensitivities":{}})", "\"model\" is no string"},
       {R"({"model":"","importance":"","calibration":""})", "\"sensitivities\" is missing"},
       {R"({"model":"","importance":"","calibration":"","sensitivities":[1]})", "is no object"},
+      {R"({"model":"","importance":"","calibration":"","sensitivities":{},"more":1})", "unknown key \"more\""},
       {R"({"model":"","importance":"","calibration":"","sensitivities":{"a":-1}})", "that of \"a\""},
       {R"({"model":"","importance":"","calibration":"","sensitivities":{"a":"1"}})", "that of \"a\""},
       {R"({"model":"","importance":"","calibration":"","sensitivities":{"a":1e999}})", "text"},
