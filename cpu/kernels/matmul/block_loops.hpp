@@ -6,7 +6,7 @@
 //                                     few rows, up to kFewRows: a block decoded in registers, folded into C sums
 //   Decoded, kStep, decode(tile, block, n_blocks, out)
 //                                     many rows: a step of blocks as plain bytes and factors
-//   kMaxTiles, kMaxColumns, multiply<T, C>(w, x, n_blocks, acc)
+//   kMaxTiles (1, 2 or 4), kMaxColumns (3 or 6), multiply<T, C>(w, x, n_blocks, acc)
 //                                     T decoded tiles times C rows, into acc[C][T][16]
 // All internal: each kernel file gets its own copy, compiled for its ISA.
 #pragma once
@@ -45,9 +45,9 @@ DODECA_INLINE void store_rows(const MatmulArgs& args, std::int64_t tile, std::in
 // (the few line buffers of L1 would not hide the latency of memory), then into L1.
 constexpr int kFarBytes = 16384, kNearBytes = 2048;
 
-DODECA_INLINE void fetch(const std::byte* body, int bytes) {
+DODECA_INLINE void fetch(const std::byte* body, const std::byte* far, int bytes) {
   for (int line = 0; line < bytes; line += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(body + kFarBytes + line), _MM_HINT_T1);
+    _mm_prefetch(reinterpret_cast<const char*>(far + line), _MM_HINT_T1);
     _mm_prefetch(reinterpret_cast<const char*>(body + kNearBytes + line), _MM_HINT_T0);
   }
 }
@@ -80,7 +80,7 @@ template <class F, int C>
     }
     for (std::int64_t block = 0; block < n_blocks; ++block) {
       const std::byte* body = w + Tile::body(block);
-      fetch(body, Tile::kBodyBytes);
+      fetch(body, body + kFarBytes, Tile::kBodyBytes);
       F::template dots<C>(w + Tile::header(block), body, x, acc);
 #pragma GCC unroll 8
       for (int c = 0; c < C; ++c) ++x[c];
@@ -93,7 +93,9 @@ template <class F, int C>
   }
 }
 
-constexpr int kChunk = 128;  // activation rows whose accumulators stay near
+// Many rows go by panels: kChunk activation rows times kPanelColumns stay in the smallest L2 (512 KiB, Zen 2 and 3)
+// beside the sums of kGroupTiles tiles, while the tiles' weights are decoded step by step and multiplied with them.
+constexpr int kChunk = 128, kPanelColumns = 1024, kGroupTiles = 16;
 
 template <class F, int T, int C>
 DODECA_INLINE void columns(const MatmulArgs& args, const typename F::Decoded* w, std::int64_t block, int n_blocks,
@@ -103,45 +105,90 @@ DODECA_INLINE void columns(const MatmulArgs& args, const typename F::Decoded* w,
   F::template multiply<T, C>(w, x, n_blocks, acc + static_cast<std::size_t>(i) * (T * kTileRows));
 }
 
+// Where a panel's weights begin.
+struct PanelStart {
+  std::int64_t tile, block;
+};
+
+// Blocks of T tiles from `at` to `end` times `count` activation rows, added to acc[count][T][16] (set, from block 0 on)
+// and stored after the last block. `next` is what will be read after this panel.
 template <class F, int T>
-[[gnu::noinline]] void gemm_tiles(const MatmulArgs& args, std::int64_t tile, std::int64_t first, int count) {
+[[gnu::noinline]] void gemm_panel(const MatmulArgs& args, PanelStart at, std::int64_t end, PanelStart next,
+                                  std::int64_t first, int count, float* acc) {
   using Tile = typename F::Tile;
   using Decoded = typename F::Decoded;
-  static_assert(sizeof(Decoded) * T + kChunk * T * kTileRows * sizeof(float) <= kFixedScratchBytes);
   const std::size_t tile_bytes = Tile::bytes(args.n_in);
   const std::int64_t n_blocks = args.n_in / Tile::kColumns;
   auto* w = reinterpret_cast<Decoded*>(args.scratch);
-  auto* acc = reinterpret_cast<float*>(args.scratch + sizeof(Decoded) * T);  // [count][T][16]
-  for (int i = 0; i < count * T * kTileRows; ++i) acc[i] = 0.0f;
-  for (std::int64_t block = 0; block < n_blocks; block += F::kStep) {
-    const int n = n_blocks - block < F::kStep ? static_cast<int>(n_blocks - block) : F::kStep;
+  if (at.block == 0) {
+    for (int i = 0; i < count * T * kTileRows; ++i) acc[i] = 0.0f;
+  }
+  for (std::int64_t block = at.block; block < end; block += F::kStep) {
+    const int n = end - block < F::kStep ? static_cast<int>(end - block) : F::kStep;
     for (int t = 0; t < T; ++t) {
-      const std::byte* packed = args.weights + static_cast<std::size_t>(tile + t) * tile_bytes;
-      fetch(packed + Tile::body(block), n * Tile::kBodyBytes);
+      const std::byte* packed = args.weights + static_cast<std::size_t>(at.tile + t) * tile_bytes;
+      const std::byte* later = args.weights + static_cast<std::size_t>(next.tile + t) * tile_bytes;
+      fetch(packed + Tile::body(block), later + Tile::body(next.block + block - at.block), n * Tile::kBodyBytes);
       F::decode(packed, block, n, w[t]);
     }
-    int i = 0;
-    if constexpr (F::kMaxColumns == 6) {
-      for (; i + 6 <= count; i += 6) columns<F, T, 6>(args, w, block, n, first, i, acc);
+    for (int i = 0, groups = (count + F::kMaxColumns - 1) / F::kMaxColumns; groups > 0; --groups) {
+      const int c = (count - i + groups - 1) / groups;  // as even as can be: a small group leaves multipliers waiting
+      if constexpr (F::kMaxColumns == 6) {
+        if (c == 6) columns<F, T, 6>(args, w, block, n, first, i, acc);
+        if (c == 5) columns<F, T, 5>(args, w, block, n, first, i, acc);
+        if (c == 4) columns<F, T, 4>(args, w, block, n, first, i, acc);
+      }
+      if (c == 3) columns<F, T, 3>(args, w, block, n, first, i, acc);
+      if (c == 2) columns<F, T, 2>(args, w, block, n, first, i, acc);
+      if (c == 1) columns<F, T, 1>(args, w, block, n, first, i, acc);
+      i += c;
     }
-    for (; i + 3 <= count && i + 4 != count; i += 3) columns<F, T, 3>(args, w, block, n, first, i, acc);
-    for (; i + 2 <= count; i += 2) columns<F, T, 2>(args, w, block, n, first, i, acc);
-    if (i < count) columns<F, T, 1>(args, w, block, n, first, i, acc);
   }
+  if (end < n_blocks) return;
   for (int i = 0; i < count; ++i) {
-    for (int t = 0; t < T; ++t) store_rows(args, tile + t, first + i, acc + (i * T + t) * kTileRows);
+    for (int t = 0; t < T; ++t) store_rows(args, at.tile + t, first + i, acc + (i * T + t) * kTileRows);
+  }
+}
+
+// The same for 1 to T tiles.
+template <class F, int T>
+DODECA_INLINE void gemm_tiles(const MatmulArgs& args, PanelStart at, std::int64_t end, PanelStart next,
+                              std::int64_t first, int count, float* acc, std::int64_t n_tiles) {
+  if (n_tiles >= T) {
+    gemm_panel<F, T>(args, at, end, next, first, count, acc);
+    n_tiles -= T;
+    at.tile += T;
+    acc += static_cast<std::size_t>(T * count) * kTileRows;
+  }
+  if constexpr (T > 1) {
+    if (n_tiles > 0) gemm_tiles<F, T / 2>(args, at, end, next, first, count, acc, n_tiles);
   }
 }
 
 template <class F>
 DODECA_INLINE void gemm_many(const MatmulArgs& args) {
-  for (std::int64_t first = 0; first < args.n_acts; first += kChunk) {
-    const int count = args.n_acts - first < kChunk ? static_cast<int>(args.n_acts - first) : kChunk;
-    std::int64_t tile = args.tile_begin;
-    if constexpr (F::kMaxTiles == 2) {
-      for (; tile + 2 <= args.tile_end; tile += 2) gemm_tiles<F, 2>(args, tile, first, count);
+  constexpr int kTiles = F::kMaxTiles;
+  constexpr std::size_t kDecodedBytes = sizeof(typename F::Decoded) * kTiles;
+  static_assert(kDecodedBytes + kChunk * kGroupTiles * kTileRows * sizeof(float) <= kFixedScratchBytes);
+  constexpr std::int64_t kPanelBlocks = kPanelColumns / F::Tile::kColumns;
+  const std::int64_t n_blocks = args.n_in / F::Tile::kColumns;
+  auto* sums = reinterpret_cast<float*>(args.scratch + kDecodedBytes);  // [tile of the group][count][16]
+  for (std::int64_t group = args.tile_begin; group < args.tile_end; group += kGroupTiles) {
+    const std::int64_t group_end = args.tile_end - group < kGroupTiles ? args.tile_end : group + kGroupTiles;
+    for (std::int64_t first = 0; first < args.n_acts; first += kChunk) {
+      const int count = args.n_acts - first < kChunk ? static_cast<int>(args.n_acts - first) : kChunk;
+      for (std::int64_t begin = 0; begin < n_blocks; begin += kPanelBlocks) {
+        const std::int64_t end = n_blocks - begin < kPanelBlocks ? n_blocks : begin + kPanelBlocks;
+        for (std::int64_t tile = group; tile < group_end; tile += kTiles) {
+          const PanelStart at{tile, begin};
+          PanelStart next{tile + kTiles, begin};
+          if (next.tile >= group_end) next = end < n_blocks ? PanelStart{group, end} : PanelStart{group_end, 0};
+          float* acc = sums + (tile - group) * count * kTileRows;
+          const std::int64_t n_tiles = group_end - tile < kTiles ? group_end - tile : kTiles;
+          gemm_tiles<F, kTiles>(args, at, end, next, first, count, acc, n_tiles);
+        }
+      }
     }
-    for (; tile < args.tile_end; ++tile) gemm_tiles<F, 1>(args, tile, first, count);
   }
 }
 

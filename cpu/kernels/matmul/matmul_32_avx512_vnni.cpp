@@ -68,29 +68,41 @@ struct SmallBlocks : Policy {
   template <int T, int C>
   DODECA_INLINE static void multiply(const Decoded* w, const Q8Block32* const* x, int n_blocks, float* at) {
     __m512 acc[C][T];
+#pragma GCC unroll 6
     for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 2
       for (int t = 0; t < T; ++t) acc[c][t] = _mm512_load_ps(at + (c * T + t) * kTileRows);
     }
     for (int b = 0; b < n_blocks; ++b) {
       __m512i isum[C][T];
+#pragma GCC unroll 6
       for (int c = 0; c < C; ++c) {
-        for (int t = 0; t < T; ++t) isum[c][t] = _mm512_set1_epi32(-Format::kOffset * x[c][b].sum);
+        const __m512i offset = _mm512_set1_epi32(-Format::kOffset * x[c][b].sum);
+#pragma GCC unroll 2
+        for (int t = 0; t < T; ++t) isum[c][t] = offset;
       }
 #pragma GCC unroll 8
       for (int u = 0; u < 8; ++u) {
         __m512i codes[T];
+#pragma GCC unroll 2
         for (int t = 0; t < T; ++t) codes[t] = load(w[t].codes[b][u]);
+#pragma GCC unroll 6
         for (int c = 0; c < C; ++c) {
           const __m512i four = spread(x[c][b].q + 4 * u);
+#pragma GCC unroll 2
           for (int t = 0; t < T; ++t) isum[c][t] = dot4(isum[c][t], codes[t], four);
         }
       }
+#pragma GCC unroll 2
       for (int t = 0; t < T; ++t) {
         const __m512 d = _mm512_load_ps(w[t].d[b]), m = Format::kMin ? _mm512_load_ps(w[t].m[b]) : d;
+#pragma GCC unroll 6
         for (int c = 0; c < C; ++c) acc[c][t] = fold<Format::kMin>(acc[c][t], d, m, x[c][b], isum[c][t]);
       }
     }
+#pragma GCC unroll 6
     for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 2
       for (int t = 0; t < T; ++t) _mm512_store_ps(at + (c * T + t) * kTileRows, acc[c][t]);
     }
   }

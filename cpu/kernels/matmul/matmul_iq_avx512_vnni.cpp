@@ -180,8 +180,8 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
     for (int p = 0; p < kPairs; ++p) {
       const __m512i pair = Format::pair(body, p);
       store(out.pairs[p], pair);
-      store(out.scales[2 * p], first_of(pair));
-      store(out.scales[2 * p + 1], second_of(pair));
+      store(out.scales[2 * p], split_scale(first_of(pair)));
+      store(out.scales[2 * p + 1], split_scale(second_of(pair)));
     }
 #pragma GCC unroll 8
     for (int ib = 0; ib < 8; ++ib) {

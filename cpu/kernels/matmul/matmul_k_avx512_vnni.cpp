@@ -9,7 +9,7 @@ namespace {
 
 struct Q2_K : SuperBlocks<Q2_K> {
   using Tile = TileQ2_K;
-  static constexpr int kPairs = 8;
+  static constexpr int kMaxTiles = 4, kPairs = 8;
   static constexpr bool kMins = true;
 
   // The sums of sub-block g.
@@ -86,7 +86,7 @@ struct Q2_K : SuperBlocks<Q2_K> {
 
 struct Q3_K : SuperBlocks<Q3_K> {
   using Tile = TileQ3_K;
-  static constexpr int kPairs = 0;
+  static constexpr int kMaxTiles = 4, kPairs = 0;
   static constexpr bool kMins = false;
 
   // Scales minus 32 of sub-blocks 2p and 2p + 1, as i16 pairs.
@@ -189,7 +189,7 @@ DODECA_INLINE __m512i six_pair(__m512i nibbles, __m512i high, int p) {
 DODECA_INLINE __m512i low_half(__m512i pair) { return _mm512_and_si512(pair, _mm512_set1_epi32(0xffff)); }
 DODECA_INLINE __m512i high_half(__m512i pair) { return _mm512_srli_epi32(pair, 16); }
 
-template <class Tile>
+template <class Tile, bool kSplit>
 DODECA_INLINE void decode_scales6(const std::byte* header, const std::byte* body, Decoded& out) {
   _mm512_store_ps(out.d, halves(header));
   _mm512_store_ps(out.m, halves(header + 32));
@@ -198,8 +198,9 @@ DODECA_INLINE void decode_scales6(const std::byte* header, const std::byte* body
 #pragma GCC unroll 4
   for (int p = 0; p < 4; ++p) {
     const __m512i pair = six_pair<0>(scales, high, p);
-    store(out.scales[2 * p], low_half(pair));
-    store(out.scales[2 * p + 1], high_half(pair));
+    const __m512i first = low_half(pair), second = high_half(pair);
+    store(out.scales[2 * p], kSplit ? split_scale(first) : first);
+    store(out.scales[2 * p + 1], kSplit ? split_scale(second) : second);
     store(out.pairs[p], six_pair<8>(mins, high, p));
   }
 }
@@ -244,7 +245,7 @@ struct Q4_K : SuperBlocks<Q4_K> {
 
   DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
     const std::byte* body = tile + Tile::body(block);
-    decode_scales6<Tile>(tile + Tile::header(block), body, out);
+    decode_scales6<Tile, false>(tile + Tile::header(block), body, out);
     const __m512i low4 = bytes(0x0f);
     for (int i = 0; i < 32; ++i) {
       const __m512i v = load(body + Tile::kCodes + 64 * i);
@@ -308,7 +309,7 @@ struct Q5_K : SuperBlocks<Q5_K> {
 
   DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
     const std::byte* body = tile + Tile::body(block);
-    decode_scales6<Tile>(tile + Tile::header(block), body, out);
+    decode_scales6<Tile, true>(tile + Tile::header(block), body, out);
     for (int k = 0; k < 8; ++k) {
       const __m512i plane = load(body + Tile::kHighBits + 64 * k);
 #pragma GCC unroll 4
@@ -403,8 +404,8 @@ struct Q6_K : SuperBlocks<Q6_K> {
       for (int p = 0; p < 2; ++p) {
         const __m512i pair = scale_pair(four, p);
         store(out.pairs[2 * s + p], pair);
-        store(out.scales[4 * s + 2 * p], first_scale(pair));
-        store(out.scales[4 * s + 2 * p + 1], second_scale(pair));
+        store(out.scales[4 * s + 2 * p], split_scale(first_scale(pair)));
+        store(out.scales[4 * s + 2 * p + 1], split_scale(second_scale(pair)));
       }
     }
     for (int g = 0; g < 16; ++g) {
@@ -490,8 +491,8 @@ struct IQ4_XS : SuperBlocks<IQ4_XS> {
 #pragma GCC unroll 4
     for (int p = 0; p < 4; ++p) {
       const __m512i first = scale(low, high, 2 * p), second = scale(low, high, 2 * p + 1);
-      store(out.scales[2 * p], first);
-      store(out.scales[2 * p + 1], second);
+      store(out.scales[2 * p], split_scale(first));
+      store(out.scales[2 * p + 1], split_scale(second));
       store(out.pairs[p], pair_low(first, second));
     }
     for (int i = 0; i < 32; ++i) {

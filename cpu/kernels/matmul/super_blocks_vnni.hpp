@@ -17,11 +17,21 @@ DODECA_INLINE __m512 fold_min(__m512 acc, __m512 dmin, const Q8Block256& x, __m5
 
 // One super-block decoded for gemm.
 struct alignas(64) Decoded {
-  std::uint8_t codes[64][64];  // unit, lane
-  std::int32_t scales[16][16];
-  std::int16_t pairs[8][32];  // minima, or scales, of neighbouring sub-blocks, to multiply with sums
+  std::uint8_t codes[64][64];   // unit, lane
+  std::int32_t scales[16][16];  // as Format's sums want them: a scale, or split_scale
+  std::int16_t pairs[8][32];    // minima, or scales, of neighbouring sub-blocks, to multiply with sums
   float d[16], m[16];
 };
+
+// A scale of -128 to 127 as the words (scale, 256 scale), and a sum of at most 24 bits as (low byte, the rest): the
+// product of the pairs is that of scale and sum.
+DODECA_INLINE __m512i split_scale(__m512i scale) {
+  return select(_mm512_set1_epi32(0xffff), scale, _mm512_slli_epi32(scale, 24));
+}
+DODECA_INLINE __m512i split_sum(__m512i sum) {
+  return _mm512_shuffle_epi8(
+      sum, _mm512_broadcast_i32x4(_mm_setr_epi8(0, -1, 1, 2, 4, -1, 5, 6, 8, -1, 9, 10, 12, -1, 13, 14)));
+}
 
 // Sums of sub-blocks of C activation rows.
 template <int C>
@@ -51,6 +61,7 @@ struct Sums {
 //   sum<T, C>(w, x, isum)   the integer sums of T tiles times C activation rows
 //   kPairs                  pairs to multiply with sums of activations: minima, or scales of codes above the weights
 //   corrected(isum, psum, x)  the corrected isum; kMins: psum is folded as the minima instead
+// and kMaxTiles = 4 where sum needs no registers but those of isum: fewer loads for each product.
 template <class Format>
 struct SuperBlocks : Policy {
   using Act = Q8Block256;
@@ -59,31 +70,52 @@ struct SuperBlocks : Policy {
 
   template <int T, int C>
   DODECA_INLINE static void multiply(const Decoded* w, const Q8Block256* const* x, int, float* acc) {
-    __m512i isum[T][C], psum[T][C];
+    __m512i isum[T][C];
     Format::template sum<T, C>(w, x, isum);
-    for (int t = 0; t < T; ++t) {
-      for (int c = 0; c < C; ++c) psum[t][c] = _mm512_setzero_si512();
+    if constexpr (Format::kMins) {
+      each<T, C>([&](int t, int c) {
+        float* at = acc + (c * T + t) * kTileRows;
+        _mm512_store_ps(at, fold(_mm512_load_ps(at), _mm512_load_ps(w[t].d), *x[c], isum[t][c]));
+      });
+      __m512i psum[T][C];
+      sum_pairs<T, C>(w, x, psum);
+      each<T, C>([&](int t, int c) {
+        float* at = acc + (c * T + t) * kTileRows;
+        _mm512_store_ps(at, fold_min(_mm512_load_ps(at), _mm512_load_ps(w[t].m), *x[c], psum[t][c]));
+      });
+    } else {
+      __m512i psum[T][C];
+      sum_pairs<T, C>(w, x, psum);
+      each<T, C>([&](int t, int c) {
+        float* at = acc + (c * T + t) * kTileRows;
+        const __m512i sum = Format::corrected(isum[t][c], psum[t][c], *x[c]);
+        _mm512_store_ps(at, fold(_mm512_load_ps(at), _mm512_load_ps(w[t].d), *x[c], sum));
+      });
     }
+  }
+
+  template <int T, int C, class Do>
+  DODECA_INLINE static void each(Do&& what) {
+#pragma GCC unroll 6
+    for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 4
+      for (int t = 0; t < T; ++t) what(t, c);
+    }
+  }
+
+  template <int T, int C>
+  DODECA_INLINE static void sum_pairs(const Decoded* w, const Q8Block256* const* x, __m512i (&psum)[T][C]) {
+    each<T, C>([&](int t, int c) { psum[t][c] = _mm512_setzero_si512(); });
 #pragma GCC unroll 8
     for (int p = 0; p < Format::kPairs; ++p) {
       __m512i pairs[T];
+#pragma GCC unroll 4
       for (int t = 0; t < T; ++t) pairs[t] = load(w[t].pairs[p]);
 #pragma GCC unroll 6
       for (int c = 0; c < C; ++c) {
         const __m512i two = spread((Format::kPairs == 8 ? x[c]->sums16 : x[c]->sums32) + 2 * p);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int t = 0; t < T; ++t) psum[t][c] = dot2(psum[t][c], pairs[t], two);
-      }
-    }
-#pragma GCC unroll 6
-    for (int c = 0; c < C; ++c) {
-#pragma GCC unroll 2
-      for (int t = 0; t < T; ++t) {
-        float* at = acc + (c * T + t) * kTileRows;
-        const __m512i sum = Format::corrected(isum[t][c], psum[t][c], *x[c]);
-        __m512 v = fold(_mm512_load_ps(at), _mm512_load_ps(w[t].d), *x[c], sum);
-        if constexpr (Format::kMins) v = fold_min(v, _mm512_load_ps(w[t].m), *x[c], psum[t][c]);
-        _mm512_store_ps(at, v);
       }
     }
   }
@@ -91,31 +123,25 @@ struct SuperBlocks : Policy {
   // Codes already hold their sub-block's scale: one chain over all 64 units.
   template <int T, int C>
   DODECA_INLINE static void sum_flat(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
-    for (int t = 0; t < T; ++t) {
-      for (int c = 0; c < C; ++c) isum[t][c] = _mm512_setzero_si512();
-    }
+    each<T, C>([&](int t, int c) { isum[t][c] = _mm512_setzero_si512(); });
 #pragma GCC unroll 2
     for (int u = 0; u < 64; ++u) step<T, C>(w, x, u, isum);
   }
 
-  // kUnits units at a time, each sum times its scale: a product of low halves when the sums fit 16 bits.
+  // kUnits units at a time, each sum times its scale: in one product of words when the sums fit 16 bits, otherwise in one
+  // of the sum's low byte and its upper two, each with its own word of a split_scale; vpmulld would be two uops on Intel.
   template <int T, int C, int kUnits, bool kFits16>
   DODECA_INLINE static void sum_scaled(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
-    for (int t = 0; t < T; ++t) {
-      for (int c = 0; c < C; ++c) isum[t][c] = _mm512_setzero_si512();
-    }
+    each<T, C>([&](int t, int c) { isum[t][c] = _mm512_setzero_si512(); });
     for (int g = 0; g < 64 / kUnits; ++g) {
       __m512i part[T][C];
-      for (int t = 0; t < T; ++t) {
-        for (int c = 0; c < C; ++c) part[t][c] = _mm512_setzero_si512();
-      }
+      each<T, C>([&](int t, int c) { part[t][c] = _mm512_setzero_si512(); });
 #pragma GCC unroll 8
       for (int j = 0; j < kUnits; ++j) step<T, C>(w, x, kUnits * g + j, part);
       for (int t = 0; t < T; ++t) {
         const __m512i scale = load(w[t].scales[Format::scale_index(g)]);
         for (int c = 0; c < C; ++c) {
-          isum[t][c] = kFits16 ? dot2(isum[t][c], scale, part[t][c])
-                               : _mm512_add_epi32(isum[t][c], _mm512_mullo_epi32(scale, part[t][c]));
+          isum[t][c] = dot2(isum[t][c], scale, kFits16 ? part[t][c] : split_sum(part[t][c]));
         }
       }
     }
@@ -124,12 +150,12 @@ struct SuperBlocks : Policy {
   template <int T, int C>
   DODECA_INLINE static void step(const Decoded* w, const Q8Block256* const* x, int u, __m512i (&sum)[T][C]) {
     __m512i codes[T];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int t = 0; t < T; ++t) codes[t] = load(w[t].codes[u]);
 #pragma GCC unroll 6
     for (int c = 0; c < C; ++c) {
       const __m512i four = spread(x[c]->q + 4 * u);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int t = 0; t < T; ++t) sum[t][c] = dot4(sum[t][c], codes[t], four);
     }
   }
