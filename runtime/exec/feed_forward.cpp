@@ -18,26 +18,34 @@ struct SlotRange {
   std::int64_t count() const { return end - begin; }
 };
 
+// f(piece) for kSlotPiece slots at a time, whose products stay in cache.
+template <class F>
+void for_each_piece(const SlotRange& slots, F&& f) noexcept {
+  for (std::int64_t begin = slots.begin; begin < slots.end; begin += kSlotPiece)
+    f(SlotRange{begin, std::min(slots.end, begin + kSlotPiece), slots.act_rows});
+}
+
 ThreadSpace& thread_of(const Pass& pass, const cpu::Member& member) {
   return pass.space.threads[static_cast<std::size_t>(member.index)];
 }
 
-// h[slot][column] = silu(gate) * up for tiles [tile_begin, tile_end) of one expert's part.
-void gate_up(const Pass& pass, const cpu::Member& member, const FfnPart& part, std::int64_t slice,
-             std::int64_t tile_begin, std::int64_t tile_end, const SlotRange& slots, const Activations& h,
-             std::int64_t h_offset) noexcept {
+// h[slot][column] = silu(gate) * up for at most kFfnTiles tiles of one expert's part and kSlotPiece slots.
+void gate_up_piece(const Pass& pass, const cpu::Member& member, const FfnPart& part, std::int64_t slice,
+                   std::int64_t tile_begin, std::int64_t tile_end, const SlotRange& slots, const Activations& h,
+                   std::int64_t h_offset) noexcept {
   ThreadSpace& thread = thread_of(pass, member);
   const std::int64_t n = (tile_end - tile_begin) * cpu::kTileRows, first = tile_begin * cpu::kTileRows;
   float* gate = thread.tiles.as<float>();
   float* up = gate + slots.count() * n;
   const Activations& in = pass.space.normed;
+  const std::int64_t first_row = slots.act_rows == nullptr ? slots.begin : 0;
   for (const auto& [weight, out] : {std::pair{&part.gate, gate}, std::pair{&part.up, up}}) {
     const cpu::ActFormat format = weight->layout->act;
     multiply({.weight = *weight,
               .slice = slice,
               .tile_begin = tile_begin,
               .tile_end = tile_end,
-              .acts = in.data(format),
+              .acts = in.data(format) + static_cast<std::size_t>(first_row) * in.stride(format),
               .act_stride = in.stride(format),
               .act_rows = slots.act_rows == nullptr ? nullptr : slots.act_rows + slots.begin,
               .n_acts = slots.count(),
@@ -52,10 +60,21 @@ void gate_up(const Pass& pass, const cpu::Member& member, const FfnPart& part, s
   }
 }
 
-// Adds weight * down(h) to y's columns [first, first + n) of each slot's row.
-void add_down(const Pass& pass, const cpu::Member& member, const FfnPart& part, std::int64_t slice,
-              std::int64_t tile_begin, std::int64_t tile_end, const SlotRange& slots, const Activations& h,
-              std::int64_t h_offset, const float* slot_weight) noexcept {
+// Tiles [tile_begin, tile_end) of h for all slots.
+void gate_up(const Pass& pass, const cpu::Member& member, const FfnPart& part, std::int64_t slice,
+             std::int64_t tile_begin, std::int64_t tile_end, const SlotRange& slots, const Activations& h,
+             std::int64_t h_offset) noexcept {
+  for (std::int64_t tile = tile_begin; tile < tile_end; tile += kFfnTiles) {
+    for_each_piece(slots, [&](const SlotRange& piece) {
+      gate_up_piece(pass, member, part, slice, tile, std::min(tile_end, tile + kFfnTiles), piece, h, h_offset);
+    });
+  }
+}
+
+// Adds weight * down(h) to the columns of at most kDownTiles tiles in the rows of at most kSlotPiece slots.
+void add_down_piece(const Pass& pass, const cpu::Member& member, const FfnPart& part, std::int64_t slice,
+                    std::int64_t tile_begin, std::int64_t tile_end, const SlotRange& slots, const Activations& h,
+                    std::int64_t h_offset, const float* slot_weight) noexcept {
   ThreadSpace& thread = thread_of(pass, member);
   const std::int64_t first = tile_begin * cpu::kTileRows, n = (tile_end - tile_begin) * cpu::kTileRows,
                      valid = std::min(n, part.down.n_out - first);
@@ -78,6 +97,18 @@ void add_down(const Pass& pass, const cpu::Member& member, const FfnPart& part, 
     float* y = pass.space.normed.row(slots.act_rows == nullptr ? slot : slots.act_rows[slot]) + first;
     for (std::int64_t j = 0; j < valid; ++j) y[j] += weight * out[i * n + j];
   }
+}
+
+// Tiles [tile_begin, tile_end) for all slots.
+void add_down(const Pass& pass, const cpu::Member& member, const FfnPart& part, std::int64_t slice,
+              const cpu::Range& tiles, const SlotRange& slots, const Activations& h, std::int64_t h_offset,
+              const float* slot_weight) noexcept {
+  for_each_piece(slots, [&](const SlotRange& piece) {
+    for (std::int64_t tile = tiles.begin; tile < tiles.end; tile += kDownTiles) {
+      add_down_piece(pass, member, part, slice, tile, std::min(tiles.end, tile + kDownTiles), piece, h, h_offset,
+                     slot_weight);
+    }
+  });
 }
 
 void route_row(const Pass& pass, const LayerWeights& w, std::int64_t i) noexcept {
@@ -153,23 +184,42 @@ void add_expert_inputs(const Pass& pass, const cpu::Member& member, InputSums::I
   }
 }
 
-// Every (part, expert that has rows, group of tiles), handed out in order.
+// f(p, slice, slots, tiles) for all tiles of all experts that have rows, dealt over the members. Generated rows: equal
+// shares of the tiles, because reading them is the work. Prompts: kFfnTiles at a time to whoever is free, because experts
+// have different numbers of rows.
 template <class F>
-void for_each_expert_unit(const Pass& pass, const LayerWeights& w, cpu::WorkCounter& counter, F&& f) noexcept {
-  std::int64_t unit = 0, mine = counter.take();
-  for (std::size_t p = 0; p < w.experts.size(); ++p) {
-    const FfnPart& part = w.experts[p];
-    const std::int64_t n_units = (part.gate.n_tiles + kFfnTiles - 1) / kFfnTiles;
-    for (std::int64_t expert = 0; expert < pass.config().n_routed_experts; ++expert) {
-      const std::int32_t slice = part.slot[static_cast<std::size_t>(expert)];
-      if (slice < 0 || slots_of(pass.space, expert).count() == 0) continue;
+void for_each_expert_unit(const Pass& pass, const cpu::Member& member, const LayerWeights& w, cpu::WorkCounter& counter,
+                          F&& f) noexcept {
+  const auto each = [&](auto&& g) {  // g(p, slice, slots) for all experts that have rows
+    for (std::size_t p = 0; p < w.experts.size(); ++p) {
+      for (std::int64_t expert = 0; expert < pass.config().n_routed_experts; ++expert) {
+        const std::int32_t slice = w.experts[p].slot[static_cast<std::size_t>(expert)];
+        const SlotRange slots = slots_of(pass.space, expert);
+        if (slice >= 0 && slots.count() > 0) g(p, slice, slots);
+      }
+    }
+  };
+  if (pass.prompt()) {
+    std::int64_t unit = 0, mine = counter.take();
+    each([&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
+      const std::int64_t n_tiles = w.experts[p].gate.n_tiles, n_units = (n_tiles + kFfnTiles - 1) / kFfnTiles;
       for (; mine < unit + n_units; mine = counter.take()) {
         const std::int64_t begin = (mine - unit) * kFfnTiles;
-        f(p, part, slice, slots_of(pass.space, expert), begin, std::min(part.gate.n_tiles, begin + kFfnTiles));
+        f(p, slice, slots, cpu::Range{begin, std::min(n_tiles, begin + kFfnTiles)});
       }
       unit += n_units;
-    }
+    });
+    return;
   }
+  std::int64_t n_tiles = 0, first = 0;
+  each([&](std::size_t p, std::int32_t, const SlotRange&) { n_tiles += w.experts[p].gate.n_tiles; });
+  const cpu::Range mine = member.part(n_tiles);
+  each([&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
+    const std::int64_t begin = std::max(mine.begin - first, std::int64_t{0});
+    const std::int64_t end = std::min(mine.end - first, w.experts[p].gate.n_tiles);
+    if (begin < end) f(p, slice, slots, cpu::Range{begin, end});
+    first += w.experts[p].gate.n_tiles;
+  });
 }
 
 }  // namespace
@@ -189,10 +239,8 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
   for (std::size_t p = 0; p < w.dense.size(); ++p) {
     const FfnPart& part = w.dense[p];
     const cpu::Range tiles = member.part(part.gate.n_tiles);
-    for (std::int64_t t = tiles.begin; t < tiles.end; t += kFfnTiles) {
-      gate_up(pass, member, part, 0, t, std::min(tiles.end, t + kFfnTiles), all, s.h_dense,
-              static_cast<std::int64_t>(p) * s.micro_batch);
-    }
+    gate_up(pass, member, part, 0, tiles.begin, tiles.end, all, s.h_dense,
+            static_cast<std::int64_t>(p) * s.micro_batch);
   }
   finish(
       member, pass.n(),
@@ -217,10 +265,9 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
   }
   if (routed) {
     const std::int64_t max_slots = s.micro_batch * c.n_experts_per_tok;
-    for_each_expert_unit(pass, w, s.counter[1],
-                         [&](std::size_t p, const FfnPart& part, std::int32_t slice, const SlotRange& slots,
-                             std::int64_t begin, std::int64_t end) {
-                           gate_up(pass, member, part, slice, begin, end, slots, s.h_experts,
+    for_each_expert_unit(pass, member, w, s.counter[1],
+                         [&](std::size_t p, std::int32_t slice, const SlotRange& slots, const cpu::Range& tiles) {
+                           gate_up(pass, member, w.experts[p], slice, tiles.begin, tiles.end, slots, s.h_experts,
                                    static_cast<std::int64_t>(p) * max_slots);
                          });
     const auto quantize_slot = [&](std::int64_t slot) {
@@ -248,30 +295,27 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
   // experts. The normalized rows are no longer needed and take the sums.
   const std::int64_t n_tiles = (c.hidden_size + cpu::kTileRows - 1) / cpu::kTileRows;
   const cpu::Range tiles = member.part(n_tiles);
-  for (std::int64_t begin = tiles.begin; begin < tiles.end; begin += kDownTiles) {
-    const std::int64_t end = std::min(tiles.end, begin + kDownTiles), first = begin * cpu::kTileRows;
-    const std::int64_t n = std::min(c.hidden_size, end * cpu::kTileRows) - first;
-    for (std::int64_t i = 0; i < pass.n(); ++i)
-      std::memset(s.normed.row(i) + first, 0, static_cast<std::size_t>(n) * sizeof(float));
-    for (std::size_t p = 0; p < w.experts.size(); ++p) {
-      const FfnPart& part = w.experts[p];
-      for (std::int64_t expert = 0; expert < c.n_routed_experts; ++expert) {
-        const std::int32_t slice = part.slot[static_cast<std::size_t>(expert)];
-        const SlotRange slots = slots_of(s, expert);
-        if (slice < 0 || slots.count() == 0) continue;
-        add_down(pass, member, part, slice, begin, end, slots, s.h_experts,
-                 static_cast<std::int64_t>(p) * s.micro_batch * c.n_experts_per_tok, s.slot_weight.data());
-      }
+  const std::int64_t first = tiles.begin * cpu::kTileRows;
+  const std::int64_t n = std::min(c.hidden_size, tiles.end * cpu::kTileRows) - first;
+  if (n <= 0) return;
+  for (std::int64_t i = 0; i < pass.n(); ++i)
+    std::memset(s.normed.row(i) + first, 0, static_cast<std::size_t>(n) * sizeof(float));
+  for (std::size_t p = 0; p < w.experts.size(); ++p) {
+    const FfnPart& part = w.experts[p];
+    for (std::int64_t expert = 0; expert < c.n_routed_experts; ++expert) {
+      const std::int32_t slice = part.slot[static_cast<std::size_t>(expert)];
+      const SlotRange slots = slots_of(s, expert);
+      if (slice < 0 || slots.count() == 0) continue;
+      add_down(pass, member, part, slice, tiles, slots, s.h_experts,
+               static_cast<std::int64_t>(p) * s.micro_batch * c.n_experts_per_tok, s.slot_weight.data());
     }
-    for (std::size_t p = 0; p < w.dense.size(); ++p) {
-      add_down(pass, member, w.dense[p], 0, begin, end, all, s.h_dense, static_cast<std::int64_t>(p) * s.micro_batch,
-               nullptr);
-    }
-    for (std::int64_t i = 0; i < pass.n(); ++i) {
-      float* x = s.x.row(i) + first;
-      const float* y = s.normed.row(i) + first;
-      for (std::int64_t j = 0; j < n; ++j) x[j] += y[j];
-    }
+  }
+  for (std::size_t p = 0; p < w.dense.size(); ++p)
+    add_down(pass, member, w.dense[p], 0, tiles, all, s.h_dense, static_cast<std::int64_t>(p) * s.micro_batch, nullptr);
+  for (std::int64_t i = 0; i < pass.n(); ++i) {
+    float* x = s.x.row(i) + first;
+    const float* y = s.normed.row(i) + first;
+    for (std::int64_t j = 0; j < n; ++j) x[j] += y[j];
   }
 }
 

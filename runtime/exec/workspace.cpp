@@ -60,6 +60,11 @@ std::int64_t chunks_for(std::int64_t n_positions, std::int32_t n_sequences) {
 
 std::size_t partial_floats(const ModelConfig& c) { return static_cast<std::size_t>(c.n_heads * (2 + c.kv_lora_rank)); }
 
+std::size_t tiles_bytes(std::int64_t micro_batch) {
+  const std::int64_t n_tiles = std::max(2 * kFfnTiles, kDownTiles), n_slots = std::min(micro_batch, kSlotPiece);
+  return static_cast<std::size_t>(n_slots * n_tiles * cpu::kTileRows) * sizeof(float);
+}
+
 std::size_t attention_bytes(const ModelConfig& c, std::int64_t micro_batch) {
   if (c.kv_lora_rank > 0) return std::max(absorbed_scratch_bytes(c), decompressed_scratch_bytes(c, micro_batch));
   const std::int64_t width = 2 * c.head_dim, group = c.n_heads / c.n_kv_heads;  // as attention_gqa.cpp lays them out
@@ -122,8 +127,7 @@ void Workspace::ensure_threads(const Weights& weights, int n_threads) {
   while (static_cast<int>(threads.size()) < n_threads) {
     ThreadSpace space;
     space.matmul = cpu::Buffer(s.matmul);
-    space.tiles = cpu::Buffer(
-        static_cast<std::size_t>(micro_batch * std::max(2 * kFfnTiles, kDownTiles) * cpu::kTileRows) * sizeof(float));
+    space.tiles = cpu::Buffer(tiles_bytes(micro_batch));
     space.acts = cpu::Buffer(s.head_acts);
     space.attention = cpu::Buffer(attention_bytes(weights.config, micro_batch));
     threads.push_back(std::move(space));
@@ -145,10 +149,9 @@ std::uint64_t Workspace::bytes_needed(const ModelConfig& c, std::int64_t m, std:
   per_row += static_cast<std::uint64_t>(c.n_experts_per_tok) * Activations::bytes_per_row(c.moe_intermediate_size);
   const std::int64_t longest =
       std::max({c.hidden_size, dense_width, c.n_heads * c.v_head_dim, c.q_lora_rank, c.kv_lora_rank});
-  const std::uint64_t per_thread =
-      cpu::matmul_scratch_bytes(longest) + 2 * static_cast<std::uint64_t>(cpu::kTileRows * longest) * sizeof(float) +
-      attention_bytes(c, m) +
-      static_cast<std::uint64_t>(m * std::max(2 * kFfnTiles, kDownTiles) * cpu::kTileRows) * sizeof(float);
+  const std::uint64_t per_thread = cpu::matmul_scratch_bytes(longest) +
+                                   2 * static_cast<std::uint64_t>(cpu::kTileRows * longest) * sizeof(float) +
+                                   attention_bytes(c, m) + tiles_bytes(m);
   return static_cast<std::uint64_t>(m) * per_row + static_cast<std::uint64_t>(n_threads) * per_thread +
          static_cast<std::uint64_t>(chunks_for(n_positions, n_sequences)) * partial_floats(c) * sizeof(float);
 }

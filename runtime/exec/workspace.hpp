@@ -37,7 +37,7 @@ class BufferParts {
 
 struct ThreadSpace {
   cpu::Buffer matmul;     // multiply_scratch_bytes, the largest
-  cpu::Buffer tiles;      // [M, 2 * kFfnTiles * 16] products of a few tiles
+  cpu::Buffer tiles;      // products of a few tiles: [kSlotPiece, kDownTiles * 16]
   cpu::Buffer acts;       // int8 rows of one head: [kHeadRows, act row]
   cpu::Buffer attention;  // queries, cache rows, scores and partial results of one unit; see attention_absorbed.cpp,
                           // attention_decompressed.cpp
@@ -78,8 +78,9 @@ struct Workspace {
   std::atomic<std::int64_t> bad_point;  // first point with a non-finite activation (pass.hpp), or kNoBadPoint
 };
 
-inline constexpr std::int64_t kFfnTiles = 4;   // tiles of gate and up that one unit computes
-inline constexpr std::int64_t kDownTiles = 8;  // tiles of down
-inline constexpr std::int64_t kHeadRows = 64;  // rows per unit in the per-head products
+inline constexpr std::int64_t kFfnTiles = 16;    // tiles of gate and of up that are computed together
+inline constexpr std::int64_t kDownTiles = 32;   // tiles of down
+inline constexpr std::int64_t kSlotPiece = 256;  // slots whose products of so many tiles wait to be used
+inline constexpr std::int64_t kHeadRows = 64;    // rows per unit in the per-head products
 
 }  // namespace dodeca::runtime
