@@ -93,9 +93,11 @@ template <class F, int C>
   }
 }
 
-// Many rows go by panels: kChunk activation rows times kPanelColumns stay in the smallest L2 (512 KiB, Zen 2 and 3)
-// beside the sums of kGroupTiles tiles, while the tiles' weights are decoded step by step and multiplied with them.
-constexpr int kChunk = 128, kPanelColumns = 1024, kGroupTiles = 16;
+// Many rows go by panels: kPanelBytes of activation rows stay in the smallest L2 (512 KiB, Zen 2 and 3) while the weights
+// of a group of tiles are decoded step by step and multiplied with them. Where a panel holds whole rows a group is what
+// is decoded together, otherwise kGroupTiles tiles, whose sums wait in L2.
+constexpr int kChunk = 128, kGroupTiles = 16;
+constexpr std::int64_t kPanelBytes = 320 << 10;
 
 template <class F, int T, int C>
 DODECA_INLINE void columns(const MatmulArgs& args, const typename F::Decoded* w, std::int64_t block, int n_blocks,
@@ -169,23 +171,24 @@ template <class F>
 DODECA_INLINE void gemm_many(const MatmulArgs& args) {
   constexpr int kTiles = F::kMaxTiles;
   constexpr std::size_t kDecodedBytes = sizeof(typename F::Decoded) * kTiles;
+  static_assert(kPanelBytes >= F::kStep * kChunk * static_cast<int>(sizeof(typename F::Act)));
   static_assert(kDecodedBytes + kChunk * kGroupTiles * kTileRows * sizeof(float) <= kFixedScratchBytes);
-  constexpr std::int64_t kPanelBlocks = kPanelColumns / F::Tile::kColumns;
   const std::int64_t n_blocks = args.n_in / F::Tile::kColumns;
   auto* sums = reinterpret_cast<float*>(args.scratch + kDecodedBytes);  // [tile of the group][count][16]
-  for (std::int64_t group = args.tile_begin; group < args.tile_end; group += kGroupTiles) {
-    const std::int64_t group_end = args.tile_end - group < kGroupTiles ? args.tile_end : group + kGroupTiles;
-    for (std::int64_t first = 0; first < args.n_acts; first += kChunk) {
-      const int count = args.n_acts - first < kChunk ? static_cast<int>(args.n_acts - first) : kChunk;
-      for (std::int64_t begin = 0; begin < n_blocks; begin += kPanelBlocks) {
-        const std::int64_t end = n_blocks - begin < kPanelBlocks ? n_blocks : begin + kPanelBlocks;
+  for (std::int64_t first = 0; first < args.n_acts; first += kChunk) {
+    const int count = args.n_acts - first < kChunk ? static_cast<int>(args.n_acts - first) : kChunk;
+    const std::int64_t fitting = kPanelBytes / (static_cast<std::int64_t>(sizeof(typename F::Act)) * count);
+    const std::int64_t panel = fitting / F::kStep * F::kStep, n_group = panel < n_blocks ? kGroupTiles : kTiles;
+    for (std::int64_t group = args.tile_begin; group < args.tile_end; group += n_group) {
+      const std::int64_t group_end = args.tile_end - group < n_group ? args.tile_end : group + n_group;
+      for (std::int64_t begin = 0; begin < n_blocks; begin += panel) {
+        const std::int64_t end = n_blocks - begin < panel ? n_blocks : begin + panel;
         for (std::int64_t tile = group; tile < group_end; tile += kTiles) {
-          const PanelStart at{tile, begin};
           PanelStart next{tile + kTiles, begin};
           if (next.tile >= group_end) next = end < n_blocks ? PanelStart{group, end} : PanelStart{group_end, 0};
-          float* acc = sums + (tile - group) * count * kTileRows;
           const std::int64_t n_tiles = group_end - tile < kTiles ? group_end - tile : kTiles;
-          gemm_tiles<F, kTiles>(args, at, end, next, first, count, acc, n_tiles);
+          gemm_tiles<F, kTiles>(args, {tile, begin}, end, next, first, count, sums + (tile - group) * count * kTileRows,
+                                n_tiles);
         }
       }
     }
