@@ -8,10 +8,10 @@
 namespace dodeca::cpu::avx512 {
 namespace {
 
-inline __m512 exp_ps(__m512 x) {
+// For x that is not above kHighest.
+inline __m512 exp_up_to_highest(__m512 x) {
   using namespace exp_constants;
   x = _mm512_max_ps(_mm512_set1_ps(kLowest), x);  // second operand wins when one is NaN
-  x = _mm512_min_ps(_mm512_set1_ps(kHighest), x);
   const __m512 round = _mm512_set1_ps(kRound);
   const __m512 shifted = _mm512_fmadd_ps(x, _mm512_set1_ps(kLog2E), round);
   const __m512 n = _mm512_sub_ps(shifted, round);
@@ -24,6 +24,8 @@ inline __m512 exp_ps(__m512 x) {
   const __m512 e = _mm512_add_ps(_mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r), _mm512_set1_ps(1.0f));
   return _mm512_scalef_ps(e, n);  // one rounding, as the scalar product of two exact halves
 }
+
+inline __m512 exp_ps(__m512 x) { return exp_up_to_highest(_mm512_min_ps(_mm512_set1_ps(exp_constants::kHighest), x)); }
 
 }  // namespace
 }  // namespace dodeca::cpu::avx512

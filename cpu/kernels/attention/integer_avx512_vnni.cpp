@@ -14,6 +14,7 @@ namespace dodeca::cpu::avx512_vnni {
 namespace {
 
 using avx512::exp_ps;
+using avx512::exp_up_to_highest;
 
 constexpr int kTileValues = 64;
 constexpr int kPanelLanes = 2 * kStripLanes;
@@ -471,7 +472,12 @@ class Panel {
       score_tile(tile, p);
       ahead.fetch();
     }
-    for (int v = 0; v < kStrips; ++v) soften(v);
+    for (int v = 0; v < kStrips; ++v) {
+      if (all_visible(v))
+        soften<true>(v);
+      else
+        soften<false>(v);
+    }
     const std::int64_t blocks = (n_ + kWeightBlock - 1) / kWeightBlock;
     for (std::int64_t v = 0; v < a_.shape.value; v += kTileValues) {
       const std::byte* values = chunk_.values + v * 4 * (kChunkPositions / kTogether);
@@ -502,24 +508,33 @@ class Panel {
     }
   }
 
+  // A chunk in whole weight blocks that all lanes of the strip see: nothing has to be masked.
+  bool all_visible(int strip) const {
+    const std::int64_t lane0 = first_ + strip * kStripLanes;
+    if (n_ % kWeightBlock != 0 || lane0 + kStripLanes > a_.n_lanes) return false;
+    const __m512i visible = _mm512_loadu_si512(a_.visible + lane0);
+    return _mm512_cmplt_epi32_mask(visible, _mm512_set1_epi32(static_cast<int>(n_))) == 0;
+  }
+
   // Scores of a strip to weights; the state's maximum and sum.
+  template <bool kAll>
   void soften(int strip) {
     const std::int64_t lane0 = first_ + strip * kStripLanes;
     const __mmask16 lanes = mask_of(a_.n_lanes - lane0 < 0 ? 0 : a_.n_lanes - lane0);
     const __m512i visible = _mm512_maskz_loadu_epi32(lanes, a_.visible + lane0);
+    const auto sees = [&](std::int64_t i) -> __mmask16 {
+      return kAll ? 0xffff : _mm512_cmpgt_epi32_mask(visible, _mm512_set1_epi32(static_cast<int>(i)));
+    };
     const __m512 old = _mm512_maskz_loadu_ps(lanes, a_.max + lane0);
     __m512 max = _mm512_set1_ps(-__builtin_inff());
-    for (std::int64_t i = 0; i < n_; ++i) {
-      const __mmask16 seen = _mm512_cmpgt_epi32_mask(visible, _mm512_set1_epi32(static_cast<int>(i)));
-      max = _mm512_mask_max_ps(max, seen, _mm512_load_ps(score(i, strip)), max);
-    }
+    for (std::int64_t i = 0; i < n_; ++i) max = _mm512_mask_max_ps(max, sees(i), _mm512_load_ps(score(i, strip)), max);
     __m512 sum = _mm512_setzero_ps();
     const __m512 top = _mm512_set1_ps(weight_top(kWide ? Digits::k16 : Digits::k8));
     for (std::int64_t begin = 0, b = 0; begin < n_; begin += kWeightBlock, ++b) {
       __m512 largest = _mm512_setzero_ps();
       for (std::int64_t i = begin; i < begin + kWeightBlock; ++i) {
-        const __mmask16 seen = _mm512_cmpgt_epi32_mask(visible, _mm512_set1_epi32(static_cast<int>(i)));
-        const __m512 p = exp_ps(_mm512_sub_ps(_mm512_load_ps(score(i, strip)), max));
+        const __mmask16 seen = sees(i);
+        const __m512 p = exp_up_to_highest(_mm512_sub_ps(_mm512_load_ps(score(i, strip)), max));
         sum = _mm512_mask_add_ps(sum, seen, sum, p);
         const __m512 w = _mm512_maskz_mul_ps(seen, p, _mm512_set1_ps(chunk_.value_scale[i]));
         largest = _mm512_max_ps(w, largest);
@@ -529,13 +544,15 @@ class Panel {
       const __m512 inverse = _mm512_maskz_div_ps(positive, top, largest);
       _mm512_store_ps(&scale_[b][strip * kStripLanes], _mm512_div_ps(largest, top));
       for (int g = 0; g < kGroups; ++g) {
-        __m512i packed = _mm512_setzero_si512();
+        __m512i part[kTogether];
+#pragma GCC unroll 4
         for (int j = 0; j < kTogether; ++j) {
           __m512 w = _mm512_mul_ps(_mm512_load_ps(score(begin + g * kTogether + j, strip)), inverse);
           w = _mm512_min_ps(_mm512_max_ps(w, _mm512_setzero_ps()), top);  // NaN becomes 0
-          packed = _mm512_or_si512(
-              packed, _mm512_slli_epi32(_mm512_cvtps_epi32(w), (kWide ? 16u : 8u) * static_cast<unsigned>(j)));
+          part[j] = _mm512_slli_epi32(_mm512_cvtps_epi32(w), (kWide ? 16u : 8u) * static_cast<unsigned>(j));
         }
+        __m512i packed = _mm512_or_si512(part[0], part[1]);
+        if constexpr (kTogether == 4) packed = _mm512_ternarylogic_epi32(packed, part[2], part[3], 0xfe);
         _mm512_store_si512(&weights_[b * kGroups + g][strip * kStripLanes], packed);
       }
     }
