@@ -276,6 +276,9 @@ struct Q5_K : SuperBlocks<Q5_K> {
   DODECA_INLINE static __m512i odd_codes_times_8(__m512i v, __m512i bits) {
     return and_or(v, bytes(0xf0), _mm512_and_si512(bits, bytes(0x08)));
   }
+  DODECA_INLINE static __m512i odd_codes(__m512i v, __m512i bits) {
+    return _mm512_and_si512(_mm512_srli_epi32(odd_codes_times_8(v, bits), 3), bytes(0x1f));
+  }
 
   template <int C>
   DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block256* const* x,
@@ -286,19 +289,22 @@ struct Q5_K : SuperBlocks<Q5_K> {
 #pragma GCC unroll 8
     for (int k = 0; k < 8; ++k) {
       const __m512i pair = six_pair<0>(scales, high, k / 2), plane = load(body + Tile::kHighBits + 64 * k);
-      const __m512i scale = k % 2 == 0 ? low_half(pair) : high_half(pair);
-      Sums<C> even, odd;
+      const __m512i scale = split_scale(k % 2 == 0 ? low_half(pair) : high_half(pair));
+      Sums<C> sum, odd;
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
         const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i)), bits = plane_bits(plane, i);
-        even.add(even_codes(v, bits), x, 32 * k + 8 * i);
-        odd.add(odd_codes_times_8(v, bits), x, 32 * k + 8 * i + 4);
+        sum.add(even_codes(v, bits), x, 32 * k + 8 * i);
+        if constexpr (C < 4)  // a shift for each row against two operations for each unit
+          odd.add(odd_codes_times_8(v, bits), x, 32 * k + 8 * i + 4);
+        else
+          sum.add(odd_codes(v, bits), x, 32 * k + 8 * i + 4);
       }
+      if constexpr (C < 4) {
 #pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) {
-        const __m512i part = _mm512_add_epi32(even.v[c], _mm512_srai_epi32(odd.v[c], 3));
-        isum.v[c] = _mm512_add_epi32(isum.v[c], _mm512_mullo_epi32(part, scale));
+        for (int c = 0; c < C; ++c) sum.v[c] = _mm512_add_epi32(sum.v[c], _mm512_srai_epi32(odd.v[c], 3));
       }
+      isum.add_scaled(sum, scale);
     }
 #pragma GCC unroll 4
     for (int p = 0; p < 4; ++p) msum.add32(six_pair<8>(mins, high, p), x, 2 * p);
@@ -316,8 +322,7 @@ struct Q5_K : SuperBlocks<Q5_K> {
       for (int i = 0; i < 4; ++i) {
         const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i)), bits = plane_bits(plane, i);
         store(out.codes[8 * k + 2 * i], even_codes(v, bits));
-        store(out.codes[8 * k + 2 * i + 1],
-              _mm512_and_si512(_mm512_srli_epi32(odd_codes_times_8(v, bits), 3), bytes(0x1f)));
+        store(out.codes[8 * k + 2 * i + 1], odd_codes(v, bits));
       }
     }
   }
@@ -355,15 +360,24 @@ struct Q6_K : SuperBlocks<Q6_K> {
              and_or(b, high, _mm512_and_si512(_mm512_srli_epi32(plane, 4), last2))}};
   }
 
+  DODECA_INLINE static __m512i quarter(__m512i codes) {
+    return _mm512_and_si512(_mm512_srli_epi32(codes, 2), bytes(0x3f));
+  }
+
   // The sums of sub-block g.
   template <int C>
   DODECA_INLINE static Sums<C> sub_block(const std::byte* body, int g, const Q8Block256* const* x) {
     const Units w = units(body, g);
     Sums<C> sum;
-    sum.add(w.code[1], x, 16 * g + 4);
-    sum.add(w.code[3], x, 16 * g + 12);
+    if constexpr (C < 4) {  // a shift for each row against two operations for each unit
+      sum.add(w.code[1], x, 16 * g + 4);
+      sum.add(w.code[3], x, 16 * g + 12);
 #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) sum.v[c] = _mm512_srai_epi32(sum.v[c], 2);
+      for (int c = 0; c < C; ++c) sum.v[c] = _mm512_srai_epi32(sum.v[c], 2);
+    } else {
+      sum.add(quarter(w.code[1]), x, 16 * g + 4);
+      sum.add(quarter(w.code[3]), x, 16 * g + 12);
+    }
     sum.add(w.code[0], x, 16 * g);
     sum.add(w.code[2], x, 16 * g + 8);
     return sum;
@@ -379,12 +393,8 @@ struct Q6_K : SuperBlocks<Q6_K> {
       offset.add16(pair, x, 2 * p);
 #pragma GCC unroll 2
       for (int e = 0; e < 2; ++e) {
-        const __m512i scale = e == 0 ? first_scale(pair) : second_scale(pair);
-        const Sums<C> sum = sub_block<C>(body, 2 * p + e, x);
-#pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) {
-          isum.v[c] = _mm512_add_epi32(isum.v[c], _mm512_mullo_epi32(sum.v[c], scale));
-        }
+        const __m512i scale = split_scale(e == 0 ? first_scale(pair) : second_scale(pair));
+        isum.add_scaled(sub_block<C>(body, 2 * p + e, x), scale);
       }
     }
     const __m512 d = halves(header);
@@ -412,8 +422,7 @@ struct Q6_K : SuperBlocks<Q6_K> {
       const Units w = units(body, g);
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) {
-        store(out.codes[4 * g + j],
-              j % 2 == 0 ? w.code[j] : _mm512_and_si512(_mm512_srli_epi32(w.code[j], 2), bytes(0x3f)));
+        store(out.codes[4 * g + j], j % 2 == 0 ? w.code[j] : quarter(w.code[j]));
       }
     }
   }
@@ -471,10 +480,7 @@ struct IQ4_XS : SuperBlocks<IQ4_XS> {
           sum.add(_mm512_shuffle_epi8(values, _mm512_and_si512(v, low4)), x, 32 * k + 8 * i);
           sum.add(_mm512_shuffle_epi8(values, _mm512_and_si512(_mm512_srli_epi32(v, 4), low4)), x, 32 * k + 8 * i + 4);
         }
-#pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) {
-          isum.v[c] = _mm512_add_epi32(isum.v[c], _mm512_mullo_epi32(sum.v[c], scales[e]));
-        }
+        isum.add_scaled(sum, split_scale(scales[e]));
       }
     }
     const __m512 d = halves(header);

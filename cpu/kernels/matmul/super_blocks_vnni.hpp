@@ -46,6 +46,11 @@ struct Sums {
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) v[c] = dot4_at(v[c], codes, x[c]->q + column);
   }
+  // Adds other sums times a split_scale.
+  DODECA_INLINE void add_scaled(const Sums& sums, __m512i scale) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) v[c] = dot2(v[c], scale, split_sum(sums.v[c]));
+  }
   // Adds the products of i16 pairs with two sums of activations.
   DODECA_INLINE void add16(__m512i pairs, const Q8Block256* const* x, int sub_block) {
 #pragma GCC unroll 8
