@@ -11,6 +11,9 @@
 namespace dodeca::runtime {
 namespace {
 
+constexpr std::int64_t kFewRows =
+    4;  // of an expert, on average: up to here its weights take longer to read than to use
+
 // Which activation rows a slice multiplies and where its results go: slots [begin, end).
 struct SlotRange {
   std::int64_t begin = 0, end = 0;
@@ -184,25 +187,31 @@ void add_expert_inputs(const Pass& pass, const cpu::Member& member, InputSums::I
   }
 }
 
-// f(p, slice, slots, tiles) for all tiles of all experts that have rows, dealt over the members. Generated rows: equal
-// shares of the tiles, because reading them is the work. Prompts: kFfnTiles at a time to whoever is free, because experts
-// have different numbers of rows.
+// f(p, slice, slots, tiles) for all tiles of all experts that have rows, dealt over the members. Few rows for an expert:
+// equal shares of the tiles, because reading them is the work. Many: kFfnTiles at a time to whoever is free, because
+// experts have different numbers of rows.
 template <class F>
 void for_each_expert_unit(const Pass& pass, const cpu::Member& member, const LayerWeights& w, cpu::WorkCounter& counter,
                           F&& f) noexcept {
-  const auto each = [&](auto&& g) {  // g(p, slice, slots) for all experts that have rows
+  const auto each = [&](auto&& g) {  // g(p, slice, slots, n_tiles) for all experts that have rows
     for (std::size_t p = 0; p < w.experts.size(); ++p) {
       for (std::int64_t expert = 0; expert < pass.config().n_routed_experts; ++expert) {
         const std::int32_t slice = w.experts[p].slot[static_cast<std::size_t>(expert)];
         const SlotRange slots = slots_of(pass.space, expert);
-        if (slice >= 0 && slots.count() > 0) g(p, slice, slots);
+        if (slice >= 0 && slots.count() > 0) g(p, slice, slots, w.experts[p].gate.n_tiles);
       }
     }
   };
-  if (pass.prompt()) {
+  std::int64_t n_experts = 0, n_slots = 0, all_tiles = 0;
+  each([&](std::size_t, std::int32_t, const SlotRange& slots, std::int64_t n_tiles) {
+    ++n_experts;
+    n_slots += slots.count();
+    all_tiles += n_tiles;
+  });
+  if (n_slots > kFewRows * n_experts) {
     std::int64_t unit = 0, mine = counter.take();
-    each([&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
-      const std::int64_t n_tiles = w.experts[p].gate.n_tiles, n_units = (n_tiles + kFfnTiles - 1) / kFfnTiles;
+    each([&](std::size_t p, std::int32_t slice, const SlotRange& slots, std::int64_t n_tiles) {
+      const std::int64_t n_units = (n_tiles + kFfnTiles - 1) / kFfnTiles;
       for (; mine < unit + n_units; mine = counter.take()) {
         const std::int64_t begin = (mine - unit) * kFfnTiles;
         f(p, slice, slots, cpu::Range{begin, std::min(n_tiles, begin + kFfnTiles)});
@@ -211,14 +220,12 @@ void for_each_expert_unit(const Pass& pass, const cpu::Member& member, const Lay
     });
     return;
   }
-  std::int64_t n_tiles = 0, first = 0;
-  each([&](std::size_t p, std::int32_t, const SlotRange&) { n_tiles += w.experts[p].gate.n_tiles; });
-  const cpu::Range mine = member.part(n_tiles);
-  each([&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
-    const std::int64_t begin = std::max(mine.begin - first, std::int64_t{0});
-    const std::int64_t end = std::min(mine.end - first, w.experts[p].gate.n_tiles);
+  std::int64_t first = 0;
+  const cpu::Range mine = member.part(all_tiles);
+  each([&](std::size_t p, std::int32_t slice, const SlotRange& slots, std::int64_t n_tiles) {
+    const std::int64_t begin = std::max(mine.begin - first, std::int64_t{0}), end = std::min(mine.end - first, n_tiles);
     if (begin < end) f(p, slice, slots, cpu::Range{begin, end});
-    first += w.experts[p].gate.n_tiles;
+    first += n_tiles;
   });
 }
 

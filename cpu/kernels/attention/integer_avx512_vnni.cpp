@@ -1,8 +1,8 @@
 // Layouts of this line (dword = 4 bytes along the summed direction with Digits::k8, 2 words with k16 and for rope):
-//   queries  [dword of the key][16 lanes], k8 biased by 128 to unsigned; then [dword of the rope][16 lanes]
-//   keys     rows, as loaded: a dword is broadcast from memory
+//   queries  [dword of the key][16 lanes]; then [dword of the rope][16 lanes]; k8: then [key block][16 lanes] start sums
+//   keys     rows, as loaded, k8 biased by 128 to unsigned: a dword is broadcast from memory
 //   values   [64 values][group of 4 or 2 positions][64] dwords: the broadcast side are the weights
-// The bias of the queries is taken out by starting each sum at -128 * sum of the key's block.
+// The bias of the keys is taken out by starting each sum at -128 * sum of the query's block.
 #include <immintrin.h>
 
 #include <cstring>
@@ -116,13 +116,13 @@ void transpose(__m512i* r) {
 }
 
 // Sixteen rows of n dwords, `stride` dwords apart, into [dword][16 lanes].
-void interleave_lanes(const std::int32_t* rows, std::int64_t n, std::int64_t stride, __m512i bias, std::int32_t* out) {
+void interleave_lanes(const std::int32_t* rows, std::int64_t n, std::int64_t stride, std::int32_t* out) {
   for (std::int64_t k = 0; k < n; k += 16) {
     __m512i r[16];
     const __mmask16 mask = mask_of(n - k);
     for (int lane = 0; lane < 16; ++lane) r[lane] = _mm512_maskz_loadu_epi32(mask, rows + lane * stride + k);
     transpose(r);
-    for (int j = 0; j < 16 && k + j < n; ++j) _mm512_storeu_si512(out + (k + j) * 16, _mm512_add_epi8(r[j], bias));
+    for (int j = 0; j < 16 && k + j < n; ++j) _mm512_storeu_si512(out + (k + j) * 16, r[j]);
   }
 }
 
@@ -179,28 +179,31 @@ void pack_queries(const PackQueriesArgs& a) noexcept {
       for (std::int64_t lane = 0; lane < lanes; ++lane) rows[lane] = a.q + (first + lane) * a.q_stride + begin;
       quantize_lanes(rows, lanes, n, words, top, a.scale, scale, staged);
       const std::int64_t dwords = words ? n / 2 : n / 4;
-      interleave_lanes(reinterpret_cast<const std::int32_t*>(staged), dwords, kKeyBlock / 2,
-                       words ? _mm512_setzero_si512() : _mm512_set1_epi8(-128), out);
+      interleave_lanes(reinterpret_cast<const std::int32_t*>(staged), dwords, kKeyBlock / 2, out);
       out += dwords * kStripLanes;
       scale += kStripLanes;
     };
+    const std::int32_t* key = out;
     for (std::int64_t k = 0; k < s.key; k += kKeyBlock) pack(k, min64(kKeyBlock, s.key - k), wide, key_top(s.digits));
     for (std::int64_t k = 0; k < s.rope; k += kRopeBlock)
       pack(s.key + k, min64(kRopeBlock, s.rope - k), true, kRopeQueryTop);
+    for (std::int64_t k = 0; !wide && k < s.key; k += kKeyBlock, out += kStripLanes) {
+      __m512i sum = _mm512_setzero_si512();
+      for (std::int64_t i = k; i < min64(s.key, k + kKeyBlock); i += 4)
+        sum = dot<false>(sum, _mm512_set1_epi8(1), _mm512_load_si512(key + i / 4 * kStripLanes));
+      _mm512_store_si512(out, _mm512_mullo_epi32(sum, _mm512_set1_epi32(-128)));
+    }
   }
 }
 
 // ---- chunks
 
-// Sums of the key's blocks, for the bias.
-void sum_key(const std::int8_t* key, const IntegerShape& s, std::int32_t* sums) {
-  for (std::int64_t b = 0; b < s.key_blocks(); ++b) {
-    __m256i sum = _mm256_setzero_si256();
-    for (std::int64_t k = b * kKeyBlock; k < min64(s.key, (b + 1) * kKeyBlock); k += 32) {
-      sum =
-          _mm256_dpbusd_epi32(sum, _mm256_set1_epi8(1), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(key + k)));
-    }
-    sums[b * kChunkPositions] = -128 * _mm512_reduce_add_epi32(_mm512_zextsi256_si512(sum));
+// Signed bytes to bytes biased by 128.
+void bias(const std::byte* from, std::int64_t n, std::byte* to) {
+  for (std::int64_t i = 0; i < n; i += 64) {
+    const __mmask64 mask = n - i >= 64 ? ~0ull : (1ull << (n - i)) - 1;
+    const __m512i bytes = _mm512_maskz_loadu_epi8(mask, from + i);
+    _mm512_mask_storeu_epi8(to + i, mask, _mm512_xor_si512(bytes, _mm512_set1_epi8(-128)));
   }
 }
 
@@ -227,9 +230,9 @@ void interleave2(__m512i row0, __m512i row1, std::byte* out) {
   _mm512_storeu_si512(out + 64, _mm512_permutex2var_epi64(low, second, high));
 }
 
-// Rows of numbers, `stride` bytes apart, into the layout of the values. Rows past n count as zeros, up to a whole
-// weight block.
-void interleave_values(const std::byte* rows, std::int64_t stride, const IntegerShape& s, std::int64_t n,
+// Rows of numbers, `stride` bytes apart, into the layout of the values, up to a whole weight block: rows past n have
+// weights of 0. `flip` takes a bias off.
+void interleave_values(const std::byte* rows, std::int64_t stride, const IntegerShape& s, std::int64_t n, __m512i flip,
                        std::byte* out) {
   const bool wide = s.digits == Digits::k16;
   const std::int64_t padded = (n + kWeightBlock - 1) / kWeightBlock * kWeightBlock;
@@ -240,7 +243,7 @@ void interleave_values(const std::byte* rows, std::int64_t stride, const Integer
       const auto load = [&](std::int64_t r, std::int64_t skip) {
         const std::int64_t bytes = (width - skip) * size;
         const __mmask64 mask = r >= n || bytes <= 0 ? 0 : bytes >= 64 ? ~0ull : (1ull << bytes) - 1;
-        return _mm512_maskz_loadu_epi8(mask, rows + r * stride + (v + skip) * size);
+        return _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, rows + r * stride + (v + skip) * size), flip);
       };
       if (wide) {
         interleave2(load(i, 0), load(i + 1, 0), out);
@@ -277,9 +280,8 @@ void load_cache(const LoadCacheArgs& a) noexcept {
     if (!wide) {
       __builtin_memcpy(to.key_scale + i, row, 4);
       __builtin_memcpy(to.rope_scale + i, row + 4, 4);
-      std::memcpy(key, row + 8, static_cast<std::size_t>(key_bytes));
+      bias(row + 8, key_bytes, key);
       std::memcpy(rope, row + 8 + key_bytes, static_cast<std::size_t>(2 * s.rope));
-      sum_key(reinterpret_cast<const std::int8_t*>(key), s, to.key_sums + i);
     } else {
       // In pieces, so that no row buffer limits the width: the key's maximum first.
       alignas(64) float floats[kKeyBlock];
@@ -314,7 +316,7 @@ void load_cache(const LoadCacheArgs& a) noexcept {
     }
     to.value_scale[i] = to.key_scale[i];
   }
-  interleave_values(to.keys, key_bytes, s, a.n, to.values);
+  interleave_values(to.keys, key_bytes, s, a.n, wide ? _mm512_setzero_si512() : _mm512_set1_epi8(-128), to.values);
 }
 
 void load_head(const LoadHeadArgs& a) noexcept {
@@ -329,10 +331,10 @@ void load_head(const LoadHeadArgs& a) noexcept {
   // Quantized values wait where the keys will be.
   for (std::int64_t i = 0; i < a.n; ++i)
     to.value_scale[i] = quantize(a.values + i * a.stride, s.value, to.keys + i * s.value * size);
-  interleave_values(to.keys, s.value * size, s, a.n, to.values);
+  interleave_values(to.keys, s.value * size, s, a.n, _mm512_setzero_si512(), to.values);
   for (std::int64_t i = 0; i < a.n; ++i) {
     to.key_scale[i] = quantize(a.keys + i * a.stride, s.key, to.keys + i * s.key * size);
-    if (!wide) sum_key(reinterpret_cast<const std::int8_t*>(to.keys + i * s.key), s, to.key_sums + i);
+    if (!wide) bias(to.keys + i * s.key, s.key, to.keys + i * s.key);
   }
   std::memcpy(to.rope_scale, from.rope_scale, static_cast<std::size_t>(a.n) * sizeof(float));
   std::memcpy(to.rope, from.rope, static_cast<std::size_t>(2 * a.n * s.rope));
@@ -360,10 +362,9 @@ struct ScoreTile {
     for (std::int64_t b = 0; b < shape.key_blocks(); ++b) {
       const std::int64_t width = min64(kKeyBlock, shape.key - b * kKeyBlock), dwords = kWide ? width / 2 : width / 4;
       __m512i acc[kStrips][kPositions];
-      for (int p = 0; p < kPositions; ++p) {
-        const __m512i start =
-            kWide ? _mm512_setzero_si512() : broadcast(chunk.key_sums + b * kChunkPositions + first + p);
-        for (int v = 0; v < kStrips; ++v) acc[v][p] = start;
+      for (int v = 0; v < kStrips; ++v) {
+        const __m512i start = kWide ? _mm512_setzero_si512() : _mm512_load_si512(start_of(v, b));
+        for (__m512i& sum : acc[v]) sum = start;
       }
       products<kWide>(acc, q, rows, row_bytes, dwords);
       for (int v = 0; v < kStrips; ++v) {
@@ -407,6 +408,11 @@ struct ScoreTile {
     const std::byte* strip = queries + static_cast<std::size_t>(v) * strip_bytes(shape);
     return _mm512_load_ps(reinterpret_cast<const float*>(strip) + 16 * block);
   }
+  // Behind the dwords of key and rope.
+  [[gnu::always_inline]] const std::byte* start_of(int v, std::int64_t block) const {
+    const std::int64_t vectors = shape.key_blocks() + shape.rope_blocks() + shape.key / 4 + shape.rope / 2 + block;
+    return queries + static_cast<std::size_t>(v) * strip_bytes(shape) + 64 * vectors;
+  }
   template <bool kWords>
   [[gnu::always_inline]] void products(__m512i (&acc)[kStrips][kPositions], const std::byte* q, const std::byte* rows,
                                        std::int64_t row_bytes, std::int64_t dwords) const {
@@ -416,7 +422,7 @@ struct ScoreTile {
       for (int v = 0; v < kStrips; ++v) query[v] = _mm512_load_si512(q + static_cast<std::size_t>(v) * strip + k * 64);
       for (int p = 0; p < kPositions; ++p) {
         const __m512i key = broadcast(rows + p * row_bytes + 4 * k);
-        for (int v = 0; v < kStrips; ++v) acc[v][p] = dot<kWords>(acc[v][p], query[v], key);
+        for (int v = 0; v < kStrips; ++v) acc[v][p] = dot<kWords>(acc[v][p], key, query[v]);
       }
     }
   }

@@ -15,7 +15,6 @@ template <class Key, class Value>
 struct ChunkOf {
   ChunkOf(const IntegerShape& s, const std::byte* base) : ChunkOf(ChunkLayout(s), const_cast<std::byte*>(base)) {}
   float *key_scale, *rope_scale, *value_scale;
-  std::int32_t* key_sums;  // [key blocks][kChunkPositions], for lines that need them
   std::int16_t* rope;
   Key* keys;
   Value* values;
@@ -25,7 +24,6 @@ struct ChunkOf {
       : key_scale(reinterpret_cast<float*>(base + at.key_scale)),
         rope_scale(reinterpret_cast<float*>(base + at.rope_scale)),
         value_scale(reinterpret_cast<float*>(base + at.value_scale)),
-        key_sums(reinterpret_cast<std::int32_t*>(base + at.key_sums)),
         rope(reinterpret_cast<std::int16_t*>(base + at.rope)),
         keys(reinterpret_cast<Key*>(base + at.keys)),
         values(reinterpret_cast<Value*>(base + at.values)) {}

@@ -28,7 +28,7 @@ inline constexpr float weight_top(Digits digits) { return digits == Digits::k8 ?
 inline constexpr float kRopeQueryTop = 4095.0f, kRopeKeyTop = 8191.0f;
 
 // Bytes of one strip of packed queries: [key blocks + rope blocks][kStripLanes] scales, then the numbers. Enough for
-// every line.
+// every line: bytes leave room for what a line keeps besides.
 constexpr std::size_t strip_bytes(const IntegerShape& s) {
   return static_cast<std::size_t>(kStripLanes * (4 * (s.key_blocks() + s.rope_blocks()) + 2 * (s.key + s.rope)));
 }
@@ -37,14 +37,13 @@ constexpr std::size_t strip_bytes(const IntegerShape& s) {
 // head, which wait there until they are interleaved, and for kSlackPositions rows behind the last, which a line may
 // read, never use, to fill its last tile.
 struct ChunkLayout {
-  std::size_t key_scale, rope_scale, value_scale, key_sums, rope, keys, values, total;
+  std::size_t key_scale, rope_scale, value_scale, rope, keys, values, total;
 
   constexpr explicit ChunkLayout(const IntegerShape& s)
       : key_scale(0),
         rope_scale(key_scale + 4 * kChunkPositions),
         value_scale(rope_scale + 4 * kChunkPositions),
-        key_sums(value_scale + 4 * kChunkPositions),
-        rope(key_sums + 4 * kChunkPositions * static_cast<std::size_t>(s.key_blocks())),
+        rope(value_scale + 4 * kChunkPositions),
         keys(rope + 2 * kRows * static_cast<std::size_t>(s.rope)),
         values(keys + 2 * kRows * static_cast<std::size_t>(s.key > s.value ? s.key : s.value)),
         total(values + 2 * kChunkPositions * static_cast<std::size_t>((s.value + 63) / 64 * 64)) {}
