@@ -11,8 +11,8 @@
 namespace dodeca::runtime {
 namespace {
 
-constexpr std::int64_t kFewRows =
-    4;  // of an expert, on average: up to here its weights take longer to read than to use
+// Rows of an expert, on average, up to which its weights take longer to read than to use.
+constexpr std::int64_t kFewRows = 4;
 
 // Which activation rows a slice multiplies and where its results go: slots [begin, end).
 struct SlotRange {
