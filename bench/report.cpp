@@ -308,7 +308,9 @@ class MarkdownReport : public Report {
     for (const Result& r : results_) {
       double seconds = 0;
       for (const std::uint64_t ns : r.samples_ns) seconds += static_cast<double>(ns) * 1e-9;
-      write_(trace_table(r.test.label(), r.trace, seconds, r.bytes_per_token > 0 ? r.read_bandwidth : 0));
+      const bool by_bytes = r.macs.int8 > r.macs.f32;  // a prompt's products
+      write_(trace_table(r.test.label(), r.trace, seconds, r.bytes_per_token > 0 ? r.read_bandwidth : 0,
+                         by_bytes ? r.peak.int8 : 0));
     }
   }
 

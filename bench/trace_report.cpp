@@ -4,7 +4,8 @@
 
 namespace dodeca::bench {
 
-std::string trace_table(std::string_view test, const runtime::Trace& trace, double seconds, double read_bandwidth) {
+std::string trace_table(std::string_view test, const runtime::Trace& trace, double seconds, double read_bandwidth,
+                        double int8_peak) {
   const double passes = static_cast<double>(trace.passes);
   if (trace.passes == 0) return {};
   double sum_ns = 0, bytes = 0;
@@ -30,6 +31,13 @@ std::string trace_table(std::string_view test, const runtime::Trace& trace, doub
   if (trace.expert_phases > 0)
     out += fmt::format("{:.1f} distinct experts per layer\n",
                        static_cast<double>(trace.experts_touched) / static_cast<double>(trace.expert_phases));
+  if (int8_peak > 0 && trace.expert_macs > 0) {
+    const auto ns = [&](runtime::Phase phase) { return trace.phases[static_cast<std::size_t>(phase)].ns; };
+    const double rate = 1e9 * static_cast<double>(trace.expert_macs) /
+                        static_cast<double>(ns(runtime::Phase::kGateUp) + ns(runtime::Phase::kDown));
+    out += fmt::format("gate, up and down: {:.1f} GMAC/s, {:.1f} % of the int8 peak\n", rate / 1e9,
+                       100 * rate / int8_peak);
+  }
   if (read_bandwidth > 0) {
     const double at_limit = bytes / passes / read_bandwidth;
     out += fmt::format("residual: {:.3f} ms ({:.1f} %) beyond the {:.3f} ms that the bytes take at {:.2f} GB/s\n",

@@ -150,10 +150,13 @@ void attention_mla(const Pass& pass, const cpu::Member& member, std::int64_t lay
     for (std::int64_t i = begin; i < end; ++i) {
       float* rope = s.q.row(i) + head * head_dim + c.qk_nope_head_dim;
       cpu::rope_rotate(rope, s.angles.data() + i * c.rope.dim, c.rope.dim / 2);
-      std::memcpy(s.q_absorbed.row(i) + head * width + c.kv_lora_rank, rope,
-                  static_cast<std::size_t>(c.qk_rope_head_dim) * sizeof(float));
     }
     for_each_absorbed(pass, w, begin, end, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t i = first; i < last; ++i) {
+        std::memcpy(s.q_absorbed.row(i) + head * width + c.kv_lora_rank,
+                    s.q.row(i) + head * head_dim + c.qk_nope_head_dim,
+                    static_cast<std::size_t>(c.qk_rope_head_dim) * sizeof(float));
+      }
       multiply_head(pass, thread, {w.k_b, s.q, head_dim, s.q_absorbed, width}, head, first, last);
     });
   });

@@ -161,7 +161,8 @@ void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Tea
           }
         });
       }
-      pass.end_phase(member, Phase::kDown, [&] { return down_bytes(pass, layer); });
+      const bool routed = !weights.layers[static_cast<std::size_t>(layer)].experts.empty();
+      pass.end_phase(member, routed ? Phase::kDown : Phase::kDenseDown, [&] { return down_bytes(pass, layer); });
     }
     const cpu::Range normed = member.part(static_cast<std::int64_t>(wanted.size()));
     for (std::int64_t k = normed.begin; k < normed.end; ++k)

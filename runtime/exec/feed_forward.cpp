@@ -176,6 +176,23 @@ std::uint64_t expert_bytes(const Pass& pass, const LayerWeights& w, F&& bytes) {
   return sum;
 }
 
+std::uint64_t macs(const PackedMatrix& weight) { return static_cast<std::uint64_t>(weight.n_out * weight.n_in); }
+
+// What the phases kGateUp and kDown multiply: all of the routed experts, the shared one's down.
+std::uint64_t expert_macs(const Pass& pass, const LayerWeights& w) {
+  std::uint64_t sum = 0;
+  for (const FfnPart& part : w.experts) {
+    std::uint64_t n_slots = 0;
+    for (std::int64_t expert = 0; expert < pass.config().n_routed_experts; ++expert) {
+      if (part.slot[static_cast<std::size_t>(expert)] >= 0)
+        n_slots += static_cast<std::uint64_t>(slots_of(pass.space, expert).count());
+    }
+    sum += n_slots * (macs(part.gate) + macs(part.up) + macs(part.down));
+  }
+  for (const FfnPart& part : w.dense) sum += static_cast<std::uint64_t>(pass.n()) * macs(part.down);
+  return sum;
+}
+
 std::uint64_t gate_up_bytes(const FfnPart& part) { return part.gate.slice_bytes() + part.up.slice_bytes(); }
 
 // Each slot's row into the sums of its expert. Weights are whole here: sums are not collected from cut models.
@@ -259,7 +276,7 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
       [&] {
         if (routed) group_slots(pass);
       });
-  pass.end_phase(member, routed ? Phase::kRouter : Phase::kGateUp, [&] {
+  pass.end_phase(member, routed ? Phase::kRouter : Phase::kDenseGateUp, [&] {
     std::uint64_t bytes = routed ? w.router.slice_bytes() : 0;
     for (const FfnPart& part : w.dense) bytes += gate_up_bytes(part);
     return bytes;
@@ -290,6 +307,7 @@ void feed_forward(const Pass& pass, const cpu::Member& member, std::int64_t laye
     }
     pass.end_phase(member, Phase::kGateUp, [&] {
       pass.trace->experts_touched += experts_touched(s);
+      pass.trace->expert_macs += expert_macs(pass, w);
       ++pass.trace->expert_phases;
       return expert_bytes(pass, w, gate_up_bytes);
     });

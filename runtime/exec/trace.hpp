@@ -11,19 +11,22 @@
 namespace dodeca::runtime {
 
 enum class Phase {
-  kEmbedding,  // embedding rows, first norm
-  kLatent,     // q_a (or q), kv_a; their norms, cache row
-  kQuery,      // q_b, rope, absorbed k_b
-  kAttention,  // over the cache
-  kValue,      // v_b
-  kOutput,     // output projection; residual, norm
-  kRouter,     // router, shared expert's gate and up; choice of experts
-  kGateUp,     // routed experts, or the dense block
-  kDown,       // routed and shared experts, or the dense block; residual, norm
-  kHead,       // last norm, output head
+  kEmbedding,    // embedding rows, first norm
+  kLatent,       // q_a (or q), kv_a; their norms, cache row
+  kQuery,        // q_b, rope, absorbed k_b
+  kAttention,    // over the cache
+  kValue,        // v_b
+  kOutput,       // output projection; residual, norm
+  kDenseGateUp,  // of layers without experts
+  kDenseDown,    // residual, norm
+  kRouter,       // router, shared expert's gate and up; choice of experts
+  kGateUp,       // routed experts
+  kDown,         // routed and shared experts; residual, norm
+  kHead,         // last norm, output head
 };
-inline constexpr std::array<std::string_view, 10> kPhaseNames = {
-    "embedding", "q_a, kv_a", "q_b, k_b", "attention", "v_b", "output", "router, shared", "gate, up", "down", "head"};
+inline constexpr std::array<std::string_view, 12> kPhaseNames = {
+    "embedding",      "q_a, kv_a",  "q_b, k_b",       "attention", "v_b",  "output",
+    "dense gate, up", "dense down", "router, shared", "gate, up",  "down", "head"};
 
 struct Trace {
   struct Entry {
@@ -32,6 +35,7 @@ struct Trace {
   std::array<Entry, kPhaseNames.size()> phases{};
   std::uint64_t passes = 0;
   std::uint64_t experts_touched = 0, expert_phases = 0;  // distinct experts, summed over expert_phases layers
+  std::uint64_t expert_macs = 0;                         // multiply-accumulates of kGateUp and kDown
 
   using Clock = std::chrono::steady_clock;
   Clock::time_point last{};

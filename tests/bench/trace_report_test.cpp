@@ -11,13 +11,17 @@ TEST_CASE("the trace's table: per pass, shares, the sum against the clock, the r
   trace.phases[static_cast<std::size_t>(runtime::Phase::kHead)] = {2'000'000, 10'000'000, 2};
   trace.experts_touched = 12;
   trace.expert_phases = 4;
-  const std::string text = bench::trace_table("tg2", trace, 0.00808, 10e9);
+  trace.phases[static_cast<std::size_t>(runtime::Phase::kDown)] = {2'000'000, 0, 2};
+  trace.expert_macs = 400'000'000;
+  const std::string text = bench::trace_table("tg2", trace, 0.01008, 10e9, 100e9);
   CHECK(text.find("tg2: phases of a pass, mean of 2") != std::string::npos);
-  CHECK(text.find("| gate, up        |     3.000 |    75.0 |      30.00 |  10.00 |") != std::string::npos);
-  CHECK(text.find("| sum             |     4.000 |   100.0 |      35.00 |   8.75 |") != std::string::npos);
+  CHECK(text.find("| gate, up        |     3.000 |    60.0 |      30.00 |  10.00 |") != std::string::npos);
+  CHECK(text.find("| sum             |     5.000 |   100.0 |      35.00 |   7.00 |") != std::string::npos);
   CHECK(text.find("attention") == std::string::npos);  // did not run
-  CHECK(text.find("4.040 ms per pass by the clock around it; the phases sum to 99.0 % of it") != std::string::npos);
+  CHECK(text.find("5.040 ms per pass by the clock around it; the phases sum to 99.2 % of it") != std::string::npos);
   CHECK(text.find("3.0 distinct experts per layer") != std::string::npos);
-  CHECK(text.find("residual: 0.540 ms (13.4 %) beyond the 3.500 ms") != std::string::npos);
-  CHECK(bench::trace_table("tg2", runtime::Trace{}, 1.0, 0).empty());
+  CHECK(text.find("residual: 1.540 ms (30.6 %) beyond the 3.500 ms") != std::string::npos);
+  CHECK(text.find("gate, up and down: 50.0 GMAC/s, 50.0 % of the int8 peak") != std::string::npos);
+  CHECK(bench::trace_table("tg2", trace, 0.01008, 10e9, 0).find("int8") == std::string::npos);  // not measured
+  CHECK(bench::trace_table("tg2", runtime::Trace{}, 1.0, 0, 0).empty());
 }

@@ -79,7 +79,6 @@ struct Q2_K : SuperBlocks<Q2_K> {
   DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
     sum_flat<T, C>(w, x, isum);
   }
-  DODECA_INLINE static __m512i corrected(__m512i isum, __m512i, const Q8Block256&) { return isum; }
 };
 
 // ---- Q3_K
@@ -258,7 +257,6 @@ struct Q4_K : SuperBlocks<Q4_K> {
   DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
     Q4_K::template sum_scaled<T, C, 4, true>(w, x, isum);
   }
-  DODECA_INLINE static __m512i corrected(__m512i isum, __m512i, const Q8Block256&) { return isum; }
 };
 
 struct Q5_K : SuperBlocks<Q5_K> {
@@ -331,7 +329,6 @@ struct Q5_K : SuperBlocks<Q5_K> {
   DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
     Q5_K::template sum_scaled<T, C, 8, false>(w, x, isum);
   }
-  DODECA_INLINE static __m512i corrected(__m512i isum, __m512i, const Q8Block256&) { return isum; }
 };
 
 // ---- Q6_K

@@ -65,7 +65,7 @@ struct Sums {
 // The shape of all gemm kernels here. Format gives
 //   sum<T, C>(w, x, isum)   the integer sums of T tiles times C activation rows
 //   kPairs                  pairs to multiply with sums of activations: minima, or scales of codes above the weights
-//   corrected(isum, psum, x)  the corrected isum; kMins: psum is folded as the minima instead
+//   kMins                   psum is folded as the minima; otherwise corrected(isum, psum, x) gives the isum to fold
 // and kMaxTiles = 4 where sum needs no registers but those of isum: fewer loads for each product.
 template <class Format>
 struct SuperBlocks : Policy {
@@ -75,27 +75,22 @@ struct SuperBlocks : Policy {
 
   template <int T, int C>
   DODECA_INLINE static void multiply(const Decoded* w, const Q8Block256* const* x, int, float* acc) {
-    __m512i isum[T][C];
+    __m512i isum[T][C], psum[T][C];
     Format::template sum<T, C>(w, x, isum);
-    if constexpr (Format::kMins) {
-      each<T, C>([&](int t, int c) {
-        float* at = acc + (c * T + t) * kTileRows;
-        _mm512_store_ps(at, fold(_mm512_load_ps(at), _mm512_load_ps(w[t].d), *x[c], isum[t][c]));
-      });
-      __m512i psum[T][C];
+    const auto add = [&](int t, int c, __m512i sum) {
+      float* at = acc + (c * T + t) * kTileRows;
+      _mm512_store_ps(at, fold(_mm512_load_ps(at), _mm512_load_ps(w[t].d), *x[c], sum));
+    };
+    if constexpr (Format::kMins) {  // one after the other: both sums of 4 tiles would not fit the registers
+      each<T, C>([&](int t, int c) { add(t, c, isum[t][c]); });
       sum_pairs<T, C>(w, x, psum);
       each<T, C>([&](int t, int c) {
         float* at = acc + (c * T + t) * kTileRows;
         _mm512_store_ps(at, fold_min(_mm512_load_ps(at), _mm512_load_ps(w[t].m), *x[c], psum[t][c]));
       });
     } else {
-      __m512i psum[T][C];
       sum_pairs<T, C>(w, x, psum);
-      each<T, C>([&](int t, int c) {
-        float* at = acc + (c * T + t) * kTileRows;
-        const __m512i sum = Format::corrected(isum[t][c], psum[t][c], *x[c]);
-        _mm512_store_ps(at, fold(_mm512_load_ps(at), _mm512_load_ps(w[t].d), *x[c], sum));
-      });
+      each<T, C>([&](int t, int c) { add(t, c, Format::corrected(isum[t][c], psum[t][c], *x[c])); });
     }
   }
 

@@ -183,6 +183,7 @@ TEST_CASE("integer attention: every line gives the scalar bits") {
     cases.push_back(latent(dtype, 256, 32, 16, 257));
     cases.push_back(latent(dtype, 32, 2, 1, 1));
     cases.push_back(latent(dtype, 96, 130, 3, 64));
+    cases.push_back(latent(dtype, 128, 64, 50, 320));  // whole chunks of whole strips
     cases.push_back(latent(dtype, 160, 6, 17, 63));
     cases.push_back(latent(dtype, 64, 0, 2, 255));
     Case narrow = latent(dtype, 128, 64, 33, 11);
@@ -195,14 +196,16 @@ TEST_CASE("integer attention: every line gives the scalar bits") {
   for (const Case& c : cases) {
     const auto q = queries_of(c);
     const Rows rows(c);
-    std::vector<std::int64_t> hidden;
-    for (std::int64_t l = 0; l < c.n_lanes; ++l) hidden.push_back(l % 5 == 4 ? c.n_positions : l % 3);
-    const Result want = attend(*lines.front().run, c, q, rows, hidden);
-    for (const auto& line : lines) {
-      if (!tests::line_runs(line.name, line.isa)) continue;
-      const Result got = attend(*line.run, c, q, rows, hidden);
-      CHECK_MESSAGE(same(got, want), line.name, ", ", c.text());
-      CHECK(got.intact);
+    std::vector<std::int64_t> some;
+    for (std::int64_t l = 0; l < c.n_lanes; ++l) some.push_back(l % 5 == 4 ? c.n_positions : l % 3);
+    for (const std::vector<std::int64_t>& hidden : {some, {}}) {
+      const Result want = attend(*lines.front().run, c, q, rows, hidden);
+      for (const auto& line : lines) {
+        if (!tests::line_runs(line.name, line.isa)) continue;
+        const Result got = attend(*line.run, c, q, rows, hidden);
+        CHECK_MESSAGE(same(got, want), line.name, ", ", c.text(), hidden.empty() ? "" : ", some hidden");
+        CHECK(got.intact);
+      }
     }
   }
 }

@@ -198,6 +198,29 @@ TEST_CASE("every exact line gives the scalar line's bits for every shape") {
   }
 }
 
+TEST_CASE("rows and activations of more than one panel, chunk and group of tiles: the scalar line's bits") {
+  Skips skips;
+  for (const Layout& layout : cpu::all_layouts()) {
+    const std::int64_t block = quant::type_info(layout.dtype).block_elements;
+    // Panels of 8 blocks of 256 or 64 of 32, chunks of 128 activations, groups of 16 tiles and then 4 + 2 + 1, the last
+    // one partial.
+    const std::int64_t n_in = 11 * 256 + (block == 32 ? 64 : 0), n_out = 23 * 16 - 5, n_acts = 131, n_checked = 24;
+    const tests::Product product(layout.dtype, n_in, n_out, n_acts, 17, tests::Factors::kExtreme);
+    const std::vector<float> want =
+        product.run(scalar_line(layout.dtype), n_checked, true);  // of scattered activations
+    for (const MatmulKernel& line : cpu::gemm_kernels()) {
+      if (line.dtype != layout.dtype || line.match != cpu::Match::kExact || line.isa == Isa::kScalar) continue;
+      if (skips.skip(line)) continue;
+      const std::vector<float> got = product.run(line, n_acts, false);
+      for (std::int64_t i = 0; i < n_checked; ++i) {
+        const float *wanted = want.data() + i * n_out, *row = got.data() + product.act_row(i, true) * n_out;
+        CHECK_MESSAGE(tests::same_bits(row, wanted, static_cast<std::size_t>(n_out)), line.name, " activation ",
+                      product.act_row(i, true));
+      }
+    }
+  }
+}
+
 TEST_CASE("a row's result does not depend on its companions") {
   for (const Layout& layout : cpu::all_layouts()) {
     const cpu::MatmulChoice choice = cpu::select_matmul(layout.dtype, cpu::host_isa());

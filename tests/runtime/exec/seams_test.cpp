@@ -26,6 +26,8 @@ TEST_CASE("a row's logits do not depend on threads, micro-batch or companions") 
   }
   runtime::Executor cut(*demo.model, demo.team, {.n_positions = 4096, .n_sequences = 3, .micro_batch = 7});
   CHECK(same_bits(reference, logits_of(cut, ids)));
+  cpu::Team three(3);
+  CHECK(same_bits(reference, logits_of(cut, ids, 0, &three)));
 
   // One row at a time, between rows of two other sequences.
   std::vector<float> alone;
@@ -49,6 +51,10 @@ TEST_CASE("a long context gives the same bits as a prompt and token by token, sp
   const std::vector<int> ids = some_ids(1300, vocab);  // three context chunks
   runtime::Executor executor(*demo.model, demo.team, {.n_positions = 4096});
   const std::vector<float> prompt = logits_of(executor, ids);
+  {  // all at once: experts with more than one piece of rows
+    runtime::Executor at_once(*demo.model, demo.team, {.n_positions = 4096, .micro_batch = 1300});
+    CHECK(same_bits(prompt, logits_of(at_once, ids)));
+  }
   executor.cache().truncate(0, 1290);
   runtime::ForwardOutput out;
   std::vector<float> tail;
