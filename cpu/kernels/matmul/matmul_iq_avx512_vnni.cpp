@@ -135,7 +135,7 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
           Sums<C> sum;
 #pragma GCC unroll 8
           for (int u = 0; u < 8; ++u) sum.add(codes[u], x, 32 * ib + 4 * u);
-          isum.add_scaled(sum, split_scale(e == 0 ? first_of(pair) : second_of(pair)));
+          isum.add_scaled(sum, e == 0 ? first_of(pair) : second_of(pair));
         } else if constexpr (Format::kOrder == Order::kNatural) {
           Sums<C> first, second;
 #pragma GCC unroll 4
@@ -143,8 +143,8 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
             first.add(codes[u], x, 32 * ib + 4 * u);
             second.add(codes[4 + u], x, 32 * ib + 16 + 4 * u);
           }
-          isum.add_scaled(first, split_scale(first_of(pair)));
-          isum.add_scaled(second, split_scale(second_of(pair)));
+          isum.add_scaled(first, first_of(pair));
+          isum.add_scaled(second, second_of(pair));
         } else {
           // Both bytes of a half lane belong to one sub-block: pairs of products are scaled as they are.
           Sums<C>& part = e == 0 ? isum : more;

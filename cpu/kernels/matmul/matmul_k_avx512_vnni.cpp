@@ -287,7 +287,7 @@ struct Q5_K : SuperBlocks<Q5_K> {
 #pragma GCC unroll 8
     for (int k = 0; k < 8; ++k) {
       const __m512i pair = six_pair<0>(scales, high, k / 2), plane = load(body + Tile::kHighBits + 64 * k);
-      const __m512i scale = split_scale(k % 2 == 0 ? low_half(pair) : high_half(pair));
+      const __m512i scale = k % 2 == 0 ? low_half(pair) : high_half(pair);
       Sums<C> sum, odd;
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
@@ -390,7 +390,7 @@ struct Q6_K : SuperBlocks<Q6_K> {
       offset.add16(pair, x, 2 * p);
 #pragma GCC unroll 2
       for (int e = 0; e < 2; ++e) {
-        const __m512i scale = split_scale(e == 0 ? first_scale(pair) : second_scale(pair));
+        const __m512i scale = e == 0 ? first_scale(pair) : second_scale(pair);
         isum.add_scaled(sub_block<C>(body, 2 * p + e, x), scale);
       }
     }
@@ -477,7 +477,7 @@ struct IQ4_XS : SuperBlocks<IQ4_XS> {
           sum.add(_mm512_shuffle_epi8(values, _mm512_and_si512(v, low4)), x, 32 * k + 8 * i);
           sum.add(_mm512_shuffle_epi8(values, _mm512_and_si512(_mm512_srli_epi32(v, 4), low4)), x, 32 * k + 8 * i + 4);
         }
-        isum.add_scaled(sum, split_scale(scales[e]));
+        isum.add_scaled(sum, scales[e]);
       }
     }
     const __m512 d = halves(header);

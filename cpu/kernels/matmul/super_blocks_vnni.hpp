@@ -46,10 +46,16 @@ struct Sums {
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) v[c] = dot4_at(v[c], codes, x[c]->q + column);
   }
-  // Adds other sums times a split_scale.
+  // Adds other sums times a scale. For few rows vpmulld: splitting the scale would cost what it saves.
   DODECA_INLINE void add_scaled(const Sums& sums, __m512i scale) {
+    if constexpr (C < 4) {
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) v[c] = _mm512_add_epi32(v[c], _mm512_mullo_epi32(sums.v[c], scale));
+    } else {
+      const __m512i split = split_scale(scale);
 #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) v[c] = dot2(v[c], scale, split_sum(sums.v[c]));
+      for (int c = 0; c < C; ++c) v[c] = dot2(v[c], split, split_sum(sums.v[c]));
+    }
   }
   // Adds the products of i16 pairs with two sums of activations.
   DODECA_INLINE void add16(__m512i pairs, const Q8Block256* const* x, int sub_block) {
