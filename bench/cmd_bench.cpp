@@ -236,7 +236,7 @@ int cmd_bench(std::span<const std::string> args) {
   options.values("-ub,--ubatch-size", lists.n_ubatch, "physical batch (default: 512)", "N");
   options.values("--parallel", lists.n_parallel, "sequences that generate together, t/s is their sum (default: 1)",
                  "N");
-  options.values("-ctk,--cache-type-k", lists.type_k, "cache type: f32, f16, bf16, q8_0 (default: f16)", "TYPE");
+  options.values("-ctk,--cache-type-k", lists.type_k, "cache type: f32, f16, bf16, q8_0, i8 (default: f16)", "TYPE");
   options.values("-ctv,--cache-type-v", lists.type_v, "must equal -ctk: MLA has one cache", "TYPE");
   options.values("-t,--threads", lists.threads, "worker threads (default: one per physical core)", "N");
   for (std::size_t k = 0; k < kInertCount; ++k)

@@ -100,8 +100,8 @@ for shape in "${shapes[@]}"; do
     table "$bench" --shape "$shape" "${slice[@]}" -q -p "$prompt" -n "$generate" -ub 2048 -r "$repetitions"
   fi
   if wanted depth; then
-    section "By depth, $shape" "Tokens in the cache before the timed ones; the cache is q8_0."
-    table "$bench" --shape "$shape" "${slice[@]}" -q -p 0 -n "$((generate / 4))" -d "$depths" -ctk q8_0 -r "$repetitions"
+    section "By depth, $shape" "Tokens in the cache before the timed ones; the cache is q8_0, or i8 for speed."
+    table "$bench" --shape "$shape" "${slice[@]}" -q -p 0 -n "$((generate / 4))" -d "$depths" -ctk q8_0,i8 -r "$repetitions"
     table "$bench" --shape "$shape" "${slice[@]}" -q -p "${prompt##*,}" -n 0 -d "$(cut -d , -f 1,3 <<<"$depths")" -ub 2048 \
       -ctk q8_0 -r 1 --no-warmup --trace
   fi

@@ -8,7 +8,7 @@ from program import DEMO, DODECA, ROOT, check, finish, must, scratch
 
 TEXT = os.path.join(ROOT, "bench", "demo", "valid.txt")
 ROUTES = [("default", []), ("--isa avx2", ["--isa", "avx2"]), ("-ctk f32", ["-ctk", "f32"]), ("-ctk bf16", ["-ctk", "bf16"]),
-          ("-ctk q8_0", ["-ctk", "q8_0"]), ("--onednn", ["--onednn"])]
+          ("-ctk q8_0", ["-ctk", "q8_0"]), ("-ctk i8", ["-ctk", "i8"]), ("--onednn", ["--onednn"])]
 
 with scratch() as folder:
     dynamic = os.path.join(folder, "dynamic.gguf")

@@ -62,10 +62,10 @@ cpu::Isa parse_isa(const std::string& name) {
 }
 
 quant::DType parse_cache_type(const std::string& flag, const std::string& name) {
-  for (const quant::DType dtype : {quant::DType::kF32, quant::DType::kF16, quant::DType::kBF16, quant::DType::kQ8_0})
+  for (const quant::DType dtype : kCacheTypes)
     if (const quant::TypeInfo* info = quant::find_type(std::string_view(name)); info != nullptr && info->dtype == dtype)
       return dtype;
-  throw Usage(fmt::format("{} must be one of f32, f16, bf16, q8_0, not '{}'", flag, name));
+  throw Usage(fmt::format("{} must be one of f32, f16, bf16, q8_0, i8, not '{}'", flag, name));
 }
 
 void ModelOptions::add_flags(Options& options) {
@@ -78,8 +78,10 @@ void ModelOptions::add_flags(Options& options) {
                 {0, std::int64_t{1} << 30});
   options.value("-b,--batch-size", batch, "logical batch: prompt rows per step (default: 2048)", {1, 1 << 20});
   options.value("-ub,--ubatch-size", micro_batch, "physical batch: rows per pass (default: 512)", {1, 1 << 16});
-  options.value("-ctk,--cache-type-k", cache_type_k,
-                "type of the cache: f32, f16, bf16, q8_0 (default: f16, with --compute f32: f32)", "TYPE");
+  options.value(
+      "-ctk,--cache-type-k", cache_type_k,
+      "type of the cache: f32, f16, bf16, q8_0, i8: fast and less exact (default: f16, with --compute f32: f32)",
+      "TYPE");
   options.value("-ctv,--cache-type-v", cache_type_v, "must equal -ctk: MLA has one cache", "TYPE");
   options.value("--isa", isa, "at most this instruction-set level (also DODECA_ISA)", "LEVEL");
   options.choice("--compute", compute, {"auto", "f32"}, "f32: the float32 reference route");

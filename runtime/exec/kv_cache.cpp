@@ -12,7 +12,7 @@
 namespace dodeca::runtime {
 namespace {
 
-constexpr char kMagic[8] = {'d', 'o', 'd', 'e', 'c', 'K', 'V', '3'};
+constexpr char kMagic[8] = {'d', 'o', 'd', 'e', 'c', 'K', 'V', '4'};
 
 struct Header {
   char magic[8];
@@ -34,7 +34,9 @@ std::optional<cpu::IntegerShape> integer_shape_of(const ModelConfig& c, const Kv
   if (!o.integer_attention || !latent || o.dtype == quant::DType::kF32 || c.kv_lora_rank % 32 != 0 ||
       c.qk_rope_head_dim % 2 != 0)
     return {};
-  const auto digits = o.dtype == quant::DType::kQ8_0 ? cpu::Digits::k8 : cpu::Digits::k16;
+  // Blocks of 32 end where the rope part begins.
+  if (o.dtype == quant::DType::kQ8_0 && c.qk_rope_head_dim % 32 != 0) return {};
+  const auto digits = o.dtype == quant::DType::kI8 ? cpu::Digits::k8 : cpu::Digits::k16;
   return cpu::IntegerShape{digits, c.kv_lora_rank, c.qk_rope_head_dim, c.kv_lora_rank};
 }
 
@@ -42,12 +44,21 @@ std::size_t checked_row_bytes(const ModelConfig& config, const KvCacheOptions& o
   using quant::DType;
   const DType dtype = o.dtype;
   const std::int64_t width = row_width_of(config);
-  if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16 && dtype != DType::kQ8_0) {
+  if (std::ranges::find(kCacheTypes, dtype) == kCacheTypes.end()) {
     throw Error(ErrorKind::kUnsupported,
-                fmt::format("cache type {} (known: f32, f16, bf16, q8_0)", quant::name_of(dtype)));
+                fmt::format("cache type {} (known: f32, f16, bf16, q8_0, i8)", quant::name_of(dtype)));
   }
-  if (const auto shape = integer_shape_of(config, o); shape && dtype == DType::kQ8_0)
+  if (dtype == DType::kI8) {
+    const auto shape = integer_shape_of(config, o);
+    if (!shape) {
+      throw Error(
+          ErrorKind::kUnsupported,
+          fmt::format("cache type i8 is for latent attention in integers (not --compute f32), with a latent of a "
+                      "multiple of 32 values and an even rope part; this model's have {} and {}",
+                      config.kv_lora_rank, config.qk_rope_head_dim));
+    }
     return cpu::int8_row_bytes(shape->key, shape->rope);
+  }
   const auto bytes = quant::row_bytes(dtype, width);
   if (!bytes) {
     throw Error(ErrorKind::kUnsupported,
@@ -163,7 +174,7 @@ const std::byte* KvCache::block(std::int64_t layer, std::int32_t sequence, std::
 void KvCache::write_row(std::int64_t layer, std::int32_t sequence, std::int64_t position,
                         const float* values) noexcept {
   std::byte* to = row(layer, sequence, position);
-  if (integer_shape_ && dtype_ == quant::DType::kQ8_0)
+  if (dtype_ == quant::DType::kI8)
     cpu::encode_int8_row(values, integer_shape_->key, integer_shape_->rope, to);
   else
     quant::encode_row_once(dtype_, values, to, width_);
@@ -172,7 +183,7 @@ void KvCache::write_row(std::int64_t layer, std::int32_t sequence, std::int64_t 
 void KvCache::read_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, float* values) const noexcept {
   const std::byte* from =
       block(layer, sequence, position) + static_cast<std::size_t>(position % block_positions()) * row_bytes_;
-  if (integer_shape_ && dtype_ == quant::DType::kQ8_0)
+  if (dtype_ == quant::DType::kI8)
     cpu::decode_int8_row(from, integer_shape_->key, integer_shape_->rope, values);
   else
     quant::decode_row(dtype_, from, values, width_);

@@ -1,9 +1,9 @@
 // The latent KV cache: per layer rows of cache_row_width() values, in blocks of kContextBlock positions shared between
-// sequences by reference count. Type Q8_0 means rows of cpu/kernels/attention/integer.hpp for integer attention, blocks
-// of 32 otherwise. Every block has one owner list; a fork shares whole blocks and copies the last partial one. Not
+// sequences by reference count. Type I8 means the rows of bytes of cpu/kernels/attention/integer.hpp. Every block has one owner list; a fork shares whole blocks and copies the last partial one. Not
 // thread-safe: one executor owns it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <iosfwd>
 #include <memory>
@@ -18,10 +18,13 @@
 
 namespace dodeca::runtime {
 
+inline constexpr std::array kCacheTypes = {quant::DType::kF32, quant::DType::kF16, quant::DType::kBF16,
+                                           quant::DType::kQ8_0, quant::DType::kI8};
+
 struct KvCacheOptions {
   std::int64_t n_positions = 0;  // capacity over all sequences, rounded up to whole blocks
   std::int32_t n_sequences = 1;
-  quant::DType dtype = quant::DType::kF16;  // F32, F16, BF16, Q8_0
+  quant::DType dtype = quant::DType::kF16;  // of kCacheTypes
   bool integer_attention = true;            // false: rows are only rounded to the type, attention computes in float
 };
 
@@ -81,6 +84,7 @@ class KvCache {
   cpu::Buffer data_;  // [n_blocks, n_layers, kContextBlock, row_bytes]
   std::vector<std::int32_t> references_, free_;
   std::vector<Sequence> sequences_;
+};
 };
 
 }  // namespace dodeca::runtime

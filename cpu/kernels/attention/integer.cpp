@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "cpu/kernels/quantize_act/group.hpp"
+#include "cpu/kernels/attention/words.hpp"
 
 namespace dodeca::cpu {
 namespace {
@@ -25,8 +25,8 @@ std::size_t int8_row_bytes(std::int64_t key, std::int64_t rope) {
 
 void encode_int8_row(const float* row, std::int64_t key, std::int64_t rope, std::byte* out) noexcept {
   auto* q = reinterpret_cast<std::int8_t*>(out + 2 * sizeof(float));
-  const float scale[] = {quantize_group(row, key, key_top(Digits::k8), q),
-                         quantize_group(row + key, rope, kRopeKeyTop, reinterpret_cast<std::int16_t*>(q + key))};
+  const float scale[] = {quantize_group(row, key, kByteTop, q),
+                         quantize_words(row + key, rope, kRopeBlock, reinterpret_cast<std::int16_t*>(q + key))};
   std::memcpy(out, scale, sizeof scale);
 }
 

@@ -5,13 +5,15 @@
 // A lane is one (query row, head): lanes never see each other. A chunk is kChunkPositions consecutive positions.
 //
 // Numbers (Digits::k8 | k16):
-//   key    [key + rope]: scale * q, one scale over the key part with |q| <= 127 | 4095 and one over the rope part with
-//          |q| <= 8191;
-//   query  per kKeyBlock key dims |q| <= 127 | 4095, per kRopeBlock rope dims |q| <= 4095;
-//   value  as the key part, a scale of its own;
-//   weight p * value scale, per lane and kWeightBlock positions, 0 <= q <= 255 | 4095.
-// Groups are rounded by the rule of cpu/kernels/quantize_act/group.hpp. Largest sums: 128 * 4095^2, 64 * 4095 * 8191:
-// below 2^31.
+//   key    [key + rope]: scale * q, one scale over the key part, bytes |q| <= 127 | words of words.hpp with blocks of
+//          kKeyBlock, and one over the rope part, always words, blocks of kRopeBlock;
+//   query  a scale per kKeyBlock key dims, bytes | words, and per kRopeBlock rope dims, words;
+//   value  as the key part where it is the key; of a head: a scale of its own, |q| <= 127 | kValueTop;
+//   weight per lane and kWeightBlock positions q = p * value scale / weight scale, rounded, where the weight scale is
+//          largest / 255                                    |  max(largest / kMostWord, reach / kWeightedSum),
+//          largest = the largest p * value scale, reach = p * (largest value of the position), added with fma in order
+//          of position: the sum of products is then below 2^31 whatever the values are.
+// Bytes and values are rounded by the rule of cpu/kernels/quantize_act/group.hpp.
 //
 //   s = fma over key blocks, ascending (float(isum), query scale, s); query scales carry the softmax scale;
 //   score = s * key scale, then fma over rope blocks, ascending (float(isum) * rope scale, query scale, score);
@@ -34,7 +36,7 @@ namespace dodeca::cpu {
 const IntegerAttention& integer_attention(Isa isa);
 std::span<const KernelLine<const IntegerAttention>> integer_attention_kernels();
 
-// Rows of an int8 cache: {float key scale, float rope scale, int8 key[key], int16 rope[rope]}, quantized as above, at
+// Rows of a cache of bytes: {float key scale, float rope scale, int8 key[key], int16 rope[rope]}, quantized as above, at
 // even addresses. `row` and the decoded `out` are key + rope floats; key is a multiple of 32, rope of 2.
 std::size_t int8_row_bytes(std::int64_t key, std::int64_t rope);
 void encode_int8_row(const float* row, std::int64_t key, std::int64_t rope, std::byte* out) noexcept;

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "cpu/kernels/attention/integer_chunk.hpp"
+#include "cpu/kernels/attention/words.hpp"
 #include "cpu/kernels/exp_avx2.hpp"
 
 namespace dodeca::cpu::avx2 {
@@ -25,38 +26,78 @@ __m256i broadcast(const void* p) {
 }
 __m256i dot(__m256i acc, __m256i a, __m256i b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }
 
-float as_float(std::int32_t bits) { return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(bits))); }
+// The largest magnitude as an integer, and the sum of squares of words.hpp.
+struct Extent {
+  std::int32_t amax_bits = 0;
+  float squares = 0.0f;
+
+  void add(const Extent& block) {
+    amax_bits = block.amax_bits > amax_bits ? block.amax_bits : amax_bits;
+    squares = block.squares > squares ? block.squares : squares;
+  }
+};
 
 // n even; a last vector may be partial.
-float quantize_words(const float* x, std::int64_t n, float top, std::int16_t* q) {
+Extent extent_of(const float* x, std::int64_t n) {
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
   __m256i max = _mm256_setzero_si256();
-  std::int32_t amax = 0;
+  __m256 squares[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    for (int half = 0; half < 2; ++half) {
+      const __m256 v = _mm256_loadu_ps(x + i + 8 * half);
+      max = _mm256_max_epi32(max, _mm256_and_si256(_mm256_castps_si256(v), magnitude));
+      squares[half] = _mm256_fmadd_ps(v, v, squares[half]);
+    }
+  }
+  __m128i most = _mm_max_epi32(_mm256_castsi256_si128(max), _mm256_extracti128_si256(max, 1));
+  most = _mm_max_epi32(most, _mm_unpackhi_epi64(most, most));
+  most = _mm_max_epi32(most, _mm_shuffle_epi32(most, 1));
+  Extent extent;
+  extent.amax_bits = _mm_cvtsi128_si32(most);
+  if (i < n) {
+    alignas(32) float lane[16];
+    _mm256_store_ps(lane, squares[0]);
+    _mm256_store_ps(lane + 8, squares[1]);
+    extent.amax_bits = amax_bits_of(x + i, n - i, extent.amax_bits);
+    for (; i < n; ++i) lane[i % 16] = std::fma(x[i], x[i], lane[i % 16]);
+    extent.squares = combine_lanes(lane);
+    return extent;
+  }
+  const __m256 eight = _mm256_add_ps(squares[0], squares[1]);
+  __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  extent.squares = _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+  return extent;
+}
+
+Extent extent_of_blocks(const float* x, std::int64_t n, std::int64_t block) {
+  Extent extent;
+  for (std::int64_t k = 0; k < n; k += block) extent.add(extent_of(x + k, min64(block, n - k)));
+  return extent;
+}
+
+// n even; a last vector may be partial.
+float to_words(const float* x, std::int64_t n, const GroupScale& group, std::int16_t* q) {
+  if (group.factor == 0.0f) {
+    std::memset(q, 0, static_cast<std::size_t>(n) * sizeof *q);
+    return group.scale;
+  }
   std::int64_t i = 0;
   for (; i + 8 <= n; i += 8) {
-    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + i));
-    max = _mm256_max_epi32(max, _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff)));
-  }
-  alignas(32) std::int32_t lanes[8];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), max);
-  for (const std::int32_t bits : lanes) amax = bits > amax ? bits : amax;
-  for (; i < n; ++i) {
-    std::int32_t bits;
-    __builtin_memcpy(&bits, x + i, 4);
-    bits &= 0x7fffffff;
-    amax = bits > amax ? bits : amax;
-  }
-  if (amax < kTinyGroupBits || amax >= kInfinityGroupBits) {
-    std::memset(q, 0, static_cast<std::size_t>(n) * sizeof *q);
-    return amax < kTinyGroupBits ? 0.0f : as_float(0x7fc00000);
-  }
-  const float factor = top / as_float(amax);
-  for (i = 0; i + 8 <= n; i += 8) {
-    const __m256i v = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(factor)));
+    const __m256i v = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(group.factor)));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i),
                      _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
   }
-  for (; i < n; ++i) q[i] = static_cast<std::int16_t>(_mm_cvtss_si32(_mm_set_ss(x[i] * factor)));
-  return as_float(amax) / top;
+  for (; i < n; ++i) q[i] = static_cast<std::int16_t>(_mm_cvtss_si32(_mm_set_ss(x[i] * group.factor)));
+  return group.scale;
+}
+
+// Bytes are kept as words, too.
+float quantize(Digits digits, const float* x, std::int64_t n, std::int64_t block, std::int16_t* q) {
+  if (digits == Digits::k8) return to_words(x, n, group_scale(extent_of(x, n).amax_bits, kByteTop), q);
+  const Extent extent = extent_of_blocks(x, n, block);
+  return to_words(x, n, word_scale(extent.amax_bits, extent.squares), q);
 }
 
 using Chunk = ChunkOf<std::int16_t, std::byte>;
@@ -69,17 +110,17 @@ void pack_queries(const PackQueriesArgs& a) noexcept {
     auto* out =
         reinterpret_cast<std::int32_t*>(scale + kStripLanes * (s.key_blocks() + s.rope_blocks())) + lane % kStripLanes;
     scale += lane % kStripLanes;
-    const auto pack = [&](std::int64_t begin, std::int64_t n, float top) {
+    const auto pack = [&](Digits digits, std::int64_t begin, std::int64_t n) {
       *scale = 0.0f;
       if (lane < a.n)
-        *scale = a.scale * quantize_words(a.q + lane * a.q_stride + begin, n, top, staged);
+        *scale = a.scale * quantize(digits, a.q + lane * a.q_stride + begin, n, n, staged);
       else
         std::memset(staged, 0, sizeof staged);
       scale += kStripLanes;
       for (std::int64_t k = 0; k < n; k += 2, out += kStripLanes) std::memcpy(out, staged + k, 4);
     };
-    for (std::int64_t k = 0; k < s.key; k += kKeyBlock) pack(k, min64(kKeyBlock, s.key - k), key_top(s.digits));
-    for (std::int64_t k = 0; k < s.rope; k += kRopeBlock) pack(s.key + k, min64(kRopeBlock, s.rope - k), kRopeQueryTop);
+    for (std::int64_t k = 0; k < s.key; k += kKeyBlock) pack(s.digits, k, min64(kKeyBlock, s.key - k));
+    for (std::int64_t k = 0; k < s.rope; k += kRopeBlock) pack(Digits::k16, s.key + k, min64(kRopeBlock, s.rope - k));
   }
 }
 
@@ -104,7 +145,7 @@ void interleave_values(const std::int16_t* rows, std::int64_t stride, const Inte
   }
 }
 
-// Words of an int8 row, or floats of a half row.
+// Words of a row of bytes.
 void widen(const std::byte* row, std::int64_t n, std::int16_t* out) {
   for (std::int64_t k = 0; k < n; k += 16) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + k));
@@ -112,13 +153,28 @@ void widen(const std::byte* row, std::int64_t n, std::int16_t* out) {
   }
 }
 
-void to_floats(quant::DType dtype, const std::byte* row, std::int64_t n, float* out) {
+// Numbers [k, k + n) of a cache row; n and k are multiples of 32 in rows of Q8_0.
+void to_floats(quant::DType dtype, const std::byte* row, std::int64_t k, std::int64_t n, float* out) {
+  if (dtype == quant::DType::kQ8_0) {
+    constexpr std::int64_t kBlock = 32, kBlockBytes = 34;
+    for (const std::byte* block = row + k / kBlock * kBlockBytes; n > 0; n -= kBlock, block += kBlockBytes) {
+      std::int16_t half;
+      __builtin_memcpy(&half, block, 2);
+      const __m256 scale = _mm256_set1_ps(_cvtsh_ss(static_cast<unsigned short>(half)));
+      for (std::int64_t i = 0; i < kBlock; i += 8, out += 8) {
+        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(block + 2 + i));
+        _mm256_storeu_ps(out, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), scale));
+      }
+    }
+    return;
+  }
   for (std::int64_t i = 0; i < n; i += 8) {
+    const std::byte* from = row + 2 * (k + i);
     __m128i half = _mm_setzero_si128();
     if (n - i >= 8)
-      half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + 2 * i));
+      half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
     else
-      std::memcpy(&half, row + 2 * i, static_cast<std::size_t>(2 * (n - i)));
+      std::memcpy(&half, from, static_cast<std::size_t>(2 * (n - i)));
     const __m256 wide = dtype == quant::DType::kF16
                             ? _mm256_cvtph_ps(half)
                             : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
@@ -126,32 +182,25 @@ void to_floats(quant::DType dtype, const std::byte* row, std::int64_t n, float* 
   }
 }
 
-// A group of half numbers of any length, in pieces.
-float quantize_halves(quant::DType dtype, const std::byte* row, std::int64_t n, float top, std::int16_t* q) {
+// Numbers [begin, begin + n) of a cache row as words, in pieces, so that no buffer limits the width: the extent first.
+// Returns the largest as a float.
+float cached_words(quant::DType dtype, const std::byte* row, std::int64_t begin, std::int64_t n, std::int64_t block,
+                   std::int16_t* q, float* scale) {
   alignas(32) float floats[kKeyBlock];
-  std::int32_t amax = 0;
-  for (std::int64_t k = 0; k < n; k += kKeyBlock) {
-    const std::int64_t width = min64(kKeyBlock, n - k);
-    to_floats(dtype, row + 2 * k, width, floats);
-    for (std::int64_t i = 0; i < width; ++i) {
-      std::int32_t bits;
-      __builtin_memcpy(&bits, floats + i, 4);
-      bits &= 0x7fffffff;
-      amax = bits > amax ? bits : amax;
-    }
+  Extent extent;
+  for (std::int64_t k = 0; k < n; k += block) {
+    const std::int64_t width = min64(block, n - k);
+    to_floats(dtype, row, begin + k, width, floats);
+    extent.add(extent_of(floats, width));
   }
-  if (amax < kTinyGroupBits || amax >= kInfinityGroupBits) {
-    std::memset(q, 0, static_cast<std::size_t>(n) * sizeof *q);
-    return amax < kTinyGroupBits ? 0.0f : as_float(0x7fc00000);
+  const GroupScale group = word_scale(extent.amax_bits, extent.squares);
+  for (std::int64_t k = 0; k < n; k += block) {
+    const std::int64_t width = min64(block, n - k);
+    if (n > block) to_floats(dtype, row, begin + k, width, floats);
+    to_words(floats, width, group, q + k);
   }
-  const __m256 factor = _mm256_set1_ps(top / as_float(amax));
-  for (std::int64_t k = 0; k < n; k += 8) {
-    to_floats(dtype, row + 2 * k, min64(8, n - k), floats);
-    const __m256i v = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_load_ps(floats), factor));
-    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    std::memcpy(q + k, &words, static_cast<std::size_t>(2 * min64(8, n - k)));
-  }
-  return as_float(amax) / top;
+  *scale = group.scale;
+  return std::bit_cast<float>(extent.amax_bits);
 }
 
 void load_cache(const LoadCacheArgs& a) noexcept {
@@ -159,14 +208,14 @@ void load_cache(const LoadCacheArgs& a) noexcept {
   const Chunk to(s, a.chunk);
   for (std::int64_t i = 0; i < a.n; ++i) {
     const std::byte* row = a.blocks[i / kWeightBlock] + static_cast<std::size_t>(i % kWeightBlock) * a.row_bytes;
-    if (a.dtype == quant::DType::kQ8_0) {
+    if (s.digits == Digits::k8) {
       __builtin_memcpy(to.key_scale + i, row, 4);
       __builtin_memcpy(to.rope_scale + i, row + 4, 4);
       widen(row + 8, s.key, to.keys + i * s.key);
       std::memcpy(to.rope + i * s.rope, row + 8 + s.key, static_cast<std::size_t>(2 * s.rope));
     } else {
-      to.key_scale[i] = quantize_halves(a.dtype, row, s.key, key_top(s.digits), to.keys + i * s.key);
-      to.rope_scale[i] = quantize_halves(a.dtype, row + 2 * s.key, s.rope, kRopeKeyTop, to.rope + i * s.rope);
+      to.value_reach[i] = cached_words(a.dtype, row, 0, s.key, kKeyBlock, to.keys + i * s.key, to.key_scale + i);
+      cached_words(a.dtype, row, s.key, s.rope, kRopeBlock, to.rope + i * s.rope, to.rope_scale + i);
     }
     to.value_scale[i] = to.key_scale[i];
   }
@@ -176,12 +225,17 @@ void load_cache(const LoadCacheArgs& a) noexcept {
 void load_head(const LoadHeadArgs& a) noexcept {
   const IntegerShape& s = a.shape;
   const Chunk to(s, a.chunk), from(a.rope_shape, a.rope_from);
+  const float top = s.digits == Digits::k8 ? kByteTop : kValueTop;
   // Quantized values wait where the keys will be.
-  for (std::int64_t i = 0; i < a.n; ++i)
-    to.value_scale[i] = quantize_words(a.values + i * a.stride, s.value, key_top(s.digits), to.keys + i * s.value);
+  for (std::int64_t i = 0; i < a.n; ++i) {
+    const float* values = a.values + i * a.stride;
+    const GroupScale group = group_scale(extent_of(values, s.value).amax_bits, top);
+    to.value_scale[i] = to_words(values, s.value, group, to.keys + i * s.value);
+    to.value_reach[i] = to.value_scale[i] * top;
+  }
   interleave_values(to.keys, s.value, s, a.n, to.values);
   for (std::int64_t i = 0; i < a.n; ++i)
-    to.key_scale[i] = quantize_words(a.keys + i * a.stride, s.key, key_top(s.digits), to.keys + i * s.key);
+    to.key_scale[i] = quantize(s.digits, a.keys + i * a.stride, s.key, kKeyBlock, to.keys + i * s.key);
   std::memcpy(to.rope_scale, from.rope_scale, static_cast<std::size_t>(a.n) * sizeof(float));
   std::memcpy(to.rope, from.rope, static_cast<std::size_t>(2 * a.n * s.rope));
 }
@@ -280,24 +334,29 @@ class Strip {
 
   // Scores of eight lanes to weights; the state's maximum and sum.
   void soften(int lane, __m256i visible, float* state_max, float* state_sum) {
-    const __m256 lowest = _mm256_set1_ps(-__builtin_inff()), top = _mm256_set1_ps(weight_top(a_.shape.digits));
+    const bool words = a_.shape.digits == Digits::k16;
+    const __m256 lowest = _mm256_set1_ps(-__builtin_inff()), one = _mm256_set1_ps(1.0f);
+    const __m256 top = _mm256_set1_ps(words ? kMostWord : kByteWeightTop);
     __m256 max = lowest;
     for (std::int64_t i = 0; i < n_; ++i)
       max = _mm256_max_ps(_mm256_blendv_ps(lowest, _mm256_load_ps(&scores_[i][lane]), seen(visible, i)), max);
     __m256 sum = _mm256_setzero_ps();
     for (std::int64_t begin = 0, b = 0; begin < n_; begin += kWeightBlock, ++b) {
-      __m256 largest = _mm256_setzero_ps();
+      __m256 largest = _mm256_setzero_ps(), reach = _mm256_setzero_ps();
       for (std::int64_t i = begin; i < begin + kWeightBlock; ++i) {
         const __m256 mask = seen(visible, i);
         const __m256 p = _mm256_and_ps(mask, exp_ps(_mm256_sub_ps(_mm256_load_ps(&scores_[i][lane]), max)));
         sum = _mm256_add_ps(sum, p);
         const __m256 w = _mm256_and_ps(mask, _mm256_mul_ps(p, _mm256_set1_ps(chunk_.value_scale[i])));
+        if (words) reach = _mm256_fmadd_ps(p, _mm256_and_ps(mask, _mm256_set1_ps(chunk_.value_reach[i])), reach);
         largest = _mm256_max_ps(w, largest);
         _mm256_store_ps(&scores_[i][lane], w);
       }
       const __m256 positive = _mm256_cmp_ps(largest, _mm256_setzero_ps(), _CMP_GT_OQ);
-      const __m256 inverse = _mm256_and_ps(positive, _mm256_div_ps(top, largest));
-      _mm256_store_ps(&scale_[b][lane], _mm256_div_ps(largest, top));
+      const __m256 step =
+          _mm256_max_ps(_mm256_div_ps(largest, top), _mm256_div_ps(reach, _mm256_set1_ps(kWeightedSum)));
+      const __m256 inverse = _mm256_and_ps(positive, _mm256_div_ps(one, step));
+      _mm256_store_ps(&scale_[b][lane], step);
       for (int g = 0; g < kPairs; ++g) {
         __m256i word[2];
         for (int j = 0; j < 2; ++j) {
@@ -309,7 +368,7 @@ class Strip {
                            _mm256_or_si256(word[0], _mm256_slli_epi32(word[1], 16)));
       }
     }
-    const __m256 old = _mm256_load_ps(state_max), both = _mm256_max_ps(max, old), one = _mm256_set1_ps(1.0f);
+    const __m256 old = _mm256_load_ps(state_max), both = _mm256_max_ps(max, old);
     const __m256 before = _mm256_blendv_ps(exp_ps(_mm256_sub_ps(old, both)), one, _mm256_cmp_ps(old, both, _CMP_EQ_OQ));
     const __m256 now = _mm256_blendv_ps(exp_ps(_mm256_sub_ps(max, both)), one, _mm256_cmp_ps(max, both, _CMP_EQ_OQ));
     _mm256_store_ps(before_ + lane, before);

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "cpu/kernels/attention/integer_chunk.hpp"
+#include "cpu/kernels/attention/words.hpp"
 #include "cpu/kernels/exp_avx512.hpp"
 
 namespace dodeca::cpu::avx512_vnni {
@@ -36,39 +37,42 @@ __m512i broadcast(const void* p) {
   return _mm512_set1_epi32(value);
 }
 
-float as_float(std::int32_t bits) { return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(bits))); }
-
-struct Group {
-  float scale, factor;  // factor 0: all zeros
-};
-
-Group group_of(std::int32_t amax_bits, float top) {
-  if (amax_bits < kTinyGroupBits) return {0.0f, 0.0f};
-  if (amax_bits >= kInfinityGroupBits) return {as_float(0x7fc00000), 0.0f};
-  return {as_float(amax_bits) / top, top / as_float(amax_bits)};
-}
-
 __mmask16 mask_of(std::int64_t count) {
   return count >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << count) - 1u);
 }
 
-std::int32_t amax_bits(const float* x, std::int64_t n) {
+// Of sixteen numbers at a time: magnitudes as integers, and the sum of squares of words.hpp.
+struct Extent {
   __m512i max = _mm512_setzero_si512();
-  for (std::int64_t i = 0; i < n; i += 16) {
-    const __m512i bits = _mm512_castps_si512(_mm512_maskz_loadu_ps(mask_of(n - i), x + i));
-    max = _mm512_max_epi32(max, _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)));
+  __m512 squares = _mm512_setzero_ps();
+
+  void add(__m512 x) {
+    max = _mm512_max_epi32(max, _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)));
+    squares = _mm512_fmadd_ps(x, x, squares);
   }
-  return _mm512_reduce_max_epi32(max);
+  std::int32_t amax_bits() const { return _mm512_reduce_max_epi32(max); }
+  float sum() const {
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(squares), _mm512_extractf32x8_ps(squares, 1));
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+  }
+};
+
+Extent extent_of(const float* x, std::int64_t n) {
+  Extent extent;
+  for (std::int64_t i = 0; i < n; i += 16) extent.add(_mm512_maskz_loadu_ps(mask_of(n - i), x + i));
+  return extent;
 }
 
 // 16 numbers of a group; zeros where the factor is (the product with an infinity would be NaN).
-__m512i numbers(const float* x, const Group& group, __mmask16 mask) {
+__m512i numbers(const float* x, const GroupScale& group, __mmask16 mask) {
   if (group.factor == 0.0f) return _mm512_setzero_si512();
   return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x), _mm512_set1_ps(group.factor)));
 }
 
-float quantize_bytes(const float* x, std::int64_t n, float top, std::int8_t* q) {
-  const Group group = group_of(amax_bits(x, n), top);
+float to_bytes(const float* x, std::int64_t n, std::int8_t* q) {
+  const GroupScale group = group_scale(extent_of(x, n).amax_bits(), kByteTop);
   for (std::int64_t i = 0; i < n; i += 16) {
     const __mmask16 mask = mask_of(n - i);
     _mm_mask_storeu_epi8(q + i, mask, _mm512_cvtepi32_epi8(numbers(x + i, group, mask)));
@@ -76,13 +80,31 @@ float quantize_bytes(const float* x, std::int64_t n, float top, std::int8_t* q) 
   return group.scale;
 }
 
-float quantize_words(const float* x, std::int64_t n, float top, std::int16_t* q) {
-  const Group group = group_of(amax_bits(x, n), top);
+float to_words(const float* x, std::int64_t n, const GroupScale& group, std::int16_t* q) {
   for (std::int64_t i = 0; i < n; i += 16) {
     const __mmask16 mask = mask_of(n - i);
     _mm256_mask_storeu_epi16(q + i, mask, _mm512_cvtepi32_epi16(numbers(x + i, group, mask)));
   }
   return group.scale;
+}
+
+// The extent of a row whose blocks have norms of their own: the largest of each.
+struct RowExtent {
+  Extent max;  // its squares are not used
+  float squares = 0.0f;
+
+  void add(const Extent& block) {
+    const float own = block.sum();
+    max.max = _mm512_max_epi32(max.max, block.max);
+    squares = own > squares ? own : squares;
+  }
+  std::int32_t amax_bits() const { return max.amax_bits(); }
+};
+
+float key_words(const float* x, std::int64_t n, std::int16_t* q) {
+  RowExtent row;
+  for (std::int64_t k = 0; k < n; k += kKeyBlock) row.add(extent_of(x + k, min64(kKeyBlock, n - k)));
+  return to_words(x, n, word_scale(row.amax_bits(), row.squares), q);
 }
 
 using Chunk = ChunkOf<std::byte, std::byte>;
@@ -127,21 +149,32 @@ void interleave_lanes(const std::int32_t* rows, std::int64_t n, std::int64_t str
 }
 
 // Groups of n numbers of sixteen lanes at once: no reduction and no division per lane. Lanes without a row give zeros.
-void quantize_lanes(const float* const* rows, std::int64_t lanes, std::int64_t n, bool words, float top, float scale,
+void quantize_lanes(const float* const* rows, std::int64_t lanes, std::int64_t n, bool words, float scale,
                     float* scales, std::int16_t (*out)[kKeyBlock]) {
-  __m512i max[16];
+  __m512i max[16], squares[16];
   for (std::int64_t lane = 0; lane < 16; ++lane) {
-    max[lane] = _mm512_setzero_si512();
-    for (std::int64_t i = 0; lane < lanes && i < n; i += 16) {
-      const __m512i bits = _mm512_castps_si512(_mm512_maskz_loadu_ps(mask_of(n - i), rows[lane] + i));
-      max[lane] = _mm512_max_epi32(max[lane], _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)));
-    }
+    const Extent extent = lane < lanes ? extent_of(rows[lane], n) : Extent();
+    max[lane] = extent.max;
+    squares[lane] = _mm512_castps_si512(extent.squares);
   }
   transpose(max);
   for (int half = 8; half > 0; half /= 2) {
     for (int i = 0; i < half; ++i) max[i] = _mm512_max_epi32(max[i], max[i + half]);
   }
-  const __m512 amax = _mm512_castsi512_ps(max[0]), tops = _mm512_set1_ps(top);
+  const __m512 amax = _mm512_castsi512_ps(max[0]);
+  __m512 tops = _mm512_set1_ps(kByteTop);
+  if (words) {
+    transpose(squares);
+    __m512 sum[16];
+    for (int i = 0; i < 16; ++i) sum[i] = _mm512_castsi512_ps(squares[i]);
+    for (int half = 8; half > 0; half /= 2) {
+      for (int i = 0; i < half; ++i) sum[i] = _mm512_add_ps(sum[i], sum[i + half]);
+    }
+    const __mmask16 told = _mm512_cmpge_epi32_mask(max[0], _mm512_set1_epi32(kLeastSquareBits)) &
+                           _mm512_cmple_epi32_mask(max[0], _mm512_set1_epi32(kMostSquareBits));
+    const __m512 by_norm = _mm512_div_ps(_mm512_mul_ps(_mm512_set1_ps(kBlockNorm), amax), _mm512_sqrt_ps(sum[0]));
+    tops = _mm512_mask_min_ps(_mm512_set1_ps(kTopWithoutNorm), told, by_norm, _mm512_set1_ps(kMostWord));
+  }
   const __mmask16 finite = _mm512_cmplt_epi32_mask(max[0], _mm512_set1_epi32(kInfinityGroupBits));
   const __mmask16 used = finite & _mm512_cmpge_epi32_mask(max[0], _mm512_set1_epi32(kTinyGroupBits));
   const __m512 nan = _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000));
@@ -174,19 +207,18 @@ void pack_queries(const PackQueriesArgs& a) noexcept {
     auto* scale = reinterpret_cast<float*>(a.out + static_cast<std::size_t>(first / kStripLanes) * strip_bytes(s));
     auto* out = reinterpret_cast<std::int32_t*>(scale + kStripLanes * (s.key_blocks() + s.rope_blocks()));
     const std::int64_t lanes = min64(kStripLanes, a.n - first);
-    const auto pack = [&](std::int64_t begin, std::int64_t n, bool words, float top) {
+    const auto pack = [&](std::int64_t begin, std::int64_t n, bool words) {
       const float* rows[kStripLanes];
       for (std::int64_t lane = 0; lane < lanes; ++lane) rows[lane] = a.q + (first + lane) * a.q_stride + begin;
-      quantize_lanes(rows, lanes, n, words, top, a.scale, scale, staged);
+      quantize_lanes(rows, lanes, n, words, a.scale, scale, staged);
       const std::int64_t dwords = words ? n / 2 : n / 4;
       interleave_lanes(reinterpret_cast<const std::int32_t*>(staged), dwords, kKeyBlock / 2, out);
       out += dwords * kStripLanes;
       scale += kStripLanes;
     };
     const std::int32_t* key = out;
-    for (std::int64_t k = 0; k < s.key; k += kKeyBlock) pack(k, min64(kKeyBlock, s.key - k), wide, key_top(s.digits));
-    for (std::int64_t k = 0; k < s.rope; k += kRopeBlock)
-      pack(s.key + k, min64(kRopeBlock, s.rope - k), true, kRopeQueryTop);
+    for (std::int64_t k = 0; k < s.key; k += kKeyBlock) pack(k, min64(kKeyBlock, s.key - k), wide);
+    for (std::int64_t k = 0; k < s.rope; k += kRopeBlock) pack(s.key + k, min64(kRopeBlock, s.rope - k), true);
     for (std::int64_t k = 0; !wide && k < s.key; k += kKeyBlock, out += kStripLanes) {
       __m512i sum = _mm512_setzero_si512();
       for (std::int64_t i = k; i < min64(s.key, k + kKeyBlock); i += 4)
@@ -257,15 +289,51 @@ void interleave_values(const std::byte* rows, std::int64_t stride, const Integer
   }
 }
 
-void to_floats(quant::DType dtype, const std::byte* row, std::int64_t n, float* out) {
+// Numbers [k, k + n) of a cache row; n and k are multiples of 32 in rows of Q8_0.
+void to_floats(quant::DType dtype, const std::byte* row, std::int64_t k, std::int64_t n, float* out) {
+  if (dtype == quant::DType::kQ8_0) {
+    constexpr std::int64_t kBlock = 32, kBlockBytes = 34;
+    for (const std::byte* block = row + k / kBlock * kBlockBytes; n > 0; n -= kBlock, block += kBlockBytes) {
+      std::int16_t half;
+      __builtin_memcpy(&half, block, 2);
+      const __m512 scale = _mm512_set1_ps(_cvtsh_ss(static_cast<unsigned short>(half)));
+      for (std::int64_t i = 0; i < kBlock; i += 16, out += 16) {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block + 2 + i));
+        _mm512_storeu_ps(out, _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)), scale));
+      }
+    }
+    return;
+  }
   for (std::int64_t i = 0; i < n; i += 16) {
     const __mmask16 mask = mask_of(n - i);
-    const __m256i half = _mm256_maskz_loadu_epi16(mask, row + 2 * i);
+    const __m256i half = _mm256_maskz_loadu_epi16(mask, row + 2 * (k + i));
     const __m512 wide = dtype == quant::DType::kF16
                             ? _mm512_cvtph_ps(half)
                             : _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
     _mm512_mask_storeu_ps(out + i, mask, wide);
   }
+}
+
+// Numbers [begin, begin + n) of a cache row as words, in pieces, so that no buffer limits the width: the extent first.
+// Returns the largest as a float.
+float cached_words(quant::DType dtype, const std::byte* row, std::int64_t begin, std::int64_t n, std::int64_t block,
+                   std::int16_t* q, float* scale) {
+  alignas(64) float floats[kKeyBlock];
+  RowExtent extent;
+  for (std::int64_t k = 0; k < n; k += block) {
+    const std::int64_t width = min64(block, n - k);
+    to_floats(dtype, row, begin + k, width, floats);
+    extent.add(extent_of(floats, width));
+  }
+  const std::int32_t amax_bits = extent.amax_bits();
+  const GroupScale group = word_scale(amax_bits, extent.squares);
+  for (std::int64_t k = 0; k < n; k += block) {
+    const std::int64_t width = min64(block, n - k);
+    if (n > block) to_floats(dtype, row, begin + k, width, floats);
+    to_words(floats, width, group, q + k);
+  }
+  *scale = group.scale;
+  return std::bit_cast<float>(amax_bits);
 }
 
 void load_cache(const LoadCacheArgs& a) noexcept {
@@ -283,36 +351,9 @@ void load_cache(const LoadCacheArgs& a) noexcept {
       bias(row + 8, key_bytes, key);
       std::memcpy(rope, row + 8 + key_bytes, static_cast<std::size_t>(2 * s.rope));
     } else {
-      // In pieces, so that no row buffer limits the width: the key's maximum first.
-      alignas(64) float floats[kKeyBlock];
-      std::int32_t amax = 0;
-      for (std::int64_t k = 0; k < s.key; k += kKeyBlock) {
-        const std::int64_t n = min64(kKeyBlock, s.key - k);
-        to_floats(a.dtype, row + 2 * k, n, floats);
-        const std::int32_t bits = amax_bits(floats, n);
-        amax = bits > amax ? bits : amax;
-      }
-      const Group group = group_of(amax, key_top(s.digits));
-      for (std::int64_t k = 0; k < s.key; k += 16) {
-        to_floats(a.dtype, row + 2 * k, 16, floats);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(key + 2 * k),
-                            _mm512_cvtepi32_epi16(numbers(floats, group, 0xffff)));
-      }
-      to.key_scale[i] = group.scale;
-      std::int32_t rope_amax = 0;
-      for (std::int64_t k = 0; k < s.rope; k += kKeyBlock) {
-        const std::int64_t n = min64(kKeyBlock, s.rope - k);
-        to_floats(a.dtype, row + 2 * (s.key + k), n, floats);
-        const std::int32_t bits = amax_bits(floats, n);
-        rope_amax = bits > rope_amax ? bits : rope_amax;
-      }
-      const Group rope_group = group_of(rope_amax, kRopeKeyTop);
-      for (std::int64_t k = 0; k < s.rope; k += 16) {
-        const __mmask16 mask = mask_of(s.rope - k);
-        to_floats(a.dtype, row + 2 * (s.key + k), min64(16, s.rope - k), floats);
-        _mm256_mask_storeu_epi16(rope + k, mask, _mm512_cvtepi32_epi16(numbers(floats, rope_group, mask)));
-      }
-      to.rope_scale[i] = rope_group.scale;
+      auto* words = reinterpret_cast<std::int16_t*>(key);
+      to.value_reach[i] = cached_words(a.dtype, row, 0, s.key, kKeyBlock, words, to.key_scale + i);
+      cached_words(a.dtype, row, s.key, s.rope, kRopeBlock, rope, to.rope_scale + i);
     }
     to.value_scale[i] = to.key_scale[i];
   }
@@ -324,17 +365,28 @@ void load_head(const LoadHeadArgs& a) noexcept {
   const Chunk to(s, a.chunk), from(a.rope_shape, a.rope_from);
   const bool wide = s.digits == Digits::k16;
   const std::int64_t size = wide ? 2 : 1;
-  const auto quantize = [&](const float* x, std::int64_t n, std::byte* q) {
-    return wide ? quantize_words(x, n, key_top(s.digits), reinterpret_cast<std::int16_t*>(q))
-                : quantize_bytes(x, n, key_top(s.digits), reinterpret_cast<std::int8_t*>(q));
-  };
   // Quantized values wait where the keys will be.
-  for (std::int64_t i = 0; i < a.n; ++i)
-    to.value_scale[i] = quantize(a.values + i * a.stride, s.value, to.keys + i * s.value * size);
+  for (std::int64_t i = 0; i < a.n; ++i) {
+    const float* values = a.values + i * a.stride;
+    std::byte* q = to.keys + i * s.value * size;
+    if (wide) {
+      const GroupScale group = group_scale(extent_of(values, s.value).amax_bits(), kValueTop);
+      to.value_scale[i] = to_words(values, s.value, group, reinterpret_cast<std::int16_t*>(q));
+      to.value_reach[i] = to.value_scale[i] * kValueTop;
+    } else {
+      to.value_scale[i] = to_bytes(values, s.value, reinterpret_cast<std::int8_t*>(q));
+    }
+  }
   interleave_values(to.keys, s.value * size, s, a.n, _mm512_setzero_si512(), to.values);
   for (std::int64_t i = 0; i < a.n; ++i) {
-    to.key_scale[i] = quantize(a.keys + i * a.stride, s.key, to.keys + i * s.key * size);
-    if (!wide) bias(to.keys + i * s.key, s.key, to.keys + i * s.key);
+    const float* keys = a.keys + i * a.stride;
+    std::byte* q = to.keys + i * s.key * size;
+    if (wide) {
+      to.key_scale[i] = key_words(keys, s.key, reinterpret_cast<std::int16_t*>(q));
+    } else {
+      to.key_scale[i] = to_bytes(keys, s.key, reinterpret_cast<std::int8_t*>(q));
+      bias(q, s.key, q);
+    }
   }
   std::memcpy(to.rope_scale, from.rope_scale, static_cast<std::size_t>(a.n) * sizeof(float));
   std::memcpy(to.rope, from.rope, static_cast<std::size_t>(2 * a.n * s.rope));
@@ -535,20 +587,23 @@ class Panel {
     __m512 max = _mm512_set1_ps(-__builtin_inff());
     for (std::int64_t i = 0; i < n_; ++i) max = _mm512_mask_max_ps(max, sees(i), _mm512_load_ps(score(i, strip)), max);
     __m512 sum = _mm512_setzero_ps();
-    const __m512 top = _mm512_set1_ps(weight_top(kWide ? Digits::k16 : Digits::k8));
+    const __m512 top = _mm512_set1_ps(kWide ? kMostWord : kByteWeightTop), one = _mm512_set1_ps(1.0f);
     for (std::int64_t begin = 0, b = 0; begin < n_; begin += kWeightBlock, ++b) {
-      __m512 largest = _mm512_setzero_ps();
+      __m512 largest = _mm512_setzero_ps(), reach = _mm512_setzero_ps();
       for (std::int64_t i = begin; i < begin + kWeightBlock; ++i) {
         const __mmask16 seen = sees(i);
         const __m512 p = exp_up_to_highest(_mm512_sub_ps(_mm512_load_ps(score(i, strip)), max));
         sum = _mm512_mask_add_ps(sum, seen, sum, p);
         const __m512 w = _mm512_maskz_mul_ps(seen, p, _mm512_set1_ps(chunk_.value_scale[i]));
+        if constexpr (kWide) reach = _mm512_mask3_fmadd_ps(p, _mm512_set1_ps(chunk_.value_reach[i]), reach, seen);
         largest = _mm512_max_ps(w, largest);
         _mm512_store_ps(score(i, strip), w);
       }
       const __mmask16 positive = _mm512_cmp_ps_mask(largest, _mm512_setzero_ps(), _CMP_GT_OQ);
-      const __m512 inverse = _mm512_maskz_div_ps(positive, top, largest);
-      _mm512_store_ps(&scale_[b][strip * kStripLanes], _mm512_div_ps(largest, top));
+      const __m512 step =
+          _mm512_max_ps(_mm512_div_ps(largest, top), _mm512_div_ps(reach, _mm512_set1_ps(kWeightedSum)));
+      const __m512 inverse = _mm512_maskz_div_ps(positive, one, step);
+      _mm512_store_ps(&scale_[b][strip * kStripLanes], step);
       for (int g = 0; g < kGroups; ++g) {
         __m512i part[kTogether];
 #pragma GCC unroll 4
@@ -563,7 +618,6 @@ class Panel {
       }
     }
     const __m512 both = _mm512_max_ps(max, old);
-    const __m512 one = _mm512_set1_ps(1.0f);
     const __m512 before =
         _mm512_mask_mov_ps(exp_ps(_mm512_sub_ps(old, both)), _mm512_cmp_ps_mask(old, both, _CMP_EQ_OQ), one);
     const __m512 now =

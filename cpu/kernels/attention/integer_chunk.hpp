@@ -15,6 +15,7 @@ template <class Key, class Value>
 struct ChunkOf {
   ChunkOf(const IntegerShape& s, const std::byte* base) : ChunkOf(ChunkLayout(s), const_cast<std::byte*>(base)) {}
   float *key_scale, *rope_scale, *value_scale;
+  float* value_reach;  // a position's largest value, of words
   std::int16_t* rope;
   Key* keys;
   Value* values;
@@ -24,6 +25,7 @@ struct ChunkOf {
       : key_scale(reinterpret_cast<float*>(base + at.key_scale)),
         rope_scale(reinterpret_cast<float*>(base + at.rope_scale)),
         value_scale(reinterpret_cast<float*>(base + at.value_scale)),
+        value_reach(reinterpret_cast<float*>(base + at.value_reach)),
         rope(reinterpret_cast<std::int16_t*>(base + at.rope)),
         keys(reinterpret_cast<Key*>(base + at.keys)),
         values(reinterpret_cast<Value*>(base + at.values)) {}

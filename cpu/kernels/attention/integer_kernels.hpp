@@ -10,7 +10,7 @@ namespace dodeca::cpu {
 
 inline constexpr int kChunkPositions = 256;
 inline constexpr int kWeightBlock = 64;  // positions that share a scale of the weights; also a block of the cache
-inline constexpr int kKeyBlock = 128, kRopeBlock = 64;
+inline constexpr int kKeyBlock = 64, kRopeBlock = 64;
 inline constexpr int kStripLanes = 16;  // lanes of a strip of packed queries
 
 enum class Digits : std::uint8_t { k8, k16 };
@@ -23,9 +23,10 @@ struct IntegerShape {
   constexpr std::int64_t rope_blocks() const { return (rope + kRopeBlock - 1) / kRopeBlock; }
 };
 
-inline constexpr float key_top(Digits digits) { return digits == Digits::k8 ? 127.0f : 4095.0f; }
-inline constexpr float weight_top(Digits digits) { return digits == Digits::k8 ? 255.0f : 4095.0f; }
-inline constexpr float kRopeQueryTop = 4095.0f, kRopeKeyTop = 8191.0f;
+inline constexpr float kByteTop = 127.0f, kByteWeightTop = 255.0f;
+inline constexpr float kValueTop =
+    11585.0f;  // of a head's values in words: 64 equal weights get as many digits as they
+inline constexpr float kWeightedSum = 2143289344.0f;  // 2^31 - 2^22: rounding 64 weights adds at most 2^20
 
 // Bytes of one strip of packed queries: [key blocks + rope blocks][kStripLanes] scales, then the numbers. Enough for
 // every line: bytes leave room for what a line keeps besides.
@@ -37,13 +38,14 @@ constexpr std::size_t strip_bytes(const IntegerShape& s) {
 // head, which wait there until they are interleaved, and for kSlackPositions rows behind the last, which a line may
 // read, never use, to fill its last tile.
 struct ChunkLayout {
-  std::size_t key_scale, rope_scale, value_scale, rope, keys, values, total;
+  std::size_t key_scale, rope_scale, value_scale, value_reach, rope, keys, values, total;
 
   constexpr explicit ChunkLayout(const IntegerShape& s)
       : key_scale(0),
         rope_scale(key_scale + 4 * kChunkPositions),
         value_scale(rope_scale + 4 * kChunkPositions),
-        rope(value_scale + 4 * kChunkPositions),
+        value_reach(value_scale + 4 * kChunkPositions),
+        rope(value_reach + 4 * kChunkPositions),
         keys(rope + 2 * kRows * static_cast<std::size_t>(s.rope)),
         values(keys + 2 * kRows * static_cast<std::size_t>(s.key > s.value ? s.key : s.value)),
         total(values + 2 * kChunkPositions * static_cast<std::size_t>((s.value + 63) / 64 * 64)) {}
@@ -64,7 +66,7 @@ struct PackQueriesArgs {
 // A chunk of latent cache rows; the value is the key part's first `value` dims.
 struct LoadCacheArgs {
   IntegerShape shape;
-  quant::DType dtype;              // Q8_0: rows of encode_int8_row, with Digits::k8; F16, BF16: with Digits::k16
+  quant::DType dtype;              // I8: rows of encode_int8_row, with Digits::k8; F16, BF16, Q8_0: with Digits::k16
   const std::byte* const* blocks;  // one pointer per kWeightBlock positions
   std::size_t row_bytes;
   std::int64_t n;    // positions, 1..kChunkPositions

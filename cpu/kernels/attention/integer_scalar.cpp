@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "cpu/kernels/attention/integer_chunk.hpp"
+#include "cpu/kernels/attention/words.hpp"
 #include "cpu/kernels/exp_scalar.hpp"
 #include "quant/codec.hpp"
 
@@ -50,6 +51,10 @@ float whole_score(const IntegerShape& s, const Query& query, const Chunk& chunk,
   return score;
 }
 
+float quantize_keys(Digits digits, const float* x, std::int64_t n, std::int16_t* q) {
+  return digits == Digits::k8 ? quantize_group(x, n, kByteTop, q) : quantize_words(x, n, kKeyBlock, q);
+}
+
 void pack_queries(const PackQueriesArgs& a) noexcept {
   const IntegerShape& s = a.shape;
   for (std::int64_t lane = 0; lane < (a.n + kStripLanes - 1) / kStripLanes * kStripLanes; ++lane) {
@@ -63,34 +68,39 @@ void pack_queries(const PackQueriesArgs& a) noexcept {
     }
     const float* from = a.q + lane * a.q_stride;
     for (std::int64_t k = 0; k < s.key; k += kKeyBlock, scale += kStripLanes)
-      *scale = a.scale * quantize_group(from + k, min64(kKeyBlock, s.key - k), key_top(s.digits), q + k);
+      *scale = a.scale * quantize_keys(s.digits, from + k, min64(kKeyBlock, s.key - k), q + k);
     for (std::int64_t k = 0; k < s.rope; k += kRopeBlock, scale += kStripLanes) {
-      *scale = a.scale * quantize_group(from + s.key + k, min64(kRopeBlock, s.rope - k), kRopeQueryTop, q + s.key + k);
+      const std::int64_t n = min64(kRopeBlock, s.rope - k);
+      *scale = a.scale * quantize_words(from + s.key + k, n, kRopeBlock, q + s.key + k);
     }
   }
 }
 
-// A group of cache numbers, decoded piece by piece: the maximum first.
-float quantize_cached(quant::DType dtype, const std::byte* src, std::int64_t n, float top, std::int16_t* q) {
-  constexpr std::int64_t kPiece = 128;
-  const std::size_t size = quant::type_info(dtype).block_bytes;
-  float floats[kPiece];
+// Numbers of a cache row, decoded block by block: the largest and the norms first. Returns their largest as a float.
+float quantize_cached(quant::DType dtype, const std::byte* src, std::int64_t n, std::int64_t block, std::int16_t* q,
+                      float* scale) {
+  const quant::TypeInfo& type = quant::type_info(dtype);
+  float floats[kKeyBlock];
   const auto decode = [&](std::int64_t k) {
-    const std::int64_t count = min64(kPiece, n - k);
-    quant::decode_row(dtype, src + static_cast<std::size_t>(k) * size, floats, count);
+    const std::int64_t count = min64(block, n - k);
+    quant::decode_row(dtype, src + static_cast<std::size_t>(k / type.block_elements) * type.block_bytes, floats, count);
     return count;
   };
   std::int32_t amax_bits = 0;
-  for (std::int64_t k = 0; k < n; k += kPiece) {
+  float squares = 0.0f;
+  for (std::int64_t k = 0; k < n; k += block) {
     const std::int64_t count = decode(k);
     amax_bits = amax_bits_of(floats, count, amax_bits);
+    const float own = squares_of(floats, count);
+    squares = own > squares ? own : squares;
   }
-  const GroupScale group = group_scale(amax_bits, top);
-  for (std::int64_t k = 0; k < n; k += kPiece) {
+  const GroupScale group = word_scale(amax_bits, squares);
+  for (std::int64_t k = 0; k < n; k += block) {
     const std::int64_t count = decode(k);
     round_group(floats, count, group.factor, q + k);
   }
-  return group.scale;
+  *scale = group.scale;
+  return std::bit_cast<float>(amax_bits);
 }
 
 void load_cache(const LoadCacheArgs& a) noexcept {
@@ -98,7 +108,7 @@ void load_cache(const LoadCacheArgs& a) noexcept {
   const Chunk to(s, a.chunk);
   for (std::int64_t i = 0; i < a.n; ++i) {
     const std::byte* row = a.blocks[i / kWeightBlock] + static_cast<std::size_t>(i % kWeightBlock) * a.row_bytes;
-    if (a.dtype == quant::DType::kQ8_0) {
+    if (s.digits == Digits::k8) {
       std::memcpy(to.key_scale + i, row, sizeof(float));
       std::memcpy(to.rope_scale + i, row + sizeof(float), sizeof(float));
       const auto* q = reinterpret_cast<const std::int8_t*>(row + 2 * sizeof(float));
@@ -106,8 +116,8 @@ void load_cache(const LoadCacheArgs& a) noexcept {
       std::memcpy(to.rope + i * s.rope, q + s.key, static_cast<std::size_t>(s.rope) * sizeof(std::int16_t));
     } else {
       const std::byte* rope = row + *quant::row_bytes(a.dtype, s.key);
-      to.key_scale[i] = quantize_cached(a.dtype, row, s.key, key_top(s.digits), to.keys + i * s.key);
-      to.rope_scale[i] = quantize_cached(a.dtype, rope, s.rope, kRopeKeyTop, to.rope + i * s.rope);
+      to.value_reach[i] = quantize_cached(a.dtype, row, s.key, kKeyBlock, to.keys + i * s.key, to.key_scale + i);
+      quantize_cached(a.dtype, rope, s.rope, kRopeBlock, to.rope + i * s.rope, to.rope_scale + i);
     }
     to.value_scale[i] = to.key_scale[i];
     std::copy_n(to.keys + i * s.key, s.value, to.values + i * s.value);
@@ -118,8 +128,10 @@ void load_head(const LoadHeadArgs& a) noexcept {
   const IntegerShape& s = a.shape;
   const Chunk to(s, a.chunk), from(a.rope_shape, a.rope_from);
   for (std::int64_t i = 0; i < a.n; ++i) {
-    to.key_scale[i] = quantize_group(a.keys + i * a.stride, s.key, key_top(s.digits), to.keys + i * s.key);
-    to.value_scale[i] = quantize_group(a.values + i * a.stride, s.value, key_top(s.digits), to.values + i * s.value);
+    to.key_scale[i] = quantize_keys(s.digits, a.keys + i * a.stride, s.key, to.keys + i * s.key);
+    const float top = s.digits == Digits::k8 ? kByteTop : kValueTop;
+    to.value_scale[i] = quantize_group(a.values + i * a.stride, s.value, top, to.values + i * s.value);
+    to.value_reach[i] = to.value_scale[i] * top;
     to.rope_scale[i] = from.rope_scale[i];
     std::copy_n(from.rope + i * s.rope, s.rope, to.rope + i * s.rope);
   }
@@ -149,7 +161,8 @@ void fold_lane(const FoldArgs& a, std::int64_t lane) {
   float sum = 0.0f;
   for (std::int32_t i = 0; i < n; ++i) sum += p[i] = exp_one(p[i] - max);
 
-  const float old = a.max[lane], top = weight_top(s.digits);
+  const bool words = s.digits == Digits::k16;
+  const float old = a.max[lane], top = words ? kMostWord : kByteWeightTop;
   const float both = max > old ? max : old;
   const float before = old == both ? 1.0f : exp_one(old - both), now = max == both ? 1.0f : exp_one(max - both);
   a.max[lane] = both;
@@ -158,13 +171,16 @@ void fold_lane(const FoldArgs& a, std::int64_t lane) {
   float scale[kChunkPositions / kWeightBlock];
   for (std::int32_t begin = 0; begin < n; begin += kWeightBlock) {
     const std::int32_t end = std::min<std::int32_t>(n, begin + kWeightBlock);
-    float largest = 0.0f;
+    float largest = 0.0f, reach = 0.0f;
     for (std::int32_t i = begin; i < end; ++i) {
+      if (words) reach = std::fma(p[i], chunk.value_reach[i], reach);
       p[i] *= chunk.value_scale[i];
       largest = p[i] > largest ? p[i] : largest;
     }
-    const float inverse = largest > 0.0f ? top / largest : 0.0f;
-    scale[begin / kWeightBlock] = largest / top;
+    const float by_largest = largest / top, by_reach = reach / kWeightedSum;
+    const float step = by_largest > by_reach ? by_largest : by_reach;
+    const float inverse = largest > 0.0f ? 1.0f / step : 0.0f;
+    scale[begin / kWeightBlock] = step;
     for (std::int32_t i = begin; i < end; ++i) {
       const float w = p[i] * inverse;
       weight[i] = w > 0.0f ? static_cast<std::int32_t>(std::nearbyint(w < top ? w : top)) : 0;

@@ -33,7 +33,7 @@ struct Case {
 
   std::int64_t width() const { return shape.key + shape.rope; }
   std::size_t row_bytes() const {
-    return dtype == DType::kQ8_0 ? cpu::int8_row_bytes(shape.key, shape.rope) : *quant::row_bytes(dtype, width());
+    return dtype == DType::kI8 ? cpu::int8_row_bytes(shape.key, shape.rope) : *quant::row_bytes(dtype, width());
   }
   std::string text() const {
     return std::string(quant::name_of(dtype)) + " key " + std::to_string(shape.key) + " rope " +
@@ -43,7 +43,7 @@ struct Case {
 };
 
 Case latent(DType dtype, std::int64_t key, std::int64_t rope, std::int64_t n_lanes, std::int64_t n_positions) {
-  return {{dtype == DType::kQ8_0 ? Digits::k8 : Digits::k16, key, rope, key}, dtype, n_lanes, n_positions};
+  return {{dtype == DType::kI8 ? Digits::k8 : Digits::k16, key, rope, key}, dtype, n_lanes, n_positions};
 }
 
 class Rows {
@@ -51,7 +51,7 @@ class Rows {
   explicit Rows(const Case& c) : c_(c), bytes_(c.row_bytes() * static_cast<std::size_t>(c.n_positions)) {
     const auto values = random_values(static_cast<std::size_t>(c.n_positions * c.width()), 2);
     for (std::int64_t i = 0; i < c.n_positions; ++i) {
-      if (c.dtype == DType::kQ8_0)
+      if (c.dtype == DType::kI8)
         cpu::encode_int8_row(values.data() + i * c.width(), c.shape.key, c.shape.rope, row(i));
       else
         quant::encode_row(c.dtype, values.data() + i * c.width(), row(i), c.width());
@@ -62,7 +62,7 @@ class Rows {
     std::vector<float> out(static_cast<std::size_t>(c_.n_positions * c_.width()));
     for (std::int64_t i = 0; i < c_.n_positions; ++i) {
       float* to = out.data() + i * c_.width();
-      if (c_.dtype == DType::kQ8_0)
+      if (c_.dtype == DType::kI8)
         cpu::decode_int8_row(row(i), c_.shape.key, c_.shape.rope, to);
       else
         quant::decode_row(c_.dtype, row(i), to, c_.width());
@@ -150,14 +150,14 @@ std::vector<float> reference(const IntegerShape& s, const std::vector<float>& q,
   return out;
 }
 
-const std::vector<DType> kTypes = {DType::kQ8_0, DType::kF16, DType::kBF16};
+const std::vector<DType> kTypes = {DType::kI8, DType::kF16, DType::kBF16, DType::kQ8_0};
 
 }  // namespace
 
 TEST_CASE("integer attention: the scalar line is softmax attention") {
   for (const DType dtype : kTypes) {
     for (const std::int64_t key : {160, 512}) {
-      Case c = latent(dtype, key, 16, 5, 300);
+      Case c = latent(dtype, key, 32, 5, 300);
       c.spread = 0.3f;
       const auto q = queries_of(c);
       const Rows rows(c);
@@ -166,8 +166,8 @@ TEST_CASE("integer attention: the scalar line is softmax attention") {
       const auto want = reference(c.shape, q, c.n_positions, 0.2f, floats.data(), floats.data(), c.width());
       // Twice what was measured. Rounding to half a step: of the queries and the weights, and of the keys unless the
       // cache already did.
-      const tests::Tolerance bound = dtype == DType::kQ8_0 ? tests::Tolerance{.abs = 0.015, .nmse = 2.8e-4}
-                                                           : tests::Tolerance{.abs = 8e-4, .nmse = 7.5e-7};
+      const tests::Tolerance bound = dtype == DType::kI8 ? tests::Tolerance{.abs = 0.015, .nmse = 2.8e-4}
+                                                         : tests::Tolerance{.abs = 2.8e-4, .nmse = 2.5e-8};
       const auto result = tests::compare(got.output(c.shape.value), want, bound);
       CHECK_MESSAGE(result.ok, c.text(), ": ", result.report);
     }
@@ -193,6 +193,7 @@ TEST_CASE("integer attention: every line gives the scalar bits") {
     sharp.spread = 30.0f;
     cases.push_back(sharp);
   }
+  std::erase_if(cases, [](const Case& c) { return c.dtype == DType::kQ8_0 && c.shape.rope % 32 != 0; });
   for (const Case& c : cases) {
     const auto q = queries_of(c);
     const Rows rows(c);
@@ -210,9 +211,64 @@ TEST_CASE("integer attention: every line gives the scalar bits") {
   }
 }
 
+// Numbers that make the exact sums as large as they can be: a sum that wrapped around would be far off.
+TEST_CASE("integer attention: the largest sums fit") {
+  struct Extreme {
+    const char* name;
+    float (*row)(std::int64_t i, std::int64_t k);
+  };
+  const Extreme extremes[] = {
+      {"all equal", [](std::int64_t, std::int64_t) { return 3.0f; }},
+      {"signs by position", [](std::int64_t i, std::int64_t) { return i % 2 == 0 ? 5.0f : -5.0f; }},
+      {"one of a row", [](std::int64_t i, std::int64_t k) { return k == 7       ? 60000.0f
+                                                                   : i % 3 == 0 ? 0.5f
+                                                                                : 0.0f; }},
+      {"two blocks of unlike size", [](std::int64_t, std::int64_t k) { return k < 64 ? 100.0f : 0.01f; }},
+      {"tiny", [](std::int64_t, std::int64_t k) { return k % 2 == 0 ? 1e-20f : -1e-20f; }},
+      {"huge", [](std::int64_t, std::int64_t k) { return k % 2 == 0 ? 1e20f : 2e19f; }},
+  };
+  for (const Extreme& extreme : extremes) {
+    const bool fits_f16 = std::string(extreme.name) != "tiny" && std::string(extreme.name) != "huge";
+    for (const DType dtype : {DType::kF16, DType::kBF16}) {
+      if (dtype == DType::kF16 && !fits_f16) continue;
+      const Case c = latent(dtype, 192, 64, 3, 130);
+      Rows rows(c);
+      std::vector<float> values(static_cast<std::size_t>(c.width()));
+      for (std::int64_t i = 0; i < c.n_positions; ++i) {
+        for (std::int64_t k = 0; k < c.width(); ++k) values[static_cast<std::size_t>(k)] = extreme.row(i, k);
+        quant::encode_row(dtype, values.data(), rows.row(i), c.width());
+      }
+      // Queries of the same kind, scaled so that scores stay within a few units.
+      const auto floats = rows.floats();
+      double squares = 0;
+      for (std::int64_t k = 0; k < c.width(); ++k)
+        squares += static_cast<double>(floats[static_cast<std::size_t>(k)]) * floats[static_cast<std::size_t>(k)];
+      std::vector<float> q;
+      for (std::int64_t l = 0; l < c.n_lanes; ++l) {
+        for (std::int64_t k = 0; k < c.width(); ++k)
+          q.push_back(
+              static_cast<float>(floats[static_cast<std::size_t>(k)] * (5.0 * static_cast<double>(l + 1) / squares)));
+      }
+      const auto want = reference(c.shape, q, c.n_positions, 0.2f, floats.data(), floats.data(), c.width());
+      for (const auto& line : cpu::integer_attention_kernels()) {
+        if (!tests::line_runs(line.name, line.isa)) continue;
+        const auto got = attend(*line.run, c, q, rows).output(c.shape.value);
+        double worst = 0, largest = 0;
+        for (std::size_t i = 0; i < got.size(); ++i) {
+          largest = std::max(largest, static_cast<double>(std::abs(want[i])));
+          worst = std::max(worst, std::abs(static_cast<double>(got[i]) - want[i]));
+          CHECK(std::isfinite(got[i]));
+        }
+        CHECK_MESSAGE(worst <= 2e-3 * largest, line.name, ", ", extreme.name, ", ", quant::name_of(dtype), ": off by ",
+                      worst, " of ", largest);
+      }
+    }
+  }
+}
+
 TEST_CASE("integer attention: lanes do not see each other, nor what is hidden from them") {
   for (const DType dtype : kTypes) {
-    const Case all = latent(dtype, 64, 16, 37, 100);
+    const Case all = latent(dtype, 64, 32, 37, 100);
     const auto q = queries_of(all);
     const Rows rows(all);
     for (const auto& line : cpu::integer_attention_kernels()) {
@@ -234,7 +290,7 @@ TEST_CASE("integer attention: lanes do not see each other, nor what is hidden fr
 }
 
 TEST_CASE("integer attention: NaN shows in its own lane only") {
-  const Case c = latent(DType::kQ8_0, 64, 16, 18, 70);
+  const Case c = latent(DType::kI8, 64, 16, 18, 70);
   auto q = queries_of(c);
   q[static_cast<std::size_t>(3 * c.width() + 7)] = std::numeric_limits<float>::quiet_NaN();
   q[static_cast<std::size_t>(17 * c.width() + 70)] = kInf;
@@ -255,7 +311,7 @@ TEST_CASE("integer attention: keys and values of a head; products with the keys"
   for (const Head& h : {Head{96, 64, 48, 77}, {64, 32, 176, 256}, {288, 256, 128, 255}, {32, 32, 272, 250}}) {
     for (const Digits digits : {Digits::k8, Digits::k16}) {
       const IntegerShape cached{digits, h.latent, 16, h.latent}, head{digits, h.key, 16, h.value};
-      const DType dtype = digits == Digits::k8 ? DType::kQ8_0 : DType::kF16;
+      const DType dtype = digits == Digits::k8 ? DType::kI8 : DType::kF16;
       const std::int64_t n = h.n, n_lanes = 48, stride = h.key + h.value + 8, out_stride = n_lanes + 2;
       const Case c{cached, dtype, n_lanes, n};
       CAPTURE(c.text());
@@ -317,12 +373,12 @@ TEST_CASE("integer attention: keys and values of a head; products with the keys"
         // Twice what was measured, as above.
         const bool bytes = digits == Digits::k8;
         const auto projected =
-            tests::compare(products, exact, {.abs = bytes ? 0.95 : 0.045, .nmse = bytes ? 8e-5 : 1.8e-7});
+            tests::compare(products, exact, {.abs = bytes ? 0.95 : 0.012, .nmse = bytes ? 8e-5 : 1.1e-8});
         CHECK_MESSAGE(projected.ok, projected.report);
         std::vector<float> out(want_acc);
         for (std::size_t i = 0; i < out.size(); ++i) out[i] /= sum[i / static_cast<std::size_t>(h.value)];
         const auto attended = tests::compare(out, reference(head, q, n, 0.1f, keys.data(), made.data() + h.key, stride),
-                                             {.abs = bytes ? 0.033 : 0.0016, .nmse = bytes ? 6e-4 : 9e-7});
+                                             {.abs = bytes ? 0.033 : 3e-4, .nmse = bytes ? 6e-4 : 4e-8});
         CHECK_MESSAGE(attended.ok, attended.report);
       }
     }
@@ -330,7 +386,7 @@ TEST_CASE("integer attention: keys and values of a head; products with the keys"
 }
 
 TEST_CASE("integer attention: no lanes, nothing done") {
-  const Case c = latent(DType::kQ8_0, 32, 2, 0, 3);
+  const Case c = latent(DType::kI8, 32, 2, 0, 3);
   const Rows rows(c);
   for (const auto& line : cpu::integer_attention_kernels()) {
     if (tests::line_runs(line.name, line.isa)) CHECK(attend(*line.run, c, {}, rows).intact);
@@ -347,5 +403,5 @@ TEST_CASE("int8 cache rows: close to what went in, the rope part closer") {
   float amax = 0, rope_amax = 0;
   for (int i = 0; i < 576; ++i) (i < 512 ? amax : rope_amax) = std::max(i < 512 ? amax : rope_amax, std::abs(row[i]));
   for (int i = 0; i < 576; ++i)
-    CHECK(std::abs(back[i] - row[i]) <= 0.5001f * (i < 512 ? amax / 127.0f : rope_amax / 8191.0f));
+    CHECK(std::abs(back[i] - row[i]) <= 0.5001f * (i < 512 ? amax / 127.0f : rope_amax / 4080.0f));
 }

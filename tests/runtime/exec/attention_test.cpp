@@ -14,7 +14,7 @@ TEST_CASE("prompt rows: no bit depends on threads, micro-batch or companions") {
   LoadedDemo demo({});
   const auto vocab = static_cast<int>(demo.model->config().vocab_size);
   const std::vector<int> ids = some_ids(300, vocab);
-  for (const DType dtype : {DType::kF16, DType::kQ8_0}) {
+  for (const DType dtype : {DType::kF16, DType::kQ8_0, DType::kI8}) {
     runtime::Executor whole(*demo.model, demo.team, {.n_positions = 1024, .n_sequences = 2, .cache_type = dtype});
     const std::vector<float> want = logits_of(whole, prompt_of(ids));
     cpu::Team three(3);
@@ -43,8 +43,8 @@ TEST_CASE("both forms are the attention of the paper, as close as their numbers 
   runtime::Executor naive(*demo.model, demo.team, {.n_positions = 512, .cache_type = DType::kF32, .naive_mla = true});
   const std::vector<float> want = logits_of(naive, rows_of(ids));
   const std::int64_t width = demo.model->config().kv_lora_rank + demo.model->config().qk_rope_head_dim;
-  for (const DType dtype : {DType::kF16, DType::kQ8_0}) {
-    // What the cache's own rounding does to attention in float; whole numbers may add as much again and half of it.
+  for (const auto& [dtype, most] : {std::pair{DType::kF16, 1.25}, {DType::kQ8_0, 1.1}}) {
+    // What the cache's own rounding does to attention in float; whole numbers may add little.
     runtime::Executor floats(*demo.model, demo.team,
                              {.n_positions = 512, .cache_type = dtype, .integer_attention = false});
     CHECK(floats.cache().row_bytes() == quant::row_bytes(dtype, width));
@@ -57,7 +57,7 @@ TEST_CASE("both forms are the attention of the paper, as close as their numbers 
       MESSAGE(quant::name_of(dtype), prompt ? " decompressed" : " absorbed", ": mean difference of a log-probability ",
               mean, ", of the rounding alone ", rounding);
       CHECK(rounding > 0);
-      CHECK(mean < 2.5 * rounding);
+      CHECK(mean < most * rounding);
       CHECK_FALSE(same_bits(got, rounded));  // the option chooses another route
     }
   }

@@ -69,7 +69,7 @@ TEST_CASE("the cache forks, truncates, saves and restores without changing a bit
   LoadedDemo demo({});
   const int vocab = static_cast<int>(demo.model->config().vocab_size);
   const std::vector<int> ids = some_ids(150, vocab);
-  for (const quant::DType type : {quant::DType::kF32, quant::DType::kF16, quant::DType::kBF16, quant::DType::kQ8_0}) {
+  for (const quant::DType type : runtime::kCacheTypes) {
     runtime::Executor executor(*demo.model, demo.team, {.n_positions = 1024, .n_sequences = 3, .cache_type = type});
     const std::vector<float> all = logits_of(executor, ids);
     const std::vector<int> tail(ids.begin() + 100, ids.end());
