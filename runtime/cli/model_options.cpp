@@ -194,6 +194,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
     loaded.model = Model::load(*loaded.source, loaded.prompt_team(), load, log);
   }
   loaded.executor = std::make_unique<Executor>(*loaded.model, *loaded.team, executor_options);
+  loaded.executor->set_log(log);
   loaded.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   console.info(fmt::format("model: {}, {} in memory, loaded in {:.1f} s; threads: {}, {}", config.name,
                            bytes_text(static_cast<double>(loaded.model->weight_bytes())), loaded.load_seconds,

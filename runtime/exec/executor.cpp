@@ -18,6 +18,8 @@ struct Executor::Impl {
   std::vector<double> inv_freq;
   Trace* trace = nullptr;
   InputSums* sums = nullptr;
+  Log log;
+  bool clamping_told = false;
 
   Impl(const Model& m, cpu::Team& t, const ExecutorOptions& o)
       : model(m),
@@ -30,6 +32,7 @@ struct Executor::Impl {
   void check(std::span<const Row> rows);
   void append(std::span<const Row> rows);
   void run(std::span<const Row> rows, ForwardOutput& out, cpu::Team& team);
+  void tell_clamping();
 };
 
 Executor::Executor(const Model& model, cpu::Team& team, const ExecutorOptions& options)
@@ -47,6 +50,17 @@ const ModelConfig& Executor::config() const { return impl_->model.config(); }
 KvCache& Executor::cache() { return impl_->cache; }
 void Executor::set_trace(Trace* trace) { impl_->trace = trace; }
 void Executor::set_input_sums(InputSums* sums) { impl_->sums = sums; }
+void Executor::set_log(Log log) { impl_->log = std::move(log); }
+
+void Executor::Impl::tell_clamping() {
+  const std::optional<std::int64_t> layer = cache.clamped_layer();
+  if (!layer || clamping_told || !log) return;
+  clamping_told = true;
+  log(Level::kWarning,
+      fmt::format("layer {}: a row of the cache has values beyond 65504, the largest of f16, which became "
+                  "65504: a cache of type bf16 or f32 holds them",
+                  *layer));
+}
 
 void Executor::Impl::check(std::span<const Row> rows) {
   const ModelConfig& c = model.config();
@@ -192,6 +206,7 @@ void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Tea
                                          : fmt::format("an activation became NaN or infinite in layer {} ({})",
                                                        (bad - 1) / 2, bad % 2 == 1 ? "attention" : "feed-forward"));
   }
+  tell_clamping();
   for (std::size_t k = 0; k < wanted.size(); ++k) {
     if (!rows[static_cast<std::size_t>(wanted[k])].wants_hidden) continue;
     const float* hidden = space.normed.row(static_cast<std::int64_t>(k));

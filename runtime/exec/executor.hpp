@@ -8,6 +8,7 @@
 #include <span>
 
 #include "cpu/team.hpp"
+#include "runtime/base/log.hpp"
 #include "runtime/exec/kv_cache.hpp"
 #include "runtime/exec/rows.hpp"
 #include "runtime/model/config.hpp"
@@ -39,6 +40,8 @@ class Executor {
 
   const ModelConfig& config() const;
   KvCache& cache();
+  // Where what happens to numbers is told: once, when the cache had to cut values down. Default: nowhere.
+  void set_log(Log log);
   // Adds the times of the phases of all further passes to `trace`; null: no more. Results are the same.
   void set_trace(Trace* trace);
   // Adds the inputs of every weight in all further passes to `sums`; null: no more. Not for models cut into parts.

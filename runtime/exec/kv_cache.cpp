@@ -1,6 +1,7 @@
 #include "runtime/exec/kv_cache.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <istream>
 #include <ostream>
@@ -12,6 +13,7 @@
 namespace dodeca::runtime {
 namespace {
 
+constexpr float kLargestF16 = 65504.0f;
 constexpr char kMagic[8] = {'d', 'o', 'd', 'e', 'c', 'K', 'V', '4'};
 
 struct Header {
@@ -171,6 +173,11 @@ const std::byte* KvCache::block(std::int64_t layer, std::int32_t sequence, std::
                                           .blocks[static_cast<std::size_t>(position / block_positions())]);
 }
 
+std::optional<std::int64_t> KvCache::clamped_layer() const {
+  const std::int64_t layer = clamped_layer_.load();
+  return layer == kNoLayer ? std::nullopt : std::optional(layer);
+}
+
 void KvCache::write_row(std::int64_t layer, std::int32_t sequence, std::int64_t position,
                         const float* values) noexcept {
   std::byte* to = row(layer, sequence, position);
@@ -178,6 +185,12 @@ void KvCache::write_row(std::int64_t layer, std::int32_t sequence, std::int64_t 
     cpu::encode_int8_row(values, integer_shape_->key, integer_shape_->rope, to);
   else
     quant::encode_row_once(dtype_, values, to, width_);
+  if (dtype_ == quant::DType::kF16 &&
+      std::any_of(values, values + width_, [](float x) { return std::abs(x) > kLargestF16; })) {
+    std::int64_t first = clamped_layer_.load();
+    while (layer < first && !clamped_layer_.compare_exchange_weak(first, layer)) {
+    }
+  }
 }
 
 void KvCache::read_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, float* values) const noexcept {

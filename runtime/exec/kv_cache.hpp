@@ -4,8 +4,10 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <iosfwd>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -56,8 +58,11 @@ class KvCache {
   quant::DType dtype() const { return dtype_; }
   // How integer attention reads the rows; nothing where they are floats, not latent, or of a width it does not take.
   const std::optional<cpu::IntegerShape>& integer_shape() const { return integer_shape_; }
-  // Encodes one row of row_width() finite floats by the scalar rule of its format, and decodes it.
+  // Encodes one row of row_width() finite floats by the scalar rule of its format, and decodes it. What F16 cannot hold
+  // becomes the largest that it can; clamped_layer() then tells the first layer where that happened. Rows may be written
+  // by several threads at once.
   void write_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, const float* values) noexcept;
+  std::optional<std::int64_t> clamped_layer() const;
   void read_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, float* values) const noexcept;
   std::int64_t n_layers() const { return n_layers_; }
   std::int64_t row_width() const { return width_; }
@@ -84,7 +89,8 @@ class KvCache {
   cpu::Buffer data_;  // [n_blocks, n_layers, kContextBlock, row_bytes]
   std::vector<std::int32_t> references_, free_;
   std::vector<Sequence> sequences_;
-};
+  static constexpr std::int64_t kNoLayer = std::numeric_limits<std::int64_t>::max();
+  std::atomic<std::int64_t> clamped_layer_{kNoLayer};
 };
 
 }  // namespace dodeca::runtime

@@ -82,4 +82,24 @@ TEST_CASE("values may be wider than the latent space, and keys as well") {
   }
 }
 
+TEST_CASE("an f16 cache that cuts latents down says so, once, with the layer") {
+  runtime::ModelConfig c = small_mla_config();
+  MemorySource source(c, 7);
+  // The norm of the latents multiplies them; layer 1 alone gets too large.
+  for (float& v : source.values("blk.1.attn_kv_a_norm.weight")) v *= 1e6f;
+  cpu::Team team(2);
+  const auto model = runtime::Model::load(source, team, {.compute_f32 = true}, kSilent);
+  for (const DType dtype : {DType::kF16, DType::kBF16}) {
+    runtime::Executor executor(*model, team, {.n_positions = 64, .cache_type = dtype});
+    std::vector<std::string> said;
+    executor.set_log([&](runtime::Level level, std::string_view line) {
+      CHECK(level == runtime::Level::kWarning);
+      said.emplace_back(line);
+    });
+    for (int i = 0; i < 2; ++i) logits_of(executor, some_ids(5, static_cast<int>(c.vocab_size)));
+    REQUIRE(said.size() == (dtype == DType::kF16 ? 1 : 0));
+    if (!said.empty()) CHECK(said[0].find("layer 1:") == 0);
+  }
+}
+
 }  // namespace
