@@ -4,7 +4,6 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +13,9 @@
 #include <utility>
 
 #include "runtime/base/error.hpp"
+#include "runtime/base/file_error.hpp"
+#include "runtime/base/folder.hpp"
+#include "runtime/base/own_file.hpp"
 
 namespace dodeca::runtime {
 
@@ -22,25 +24,6 @@ namespace {
 constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
 constexpr mode_t kMode = 0666;
 
-std::filesystem::path folder_of(const std::filesystem::path& path) {
-  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
-}
-
-std::uint64_t free_bytes(const std::filesystem::path& folder) {
-  struct statvfs status {};
-  if (::statvfs(folder.c_str(), &status) != 0) return UINT64_MAX;  // unknown: let the writes tell
-  return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
-}
-
-// The names in a folder must survive a power cut as well. A directory that cannot be synced (some network file systems)
-// is no loss of the data written, so that is not an error.
-void sync_folder_of(const std::filesystem::path& path) {
-  const int folder = ::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return;
-  ::fsync(folder);
-  ::close(folder);
-}
-
 Error disk_full(const std::filesystem::path& path, std::uint64_t need, std::uint64_t have) {
   return Error(ErrorKind::kDoesNotFit, fmt::format("disk full: {} needs {} bytes more and its file system has {} free",
                                                    path.string(), need, have));
@@ -48,14 +31,12 @@ Error disk_full(const std::filesystem::path& path, std::uint64_t need, std::uint
 
 }  // namespace
 
-void OutputFile::check_target() {
+void OutputFile::check_target(Links links) {
+  if (links == Links::kFollow) path_ = behind_links(path_);
   std::error_code ignored;
-  if (std::filesystem::is_symlink(path_, ignored)) {
-    const auto target = std::filesystem::canonical(path_, ignored);  // replace what the link names, not the link
-    if (!target.empty()) path_ = target;
-  }
-  const auto status = std::filesystem::status(path_, ignored);
-  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+  const auto status = std::filesystem::symlink_status(path_, ignored);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) &&
+      !std::filesystem::is_symlink(status)) {
     throw Error(ErrorKind::kIo, fmt::format("cannot write {}: it exists and is not a regular file", path_.string()));
   }
   rlimit limit{};
@@ -72,20 +53,19 @@ void OutputFile::reserve() {
   ::close(std::exchange(fd_, -1));
   std::error_code ignored;
   if (!keep_) std::filesystem::remove(temporary_, ignored);
-  throw disk_full(path_, expected_ - written_, free_bytes(folder_of(path_)));
+  throw disk_full(path_, expected_ - written_, free_bytes(path_));
 }
 
-OutputFile::OutputFile(std::filesystem::path path, std::uint64_t expected_bytes)
+OutputFile::OutputFile(std::filesystem::path path, std::uint64_t expected_bytes, Links links)
     : path_(std::move(path)), expected_(expected_bytes) {
-  check_target();
-  if (const std::uint64_t have = free_bytes(folder_of(path_)); expected_ > have)
-    throw disk_full(path_, expected_, have);
+  check_target(links);
+  if (const std::uint64_t have = free_bytes(path_); expected_ > have) throw disk_full(path_, expected_, have);
   for (int attempt = 0; fd_ < 0; ++attempt) {
     temporary_ = path_;
     temporary_ += fmt::format(".{}.{}.tmp", ::getpid(), attempt);
     fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kMode);
     if (fd_ < 0 && (errno != EEXIST || attempt == 100)) {
-      throw Error(ErrorKind::kIo, fmt::format("cannot create {}: {}", temporary_.string(), std::strerror(errno)));
+      throw file_error(errno, "create", temporary_);
     }
   }
   reserve();
@@ -98,17 +78,15 @@ std::filesystem::path OutputFile::partial_name(const std::filesystem::path& path
   return name;
 }
 
-OutputFile::OutputFile(std::filesystem::path path, std::uint64_t expected_bytes, Continued continued)
+OutputFile::OutputFile(std::filesystem::path path, std::uint64_t expected_bytes, Continued continued, Links links)
     : path_(std::move(path)),
       keep_(true),
       expected_(expected_bytes),
       written_(continued.keep),
       flushed_(continued.keep) {
-  check_target();
+  check_target(links);
   temporary_ = partial_name(path_);
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, kMode);
-  if (fd_ < 0)
-    throw Error(ErrorKind::kIo, fmt::format("cannot create {}: {}", temporary_.string(), std::strerror(errno)));
+  fd_ = open_own_file(temporary_, O_WRONLY);
   try {
     take_over(continued.keep);
     reserve();
@@ -130,13 +108,13 @@ void OutputFile::take_over(std::uint64_t keep) {
   }, named{};
   if (::fstat(fd_, &own) != 0) throw error(errno, "look at");
   // Whoever had the lock may have finished since `keep` was found: what is open here is the whole file, or a new one.
-  if (::stat(temporary_.c_str(), &named) != 0 || own.st_dev != named.st_dev || own.st_ino != named.st_ino ||
+  if (::lstat(temporary_.c_str(), &named) != 0 || own.st_dev != named.st_dev || own.st_ino != named.st_ino ||
       static_cast<std::uint64_t>(own.st_size) < keep)
     throw Error(ErrorKind::kIo, fmt::format("another process finished {} at this moment", temporary_.string()));
   // Blocks that an earlier run reserved behind its data count as there.
   const std::uint64_t there = std::max(keep, static_cast<std::uint64_t>(own.st_blocks) * 512);
   const std::uint64_t need = expected_ - std::min(expected_, there);
-  if (const std::uint64_t have = free_bytes(folder_of(path_)); need > have) {
+  if (const std::uint64_t have = free_bytes(path_); need > have) {
     std::error_code ignored;
     if (own.st_size == 0) std::filesystem::remove(temporary_, ignored);  // nothing is in it to go on with
     throw disk_full(path_, need, have);
@@ -176,9 +154,7 @@ void OutputFile::write_out(std::span<const std::byte> data) {
 }
 
 void OutputFile::fail(int error, const char* doing) const {
-  if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
-    throw disk_full(path_, std::max(expected_, written_) - flushed_, free_bytes(folder_of(path_)));
-  }
+  if (is_no_room(error)) throw file_error(error, doing, path_, std::max(expected_, written_) - flushed_);
   throw Error(ErrorKind::kIo, fmt::format("cannot {} {} after {} bytes: {}", doing, temporary_.string(), flushed_,
                                           std::strerror(error)));
 }

@@ -1,5 +1,6 @@
 // A file that appears whole or not at all: written under a temporary name beside the target, synced, renamed by
-// finish(). Destroyed before finish() it removes the temporary file, unless it is one to be continued. Errors:
+// finish(). Destroyed before finish() it removes the temporary file, unless it is one to be continued. Temporary files are
+// the program's own (own_file.hpp): no link that somebody put under their name is written through. Errors:
 // Error{kDoesNotFit} with need and have when the disk is full, Error{kIo} with path and reason otherwise.
 #pragma once
 
@@ -13,14 +14,18 @@ namespace dodeca::runtime {
 
 class OutputFile {
  public:
+  // A symbolic link at the path: the file behind it is replaced, as is right for names that users give; or the link
+  // itself, for names that the program made of those.
+  enum class Links { kFollow, kReplace };
   // expected_bytes, when known, is checked against the free space and reserved before anything is written.
-  explicit OutputFile(std::filesystem::path path, std::uint64_t expected_bytes = 0);
+  explicit OutputFile(std::filesystem::path path, std::uint64_t expected_bytes = 0, Links links = Links::kFollow);
   // Continues PATH.partial after its first `keep` bytes (0: anew), and leaves it there when destroyed before finish().
   // Error{kIo} when another process is writing it.
   struct Continued {
     std::uint64_t keep = 0;
   };
-  OutputFile(std::filesystem::path path, std::uint64_t expected_bytes, Continued continued);
+  OutputFile(std::filesystem::path path, std::uint64_t expected_bytes, Continued continued,
+             Links links = Links::kFollow);
   static std::filesystem::path partial_name(const std::filesystem::path& path);
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
@@ -34,7 +39,7 @@ class OutputFile {
   void finish();
 
  private:
-  void check_target();
+  void check_target(Links links);
   void take_over(std::uint64_t keep);
   void reserve();
   void write_out(std::span<const std::byte> data);
@@ -47,7 +52,7 @@ class OutputFile {
   std::uint64_t expected_ = 0, written_ = 0, flushed_ = 0;
 };
 
-// Removes a file, if there is one; survives a power cut when it returns.
+// Removes a file, if there is one; that survives a power cut when it returns.
 void remove_file(const std::filesystem::path& path);
 
 }  // namespace dodeca::runtime
