@@ -11,6 +11,7 @@
 #include "runtime/base/error.hpp"
 #include "runtime/base/hash.hpp"
 #include "runtime/base/output_file.hpp"
+#include "runtime/base/own_file.hpp"
 #include "runtime/batch/input_index.hpp"
 #include "runtime/batch/line_file.hpp"
 #include "runtime/batch/response.hpp"
@@ -19,16 +20,26 @@ namespace dodeca::runtime {
 namespace {
 
 constexpr std::int64_t kDefaultCompletionTokens = 16;
+constexpr std::string_view kTemporaryTail = ".#.#.tmp";  // of OutputFile's, beside their target
 
 // What the results belong to. Kept when the batch is complete, so that the same command then finds nothing to do.
 struct State {
   std::string input, model, sampling, prompts;  // fingerprints, the last two in words
   std::int64_t created = 0;
   bool restarting = false;  // a --restart was interrupted between this file and the emptying of the others
+  // Bytes of the two files that were synced when this was written: at the least so many are.
+  std::uint64_t synced_results = 0, synced_errors = 0;
 
   Json json() const {
-    return {{"dodeca_batch", 2},  {"input", input},     {"model", model},          {"sampling", sampling},
-            {"prompts", prompts}, {"created", created}, {"restarting", restarting}};
+    return {{"dodeca_batch", 2},
+            {"input", input},
+            {"model", model},
+            {"sampling", sampling},
+            {"prompts", prompts},
+            {"created", created},
+            {"restarting", restarting},
+            {"synced_results", synced_results},
+            {"synced_errors", synced_errors}};
   }
 };
 
@@ -36,7 +47,7 @@ std::filesystem::path state_path(const std::filesystem::path& output) { return o
 
 void write_state(const std::filesystem::path& path, const State& state) {
   const std::string text = state.json().dump() + "\n";
-  OutputFile file(path);
+  OutputFile file(path, text.size(), OutputFile::Links::kReplace);
   file.append(text.data(), text.size());
   file.finish();
 }
@@ -52,8 +63,15 @@ std::optional<State> read_state(const std::filesystem::path& path) {
     if (json.at("dodeca_batch") != 2)
       throw Error(ErrorKind::kUnsupported,
                   fmt::format("{} is of another version of dodeca; --restart begins anew", path.string()));
-    return State{json.at("input"),   json.at("model"),   json.at("sampling"),
-                 json.at("prompts"), json.at("created"), json.at("restarting")};
+    // Versions before these numbers trusted all that was there.
+    return State{json.at("input"),
+                 json.at("model"),
+                 json.at("sampling"),
+                 json.at("prompts"),
+                 json.at("created"),
+                 json.at("restarting"),
+                 json.value("synced_results", UINT64_MAX),
+                 json.value("synced_errors", UINT64_MAX)};
   } catch (const Json::exception&) {
     throw damaged();
   } catch (const Error& error) {
@@ -64,14 +82,8 @@ std::optional<State> read_state(const std::filesystem::path& path) {
 
 // State files that a killed process left half-written under their temporary names.
 void remove_leftovers(const std::filesystem::path& state) {
-  const std::filesystem::path folder = state.has_parent_path() ? state.parent_path() : std::filesystem::path(".");
-  const std::string prefix = state.filename().string() + ".";
   std::error_code ignored;
-  std::vector<std::filesystem::path> leftovers;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored))
-    if (const std::string name = entry.path().filename().string(); name.starts_with(prefix) && name.ends_with(".tmp"))
-      leftovers.push_back(entry.path());
-  for (const auto& leftover : leftovers) std::filesystem::remove(leftover, ignored);
+  for (const auto& leftover : numbered_files(state, kTemporaryTail)) std::filesystem::remove(leftover, ignored);
 }
 
 std::string sampling_text(const BatchOptions& options) {
@@ -81,18 +93,6 @@ std::string sampling_text(const BatchOptions& options) {
                      s.presence_penalty, s.seed, options.max_tokens);
 }
 
-void refuse_same_files(const BatchOptions& options) {
-  const auto same = [](const std::filesystem::path& a, const std::filesystem::path& b) {
-    std::error_code ignored;
-    return a.lexically_normal() == b.lexically_normal() || std::filesystem::equivalent(a, b, ignored);
-  };
-  const std::pair<const std::filesystem::path*, const std::filesystem::path*> pairs[] = {
-      {&options.input, &options.output}, {&options.input, &options.errors}, {&options.output, &options.errors}};
-  for (const auto& [a, b] : pairs)
-    if (same(*a, *b))
-      throw Error(ErrorKind::kBadRequest, fmt::format("{} and {} are the same file", a->string(), b->string()));
-}
-
 }  // namespace
 
 std::filesystem::path default_errors_path(const std::filesystem::path& output) {
@@ -100,6 +100,17 @@ std::filesystem::path default_errors_path(const std::filesystem::path& output) {
   const std::string extension = output.extension().string();
   path.replace_extension(".errors" + (extension.empty() ? std::string(".jsonl") : extension));
   return path;
+}
+
+FileRoles batch_files(const BatchOptions& options) {
+  FileRoles files;
+  const std::filesystem::path state = state_path(options.output);
+  files.reads(options.input, "-i");
+  files.writes(options.output, "-o");
+  files.writes(options.errors, "--errors");
+  files.writes(state, "the state of -o");
+  files.writes_numbered(state, kTemporaryTail, "a state of -o that is not finished");
+  return files;
 }
 
 struct Batch::Impl {
@@ -117,18 +128,22 @@ struct Batch::Impl {
   void write_result(const std::string& line);
   void write_error(const std::string& line);
   void sync(bool now);
+  void note_synced();
   bool submit(Engine& engine, const BatchText& text, const InputLine& line);
 };
 
 // The order matters: nothing is changed before everything that could refuse has been asked, and results never exist
 // without the state that says what they are.
 void Batch::Impl::open() {
-  refuse_same_files(options);
+  batch_files(options).check();
+  const std::filesystem::path state_file = state_path(options.output);
+  const bool errors_named = options.errors != default_errors_path(options.output);
+  check_own_file(state_file);
+  if (!errors_named) check_own_file(options.errors);
   input = std::make_unique<InputIndex>(options.input);
   counts.total = static_cast<std::int64_t>(input->lines().size());
   results = std::make_unique<LineFile>(options.output);
-  errors = std::make_unique<LineFile>(options.errors);
-  const std::filesystem::path state_file = state_path(options.output);
+  errors = std::make_unique<LineFile>(options.errors, errors_named);
   remove_leftovers(state_file);
 
   state.input = fmt::format("{:016x}", input->fingerprint());
@@ -151,6 +166,10 @@ void Batch::Impl::open() {
     if (old->prompts != state.prompts)
       refuse(fmt::format("the making of prompts has changed ({} then, {} now)", old->prompts, state.prompts));
     state.created = old->created;
+    state.synced_results = old->synced_results;
+    state.synced_errors = old->synced_errors;
+    results->trust(old->synced_results);
+    errors->trust(old->synced_errors);
   } else if (!old && !options.restart && !empty) {
     throw Error(
         ErrorKind::kBadRequest,
@@ -170,6 +189,20 @@ void Batch::Impl::open() {
   recover(*results, counts.completed);
   recover(*errors, counts.failed);
   counts.resumed = counts.done();
+  note_synced();
+}
+
+// Written when a run begins and when it ends: should a later sync fail, what is above these numbers is made anew. Where
+// they cannot be written the older, lower ones stand.
+void Batch::Impl::note_synced() {
+  if (state.synced_results == results->synced_size() && state.synced_errors == errors->synced_size()) return;
+  state.synced_results = results->synced_size();
+  state.synced_errors = errors->synced_size();
+  try {
+    write_state(state_path(options.output), state);
+  } catch (const Error& error) {
+    log(Level::kDetail, error.what());
+  }
 }
 
 void Batch::Impl::recover(LineFile& file, std::int64_t& count) {
@@ -306,10 +339,12 @@ void Batch::run(Engine& engine, const BatchText& text, const Report& progress) {
     }
     if (!go_on) {
       impl.sync(true);
+      impl.note_synced();
       throw Stopped{};
     }
   }
   impl.sync(true);
+  impl.note_synced();
   progress(impl.counts);
 }
 

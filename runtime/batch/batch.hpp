@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/base/file_roles.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/batch/request.hpp"
 #include "runtime/engine/engine.hpp"
@@ -50,11 +51,14 @@ struct BatchCounts {
 
 // "out.jsonl" -> "out.errors.jsonl".
 std::filesystem::path default_errors_path(const std::filesystem::path& output);
+// What a batch reads and writes, under the names of its options: -i, -o, --errors, and the state beside the results.
+FileRoles batch_files(const BatchOptions& options);
 
 class Batch {
  public:
   // Reads the input, opens and recovers the output. Throws Error, before anything is changed, for duplicate custom_ids,
-  // a changed input or model, files of another run or in use.
+  // a changed input or model, files of another run or in use, and files that batch_files() does not allow. What earlier
+  // runs answered is synced before it counts.
   Batch(const BatchOptions& options, const Log& log);
   ~Batch();
   const BatchCounts& counts() const;

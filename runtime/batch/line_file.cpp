@@ -6,18 +6,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/base/error.hpp"
+#include "runtime/base/file_error.hpp"
+#include "runtime/base/folder.hpp"
+#include "runtime/base/own_file.hpp"
 
 namespace dodeca::runtime {
 
-LineFile::LineFile(std::filesystem::path path) : path_(std::move(path)), synced_(std::chrono::steady_clock::now()) {
-  fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+LineFile::LineFile(std::filesystem::path path, bool named)
+    : path_(std::move(path)), synced_(std::chrono::steady_clock::now()) {
+  fd_ = named ? ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666) : open_own_file(path_, O_RDWR);
   if (fd_ < 0) fail(errno, "open");
   struct stat status {};
   std::optional<Error> refused;
@@ -36,20 +42,28 @@ LineFile::LineFile(std::filesystem::path path) : path_(std::move(path)), synced_
     throw *refused;
   }
   size_ = static_cast<std::uint64_t>(status.st_size);
-  sync_directory_of(path_);
+  dirty_ = size_ > 0;  // whoever wrote it may have been killed before a sync
+  try {
+    sync_folder_of(path_);
+  } catch (...) {
+    ::close(fd_);
+    throw;
+  }
 }
 
 LineFile::~LineFile() { ::close(fd_); }
 
 void LineFile::fail(int error, std::string_view doing) const {
-  if (error == ENOSPC || error == EDQUOT || error == EFBIG)
+  if (is_no_room(error))
     throw Error(
         ErrorKind::kDoesNotFit,
         fmt::format(
             "no room to {} {} ({} bytes so far): {}; nothing is lost, the same command goes on when there is room",
             doing, path_.string(), size_, std::strerror(error)));
-  throw Error(ErrorKind::kIo, fmt::format("cannot {} {}: {}", doing, path_.string(), std::strerror(error)));
+  throw file_error(error, doing, path_);
 }
+
+void LineFile::trust(std::uint64_t bytes) { synced_size_ = std::min(bytes, size_); }
 
 std::uint64_t LineFile::recover(const std::function<bool(std::string_view, std::int64_t)>& valid) {
   std::vector<char> buffer(std::size_t{1} << 20);
@@ -86,7 +100,11 @@ std::uint64_t LineFile::recover(const std::function<bool(std::string_view, std::
     offset += chunk.size();
   }
   const std::uint64_t cut = size_ - good;
-  if (cut > 0) cut_to(good);
+  synced_size_ = std::min(synced_size_, good);
+  if (cut > 0)
+    cut_to(good);
+  else
+    sync();
   return cut;
 }
 
@@ -94,6 +112,7 @@ void LineFile::cut_to(std::uint64_t size) {
   while (::ftruncate(fd_, static_cast<off_t>(size)) != 0)
     if (errno != EINTR) fail(errno, "cut");
   size_ = size;
+  synced_size_ = std::min(synced_size_, size);
   dirty_ = true;
   sync();
 }
@@ -119,8 +138,20 @@ void LineFile::append(std::string_view text) {
 }
 
 bool LineFile::sync() {
-  if (dirty_ && ::fdatasync(fd_) != 0) fail(errno, "sync");
+  if (dirty_ && ::fdatasync(fd_) != 0) {
+    const int error = errno;
+    // The system forgets what it could not write: the next sync would call these lines durable.
+    if (size_ == synced_size_ || ::ftruncate(fd_, static_cast<off_t>(synced_size_)) != 0) fail(error, "sync");
+    const std::uint64_t lost = size_ - std::exchange(size_, synced_size_);
+    ::fdatasync(fd_);
+    throw Error(
+        is_no_room(error) ? ErrorKind::kDoesNotFit : ErrorKind::kIo,
+        fmt::format("cannot sync {}: {}; its last {} bytes, which may not have reached the disk, are taken out: "
+                    "the same command makes them anew",
+                    path_.string(), std::strerror(error), lost));
+  }
   dirty_ = false;
+  synced_size_ = size_;
   synced_ = std::chrono::steady_clock::now();
   return true;
 }
@@ -128,14 +159,6 @@ bool LineFile::sync() {
 bool LineFile::sync_if_due(std::chrono::milliseconds interval) {
   if (dirty_ && std::chrono::steady_clock::now() - synced_ < interval) return false;
   return sync();
-}
-
-void sync_directory_of(const std::filesystem::path& path) {
-  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;  // a folder that may be written but not read: the system decides when
-  ::fsync(fd);
-  ::close(fd);
 }
 
 }  // namespace dodeca::runtime

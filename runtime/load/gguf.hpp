@@ -17,6 +17,7 @@
 #include "quant/dtype.hpp"
 #include "runtime/base/error.hpp"
 #include "runtime/base/file.hpp"
+#include "runtime/base/file_roles.hpp"
 
 namespace dodeca::runtime {
 
@@ -147,6 +148,12 @@ class GgufWriter {
   GgufWriter(const GgufWriter&) = delete;
   GgufWriter& operator=(const GgufWriter&) = delete;
 
+  // What a writer that can go on touches at PATH: the result and whatever is unfinished beside it. Files of a split one
+  // are declared against other outputs only; their names depend on the sizes, and files_of() tells them.
+  static void declare(FileRoles& files, const std::filesystem::path& path, const std::string& role,
+                      const SplitLimits& limits);
+  // The log of what is unfinished at PATH.
+  static std::filesystem::path log_of(const std::filesystem::path& path, const SplitLimits& limits);
   // What such a writer would make. Error{kBadRequest} for what no file can hold and for limits that a tensor exceeds.
   static std::vector<File> files_of(const std::filesystem::path& path, const Metadata& metadata,
                                     const std::vector<TensorSpec>& tensors, SplitLimits limits = {});

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "runtime/base/folder.hpp"
 #include "runtime/base/hash.hpp"
 #include "runtime/base/output_file.hpp"
 #include "runtime/base/printable.hpp"
@@ -35,7 +36,7 @@ std::vector<std::filesystem::path> unfinished_files(const std::filesystem::path&
   const std::string prefix = name.ends_with(".gguf") ? name.substr(0, name.size() - 5) : name;
   std::vector<fs::path> found;
   std::error_code none;
-  for (const auto& entry : fs::directory_iterator(path.has_parent_path() ? path.parent_path() : fs::path("."), none)) {
+  for (const auto& entry : fs::directory_iterator(folder_of(path), none)) {
     std::string other = entry.path().filename().string();
     const bool same_work = other == single || [&] {
       if (!other.starts_with(prefix)) return false;
@@ -53,6 +54,7 @@ std::vector<std::filesystem::path> unfinished_files(const std::filesystem::path&
 
 struct GgufWriter::Impl {
   std::filesystem::path path;
+  OutputFile::Links links = OutputFile::Links::kFollow;  // names of split files are not the user's
   GgufLayout layout;
   std::vector<File> files;
   std::vector<std::unique_ptr<OutputFile>> out;  // of each shard; null: it has its final name already
@@ -145,8 +147,7 @@ void GgufWriter::Impl::open_continued(std::string_view identity, bool restart) {
   for (const GgufLayout::Shard& planned : layout.shards) of_headers.add(planned.header);
   of_headers.add(identity);
   const std::string name = fmt::format("{:016x}", of_headers.value());
-  std::filesystem::path log_path = OutputFile::partial_name(path);
-  log_path += ".log";
+  const std::filesystem::path log_path = OutputFile::partial_name(path) += ".log";
   log.emplace(log_path);
   std::optional<LoggedWork> logged = read_write_log(log_path);
   if (logged && logged->identity != name && !logged->tensors.empty() && !restart)
@@ -166,7 +167,8 @@ void GgufWriter::Impl::open_continued(std::string_view identity, bool restart) {
     }
     const std::size_t last = std::min(kept, planned.end);
     const std::uint64_t keep = last > planned.begin ? found.tensors[last - 1].end : 0;
-    out.push_back(std::make_unique<OutputFile>(planned.file.path, planned.file.bytes, OutputFile::Continued{keep}));
+    out.push_back(
+        std::make_unique<OutputFile>(planned.file.path, planned.file.bytes, OutputFile::Continued{keep}, links));
     if (keep == 0) out.back()->append(planned.header.data(), planned.header.size());
   }
   log->begin(name, found.tensors);
@@ -195,7 +197,8 @@ void GgufWriter::Impl::end_tensor() {
 GgufWriter::GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors,
                        std::optional<std::string_view> identity, SplitLimits limits, bool restart)
     : impl_(std::make_unique<Impl>()) {
-  impl_->path = std::move(path);
+  if (limits.any()) impl_->links = OutputFile::Links::kReplace;
+  impl_->path = limits.any() ? std::move(path) : behind_links(path);
   impl_->layout = lay_out_gguf(impl_->path, metadata, tensors, limits);
   for (const GgufLayout::Shard& planned : impl_->layout.shards) impl_->files.push_back(planned.file);
   if (identity) {
@@ -203,12 +206,30 @@ GgufWriter::GgufWriter(std::filesystem::path path, const Metadata& metadata, std
     return;
   }
   for (const GgufLayout::Shard& planned : impl_->layout.shards) {
-    impl_->out.push_back(std::make_unique<OutputFile>(planned.file.path, planned.file.bytes));
+    impl_->out.push_back(std::make_unique<OutputFile>(planned.file.path, planned.file.bytes, impl_->links));
     impl_->out.back()->append(planned.header.data(), planned.header.size());
   }
 }
 
 GgufWriter::~GgufWriter() = default;
+
+std::filesystem::path GgufWriter::log_of(const std::filesystem::path& path, const SplitLimits& limits) {
+  return OutputFile::partial_name(limits.any() ? path : behind_links(path)) += ".log";
+}
+
+void GgufWriter::declare(FileRoles& files, const std::filesystem::path& path, const std::string& role,
+                         const SplitLimits& limits) {
+  files.writes(OutputFile::partial_name(limits.any() ? path : behind_links(path)),
+               fmt::format("the unfinished {}", role));
+  files.writes(log_of(path, limits), fmt::format("the log of the unfinished {}", role));
+  const std::string name = path.filename().string();
+  const auto stem = path.parent_path() / (name.ends_with(".gguf") ? name.substr(0, name.size() - 5) : name);
+  files.writes_numbered(stem, "-#-of-#.gguf.partial", fmt::format("an unfinished file of {}", role));
+  if (limits.any())
+    files.writes_numbered(stem, "-#-of-#.gguf", role, FileRoles::Against::kOutputs);
+  else
+    files.writes(path, role);
+}
 
 std::vector<GgufWriter::File> GgufWriter::files_of(const std::filesystem::path& path, const Metadata& metadata,
                                                    const std::vector<TensorSpec>& tensors, SplitLimits limits) {

@@ -11,6 +11,8 @@
 #include <fstream>
 
 #include "runtime/base/error.hpp"
+#include "runtime/base/file_error.hpp"
+#include "runtime/base/own_file.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -52,8 +54,7 @@ std::optional<LoggedWork> read_write_log(const std::filesystem::path& path) {
 }
 
 WriteLog::WriteLog(std::filesystem::path path) : path_(std::move(path)) {
-  fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (fd_ < 0) throw Error(ErrorKind::kIo, fmt::format("cannot create {}: {}", path_.string(), std::strerror(errno)));
+  fd_ = open_own_file(path_, O_RDWR);
   const auto refuse = [&](std::string why) {
     ::close(fd_);
     return Error(ErrorKind::kIo, std::move(why));
@@ -65,7 +66,7 @@ WriteLog::WriteLog(std::filesystem::path path) : path_(std::move(path)) {
   }
   struct stat own {
   }, named{};
-  if (::fstat(fd_, &own) != 0 || ::stat(path_.c_str(), &named) != 0 || own.st_ino != named.st_ino ||
+  if (::fstat(fd_, &own) != 0 || ::lstat(path_.c_str(), &named) != 0 || own.st_ino != named.st_ino ||
       own.st_dev != named.st_dev)
     throw refuse(fmt::format("another process finished the work of {} at this moment", path_.string()));
 }
@@ -92,7 +93,7 @@ bool WriteLog::begins_with(const std::string& text) const {
   while (n < found.size()) {
     const ssize_t got = ::pread(fd_, found.data() + n, found.size() - n, static_cast<off_t>(n));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw Error(ErrorKind::kIo, fmt::format("cannot read {}: {}", path_.string(), std::strerror(errno)));
+    if (got < 0) throw file_error(errno, "read", path_);
     if (got == 0) return false;
     n += static_cast<std::size_t>(got);
   }
@@ -101,7 +102,7 @@ bool WriteLog::begins_with(const std::string& text) const {
 
 void WriteLog::cut_to(std::size_t size) {
   if (::ftruncate(fd_, static_cast<off_t>(size)) != 0 || ::lseek(fd_, 0, SEEK_END) < 0)
-    throw Error(ErrorKind::kIo, fmt::format("cannot cut {}: {}", path_.string(), std::strerror(errno)));
+    throw file_error(errno, "cut", path_);
 }
 
 void WriteLog::write(const std::string& lines) {
@@ -109,13 +110,10 @@ void WriteLog::write(const std::string& lines) {
   while (!rest.empty()) {
     const ssize_t put = ::write(fd_, rest.data(), rest.size());
     if (put < 0 && errno == EINTR) continue;
-    if (put < 0)
-      throw Error(errno == ENOSPC || errno == EDQUOT ? ErrorKind::kDoesNotFit : ErrorKind::kIo,
-                  fmt::format("cannot write {}: {}", path_.string(), std::strerror(errno)));
+    if (put < 0) throw file_error(errno, "write", path_, rest.size());
     rest.remove_prefix(static_cast<std::size_t>(put));
   }
-  if (::fdatasync(fd_) != 0)
-    throw Error(ErrorKind::kIo, fmt::format("cannot sync {}: {}", path_.string(), std::strerror(errno)));
+  if (::fdatasync(fd_) != 0) throw file_error(errno, "sync", path_);
 }
 
 void WriteLog::add(std::span<const WrittenTensor> entries) {
