@@ -226,7 +226,8 @@ int cmd_bench(std::span<const std::string> args) {
                 "with --shape: a mixture that dodeca quantize knows, or one type (default: ud-q2_k_xl)", "NAME");
 
   Lists lists;
-  options.values("-m,--model", lists.models, "GGUF file, first file of a split one, or Hugging Face directory", "PATH");
+  options.values("-m,--model", lists.models, "GGUF file, first file of a split one, or Hugging Face directory", "PATH",
+                 runtime::cli::FileUse::kModel);
   options.values("-p,--n-prompt", lists.n_prompt, "prompt lengths (default: 512)", "N");
   options.values("-n,--n-gen", lists.n_gen, "generation lengths (default: 128)", "N");
   options.values("-pg", lists.n_pg, "a prompt and a generation timed together", "PP,TG");

@@ -13,12 +13,15 @@
 #include "cpu/isa.hpp"
 #include "quant/codec.hpp"
 #include "runtime/base/error.hpp"
+#include "runtime/base/output_file.hpp"
 #include "runtime/cli/console.hpp"
 #include "runtime/cli/options.hpp"
 #include "runtime/quantize/encode_weights.hpp"
 
 namespace dodeca::bench {
 namespace {
+
+using runtime::cli::FileUse;
 
 std::vector<char> file_bytes(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -63,12 +66,14 @@ int cmd_encoders(std::span<const std::string> args) {
                                 "dodeca-bench encoders --rows rows.f32 --columns 2048 --type Q2_K");
   std::string rows_path, type_name, importance_path, blocks_path, out_path;
   std::int64_t columns = 0, runs = 5;
-  options.value("--rows", rows_path, "float32 values, rows one after the other", "FILE");
+  options.value("--rows", rows_path, "float32 values, rows one after the other", "FILE", FileUse::kReads);
   options.value("--columns", columns, "weights in a row", {1, 1 << 24});
   options.value("--type", type_name, "type to quantize to", "TYPE");
-  options.value("--importance", importance_path, "float32 weights of the squared error, one per column", "FILE");
-  options.value("--blocks", blocks_path, "the same rows as another program quantized them: their error too", "FILE");
-  options.value("--out", out_path, "where to write the blocks", "FILE");
+  options.value("--importance", importance_path, "float32 weights of the squared error, one per column", "FILE",
+                FileUse::kReads);
+  options.value("--blocks", blocks_path, "the same rows as another program quantized them: their error too", "FILE",
+                FileUse::kReads);
+  options.value("--out", out_path, "where to write the blocks", "FILE", FileUse::kWrites);
   options.value("--runs", runs, "runs, the fastest counts (default: 5)", {1, 1000});
   options.parse(args);
 
@@ -115,8 +120,9 @@ int cmd_encoders(std::span<const std::string> args) {
         relative_error(type->dtype, reinterpret_cast<const std::byte*>(others.data()), rows, columns, weights);
   }
   if (!out_path.empty()) {
-    std::ofstream(out_path, std::ios::binary)
-        .write(reinterpret_cast<const char*>(blocks.data()), static_cast<std::streamsize>(blocks.size()));
+    runtime::OutputFile out(out_path, blocks.size());
+    out.append(blocks);
+    out.finish();
   }
   runtime::cli::print_out(json.dump() + "\n");
   return 0;

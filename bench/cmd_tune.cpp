@@ -203,7 +203,8 @@ int cmd_tune(std::span<const std::string> args) {
   options.value("--seconds", seconds, "time for each type (default: 1)", {0.001, 3600});
   options.value("-t,--threads", n_threads, "cores kept busy, one of which is measured (default: 1)", {1, 4096});
   options.choice("-o,--output", output, {"md", "json"}, "format (default: md)");
-  options.value("--out", path, "file to write (default: dodeca/tuning.json in $XDG_CONFIG_HOME or ~/.config)", "FILE");
+  options.value("--out", path, "file to write (default: dodeca/tuning.json in $XDG_CONFIG_HOME or ~/.config)", "FILE",
+                runtime::cli::FileUse::kWrites);
   options.flag("--dry-run", dry_run, "write no file");
   console.add_flags(options);
   options.parse(args);

@@ -117,16 +117,18 @@ void AllocationOptions::add_flags(Options& options) {
   options.value("-c,--ctx-size,--context", context, "tokens of context that --fit-ram leaves room for (default: 8192)",
                 {1});
   options.value("--calibration", calibration,
-                "measure on this text how much each part of the model matters; without: estimates", "FILE");
+                "measure on this text how much each part of the model matters; without: estimates", "FILE",
+                FileUse::kReads);
   options.value("--calibration-chunks", chunks, "chunks of 512 tokens of it (default: 8)", {1});
   options.value("--sensitivities", sensitivities,
                 "keep what --calibration measures in this file: the next size takes it from there, with or without "
                 "--calibration",
-                "FILE");
+                "FILE", FileUse::kWrites);
   options.choice("--objective", objective, {"quality", "balanced", "speed"},
                  "what counts besides quality: bytes read per generated token");
   options.value("--types", types, "choose among these only (default: every quantized type)", "TYPE,...");
-  options.value("--save-recipe", save_recipe, "write the choice as a recipe that --recipe FILE takes", "FILE");
+  options.value("--save-recipe", save_recipe, "write the choice as a recipe that --recipe FILE takes", "FILE",
+                FileUse::kWrites);
 }
 
 void AllocationOptions::check(const Options& options) const {

@@ -64,10 +64,12 @@ int cmd_batch(std::span<const std::string> args) {
                   "Answers a file of requests in OpenAI's batch format. Stopped or killed, the same command goes on.",
                   "dodeca batch -m model.gguf -i requests.jsonl -o results.jsonl --parallel 8");
   model.add_flags(options);
-  options.value("-i,--input", input, "requests, one JSON object per line", "FILE");
-  options.value("-o,--output", output, "results; beside it OUTPUT.state, which says what they belong to", "FILE");
+  options.value("-i,--input", input, "requests, one JSON object per line", "FILE", FileUse::kDeclared);
+  options.value("-o,--output", output, "results; beside it OUTPUT.state, which says what they belong to", "FILE",
+                FileUse::kDeclared);
   options.value("--errors", errors,
-                "refused requests and malformed lines (default: results.errors.jsonl for results.jsonl)", "FILE");
+                "refused requests and malformed lines (default: results.errors.jsonl for results.jsonl)", "FILE",
+                FileUse::kDeclared);
   options.value("-np,--parallel", n_parallel, "sequences that run at once (default: 8)", {1, 1024});
   options.flag("--restart", restart, "begin anew, whatever the files hold");
   options.value("-n,--predict,--n-predict", n_predict,
@@ -82,10 +84,12 @@ int cmd_batch(std::span<const std::string> args) {
   if (input.empty()) throw Usage("-i is missing: a file of requests");
   if (output.empty()) throw Usage("-o is missing: the file for the results");
 
-  const Tokenizer tokenizer = open_tokenizer(model.model, model.override_kv);
   batch_options.input = input;
   batch_options.output = output;
   batch_options.errors = errors.empty() ? default_errors_path(output) : std::filesystem::path(errors);
+  options.files().add(batch_files(batch_options));
+  options.files().check();
+  const Tokenizer tokenizer = open_tokenizer(model.model, model.override_kv);
   batch_options.restart = restart;
   batch_options.sampling = sampling.values;
   batch_options.sampling.seed = sampling.seed < 0 ? 0 : static_cast<std::uint64_t>(sampling.seed);

@@ -15,7 +15,8 @@ namespace dodeca::runtime::cli {
 namespace {
 
 constexpr std::int64_t kImatrixContext = 512;
-constexpr std::uint64_t kCopiesOfSums = 2;  // while they are measured, and as the matrix that is written
+constexpr std::string_view kCopyTail = ".at_#";  // of --save-frequency
+constexpr std::uint64_t kCopiesOfSums = 2;       // while they are measured, and as the matrix that is written
 
 struct ImatrixOptions {
   ModelOptions model;
@@ -36,10 +37,12 @@ ImatrixOptions parse_imatrix(std::span<const std::string> args, Console& console
       "dodeca imatrix -m model.gguf -f calibration.txt -o imatrix.gguf");
   o.model.add_flags(options);
   options.value("-f,--file", o.text_file,
-                "calibration text, in chunks of -c tokens (default here: 512); -: standard input", "FILE");
-  options.value("-o,--output", o.output, "the matrix (default: imatrix.gguf)", "FILE");
+                "calibration text, in chunks of -c tokens (default here: 512); -: standard input", "FILE",
+                FileUse::kReads);
+  options.value("-o,--output", o.output, "the matrix (default: imatrix.gguf)", "FILE", FileUse::kWrites);
   options.choice("--output-format", o.format, {"auto", "gguf", "dat"}, "auto: dat for names that end in .dat");
-  options.values("--in-file", o.inputs, "a matrix to start from; repeated: all of them added", "FILE");
+  options.values("--in-file", o.inputs, "a matrix to start from; repeated: all of them added", "FILE", FileUse::kReads);
+  options.files().may_replace("-o", "--in-file");
   options.value("--chunks", o.max_chunks, "at most so many chunks (default: all)", {-1, kNoMaximum});
   options.value("-ofreq,--output-frequency", o.save_every,
                 "write the matrix every N chunks (default: 10; 0: at the end)", {0});
@@ -50,6 +53,8 @@ ImatrixOptions parse_imatrix(std::span<const std::string> args, Console& console
   options.flag("--show-statistics", o.show, "print what the --in-file matrices say, by weight");
   console.add_flags(options);
   options.parse(args);
+  if (o.keep_every > 0) options.files().writes_numbered(o.output, kCopyTail, "--save-frequency");
+  options.files().check();
   if (o.max_chunks == 0) throw Usage("--chunks wants at least 1, or -1 for all");
   if (o.model.model.empty() != o.text_file.empty()) throw Usage("-m and -f belong together");
   if (o.model.model.empty() && o.inputs.empty()) throw Usage("-m MODEL and -f TEXT are needed, or --in-file");

@@ -270,8 +270,9 @@ int cmd_inspect(std::span<const std::string> args) {
   Options options("dodeca inspect",
                   "What is in a model file: metadata, tensors, bits per weight, bytes read per token.",
                   "dodeca inspect model.gguf --json");
-  options.positional("FILE", path, "a GGUF (the first of a split one) or a Hugging Face directory", false);
-  options.value("-m,--model", model, "the same, as the other commands take it", "PATH");
+  options.positional("FILE", path, "a GGUF (the first of a split one) or a Hugging Face directory", false,
+                     FileUse::kModel);
+  options.value("-m,--model", model, "the same, as the other commands take it", "PATH", FileUse::kModel);
   options.flag("--json", as_json, "one JSON document");
   options.flag("--full", full, "long arrays and texts in full, every expert's tensor on a line of its own");
   Console console;

@@ -153,13 +153,14 @@ PplOptions parse_ppl(std::span<const std::string> args, Console& console) {
                   "dodeca ppl -m model.gguf -f wiki.test.raw");
   o.model.add_flags(options);
   options.value("-f,--file", o.text_file,
-                "text; windows of -c (default here: 512), their second half scored; -: standard input", "FILE");
+                "text; windows of -c (default here: 512), their second half scored; -: standard input", "FILE",
+                FileUse::kReads);
   options.value("--ids", o.ids_file, "decimal token ids, taken as they are; windows of -c, every prediction scored",
-                "FILE");
+                "FILE", FileUse::kReads);
   options.flag("--tokens", o.tokens, "one sequence, one JSON object per token: id, text, logprob");
   options.value("--kl-divergence-base,--save-all-logits", o.base_file,
                 "write the log-probabilities of windows' second halves, or with --kl-divergence compare with them",
-                "FILE");
+                "FILE", FileUse::kWrites);
   options.flag("--kl-divergence", o.compare, "compare with --kl-divergence-base FILE; its tokens are the text");
   options.value("--chunks", o.max_chunks, "at most so many windows (default: all)", {-1, kNoMaximum});
   options.flag("--no-bos", o.no_bos, "never put the beginning-of-text token in front");

@@ -53,16 +53,6 @@ void set_types(TypeChoice& types, std::string_view flag, const std::string& name
   }
 }
 
-// The source stays open while new files take its place under the same names: refused, as a failure would leave neither.
-void refuse_own_input(const WeightSource& source, const std::vector<GgufWriter::File>& files) {
-  if (source.gguf() == nullptr) return;
-  std::error_code ignored;
-  for (const InputFile& in : source.gguf()->files())
-    for (const GgufWriter::File& out : files)
-      if (std::filesystem::equivalent(in.path(), out.path, ignored))
-        throw Usage(fmt::format("IN and OUT.gguf are the same file: {}", out.path.string()));
-}
-
 struct Arguments {
   std::string in, out, shape;
   std::int32_t threads = 0;
@@ -71,7 +61,16 @@ struct Arguments {
   AllocationOptions allocation;
   QuantizeOptions quantize;
   WriteOptions write;
+  FileRoles files;
 };
+
+void check_files(const FileRoles& files) {
+  try {
+    files.check();
+  } catch (const Error& error) {
+    throw Usage(error.sentence());
+  }
+}
 
 Arguments parse_quantize(std::span<const std::string> args, Console& console) {
   Arguments parsed;
@@ -87,18 +86,19 @@ Arguments parse_quantize(std::span<const std::string> args, Console& console) {
       "Types: " +
           writable_names() + ". Recipes: " + recipe_names() + ".",
       "dodeca quantize DeepSeek-V3-0324 v3.gguf --recipe ud-q2_k_xl");
-  options.positional("IN", parsed.in, "Hugging Face directory, GGUF, or the first file of a split one", false);
+  options.positional("IN", parsed.in, "Hugging Face directory, GGUF, or the first file of a split one", false,
+                     FileUse::kModel);
   options.positional("OUT.gguf", parsed.out, "the new file; one that is there is replaced when the new one is whole",
-                     false);
+                     false, FileUse::kDeclared);
   options.positional("TYPE", habit_type, "type or recipe, where llama-quantize has it", false);
   options.positional("THREADS", habit_threads, "workers, where llama-quantize has them", false);
   options.value("--type", type, "one type for all matrices", "TYPE");
   options.value("--recipe", recipe,
                 "a mixture: ud-q2_k_xl, as the published DeepSeek-V3-0324 file, or one of llama.cpp's; or a file that "
                 "--save-recipe wrote",
-                "NAME|FILE");
+                "NAME|FILE", FileUse::kReads);
   options.value("--imatrix", parsed.imatrix, "importance matrix (dodeca imatrix, or llama.cpp's): which columns matter",
-                "FILE");
+                "FILE", FileUse::kReads);
   options.values("--tensor-type", overrides,
                  "type of the tensors whose name REGEX finds; the first that matches decides", "REGEX=TYPE");
   options.value("--output-tensor-type", output, "type of output.weight", "TYPE");
@@ -130,6 +130,10 @@ Arguments parse_quantize(std::span<const std::string> args, Console& console) {
   parsed.write.isa = parse_isa(isa);
   if (!split_bytes.empty()) parsed.write.split.max_bytes = parse_bytes("--split-max-size", split_bytes);
   parsed.write.split.max_tensors = static_cast<std::size_t>(split_tensors);
+  parsed.files = options.files();
+  if (!parsed.out.empty() && !parsed.dry_run)
+    GgufWriter::declare(parsed.files, parsed.out, "OUT.gguf", parsed.write.split);
+  check_files(parsed.files);
   if (!parsed.shape.empty()) {
     if (!parsed.dry_run) throw Usage("--shape goes with --dry-run: it has no weights");
     if (!parsed.in.empty()) throw Usage("--shape takes the place of IN");
@@ -184,14 +188,14 @@ std::uint64_t resident_bytes() {
 
 QuantizeResult write_files(const Arguments& arguments, const WeightSource& source, const QuantizePlan& plan,
                            cpu::Team& team, const Console& console) {
-  const auto unfinished = std::filesystem::path(arguments.out + ".partial.log");
   try {
     ProgressBar bar(console, "quantizing", "MB", 1e6);
     QuantizeResult result = quantize(source, plan, arguments.out, team, bar.callback(), console.log(), arguments.write);
     bar.finish();
     return result;
   } catch (...) {
-    if (std::filesystem::exists(unfinished))
+    if (const auto unfinished = GgufWriter::log_of(arguments.out, arguments.write.split);
+        std::filesystem::exists(unfinished))
       console.info(fmt::format("what is finished stays beside {}: the command that began it goes on from there",
                                unfinished.string()));
     throw;
@@ -245,7 +249,8 @@ int cmd_quantize(std::span<const std::string> args) {
     flush_out();
     return 0;
   }
-  refuse_own_input(*source, files);
+  for (const GgufWriter::File& file : files) arguments.files.writes(file.path, "OUT.gguf");
+  check_files(arguments.files);
   if (team == nullptr) team = make_team(arguments.threads, console);
   plan.identity = fmt::format("{} {} {} {}", program_version(), kQuantizeRevision, model_identity(arguments.in),
                               arguments.imatrix.empty() ? "" : model_identity(arguments.imatrix));

@@ -33,7 +33,7 @@ struct RunOptions {
   void add_flags(Options& options) {
     model.add_flags(options);
     options.value("-p,--prompt", prompt, "complete this text; with -cnv: the first message");
-    options.value("-f,--file", file, "the same from a file; -: standard input", "FILE");
+    options.value("-f,--file", file, "the same from a file; -: standard input", "FILE", FileUse::kReads);
     options.value("-n,--predict,--n-predict", n_predict,
                   "tokens to generate; -1: until the end or the context is full (default: -1)", {-2});
     options.flag("-cnv,--conversation", chat, "chat; also what happens without a prompt on a terminal");
@@ -42,7 +42,8 @@ struct RunOptions {
     options.flag("-st,--single-turn", single_turn, "chat: one turn and out");
     options.flag("-e,--escape", escapes, "\\n, \\t, \\\\, \\xHH and the like in -p, -sys and --stop");
     options.flag("--no-display-prompt", no_display_prompt, "print the completion without the prompt");
-    options.value("--prompt-cache", prompt_cache, "save the processed prompt there and use it the next time", "FILE");
+    options.value("--prompt-cache", prompt_cache, "save the processed prompt there and use it the next time", "FILE",
+                  FileUse::kWrites);
     options.values("--stop,-r,--reverse-prompt", stop, "end before this text (repeatable)");
     options.flag("--ignore-eos", ignore_eos, "never sample an end-of-generation token");
     sampling.add_flags(options, "seed of the draws; -1: random, and printed (default: -1)");

@@ -32,9 +32,11 @@ int cmd_tokenize(std::span<const std::string> args) {
   bool detokenize = false, as_text = false, no_generation_prompt = false;
   Options options("dodeca tokenize", "Text to token ids and back.",
                   "dodeca tokenize -m model.gguf -p 'It is a truth' --ids");
-  options.value("-m,--model", model, "a GGUF (its vocabulary is enough) or a Hugging Face directory", "PATH");
+  options.value("-m,--model", model, "a GGUF (its vocabulary is enough) or a Hugging Face directory", "PATH",
+                FileUse::kModel);
   options.value("-p,--prompt", prompt, "the text");
-  options.value("-f,--file", file, "a file with the text, taken byte by byte; -: standard input", "FILE");
+  options.value("-f,--file", file, "a file with the text, taken byte by byte; -: standard input", "FILE",
+                FileUse::kReads);
   options.flag("--stdin", from_stdin, "read the text from standard input");
   options.flag("--ids", ids_only, "print [1, 2, 3] instead of one token per line");
   options.flag("--no-bos", no_bos, "do not add the beginning-of-text token, whatever the model says");
@@ -43,7 +45,7 @@ int cmd_tokenize(std::span<const std::string> args) {
   options.flag("--detokenize", detokenize,
                "the way back: the text is ids ([1, 2, 3] or 1 2 3); prints exactly their bytes");
   options.value("--chat", chat, "a JSON array of messages, rendered with the model's template; -: standard input",
-                "FILE");
+                "FILE", FileUse::kReads);
   options.flag("--text", as_text, "with --chat: print the rendered text instead of tokens");
   options.value("--chat-template", template_name, "with --chat: a built-in template instead of the model's", "NAME");
   options.choice("--thinking", thinking, {"on", "off"}, "with --chat: the switch of templates that have one");

@@ -1,11 +1,13 @@
 #include "runtime/cli/model_options.hpp"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 
+#include "cpu/cgroup.hpp"
 #include "cpu/kernels/attention/attention.hpp"
 #include "runtime/base/error.hpp"
 #include "runtime/cli/tuning.hpp"
@@ -19,6 +21,25 @@ std::string team_facts(const cpu::Topology& topology, const cpu::Team& team, con
   std::string text = fmt::format("threads: {}", team.size());
   if (team_batch != nullptr) text += fmt::format(" ({} for prompts)", team_batch->size());
   return text + fmt::format(" on {} usable cores, {}", topology.cores.size(), topology.cpu_model);
+}
+
+// What may keep threads from being started.
+std::string thread_limits() {
+  rlimit limit{};
+  const bool limited = ::getrlimit(RLIMIT_NPROC, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+  std::string text = fmt::format("this user may have {} processes and threads in all (ulimit -u)",
+                                 limited ? std::to_string(limit.rlim_cur) : "any number of");
+  std::optional<std::uint64_t> most;
+  for (const bool v2 : {true, false}) {
+    const std::optional<cpu::Cgroup> group = cpu::find_cgroup("", "pids", v2);
+    if (!group) continue;
+    cpu::for_each_group(*group, [&](const std::string& folder) {
+      const std::optional<std::uint64_t> n = cpu::to_number(cpu::read_text(folder + "/pids.max"));
+      if (n && (!most || *n < *most)) most = n;
+    });
+  }
+  if (most) text += fmt::format(", this control group {} (pids.max)", *most);
+  return text;
 }
 
 }  // namespace
@@ -40,6 +61,10 @@ std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Console& cons
                              topology.cores.size()));
   try {
     return std::make_unique<cpu::Team>(n, pus);
+  } catch (const cpu::ThreadsRefused& refused) {
+    throw Error(ErrorKind::kDoesNotFit,
+                fmt::format("{} threads were wanted and the system let {} start: {}; a smaller -t wants fewer",
+                            refused.wanted, refused.given, thread_limits()));
   } catch (const std::system_error& error) {
     console.warn(fmt::format("threads are not bound to cores: {}", error.what()));
     return std::make_unique<cpu::Team>(n);
@@ -69,7 +94,9 @@ quant::DType parse_cache_type(const std::string& flag, const std::string& name) 
 }
 
 void ModelOptions::add_flags(Options& options) {
-  options.value("-m,--model", model, "GGUF file, first file of a split one, or Hugging Face directory", "PATH");
+  options.value("-m,--model", model, "GGUF file, first file of a split one, or Hugging Face directory", "PATH",
+                FileUse::kModel);
+  options.files().reads(tuning_search(cpu::Isa::kScalar).file(), "the kernel tuning");
   options.value("-t,--threads", threads, "worker threads for generation (default: one per physical core)",
                 {1, kMaxThreads});
   options.value("-tb,--threads-batch", threads_batch, "worker threads for prompts (default: as -t)", {1, kMaxThreads});

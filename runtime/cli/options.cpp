@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "runtime/cli/console.hpp"
+#include "runtime/model/model_files.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
@@ -106,6 +107,8 @@ struct Options::Impl {
   std::string command;
   std::vector<std::unique_ptr<Entry>> entries;
   std::map<std::string, Entry*, std::less<>> by_name;
+  std::vector<std::function<void(FileRoles&)>> declare_files;
+  FileRoles files;
 
   Entry* find(std::string_view name) const {
     const auto it = by_name.find(name);
@@ -181,7 +184,33 @@ void Options::flag(std::string_view names, bool& target, std::string help) {
   add(names, 0, std::move(help), "", [&target](const std::string&, const auto&) { target = true; });
 }
 
-void Options::value(std::string_view names, std::string& target, std::string help, std::string value_name) {
+// Of every file option, so that none can be forgotten.
+void Options::add_file(std::string_view names, std::string_view value_name, FileUse use,
+                       std::function<std::vector<std::string>()> paths) {
+  if (use == FileUse::kNone) {
+    if (value_name.find("FILE") == std::string_view::npos && value_name.find("PATH") == std::string_view::npos) return;
+    throw std::logic_error(fmt::format("{} {}: what is done with the file is not said (FileUse)", names, value_name));
+  }
+  if (use == FileUse::kDeclared) return;
+  impl_->declare_files.push_back(
+      [role = std::string(names.substr(0, names.find(','))), use, paths = std::move(paths)](FileRoles& files) {
+        for (const std::string& path : paths()) {
+          if (use == FileUse::kWrites)
+            files.writes(path, role);
+          else
+            files.reads(path, role);
+          if (use != FileUse::kModel || path.empty()) continue;
+          for (const std::filesystem::path& part : model_files(path))
+            if (part != path) files.reads(part, role + " file");
+        }
+      });
+}
+
+FileRoles& Options::files() { return impl_->files; }
+
+void Options::value(std::string_view names, std::string& target, std::string help, std::string value_name,
+                    FileUse use) {
+  add_file(names, value_name, use, [&target] { return std::vector{target}; });
   add(names, 1, std::move(help), std::move(value_name),
       [&target](const std::string&, const auto& texts) { target = texts.back(); });
 }
@@ -206,8 +235,9 @@ void Options::value(std::string_view names, double& target, std::string help, Re
   });
 }
 
-void Options::values(std::string_view names, std::vector<std::string>& target, std::string help,
-                     std::string value_name) {
+void Options::values(std::string_view names, std::vector<std::string>& target, std::string help, std::string value_name,
+                     FileUse use) {
+  add_file(names, value_name, use, [&target] { return target; });
   add(names, 1, std::move(help), std::move(value_name),
       [&target](const std::string&, const auto& texts) { target.insert(target.end(), texts.begin(), texts.end()); });
 }
@@ -230,7 +260,8 @@ void Options::optional_value(std::string_view names, std::string& target, std::v
   impl_->entries.back()->words = std::move(words);
 }
 
-void Options::positional(std::string value_name, std::string& target, std::string help, bool required) {
+void Options::positional(std::string value_name, std::string& target, std::string help, bool required, FileUse use) {
+  add_file(value_name, value_name, use, [&target] { return std::vector{target}; });
   CLI::Option* option = impl_->app.add_option(
       value_name,
       [&target](const CLI::results_t& results) {
@@ -312,6 +343,9 @@ void Options::parse(std::span<const std::string> args) {
   } catch (const CLI::ParseError& error) {
     throw Usage(error.what());
   }
+  for (const auto& declare : impl_->declare_files) declare(impl_->files);
+  impl_->files.writes_standard_streams();
+  impl_->files.check();
 }
 
 bool Options::given(std::string_view name) const {

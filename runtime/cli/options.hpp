@@ -20,6 +20,8 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/base/file_roles.hpp"
+
 namespace dodeca::runtime::cli {
 
 // Wrong usage: names the flag and what was expected.
@@ -42,6 +44,16 @@ std::int64_t parse_integer(std::string_view flag, std::string_view text, Bounds 
 std::uint64_t parse_bytes(std::string_view flag, std::string_view text);
 double parse_real(std::string_view flag, std::string_view text, RealBounds bounds = {});
 
+// What a command does with the file that an option names. parse() refuses a command line on which an output is an input
+// or another output (base/file_roles.hpp), before anything is opened.
+enum class FileUse {
+  kNone,      // no file; not for options whose value is called FILE or PATH
+  kReads,     // "-" is standard input
+  kModel,     // reads it and the files that belong to it
+  kWrites,    // or reads and writes it
+  kDeclared,  // the command says it to files() itself, once it knows more
+};
+
 class Options {
  public:
   Options(std::string command, std::string summary, std::string example);
@@ -49,22 +61,26 @@ class Options {
 
   // names: all spellings, comma-separated, with their dashes: "-ngl,--n-gpu-layers". Targets must outlive parse().
   void flag(std::string_view names, bool& target, std::string help);
-  void value(std::string_view names, std::string& target, std::string help, std::string value_name = "TEXT");
+  void value(std::string_view names, std::string& target, std::string help, std::string value_name = "TEXT",
+             FileUse use = FileUse::kNone);
   void value(std::string_view names, std::int64_t& target, std::string help, Bounds bounds = {});
   void value(std::string_view names, std::int32_t& target, std::string help, Bounds bounds = {});
   void value(std::string_view names, double& target, std::string help, RealBounds bounds = {});
   // Repeatable; values are appended in order.
   void values(std::string_view names, std::vector<std::string>& target, std::string help,
-              std::string value_name = "TEXT");
+              std::string value_name = "TEXT", FileUse use = FileUse::kNone);
   // One of the listed words.
   void choice(std::string_view names, std::string& target, std::vector<std::string> choices, std::string help);
   // A flag that takes the next argument only when that is one of the listed words (llama.cpp's `-fa`, `-fa on`);
   // target becomes the word, or `bare` without one.
   void optional_value(std::string_view names, std::string& target, std::vector<std::string> words, std::string bare,
                       std::string help);
-  void positional(std::string value_name, std::string& target, std::string help, bool required = true);
+  void positional(std::string value_name, std::string& target, std::string help, bool required = true,
+                  FileUse use = FileUse::kNone);
 
   void parse(std::span<const std::string> args);
+  // What parse() has declared and checked. A command that declares more checks again.
+  FileRoles& files();
   // Whether the command line had this option; any of its names.
   bool given(std::string_view name) const;
   // Its spelling there, for messages: "-ngl".
@@ -75,6 +91,8 @@ class Options {
   struct Entry;
   void add(std::string_view names, int arity, std::string help, std::string value_name,
            std::function<void(const std::string& flag, const std::vector<std::string>&)> store);
+  void add_file(std::string_view names, std::string_view value_name, FileUse use,
+                std::function<std::vector<std::string>()> paths);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -26,13 +26,18 @@ TuningSearch tuning_search(cpu::Isa isa) {
   return search;
 }
 
+std::filesystem::path TuningSearch::file() const {
+  if (variable == "none") return {};
+  return variable.empty() ? user_file : std::filesystem::path(variable);
+}
+
 cpu::MatmulTuning find_tuning(const TuningSearch& search, const Log& log) {
   if (search.variable == "none") {
     log(Level::kDetail, "kernel tuning: none, as DODECA_TUNING says");
     return {};
   }
   const bool named = !search.variable.empty();
-  const std::filesystem::path file = named ? std::filesystem::path(search.variable) : search.user_file;
+  const std::filesystem::path file = search.file();
   std::error_code ignored;
   if (named || std::filesystem::exists(file, ignored)) {
     TuningFile read = read_tuning(file, search.processor, search.isa);

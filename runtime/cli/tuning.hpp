@@ -15,6 +15,7 @@ struct TuningSearch {
   std::filesystem::path user_file;  // read where it exists; empty: there is no place for one
   std::string processor;
   cpu::Isa isa = cpu::Isa::kScalar;
+  std::filesystem::path file() const;  // that would be read; empty: none
 };
 // Of this machine, user and environment: user_file is $XDG_CONFIG_HOME/dodeca/tuning.json, by default in ~/.config.
 TuningSearch tuning_search(cpu::Isa isa);

@@ -2,8 +2,14 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
+#include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "runtime/base/error.hpp"
+#include "tests/support/temp_dir.hpp"
+#include "tests/support/tiny_gguf.hpp"
 
 namespace {
 
@@ -20,7 +26,7 @@ struct Parsed {
 
 void declare(Options& options, Parsed& p) {
   options.value("-p,--prompt", p.prompt, "prompt");
-  options.value("-f,--file", p.file, "file", "FILE");
+  options.value("-f,--file", p.file, "file", "FILE", FileUse::kReads);
   options.value("-n,--predict,--n-predict", p.n_predict, "tokens", {-1, kNoMaximum});
   options.value("-ngl,--n-gpu-layers", p.layers, "layers");
   options.value("--temp", p.temperature, "temperature", {0.0});
@@ -141,6 +147,48 @@ TEST_CASE("help is shown whatever else is there, but not as a value") {
   CHECK_THROWS_AS(parse({"--help"}), HelpShown);
   CHECK_THROWS_AS(parse({"-cnv", "-h"}), HelpShown);
   CHECK(parse({"-p", "--help"}).prompt == "--help");
+}
+
+TEST_CASE("no option that names a file can be declared without what is done with it") {
+  Options options("test", "A test.", "test");
+  std::string text;
+  std::vector<std::string> texts;
+  CHECK_THROWS_AS(options.value("-f", text, "a file", "FILE"), std::logic_error);
+  CHECK_THROWS_AS(options.value("--recipe", text, "a file or a name", "NAME|FILE"), std::logic_error);
+  CHECK_THROWS_AS(options.values("-m", texts, "models", "PATH"), std::logic_error);
+  CHECK_THROWS_AS(options.positional("FILE", text, "a file"), std::logic_error);
+  CHECK_NOTHROW(options.value("-g", text, "a file", "FILE", FileUse::kReads));
+  CHECK_NOTHROW(options.value("-t", text, "a text"));
+}
+
+TEST_CASE("a command line on which an output is an input, a part of one or another output is refused") {
+  const dodeca::tests::TempDir dir;
+  std::filesystem::create_directory(dir / "model");
+  for (const char* name : {"text", "other", "model/config.json"}) dodeca::tests::write_bytes(dir / name, "x");
+  const auto refusal = [&](const std::string& model, const std::string& text, const std::string& out,
+                           const std::string& copy) -> std::string {
+    std::string m, f, o, c;
+    Options options("test", "A test.", "test");
+    options.value("-m,--model", m, "a model", "PATH", FileUse::kModel);
+    options.value("-f,--file", f, "a text", "FILE", FileUse::kReads);
+    options.value("-o,--output", o, "a result", "FILE", FileUse::kWrites);
+    options.value("--copy", c, "another result", "FILE", FileUse::kWrites);
+    try {
+      options.parse(std::vector<std::string>{"-m", (dir / model).string(), "-f", (dir / text).string(), "--output",
+                                             (dir / out).string(), "--copy", (dir / copy).string()});
+    } catch (const dodeca::runtime::Error& error) {
+      return error.sentence();
+    }
+    return "";
+  };
+  CHECK(refusal("model", "text", "new", "newer").empty());
+  CHECK(refusal("model", "text", "other", "model/new.gguf").empty());
+  CHECK(refusal("model", "text", "text", "newer").find("-o") != std::string::npos);
+  CHECK(refusal("model", "text", "new", "new").find("--copy") != std::string::npos);
+  const std::string part = refusal("model", "text", "new", "model/config.json");
+  CHECK(part.find("--copy") != std::string::npos);
+  CHECK(part.find("-m file") != std::string::npos);
+  CHECK(refusal("other", "text", "other", "newer").find("-m") != std::string::npos);
 }
 
 }  // namespace
