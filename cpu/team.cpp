@@ -14,6 +14,7 @@
 #include <future>
 #include <limits>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -85,6 +86,22 @@ class ScopedBinding {
   CpuSet before_;
   bool bound_ = false;
 };
+
+// OpenMP ends the process when the system refuses it a thread, so the same number is started and ended before.
+void require_threads(int n_members) {
+  std::vector<std::thread> threads;
+  std::promise<void> end;
+  const std::shared_future<void> ended = end.get_future().share();
+  std::optional<ThreadsRefused> refused;
+  try {
+    for (int i = 1; i < n_members; ++i) threads.emplace_back([ended] { ended.wait(); });
+  } catch (const std::system_error& error) {
+    refused.emplace(error, n_members, 1 + static_cast<int>(threads.size()));
+  }
+  end.set_value();
+  for (std::thread& thread : threads) thread.join();
+  if (refused) throw *refused;
+}
 
 // Tells OpenMP users inside a body to stay on this thread.
 class OneOpenMpThread {
@@ -166,6 +183,7 @@ void Team::Impl::start() {
     before.bind_this_thread();
   }
   if (n_ > 1) {
+    require_threads(n_);
     const int n_members = start_threads();
     if (n_members != n_) {
       throw std::runtime_error("a team of " + std::to_string(n_) + " threads was asked for, OpenMP gives " +

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <system_error>
 #include <type_traits>
 #include <vector>
 
@@ -57,12 +58,18 @@ struct alignas(64) WorkCounter {
   void reset() { next.store(0, std::memory_order_relaxed); }
 };
 
+struct ThreadsRefused : std::system_error {
+  ThreadsRefused(const std::system_error& error, int n_wanted, int n_given)
+      : std::system_error(error), wanted(n_wanted), given(n_given) {}
+  int wanted, given;  // members, the calling thread included
+};
+
 class Team {
  public:
   // pus: the OS index of the processor that each member is bound to; its size is the team's. Empty pu list with n > 0:
-  // unbound. Throws std::invalid_argument for n < 1 or another number of pus, std::system_error when binding fails or
-  // the first thread cannot be made, std::runtime_error when OpenMP gives fewer threads than asked (OMP_THREAD_LIMIT).
-  // OpenMP ends the process when the system refuses it a thread.
+  // unbound. Throws std::invalid_argument for n < 1 or another number of pus, ThreadsRefused when the system does not
+  // let so many threads start, std::system_error when binding fails, std::runtime_error when OpenMP gives fewer threads
+  // than asked (OMP_THREAD_LIMIT).
   explicit Team(int n, std::vector<int> pus = {});
   ~Team();
   Team(const Team&) = delete;

@@ -41,7 +41,8 @@ class LineReader {
         if (buffer_.empty()) return std::nullopt;
         buffer_ += '\n';
       } else if (errno != EINTR) {
-        throw Error(ErrorKind::kIo, fmt::format("cannot read standard input: {}", std::strerror(errno)));
+        throw Error(ErrorKind::kIo, fmt::format("cannot read standard input: {}",
+                                                errno == EBADF ? "it is closed" : std::strerror(errno)));
       }
     }
   }

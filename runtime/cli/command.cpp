@@ -76,6 +76,7 @@ int guarded(const std::string& who, Body body) {
 
 int program_main(std::string_view program, std::string_view summary, std::span<const Command> commands,
                  CommandFunction fallback, int argc, char** argv) {
+  open_standard_descriptors();
   install_signal_handlers();
   const std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
   const std::string first = args.empty() ? "" : args.front();

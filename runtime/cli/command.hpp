@@ -1,5 +1,5 @@
 // The frame of a program: a table of commands, and one place where failures become a sentence and an exit code.
-// Exit codes: 0 done, 1 failed, 2 wrong usage, 130 / 143 stopped by SIGINT / SIGTERM.
+// Exit codes: 0 done, 1 failed, 2 wrong usage, 130 / 143 / 129 stopped by SIGINT / SIGTERM / SIGHUP.
 #pragma once
 
 #include <span>

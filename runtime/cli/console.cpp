@@ -1,5 +1,6 @@
 #include "runtime/cli/console.hpp"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -10,8 +11,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "runtime/base/error.hpp"
+#include "runtime/base/file_error.hpp"
 #include "runtime/cli/options.hpp"
 
 namespace dodeca::runtime::cli {
@@ -130,16 +133,23 @@ std::string bytes_text(double bytes) {
   return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, units[unit]);
 }
 
+namespace {
+
+[[noreturn]] void output_failed(int error) {
+  if (error == EPIPE) throw OutputClosed{};
+  throw Error(
+      is_no_room(error) ? ErrorKind::kDoesNotFit : ErrorKind::kIo,
+      fmt::format("cannot write to standard output: {}", error == EBADF ? "it is closed" : std::strerror(error)));
+}
+
+}  // namespace
+
 void print_out(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size()) return;
-  if (errno == EPIPE) throw OutputClosed{};
-  throw Error(ErrorKind::kIo, fmt::format("cannot write to standard output: {}", std::strerror(errno)));
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) output_failed(errno);
 }
 
 void flush_out() {
-  if (std::fflush(stdout) == 0) return;
-  if (errno == EPIPE) throw OutputClosed{};
-  throw Error(ErrorKind::kIo, fmt::format("cannot write to standard output: {}", std::strerror(errno)));
+  if (std::fflush(stdout) != 0) output_failed(errno);
 }
 
 bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
@@ -150,6 +160,16 @@ bool use_colour() {
   return stderr_is_terminal() && (no_colour == nullptr || *no_colour == '\0');
 }
 
+void open_standard_descriptors() {
+  // In this order: open() gives the lowest free number.
+  for (const auto& [fd, access] :
+       {std::pair(STDIN_FILENO, O_WRONLY), {STDOUT_FILENO, O_RDONLY}, {STDERR_FILENO, O_RDWR}}) {
+    if (::fcntl(fd, F_GETFD) != -1 || errno != EBADF) continue;
+    if (::open("/dev/null", access) == fd) continue;
+    if (::open("/", O_PATH) != fd) _exit(1);  // no descriptor is left, and nobody could be told
+  }
+}
+
 void install_signal_handlers() {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error of write(), as a full disk is
@@ -157,6 +177,8 @@ void install_signal_handlers() {
   action.sa_handler = on_stop_signal;  // no SA_RESTART: a blocked read of a chat line must return
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  struct sigaction before {};
+  if (sigaction(SIGHUP, nullptr, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
 }
 
 int stop_signal() { return stop_flag; }

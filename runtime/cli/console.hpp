@@ -56,12 +56,18 @@ bool stdout_is_terminal();
 bool stdin_is_terminal();
 bool use_colour();  // standard error is a terminal and NO_COLOR is unset
 
-// SIGINT and SIGTERM set a flag; the same signal a second time ends the process at once (exit code 130 or 143), so that
-// an operation that polls rarely can still be left. SIGPIPE is ignored: see print_out.
+// A program may be started with descriptors 0, 1 and 2 closed (cron, daemons, `2>&-`): the first files that it opens
+// would get these numbers, and messages would land in them. What is closed is opened so that reading from 0 and writing to
+// 1 fail as they would, and what is written to 2 is lost. Before anything else is opened.
+void open_standard_descriptors();
+
+// SIGINT, SIGTERM and SIGHUP (unless it is ignored, as nohup has it) set a flag; the same signal a second time ends the
+// process at once (exit code 128 and the signal), so that an operation that polls rarely can still be left. SIGPIPE is
+// ignored: see print_out.
 void install_signal_handlers();
-int stop_signal();         // 0, SIGINT or SIGTERM
+int stop_signal();         // 0, SIGINT, SIGTERM or SIGHUP
 void clear_stop_signal();  // chat: the answer has been stopped, go on
 void throw_if_stopped();   // throws Stopped
-int stop_exit_code();      // 130, 143; 1 when nothing was signalled
+int stop_exit_code();      // 130, 143, 129; 1 when nothing was signalled
 
 }  // namespace dodeca::runtime::cli

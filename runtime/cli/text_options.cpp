@@ -114,7 +114,8 @@ std::string read_text_file(const std::string& path) {
     if (n > 0)
       text.append(buffer.data(), static_cast<std::size_t>(n));
     else if (error != EINTR)
-      throw Error(ErrorKind::kIo, fmt::format("cannot read {}: {}", name, std::strerror(error)));
+      throw Error(ErrorKind::kIo,
+                  fmt::format("cannot read {}: {}", name, error == EBADF ? "it is closed" : std::strerror(error)));
     if (!regular && text.size() > kMaxPipedBytes)
       throw Error(ErrorKind::kBadRequest, fmt::format("{} gave more than {} bytes of text", name, kMaxPipedBytes));
   }
