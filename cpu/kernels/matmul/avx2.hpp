@@ -77,7 +77,7 @@ struct Policy {
   struct Acc {
     __m256 half[2];
   };
-  static constexpr int kFewRows = 4;
+  static constexpr int kFewRows = 4, kFetchFrom = 4;
   static constexpr bool kReorders = false;
   static constexpr int kMaxTiles = 1, kMaxColumns = 3;
   DODECA_INLINE static Acc zero() { return {{_mm256_setzero_ps(), _mm256_setzero_ps()}}; }

@@ -4,6 +4,7 @@
 //   Acc, zero(), finish(acc, floats)  the register accumulator of a result
 //   kFewRows, dots<C>(header, body, x[C], acc[C])
 //                                     few rows, up to kFewRows: a block decoded in registers, folded into C sums
+//   kFetchFrom                        from how many rows on that takes longer than memory
 //   Decoded, kStep, decode(tile, block, n_blocks, out)
 //                                     many rows: a step of blocks as plain bytes and factors
 //   kMaxTiles (1, 2 or 4), kMaxColumns (3 or 6), multiply<T, C>(w, x, n_blocks, acc)
@@ -42,12 +43,15 @@ DODECA_INLINE void store_rows(const MatmulArgs& args, std::int64_t tile, std::in
 }
 
 // How far ahead of its use the stream is fetched, over the page borders where hardware prefetching stops: first into L2
-// (the few line buffers of L1 would not hide the latency of memory), then into L1.
+// (the few line buffers of L1 would not hide the latency of memory), then into L1. AMD's hardware follows a stream in
+// ascending order better than instructions do: there only products that take longer than memory fetch, and only into L2.
 constexpr int kFarBytes = 16384, kNearBytes = 2048;
+const bool kAmd = (__builtin_cpu_init(), __builtin_cpu_is("amd") != 0);
 
 DODECA_INLINE void fetch(const std::byte* body, const std::byte* far, int bytes) {
+  for (int line = 0; line < bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(far + line), _MM_HINT_T1);
+  if (kAmd) return;
   for (int line = 0; line < bytes; line += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(far + line), _MM_HINT_T1);
     _mm_prefetch(reinterpret_cast<const char*>(body + kNearBytes + line), _MM_HINT_T0);
   }
 }
@@ -80,7 +84,7 @@ template <class F, int C>
     }
     for (std::int64_t block = 0; block < n_blocks; ++block) {
       const std::byte* body = w + Tile::body(block);
-      fetch(body, body + kFarBytes, Tile::kBodyBytes);
+      if (C >= F::kFetchFrom || !kAmd) fetch(body, body + kFarBytes, Tile::kBodyBytes + 64);  // with the next header
       F::template dots<C>(w + Tile::header(block), body, x, acc);
 #pragma GCC unroll 8
       for (int c = 0; c < C; ++c) ++x[c];

@@ -22,14 +22,14 @@ struct Q2_K : SuperBlocks<Q2_K> {
     const std::byte* at;
     DODECA_INLINE Half(const std::byte*, const std::byte* body, int h) : at(body + 32 * h) {}
     DODECA_INLINE __m256i scale(int i) const {
-      return byte_twice(_mm256_and_si256(load(at + Tile::kScales + 64 * (i / 4)), bytes(0x0f)), i % 4);
+      return byte_twice(_mm256_and_si256(load(at + Tile::scales(i / 4)), bytes(0x0f)), i % 4);
     }
     DODECA_INLINE __m256i pair(int p) const {
-      const __m256i both = load(at + Tile::kScales + 64 * (p / 2));
+      const __m256i both = load(at + Tile::scales(p / 2));
       return _mm256_and_si256(_mm256_srli_epi32(both, 8 * (p % 2) + 4), _mm256_set1_epi32(0x000f000f));
     }
     DODECA_INLINE void units(int i, __m256i* codes) const {
-      const __m256i v = load(at + Tile::kCodes + 64 * i);
+      const __m256i v = load(at + Tile::codes(i));
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) codes[j] = _mm256_and_si256(_mm256_srli_epi32(v, 2 * j), bytes(0x03));
     }
@@ -55,7 +55,7 @@ struct Q3_K : SuperBlocks<Q3_K> {
     }
     DODECA_INLINE __m256i scale(int i) const { return both_halves(pair(i / 2), i % 2); }
     DODECA_INLINE void units(int i, __m256i* codes) const {
-      const __m256i v = load(at + Tile::kCodes + 64 * i), plane = load(at + Tile::kHighBits + 64 * (i / 2));
+      const __m256i v = load(at + Tile::codes(i)), plane = load(at + Tile::high_bits(i / 2));
       const __m256i h = i % 2 == 0 ? plane : _mm256_slli_epi32(plane, 2);
       const __m256i low = bytes(0x33), bit = bytes(0x44), three = bytes(0x07);
       const __m256i even = and_or(v, low, _mm256_and_si256(h, bit));
@@ -105,7 +105,7 @@ struct Q5_K : SuperBlocks<Q5_K> {
   struct Half : SixBits<Tile> {
     DODECA_INLINE Half(const std::byte*, const std::byte* body, int h) : SixBits(body, h) {}
     DODECA_INLINE void units(int i, __m256i* codes) const {
-      fives(at + Tile::kHighBits + 64 * i, at + Tile::kCodes + 256 * i, codes);
+      fives(at + Tile::high_bits(i), at + Tile::codes(4 * i), codes);
     }
   };
 };
@@ -119,13 +119,13 @@ struct Q6_K : SuperBlocks<Q6_K> {
     const std::byte* at;
     DODECA_INLINE Half(const std::byte*, const std::byte* body, int h) : at(body + 32 * h) {}
     DODECA_INLINE __m256i pair(int p) const {
-      const __m256i four = load(at + Tile::kScales + 64 * (p / 2));
+      const __m256i four = load(at + Tile::scales(p / 2));
       return _mm256_srai_epi16(p % 2 == 0 ? _mm256_slli_epi16(four, 8) : four, 8);
     }
     DODECA_INLINE __m256i scale(int i) const { return both_halves(pair(i / 2), i % 2); }
     DODECA_INLINE void units(int i, __m256i* codes) const {
-      const __m256i plane = load(at + Tile::kHighBits + 64 * i), a = load(at + Tile::kCodes + 128 * i),
-                    b = load(at + Tile::kCodes + 128 * i + 64);
+      const __m256i plane = load(at + Tile::high_bits(i)), a = load(at + Tile::codes(2 * i)),
+                    b = load(at + Tile::codes(2 * i + 1));
       const __m256i low = bytes(0x0f), high = bytes(0xf0), top2 = bytes(0x30), last2 = bytes(0x0c), six = bytes(0x3f);
       codes[0] = and_or(a, low, _mm256_and_si256(_mm256_slli_epi32(plane, 4), top2));
       codes[1] = _mm256_and_si256(_mm256_srli_epi32(and_or(a, high, _mm256_and_si256(plane, last2)), 2), six);

@@ -15,7 +15,7 @@ struct Q2_K : SuperBlocks<Q2_K> {
   // The sums of sub-block g.
   template <int C>
   DODECA_INLINE static Sums<C> sub_block(const std::byte* body, int g, const Q8Block256* const* x) {
-    const __m512i v = load(body + Tile::kCodes + 64 * g), low = bytes(0x03);
+    const __m512i v = load(body + Tile::codes(g)), low = bytes(0x03);
     Sums<C> sum;
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) sum.add(_mm512_and_si512(_mm512_srli_epi32(v, 2 * j), low), x, 16 * g + 4 * j);
@@ -29,7 +29,7 @@ struct Q2_K : SuperBlocks<Q2_K> {
     Sums<C> isum, msum;
 #pragma GCC unroll 8
     for (int p = 0; p < 8; ++p) {
-      const __m512i both = load(body + Tile::kScales + 64 * (p / 2));
+      const __m512i both = load(body + Tile::scales(p / 2));
       const __m512i scale = _mm512_and_si512(_mm512_srli_epi32(both, 8 * (p % 2)), nibble);
       const Sums<C> first = sub_block<C>(body, 2 * p, x), second = sub_block<C>(body, 2 * p + 1, x);
 #pragma GCC unroll 8
@@ -37,7 +37,7 @@ struct Q2_K : SuperBlocks<Q2_K> {
     }
 #pragma GCC unroll 8
     for (int p = 0; p < 8; ++p) {
-      const __m512i both = load(body + Tile::kScales + 64 * (p / 2));
+      const __m512i both = load(body + Tile::scales(p / 2));
       msum.add16(_mm512_and_si512(_mm512_srli_epi32(both, 8 * (p % 2) + 4), nibble), x, 2 * p);
     }
     const __m512 d = halves(header), m = halves(header + 32);
@@ -57,7 +57,7 @@ struct Q2_K : SuperBlocks<Q2_K> {
     const __m512i ramp = _mm512_set1_epi32(0x03020100);
 #pragma GCC unroll 4
     for (int s = 0; s < 4; ++s) {
-      const __m512i both = load(body + Tile::kScales + 64 * s);
+      const __m512i both = load(body + Tile::scales(s));
 #pragma GCC unroll 2
       for (int p = 0; p < 2; ++p) {
         store(out.pairs[2 * s + p], _mm512_and_si512(_mm512_srli_epi32(both, 8 * p + 4), nibble));
@@ -66,7 +66,7 @@ struct Q2_K : SuperBlocks<Q2_K> {
         for (int e = 0; e < 2; ++e) {
           const int g = 4 * s + 2 * p + e;
           const __m512i scale = e == 0 ? _mm512_and_si512(pair, _mm512_set1_epi32(15)) : _mm512_srli_epi32(pair, 16);
-          const __m512i table = _mm512_mullo_epi32(scale, ramp), v = load(body + Tile::kCodes + 64 * g);
+          const __m512i table = _mm512_mullo_epi32(scale, ramp), v = load(body + Tile::codes(g));
 #pragma GCC unroll 4
           for (int j = 0; j < 4; ++j) {
             store(out.codes[4 * g + j], _mm512_shuffle_epi8(table, and_or(_mm512_srli_epi32(v, 2 * j), low, entry)));
@@ -85,7 +85,7 @@ struct Q2_K : SuperBlocks<Q2_K> {
 
 struct Q3_K : SuperBlocks<Q3_K> {
   using Tile = TileQ3_K;
-  static constexpr int kMaxTiles = 4, kPairs = 0;
+  static constexpr int kMaxTiles = 4, kPairs = 0, kFetchFrom = 1;
   static constexpr bool kMins = false;
 
   // Scales minus 32 of sub-blocks 2p and 2p + 1, as i16 pairs.
@@ -100,7 +100,7 @@ struct Q3_K : SuperBlocks<Q3_K> {
   // The sums of sub-block g, whose high bits are in `plane`.
   template <int C>
   DODECA_INLINE static Sums<C> sub_block(const std::byte* body, int g, __m512i plane, const Q8Block256* const* x) {
-    const __m512i v = load(body + Tile::kCodes + 64 * g), low = bytes(0x33), three = bytes(0x07);
+    const __m512i v = load(body + Tile::codes(g)), low = bytes(0x33), three = bytes(0x07);
     const __m512i high = g % 2 == 0 ? plane : _mm512_slli_epi32(plane, 2);
     // 3-bit codes at bits 0-2 and 4-6 (bits 3 and 7 are waste): units 0 and 2, units 1 and 3.
     const __m512i even = select(low, v, high);
@@ -120,7 +120,7 @@ struct Q3_K : SuperBlocks<Q3_K> {
     Sums<C> isum, offset;
 #pragma GCC unroll 8
     for (int p = 0; p < 8; ++p) {
-      const __m512i scale = scale_pair(body, high, p), plane = load(body + Tile::kHighBits + 64 * p);
+      const __m512i scale = scale_pair(body, high, p), plane = load(body + Tile::high_bits(p));
       const Sums<C> first = sub_block<C>(body, 2 * p, plane, x), second = sub_block<C>(body, 2 * p + 1, plane, x);
 #pragma GCC unroll 8
       for (int c = 0; c < C; ++c) isum.v[c] = dot2(isum.v[c], scale, pair_low(first.v[c], second.v[c]));
@@ -145,7 +145,7 @@ struct Q3_K : SuperBlocks<Q3_K> {
     constexpr int kBit[2][4] = {{2, 3, 6, 7}, {0, 1, 4, 5}};
 #pragma GCC unroll 8
     for (int p = 0; p < 8; ++p) {
-      const __m512i pair = scale_pair(body, high, p), plane = load(body + Tile::kHighBits + 64 * p);
+      const __m512i pair = scale_pair(body, high, p), plane = load(body + Tile::high_bits(p));
 #pragma GCC unroll 2
       for (int e = 0; e < 2; ++e) {
         const int g = 2 * p + e;
@@ -156,7 +156,7 @@ struct Q3_K : SuperBlocks<Q3_K> {
         const __m512i ramp = _mm512_add_epi8(_mm512_and_si512(scale, _mm512_set1_epi32(static_cast<int>(0xff00ff00u))),
                                              _mm512_and_si512(twice, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
         const __m512i table = _mm512_add_epi8(ramp, _mm512_sub_epi8(bytes(124), four));
-        const __m512i v = load(body + Tile::kCodes + 64 * g);
+        const __m512i v = load(body + Tile::codes(g));
 #pragma GCC unroll 4
         for (int j = 0; j < 4; ++j) {
           const __m512i value = _mm512_shuffle_epi8(table, and_or(_mm512_srli_epi32(v, 2 * j), low, entry));
@@ -286,12 +286,12 @@ struct Q5_K : SuperBlocks<Q5_K> {
     Sums<C> isum, msum;
 #pragma GCC unroll 8
     for (int k = 0; k < 8; ++k) {
-      const __m512i pair = six_pair<0>(scales, high, k / 2), plane = load(body + Tile::kHighBits + 64 * k);
+      const __m512i pair = six_pair<0>(scales, high, k / 2), plane = load(body + Tile::high_bits(k));
       const __m512i scale = k % 2 == 0 ? low_half(pair) : high_half(pair);
       Sums<C> sum, odd;
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
-        const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i)), bits = plane_bits(plane, i);
+        const __m512i v = load(body + Tile::codes(4 * k + i)), bits = plane_bits(plane, i);
         sum.add(even_codes(v, bits), x, 32 * k + 8 * i);
         if constexpr (C < 4)  // a shift for each row against two operations for each unit
           odd.add(odd_codes_times_8(v, bits), x, 32 * k + 8 * i + 4);
@@ -315,10 +315,10 @@ struct Q5_K : SuperBlocks<Q5_K> {
     const std::byte* body = tile + Tile::body(block);
     decode_scales6<Tile, true>(tile + Tile::header(block), body, out);
     for (int k = 0; k < 8; ++k) {
-      const __m512i plane = load(body + Tile::kHighBits + 64 * k);
+      const __m512i plane = load(body + Tile::high_bits(k));
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
-        const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i)), bits = plane_bits(plane, i);
+        const __m512i v = load(body + Tile::codes(4 * k + i)), bits = plane_bits(plane, i);
         store(out.codes[8 * k + 2 * i], even_codes(v, bits));
         store(out.codes[8 * k + 2 * i + 1], odd_codes(v, bits));
       }
@@ -349,8 +349,8 @@ struct Q6_K : SuperBlocks<Q6_K> {
     __m512i code[4];  // odd ones times 4
   };
   DODECA_INLINE static Units units(const std::byte* body, int g) {
-    const __m512i plane = load(body + Tile::kHighBits + 64 * g), a = load(body + Tile::kCodes + 128 * g),
-                  b = load(body + Tile::kCodes + 128 * g + 64);
+    const __m512i plane = load(body + Tile::high_bits(g)), a = load(body + Tile::codes(2 * g)),
+                  b = load(body + Tile::codes(2 * g + 1));
     const __m512i low = bytes(0x0f), high = bytes(0xf0), top2 = bytes(0x30), last2 = bytes(0x0c);
     return {{and_or(a, low, _mm512_and_si512(_mm512_slli_epi32(plane, 4), top2)),
              and_or(a, high, _mm512_and_si512(plane, last2)), and_or(b, low, _mm512_and_si512(plane, top2)),
@@ -386,7 +386,7 @@ struct Q6_K : SuperBlocks<Q6_K> {
     Sums<C> isum, offset;
 #pragma GCC unroll 8
     for (int p = 0; p < 8; ++p) {
-      const __m512i pair = scale_pair(load(body + Tile::kScales + 64 * (p / 2)), p % 2);
+      const __m512i pair = scale_pair(load(body + Tile::scales(p / 2)), p % 2);
       offset.add16(pair, x, 2 * p);
 #pragma GCC unroll 2
       for (int e = 0; e < 2; ++e) {
@@ -406,7 +406,7 @@ struct Q6_K : SuperBlocks<Q6_K> {
     _mm512_store_ps(out.d, halves(tile + Tile::header(block)));
 #pragma GCC unroll 4
     for (int s = 0; s < 4; ++s) {
-      const __m512i four = load(body + Tile::kScales + 64 * s);
+      const __m512i four = load(body + Tile::scales(s));
 #pragma GCC unroll 2
       for (int p = 0; p < 2; ++p) {
         const __m512i pair = scale_pair(four, p);

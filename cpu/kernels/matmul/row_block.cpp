@@ -23,16 +23,18 @@ void or_unit(RowBlock& block, int u, std::uint32_t codes) { set_unit(block, u, u
 
 constexpr std::uint32_t kOnes = 0x01010101u, kThrees = 0x03030303u, kNibbles = 0x0f0f0f0fu;
 
-void codes2_to_tile(const RowBlock& b, int r, std::byte* codes) {
+template <class Tile>
+void codes2_to_tile(const RowBlock& b, int r, std::byte* body) {
   for (int g = 0; g < 16; ++g) {
     std::uint32_t lane = 0;
     for (int j = 0; j < 4; ++j) lane |= (unit(b, 4 * g + j) & kThrees) << 2 * j;
-    put(codes, g, r, lane);
+    put(body + Tile::codes(g), 0, r, lane);
   }
 }
-void codes2_from_tile(const std::byte* codes, int r, RowBlock& b) {
+template <class Tile>
+void codes2_from_tile(const std::byte* body, int r, RowBlock& b) {
   for (int g = 0; g < 16; ++g) {
-    const std::uint32_t lane = get(codes, g, r);
+    const std::uint32_t lane = get(body + Tile::codes(g), 0, r);
     for (int j = 0; j < 4; ++j) set_unit(b, 4 * g + j, (lane >> 2 * j) & kThrees);
   }
 }
@@ -48,36 +50,36 @@ void codes4_from_tile(const std::byte* codes, int r, int n_units, RowBlock& b) {
   }
 }
 
-// Odd units keep their top four bits in the nibble and the lowest in the plane, even units the other way round.
-void codes5_to_tile(const RowBlock& b, int r, int n_units, std::byte* high, std::byte* codes) {
-  for (int v = 0; v < n_units / 8; ++v) {
-    std::uint32_t plane = 0;
-    for (int i = 0; i < 4; ++i) {
-      const std::uint32_t even = unit(b, 8 * v + 2 * i), odd = unit(b, 8 * v + 2 * i + 1);
-      put(codes, 4 * v + i, r, (even & kNibbles) | ((odd >> 1) & kNibbles) << 4);
-      plane |= (odd & kOnes) << 2 * i | ((even >> 4) & kOnes) << (2 * i + 1);
-    }
-    put(high, v, r, plane);
+// Units 8k to 8k + 7. Odd units keep their top four bits in the nibble and the lowest in the plane, even units the other
+// way round.
+void codes5_to_tile(const RowBlock& b, int r, int k, std::byte* high, std::byte* codes) {
+  std::uint32_t plane = 0;
+  for (int i = 0; i < 4; ++i) {
+    const std::uint32_t even = unit(b, 8 * k + 2 * i), odd = unit(b, 8 * k + 2 * i + 1);
+    put(codes, i, r, (even & kNibbles) | ((odd >> 1) & kNibbles) << 4);
+    plane |= (odd & kOnes) << 2 * i | ((even >> 4) & kOnes) << (2 * i + 1);
   }
+  put(high, 0, r, plane);
 }
-void codes5_from_tile(const std::byte* high, const std::byte* codes, int r, int n_units, RowBlock& b) {
-  for (int v = 0; v < n_units / 8; ++v) {
-    const std::uint32_t plane = get(high, v, r);
-    for (int i = 0; i < 4; ++i) {
-      const std::uint32_t lane = get(codes, 4 * v + i, r);
-      set_unit(b, 8 * v + 2 * i, (lane & kNibbles) | ((plane >> (2 * i + 1)) & kOnes) << 4);
-      set_unit(b, 8 * v + 2 * i + 1, ((lane >> 4) & kNibbles) << 1 | ((plane >> 2 * i) & kOnes));
-    }
+void codes5_from_tile(const std::byte* high, const std::byte* codes, int r, int k, RowBlock& b) {
+  const std::uint32_t plane = get(high, 0, r);
+  for (int i = 0; i < 4; ++i) {
+    const std::uint32_t lane = get(codes, i, r);
+    set_unit(b, 8 * k + 2 * i, (lane & kNibbles) | ((plane >> (2 * i + 1)) & kOnes) << 4);
+    set_unit(b, 8 * k + 2 * i + 1, ((lane >> 4) & kNibbles) << 1 | ((plane >> 2 * i) & kOnes));
   }
 }
 
 // Byte of sub-block 4s + i in scale vector s.
 constexpr int kBytePlace[4] = {0, 2, 1, 3};
-void scales8_to_tile(const std::uint8_t* scale, int r, std::byte* scales) {
-  for (int g = 0; g < 16; ++g) scales[64 * (g / 4) + 4 * r + kBytePlace[g % 4]] = std::byte{scale[g]};
+template <class Tile>
+void scales8_to_tile(const std::uint8_t* scale, int r, std::byte* body) {
+  for (int g = 0; g < 16; ++g) body[Tile::scales(g / 4) + 4 * r + kBytePlace[g % 4]] = std::byte{scale[g]};
 }
-void scales8_from_tile(const std::byte* scales, int r, std::uint8_t* scale) {
-  for (int g = 0; g < 16; ++g) scale[g] = static_cast<std::uint8_t>(scales[64 * (g / 4) + 4 * r + kBytePlace[g % 4]]);
+template <class Tile>
+void scales8_from_tile(const std::byte* body, int r, std::uint8_t* scale) {
+  for (int g = 0; g < 16; ++g)
+    scale[g] = static_cast<std::uint8_t>(body[Tile::scales(g / 4) + 4 * r + kBytePlace[g % 4]]);
 }
 
 template <class Tile>
@@ -113,17 +115,18 @@ void factors_from_tile(const std::byte* header, int r, RowBlock& b) {
 }
 
 struct Q2_K : TileQ2_K {
+  using Tile = TileQ2_K;
   static constexpr DType kType = DType::kQ2_K;
   static constexpr int kFileBytes = sizeof(quant::BlockQ2_K);
   static void put_row(const RowBlock& b, int r, std::byte* body) {
-    codes2_to_tile(b, r, body + kCodes);
+    codes2_to_tile<Tile>(b, r, body);
     std::uint8_t both[16];
     for (int g = 0; g < 16; ++g) both[g] = static_cast<std::uint8_t>(b.scale[g] | b.min[g] << 4);
-    scales8_to_tile(both, r, body + kScales);
+    scales8_to_tile<Tile>(both, r, body);
   }
   static void get_row(const std::byte* body, int r, RowBlock& b) {
-    codes2_from_tile(body + kCodes, r, b);
-    scales8_from_tile(body + kScales, r, b.scale);
+    codes2_from_tile<Tile>(body, r, b);
+    scales8_from_tile<Tile>(body, r, b.scale);
     for (int g = 0; g < 16; ++g) {
       b.min[g] = b.scale[g] >> 4;
       b.scale[g] &= 15;
@@ -132,24 +135,25 @@ struct Q2_K : TileQ2_K {
 };
 
 struct Q3_K : TileQ3_K {
+  using Tile = TileQ3_K;
   static constexpr DType kType = DType::kQ3_K;
   static constexpr int kFileBytes = sizeof(quant::BlockQ3_K);
   static constexpr int kPlace[8] = {2, 3, 6, 7, 0, 1, 4, 5};
   static void put_row(const RowBlock& b, int r, std::byte* body) {
-    codes2_to_tile(b, r, body + kCodes);
+    codes2_to_tile<Tile>(b, r, body);
     for (int v = 0; v < 8; ++v) {
       std::uint32_t plane = 0;
       for (int t = 0; t < 8; ++t) plane |= ((unit(b, 8 * v + t) >> 2) & kOnes) << kPlace[t];
-      put(body + kHighBits, v, r, plane);
+      put(body + high_bits(v), 0, r, plane);
     }
     put(body + kScales, 0, r, fields(b.scale, 8, 0, 4));
     put(body + kScales, 1, r, fields(b.scale + 8, 8, 0, 4));
     put(body + kHighScales, 0, r, fields(b.scale, 16, 4, 2));
   }
   static void get_row(const std::byte* body, int r, RowBlock& b) {
-    codes2_from_tile(body + kCodes, r, b);
+    codes2_from_tile<Tile>(body, r, b);
     for (int v = 0; v < 8; ++v) {
-      const std::uint32_t plane = get(body + kHighBits, v, r);
+      const std::uint32_t plane = get(body + high_bits(v), 0, r);
       for (int t = 0; t < 8; ++t) or_unit(b, 8 * v + t, ((plane >> kPlace[t]) & kOnes) << 2);
     }
     const std::uint32_t high = get(body + kHighScales, 0, r);
@@ -177,16 +181,17 @@ struct Q5_K : TileQ5_K {
   static constexpr DType kType = DType::kQ5_K;
   static constexpr int kFileBytes = sizeof(quant::BlockQ5_K);
   static void put_row(const RowBlock& b, int r, std::byte* body) {
-    codes5_to_tile(b, r, 64, body + kHighBits, body + kCodes);
+    for (int k = 0; k < 8; ++k) codes5_to_tile(b, r, k, body + high_bits(k), body + codes(4 * k));
     scales6_to_tile<Q5_K>(b, r, body);
   }
   static void get_row(const std::byte* body, int r, RowBlock& b) {
-    codes5_from_tile(body + kHighBits, body + kCodes, r, 64, b);
+    for (int k = 0; k < 8; ++k) codes5_from_tile(body + high_bits(k), body + codes(4 * k), r, k, b);
     scales6_from_tile<Q5_K>(body, r, b);
   }
 };
 
 struct Q6_K : TileQ6_K {
+  using Tile = TileQ6_K;
   static constexpr DType kType = DType::kQ6_K;
   static constexpr int kFileBytes = sizeof(quant::BlockQ6_K);
   static void put_row(const RowBlock& b, int r, std::byte* body) {
@@ -194,23 +199,23 @@ struct Q6_K : TileQ6_K {
       std::uint32_t plane = 0;
       for (int i = 0; i < 2; ++i) {
         const std::uint32_t even = unit(b, 4 * g + 2 * i), odd = unit(b, 4 * g + 2 * i + 1);
-        put(body + kCodes, 2 * g + i, r, (even & kNibbles) | ((odd >> 2) & kNibbles) << 4);
+        put(body + codes(2 * g + i), 0, r, (even & kNibbles) | ((odd >> 2) & kNibbles) << 4);
         plane |= ((even >> 4) & kThrees) << 4 * i | (odd & kThrees) << (4 * i + 2);
       }
-      put(body + kHighBits, g, r, plane);
+      put(body + high_bits(g), 0, r, plane);
     }
-    scales8_to_tile(b.scale, r, body + kScales);
+    scales8_to_tile<Tile>(b.scale, r, body);
   }
   static void get_row(const std::byte* body, int r, RowBlock& b) {
     for (int g = 0; g < 16; ++g) {
-      const std::uint32_t plane = get(body + kHighBits, g, r);
+      const std::uint32_t plane = get(body + high_bits(g), 0, r);
       for (int i = 0; i < 2; ++i) {
-        const std::uint32_t lane = get(body + kCodes, 2 * g + i, r);
+        const std::uint32_t lane = get(body + codes(2 * g + i), 0, r);
         set_unit(b, 4 * g + 2 * i, (lane & kNibbles) | ((plane >> 4 * i) & kThrees) << 4);
         set_unit(b, 4 * g + 2 * i + 1, ((lane >> 4) & kNibbles) << 2 | ((plane >> (4 * i + 2)) & kThrees));
       }
     }
-    scales8_from_tile(body + kScales, r, b.scale);
+    scales8_from_tile<Tile>(body, r, b.scale);
   }
 };
 
@@ -253,10 +258,10 @@ struct MXFP4 : Nibbles32<TileMXFP4> {
 template <class Tile>
 struct Fives32 : Tile {
   static void put_row(const RowBlock& b, int r, std::byte* body) {
-    codes5_to_tile(b, r, 8, body + Tile::kHighBits, body + Tile::kCodes);
+    codes5_to_tile(b, r, 0, body + Tile::kHighBits, body + Tile::kCodes);
   }
   static void get_row(const std::byte* body, int r, RowBlock& b) {
-    codes5_from_tile(body + Tile::kHighBits, body + Tile::kCodes, r, 8, b);
+    codes5_from_tile(body + Tile::kHighBits, body + Tile::kCodes, r, 0, b);
   }
 };
 struct Q5_0 : Fives32<TileQ5_0> {

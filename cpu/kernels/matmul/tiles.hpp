@@ -10,12 +10,12 @@
 //   F8_E4M3_B128                  f32 scale [16]
 // So a tile has as many bytes as its 16 rows have in the file, in whole headers, and every vector is aligned.
 //
-// Bodies, vectors in this order (g: sub-block of 16, k: of 32, counted inside the block):
-//   Q2_K    4 scale vectors; 16 code vectors: vector g, bits 2j: unit 4g+j
-//   Q3_K    2 low-nibble scale vectors, 1 of high scale bits; 8 high-bit vectors; 16 code vectors as Q2_K
+// Bodies, vectors in the order in which the products read them (g: sub-block of 16, k: of 32, counted inside the block):
+//   Q2_K    16 code vectors: vector g, bits 2j: unit 4g+j; a scale vector before every four
+//   Q3_K    2 low-nibble scale vectors, 1 of high scale bits; 16 code vectors as Q2_K, a high-bit vector before every two
 //   Q4_K    scale nibbles, min nibbles, high bits of both; 32 code vectors: vector i, low nibble: unit 2i, high: 2i+1
-//   Q5_K    as Q4_K with 8 bit-plane vectors before the codes
-//   Q6_K    4 scale vectors; 16 two-bit vectors; 32 nibble vectors
+//   Q5_K    as Q4_K with a bit-plane vector before every four code vectors
+//   Q6_K    32 nibble vectors, a two-bit vector before every two, a scale vector before every eight
 //   IQ4_XS  1 vector of low scale nibbles; 32 code vectors as Q4_K
 //   Q4_0, Q4_1, IQ4_NL, MXFP4     4 code vectors as Q4_K
 //   Q5_0, Q5_1                    1 bit-plane vector, then the same
@@ -68,20 +68,28 @@ struct BlockTile {
   }
 };
 
+// Functions give the offset of vector i of a kind where vectors of several kinds take turns.
 struct TileQ2_K : BlockTile<1, 1280, 256> {
-  static constexpr int kScales = 0, kCodes = 256;
+  static constexpr int scales(int i) { return 320 * i; }
+  static constexpr int codes(int i) { return scales(i / 4) + 64 + 64 * (i % 4); }
 };
 struct TileQ3_K : BlockTile<2, 1728, 256> {
-  static constexpr int kScales = 0, kHighScales = 128, kHighBits = 192, kCodes = 704;
+  static constexpr int kScales = 0, kHighScales = 128;
+  static constexpr int high_bits(int i) { return 192 + 192 * i; }
+  static constexpr int codes(int i) { return high_bits(i / 2) + 64 + 64 * (i % 2); }
 };
 struct TileQ4_K : BlockTile<1, 2240, 256> {
   static constexpr int kScales = 0, kMins = 64, kHighScales = 128, kCodes = 192;
 };
 struct TileQ5_K : BlockTile<1, 2752, 256> {
-  static constexpr int kScales = 0, kMins = 64, kHighScales = 128, kHighBits = 192, kCodes = 704;
+  static constexpr int kScales = 0, kMins = 64, kHighScales = 128;
+  static constexpr int high_bits(int i) { return 192 + 320 * i; }
+  static constexpr int codes(int i) { return high_bits(i / 4) + 64 + 64 * (i % 4); }
 };
 struct TileQ6_K : BlockTile<2, 3328, 256> {
-  static constexpr int kScales = 0, kHighBits = 256, kCodes = 1280;
+  static constexpr int scales(int i) { return 832 * i; }
+  static constexpr int high_bits(int i) { return scales(i / 4) + 64 + 192 * (i % 4); }
+  static constexpr int codes(int i) { return high_bits(i / 2) + 64 + 64 * (i % 2); }
 };
 struct TileIQ4_XS : BlockTile<1, 2112, 256> {
   static constexpr int kScales = 0, kCodes = 64;

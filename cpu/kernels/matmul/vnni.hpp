@@ -56,7 +56,7 @@ DODECA_INLINE __m512 to_float(__m512i v) { return _mm512_cvtepi32_ps(v); }
 // The register accumulator of one activation row, and the shape of the register blocks.
 struct Policy {
   using Acc = __m512;
-  static constexpr int kFewRows = 8;
+  static constexpr int kFewRows = 8, kFetchFrom = 4;
   static constexpr bool kReorders = false;
   static constexpr int kMaxTiles = 2, kMaxColumns = 6;
   DODECA_INLINE static __m512 zero() { return _mm512_setzero_ps(); }
