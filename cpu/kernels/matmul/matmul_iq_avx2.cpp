@@ -61,6 +61,7 @@ DODECA_INLINE __m256i top_pair(__m256i first, __m256i second) {
 template <class Format>
 struct Lattice : SuperBlocks<Format> {
   static constexpr int kMins = 0;
+  static constexpr int kFetchFrom = 1;
   static constexpr int kFewRows = 2;  // from three on, decoding once into L1 is cheaper
   static constexpr bool kSigned = false;
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) {
@@ -157,38 +158,39 @@ struct IQ2_S : Iq2<IQ2_S> {
   using Half = EightWide<Rows, kScales>;
 };
 
-struct Iq1Half {
-  static constexpr const std::uint8_t* kValues = kIqTables.iq1_values;
-  const std::byte* at;
-  DODECA_INLINE Iq1Half(const std::byte*, const std::byte* body, int h) : at(body + 32 * h) {}
-  // high: bits 8..10 of the index at bit `place`.
-  DODECA_INLINE __m256i ranks(int ib, int g, __m256i high, int place) const {
-    const __m256i low = low_bits(_mm256_srli_epi32(load(at + 64 * ib), 8 * g), 255);
-    return points(kIqTables.iq1.spread, _mm256_or_si256(low, low_bits(shifted(high, place - 8), 0x700)));
-  }
-  // Bit `place` of a lane: its shift is negative.
-  DODECA_INLINE static void set_flags(__m256i v, int place, __m256i* out) {
-    const __m256i all = _mm256_srai_epi32(_mm256_slli_epi32(v, 31 - place), 31);
-    out[0] = out[1] = _mm256_and_si256(all, bytes(4));
-  }
-};
+// The points of IQ1 are gathered by their codes.
+template <class Tile>
+DODECA_INLINE __m256i iq1_ranks(const std::byte* at, int ib, int g) {
+  const __m256i low = low_bits(_mm256_srli_epi32(load(at + Tile::points(ib)), 8 * g), 255);
+  const __m256i upper = load(at + Tile::high_bits(ib / 2));
+  return points(kIqTables.iq1.spread, _mm256_or_si256(low, low_bits(shifted(upper, 8 * g + 4 * (ib % 2) - 8), 0xf00)));
+}
 
+// Codes are the ranks: a weight is kUnit * d * (2s + 1) times 8 * code - 7, or - 9 where the shift is negative.
 struct IQ1_S : Lattice<IQ1_S> {
   using Tile = TileIQ1_S;
-  static constexpr int kScales = 8, kUnits = 4, kOffset = kIq1Bias;
+  static constexpr int kScales = 8, kUnits = 8, kOffset = 1;
   static constexpr float kUnit = 0.125f;
-  struct Rows : Iq1Half {
-    using Iq1Half::Iq1Half;
-    DODECA_INLINE __m256i pair(int p) const {
-      return odd_scales(low_bits(_mm256_srli_epi32(load(at + Tile::kHighBits + 64 * p), 12), 0x00070007));
+  struct Half {
+    const std::byte* at;
+    DODECA_INLINE Half(const std::byte*, const std::byte* body, int h) : at(body + 32 * h) {}
+    DODECA_INLINE __m256i odd_pair(int p) const {
+      return odd_scales(low_bits(_mm256_srli_epi32(load(at + Tile::kScales), 4 * p), 0x00070007));
     }
-    DODECA_INLINE __m256i point(int ib, int g, __m256i* signs) const {
-      const __m256i words = load(at + Tile::kHighBits + 64 * (ib / 2));
-      set_flags(words, 16 * (ib % 2) + 15, signs);
-      return ranks(ib, g, words, 16 * (ib % 2) + 3 * g);
+    DODECA_INLINE __m256i pair(int p) const {
+      const __m256i minus = low_bits(_mm256_srli_epi32(load(at + Tile::kScales), 4 * p + 2), 0x00020002);
+      return _mm256_mullo_epi16(odd_pair(p), _mm256_add_epi16(minus, _mm256_set1_epi32(0x00070007)));
+    }
+    DODECA_INLINE __m256i scale(int i) const { return both_halves(_mm256_slli_epi32(odd_pair(i / 2), 3), i % 2); }
+    DODECA_INLINE void units(int ib, __m256i* codes) const {
+#pragma GCC unroll 4
+      for (int g = 0; g < 4; ++g) {
+        const __m256i ranks = iq1_ranks<Tile>(at, ib, g);
+        codes[2 * g] = _mm256_and_si256(ranks, bytes(0x0f));
+        codes[2 * g + 1] = _mm256_and_si256(_mm256_srli_epi32(ranks, 4), bytes(0x0f));
+      }
     }
   };
-  using Half = EightWide<Rows, kScales>;
 };
 
 struct IQ1_M : Lattice<IQ1_M> {
@@ -206,16 +208,19 @@ struct IQ1_M : Lattice<IQ1_M> {
     const __m128i d = _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
     return _mm256_mul_ps(_mm256_set1_ps(kUnit), _mm256_cvtph_ps(d));
   }
-  struct Rows : Iq1Half {
-    using Iq1Half::Iq1Half;
+  struct Rows {
+    static constexpr const std::uint8_t* kValues = kIqTables.iq1_values;
+    const std::byte* at;
+    DODECA_INLINE Rows(const std::byte*, const std::byte* body, int h) : at(body + 32 * h) {}
     DODECA_INLINE __m256i pair(int p) const {
       const __m256i six = _mm256_srli_epi32(load(at + Tile::kScales + 64 * (p / 4)), 16 * (p / 2 % 2) + 6 * (p % 2));
       return odd_scales(_mm256_or_si256(low_bits(six, 7), low_bits(_mm256_slli_epi32(six, 13), 0x00070000)));
     }
     DODECA_INLINE __m256i point(int ib, int g, __m256i* signs) const {
-      const __m256i nibbles = load(at + Tile::kHighBits + 64 * (ib / 2));
-      set_flags(nibbles, 16 * (ib % 2) + 4 * g + 3, signs);
-      return ranks(ib, g, nibbles, 16 * (ib % 2) + 4 * g);
+      // Bit ib of byte g, in every byte of its lane: the shift is negative.
+      const __m256i all = _mm256_srai_epi32(_mm256_slli_epi32(load(at + Tile::kSigns), 31 - 8 * g - ib), 31);
+      signs[0] = signs[1] = _mm256_and_si256(all, bytes(4));
+      return iq1_ranks<Tile>(at, ib, g);
     }
   };
   using Half = EightWide<Rows, kScales>;

@@ -1,5 +1,5 @@
-// Products with the lattice types. Layouts: tiles.hpp. Indices of 8 to 10 bits are looked up in tables that are held in
-// registers, 64 at a time; the 2048 points of IQ1 are gathered.
+// Products with the lattice types. Layouts: tiles.hpp. Indices of 8 to 10 bits, and the halves of the points of IQ1, are
+// looked up in tables that are held in registers, 64 at a time.
 #include "cpu/kernels/matmul/iq_tables.hpp"
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 #include "cpu/kernels/matmul/super_blocks_vnni.hpp"
@@ -81,20 +81,20 @@ DODECA_INLINE __m512i first_of(__m512i pair) { return _mm512_and_si512(pair, _mm
 DODECA_INLINE __m512i second_of(__m512i pair) { return _mm512_srli_epi32(pair, 16); }
 
 enum class Order {
-  kNatural,  // unit u holds columns 4u..4u+3
-  kEight,    // unit s holds columns s, 8 + s, 16 + s, 24 + s
-  kFour,     // units 4h + e hold columns 16h + e, + 4, + 8, + 12
+  kEight,  // unit s holds columns s, 8 + s, 16 + s, 24 + s
+  kFour,   // units 4h + e hold columns 16h + e, + 4, + 8, + 12
 };
 
 // Format gives Tile, kScales (16 or 8), kUnit and kBias (a weight is kUnit * d * (2s + 1) * (code - kBias)), kOrder,
-// units(body, ib, codes) of the 32 columns ib, and pair(body, p) of neighbouring 2s + 1.
+// units(body, ib, codes) of the 32 columns ib, and pair(body, p) of neighbouring 2s + 1. Where kBias is 0, pair gives
+// what codes are multiplied with and offset_pair what is taken off; where kScales is 16, kAdded is how many units'
+// products, two columns each, fit 16 bits together.
 template <class Format>
 struct Lattice : SuperBlocks<Lattice<Format>> {
   using Tile = typename Format::Tile;
-  static constexpr int kPairs = Format::kScales / 2;
+  static constexpr int kPairs = Format::kScales / 2, kFetchFrom = 1;
   static constexpr bool kMins = false;
-  // Few rows: it is cheaper to reorder the activations than the codes.
-  static constexpr bool kReorders = Format::kOrder != Order::kNatural;
+  static constexpr bool kReorders = true;  // few rows: it is cheaper to reorder the activations than the codes
 
   static void reorder(const Q8Block256* from, std::int64_t n_blocks, Q8Block256* to) {
     alignas(64) std::uint8_t column[64];
@@ -110,6 +110,14 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
     }
   }
 
+  DODECA_INLINE static __m512i offset_pair(const std::byte* body, int p) {
+    if constexpr (Format::kBias == 0) {
+      return Format::offset_pair(body, p);
+    } else {
+      return Format::pair(body, p);
+    }
+  }
+
   DODECA_INLINE static __m512 factor(const std::byte* header) {
     return _mm512_mul_ps(_mm512_set1_ps(Format::kUnit), Format::d(header));
   }
@@ -121,7 +129,7 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
 #pragma GCC unroll 4
     for (int q = 0; q < 4; ++q) {
       __m512i pair = Format::pair(body, Format::kScales == 8 ? q : 2 * q);
-      if constexpr (Format::kScales == 8) offset.add32(pair, x, 2 * q);
+      if constexpr (Format::kScales == 8) offset.add32(offset_pair(body, q), x, 2 * q);
 #pragma GCC unroll 2
       for (int e = 0; e < 2; ++e) {
         const int ib = 2 * q + e;
@@ -136,23 +144,19 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
 #pragma GCC unroll 8
           for (int u = 0; u < 8; ++u) sum.add(codes[u], x, 32 * ib + 4 * u);
           isum.add_scaled(sum, e == 0 ? first_of(pair) : second_of(pair));
-        } else if constexpr (Format::kOrder == Order::kNatural) {
-          Sums<C> first, second;
-#pragma GCC unroll 4
-          for (int u = 0; u < 4; ++u) {
-            first.add(codes[u], x, 32 * ib + 4 * u);
-            second.add(codes[4 + u], x, 32 * ib + 16 + 4 * u);
-          }
-          isum.add_scaled(first, first_of(pair));
-          isum.add_scaled(second, second_of(pair));
         } else {
           // Both bytes of a half lane belong to one sub-block: pairs of products are scaled as they are.
           Sums<C>& part = e == 0 ? isum : more;
 #pragma GCC unroll 8
-          for (int u = 0; u < 8; ++u) {
+          for (int u = 0; u < 8; u += Format::kAdded) {
 #pragma GCC unroll 8
             for (int c = 0; c < C; ++c) {
-              const __m512i products = _mm512_maddubs_epi16(codes[u], spread(x[c]->q + 32 * ib + 4 * u));
+              const std::int8_t* q = x[c]->q + 32 * ib + 4 * u;
+              __m512i products = _mm512_maddubs_epi16(codes[u], spread(q));
+#pragma GCC unroll 4
+              for (int j = 1; j < Format::kAdded; ++j) {
+                products = _mm512_add_epi16(products, _mm512_maddubs_epi16(codes[u + j], spread(q + 4 * j)));
+              }
               part.v[c] = dot2(part.v[c], products, pair);
             }
           }
@@ -173,7 +177,7 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
 #pragma GCC unroll 8
     for (int p = 0; p < kPairs; ++p) {
       const __m512i pair = Format::pair(body, p);
-      store(out.pairs[p], pair);
+      store(out.pairs[p], offset_pair(body, p));
       store(out.scales[2 * p], split_scale(first_of(pair)));
       store(out.scales[2 * p + 1], split_scale(second_of(pair)));
     }
@@ -181,10 +185,8 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
     for (int ib = 0; ib < 8; ++ib) {
       __m512i codes[8];
       Format::units(body, ib, codes);
-      if constexpr (kReorders) {
-        transpose4(codes);
-        transpose4(codes + 4);
-      }
+      transpose4(codes);
+      transpose4(codes + 4);
 #pragma GCC unroll 8
       for (int u = 0; u < 8; ++u) {
         const int at = Format::kOrder == Order::kEight ? 2 * (u % 4) + u / 4 : u;
@@ -198,7 +200,8 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
     Lattice::template sum_scaled<T, C, 64 / Format::kScales, false>(w, x, isum);
   }
   DODECA_INLINE static __m512i corrected(__m512i isum, __m512i psum, const Q8Block256&) {
-    return _mm512_sub_epi32(isum, _mm512_mullo_epi32(psum, _mm512_set1_epi32(Format::kBias)));
+    if constexpr (Format::kBias != 0) psum = _mm512_mullo_epi32(psum, _mm512_set1_epi32(Format::kBias));
+    return _mm512_sub_epi32(isum, psum);
   }
 };
 
@@ -225,7 +228,7 @@ DODECA_INLINE void iq2_units(const Table& table, __m512i index, const __mmask64*
 
 struct Iq2 {
   static constexpr float kUnit = 0.125f;
-  static constexpr int kBias = kIq2Bias;
+  static constexpr int kBias = kIq2Bias, kAdded = 1;
   static constexpr Order kOrder = Order::kEight;
   DODECA_INLINE static __m512 d(const std::byte* header) { return halves(header); }
 };
@@ -323,40 +326,43 @@ struct IQ3_S {
 
 // ---- IQ1
 
-// The point of every row; negative: 4 in every byte of a lane whose shift is negative.
-DODECA_INLINE void iq1_units(__m512i index, __m512i negative, __m512i* codes) {
-  const __m512i point = _mm512_i32gather_epi32(index, kIqTables.iq1.spread, 4);
-  const __m512i values = load(kIqTables.iq1_values), ranks = bytes(0x0f);
-  codes[0] = _mm512_shuffle_epi8(values, and_or(point, ranks, negative));
-  codes[1] = _mm512_shuffle_epi8(values, and_or(_mm512_srli_epi32(point, 4), ranks, negative));
-}
-// low: bits 0..7 of the index after a shift by 8g; high: bits 8..10 where they belong.
-DODECA_INLINE __m512i iq1_index(__m512i low, int g, __m512i high) {
-  return select(_mm512_set1_epi32(0xff), _mm512_srli_epi32(low, 8 * g),
-                _mm512_and_si512(high, _mm512_set1_epi32(0x700)));
-}
-DODECA_INLINE __m512i shifted(__m512i v, int right) {
-  return right >= 0 ? _mm512_srli_epi32(v, right) : _mm512_slli_epi32(v, -right);
-}
+// The halves of the points of sub-block ib of 32, ranks of two bits.
+struct Halves {
+  __m512i low, high;
+  template <class Tile>
+  DODECA_INLINE static Halves of(const std::byte* body, int ib) {
+    const __m512i code = load(body + Tile::points(ib)), upper = load(body + Tile::high_bits(ib / 2));
+    const Index first(code);
+    Index second = first;  // the block, and with it the quarter, is the same
+    second.low = select(bytes(0x0f), ib % 2 == 0 ? upper : _mm512_srli_epi32(upper, 4), code);
+    return {look_up<0>(kIqTables.iq1.low, first, nullptr), look_up<0>(kIqTables.iq1.high, second, nullptr)};
+  }
+};
 
+// Codes are the ranks: a weight is kUnit * d * (2s + 1) times 8 * code - 7, or - 9 where the shift is negative.
 struct IQ1_S {
   using Tile = TileIQ1_S;
-  static constexpr int kScales = 8, kBias = kIq1Bias;
+  static constexpr int kScales = 8, kBias = 0;
   static constexpr float kUnit = 0.125f;
-  static constexpr Order kOrder = Order::kNatural;
+  static constexpr Order kOrder = Order::kEight;
   DODECA_INLINE static __m512 d(const std::byte* header) { return halves(header); }
-  DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
-    const __m512i words = load(body + Tile::kHighBits + 64 * p);
-    return odd_scales(_mm512_and_si512(_mm512_srli_epi32(words, 12), _mm512_set1_epi32(0x00070007)));
+  DODECA_INLINE static __m512i odd_pair(const std::byte* body, int p) {
+    const __m512i scales = _mm512_srli_epi32(load(body + Tile::kScales), 4 * p);
+    return odd_scales(_mm512_and_si512(scales, _mm512_set1_epi32(0x00070007)));
+  }
+  DODECA_INLINE static __m512i pair(const std::byte* body, int p) { return _mm512_slli_epi32(odd_pair(body, p), 3); }
+  DODECA_INLINE static __m512i offset_pair(const std::byte* body, int p) {
+    const __m512i minus = _mm512_srli_epi32(load(body + Tile::kScales), 4 * p + 2);
+    const __m512i times =
+        _mm512_add_epi16(_mm512_and_si512(minus, _mm512_set1_epi32(0x00020002)), _mm512_set1_epi32(0x00070007));
+    return _mm512_mullo_epi16(odd_pair(body, p), times);
   }
   DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
-    const __m512i low = load(body + 64 * ib), words = load(body + Tile::kHighBits + 64 * (ib / 2));
-    const int at = 16 * (ib % 2);
-    const __mmask16 minus = _mm512_test_epi32_mask(words, _mm512_set1_epi32(static_cast<int>(0x8000u << at)));
-    const __m512i negative = _mm512_maskz_mov_epi32(minus, bytes(4));
+    const Halves points = Halves::of<Tile>(body, ib);
 #pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) {
-      iq1_units(iq1_index(low, g, shifted(words, at + 3 * g - 8)), negative, codes + 2 * g);
+    for (int e = 0; e < 4; ++e) {
+      codes[e] = _mm512_and_si512(_mm512_srli_epi32(points.low, 2 * e), bytes(3));
+      codes[4 + e] = _mm512_and_si512(_mm512_srli_epi32(points.high, 2 * e), bytes(3));
     }
   }
 };
@@ -364,8 +370,9 @@ struct IQ1_S {
 struct IQ1_M {
   using Tile = TileIQ1_M;
   static constexpr int kScales = 16, kBias = kIq1Bias;
+  static constexpr int kAdded = 4;  // products of bytes that fit 16 bits together
   static constexpr float kUnit = 0.125f;
-  static constexpr Order kOrder = Order::kNatural;
+  static constexpr Order kOrder = Order::kEight;
   // Its four nibbles are on top of the four words of scales.
   DODECA_INLINE static __m512 d(const std::byte* header) {
     const __m512i first = load(header + Tile::kScales), second = load(header + Tile::kScales + 64);
@@ -381,12 +388,17 @@ struct IQ1_M {
         and_or(_mm512_slli_epi32(six, 13), _mm512_set1_epi32(0x00070000), _mm512_and_si512(six, _mm512_set1_epi32(7))));
   }
   DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
-    const __m512i low = load(body + 64 * ib), nibbles = load(body + Tile::kHighBits + 64 * (ib / 2));
+    const Halves points = Halves::of<Tile>(body, ib);
+    const __m512i first = load(kIqTables.iq1_first), second = load(kIqTables.iq1_second);
+    const __mmask64 minus = _mm512_test_epi8_mask(load(body + Tile::kSigns), bytes(1 << ib));
+    const __m512i negative = _mm512_maskz_mov_epi8(minus, bytes(0x10)), ranks = bytes(0x0f);
+    const __m512i pairs[4] = {
+        select(ranks, points.low, negative), select(ranks, _mm512_srli_epi32(points.low, 4), negative),
+        select(ranks, points.high, negative), select(ranks, _mm512_srli_epi32(points.high, 4), negative)};
 #pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) {
-      const int at = 16 * (ib % 2) + 4 * g;
-      const __mmask16 minus = _mm512_test_epi32_mask(nibbles, _mm512_set1_epi32(static_cast<int>(8u << at)));
-      iq1_units(iq1_index(low, g, shifted(nibbles, at - 8)), _mm512_maskz_mov_epi32(minus, bytes(4)), codes + 2 * g);
+    for (int i = 0; i < 4; ++i) {
+      codes[2 * i] = _mm512_permutexvar_epi8(pairs[i], first);
+      codes[2 * i + 1] = _mm512_permutexvar_epi8(pairs[i], second);
     }
   }
 };

@@ -1,6 +1,7 @@
 // The lattice types between the file's blocks, RowBlock and the tiles. Bit positions: quant/formats and tiles.hpp.
 #include <cstring>
 
+#include "cpu/kernels/matmul/iq_tables.hpp"
 #include "cpu/kernels/matmul/row_block_parts.hpp"
 #include "cpu/kernels/matmul/tiles.hpp"
 #include "quant/blocks.hpp"
@@ -254,6 +255,31 @@ struct IQ3_S : TileIQ3_S {
   }
 };
 
+// Points of IQ1 as codes.
+template <class Tile>
+void put_codes(const RowBlock& b, int r, std::byte* body) {
+  for (int v = 0; v < 4; ++v) {
+    std::uint32_t upper = 0;
+    for (int e = 0; e < 2; ++e) {
+      std::uint16_t codes[4];
+      for (int g = 0; g < 4; ++g) {
+        codes[g] = kIqTables.iq1.code[b.index[8 * v + 4 * e + g]];
+        upper |= static_cast<std::uint32_t>(codes[g] >> 8) << (8 * g + 4 * e);
+      }
+      put(body + Tile::points(2 * v + e), 0, r, low_bytes(codes));
+    }
+    put(body + Tile::high_bits(v), 0, r, upper);
+  }
+}
+template <class Tile>
+void get_codes(const std::byte* body, int r, RowBlock& b) {
+  for (int t = 0; t < 32; ++t) {
+    const std::uint32_t low = get(body + Tile::points(t / 4), 0, r), upper = get(body + Tile::high_bits(t / 8), 0, r);
+    const unsigned high = (upper >> (8 * (t % 4) + 4 * (t / 4 % 2))) & 15;
+    b.index[t] = kIqTables.iq1.point[byte_of(low, t % 4) | high << 8];
+  }
+}
+
 // qh of IQ1_S: high bits of four indices, the scale, the sign of the shift.
 std::uint16_t high_word(const RowBlock& b, int ib) {
   unsigned word = static_cast<unsigned>(b.scale[ib]) << 12 | static_cast<unsigned>(b.sign[4 * ib]) << 15;
@@ -282,16 +308,18 @@ struct IQ1_S : TileIQ1_S {
     out.d = b.d;
   }
   static void put_row(const RowBlock& b, int r, std::byte* body) {
-    for (int ib = 0; ib < 8; ++ib) put(body, ib, r, low_bytes(b.index + 4 * ib));
-    for (int v = 0; v < 4; ++v) {
-      put(body + kHighBits, v, r, high_word(b, 2 * v) | static_cast<std::uint32_t>(high_word(b, 2 * v + 1)) << 16);
-    }
+    std::uint8_t nibble[8];
+    for (int ib = 0; ib < 8; ++ib) nibble[ib] = static_cast<std::uint8_t>(b.scale[ib] | b.sign[4 * ib] << 3);
+    put(body + kScales, 0, r, fields(nibble, 8, 0, 4));
+    put_codes<IQ1_S>(b, r, body);
   }
   static void get_row(const std::byte* body, int r, RowBlock& b) {
     for (int ib = 0; ib < 8; ++ib) {
-      set_low_bytes(get(body, ib, r), b.index + 4 * ib);
-      set_high_word(half_of(get(body + kHighBits, ib / 2, r), ib % 2), ib, b);
+      const std::uint8_t nibble = field(get(body + kScales, 0, r), ib, 4);
+      b.scale[ib] = nibble & 7;
+      for (int g = 0; g < 4; ++g) b.sign[4 * ib + g] = nibble >> 3;
     }
+    get_codes<IQ1_S>(body, r, b);
   }
 };
 
@@ -331,18 +359,17 @@ struct IQ1_M : TileIQ1_M {
     for (int v = 0; v < 4; ++v) out.scales[v] = static_cast<std::uint16_t>(scale_word(b, v));
   }
   static void put_row(const RowBlock& b, int r, std::byte* body) {
-    for (int ib = 0; ib < 8; ++ib) put(body, ib, r, low_bytes(b.index + 4 * ib));
-    for (int v = 0; v < 4; ++v) {
-      std::uint32_t lane = 0;
-      for (int i = 0; i < 8; ++i) lane |= high_nibble(b, 8 * v + i) << 4 * i;
-      put(body + kHighBits, v, r, lane);
-    }
+    std::uint32_t signs = 0;
+    for (int t = 0; t < 32; ++t) signs |= static_cast<std::uint32_t>(b.sign[t]) << (8 * (t % 4) + t / 4);
+    put(body + kSigns, 0, r, signs);
     for (int v = 0; v < 2; ++v) put(body + kScales, v, r, scale_word(b, 2 * v) | scale_word(b, 2 * v + 1) << 16);
+    put_codes<IQ1_M>(b, r, body);
   }
   static void get_row(const std::byte* body, int r, RowBlock& b) {
-    for (int ib = 0; ib < 8; ++ib) set_low_bytes(get(body, ib, r), b.index + 4 * ib);
-    for (int t = 0; t < 32; ++t) set_high_nibble((get(body + kHighBits, t / 8, r) >> 4 * (t % 8)) & 15, t, b);
+    const std::uint32_t signs = get(body + kSigns, 0, r);
+    for (int t = 0; t < 32; ++t) b.sign[t] = (signs >> (8 * (t % 4) + t / 4)) & 1;
     for (int v = 0; v < 4; ++v) set_scale_word(half_of(get(body + kScales, v / 2, r), v % 2), v, b);
+    get_codes<IQ1_M>(body, r, b);
   }
 };
 

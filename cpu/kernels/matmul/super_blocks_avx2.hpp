@@ -44,6 +44,12 @@ struct SuperBlocks : Policy {
     return (Format::kScales == 16 ? x.sums16 : x.sums32) + 2 * p;
   }
 
+  DODECA_INLINE static __m256i corrected(__m256i isum, __m256i psum) {
+    if constexpr (Format::kOffset == 0) return isum;
+    if constexpr (Format::kOffset != 1) psum = _mm256_mullo_epi32(psum, _mm256_set1_epi32(Format::kOffset));
+    return _mm256_sub_epi32(isum, psum);
+  }
+
   template <int C>
   DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block256* const* x, Acc* acc) {
     for (int h = 0; h < 2; ++h) half_dots<C>(header, body, h, x, acc);
@@ -85,9 +91,7 @@ struct SuperBlocks : Policy {
     }
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
-      if constexpr (Format::kOffset != 0) {
-        isum[c] = _mm256_sub_epi32(isum[c], _mm256_mullo_epi32(psum[c], _mm256_set1_epi32(Format::kOffset)));
-      }
+      isum[c] = corrected(isum[c], psum[c]);
       __m256 v = fold(acc[c].half[h], Format::factor(header, h), *x[c], isum[c]);
       if constexpr (Format::kMins != 0) v = fold_min(v, halves(header + 32, h), *x[c], psum[c]);
       acc[c].half[h] = v;
@@ -156,9 +160,7 @@ struct SuperBlocks : Policy {
             psum = dot2(psum, load(w->pairs[p] + 16 * h), spread(sums(*x[c], p)));
           }
         }
-        if constexpr (Format::kOffset != 0) {
-          isum[c][h] = _mm256_sub_epi32(isum[c][h], _mm256_mullo_epi32(psum, _mm256_set1_epi32(Format::kOffset)));
-        }
+        isum[c][h] = corrected(isum[c][h], psum);
         float* at = acc + c * kTileRows + 8 * h;
         __m256 v = fold(_mm256_load_ps(at), _mm256_load_ps(w->d + 8 * h), *x[c], isum[c][h]);
         if constexpr (Format::kMins != 0) v = fold_min(v, _mm256_load_ps(w->m + 8 * h), *x[c], psum);

@@ -8,7 +8,8 @@
 //   Q3_K, Q6_K, Q4_0, Q5_0, Q8_0, IQ4_NL, IQ2_*, IQ3_*, IQ1_S   f16 d [16], two blocks per header
 //   MXFP4                         E8M0 [16], four blocks per header
 //   F8_E4M3_B128                  f32 scale [16]
-// So a tile has as many bytes as its 16 rows have in the file, in whole headers, and every vector is aligned.
+// So a tile has as many bytes as its 16 rows have in the file, in whole headers, and every vector is aligned. Only IQ1_S
+// and IQ1_M take 8 and 7 % more: codes of 12 instead of 11 bits.
 //
 // Bodies, vectors in the order in which the products read them (g: sub-block of 16, k: of 32, counted inside the block):
 //   Q2_K    16 code vectors: vector g, bits 2j: unit 4g+j; a scale vector before every four
@@ -36,8 +37,10 @@
 //   IQ3_XXS   per ib: indices of k 0..3; of k 4..7; the file's word of signs and scale
 //   IQ3_S     per ib: low bytes of indices of k 0..3; of k 4..7; sign bytes. 2 high-bit vectors: vector k/4, byte k%4,
 //             bit ib. 1 scale vector
-//   IQ1_S     8 vectors of low bytes; 4 of the file's u16 qh, ib 2v and 2v+1
-//   IQ1_M     8 vectors of low bytes; 4 of the file's bytes qh, 4v..4v+3; 2 of its u16 scales. No header: they hold d
+//   IQ1_S     1 scale vector, bit 3 of a nibble: the sign of the shift. Per v = ib/2: low bytes of the codes of ib 2v and
+//             2v+1 (iq_tables.hpp); their upper nibbles, byte g: the code of g of ib 2v and of 2v+1
+//   IQ1_M     2 vectors of the file's u16 scales; 1 of the signs of the shifts, byte g, bit ib; then as IQ1_S. No header:
+//             the scales hold d
 // Scale vectors hold nibbles of eight sub-blocks as described above.
 #pragma once
 
@@ -128,12 +131,16 @@ struct TileIQ3_XXS : BlockTile<2, 1536, 256> {
 struct TileIQ3_S : BlockTile<2, 1728, 256> {
   static constexpr int kPoints = 0, kHighBits = 1536, kScales = 1664;
 };
-struct TileIQ1_S : BlockTile<2, 768, 256> {
-  static constexpr int kPoints = 0, kHighBits = 512;
+struct TileIQ1_S : BlockTile<2, 832, 256> {
+  static constexpr int kScales = 0;
+  static constexpr int points(int ib) { return 64 + 192 * (ib / 2) + 64 * (ib % 2); }
+  static constexpr int high_bits(int v) { return 64 + 192 * v + 128; }
 };
 struct TileIQ1_M {  // no header
-  static constexpr int kBodyBytes = 896, kColumns = 256;
-  static constexpr int kPoints = 0, kHighBits = 512, kScales = 768;
+  static constexpr int kBodyBytes = 960, kColumns = 256;
+  static constexpr int kScales = 0, kSigns = 128;
+  static constexpr int points(int ib) { return 192 + 192 * (ib / 2) + 64 * (ib % 2); }
+  static constexpr int high_bits(int v) { return 192 + 192 * v + 128; }
 
   [[gnu::always_inline]] static std::size_t bytes(std::int64_t n_in) {
     return static_cast<std::size_t>(body(n_in / kColumns));
