@@ -7,6 +7,7 @@
 #include "runtime/cli/command.hpp"
 #include "runtime/cli/inspect_report.hpp"
 #include "runtime/load/safetensors.hpp"
+#include "runtime/model/weight_source.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
@@ -22,6 +23,8 @@ struct Inspected {
   Json config;  // directory: config.json
   std::vector<InspectTensor> tensors;
   InspectShape shape;
+  bool runs = false;
+  std::vector<std::string> notes;  // on the way to a model: what is taken for granted or not used; why it does not run
 };
 
 Inspected inspect_gguf(const std::string& path) {
@@ -58,6 +61,17 @@ Inspected inspect_directory(const std::string& path) {
                            tensor.offset, tensor.name.ends_with("_scale_inv")});
   }
   return out;
+}
+
+// What a command that runs the model would say of it.
+void try_as_model(Inspected& file) {
+  try {
+    open_weights(file.path, {.headers_only = true},
+                 [&](Level, std::string_view line) { file.notes.emplace_back(line); });
+    file.runs = true;
+  } catch (const Error& error) {
+    file.notes.push_back(error.sentence());
+  }
 }
 
 // ---- JSON ---------------------------------------------------------------------------------------------------------
@@ -136,6 +150,8 @@ std::string json_text(const Inspected& file, const InspectReport& report, bool f
   out["bytes_per_token"] = report.read_total ? Json(*report.read_total) : Json();
   out["cache_bytes_per_position_f16"] =
       report.cache_bytes_per_position ? Json(*report.cache_bytes_per_position) : Json();
+  out["runs"] = file.runs;
+  out["notes"] = file.notes;
   // Strings of a file may be no UTF-8; those bytes become U+FFFD.
   return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -251,6 +267,8 @@ std::string plain_text(const Inspected& file, const InspectReport& report, bool 
     add_tensors(out, file, report, full);
     out += sums_text(report);
   }
+  put(out, "\n{}\n", file.runs ? "dodeca runs this model" : "dodeca does not run this model");
+  for (const std::string& note : file.notes) put(out, "  {}\n", note);
   return out;
 }
 
@@ -260,6 +278,7 @@ std::string inspect_file(const std::string& path, bool as_json, bool full) {
   std::error_code ignored;
   Inspected file = std::filesystem::is_directory(path, ignored) ? inspect_directory(path) : inspect_gguf(path);
   file.path = path;
+  try_as_model(file);
   const InspectReport report = make_report(file.tensors, file.shape);
   return as_json ? json_text(file, report, full) : plain_text(file, report, full);
 }

@@ -159,6 +159,13 @@ const GgufTensor* GgufFile::find(std::string_view name) const {
   return it == index_.end() ? nullptr : &tensors_[it->second];
 }
 
+bool GgufFile::rename(std::size_t tensor, std::string name) {
+  if (!index_.emplace(name, tensor).second) return false;
+  index_.erase(tensors_[tensor].name);
+  tensors_[tensor].name = std::move(name);
+  return true;
+}
+
 void GgufFile::read(const GgufTensor& tensor, std::uint64_t offset, std::span<std::byte> dst) const {
   if (!tensor.known) {
     throw Error(ErrorKind::kUnsupported,

@@ -34,6 +34,7 @@ using MetaValue =
 
 // "u32", "string", "array of f32" ...
 std::string_view meta_type_name(const MetaValue& value);
+bool is_array(const MetaValue& value);
 
 // Key-value pairs in file order. Readers are lenient about integer width: any integer type whose value fits is
 // accepted.
@@ -91,6 +92,8 @@ class GgufFile {
   Metadata& metadata() { return metadata_; }
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   const GgufTensor* find(std::string_view name) const;
+  // False, and nothing is changed, when another tensor has the name.
+  bool rename(std::size_t tensor, std::string name);
   // Bytes [offset, offset + dst.size()) of the tensor's data.
   void read(const GgufTensor& tensor, std::uint64_t offset, std::span<std::byte> dst) const;
   std::uint64_t file_bytes() const;  // all shards

@@ -82,6 +82,14 @@ std::string_view meta_type_name(const MetaValue& value) {
   return kNames[value.index()];
 }
 
+bool is_array(const MetaValue& value) {
+  return std::visit(
+      [](const auto& v) {
+        return requires { v.values; };
+      },
+      value);
+}
+
 const MetaValue* Metadata::find(std::string_view key) const {
   const auto it = index_.find(key);
   return it == index_.end() ? nullptr : &entries_[it->second].second;

@@ -4,7 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/base/log.hpp"
@@ -66,6 +69,12 @@ struct ModelConfig {
   std::vector<double> inv_freq() const;  // [rope.dim / 2], YaRN applied
 };
 
+// The size of the tensor of that name, or nothing where the file has none.
+struct MatrixSize {
+  std::int64_t n_in = 0, n_out = 1;
+};
+using FindMatrix = std::function<std::optional<MatrixSize>(std::string_view name)>;
+
 struct ConfigOptions {
   bool plain_topk = false;  // no expert groups when the file does not name them (llama.cpp's behaviour)
 };
@@ -75,6 +84,8 @@ void validate(const ModelConfig& config);
 // Throw Error{kUnsupported} naming the architecture (and the ones that run), Error{kBadFile} naming the key otherwise.
 ModelConfig config_from_gguf(const Metadata& metadata, const std::vector<GgufTensor>& tensors,
                              const ConfigOptions& options, const Log& log);
-ModelConfig config_from_hf(const Json& config_json);
+// `size_of` tells what the checkpoint's tensors are, to check the keys against; empty: they are not at hand.
+ModelConfig config_from_hf(
+    const Json& config_json, const FindMatrix& size_of = {}, const Log& log = [](Level, std::string_view) {});
 
 }  // namespace dodeca::runtime

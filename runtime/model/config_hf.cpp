@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/model/config.hpp"
+#include "runtime/model/tensor_facts.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -16,17 +17,22 @@ class Fields {
     const auto it = json_.find(key);
     return it == json_.end() || it->is_null() ? nullptr : &*it;
   }
-  std::int64_t integer_or(const char* key, std::int64_t fallback) const {
+  std::optional<std::int64_t> maybe(const char* key) const {
     const Json* value = find(key);
-    if (value == nullptr) return fallback;
+    if (value == nullptr) return std::nullopt;
     if (!value->is_number_integer() ||
         (value->is_number_unsigned() && value->get<std::uint64_t>() > (std::uint64_t{1} << 62)))
       wrong(key, "an integer");
     return value->get<std::int64_t>();
   }
+  std::int64_t integer_or(const char* key, std::int64_t fallback) const { return maybe(key).value_or(fallback); }
   std::int64_t integer(const char* key) const {
-    if (find(key) == nullptr) throw Error(ErrorKind::kBadFile, fmt::format("config.json has no {}", key));
+    need(key);
     return integer_or(key, 0);
+  }
+  double number(const char* key) const {
+    need(key);
+    return number_or(key, 0.0);
   }
   double number_or(const char* key, double fallback) const {
     const Json* value = find(key);
@@ -53,6 +59,9 @@ class Fields {
   }
 
  private:
+  void need(const char* key) const {
+    if (find(key) == nullptr) throw Error(ErrorKind::kBadFile, fmt::format("config.json has no {}", key));
+  }
   [[noreturn]] static void wrong(const char* key, const char* wanted) {
     throw Error(ErrorKind::kBadFile, fmt::format("config.json: {} is not {}", key, wanted));
   }
@@ -61,21 +70,37 @@ class Fields {
 
 double yarn_mscale(double factor, double mscale) { return factor <= 1.0 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0; }
 
-void read_rope(const Fields& fields, ModelConfig& c) {
+void tell_default(const char* key, std::string_view what, const Log& log) {
+  log(Level::kInfo, fmt::format("config.json has no {}: {}", key, what));
+}
+
+void read_rope(const Fields& fields, ModelConfig& c, const Log& log) {
   c.rope.dim = c.qk_rope_head_dim;
-  c.rope.base = fields.number_or("rope_theta", 10000.0);
   const Json* scaling = fields.object("rope_scaling");
   if (scaling == nullptr) scaling = fields.object("rope_parameters");  // newer transformers; rope_theta moves inside
+  const Json none = Json::object();
+  const Fields rope(scaling != nullptr ? *scaling : none);
+  if (fields.find("rope_theta") == nullptr && rope.find("rope_theta") == nullptr)
+    tell_default("rope_theta", "10000", log);
+  c.rope.base = rope.number_or("rope_theta", fields.number_or("rope_theta", 10000.0));
   if (scaling == nullptr) return;
-  const Fields rope(*scaling);
-  c.rope.base = rope.number_or("rope_theta", c.rope.base);
+  const bool named = rope.find("rope_type") != nullptr || rope.find("type") != nullptr;
+  if (!named && rope.number_or("factor", 1.0) != 1.0)
+    throw Error(ErrorKind::kBadFile, fmt::format("config.json: rope_scaling has a factor of {:g} and no type",
+                                                 rope.number_or("factor", 1.0)));
   const std::string type = rope.string_or("rope_type", rope.string_or("type", "default"));
   if (type == "default") return;
-  c.rope.factor = rope.number_or("factor", 1.0);
+  c.rope.factor = rope.number("factor");
   if (type == "linear") return;
   if (type != "yarn")
     throw Error(ErrorKind::kUnsupported, fmt::format("rope scaling '{}' (known: default, linear, yarn)", type));
+  if (rope.find("attention_factor") != nullptr || !rope.boolean_or("truncate", true))
+    throw Error(ErrorKind::kUnsupported,
+                "rope_scaling with attention_factor, or with truncate false, is not supported");
   c.rope.yarn = true;
+  if (rope.find("original_max_position_embeddings") == nullptr)
+    tell_default("original_max_position_embeddings", fmt::format("{}, as max_position_embeddings", c.context_length),
+                 log);
   c.rope.original_context = rope.integer_or("original_max_position_embeddings", c.context_length);
   c.rope.beta_fast = rope.number_or("beta_fast", 32.0);
   c.rope.beta_slow = rope.number_or("beta_slow", 1.0);
@@ -105,24 +130,28 @@ void check_quantization(const Fields& fields) {
   }
 }
 
-void read_experts(const Fields& fields, bool v2, ModelConfig& c) {
-  c.n_routed_experts = fields.integer_or("n_routed_experts", 0);
+std::optional<GatingKind> gating_by_key(const Fields& fields) {
+  const std::string scoring = fields.string_or("scoring_func", "");
+  if (scoring == "softmax") return GatingKind::kSoftmax;
+  if (scoring == "sigmoid") return GatingKind::kSigmoid;
+  if (scoring.empty()) return std::nullopt;
+  throw Error(ErrorKind::kUnsupported, fmt::format("scoring_func '{}' (known: softmax, sigmoid)", scoring));
+}
+
+void read_experts(const Fields& fields, bool v2, const TensorFacts& facts, ModelConfig& c, const Log& log) {
+  facts.set_expert_count(fields.maybe("n_routed_experts"), c);
   if (c.n_routed_experts == 0) return;
   c.n_experts_per_tok = fields.integer("num_experts_per_tok");
-  c.n_shared_experts = fields.integer_or("n_shared_experts", 0);
   c.moe_intermediate_size = fields.integer("moe_intermediate_size");
+  facts.set_shared_count(fields.maybe("n_shared_experts"), c);
+  if (fields.find("routed_scaling_factor") == nullptr) tell_default("routed_scaling_factor", "1", log);
   c.routed_scaling_factor = fields.number_or("routed_scaling_factor", 1.0);
   c.norm_topk_prob = fields.boolean_or("norm_topk_prob", !v2);
-  const std::string scoring = fields.string_or("scoring_func", v2 ? "softmax" : "sigmoid");
-  if (scoring == "softmax")
-    c.gating = GatingKind::kSoftmax;
-  else if (scoring == "sigmoid")
-    c.gating = GatingKind::kSigmoid;
-  else
-    throw Error(ErrorKind::kUnsupported, fmt::format("scoring_func '{}' (known: softmax, sigmoid)", scoring));
+  c.gating = facts.gating(gating_by_key(fields), v2 ? GatingKind::kSoftmax : GatingKind::kSigmoid, "scoring_func", c);
   const std::string method = fields.string_or("topk_method", v2 ? "greedy" : "noaux_tc");
   if (method == "noaux_tc" || method == "group_limited_greedy") {
     c.group_score = method == "noaux_tc" ? GroupScoreKind::kTop2Sum : GroupScoreKind::kMax;
+    if (fields.find("n_group") == nullptr) tell_default("n_group", "no groups of experts", log);
     c.n_group = fields.integer_or("n_group", 1);
     c.topk_group = fields.integer_or("topk_group", 1);
   } else if (method != "greedy") {
@@ -139,7 +168,7 @@ void read_experts(const Fields& fields, bool v2, ModelConfig& c) {
 
 }  // namespace
 
-ModelConfig config_from_hf(const Json& config_json) {
+ModelConfig config_from_hf(const Json& config_json, const FindMatrix& size_of, const Log& log) {
   if (!config_json.is_object()) throw Error(ErrorKind::kBadFile, "config.json is not an object");
   const Fields fields(config_json);
   const std::string type = fields.string_or("model_type", "");
@@ -159,6 +188,7 @@ ModelConfig config_from_hf(const Json& config_json) {
   if (!fields.boolean_or("rope_interleave", true))
     throw Error(ErrorKind::kUnsupported, "rope_interleave false is not supported");
 
+  const TensorFacts facts(kHfNames, size_of, log);
   ModelConfig c;
   c.architecture = "deepseek2";
   c.vocab_size = fields.integer("vocab_size");
@@ -168,23 +198,29 @@ ModelConfig config_from_hf(const Json& config_json) {
   c.context_length = fields.integer_or("max_position_embeddings", 4096);
   c.rms_norm_eps = fields.number_or("rms_norm_eps", 1e-6);
   c.tied_embeddings = fields.boolean_or("tie_word_embeddings", false);
+  if (size_of && fields.find("tie_word_embeddings") == nullptr && !size_of("lm_head.weight")) {
+    tell_default("tie_word_embeddings", "true, as the checkpoint has no lm_head.weight", log);
+    c.tied_embeddings = true;
+  }
   c.n_heads = fields.integer("num_attention_heads");
-  c.q_lora_rank = fields.integer_or("q_lora_rank", 0);
+  c.q_lora_rank = facts.q_lora_rank(fields.integer_or("q_lora_rank", 0));
   c.kv_lora_rank = fields.integer("kv_lora_rank");
   c.qk_nope_head_dim = fields.integer("qk_nope_head_dim");
   c.qk_rope_head_dim = fields.integer("qk_rope_head_dim");
   c.v_head_dim = fields.integer("v_head_dim");
-  read_rope(fields, c);
+  read_rope(fields, c, log);
   c.intermediate_size = fields.integer_or("intermediate_size", 0);
-  read_experts(fields, v2, c);
-  const std::int64_t first_moe = fields.integer_or("first_k_dense_replace", 0);
+  read_experts(fields, v2, facts, c, log);
+  const auto first_moe = fields.maybe("first_k_dense_replace");
   const std::int64_t every = fields.integer_or("moe_layer_freq", 1);
   if (every < 1)
     throw Error(ErrorKind::kBadFile, fmt::format("config.json: moe_layer_freq is {}, must be at least 1", every));
-  for (std::int64_t layer = 0; layer < std::min<std::int64_t>(c.n_layers, 1024); ++layer) {
-    const bool moe = c.n_routed_experts > 0 && layer >= first_moe && layer % every == 0;
-    c.layers.push_back({AttentionKind::kMla, moe ? FfnKind::kMoe : FfnKind::kDense});
-  }
+  std::function<bool(std::int64_t)> has_experts;
+  if (first_moe || every > 1 || !size_of)
+    has_experts = [first = first_moe.value_or(0), every](std::int64_t layer) {
+      return layer >= first && layer % every == 0;
+    };
+  facts.set_layers(has_experts, c);
   validate(c);
   return c;
 }

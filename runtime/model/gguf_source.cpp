@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "quant/codec.hpp"
+#include "runtime/model/gguf_names.hpp"
 #include "runtime/model/sources.hpp"
+#include "runtime/model/tensor_check.hpp"
 #include "runtime/model/wanted.hpp"
 
 namespace dodeca::runtime {
@@ -32,23 +35,31 @@ class GgufSource final : public WeightSource {
   GgufSource(std::filesystem::path path, const SourceOptions& options, const Log& log)
       : path_(std::move(path)), file_(GgufFile::open(path_)) {
     for (const std::string& assignment : options.override_kv) override_kv(file_.metadata(), assignment);
+    use_usual_names(file_, log);
     config_ = config_from_gguf(file_.metadata(), file_.tensors(), options.config, log);
     if (config_.name.empty()) config_.name = path_.stem().string();
-    for (const WantedWeight& wanted : wanted_weights(config_, false)) add(wanted, weights_);
+    const std::vector<WantedWeight> main = wanted_weights(config_, false);
+    for (const WantedWeight& wanted : main) add(wanted, weights_);
     if (config_.n_mtp_layers > 0) {
       for (WantedWeight wanted : wanted_weights(config_, true)) {
         wanted.optional = true;  // some writers keep only part of the layer; it is not run
         add(wanted, mtp_weights_);
       }
     }
-    for (auto* list : {&weights_, &mtp_weights_}) {
-      std::sort(list->begin(), list->end(), [](const WeightInfo& a, const WeightInfo& b) { return a.name < b.name; });
-    }
+    for (auto* list : {&weights_, &mtp_weights_}) std::ranges::sort(*list, {}, &WeightInfo::name);
+    check_optional(main, weights_);
+    std::set<const GgufTensor*> used;
+    for (const auto& [name, place] : places_) used.insert(place.tensor);
+    for (const GgufTensor& tensor : file_.tensors())
+      if (!used.contains(&tensor)) unused_.push_back(tensor.name);
+    refuse_rope_factors();
+    check_unused(unused_, config_, log);
   }
 
   const ModelConfig& config() const override { return config_; }
   const std::vector<WeightInfo>& weights() const override { return weights_; }
   const std::vector<WeightInfo>& mtp_weights() const override { return mtp_weights_; }
+  const std::vector<std::string>& unused() const override { return unused_; }
   std::filesystem::path path() const override { return path_; }
   const GgufFile* gguf() const override { return &file_; }
 
@@ -62,6 +73,17 @@ class GgufSource final : public WeightSource {
   }
 
  private:
+  // Factors on the frequencies of rotations; all 1 they change nothing.
+  void refuse_rope_factors() const {
+    const GgufTensor* factors = file_.find("rope_freqs.weight");
+    if (factors == nullptr) return;
+    std::vector<float> values(static_cast<std::size_t>(factors->n_elements()));
+    if (factors->dtype == quant::DType::kF32) file_.read(*factors, 0, std::as_writable_bytes(std::span(values)));
+    if (std::ranges::any_of(values, [](float v) { return v != 1.0f; }))
+      throw Error(ErrorKind::kUnsupported, "rope_freqs.weight has factors other than 1, which are not supported")
+          .with("file", path_.string());
+  }
+
   void add(const WantedWeight& wanted, std::vector<WeightInfo>& list) {
     GgufPlace place{.tensor = file_.find(wanted.name), .rows_per_slice = wanted.n_out};
     std::int64_t rows = wanted.n_out * wanted.n_slices, columns = wanted.n_in;
@@ -141,6 +163,7 @@ class GgufSource final : public WeightSource {
   GgufFile file_;
   ModelConfig config_;
   std::vector<WeightInfo> weights_, mtp_weights_;
+  std::vector<std::string> unused_;
   std::map<std::string, GgufPlace, std::less<>> places_;
 };
 

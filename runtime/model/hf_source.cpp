@@ -6,10 +6,12 @@
 #include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "quant/codec.hpp"
 #include "runtime/load/safetensors.hpp"
 #include "runtime/model/sources.hpp"
+#include "runtime/model/tensor_check.hpp"
 #include "runtime/model/wanted.hpp"
 
 namespace dodeca::runtime {
@@ -26,28 +28,44 @@ struct HfPlace {
 
 class HfSource final : public WeightSource {
  public:
-  HfSource(std::filesystem::path directory, bool headers_only)
-      : path_(std::move(directory)),
-        dir_(open_directory(path_, headers_only)),
-        config_(config_from_hf(read_json(path_ / "config.json"))) {
+  HfSource(std::filesystem::path directory, bool headers_only, const Log& log)
+      : path_(std::move(directory)), dir_(open_directory(path_, headers_only)) {
+    config_ = config_from_hf(
+        read_json(path_ / "config.json"),
+        [&](std::string_view name) -> std::optional<MatrixSize> {
+          const SafeTensor* tensor = dir_.find(name);
+          if (tensor == nullptr || tensor->shape.empty()) return std::nullopt;
+          return MatrixSize{tensor->shape.back(), tensor->shape.size() > 1 ? tensor->shape.front() : 1};
+        },
+        log);
+    const ModelConfig as_described = config_;
     auto absolute = std::filesystem::absolute(path_).lexically_normal();
     config_.name = (absolute.has_filename() ? absolute.filename() : absolute.parent_path().filename()).string();
     // Configurations name the MTP layer also where a re-upload dropped its weights.
     if (config_.n_mtp_layers > 0 &&
         dir_.find(fmt::format("model.layers.{}.eh_proj.weight", config_.n_layers)) == nullptr)
       config_.n_mtp_layers = 0;
-    for (const WantedWeight& wanted : wanted_weights(config_, false)) add(wanted, weights_);
+    const std::vector<WantedWeight> main = wanted_weights(config_, false);
+    for (const WantedWeight& wanted : main) add(wanted, weights_);
     if (config_.n_mtp_layers > 0) {
       for (const WantedWeight& wanted : wanted_weights(config_, true)) add(wanted, mtp_weights_);
     }
-    for (auto* list : {&weights_, &mtp_weights_}) {
-      std::sort(list->begin(), list->end(), [](const WeightInfo& a, const WeightInfo& b) { return a.name < b.name; });
+    for (auto* list : {&weights_, &mtp_weights_}) std::ranges::sort(*list, {}, &WeightInfo::name);
+    check_optional(main, weights_);
+    std::set<const SafeTensor*> used;
+    for (const auto& [name, place] : places_) {
+      used.insert(place.tensors.begin(), place.tensors.end());
+      used.insert(place.scales.begin(), place.scales.end());
     }
+    for (const SafeTensor& tensor : dir_.tensors())
+      if (!used.contains(&tensor)) unused_.push_back(tensor.name);
+    check_unused(unused_, as_described, log);
   }
 
   const ModelConfig& config() const override { return config_; }
   const std::vector<WeightInfo>& weights() const override { return weights_; }
   const std::vector<WeightInfo>& mtp_weights() const override { return mtp_weights_; }
+  const std::vector<std::string>& unused() const override { return unused_; }
   std::filesystem::path path() const override { return path_; }
 
   void read_rows(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end,
@@ -230,13 +248,15 @@ class HfSource final : public WeightSource {
   SafetensorsDir dir_;
   ModelConfig config_;
   std::vector<WeightInfo> weights_, mtp_weights_;
+  std::vector<std::string> unused_;
   std::map<std::string, HfPlace, std::less<>> places_;
 };
 
 }  // namespace
 
-std::unique_ptr<WeightSource> open_hf_source(const std::filesystem::path& directory, bool headers_only) {
-  return std::make_unique<HfSource>(directory, headers_only);
+std::unique_ptr<WeightSource> open_hf_source(const std::filesystem::path& directory, bool headers_only,
+                                             const Log& log) {
+  return std::make_unique<HfSource>(directory, headers_only, log);
 }
 
 }  // namespace dodeca::runtime

@@ -35,7 +35,7 @@ std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& path, co
   if (std::filesystem::is_directory(path, error)) {
     if (!options.override_kv.empty())
       throw Error(ErrorKind::kBadRequest, "--override-kv works on GGUF files; edit config.json of a directory instead");
-    return open_hf_source(path, options.headers_only);
+    return open_hf_source(path, options.headers_only, log);
   }
   return open_gguf_source(path, options, log);
 }

@@ -45,6 +45,11 @@ class WeightSource {
                          std::byte* dst) const = 0;
   // Weights of the MTP layers, not part of weights(); empty when the file has none.
   virtual const std::vector<WeightInfo>& mtp_weights() const = 0;
+  // Tensors of the file that no weight comes from; they change nothing (tensor_check.hpp).
+  virtual const std::vector<std::string>& unused() const {
+    static const std::vector<std::string> kNone;
+    return kNone;
+  }
   virtual std::filesystem::path path() const = 0;
   // The GGUF behind it, or null for a directory.
   virtual const GgufFile* gguf() const { return nullptr; }
