@@ -1,0 +1,37 @@
+#include <nlohmann/json.hpp>
+
+#include "runtime/model/config.hpp"
+#include "runtime/model/wanted.hpp"
+#include "tests/fuzz/target.hpp"
+
+namespace dodeca::tests {
+
+void fuzz_config_json(std::string_view bytes) {
+  const runtime::ModelConfig config = runtime::config_from_hf(runtime::parse_json(bytes, "config.json"));
+  require(static_cast<std::int64_t>(config.layers.size()) == config.n_layers, "layers");
+  require(config.inv_freq().size() * 2 == static_cast<std::size_t>(config.rope.dim), "rope dimensions");
+  config.softmax_scale();
+  runtime::wanted_weights(config, false);
+  runtime::wanted_weights(config, true);
+}
+
+std::vector<std::string> fuzz_config_json_seeds() {
+  return {R"({"model_type":"deepseek_v3","vocab_size":4096,"hidden_size":256,"intermediate_size":1024,)"
+          R"("moe_intermediate_size":256,"num_hidden_layers":6,"num_nextn_predict_layers":1,"num_attention_heads":8,)"
+          R"("n_shared_experts":1,"n_routed_experts":16,"routed_scaling_factor":2.5,"kv_lora_rank":256,)"
+          R"("q_lora_rank":256,"qk_rope_head_dim":32,"v_head_dim":32,"qk_nope_head_dim":32,"topk_method":"noaux_tc",)"
+          R"("n_group":4,"topk_group":2,"num_experts_per_tok":4,"moe_layer_freq":1,"first_k_dense_replace":1,)"
+          R"("norm_topk_prob":true,"scoring_func":"sigmoid","hidden_act":"silu","max_position_embeddings":512,)"
+          R"("rms_norm_eps":1e-06,"tie_word_embeddings":false,"rope_theta":10000.0,"rope_scaling":{"type":"yarn",)"
+          R"("factor":4.0,"original_max_position_embeddings":128,"beta_fast":32,"beta_slow":1,"mscale":1.0,)"
+          R"("mscale_all_dim":1.0},"attention_bias":false,"quantization_config":{"quant_method":"fp8","fmt":"e4m3",)"
+          R"("weight_block_size":[128,128]}})",
+          R"({"model_type":"deepseek_v2","vocab_size":64,"hidden_size":32,"intermediate_size":64,)"
+          R"("moe_intermediate_size":32,"num_hidden_layers":2,"num_attention_heads":2,"n_shared_experts":2,)"
+          R"("n_routed_experts":4,"kv_lora_rank":32,"q_lora_rank":null,"qk_rope_head_dim":8,"v_head_dim":16,)"
+          R"("qk_nope_head_dim":16,"topk_method":"group_limited_greedy","n_group":2,"topk_group":1,)"
+          R"("num_experts_per_tok":2,"first_k_dense_replace":1,"norm_topk_prob":false,"scoring_func":"softmax",)"
+          R"("rope_parameters":{"rope_type":"linear","factor":2,"rope_theta":1e4}})"};
+}
+
+}  // namespace dodeca::tests
