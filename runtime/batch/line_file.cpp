@@ -11,7 +11,6 @@
 #include <cstring>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "runtime/base/error.hpp"
@@ -142,7 +141,8 @@ bool LineFile::sync() {
     const int error = errno;
     // The system forgets what it could not write: the next sync would call these lines durable.
     if (size_ == synced_size_ || ::ftruncate(fd_, static_cast<off_t>(synced_size_)) != 0) fail(error, "sync");
-    const std::uint64_t lost = size_ - std::exchange(size_, synced_size_);
+    const std::uint64_t lost = size_ - synced_size_;
+    size_ = synced_size_;
     ::fdatasync(fd_);
     throw Error(
         is_no_room(error) ? ErrorKind::kDoesNotFit : ErrorKind::kIo,

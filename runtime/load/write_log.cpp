@@ -12,6 +12,7 @@
 
 #include "runtime/base/error.hpp"
 #include "runtime/base/file_error.hpp"
+#include "runtime/base/folder.hpp"
 #include "runtime/base/own_file.hpp"
 
 namespace dodeca::runtime {
@@ -85,6 +86,7 @@ void WriteLog::begin(std::string_view identity, std::span<const WrittenTensor> e
   const bool there = begins_with(standing);
   cut_to(there ? standing.size() : 0);
   if (!there) write(standing);
+  sync_folder_of(path_);  // of the files beside it too: what is noted from here on is not lost with their names
 }
 
 bool WriteLog::begins_with(const std::string& text) const {
@@ -125,7 +127,7 @@ void WriteLog::add(std::span<const WrittenTensor> entries) {
 
 void WriteLog::remove() {
   std::error_code ignored;
-  std::filesystem::remove(path_, ignored);
+  if (std::filesystem::remove(path_, ignored)) sync_folder_of(path_);
 }
 
 }  // namespace dodeca::runtime
