@@ -10,7 +10,6 @@
 
 namespace dodeca::runtime {
 
-using jinja::Dict;
 using jinja::Text;
 using jinja::Value;
 
@@ -66,18 +65,20 @@ std::vector<ChatTemplate::Piece> ChatTemplate::render_pieces(const Json& message
   }
   // What apply_chat_template defines; the switches only when they were asked for, since templates test whether they are
   // there.
-  Dict variables;
-  variables.emplace_back(Text("messages"), jinja::from_json(messages, true));
-  variables.emplace_back(Text("tools"), tools.is_null() ? Value::none() : jinja::from_json(tools, true));
-  variables.emplace_back(Text("documents"), Value::none());
-  variables.emplace_back(Text("add_generation_prompt"), Value::of(options.add_generation_prompt));
+  jinja::Budget budget;
+  jinja::Template::Variables variables;
+  const auto define = [&](const char* name, Value value) { variables.emplace_back(name, std::move(value)); };
+  define("messages", jinja::from_json(budget, messages, true));
+  define("tools", tools.is_null() ? Value::none() : jinja::from_json(budget, tools, true));
+  define("documents", Value::none());
+  define("add_generation_prompt", Value::of(options.add_generation_prompt));
   if (options.thinking) {
-    variables.emplace_back(Text("thinking"), Value::of(*options.thinking));
-    variables.emplace_back(Text("enable_thinking"), Value::of(*options.thinking));
+    define("thinking", Value::of(*options.thinking));
+    define("enable_thinking", Value::of(*options.thinking));
   }
-  if (!impl_->bos.empty()) variables.emplace_back(Text("bos_token"), Value::of(Text(impl_->bos)));
-  if (!impl_->eos.empty()) variables.emplace_back(Text("eos_token"), Value::of(Text(impl_->eos)));
-  const Text text = impl_->program.render(std::move(variables), options.now);
+  if (!impl_->bos.empty()) define("bos_token", Value::of(budget, impl_->bos));
+  if (!impl_->eos.empty()) define("eos_token", Value::of(budget, impl_->eos));
+  const Text text = impl_->program.render(budget, std::move(variables), options.now);
 
   std::vector<Piece> pieces;
   for (std::size_t begin = 0; begin < text.size();) {

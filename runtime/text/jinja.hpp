@@ -1,8 +1,9 @@
-// A small interpreter for the Jinja2 that chat templates are written in, with the settings of transformers:
-// trim_blocks, lstrip_blocks, loop controls, `generation` blocks, tojson without HTML escapes. The same input gives the
-// same text as Jinja2. What it does not know is an error, not a guess: tags and syntax when the template is read;
-// filters, tests, methods and functions when rendering comes to them, as in Jinja2 (templates have branches for tools
-// that plain chats never enter). Limits: source 4 MiB, nesting 200, 40 million steps, output 256 MiB.
+// An interpreter for the Jinja2 that chat templates are written in, with the settings of transformers: an immutable
+// sandbox, trim_blocks, lstrip_blocks, loop controls, `generation` blocks, tojson without HTML escapes. The same input
+// gives the same text as Jinja2 (tests/golden/text/jinja.json), or an error that names what is not known: tags, syntax
+// and names that Jinja2 does not know when the template is read; what Jinja2 has and this does not when rendering comes
+// to it (templates have branches for tools that plain chats never enter). Limits: kMaxSourceBytes, nesting, and for each
+// rendering those of jinja_budget.hpp.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,7 @@
 namespace dodeca::runtime::jinja {
 
 struct Node;
+inline constexpr std::size_t kMaxSourceBytes = std::size_t{1} << 20;
 
 class Template {
  public:
@@ -26,9 +28,12 @@ class Template {
 
   // Error{kBadRequest} when the template raises an exception, Error{kUnsupported} when it does something that Jinja
   // would refuse.
-  Text render(Dict variables, std::optional<std::int64_t> now) const;
+  // Variables are made with the budget of this rendering.
+  using Variables = std::vector<std::pair<std::string, Value>>;
+  Text render(Budget& budget, Variables variables, std::optional<std::int64_t> now) const;
 
  private:
+  std::unique_ptr<Budget> budget_;  // of the literals in the tree
   std::unique_ptr<Node> root_;
 };
 

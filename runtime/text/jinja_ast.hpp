@@ -28,7 +28,7 @@ struct Token {
   std::string text;
   int line;
 };
-std::vector<Token> tokenize(std::string_view source);
+std::vector<Token> tokenize(Budget& budget, std::string_view source);
 
 enum class NodeKind {
   // Expressions. Children in brackets; a null child was left out.
@@ -37,28 +37,33 @@ enum class NodeKind {
   kAttribute,    // [object] name
   kItem,         // [object, index]
   kSlice,        // [object, begin, end, step]
-  kFunction,     // name, arguments
-  kMethod,       // [object] name, arguments
+  kCall,         // [what] arguments
   kFilter,       // [value] name, arguments
   kTest,         // [value] name, arguments
   kNot,          // [value]
   kNegative,     // [value]
-  kBinary,       // [left, right] name: + - * / // % ** ~
+  kPositive,     // [value]
+  kBinary,       // [left, right] name: + - * / // % **
+  kConcat,       // [parts...]
   kCompare,      // [left, right...] operators: == != < > <= >= in, not in
   kAnd,          // [left, right]
   kOr,           // [left, right]
   kConditional,  // [condition, then, else]
   kList,         // [items...]
+  kTuple,        // [items...]
   kDict,         // [key, value, ...]
   // Statements
-  kData,      // value
-  kOutput,    // [expression]
-  kBody,      // [statements...]
-  kIf,        // [condition, body, condition, body, ..., else body]
-  kFor,       // [iterable, filter, body, else body] targets; name: "loop" when the body uses it
-  kSet,       // [expression] targets; name: the attribute of a namespace
-  kSetBlock,  // [body, filters...] targets
-  kMacro,     // [body, defaults...] name, targets: parameters
+  kData,         // value
+  kOutput,       // [expression]
+  kBody,         // [statements...]
+  kIf,           // [condition, body, condition, body, ..., else body]
+  kFor,          // [iterable, filter, body, else body] targets; name: "loop" when the body uses it, "recursive"
+  kSet,          // [expression] targets; name: the attribute of a namespace
+  kSetBlock,     // [body, filters...] targets
+  kFilterBlock,  // [body, filters...]
+  kWith,         // [body, values...] targets
+  kMacro,        // [body, defaults...] name, targets: parameters, keywords: which of caller, varargs, kwargs it uses
+  kCallBlock,    // [the caller as a macro, the call]
   kBreak,
   kContinue,
 };
@@ -77,6 +82,6 @@ struct Node {
 };
 using NodePtr = std::unique_ptr<Node>;
 
-NodePtr parse(std::string_view source);
+NodePtr parse(Budget& budget, std::string_view source);
 
 }  // namespace dodeca::runtime::jinja

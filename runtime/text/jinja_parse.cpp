@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <charconv>
 
+#include "runtime/base/error.hpp"
 #include "runtime/text/jinja_ast.hpp"
+#include "runtime/text/jinja_builtins.hpp"
 
 namespace dodeca::runtime::jinja {
 namespace {
@@ -11,7 +13,7 @@ constexpr int kMaxHeight = 200;
 
 class Parser {
  public:
-  explicit Parser(std::string_view source) : tokens_(tokenize(source)) {}
+  Parser(Budget& budget, std::string_view source) : budget_(budget), tokens_(tokenize(budget, source)) {}
 
   NodePtr run() { return parse_body({}); }
 
@@ -33,6 +35,10 @@ class Parser {
   void expect(TokenKind kind, std::string_view what) {
     if (now().kind != kind) unexpected(what);
     ++pos_;
+  }
+  [[noreturn]] void fail(std::string_view what, int line) const {
+    budget_.set_line(line);
+    budget_.fail(what);
   }
   [[noreturn]] void unexpected(std::string_view wanted) const {
     fail(fmt::format("has '{}' where {} should be", now().text.substr(0, 40), wanted), now().line);
@@ -64,7 +70,7 @@ class Parser {
 
   struct Depth {
     explicit Depth(Parser& p) : parser(p) {
-      if (++parser.depth_ > kMaxHeight) fail("is nested too deeply", parser.now().line);
+      if (++parser.depth_ > kMaxHeight) parser.fail("is nested too deeply", parser.now().line);
     }
     ~Depth() { --parser.depth_; }
     Parser& parser;
@@ -83,7 +89,7 @@ class Parser {
     while (now().kind != TokenKind::kEnd) {
       if (now().kind == TokenKind::kData) {
         NodePtr data = make(NodeKind::kData);
-        data->value = Value::of(Text(tokens_[pos_++].text));
+        data->value = Value::of(budget_, tokens_[pos_++].text);
         add(*body, std::move(data));
       } else if (now().kind == TokenKind::kOutputBegin) {
         ++pos_;
@@ -109,38 +115,63 @@ class Parser {
     end_tag();
   }
 
+  // What Jinja2 checks while it compiles: names of filters and tests, unless an `if` may never come to them.
+  struct Soft {
+    Soft(Parser& p, bool soft) : parser(p), outer(std::exchange(p.soft_, soft)) {}
+    ~Soft() { parser.soft_ = outer; }
+    Parser& parser;
+    bool outer;
+  };
+
   NodePtr parse_statement() {
     const int line = now().line;
     const std::string name = expect_name();
     if (name == "if") return parse_if();
     if (name == "for") return parse_for();
     if (name == "set") return parse_set();
-    if (name == "macro") return parse_macro();
+    if (name == "macro") return parse_macro(expect_name());
+    if (name == "call") return parse_call_block();
+    if (name == "filter") return parse_filter_block();
+    if (name == "with") return parse_with();
     if (name == "break" || name == "continue") {
       if (loops_ == 0) fail(fmt::format("has '{}' outside a loop", name), line);
       NodePtr node = make(name == "break" ? NodeKind::kBreak : NodeKind::kContinue);
       end_tag();
       return node;
     }
-    if (name == "generation") {  // marks what a model should learn; renders as its content
-      end_tag();
-      NodePtr body = parse_body({"endgeneration"});
-      closing_tag();
-      return body;
-    }
+    if (name == "generation") return parse_generation();
     fail(fmt::format("uses the unknown tag '{}'", name), line);
+  }
+
+  // The body of a tag that renders apart from what is around it.
+  NodePtr parse_inner_body(const std::vector<std::string_view>& ends) {
+    const Soft hard(*this, false);
+    const int outer = std::exchange(loops_, 0);
+    NodePtr body = parse_body(ends);
+    loops_ = outer;
+    return body;
+  }
+
+  // Marks what a model should learn; renders as its content, which is a call block's for Jinja2.
+  NodePtr parse_generation() {
+    NodePtr node = make(NodeKind::kWith);
+    end_tag();
+    add(*node, parse_inner_body({"endgeneration"}));
+    closing_tag();
+    return node;
   }
 
   NodePtr parse_if() {
     NodePtr node = make(NodeKind::kIf);
-    add(*node, parse_tuple());
+    const Soft soft(*this, true);
+    add(*node, parse_tuple(false));
     end_tag();
     while (true) {
       add(*node, parse_body({"elif", "else", "endif"}));
       const std::string tag = peek().text;
       pos_ += 2;
       if (tag == "elif") {
-        add(*node, parse_tuple());
+        add(*node, parse_tuple(false));
         end_tag();
         continue;
       }
@@ -158,13 +189,14 @@ class Parser {
     node->targets = parse_targets();
     if (!take_name("in")) unexpected("'in'");
     add(*node, parse_tuple(false));
+    const Soft hard(*this, false);
     add(*node, take_name("if") ? parse_expression() : nullptr);
-    if (is_name("recursive")) fail("has a recursive loop", now().line);
+    const bool recursive = take_name("recursive");
     end_tag();
     ++loops_;
     const bool outer_uses_loop = std::exchange(uses_loop_, false);
     add(*node, parse_body({"else", "endfor"}));
-    node->name = uses_loop_ ? "loop" : "";
+    node->name = recursive ? "recursive" : uses_loop_ ? "loop" : "";
     uses_loop_ = uses_loop_ || outer_uses_loop;
     --loops_;
     NodePtr otherwise;
@@ -177,11 +209,26 @@ class Parser {
     return node;
   }
 
+  std::string target_name() {
+    const std::string name = expect_name();
+    for (const std::string_view word : {"true", "false", "none", "True", "False", "None"}) {
+      if (name == word) fail(fmt::format("assigns to '{}'", name), now().line);
+    }
+    return name;
+  }
+
+  // A name, or several with commas between; "(a,)" is a tuple of one, a name with an empty one behind it.
   std::vector<std::string> parse_targets() {
     const bool bracket = take_op("(");
-    std::vector<std::string> targets = {expect_name()};
-    while (take_op(",")) targets.push_back(expect_name());
+    std::vector<std::string> targets = {target_name()};
+    bool tuple = false;
+    while (take_op(",")) {
+      tuple = true;
+      if (bracket && is_op(")")) break;
+      targets.push_back(target_name());
+    }
     if (bracket) expect_op(")");
+    if (tuple && targets.size() == 1) targets.emplace_back();
     return targets;
   }
 
@@ -194,47 +241,108 @@ class Parser {
       end_tag();
       return node;
     }
-    if (!node->name.empty() || node->targets.size() != 1) unexpected("'='");
+    if (node->targets.size() != 1) unexpected("'='");
     node->kind = NodeKind::kSetBlock;
     std::vector<NodePtr> filters;
-    while (take_op("|")) filters.push_back(parse_call(NodeKind::kFilter, expect_name()));
+    while (take_op("|")) filters.push_back(parse_filter());
     end_tag();
-    add(*node, parse_body({"endset"}));
+    add(*node, parse_inner_body({"endset"}));
     closing_tag();
     for (NodePtr& filter : filters) add(*node, std::move(filter));
     return node;
   }
 
-  NodePtr parse_macro() {
-    NodePtr node = make(NodeKind::kMacro, expect_name());
-    expect_op("(");
-    std::vector<NodePtr> defaults;
-    while (!take_op(")")) {
-      if (!node->targets.empty()) expect_op(",");
-      node->targets.push_back(expect_name());
-      defaults.push_back(take_op("=") ? parse_expression() : nullptr);
+  NodePtr parse_filter_block() {
+    NodePtr node = make(NodeKind::kFilterBlock);
+    std::vector<NodePtr> filters;
+    do {
+      filters.push_back(parse_filter());
+    } while (take_op("|"));
+    end_tag();
+    add(*node, parse_inner_body({"endfilter"}));
+    closing_tag();
+    for (NodePtr& filter : filters) add(*node, std::move(filter));
+    return node;
+  }
+
+  NodePtr parse_with() {
+    NodePtr node = make(NodeKind::kWith);
+    std::vector<NodePtr> values;
+    while (now().kind != TokenKind::kTagEnd) {
+      if (!values.empty()) expect_op(",");
+      node->targets.push_back(target_name());
+      expect_op("=");
+      values.push_back(parse_expression());
     }
     end_tag();
-    const int outer = std::exchange(loops_, 0);
-    add(*node, parse_body({"endmacro"}));
-    loops_ = outer;
+    const Soft hard(*this, false);
+    add(*node, parse_body({"endwith"}));
     closing_tag();
-    for (NodePtr& value : defaults) add(*node, std::move(value));
+    for (NodePtr& value : values) add(*node, std::move(value));
+    return node;
+  }
+
+  std::vector<NodePtr> parse_signature(Node& node) {
+    std::vector<NodePtr> defaults;
+    expect_op("(");
+    while (!take_op(")")) {
+      if (!node.targets.empty()) expect_op(",");
+      node.targets.push_back(target_name());
+      const bool has_default = take_op("=");
+      if (!has_default && !defaults.empty() && defaults.back())
+        fail("has a parameter without a default behind one with a default", now().line);
+      defaults.push_back(has_default ? parse_expression() : nullptr);
+    }
+    return defaults;
+  }
+
+  // The body of a macro, the signature being read; `end` closes it.
+  void finish_macro(Node& node, std::vector<NodePtr> defaults, std::string_view end) {
+    end_tag();
+    const auto outer = std::exchange(specials_, {});
+    add(node, parse_inner_body({end}));
+    node.keywords = specials_;
+    specials_.insert(specials_.end(), outer.begin(), outer.end());
+    closing_tag();
+    for (NodePtr& value : defaults) add(node, std::move(value));
+  }
+
+  NodePtr parse_macro(std::string name) {
+    NodePtr node = make(NodeKind::kMacro, std::move(name));
+    std::vector<NodePtr> defaults = parse_signature(*node);
+    finish_macro(*node, std::move(defaults), "endmacro");
+    return node;
+  }
+
+  NodePtr parse_call_block() {
+    NodePtr node = make(NodeKind::kCallBlock);
+    NodePtr caller = make(NodeKind::kMacro, "caller");
+    std::vector<NodePtr> defaults;
+    if (is_op("(")) defaults = parse_signature(*caller);
+    NodePtr call = parse_expression();
+    if (call->kind != NodeKind::kCall) fail("has a call block that calls nothing", node->line);
+    finish_macro(*caller, std::move(defaults), "endcall");
+    add(*node, std::move(caller));
+    add(*node, std::move(call));
     return node;
   }
 
   // ---- expressions
-  // "a, b" without brackets is a list of two.
-  NodePtr parse_tuple(bool conditional = true) {
+  // "a, b" without brackets is a tuple of two; inside brackets nothing at all is an empty one.
+  NodePtr parse_tuple(bool conditional = true, bool bracket = false) {
+    const auto at_end = [&] {
+      return now().kind == TokenKind::kTagEnd || now().kind == TokenKind::kOutputEnd || is_op(")");
+    };
+    if (bracket && is_op(")")) return make(NodeKind::kTuple);
     NodePtr first = conditional ? parse_expression() : parse_or();
     if (!is_op(",")) return first;
-    NodePtr list = make(NodeKind::kList);
-    add(*list, std::move(first));
+    NodePtr tuple = make(NodeKind::kTuple);
+    add(*tuple, std::move(first));
     while (take_op(",")) {
-      if (now().kind == TokenKind::kTagEnd || now().kind == TokenKind::kOutputEnd || is_op(")")) break;
-      add(*list, conditional ? parse_expression() : parse_or());
+      if (at_end() || (!conditional && is_name("recursive"))) break;
+      add(*tuple, conditional ? parse_expression() : parse_or());
     }
-    return list;
+    return tuple;
   }
 
   NodePtr parse_expression() {
@@ -242,6 +350,7 @@ class Parser {
     NodePtr value = parse_or();
     while (take_name("if")) {
       NodePtr node = make(NodeKind::kConditional);
+      const Soft soft(*this, true);
       add(*node, parse_or());
       NodePtr otherwise = take_name("else") ? parse_expression() : nullptr;
       add(*node, std::move(value));
@@ -306,9 +415,12 @@ class Parser {
   }
 
   NodePtr parse_concat() {
-    NodePtr left = parse_product();
-    while (take_op("~")) left = binary(NodeKind::kBinary, "~", std::move(left), parse_product());
-    return left;
+    NodePtr first = parse_product();
+    if (!is_op("~")) return first;
+    NodePtr node = make(NodeKind::kConcat);
+    add(*node, std::move(first));
+    while (take_op("~")) add(*node, parse_product());
+    return node;
   }
 
   NodePtr parse_product() {
@@ -333,7 +445,8 @@ class Parser {
       node = make(NodeKind::kNegative);
       add(*node, parse_unary(false));
     } else if (take_op("+")) {
-      node = parse_unary(false);
+      node = make(NodeKind::kPositive);
+      add(*node, parse_unary(false));
     } else {
       node = parse_primary();
     }
@@ -358,6 +471,8 @@ class Parser {
         {
           NodePtr node = make(NodeKind::kName, token.text);
           uses_loop_ = uses_loop_ || token.text == "loop";
+          if (token.text == "caller" || token.text == "varargs" || token.text == "kwargs")
+            specials_.push_back(token.text);
           ++pos_;
           return node;
         }
@@ -365,13 +480,17 @@ class Parser {
         std::string text;
         while (now().kind == TokenKind::kString) text += tokens_[pos_++].text;
         --pos_;
-        return literal(Value::of(Text(text)));
+        return literal(Value::of(budget_, text));
       }
       case TokenKind::kInt:
       case TokenKind::kFloat:
         return literal(number(token));
       case TokenKind::kOperator:
-        if (take_op("(")) return parse_bracket();
+        if (take_op("(")) {
+          NodePtr inner = parse_tuple(true, true);
+          expect_op(")");
+          return inner;
+        }
         if (take_op("[")) return parse_list();
         if (take_op("{")) return parse_dict();
         break;
@@ -382,20 +501,21 @@ class Parser {
   }
 
   Value number(const Token& token) const {
-    const char *begin = token.text.data(), *end = begin + token.text.size();
-    std::int64_t integer = 0;
-    double real = 0;
-    const bool is_int = token.kind == TokenKind::kInt;
-    const auto result = is_int ? std::from_chars(begin, end, integer) : std::from_chars(begin, end, real);
-    if (result.ec != std::errc()) fail("has a number out of range", token.line);
-    return is_int ? Value::of(integer) : Value::of(real);
-  }
-
-  NodePtr parse_bracket() {
-    if (take_op(")")) return make(NodeKind::kList);
-    NodePtr inner = parse_tuple();
-    expect_op(")");
-    return inner;
+    if (token.kind == TokenKind::kFloat) {
+      double real = 0;
+      const auto result = std::from_chars(token.text.data(), token.text.data() + token.text.size(), real);
+      if (result.ec != std::errc()) fail("has a number out of range", token.line);
+      return Value::of(real);
+    }
+    const bool prefixed = token.text.size() > 2 && token.text[1] > '9';
+    const int base = !prefixed ? 10 : token.text[1] == 'x' ? 16 : token.text[1] == 'o' ? 8 : 2;
+    Integer integer = 0;
+    for (const char c : token.text.substr(prefixed ? 2 : 0)) {
+      const Integer digit = c <= '9' ? c - '0' : c - 'a' + 10;
+      if (__builtin_mul_overflow(integer, Integer{base}, &integer) || __builtin_add_overflow(integer, digit, &integer))
+        fail("has an integer that is too large", token.line);
+    }
+    return Value::of(integer);
   }
 
   NodePtr parse_list() {
@@ -436,30 +556,45 @@ class Parser {
     }
   }
 
-  NodePtr parse_call(NodeKind kind, std::string name) {
-    NodePtr node = make(kind, std::move(name));
+  // Dotted names are names of filters and tests too.
+  std::string dotted_name() {
+    std::string name = expect_name();
+    while (take_op(".")) name += "." + expect_name();
+    return name;
+  }
+
+  NodePtr parse_filter() {
+    NodePtr node = make(NodeKind::kFilter, dotted_name());
+    if (!soft_ && !is_filter(node->name)) fail(fmt::format("uses the unknown filter '{}'", node->name), node->line);
     if (take_op("(")) parse_arguments(*node);
+    return node;
+  }
+
+  NodePtr parse_call(NodePtr what) {
+    NodePtr node = make(NodeKind::kCall);
+    expect_op("(");
+    parse_arguments(*node);
+    add(*node, std::move(what));
     return node;
   }
 
   NodePtr parse_postfix(NodePtr node) {
     while (true) {
       if (take_op(".")) {
-        if (now().kind == TokenKind::kInt) fail("uses a number as an attribute", now().line);
-        const std::string name = expect_name();
-        NodePtr next;
-        if (is_op("(")) {
-          next = parse_call(NodeKind::kMethod, name);
+        NodePtr next = make(now().kind == TokenKind::kInt ? NodeKind::kItem : NodeKind::kAttribute);
+        NodePtr key;
+        if (next->kind == NodeKind::kItem) {
+          key = literal(number(now()));
         } else {
-          next = make(NodeKind::kAttribute, name);
+          next->name = expect_name();
         }
         add(*next, std::move(node));
+        if (key) add(*next, std::move(key));
         node = std::move(next);
       } else if (take_op("[")) {
         node = parse_subscript(std::move(node));
       } else if (is_op("(")) {
-        if (node->kind != NodeKind::kName) fail("calls something that has no name", now().line);
-        node = parse_call(NodeKind::kFunction, node->name);
+        node = parse_call(std::move(node));
       } else {
         return node;
       }
@@ -471,7 +606,7 @@ class Parser {
     bool slice = false;
     for (int i = 0; i < 3; ++i) {
       if (!is_op(":") && !is_op("]")) part[i] = parse_expression();
-      if (!take_op(":")) break;
+      if (i == 2 || !take_op(":")) break;
       slice = true;
     }
     expect_op("]");
@@ -485,11 +620,13 @@ class Parser {
   NodePtr parse_filters(NodePtr node) {
     while (true) {
       if (take_op("|")) {
-        NodePtr filter = parse_call(NodeKind::kFilter, expect_name());
+        NodePtr filter = parse_filter();
         add(*filter, std::move(node));
-        node = parse_postfix(std::move(filter));
+        node = std::move(filter);
       } else if (take_name("is")) {
         node = parse_test(std::move(node));
+      } else if (is_op("(")) {
+        node = parse_call(std::move(node));
       } else {
         return node;
       }
@@ -498,28 +635,35 @@ class Parser {
 
   NodePtr parse_test(NodePtr value) {
     const bool negated = take_name("not");
-    const std::string name = expect_name();
-    NodePtr test = parse_call(NodeKind::kTest, name);
-    add(*test, std::move(value));
-    static constexpr std::string_view kWithArgument[] = {"divisibleby", "in", "eq", "equalto", "sameas", "ne"};
-    if (test->arguments.empty() &&
-        std::find(std::begin(kWithArgument), std::end(kWithArgument), name) != std::end(kWithArgument)) {
-      adopt(*test, test->arguments, parse_unary(false));
+    NodePtr test = make(NodeKind::kTest, dotted_name());
+    if (!soft_ && !is_test(test->name)) fail(fmt::format("uses the unknown test '{}'", test->name), test->line);
+    const TokenKind kind = now().kind;
+    if (take_op("(")) {
+      parse_arguments(*test);
+    } else if (is_name("is")) {
+      fail("chains tests", now().line);
+    } else if (kind == TokenKind::kString || kind == TokenKind::kInt || kind == TokenKind::kFloat || is_op("[") ||
+               is_op("{") || (kind == TokenKind::kName && !is_name("else") && !is_name("or") && !is_name("and"))) {
+      adopt(*test, test->arguments, parse_postfix(parse_primary()));
     }
+    add(*test, std::move(value));
     if (!negated) return test;
     NodePtr node = make(NodeKind::kNot);
     add(*node, std::move(test));
     return node;
   }
 
+  Budget& budget_;
   std::vector<Token> tokens_;
   std::size_t pos_ = 0;
   int depth_ = 0, loops_ = 0;
-  bool uses_loop_ = false;  // the name `loop` has come up in the body being read
+  bool soft_ = false;
+  std::vector<std::string> specials_;  // caller, varargs and kwargs, as the macro being read uses them
+  bool uses_loop_ = false;             // the name `loop` has come up in the body being read
 };
 
 }  // namespace
 
-NodePtr parse(std::string_view source) { return Parser(source).run(); }
+NodePtr parse(Budget& budget, std::string_view source) { return Parser(budget, source).run(); }
 
 }  // namespace dodeca::runtime::jinja

@@ -127,7 +127,7 @@ TEST_CASE("what is unknown or refused is one clear sentence") {
   for (const char* source :
        {"{{", "{%", "{#", "{{ 'a }}", "{{ (1 }}", "{{ 1) }}", "{% if 1 %}", "{% for x %}{% endfor %}", "{% endif %}",
         "{{ }}", "{{ a b }}", "{% set %}", "{% macro %}", "{{ 'a'['x':1:2:3] }}", "{{ \"\\xZZ\" }}", "{% break %}",
-        "{{ 99999999999999999999 }}", "{{ ? }}", "{% else %}"}) {
+        "{{ 999999999999999999999999999999999999999999 }}", "{{ ? }}", "{% else %}"}) {
     CHECK_THROWS_AS_MESSAGE(ChatTemplate::from_source(source, "", ""), Error, source);
   }
   CHECK(error_of("{{ raise_exception('no tools here') }}").find("no tools here") != std::string::npos);
@@ -160,5 +160,5 @@ TEST_CASE("hostile templates end") {
   CHECK_THROWS_AS(rendered("{% set big = 'x' * 9999999 %}{% set ns = namespace(x=[]) %}{% for i in range(9999) %}"
                            "{% set ns.x = ns.x + [big + i|string] %}{% endfor %}"),
                   Error);
-  CHECK_THROWS_AS(rendered("{{ 9999999999 * 9999999999 }}"), Error);
+  CHECK_THROWS_AS(rendered("{{ 9999999999 * 9999999999 * 9999999999 * 9999999999 }}"), Error);
 }
