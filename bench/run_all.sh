@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Measures this machine and writes every published table into bench/RESULTS.md, each with the command that made it. About 40
-# minutes on 2 cores; nothing is downloaded, models are shapes with random weights. Nothing else should run meanwhile.
+# Measures this machine and writes every published table into one file per family of processors, bench/results/FAMILY.md, each
+# with the command that made it. About 40 minutes on 2 cores; nothing is downloaded, models are shapes with random weights.
+# Nothing else should run meanwhile.
 #
-#   bash bench/run_all.sh                        bench/RESULTS.md, with build/release/dodeca-bench
+#   bash bench/run_all.sh                        bench/results/FAMILY.md, with build/release/dodeca-bench
 #   bash bench/run_all.sh --out my.md --bench path/to/dodeca-bench
 #   bash bench/run_all.sh --quick                the same tables from short runs (minutes), to see that all is well
 #   bash bench/run_all.sh --only kernels,tokens  some sections; --help lists them
@@ -14,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 sections=(memory barrier kernels tokens depth parallel trace encoders peers)
 bench=build/release/dodeca-bench
-out=bench/RESULTS.md
+out=
 quick=no
 repetitions=3
 only=$(IFS=,; echo "${sections[*]}")
@@ -32,10 +33,24 @@ while [[ $# -gt 0 ]]; do
     --only) only=$2; shift 2 ;;
     --repetitions) [[ $2 =~ ^[1-9][0-9]?$ ]] || usage "--repetitions needs a number from 1 to 99"; repetitions=$2; shift 2 ;;
     --quick) quick=yes; repetitions=1; shift ;;
-    -h|--help) sed -n '2,12s/^# \{0,1\}//p' "$0"; echo "sections: ${sections[*]}"; exit 0 ;;
+    -h|--help) sed -n '2,13s/^# \{0,1\}//p' "$0"; echo "sections: ${sections[*]}"; exit 0 ;;
     *) usage "unknown option $1" ;;
   esac
 done
+cpu() { sed -n "s/^$1[[:space:]]*: //p" /proc/cpuinfo | head -n 1; }
+# epyc-zen4, xeon-amx: what decides which kernels run and how well.
+family() {
+  local model
+  model=$(cpu model)
+  case "$(cpu vendor_id) $(cpu 'cpu family')" in
+    'AuthenticAMD 23') echo epyc-zen2 ;;
+    'AuthenticAMD 25') if (( (model >= 16 && model < 32) || (model >= 96 && model < 128) || model >= 160 )); then echo epyc-zen4; else echo epyc-zen3; fi ;;
+    'AuthenticAMD 26') echo epyc-zen5 ;;
+    'GenuineIntel 6') if [[ $(cpu flags) == *amx_int8* ]]; then echo xeon-amx; elif [[ $(cpu flags) == *avx512_vnni* ]]; then echo xeon-avx512; else echo xeon-avx2; fi ;;
+    *) echo other ;;
+  esac
+}
+[[ -n $out ]] || out=bench/results/$(family).md
 for name in ${only//,/ }; do [[ " ${sections[*]} " == *" $name "* ]] || usage "no section $name"; done
 [[ -x $bench ]] || { echo "bench/run_all.sh: no program $bench: cmake --preset release && cmake --build --preset release" >&2; exit 1; }
 
@@ -72,7 +87,7 @@ slice_of() { if [[ $1 == deepseek-v3 ]]; then echo "--layers 3"; elif [[ $quick 
 
 put "# Results" "" "Made by \`bash bench/run_all.sh$arguments\`; GB are 10^9 bytes." ""
 put "| | |" "|---|---|" "| date | $(date -u +%F) |" \
-  "| CPU | $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) processors |" \
+  "| CPU | $(cpu 'model name') ($(family): family $(cpu 'cpu family'), model $(cpu model)), $(nproc) processors |" \
   "| memory | $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), huge pages: $(sed 's/.*\[\(.*\)\].*/\1/' \
     /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null || echo unknown) |" \
   "| program | $("$bench" --version | tr '\n' ';' | sed 's/;$//; s/;/; /g') |" \
