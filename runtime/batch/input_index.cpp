@@ -8,6 +8,7 @@
 #include "runtime/base/error.hpp"
 #include "runtime/base/hash.hpp"
 #include "runtime/base/printable.hpp"
+#include "runtime/base/text_encoding.hpp"
 #include "runtime/batch/request.hpp"
 
 namespace dodeca::runtime {
@@ -16,7 +17,6 @@ namespace {
 constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 constexpr std::size_t kMaxLineBytes = std::size_t{256} << 20;  // a file that is no JSONL may be one line
 constexpr std::size_t kShownBytes = 100;                       // of a custom_id in messages
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 }  // namespace
 
@@ -41,9 +41,9 @@ InputIndex::InputIndex(const std::filesystem::path& path) : file_(path) {
     entry.offset = line_offset;
     line_offset += line.size() + 1;
     std::string_view text = line;
-    if (number == 1 && text.starts_with(kByteOrderMark)) {
-      text.remove_prefix(kByteOrderMark.size());
-      entry.offset += kByteOrderMark.size();
+    if (number == 1 && text.starts_with(kUtf8Mark)) {
+      text.remove_prefix(kUtf8Mark.size());
+      entry.offset += kUtf8Mark.size();
     }
     if (text.ends_with('\r')) text.remove_suffix(1);
     if (text.find_first_not_of(" \t\r") != std::string_view::npos) {
@@ -65,6 +65,7 @@ InputIndex::InputIndex(const std::filesystem::path& path) : file_(path) {
   for (std::uint64_t offset = 0; offset < file_.size(); offset += buffer.size()) {
     buffer.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kChunkBytes, file_.size() - offset)));
     file_.read(offset, std::as_writable_bytes(std::span(buffer)));
+    if (offset == 0) require_utf8(buffer, path.string());
     fingerprint.add(buffer);
     std::string_view chunk = buffer;
     for (std::size_t newline; (newline = chunk.find('\n')) != std::string_view::npos;

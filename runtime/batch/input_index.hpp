@@ -20,8 +20,8 @@ struct InputLine {
 
 class InputIndex {
  public:
-  // Throws Error{kBadRequest} listing every custom_id that occurs twice, with the lines; Error{kIo} for what cannot be
-  // read.
+  // Throws Error{kBadRequest} listing every custom_id that occurs twice, with the lines; Error{kBadFile} for what is
+  // no text in UTF-8; Error{kIo} for what cannot be read.
   explicit InputIndex(const std::filesystem::path& path);
 
   const std::vector<InputLine>& lines() const { return lines_; }  // empty ones left out

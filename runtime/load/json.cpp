@@ -7,6 +7,7 @@
 #include "runtime/base/file.hpp"
 #include "runtime/base/output_file.hpp"
 #include "runtime/base/printable.hpp"
+#include "runtime/base/text_encoding.hpp"
 
 namespace dodeca::runtime {
 
@@ -29,7 +30,7 @@ class Builder {
   using string_t = Json::string_t;
   using binary_t = Json::binary_t;
 
-  explicit Builder(std::string_view what) : what_(what) {}
+  Builder(std::string_view text, std::string_view what) : text_(text), what_(what) {}
   Json take() { return std::move(root_); }
 
   bool null() { return put(nullptr); }
@@ -55,6 +56,11 @@ class Builder {
     return true;
   }
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) {
+    if (const std::size_t bad = utf8_length(text_); bad < std::min(position, text_.size()))
+      throw Error(ErrorKind::kBadFile,
+                  fmt::format("{} is not valid JSON: byte 0x{:02X} begins no UTF-8 character; save it as UTF-8", what_,
+                              static_cast<unsigned char>(text_[bad])))
+          .with("byte", bad);
     std::string_view message = error.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
     if (const auto end = message.find("] "); end != std::string_view::npos) message.remove_prefix(end + 2);
     throw Error(ErrorKind::kBadFile, fmt::format("{} is not valid JSON: {}", what_, printable(message, 400)))
@@ -103,7 +109,7 @@ class Builder {
     }
   }
 
-  std::string_view what_;
+  std::string_view text_, what_;
   Json root_;
   std::vector<Json*> open_;  // containers being filled; only the innermost grows, so the others stay where they are
   std::string key_;
@@ -117,10 +123,11 @@ Json& append_key(Json& object, std::string key, Json value) {
 }
 
 Json parse_json(std::string_view text, std::string_view what) {
+  require_utf8(text, what);
   if (const auto nul = text.find('\0'); nul != std::string_view::npos) {  // the parser would take it for the end
     throw Error(ErrorKind::kBadFile, fmt::format("{} is not valid JSON: a NUL byte", what)).with("byte", nul);
   }
-  Builder builder(what);
+  Builder builder(text, what);
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
     throw Error(ErrorKind::kBadFile, fmt::format("{} is not valid JSON", what));
   }

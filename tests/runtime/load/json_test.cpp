@@ -44,6 +44,15 @@ TEST_CASE("what is no JSON is an error with the place") {
   CHECK_FALSE(json_failure(std::string_view("1\0", 2)).empty());
 }
 
+TEST_CASE("another encoding is named") {
+  CHECK(json_failure(std::string_view("{\0\"\0a\0\"\0:\0"
+                                      "1\0}\0",
+                                      14))
+            .find("UTF-16 (little-endian)") != std::string::npos);
+  CHECK(json_failure("{\"a\": \"caf\xe9\"}").find("byte 0xE9 begins no UTF-8 character") != std::string::npos);
+  CHECK(json_failure("{\"a\": \"caf\xc3\xa9\" x").find("UTF-8 character") == std::string::npos);
+}
+
 TEST_CASE("duplicate keys are refused at any depth") {
   CHECK(json_failure(R"({"a":1,"b":2,"a":3})").find("the key a appears twice") != std::string::npos);
   CHECK_FALSE(json_failure(R"([{"x":{"a":1,"a":1}}])").empty());
