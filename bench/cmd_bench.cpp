@@ -23,34 +23,6 @@ using runtime::cli::Usage;
 
 constexpr std::int64_t kMaxTokens = 1 << 24;
 
-// What changes nothing and is no column of a report: flags of dodeca run, and of other programs' benchmarks.
-struct InertFlag {
-  std::string_view flags;
-  enum class Value { kNone, kMayFollow, kFollows } value;
-  std::string_view help;
-};
-using Value = InertFlag::Value;
-constexpr InertFlag kInertFlags[] = {
-    {"--numa", Value::kFollows, "memory is placed by first touch"},
-    {"--prio", Value::kFollows, "the process's priority is left alone"},
-    {"-mmp,--mmap", Value::kFollows, "weights are read into memory, never mapped"},
-    {"--no-mmap", Value::kNone, "weights are read into memory, never mapped"},
-    {"--mlock", Value::kNone, "weights are anonymous memory, not pinned"},
-    {"-lzm,--lazy-mode", Value::kFollows, "weights are loaded whole"},
-    {"-rtr,--repack,--run-time-repack", Value::kMayFollow, "weights are always repacked"},
-    {"-fmoe,--fused-moe", Value::kMayFollow, "expert products are always fused"},
-    {"--cpu-moe", Value::kNone, "experts are always on the CPU"},
-    {"-mla,--mla-use", Value::kFollows, "the latent cache is always used"},
-    {"-amb,--attention-max-batch", Value::kFollows, "attention buffers are always bounded"},
-    {"-tb,--threads-batch", Value::kFollows, "prompts run on the threads of -t"},
-};
-
-struct InertValue {
-  bool given = false;
-  std::string word;
-  std::vector<std::string> words;
-};
-
 std::vector<std::string> split(std::string_view text, char separator) {
   std::vector<std::string> out;
   while (true) {
@@ -242,21 +214,6 @@ int cmd_bench(std::span<const std::string> args) {
   options.values("-t,--threads", lists.threads, "worker threads (default: one per physical core)", "N");
   for (std::size_t k = 0; k < kInertCount; ++k)
     options.values(kInertAxes[k].flags, lists.inert[k], fmt::format("accepted: {}", kInertAxes[k].help), "X");
-  std::array<InertValue, std::size(kInertFlags)> ignored;
-  for (std::size_t k = 0; k < ignored.size(); ++k) {
-    const auto& [flags, value, what] = kInertFlags[k];
-    const std::string help = fmt::format("accepted: {}", what);
-    switch (value) {
-      case Value::kNone:
-        options.flag(flags, ignored[k].given, help);
-        break;
-      case Value::kMayFollow:
-        options.optional_value(flags, ignored[k].word, {"0", "1", "0,1", "1,0"}, "1", help);
-        break;
-      case Value::kFollows:
-        options.values(flags, ignored[k].words, help, "X");
-    }
-  }
   options.parse(args);
 
   run.warmup = !no_warmup;
@@ -268,12 +225,10 @@ int cmd_bench(std::span<const std::string> args) {
   const Axes axes = axes_from(options, lists, runtime::cli::default_threads(cpu::read_topology()));
   const std::vector<Test> tests = all_tests(axes);
   if (tests.empty()) throw Usage("nothing to run: -p and -n are 0 and there is no -pg");
-  const auto note = [&](std::string_view flags, std::string_view help) {
-    const std::string name = split(flags, ',').front();
-    if (options.given(name)) console.info(fmt::format("{}: {}", options.spelling(name), help));
-  };
-  for (const InertAxis& axis : kInertAxes) note(axis.flags, axis.help);
-  for (const InertFlag& flag : kInertFlags) note(flag.flags, flag.help);
+  for (const InertAxis& axis : kInertAxes) {
+    const std::string name = split(axis.flags, ',').front();
+    if (options.given(name)) console.info(fmt::format("{}: {}", options.spelling(name), axis.help));
+  }
 
   std::vector<std::unique_ptr<Report>> reports;
   const auto add_report = [&](const std::string& format, Report::Write write) {

@@ -61,7 +61,7 @@ ImatrixOptions parse_imatrix(std::span<const std::string> args, Console& console
   if (o.show && !o.model.model.empty())
     throw Usage("--show-statistics shows --in-file matrices; -m and -f do not go with it");
   if (!o.model.model.empty()) {
-    o.model.check(options, console);
+    o.model.check();
     if (!options.given("-c")) o.model.ctx_size = kImatrixContext;
   }
   return o;

@@ -166,7 +166,7 @@ PplOptions parse_ppl(std::span<const std::string> args, Console& console) {
   options.flag("--no-bos", o.no_bos, "never put the beginning-of-text token in front");
   console.add_flags(options);
   options.parse(args);
-  o.model.check(options, console);
+  o.model.check();
   if (o.compare) {
     if (o.base_file.empty()) throw Usage("--kl-divergence needs --kl-divergence-base FILE");
     if (o.tokens) throw Usage("--tokens does not go with --kl-divergence");

@@ -77,7 +77,6 @@ Arguments parse_quantize(std::span<const std::string> args, Console& console) {
   std::vector<std::string> overrides;
   std::string habit_type, habit_threads, type, recipe, output, embedding, isa, split_bytes;
   std::int64_t split_tensors = 0;
-  bool pure = false, allow_requantize = false;
   Options options(
       "dodeca quantize",
       "Makes a quantized GGUF from a Hugging Face directory (FP8, BF16, F16, F32) or a GGUF.\n"
@@ -109,7 +108,7 @@ Arguments parse_quantize(std::span<const std::string> args, Console& console) {
                "the older layout: attn_kv_b instead of attn_k_b and attn_v_b");
   options.values("--override-kv", parsed.quantize.override_kv, "change metadata of the result", "KEY=TYPE:VALUE");
   options.value("--isa", isa, "at most this instruction-set level (also DODECA_ISA): the file is the same", "LEVEL");
-  options.value("-t,--threads", parsed.threads, "workers; default: one per physical core", {1, 4096});
+  options.value("-t,--threads", parsed.threads, "workers; -1: the default (one per physical core)", {-1, 4096});
   options.value("--split-max-size", split_bytes,
                 "several files of at most this size: OUT-00001-of-0000N.gguf; 5G and 500M as in llama.cpp, or 5GiB",
                 "SIZE");
@@ -122,8 +121,6 @@ Arguments parse_quantize(std::span<const std::string> args, Console& console) {
       "print tensors, types, sizes and bytes per token, write nothing; of IN only headers are read, and shards "
       "may be cut behind theirs");
   options.choice("--shape", parsed.shape, shape_names(), "with --dry-run: a published model's shapes instead of IN");
-  options.flag("--pure", pure, "accepted: a TYPE is always given to all matrices");
-  options.flag("--allow-requantize", allow_requantize, "accepted: quantized sources are taken, with a warning");
   console.add_flags(options);
   options.parse(args);
 
@@ -152,7 +149,7 @@ Arguments parse_quantize(std::span<const std::string> args, Console& console) {
         "--fused-kv-b goes with a TYPE, --type or --recipe: choosing types looks at attn_k_b and attn_v_b apart");
   if (!habit_type.empty()) set_types(types, "TYPE", habit_type);
   if (!habit_threads.empty()) {
-    parsed.threads = static_cast<std::int32_t>(parse_integer("THREADS", habit_threads, {1, 4096}));
+    parsed.threads = static_cast<std::int32_t>(parse_integer("THREADS", habit_threads, {-1, 4096}));
   }
   if (!type.empty()) set_types(types, "--type", type);
   if (!recipe.empty()) {

@@ -1,6 +1,6 @@
 #include "runtime/cli/command.hpp"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -10,6 +10,7 @@
 
 #include "cpu/topology.hpp"
 #include "runtime/base/error.hpp"
+#include "runtime/cli/suggestion.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
@@ -23,16 +24,14 @@ std::string overview(std::string_view program, std::string_view summary, std::sp
   return text;
 }
 
-std::string nearest_command(std::string_view name, std::span<const Command> commands) {
-  // Longest common prefix decides; names are few and short.
-  std::string_view best = commands.front().name;
-  std::size_t best_length = 0;
-  for (const Command& command : commands) {
-    const auto [a, b] = std::mismatch(name.begin(), name.end(), command.name.begin(), command.name.end());
-    if (const auto length = static_cast<std::size_t>(a - name.begin()); length > best_length)
-      best_length = length, best = command.name;
-  }
-  return std::string(best);
+// What to say of a first argument that is no command.
+std::string unknown_command(std::string_view name, std::span<const Command> commands) {
+  std::vector<std::string> known;
+  for (const Command& command : commands) known.emplace_back(command.name);
+  const std::string nearest = nearest_name(name, known);
+  return fmt::format("unknown {} {}; {}", name.starts_with('-') ? "option" : "command", name,
+                     nearest.empty() ? fmt::format("the commands are {}", fmt::join(known, ", "))
+                                     : fmt::format("the nearest known command is {}", nearest));
 }
 
 // Runs the body and turns whatever it throws into one line and an exit code.
@@ -92,8 +91,7 @@ int program_main(std::string_view program, std::string_view summary, std::span<c
     return guarded(name, [&] { return fallback(args); });
   return guarded(name, [&]() -> int {
     if (first.empty()) throw Usage(fmt::format("needs a command, for example {} {}", program, commands.front().name));
-    throw Usage(fmt::format("unknown {} {}; the nearest known command is {}",
-                            first.starts_with('-') ? "option" : "command", first, nearest_command(first, commands)));
+    throw Usage(unknown_command(first, commands));
   });
 }
 

@@ -47,6 +47,7 @@ void Console::add_flags(Options& options) {
   options.flag("-q,--quiet", quiet, "only warnings and errors on standard error");
   options.flag("-v,--verbose", verbose, "details on standard error");
   options.flag("--no-progress", no_progress, "no progress bar and no progress lines");
+  options.on_note([this](std::string_view line) { info(line); });
 }
 
 void Console::warn(std::string_view line) const { print_err(line); }

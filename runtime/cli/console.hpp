@@ -15,7 +15,7 @@ class Options;
 struct Console {
   bool quiet = false, verbose = false, no_progress = false;
 
-  void add_flags(Options& options);          // -q, -v, --no-progress
+  void add_flags(Options& options);          // -q, -v, --no-progress; the options' notes come here
   void warn(std::string_view line) const;    // always shown
   void info(std::string_view line) const;    // unless -q
   void detail(std::string_view line) const;  // with -v

@@ -97,9 +97,10 @@ void ModelOptions::add_flags(Options& options) {
   options.value("-m,--model", model, "GGUF file, first file of a split one, or Hugging Face directory", "PATH",
                 FileUse::kModel);
   options.files().reads(tuning_search(cpu::Isa::kScalar).file(), "the kernel tuning");
-  options.value("-t,--threads", threads, "worker threads for generation (default: one per physical core)",
-                {1, kMaxThreads});
-  options.value("-tb,--threads-batch", threads_batch, "worker threads for prompts (default: as -t)", {1, kMaxThreads});
+  options.value("-t,--threads", threads, "worker threads for generation; -1: the default (one per physical core)",
+                {-1, kMaxThreads});
+  options.value("-tb,--threads-batch", threads_batch, "worker threads for prompts; -1: the default (as -t)",
+                {-1, kMaxThreads});
   options.value("-c,--ctx-size", ctx_size,
                 "context length; 0: the model's own (default: 8192 or the model's own if less)",
                 {0, std::int64_t{1} << 30});
@@ -112,49 +113,19 @@ void ModelOptions::add_flags(Options& options) {
   options.value("-ctv,--cache-type-v", cache_type_v, "must equal -ctk: MLA has one cache", "TYPE");
   options.value("--isa", isa, "at most this instruction-set level (also DODECA_ISA)", "LEVEL");
   options.choice("--compute", compute, {"auto", "f32"}, "f32: the float32 reference route");
-  options.values("--override-kv", override_kv, "replace a metadata value (int, float, bool, str)", "KEY=TYPE:VALUE");
+  options.values("--override-kv,-okv", override_kv, "replace a metadata value (int, float, bool, str)",
+                 "KEY=TYPE:VALUE");
   options.flag("--plain-topk", plain_topk, "no expert groups where the file names none");
   options.flag("--onednn", onednn, "multiply prompts by BF16 and F32 weights with oneDNN (BF16: activations rounded)");
-  options.value("-ngl,--gpu-layers,--n-gpu-layers", gpu_layers_, "accepted: this build has no GPU", "N");
-  options.value("-ot,--override-tensor", override_tensor_, "accepted: this build has no GPU", "PATTERN=PLACE");
-  options.flag("--cpu-moe", cpu_moe_, "accepted: experts are on the CPU anyway");
-  options.value("--n-cpu-moe", n_cpu_moe_, "accepted: experts are on the CPU anyway", {0});
-  options.value("--numa", numa_, "accepted: memory is placed by first touch", "MODE");
-  options.optional_value("-fa,--flash-attn", flash_attention_, {"on", "off", "auto", "0", "1"}, "on",
-                         "accepted: attention is fused anyway");
-  options.flag("--mlock", mlock_, "accepted: weights are anonymous memory, not pinned");
-  options.flag("--no-mmap", no_mmap_, "accepted: weights are read, never mapped");
-  options.optional_value("-fmoe,--fused-moe", fused_moe_, {"0", "1"}, "1",
-                         "accepted: expert products are fused anyway");
-  options.value("-mla,--mla-use", mla_, "accepted: the latent cache is always used", {0, 3});
-  options.optional_value("-rtr,--run-time-repack", repack_, {"0", "1"}, "1",
-                         "accepted: weights are repacked at load anyway");
-  options.value("-amb,--attention-max-batch", attention_buffer_, "accepted: attention buffers are bounded anyway", {0});
 }
 
-void ModelOptions::check(const Options& options, const Console& console) const {
+void ModelOptions::check() const {
   if (model.empty()) throw Usage("-m is missing: a GGUF file or a Hugging Face directory");
   parse_isa(isa);
   const quant::DType cache = cache_type();
   if (!cache_type_v.empty() && parse_cache_type("-ctv", cache_type_v) != cache)
     throw Usage(fmt::format("-ctv {} differs from -ctk {}: MLA has one cache, so they must be equal", cache_type_v,
                             quant::name_of(cache)));
-  const auto note = [&](std::string_view name, std::string_view sentence) {
-    if (options.given(name)) console.info(fmt::format("{}: {}", options.spelling(name), sentence));
-  };
-  const bool wants_gpu = !gpu_layers_.empty() && gpu_layers_ != "0";
-  if (wants_gpu) note("-ngl", "this build has no GPU; all layers run on the CPU");
-  note("-ot", "this build has no GPU; every tensor is in system memory");
-  note("--cpu-moe", "experts run on the CPU anyway");
-  note("--n-cpu-moe", "experts run on the CPU anyway");
-  note("--numa", "memory is placed where the loading threads run; there is no other mode yet");
-  note("-fa", "attention is always fused; the flag changes nothing");
-  note("--mlock", "weights are in anonymous memory, which is not locked");
-  note("--no-mmap", "weights are always read into memory, never mapped");
-  note("-fmoe", "expert products are always fused; the flag changes nothing");
-  note("-mla", "the latent cache with absorbed products is always used");
-  note("-rtr", "weights are always repacked while loading");
-  note("-amb", "attention works in bounded buffers anyway");
 }
 
 quant::DType ModelOptions::cache_type() const {

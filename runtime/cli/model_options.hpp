@@ -33,7 +33,7 @@ quant::DType parse_cache_type(const std::string& flag, const std::string& name);
 
 struct ModelOptions {
   std::string model;
-  std::int32_t threads = 0, threads_batch = 0;  // 0: one per physical core; threads_batch 0: as threads
+  std::int32_t threads = 0, threads_batch = 0;  // 0 or -1: one per physical core; threads_batch: as threads
   std::int64_t ctx_size = -1;                   // -1: 8192 or the model's own if less; 0: the model's own
   std::int64_t batch = 2048, micro_batch = 512;
   std::string cache_type_k, cache_type_v;  // empty: f16, on the float32 route f32
@@ -42,8 +42,7 @@ struct ModelOptions {
   bool plain_topk = false, onednn = false;
 
   void add_flags(Options& options);
-  // After parse: -m given, -ctv equal to -ctk, and one line for each accepted flag that changes nothing here.
-  void check(const Options& options, const Console& console) const;
+  void check() const;  // after parse: -m given, -ctv equal to -ctk; throws Usage
 
   cpu::Isa isa_level() const { return parse_isa(isa); }
   quant::DType cache_type() const;
@@ -52,11 +51,6 @@ struct ModelOptions {
   std::string arithmetic() const;
   // The context length for this model.
   std::int64_t context_for(const ModelConfig& config) const;
-
- private:
-  std::string gpu_layers_, override_tensor_, numa_, flash_attention_, fused_moe_, repack_;
-  std::int64_t n_cpu_moe_ = 0, mla_ = 0, attention_buffer_ = 0;
-  bool cpu_moe_ = false, mlock_ = false, no_mmap_ = false;
 };
 
 // What a command on a model works with. Members are declared in the order of their dependence.

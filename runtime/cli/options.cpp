@@ -12,6 +12,8 @@
 
 #include "runtime/cli/console.hpp"
 #include "runtime/model/model_files.hpp"
+#include "runtime/cli/pasted_options.hpp"
+#include "runtime/cli/suggestion.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
@@ -24,22 +26,6 @@ std::vector<std::string> split_names(std::string_view names) {
     names = comma == std::string_view::npos ? std::string_view() : names.substr(comma + 1);
   }
   return out;
-}
-
-// Edits (insert, delete, replace, swap of neighbours) between two flag names, dashes aside.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  a.remove_prefix(std::min(a.find_first_not_of('-'), a.size()));
-  b.remove_prefix(std::min(b.find_first_not_of('-'), b.size()));
-  std::vector<std::vector<std::size_t>> d(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
-  for (std::size_t i = 0; i <= a.size(); ++i) d[i][0] = i;
-  for (std::size_t j = 0; j <= b.size(); ++j) d[0][j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i)
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1])});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
-    }
-  return d[a.size()][b.size()];
 }
 
 bool looks_like_number(std::string_view text) {
@@ -109,22 +95,32 @@ struct Options::Impl {
   std::map<std::string, Entry*, std::less<>> by_name;
   std::vector<std::function<void(FileRoles&)>> declare_files;
   FileRoles files;
+  std::vector<std::string> notes;  // on what was accepted of other programs' options
+  std::function<void(std::string_view)> say;
 
   Entry* find(std::string_view name) const {
     const auto it = by_name.find(name);
     return it == by_name.end() ? nullptr : it->second;
   }
-  std::string nearest(std::string_view name) const {
-    std::string best = "--help";
-    std::size_t distance = edit_distance(name, best);
-    for (const auto& [known, entry] : by_name)
-      if (const std::size_t d = edit_distance(name, known); d < distance) distance = d, best = known;
-    return best;
-  }
+  // A name with its value, if "=" joins them; long names with the dashes that people write as underscores.
+  std::pair<std::string, std::optional<std::string>> split(const std::string& arg) const;
+  // Of the arguments that must be there.
+  std::string first_missing() const;
+  [[noreturn]] void refuse_unknown(const std::string& name) const;
+  // Takes an option of another program, with its value from `value` or from args behind i. False: there is none.
+  bool take_pasted(const std::string& name, std::optional<std::string> value, std::span<const std::string> args,
+                   std::size_t& i);
   std::vector<std::string> translate(std::span<const std::string> args, bool& help);
 };
 
 namespace {
+
+std::string pasted_help(std::string_view command) {
+  if (accepted_names(command).empty()) return "";
+  return "\n\nOptions of llama.cpp and ik_llama.cpp that ask for nothing here (-ngl, -ot, -fa, -fmoe, -mla, -rtr, "
+         "--no-mmap,\n"
+         "--numa, --prio, --jinja, --log-disable, ...) are accepted; one line each says what happens instead.";
+}
 
 // Shows the names that people type instead of CLI11's internal ones.
 class NamesFormatter : public CLI::Formatter {
@@ -143,7 +139,7 @@ Options::Options(std::string command, std::string summary, std::string example) 
   impl_->command = command;
   impl_->app.name(std::move(command));
   impl_->app.description(std::move(summary));
-  impl_->app.footer("Example:\n  " + std::move(example));
+  impl_->app.footer("Example:\n  " + std::move(example) + pasted_help(impl_->command));
   impl_->app.set_help_flag();
   auto formatter = std::make_shared<NamesFormatter>();
   formatter->column_width(36);
@@ -272,6 +268,52 @@ void Options::positional(std::string value_name, std::string& target, std::strin
   option->type_size(1)->expected(1)->allow_extra_args(false)->required(required);
 }
 
+std::pair<std::string, std::optional<std::string>> Options::Impl::split(const std::string& arg) const {
+  if (find(arg) != nullptr) return {arg, std::nullopt};
+  const std::size_t equals = arg.find('=');
+  std::string name = arg.substr(0, equals);
+  if (name.starts_with("--")) std::ranges::replace(name, '_', '-');
+  if (equals == std::string::npos) return {std::move(name), std::nullopt};
+  return {std::move(name), arg.substr(equals + 1)};
+}
+
+std::string Options::Impl::first_missing() const {
+  for (const CLI::Option* option : app.get_options())
+    if (option->get_required() && option->count() == 0) return option->get_single_name();
+  return "an argument";
+}
+
+void Options::Impl::refuse_unknown(const std::string& name) const {
+  std::vector<std::string> own = {"--help"};
+  for (const auto& [known, entry] : by_name) own.push_back(known);
+  std::string nearest = nearest_name(name, own);
+  if (nearest.empty()) nearest = nearest_name(name, accepted_names(command));
+  throw Usage(fmt::format("unknown option {}{}", name,
+                          nearest.empty() ? "" : fmt::format("; the nearest known one is {}", nearest)));
+}
+
+bool Options::Impl::take_pasted(const std::string& name, std::optional<std::string> value,
+                                std::span<const std::string> args, std::size_t& i) {
+  const PastedOption* const option = find_pasted(command, name);
+  if (option == nullptr) return false;
+  if (option->value == PastedOption::Value::kNone && value)
+    throw Usage(fmt::format("{} takes no value, not '{}'", name, *value));
+  const bool has_next = !value && i + 1 < args.size();
+  // What is refused whatever its value needs none to be told so.
+  if (option->value == PastedOption::Value::kFollows && !value && !has_next && !option->harmless.empty())
+    throw Usage(fmt::format("{} needs a value", name));
+  if (has_next && (option->value == PastedOption::Value::kFollows ||
+                   (option->value == PastedOption::Value::kMayFollow && is_switch_word(args[i + 1]))))
+    value = args[++i];
+  if (!asks_for_nothing(*option, value.value_or("on"))) {
+    const std::string given = value && !option->harmless.empty() ? fmt::format("{} {}", name, *value) : name;
+    throw Usage(fmt::format("{} is not supported: {}", given, option->refusal));
+  }
+  std::string note = fmt::format("{}: {}", name, option->answer);
+  if (std::ranges::find(notes, note) == notes.end()) notes.push_back(std::move(note));
+  return true;
+}
+
 std::vector<std::string> Options::Impl::translate(std::span<const std::string> args, bool& help) {
   std::vector<std::string> out;
   bool flags_over = false;
@@ -285,14 +327,8 @@ std::vector<std::string> Options::Impl::translate(std::span<const std::string> a
       flags_over = true;
       continue;
     }
-    std::string name = arg;
-    std::optional<std::string> value;
-    Entry* entry = find(name);
-    if (const std::size_t equals = arg.find('='); entry == nullptr && equals != std::string::npos) {
-      name = arg.substr(0, equals);
-      value = arg.substr(equals + 1);
-      entry = find(name);
-    }
+    auto [name, value] = split(arg);
+    Entry* const entry = find(name);
     if (entry == nullptr && (name == "--help" || name == "-h")) {
       help = true;
       continue;
@@ -301,8 +337,10 @@ std::vector<std::string> Options::Impl::translate(std::span<const std::string> a
       out.push_back("=" + arg);
       continue;
     }
-    if (entry == nullptr)
-      throw Usage(fmt::format("unknown option {}; the nearest known one is {}", name, nearest(name)));
+    if (entry == nullptr) {
+      if (!take_pasted(name, std::move(value), args, i)) refuse_unknown(name);
+      continue;
+    }
     entry->used = name;
     if (entry->arity == 0 && value) throw Usage(fmt::format("{} takes no value, not '{}'", name, *value));
     if (entry->arity == 1 && !value) {
@@ -324,6 +362,8 @@ std::vector<std::string> Options::Impl::translate(std::span<const std::string> a
   return out;
 }
 
+void Options::on_note(std::function<void(std::string_view)> say) { impl_->say = std::move(say); }
+
 void Options::parse(std::span<const std::string> args) {
   bool help = false;
   std::vector<std::string> translated = impl_->translate(args, help);
@@ -338,14 +378,14 @@ void Options::parse(std::span<const std::string> args) {
     std::vector<std::string> extra;
     for (const std::string& text : impl_->app.remaining()) extra.push_back(text.substr(text.starts_with('=') ? 1 : 0));
     throw Usage(fmt::format("does not take the argument '{}'", extra.empty() ? "" : extra.front()));
-  } catch (const CLI::RequiredError& error) {
-    throw Usage(error.what());
-  } catch (const CLI::ParseError& error) {
-    throw Usage(error.what());
+  } catch (const CLI::RequiredError&) {
+    throw Usage(fmt::format("{} is missing", impl_->first_missing()));
   }
   for (const auto& declare : impl_->declare_files) declare(impl_->files);
   impl_->files.writes_standard_streams();
   impl_->files.check();
+  if (impl_->say)
+    for (const std::string& note : impl_->notes) impl_->say(note);
 }
 
 bool Options::given(std::string_view name) const {

@@ -6,8 +6,9 @@
 //   options.value("-n,--predict", n_predict, "tokens to generate; -1: until the end", {-1, kNoMaximum});
 //   options.parse(args);
 //
-// `-n 5`, `-n=5` and `--predict=5` are the same; the last of repeated scalars wins; "--" ends the flags. Numbers are
-// checked in full. parse() throws Usage (exit code 2) or HelpShown (exit code 0, text on standard output).
+// `-n 5`, `-n=5` and `--predict=5` are the same, so are --top_p and --top-p; the last of repeated scalars wins; "--"
+// ends the flags. Numbers are checked in full. Options of other programs are taken or refused as pasted_options.hpp says.
+// parse() throws Usage (exit code 2) or HelpShown (exit code 0, text on standard output).
 #pragma once
 
 #include <cstdint>
@@ -77,6 +78,9 @@ class Options {
                       std::string help);
   void positional(std::string value_name, std::string& target, std::string help, bool required = true,
                   FileUse use = FileUse::kNone);
+
+  // Who is told, at the end of parse(), what happens instead of what accepted options of other programs ask for.
+  void on_note(std::function<void(std::string_view line)> say);
 
   void parse(std::span<const std::string> args);
   // What parse() has declared and checked. A command that declares more checks again.
