@@ -24,32 +24,44 @@ struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;
   TemplateOptions chat_template;
-  std::string prompt, file, system, prompt_cache;
+  EscapeOptions escapes;
+  std::string prompt, file, system, system_file, prompt_cache;
   std::vector<std::string> stop;
   std::int64_t n_predict = -1;
-  bool chat = false, no_chat = false, single_turn = false, escapes = false, no_display_prompt = false,
-       ignore_eos = false;
+  bool chat = false, no_chat = false, single_turn = false, no_display_prompt = false, ignore_eos = false,
+       keep_prompt_cache = false;
 
   void add_flags(Options& options) {
     model.add_flags(options);
     options.value("-p,--prompt", prompt, "complete this text; with -cnv: the first message");
-    options.value("-f,--file", file, "the same from a file; -: standard input", "FILE", FileUse::kReads);
+    options.value("-f,--file", file,
+                  "the same from a file, as it is but for one line end at its end; -: standard input", "FILE",
+                  FileUse::kReads);
     options.value("-n,--predict,--n-predict", n_predict,
                   "tokens to generate; -1: until the end or the context is full (default: -1)", {-2});
     options.flag("-cnv,--conversation", chat, "chat; also what happens without a prompt on a terminal");
     options.flag("-no-cnv,--no-conversation", no_chat, "complete raw text whatever else is there");
     options.value("-sys,--system-prompt", system, "chat: the system message");
+    options.value("-sysf,--system-prompt-file,-spf", system_file, "the same from a file", "FILE", FileUse::kReads);
     options.flag("-st,--single-turn", single_turn, "chat: one turn and out");
-    options.flag("-e,--escape", escapes, "\\n, \\t, \\\\, \\xHH and the like in -p, -sys and --stop");
+    escapes.add_flags(options, "-p, -sys and --stop");
     options.flag("--no-display-prompt", no_display_prompt, "print the completion without the prompt");
     options.value("--prompt-cache", prompt_cache, "save the processed prompt there and use it the next time", "FILE",
                   FileUse::kWrites);
+    options.flag("--prompt-cache-ro", keep_prompt_cache, "use that file and leave it as it is");
     options.values("--stop,-r,--reverse-prompt", stop, "end before this text (repeatable)");
     options.flag("--ignore-eos", ignore_eos, "never sample an end-of-generation token");
     sampling.add_flags(options, "seed of the draws; -1: random, and printed (default: -1)");
     chat_template.add_flags(options);
   }
 };
+
+// Editors and echo put a line end there that nobody meant.
+std::string text_without_last_line_end(const std::string& file) {
+  std::string text = read_text_file(file);
+  if (text.ends_with('\n')) text.pop_back();
+  return text;
+}
 
 // What the end says: tokens and speeds, load time, memory.
 void print_statistics(const Console& console, const LoadedModel& loaded, const EngineStats& stats) {
@@ -123,7 +135,7 @@ int complete(const RunOptions& options, const std::string& text, LoadedModel& lo
   const Answer answer = stream_answer(engine, std::move(request));
   print_out("\n");
   flush_out();
-  if (!options.prompt_cache.empty() && !saved)
+  if (!options.prompt_cache.empty() && !options.keep_prompt_cache && !saved)
     save_prompt(options.prompt_cache, identity, engine, cache, prompt, console);
   switch (answer.finish) {
     case FinishReason::kEndOfGeneration:
@@ -155,24 +167,25 @@ int cmd_run(std::span<const std::string> args) {
   Console console;
   console.add_flags(options);
   options.parse(args);
-  run.model.check(options, console);
+  run.model.check();
   if (options.given("-p") && options.given("-f")) throw Usage("-p and -f cannot both give the prompt");
   if (run.chat && run.no_chat) throw Usage("-cnv and -no-cnv contradict each other");
   const bool has_prompt = options.given("-p") || options.given("-f");
-  const bool chats =
-      !run.no_chat && (run.chat || run.single_turn || options.given("-sys") || (!has_prompt && stdin_is_terminal()));
+  const bool chats = !run.no_chat && (run.chat || run.single_turn || options.given("-sys") || options.given("-sysf") ||
+                                      (!has_prompt && stdin_is_terminal()));
+  if (options.given("-sys") && options.given("-sysf"))
+    throw Usage("-sys and -sysf cannot both give the system message");
   if (chats && !run.prompt_cache.empty()) throw Usage("--prompt-cache goes with a raw completion, not with a chat");
 
+  run.sampling.apply_order(options);
+  run.chat_template.read_file();
+
   std::optional<std::string> text;
-  if (options.given("-p")) text = run.escapes ? unescape(run.prompt) : run.prompt;
-  if (options.given("-f") || (!has_prompt && !chats)) {
-    text = read_text_file(options.given("-f") ? run.file : "-");
-    if (text->ends_with('\n')) text->pop_back();  // editors and echo put it there
-  }
-  if (run.escapes) {
-    run.system = unescape(run.system);
-    for (std::string& stop : run.stop) stop = unescape(stop);
-  }
+  if (options.given("-p")) text = run.escapes.read(run.prompt);
+  if (options.given("-f") || (!has_prompt && !chats))
+    text = text_without_last_line_end(options.given("-f") ? run.file : "-");
+  run.system = options.given("-sysf") ? text_without_last_line_end(run.system_file) : run.escapes.read(run.system);
+  for (std::string& stop : run.stop) stop = run.escapes.read(stop);
 
   const Tokenizer tokenizer = open_tokenizer(run.model.model, run.model.override_kv);
   std::optional<ChatTemplate> chat_template;

@@ -27,7 +27,9 @@ void print_ids(const Tokenizer& tokenizer, std::span<const TokenId> ids, bool as
 }  // namespace
 
 int cmd_tokenize(std::span<const std::string> args) {
-  std::string model, prompt, file, chat, template_name, thinking;
+  std::string model, prompt, file, chat;
+  EscapeOptions escapes;
+  TemplateOptions template_options;
   bool from_stdin = false, ids_only = false, no_bos = false, no_parse_special = false, show_count = false;
   bool detokenize = false, as_text = false, no_generation_prompt = false;
   Options options("dodeca tokenize", "Text to token ids and back.",
@@ -35,8 +37,7 @@ int cmd_tokenize(std::span<const std::string> args) {
   options.value("-m,--model", model, "a GGUF (its vocabulary is enough) or a Hugging Face directory", "PATH",
                 FileUse::kModel);
   options.value("-p,--prompt", prompt, "the text");
-  options.value("-f,--file", file, "a file with the text, taken byte by byte; -: standard input", "FILE",
-                FileUse::kReads);
+  options.value("-f,--file", file, "a file with the text, as it is; -: standard input", "FILE", FileUse::kReads);
   options.flag("--stdin", from_stdin, "read the text from standard input");
   options.flag("--ids", ids_only, "print [1, 2, 3] instead of one token per line");
   options.flag("--no-bos", no_bos, "do not add the beginning-of-text token, whatever the model says");
@@ -47,8 +48,8 @@ int cmd_tokenize(std::span<const std::string> args) {
   options.value("--chat", chat, "a JSON array of messages, rendered with the model's template; -: standard input",
                 "FILE", FileUse::kReads);
   options.flag("--text", as_text, "with --chat: print the rendered text instead of tokens");
-  options.value("--chat-template", template_name, "with --chat: a built-in template instead of the model's", "NAME");
-  options.choice("--thinking", thinking, {"on", "off"}, "with --chat: the switch of templates that have one");
+  escapes.add_flags(options, "-p");
+  template_options.add_flags(options);
   options.flag("--no-generation-prompt", no_generation_prompt, "with --chat: do not open the assistant's turn");
   Console console;
   console.add_flags(options);
@@ -58,8 +59,10 @@ int cmd_tokenize(std::span<const std::string> args) {
   const int n_sources = options.given("-p") + options.given("-f") + from_stdin + options.given("--chat");
   if (n_sources != 1) throw Usage("one of -p TEXT, -f FILE, --stdin and --chat FILE is needed");
   if (as_text && chat.empty()) throw Usage("--text goes with --chat");
+  if (template_options.none) throw Usage("--no-chat-template leaves nothing to render: write -p TEXT or -f FILE");
   if (detokenize && !chat.empty()) throw Usage("--detokenize does not go with --chat");
 
+  template_options.read_file();
   const Tokenizer tokenizer = Tokenizer::from_path(model);
   std::vector<TokenId> ids;
   if (!chat.empty()) {
@@ -67,18 +70,11 @@ int cmd_tokenize(std::span<const std::string> args) {
     const bool wrapped = conversation.is_object() && conversation.contains("messages");
     const Json& messages = wrapped ? conversation["messages"] : conversation;
     const Json tools = wrapped && conversation.contains("tools") ? conversation["tools"] : Json();
-    if (template_name.empty() && tokenizer.chat_template().empty()) {
-      throw Error(ErrorKind::kUnsupported, "the model has no chat template: choose one with --chat-template NAME")
-          .with("names", fmt::format("{}", fmt::join(ChatTemplate::names(), ", ")));
-    }
-    const ChatTemplate chat_template =
-        template_name.empty()
-            ? ChatTemplate::from_source(tokenizer.chat_template(), tokenizer.bos_text(), tokenizer.eos_text())
-            : ChatTemplate::from_name(template_name, tokenizer.bos_text(), tokenizer.eos_text());
     ChatOptions chat_options;
     chat_options.add_generation_prompt = !no_generation_prompt;
-    if (!thinking.empty()) chat_options.thinking = thinking == "on";
-    const std::vector<TextPiece> pieces = chat_template.render_pieces(messages, tools, chat_options);
+    if (!template_options.thinking.empty()) chat_options.thinking = template_options.thinking == "on";
+    const std::vector<TextPiece> pieces =
+        template_options.choose(tokenizer)->render_pieces(messages, tools, chat_options);
     if (as_text) {
       std::string text;
       for (const TextPiece& piece : pieces) text += piece.text;
@@ -88,7 +84,7 @@ int cmd_tokenize(std::span<const std::string> args) {
     }
     ids = tokenizer.encode_pieces(pieces, !no_bos);
   } else {
-    const std::string text = options.given("-p") ? prompt : read_text_file(from_stdin ? "-" : file);
+    const std::string text = options.given("-p") ? escapes.read(prompt) : read_text_file(from_stdin ? "-" : file);
     if (detokenize) {
       // "[1, 2, 3]", "1 2 3", one per line.
       ids = parse_ids(text, "the ids", "[],");

@@ -11,7 +11,9 @@
 #include <cstring>
 
 #include "runtime/base/error.hpp"
+#include "runtime/base/hash.hpp"
 #include "runtime/base/printable.hpp"
+#include "runtime/base/text_encoding.hpp"
 #include "runtime/cli/console.hpp"
 #include "runtime/model/weight_source.hpp"
 
@@ -19,6 +21,21 @@ namespace dodeca::runtime::cli {
 namespace {
 
 constexpr std::size_t kMaxPipedBytes = std::size_t{1} << 30;  // what is no file may have no end
+
+// As --samplers and --sampling-seq name them, in the order in which they work.
+struct SamplerName {
+  std::string_view name, other_name, letter;
+};
+constexpr SamplerName kSamplers[] = {{"penalties", "penalties", "e"},
+                                     {"top_k", "top-k", "k"},
+                                     {"top_p", "top-p", "p"},
+                                     {"min_p", "min-p", "m"},
+                                     {"temperature", "temp", "t"}};
+// Of llama.cpp, off unless an option of their own turns them on, and those options are refused.
+constexpr SamplerName kOffSamplers[] = {{"dry", "dry", "d"},         {"top_n_sigma", "top-n-sigma", "s"},
+                                        {"typ_p", "typical_p", "y"}, {"typ-p", "typical-p", "y"},
+                                        {"tfs_z", "tfs-z", "f"},     {"xtc", "xtc", "x"},
+                                        {"infill", "infill", "i"},   {"adaptive_p", "adaptive-p", "a"}};
 
 // Closed at the end, standard input excepted.
 struct Descriptor {
@@ -45,24 +62,95 @@ void SamplingOptions::add_flags(Options& options, std::string_view seed_help) {
   options.value("--frequency-penalty", values.frequency_penalty, "penalty per earlier occurrence (default: 0)");
   options.value("--presence-penalty", values.presence_penalty, "penalty of tokens that occurred (default: 0)");
   options.value("-s,--seed", seed, std::string(seed_help), {-1});
+  options.value("--samplers", samplers_,
+                "which of penalties;top_k;top_p;min_p;temperature apply, in this order (default: all)", "NAME;...");
+  options.value("--sampling-seq,--sampler-seq", sequence_, "the same in letters: ekpmt", "LETTERS");
+}
+
+void SamplingOptions::apply_order(const Options& options) {
+  const bool by_letter = options.given("--sampling-seq");
+  if (!by_letter && !options.given("--samplers")) return;
+  const std::string_view flag = by_letter ? "--sampling-seq" : "--samplers";
+  bool on[std::size(kSamplers)] = {};
+  std::size_t last = 0;
+  const auto turn_on = [&](std::string_view item) {
+    const auto is = [&](const SamplerName& s) {
+      return by_letter ? s.letter == item : s.name == item || s.other_name == item;
+    };
+    if (const auto* s = std::ranges::find_if(kSamplers, is); s != std::end(kSamplers)) {
+      const auto at = static_cast<std::size_t>(s - kSamplers);
+      if (at < last)
+        throw Usage(
+            fmt::format("{}: '{}' comes after '{}' there; the order here is penalties;top_k;top_p;min_p;temperature",
+                        flag, item, by_letter ? kSamplers[last].letter : kSamplers[last].name));
+      on[at] = true;
+      last = at;
+    } else if (std::ranges::find_if(kOffSamplers, is) == std::end(kOffSamplers)) {
+      throw Usage(fmt::format("{}: there is no sampler '{}'; there are penalties;top_k;top_p;min_p;temperature", flag,
+                              printable(item, 40)));
+    }
+  };
+  if (by_letter) {
+    for (std::size_t i = 0; i < sequence_.size(); ++i) turn_on(std::string_view(sequence_).substr(i, 1));
+  } else {
+    for (std::size_t begin = 0; begin < samplers_.size();) {
+      const std::size_t end = std::min(samplers_.find_first_of(";,", begin), samplers_.size());
+      turn_on(std::string_view(samplers_).substr(begin, end - begin));
+      begin = end + 1;
+    }
+  }
+  const SamplerOptions off{.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0};
+  if (!on[0]) {
+    values.repeat_penalty = off.repeat_penalty;
+    values.frequency_penalty = off.frequency_penalty;
+    values.presence_penalty = off.presence_penalty;
+  }
+  if (!on[1]) values.top_k = off.top_k;
+  if (!on[2]) values.top_p = off.top_p;
+  if (!on[3]) values.min_p = off.min_p;
+  if (!on[4]) values.temperature = off.temperature;
 }
 
 void TemplateOptions::add_flags(Options& options) {
-  options.value("--chat-template", name, fmt::format("a built-in template: {}", fmt::join(ChatTemplate::names(), ", ")),
+  options.value("--chat-template", name,
+                fmt::format("a built-in template ({}), or the text of one", fmt::join(ChatTemplate::names(), ", ")),
                 "NAME");
+  options.value("--chat-template-file", file, "a file with a template, as Jinja", "FILE", FileUse::kReads);
   options.flag("--no-chat-template", none, "no template: the conversation's texts in a row");
   options.choice("--thinking", thinking, {"on", "off"}, "the switch of templates that have one");
 }
 
+void TemplateOptions::read_file() {
+  if (file.empty()) return;
+  if (!name.empty() || none)
+    throw Usage(
+        fmt::format("--chat-template-file and {} exclude each other", none ? "--no-chat-template" : "--chat-template"));
+  source_ = read_text_file(file);
+  if (source_.find_first_not_of(" \t\r\n") == std::string::npos)
+    throw Error(ErrorKind::kBadFile, fmt::format("--chat-template-file: there is no template in {}", file));
+  (void)ChatTemplate::from_source(source_, "", "");
+}
+
+std::string TemplateOptions::identity() const {
+  if (none) return "none";
+  if (!source_.empty()) return fmt::format("file {:016x}", fnv1a(source_));
+  return name.empty() ? "of the model" : name;
+}
+
 std::optional<ChatTemplate> TemplateOptions::choose(const Tokenizer& tokenizer) const {
   if (none) return std::nullopt;
+  if (!source_.empty()) return ChatTemplate::from_source(source_, tokenizer.bos_text(), tokenizer.eos_text());
+  // As llama.cpp takes it: a name, or the template itself.
+  if (name.find('{') != std::string::npos)
+    return ChatTemplate::from_source(name, tokenizer.bos_text(), tokenizer.eos_text());
   if (!name.empty()) return ChatTemplate::from_name(name, tokenizer.bos_text(), tokenizer.eos_text());
   const std::string source = tokenizer.chat_template();
   if (source.empty())
     throw Error(
         ErrorKind::kUnsupported,
         fmt::format(
-            "the model has no chat template: --chat-template NAME gives it one ({}), --no-chat-template goes without",
+            "the model has no chat template: --chat-template NAME ({}) or --chat-template-file FILE gives it one, "
+            "--no-chat-template goes without",
             fmt::join(ChatTemplate::names(), ", ")));
   return ChatTemplate::from_source(source, tokenizer.bos_text(), tokenizer.eos_text());
 }
@@ -110,7 +198,7 @@ std::string read_text_file(const std::string& path) {
     const ssize_t n = ::read(file.fd, buffer.data(), buffer.size());
     const int error = errno;
     throw_if_stopped();
-    if (n == 0) return text;
+    if (n == 0) break;
     if (n > 0)
       text.append(buffer.data(), static_cast<std::size_t>(n));
     else if (error != EINTR)
@@ -119,6 +207,9 @@ std::string read_text_file(const std::string& path) {
     if (!regular && text.size() > kMaxPipedBytes)
       throw Error(ErrorKind::kBadRequest, fmt::format("{} gave more than {} bytes of text", name, kMaxPipedBytes));
   }
+  require_utf8(text, name);
+  if (text.starts_with(kUtf8Mark)) text.erase(0, kUtf8Mark.size());
+  return text;
 }
 
 std::vector<TokenId> parse_ids(std::string_view text, std::string_view where, std::string_view separators) {
@@ -138,6 +229,14 @@ std::vector<TokenId> parse_ids(std::string_view text, std::string_view where, st
   }
   return ids;
 }
+
+void EscapeOptions::add_flags(Options& options, std::string_view where) {
+  options.flag("-e,--escape", on_, fmt::format("read \\n, \\t, \\\\, \\xHH and the like in {} (default)", where));
+  options.flag("--no-escape", off_,
+               fmt::format("take {} as {} typed", where, where.find(',') == where.npos ? "it is" : "they are"));
+}
+
+std::string EscapeOptions::read(std::string_view text) const { return off_ ? std::string(text) : unescape(text); }
 
 std::string unescape(std::string_view text) {
   std::string out;
