@@ -262,7 +262,6 @@ bool Batch::Impl::submit(Engine& engine, const BatchText& text, const InputLine&
   BatchRequest& asked = work->request;
   if (!asked.model.empty()) work->identity.model = asked.model;
   const char* const param = asked.chat ? "messages" : "prompt";
-  if (asked.chat && text.prepare_chats) text.prepare_chats();
   try {
     Request request;
     if (asked.chat)

@@ -23,7 +23,6 @@ namespace dodeca::runtime {
 // The model as a batch sees it.
 struct BatchText {
   std::function<std::vector<std::int32_t>(const std::string& text)> encode;  // raw text, BOS as the model says
-  std::function<void()> prepare_chats;  // before each conversation; an Error ends the batch: there is no template
   // An Error{kBadRequest} or Error{kUnsupported} is of this conversation, and its answer.
   std::function<std::vector<std::int32_t>(std::span<const ChatMessage>)> encode_chat;
   std::function<std::string(std::int32_t)> piece;

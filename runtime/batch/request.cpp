@@ -23,6 +23,19 @@ RefusedRequest unsupported(std::string param, std::string message) {
   return {400, std::move(message), std::move(param), "unsupported_parameter"};
 }
 
+// 4 and 4.0, which is what languages without whole numbers write.
+std::optional<std::int64_t> whole_number(const Json& value) {
+  constexpr double kMaxExact = 9007199254740992.0;  // 2^53
+  if (value.is_number_float()) {
+    const auto number = value.get<double>();
+    if (std::abs(number) > kMaxExact || number != std::trunc(number)) return std::nullopt;
+    return static_cast<std::int64_t>(number);
+  }
+  if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX))
+    return std::nullopt;
+  return value.get<std::int64_t>();
+}
+
 // Reads the fields of a body one by one and refuses what nobody asked for. null counts as absent, as in OpenAI's API.
 class Body {
  public:
@@ -46,14 +59,13 @@ class Body {
   std::optional<std::int64_t> integer(std::string_view name, std::int64_t min, std::int64_t max) {
     const Json* value = take(name);
     if (value == nullptr) return std::nullopt;
-    const bool fits = value->is_number_integer() &&
-                      !(value->is_number_unsigned() && value->get<std::uint64_t>() > static_cast<std::uint64_t>(kAny));
-    if (!fits || value->get<std::int64_t>() < min || value->get<std::int64_t>() > max) {
+    const std::optional<std::int64_t> number = whole_number(*value);
+    if (!number || *number < min || *number > max) {
       const std::string range =
           max == kAny ? fmt::format("of at least {}", min) : fmt::format("between {} and {}", min, max);
       throw invalid(std::string(name), fmt::format("{} must be a whole number {}, not {}", name, range, shown(*value)));
     }
-    return value->get<std::int64_t>();
+    return number;
   }
   bool boolean(std::string_view name) {
     const Json* value = take(name);
@@ -61,6 +73,12 @@ class Body {
     if (!value->is_boolean())
       throw invalid(std::string(name), fmt::format("{} must be true or false, not {}", name, shown(*value)));
     return value->get<bool>();
+  }
+  // Whether the field has this neutral value; then it is done.
+  template <class Neutral>
+  bool take_neutral(std::string_view name, Neutral neutral) {
+    const Json* value = take(name);
+    return value != nullptr && neutral(*value);
   }
   // A field that is accepted only with a value that changes nothing.
   template <class Neutral>
@@ -104,6 +122,11 @@ std::string content_text(const Json& content, const std::string& where) {
   return text;
 }
 
+// What clients send along that was never filled.
+bool says_nothing(const Json& value) {
+  return value.is_null() || ((value.is_array() || value.is_object()) && value.empty()) || value == "";
+}
+
 ChatMessage message_of(const Json& message, std::size_t index) {
   const std::string where = fmt::format("messages[{}]", index);
   if (!message.is_object()) throw invalid(where, fmt::format("{} must be an object", where));
@@ -117,7 +140,11 @@ ChatMessage message_of(const Json& message, std::size_t index) {
       if (value.is_null()) continue;
       out.content = content_text(value, where + ".content");
       has_content = true;
-    } else if (!value.is_null() && !(value.is_array() && value.empty())) {
+    } else if (name == "name") {
+      if (value.is_null()) continue;
+      if (!value.is_string()) throw invalid(where + ".name", fmt::format("{}.name must be a text", where));
+      out.name = value.get<std::string>();
+    } else if (!says_nothing(value)) {
       throw unsupported(where + "." + printable(name, 60),
                         fmt::format("{}.{} is not supported", where, printable(name, 60)));
     }
@@ -143,11 +170,11 @@ std::vector<std::int32_t> token_ids(const Json& array) {
   std::vector<std::int32_t> ids;
   ids.reserve(array.size());
   for (const Json& id : array) {
-    if (!id.is_number_integer() || id.get<std::int64_t>() < 0 ||
-        id.get<std::int64_t>() > std::numeric_limits<std::int32_t>::max())
+    const std::optional<std::int64_t> number = whole_number(id);
+    if (!number || *number < 0 || *number > std::numeric_limits<std::int32_t>::max())
       throw invalid("prompt",
                     fmt::format("prompt must be a text or an array of token ids; {} is no token id", Body::shown(id)));
-    ids.push_back(static_cast<std::int32_t>(id.get<std::int64_t>()));
+    ids.push_back(static_cast<std::int32_t>(*number));
   }
   return ids;
 }
@@ -194,49 +221,86 @@ void parse_max_tokens(Body& body, BatchRequest& request) {
 
 void parse_logprobs(Body& body, BatchRequest& request) {
   if (!request.chat) {
+    if (body.take_neutral("logprobs", [](const Json& value) { return value == false; })) return;
     request.n_logprobs = body.integer("logprobs", 0, kMaxTopLogprobs).value_or(-1);
     return;
   }
   const bool wanted = body.boolean("logprobs");
   const auto top = body.integer("top_logprobs", 0, kMaxTopLogprobs);
-  if (top && !wanted) throw invalid("top_logprobs", "top_logprobs needs logprobs to be true");
+  if (top.value_or(0) > 0 && !wanted) throw invalid("top_logprobs", "top_logprobs needs logprobs to be true");
   if (wanted) request.n_logprobs = top.value_or(0);
 }
 
+// Fields that are accepted with the one value that asks for nothing, and why no other is.
+struct NeutralField {
+  std::string_view name;
+  bool (*neutral)(const Json& value);
+  std::string_view what;
+  enum class Of { kAll, kChats, kCompletions } of = Of::kAll;
+};
+
+bool is_empty(const Json& value) { return value.empty() || value == ""; }
+bool is_zero(const Json& value) { return value == 0; }
+bool is_one(const Json& value) { return value == 1; }
+bool is_false(const Json& value) { return value == false; }
+bool is_true(const Json& value) { return value == true; }
+bool is_boolean(const Json& value) { return value.is_boolean(); }
+bool is_none_or_auto(const Json& value) { return value == "none" || value == "auto"; }
+bool is_text_format(const Json& value) {
+  return value.is_object() && value.size() == 1 && value.value("type", Json()) == "text";
+}
+bool is_text_only(const Json& value) { return value == Json::array({"text"}); }
+// Usage is always told, on the one line that there is.
+bool is_usage(const Json& value) {
+  return value.is_object() && (value.empty() || (value.size() == 1 && value.contains("include_usage")));
+}
+
+constexpr NeutralField kNeutralFields[] = {
+    {"n", is_one, "only one choice per request is made"},
+    {"stream", is_false, "a batch does not stream"},
+    {"stream_options", is_usage, "a batch does not stream"},
+    {"logit_bias", is_empty, "logits are not biased"},
+    {"best_of", is_one, "only one choice per request is made", NeutralField::Of::kCompletions},
+    {"suffix", is_empty, "text is completed at its end", NeutralField::Of::kCompletions},
+    {"response_format", is_text_format, "only {\"type\": \"text\"} is"},
+    {"tools", is_empty, "there are no tools", NeutralField::Of::kChats},
+    {"functions", is_empty, "there are no functions", NeutralField::Of::kChats},
+    {"tool_choice", is_none_or_auto, "there are no tools", NeutralField::Of::kChats},
+    {"function_call", is_none_or_auto, "there are no functions", NeutralField::Of::kChats},
+    {"parallel_tool_calls", is_boolean, "there are no tools", NeutralField::Of::kChats},
+    {"modalities", is_text_only, "only text is made", NeutralField::Of::kChats},
+    {"chat_template_kwargs", is_empty, "the template gets nothing but messages; --thinking is of the whole batch",
+     NeutralField::Of::kChats},
+    {"add_generation_prompt", is_true, "the assistant's turn is always opened", NeutralField::Of::kChats},
+    {"continue_final_message", is_false, "the assistant's turn is always opened", NeutralField::Of::kChats},
+    // Of vLLM's and llama.cpp's servers.
+    {"repetition_penalty", is_one, "frequency_penalty and presence_penalty are"},
+    {"repeat_penalty", is_one, "frequency_penalty and presence_penalty are"},
+    {"length_penalty", is_one, "there is no beam search"},
+    {"use_beam_search", is_false, "there is no beam search"},
+    {"ignore_eos", is_false, "a text ends where the model ends it"},
+    {"min_tokens", is_zero, "a text ends where the model ends it"},
+    {"stop_token_ids", is_empty, "stop takes texts"},
+    {"include_stop_str_in_output", is_false, "a text ends before its stop text"},
+    {"skip_special_tokens", is_true, "control tokens are no text"},
+    {"spaces_between_special_tokens", is_boolean, "control tokens are no text"},
+};
+
+// Fields that change no result, whatever they hold: who asked, and how the service should go about it.
+constexpr std::string_view kIdleFields[] = {"user",
+                                            "metadata",
+                                            "store",
+                                            "service_tier",
+                                            "safety_identifier",
+                                            "prompt_cache_key",
+                                            "prompt_cache_retention",
+                                            "cache_prompt"};
+
 void parse_neutral_fields(Body& body, bool chat) {
-  const auto empty = [](const Json& value) { return value.empty(); };
-  const auto one = [](const Json& value) { return value == 1; };
-  const auto no = [](const Json& value) { return value == false; };
-  body.only("n", one, "only one choice per request is made");
-  body.only("stream", no, "a batch does not stream");
-  body.only("stream_options", empty, "a batch does not stream");
-  body.only(
-      "logit_bias", [](const Json& value) { return value.is_object() && value.empty(); }, "logits are not biased");
-  body.only("store", no, "nothing is stored");
-  body.take("user");  // says who asked; changes nothing
-  body.take("metadata");
-  if (!chat) {
-    body.only("best_of", one, "only one choice per request is made");
-    body.only(
-        "suffix", [](const Json& value) { return value == ""; }, "text is completed at its end");
-    return;
-  }
-  body.only(
-      "response_format",
-      [](const Json& value) { return value.is_object() && value.size() == 1 && value.value("type", Json()) == "text"; },
-      "only {\"type\": \"text\"} is");
-  body.only(
-      "tools", [](const Json& value) { return value.is_array() && value.empty(); }, "there are no tools");
-  body.only(
-      "functions", [](const Json& value) { return value.is_array() && value.empty(); }, "there are no functions");
-  body.only(
-      "tool_choice", [](const Json& value) { return value == "none" || value == "auto"; }, "there are no tools");
-  body.only(
-      "function_call", [](const Json& value) { return value == "none" || value == "auto"; }, "there are no functions");
-  body.only(
-      "parallel_tool_calls", [](const Json& value) { return value.is_boolean(); }, "there are no tools");
-  body.only(
-      "modalities", [](const Json& value) { return value == Json::array({"text"}); }, "only text is made");
+  const auto other = chat ? NeutralField::Of::kCompletions : NeutralField::Of::kChats;
+  for (const NeutralField& field : kNeutralFields)
+    if (field.of != other) body.only(field.name, field.neutral, field.what);
+  for (const std::string_view name : kIdleFields) body.take(name);
 }
 
 BatchRequest parse_body(const Json& json, bool chat, const SamplerOptions& defaults, std::uint64_t default_seed) {

@@ -15,29 +15,45 @@ namespace dodeca::runtime::cli {
 namespace {
 
 BatchText batch_text(const Tokenizer& tokenizer, const TemplateOptions& template_options,
-                     std::optional<ChatTemplate>& chat_template, bool& chosen) {
+                     std::optional<ChatTemplate>& chat_template) {
   BatchText text;
   text.encode = [&](const std::string& raw) { return tokenizer.encode(raw); };
-  // The template is looked at when the first chat comes: completions need none.
-  text.prepare_chats = [&] {
-    if (!chosen) chat_template = template_options.choose(tokenizer);
+  // The template is looked at when the first chat comes: completions need none, and what is wrong with it is the answer
+  // to chats alone.
+  text.encode_chat = [&, chosen = false, failure = std::string()](std::span<const ChatMessage> messages) mutable {
+    if (!chosen) try {
+        chat_template = template_options.choose(tokenizer);
+      } catch (const Error& error) {
+        failure = error.sentence();
+      }
     chosen = true;
-  };
-  text.encode_chat = [&](std::span<const ChatMessage> messages) {
+    if (!failure.empty()) throw Error(ErrorKind::kUnsupported, failure);
     return template_options.encode(tokenizer, chat_template, messages);
   };
   text.piece = [&](std::int32_t id) { return tokenizer.piece(id); };
   return text;
 }
 
+// A batch needs files: it reads its requests again when it goes on after a stop, and what it wrote.
+void refuse_streams(const std::string& input, const std::string& output, const std::string& errors) {
+  std::error_code ignored;
+  const auto is_stream = [&](const std::string& path) {
+    return path == "-" || (std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored) &&
+                           !std::filesystem::is_directory(path, ignored));
+  };
+  if (is_stream(input))
+    throw Usage(
+        fmt::format("-i {} is a stream: a batch reads its requests twice, so write them to a file first", input));
+  for (const auto& [flag, path] : {std::pair("-o", output), std::pair("--errors", errors)})
+    if (is_stream(path))
+      throw Usage(fmt::format("{} {} is a stream: results must be there after a stop, so name a file", flag, path));
+}
+
 // What decides on the tokens of a request besides the model, and on how many of them there may be.
 std::string prompt_making(const ModelOptions& model, const TemplateOptions& chat) {
   const auto source =
       open_weights(model.model, {{model.plain_topk}, model.override_kv}, [](Level, std::string_view) {});
-  return fmt::format("chat template {}, thinking {}, context {}",
-                     chat.none           ? "none"
-                     : chat.name.empty() ? "of the model"
-                                         : chat.name,
+  return fmt::format("chat template {}, thinking {}, context {}", chat.identity(),
                      chat.thinking.empty() ? "as the template says" : chat.thinking,
                      model.context_for(source->config()));
 }
@@ -47,6 +63,16 @@ std::string counts_text(const BatchCounts& counts, const BatchOptions& options) 
       fmt::format("{} of {} requests answered in {}", counts.completed, counts.total, options.output.string());
   if (counts.failed > 0) text += fmt::format(", {} refused in {}", counts.failed, options.errors.string());
   return text;
+}
+
+// Lines of this run and of earlier ones.
+int exit_code(const BatchCounts& counts, const BatchOptions& options, bool allow_errors, const Console& console) {
+  if (counts.failed == 0 || allow_errors) return 0;
+  console.warn(
+      fmt::format("dodeca batch: {} of {} requests were refused, the reasons are in {}; all others are answered "
+                  "(--allow-errors makes this exit code 0)",
+                  counts.failed, counts.total, options.errors.string()));
+  return 1;
 }
 
 }  // namespace
@@ -59,18 +85,19 @@ int cmd_batch(std::span<const std::string> args) {
   std::string input, output, errors;
   std::int32_t n_parallel = 8;
   std::int64_t n_predict = -1;
-  bool restart = false;
+  bool restart = false, allow_errors = false;
   Options options("dodeca batch",
                   "Answers a file of requests in OpenAI's batch format. Stopped or killed, the same command goes on.",
                   "dodeca batch -m model.gguf -i requests.jsonl -o results.jsonl --parallel 8");
   model.add_flags(options);
-  options.value("-i,--input", input, "requests, one JSON object per line", "FILE", FileUse::kDeclared);
-  options.value("-o,--output", output, "results; beside it OUTPUT.state, which says what they belong to", "FILE",
-                FileUse::kDeclared);
+  options.value("-i,--input,--input-file", input, "requests, one JSON object per line", "FILE", FileUse::kDeclared);
+  options.value("-o,--output,--output-file", output, "results; beside it OUTPUT.state, which says what they belong to",
+                "FILE", FileUse::kDeclared);
   options.value("--errors", errors,
                 "refused requests and malformed lines (default: results.errors.jsonl for results.jsonl)", "FILE",
                 FileUse::kDeclared);
   options.value("-np,--parallel", n_parallel, "sequences that run at once (default: 8)", {1, 1024});
+  options.flag("--allow-errors", allow_errors, "exit code 0 also when requests were refused (default: 1)");
   options.flag("--restart", restart, "begin anew, whatever the files hold");
   options.value("-n,--predict,--n-predict", n_predict,
                 "max_tokens of requests that name none (default: completions 16, chats until their end)", {-2});
@@ -80,10 +107,13 @@ int cmd_batch(std::span<const std::string> args) {
   Console console;
   console.add_flags(options);
   options.parse(args);
-  model.check(options, console);
+  model.check();
   if (input.empty()) throw Usage("-i is missing: a file of requests");
   if (output.empty()) throw Usage("-o is missing: the file for the results");
 
+  refuse_streams(input, output, errors);
+  sampling.apply_order(options);
+  template_options.read_file();
   batch_options.input = input;
   batch_options.output = output;
   batch_options.errors = errors.empty() ? default_errors_path(output) : std::filesystem::path(errors);
@@ -101,7 +131,7 @@ int cmd_batch(std::span<const std::string> args) {
   Batch batch(batch_options, console.log());
   if (batch.finished()) {
     console.info("nothing left to do: " + counts_text(batch.counts(), batch_options));
-    return 0;
+    return exit_code(batch.counts(), batch_options, allow_errors, console);
   }
   if (batch.counts().resumed > 0)
     console.info(fmt::format("going on: {} of {} requests are done", batch.counts().resumed, batch.counts().total));
@@ -117,7 +147,6 @@ int cmd_batch(std::span<const std::string> args) {
                  .micro_batch = model.micro_batch,
                  .share_generated = false});  // prompt rows attend in another form than generated ones
   std::optional<ChatTemplate> chat_template;
-  bool chosen = false;
   const auto start = std::chrono::steady_clock::now();
   const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
   const auto tokens_per_second = [&] {
@@ -126,7 +155,7 @@ int cmd_batch(std::span<const std::string> args) {
   try {
     ProgressBar bar(console, "batch", "requests");
     const std::int64_t before = batch.counts().resumed;
-    batch.run(engine, batch_text(tokenizer, template_options, chat_template, chosen), [&](const BatchCounts& counts) {
+    batch.run(engine, batch_text(tokenizer, template_options, chat_template), [&](const BatchCounts& counts) {
       return bar.update(static_cast<double>(counts.done() - before), static_cast<double>(counts.total - before),
                         fmt::format("{:.1f} tokens/s", tokens_per_second()));
     });
@@ -139,7 +168,7 @@ int cmd_batch(std::span<const std::string> args) {
   console.info(fmt::format("{} in {}: {} tokens generated, {:.1f} tokens/s; {} prompt tokens computed, {} shared",
                            batch.counts().done() - batch.counts().resumed, duration_text(seconds()),
                            stats.generated_tokens, tokens_per_second(), stats.prompt_tokens, stats.reused_tokens));
-  return 0;
+  return exit_code(batch.counts(), batch_options, allow_errors, console);
 }
 
 }  // namespace dodeca::runtime::cli

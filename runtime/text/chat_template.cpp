@@ -51,7 +51,10 @@ std::string ChatTemplate::render(std::span<const ChatMessage> messages, const Ch
 std::vector<ChatTemplate::Piece> ChatTemplate::render_pieces(std::span<const ChatMessage> messages,
                                                              const ChatOptions& options) const {
   Json list = Json::array();
-  for (const ChatMessage& message : messages) list.push_back({{"role", message.role}, {"content", message.content}});
+  for (const ChatMessage& message : messages) {
+    list.push_back({{"role", message.role}, {"content", message.content}});
+    if (!message.name.empty()) list.back()["name"] = message.name;
+  }
   return render_pieces(list, Json(), options);
 }
 

@@ -21,6 +21,7 @@ namespace dodeca::runtime {
 struct ChatMessage {
   std::string role;  // system, user, assistant
   std::string content;
+  std::string name = {};  // of the one who speaks, for templates that show it; empty: none
 };
 
 struct ChatOptions {

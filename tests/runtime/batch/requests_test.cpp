@@ -164,7 +164,14 @@ TEST_CASE("what is not supported or wrong is a 400 that names it") {
       {"/v1/chat/completions", R"({"messages": [{"content": "x"}]})", "messages[0].role"},
       {"/v1/chat/completions", R"({"messages": [{"role": "user"}]})", "messages[0].content"},
       {"/v1/chat/completions", R"({"messages": [{"role": "tool", "content": "x"}]})", "messages[0].role"},
-      {"/v1/chat/completions", R"({"messages": [{"role": "user", "content": "x", "name": "y"}]})", "messages[0].name"},
+      {"/v1/chat/completions", R"({"messages": [{"role": "user", "content": "x", "name": 5}]})", "messages[0].name"},
+      {"/v1/chat/completions", R"({"messages": [{"role": "user", "content": "x", "tool_call_id": "y"}]})",
+       "messages[0].tool_call_id"},
+      {"/v1/completions", R"({"prompt": "x", "max_tokens": 1e300})", "max_tokens"},
+      {"/v1/completions", R"({"prompt": "x", "repetition_penalty": 1.1})", "repetition_penalty"},
+      {"/v1/completions", R"({"prompt": "x", "ignore_eos": true})", "ignore_eos"},
+      {"/v1/chat/completions", R"({"messages": [{"role": "user", "content": "x"}], "reasoning_effort": "low"})",
+       "reasoning_effort"},
       {"/v1/chat/completions",
        R"({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]})",
        "messages[0].content"},
@@ -222,6 +229,32 @@ TEST_CASE("fields that change nothing are accepted") {
   CHECK(setup.run().completed == 2);
 }
 
+TEST_CASE("what other clients send along is accepted where it asks for nothing; whole numbers may have a point") {
+  const char* const completion =
+      R"({"prompt": [3.0, 4], "max_tokens": 2.0, "top_k": 40.0, "seed": 7.0, "n": 1.0, "logprobs": false, "suffix": "",
+          "repetition_penalty": 1.0, "ignore_eos": false, "min_tokens": 0, "stop_token_ids": [], "best_of": null,
+          "stream_options": {"include_usage": true}, "service_tier": "auto"})";
+  const char* const chat =
+      R"({"messages": [{"role": "user", "content": "x", "name": "Ann", "tool_calls": null, "refusal": ""}], "store": true,
+          "max_completion_tokens": 2.0, "service_tier": "flex", "top_logprobs": 0, "logprobs": false, "tools": [],
+          "prompt_cache_key": "k", "safety_identifier": "s", "chat_template_kwargs": {}, "use_beam_search": false,
+          "skip_special_tokens": true, "reasoning_effort": null, "parallel_tool_calls": true})";
+  BatchSetup setup;
+  write_text(setup.options.input, request_line("a", completion) + request_line("b", chat, kChat));
+  CHECK(setup.run().completed == 2);
+  CHECK(setup.body_of("a")["usage"]["completion_tokens"] == FakePass::greedy({3, 4}, 2).size());
+}
+
+TEST_CASE("the name of a message's speaker reaches the template") {
+  const ParsedLine parsed = parse_line(
+      request_line("a", R"({"messages": [{"role": "user", "content": "x", "name": "Ann"}]})", kChat), SamplerOptions());
+  const auto& request = std::get<BatchRequest>(parsed.what);
+  CHECK(request.messages.at(0).name == "Ann");
+  const ChatTemplate shows =
+      ChatTemplate::from_source("{% for m in messages %}{{ m.name or m.role }}:{{ m.content }}{% endfor %}", "", "");
+  CHECK(shows.render(request.messages) == "Ann:x");
+}
+
 TEST_CASE("a prompt that does not fit is a 400 with the numbers") {
   BatchSetup setup;
   write_text(setup.options.input,
@@ -237,18 +270,37 @@ TEST_CASE("a prompt that does not fit is a 400 with the numbers") {
   CHECK(setup.body_of("fits")["choices"][0]["finish_reason"].is_string());
 }
 
-TEST_CASE("without a template the batch ends at the first chat, and what was answered before stays") {
+TEST_CASE("a template that cannot be read refuses the chats, not the completions") {
   BatchSetup setup;
-  write_text(setup.options.input, mixed_input(10));
+  write_text(setup.options.input,
+             request_line("text", R"({"prompt": "x", "max_tokens": 2})") +
+                 request_line("chat", R"({"messages": [{"role": "user", "content": "x"}]})", kChat));
   BatchText text = fake_text();
-  text.prepare_chats = [] { throw Error(ErrorKind::kUnsupported, "there is no template"); };
+  text.encode_chat = [](std::span<const ChatMessage>) -> std::vector<std::int32_t> {
+    throw Error(ErrorKind::kUnsupported, "the template cannot be read");
+  };
   FakePass pass(Engine::sequences_for(3), 3 * setup.context);
   Engine engine(pass, FakePass::vocabulary(), {3, setup.context, 64, 16});
-  {
-    Batch batch(setup.options, [](Level, std::string_view) {});
-    CHECK_THROWS_AS(batch.run(engine, text, [](const BatchCounts&) { return true; }), Error);
+  Batch batch(setup.options, [](Level, std::string_view) {});
+  batch.run(engine, text, [](const BatchCounts&) { return true; });
+  CHECK(batch.counts().completed == 1);
+  CHECK(batch.counts().failed == 1);
+  CHECK(BatchSetup::line_of(setup.options.errors, "chat")["response"]["body"]["error"]["message"] ==
+        "the template cannot be read");
+}
+
+TEST_CASE("a file in another encoding is refused whole, before anything starts") {
+  BatchSetup setup;
+  const std::string line = request_line("a", R"({"prompt": "x"})");
+  std::string utf16 = "\xFF\xFE";
+  for (const char c : line) utf16 += {c, '\0'};
+  for (const std::string& text : {utf16, utf16.substr(2)}) {
+    write_text(setup.options.input, text);
+    const std::string refusal = setup.refusal();
+    CHECK(refusal.find("UTF-16 (little-endian)") != std::string::npos);
+    CHECK(refusal.find("iconv") != std::string::npos);
   }
-  CHECK(setup.run().done() == 10);
+  CHECK_FALSE(std::filesystem::exists(setup.options.output));
 }
 
 TEST_CASE("malformed lines are reported with their numbers, and only once") {
