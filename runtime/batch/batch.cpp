@@ -25,17 +25,20 @@ constexpr std::string_view kTemporaryTail = ".#.#.tmp";  // of OutputFile's, bes
 // What the results belong to. Kept when the batch is complete, so that the same command then finds nothing to do.
 struct State {
   std::string input, model, sampling, prompts;  // fingerprints, the last two in words
+  std::string contents, stamp;                  // of the model's weights, and of its files when they were read
   std::int64_t created = 0;
   bool restarting = false;  // a --restart was interrupted between this file and the emptying of the others
   // Bytes of the two files that were synced when this was written: at the least so many are.
   std::uint64_t synced_results = 0, synced_errors = 0;
 
   Json json() const {
-    return {{"dodeca_batch", 2},
+    return {{"dodeca_batch", 3},
             {"input", input},
             {"model", model},
             {"sampling", sampling},
             {"prompts", prompts},
+            {"contents", contents},
+            {"stamp", stamp},
             {"created", created},
             {"restarting", restarting},
             {"synced_results", synced_results},
@@ -60,18 +63,19 @@ std::optional<State> read_state(const std::filesystem::path& path) {
   };
   try {
     const Json json = read_json(path, 1u << 20);
-    if (json.at("dodeca_batch") != 2)
+    if (json.at("dodeca_batch") != 3)
       throw Error(ErrorKind::kUnsupported,
                   fmt::format("{} is of another version of dodeca; --restart begins anew", path.string()));
-    // Versions before these numbers trusted all that was there.
     return State{json.at("input"),
                  json.at("model"),
                  json.at("sampling"),
                  json.at("prompts"),
+                 json.at("contents"),
+                 json.at("stamp"),
                  json.at("created"),
                  json.at("restarting"),
-                 json.value("synced_results", UINT64_MAX),
-                 json.value("synced_errors", UINT64_MAX)};
+                 json.at("synced_results"),
+                 json.at("synced_errors")};
   } catch (const Json::exception&) {
     throw damaged();
   } catch (const Error& error) {
@@ -170,6 +174,8 @@ void Batch::Impl::open() {
     state.synced_errors = old->synced_errors;
     results->trust(old->synced_results);
     errors->trust(old->synced_errors);
+    state.contents = old->contents;
+    state.stamp = old->stamp;
   } else if (!old && !options.restart && !empty) {
     throw Error(
         ErrorKind::kBadRequest,
@@ -314,6 +320,22 @@ Batch::Batch(const BatchOptions& options, const Log& log) : impl_(std::make_uniq
 Batch::~Batch() = default;
 
 const BatchCounts& Batch::counts() const { return impl_->counts; }
+
+bool Batch::model_untouched() const { return impl_->state.stamp == impl_->options.model_stamp; }
+
+void Batch::confirm_model(const std::string& contents) {
+  State& state = impl_->state;
+  const BatchOptions& options = impl_->options;
+  if (state.contents != contents && impl_->counts.done() > 0)
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("the model's weights have changed since {} was begun: going on would "
+                            "mix results; --restart begins anew",
+                            options.output.string()));
+  if (state.contents == contents && state.stamp == options.model_stamp) return;
+  state.contents = contents;
+  state.stamp = options.model_stamp;
+  write_state(state_path(options.output), state);
+}
 
 void Batch::run(Engine& engine, const BatchText& text, const Report& progress) {
   Impl& impl = *impl_;

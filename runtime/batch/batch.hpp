@@ -36,7 +36,8 @@ struct BatchOptions {
   std::string prompt_making;     // what else decides on a request's tokens, in words: template, context
   std::int32_t n_parallel = 1;
   std::string model_name;      // for requests that name none
-  std::string model_identity;  // what must not change between runs of one output
+  std::string model_identity;  // what must not change between runs of one output, as far as it is known before loading
+  std::string model_stamp;     // the same one: nobody touched the model's files since
   std::chrono::milliseconds sync_interval{500};
 };
 
@@ -61,6 +62,11 @@ class Batch {
   Batch(const BatchOptions& options, const Log& log);
   ~Batch();
   const BatchCounts& counts() const;
+  // The model's files are those, untouched, that the results were made with.
+  bool model_untouched() const;
+  // The checksum of the weights that were loaded, before anything is answered with them. Error{kBadRequest} when the
+  // results that are there were made with others.
+  void confirm_model(const std::string& contents);
   bool finished() const { return counts().done() == counts().total; }
 
   // Works through what is left. `progress` is called after every step; when it returns false, what is complete is

@@ -174,8 +174,8 @@ void AllocationOptions::set_sizes(AllocationRequest& request, const ModelConfig&
 
 void AllocationOptions::use_sensitivities(AllocationRequest& request, const WeightSource& source,
                                           const QuantizeOptions& options, const Console& console) const {
-  SensitivityFile file{.model = model_identity(source.path()),
-                       .importance = options.imatrix != nullptr ? model_identity(options.imatrix_file) : "",
+  SensitivityFile file{.model = model_outline(source.path()),
+                       .importance = options.imatrix != nullptr ? file_identity(options.imatrix_file) : "",
                        .calibration = request.calibration ? text_identity(*request.calibration) : "",
                        .sensitivities = {}};
   if (std::filesystem::exists(sensitivities)) {

@@ -10,6 +10,7 @@
 #include "runtime/cli/model_identity.hpp"
 #include "runtime/cli/model_options.hpp"
 #include "runtime/cli/text_options.hpp"
+#include "runtime/model/contents.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
@@ -56,6 +57,14 @@ std::string prompt_making(const ModelOptions& model, const TemplateOptions& chat
   return fmt::format("chat template {}, thinking {}, context {}", chat.identity(),
                      chat.thinking.empty() ? "as the template says" : chat.thinking,
                      model.context_for(source->config()));
+}
+
+// The checksum of a model that needs not be loaded.
+std::uint64_t read_contents(const ModelOptions& model, const Console& console) {
+  const auto source =
+      open_weights(model.model, {{model.plain_topk}, model.override_kv}, [](Level, std::string_view) {});
+  ProgressBar bar(console, "reading the model", "MB", 1e6);
+  return sum_of(*source, *make_team(model.threads, console), bar.callback()).value();
 }
 
 std::string counts_text(const BatchCounts& counts, const BatchOptions& options) {
@@ -126,10 +135,12 @@ int cmd_batch(std::span<const std::string> args) {
   batch_options.max_tokens = n_predict < 0 ? -1 : n_predict;
   batch_options.n_parallel = n_parallel;
   batch_options.model_name = std::filesystem::path(model.model).lexically_normal().filename().string();
-  batch_options.model_identity = fmt::format("{} {}", model_identity(model.model), model.arithmetic());
+  batch_options.model_identity = fmt::format("{} {}", model_outline(model.model), model.arithmetic());
+  batch_options.model_stamp = model_stamp(model.model);
   batch_options.prompt_making = prompt_making(model, template_options);
   Batch batch(batch_options, console.log());
   if (batch.finished()) {
+    if (!batch.model_untouched()) batch.confirm_model(contents_text(read_contents(model, console)));
     console.info("nothing left to do: " + counts_text(batch.counts(), batch_options));
     return exit_code(batch.counts(), batch_options, allow_errors, console);
   }
@@ -139,6 +150,7 @@ int cmd_batch(std::span<const std::string> args) {
   LoadedModel loaded = load_model(model, console, [&](const ModelConfig&, std::int64_t context) {
     return CommandNeeds{Engine::sequences_for(n_parallel), positions_for(context, n_parallel)};
   });
+  batch.confirm_model(contents_text(loaded.model->contents()));
   ExecutorPass pass(*loaded.executor, *loaded.team, loaded.prompt_team());
   Engine engine(pass, vocabulary_of(tokenizer, loaded.config().vocab_size),
                 {.n_parallel = n_parallel,

@@ -114,10 +114,11 @@ int complete(const RunOptions& options, const std::string& text, LoadedModel& lo
              const Tokenizer& tokenizer, Request request, const Console& console) {
   request.prompt = tokenizer.encode(text);
   const std::vector<std::int32_t> prompt = request.prompt;
-  const std::string identity = options.prompt_cache.empty()
-                                   ? ""
-                                   : fmt::format("{} {} {}", model_identity(options.model.model),
-                                                 options.model.arithmetic(), cpu::name_of(loaded.model->isa()));
+  const std::string identity =
+      options.prompt_cache.empty()
+          ? ""
+          : fmt::format("{} {} {}", model_identity(model_outline(options.model.model), loaded.model->contents()),
+                        options.model.arithmetic(), cpu::name_of(loaded.model->isa()));
   if (static_cast<std::int64_t>(prompt.size()) >= loaded.context)
     throw Error(
         ErrorKind::kDoesNotFit,

@@ -1,8 +1,10 @@
 #include "runtime/cli/model_identity.hpp"
 
 #include <fmt/core.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <vector>
 
@@ -20,9 +22,9 @@ constexpr std::uint64_t kSampleBytes = 4096;
 constexpr std::uint64_t kSamples = 1024;                         // over all files of a model
 constexpr std::uint64_t kLeastSamples = 16, kMostSamples = 256;  // of one file
 
-class Identity {
+class Outline {
  public:
-  explicit Identity(std::size_t n_files)
+  explicit Outline(std::size_t n_files)
       : n_files_(n_files),
         samples_(std::clamp(kSamples / std::max<std::uint64_t>(n_files, 1), kLeastSamples, kMostSamples)) {}
 
@@ -63,20 +65,8 @@ std::uint64_t safetensors_header(const InputFile& file) {
   return length > file.size() - sizeof length ? file.size() : sizeof length + length;
 }
 
-std::string identity_of_gguf(const std::filesystem::path& path) {
-  const GgufFile gguf = GgufFile::open(path, GgufUse::kInspect);
-  std::vector<std::uint64_t> headers;
-  for (const InputFile& file : gguf.files()) headers.push_back(file.size());
-  for (const GgufTensor& tensor : gguf.tensors()) {
-    std::uint64_t& header = headers[static_cast<std::size_t>(tensor.file)];
-    header = std::min(header, tensor.offset);
-  }
-  Identity identity(headers.size());
-  for (std::size_t i = 0; i < headers.size(); ++i) identity.add(gguf.files()[i], headers[i]);
-  return identity.text();
-}
-
-std::string identity_of_directory(const std::filesystem::path& directory) {
+// The files whose contents make the model, in an order that does not depend on where they are.
+std::vector<std::filesystem::path> files_of_directory(const std::filesystem::path& directory) {
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(directory))
     if (const auto extension = entry.path().extension();
@@ -84,24 +74,75 @@ std::string identity_of_directory(const std::filesystem::path& directory) {
         (extension == ".safetensors" || extension == ".json" || extension == ".model" || extension == ".jinja"))
       files.push_back(entry.path());
   std::sort(files.begin(), files.end());
-  Identity identity(files.size());
+  return files;
+}
+
+std::string outline_of_gguf(const std::filesystem::path& path) {
+  const GgufFile gguf = GgufFile::open(path, GgufUse::kInspect);
+  std::vector<std::uint64_t> headers;
+  for (const InputFile& file : gguf.files()) headers.push_back(file.size());
+  for (const GgufTensor& tensor : gguf.tensors()) {
+    std::uint64_t& header = headers[static_cast<std::size_t>(tensor.file)];
+    header = std::min(header, tensor.offset);
+  }
+  Outline outline(headers.size());
+  for (std::size_t i = 0; i < headers.size(); ++i) outline.add(gguf.files()[i], headers[i]);
+  return outline.text();
+}
+
+std::string outline_of_directory(const std::filesystem::path& directory) {
+  const std::vector<std::filesystem::path> files = files_of_directory(directory);
+  Outline outline(files.size());
   for (const auto& path : files) {
     const InputFile file(path);
-    identity.add_name(path.filename().string());
-    identity.add(file, path.extension() == ".safetensors" ? safetensors_header(file) : file.size());
+    outline.add_name(path.filename().string());
+    outline.add(file, path.extension() == ".safetensors" ? safetensors_header(file) : file.size());
   }
-  return identity.text();
+  return outline.text();
 }
 
 }  // namespace
 
-std::string model_identity(const std::filesystem::path& model) {
-  if (std::filesystem::is_directory(model)) return identity_of_directory(model);
-  if (is_gguf(model)) return identity_of_gguf(model);
-  const InputFile file(model);
-  Identity identity(1);
-  identity.add(file, 0);
-  return identity.text();
+std::string model_outline(const std::filesystem::path& model) {
+  return std::filesystem::is_directory(model) ? outline_of_directory(model) : outline_of_gguf(model);
+}
+
+std::string model_stamp(const std::filesystem::path& model) {
+  std::vector<std::filesystem::path> files;
+  if (std::filesystem::is_directory(model)) {
+    files = files_of_directory(model);
+  } else {
+    const GgufFile gguf = GgufFile::open(model, GgufUse::kInspect);
+    for (const InputFile& file : gguf.files()) files.push_back(file.path());
+  }
+  Checksum sum;
+  for (const auto& path : files) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0)
+      throw Error(ErrorKind::kIo, fmt::format("cannot look at {}: {}", path.string(), std::strerror(errno)));
+    // The time of the last change of anything (ctime) is what nobody can set back.
+    sum.add(fmt::format("{} {} {} {}.{} {}.{}\n", status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec,
+                        status.st_mtim.tv_nsec, status.st_ctim.tv_sec, status.st_ctim.tv_nsec));
+  }
+  return fmt::format("{:016x}", sum.value());
+}
+
+std::string contents_text(std::uint64_t checksum) { return fmt::format("{:016x}", checksum); }
+
+std::string model_identity(std::string_view outline, std::uint64_t checksum) {
+  return fmt::format("{} contents:{}", outline, contents_text(checksum));
+}
+
+std::string file_identity(const std::filesystem::path& path) {
+  const InputFile file(path);
+  std::vector<std::byte> piece;
+  Checksum sum;
+  for (std::uint64_t at = 0; at < file.size(); at += piece.size()) {
+    piece.resize(static_cast<std::size_t>(std::min(file.size() - at, kWholeBytes)));
+    file.read(at, piece);
+    sum.add(piece);
+  }
+  return fmt::format("file:{:016x}", sum.value());
 }
 
 }  // namespace dodeca::runtime::cli

@@ -18,6 +18,7 @@
 #include "runtime/base/error.hpp"
 #include "runtime/base/file.hpp"
 #include "runtime/base/file_roles.hpp"
+#include "runtime/base/hash.hpp"
 
 namespace dodeca::runtime {
 
@@ -36,8 +37,8 @@ using MetaValue =
 std::string_view meta_type_name(const MetaValue& value);
 bool is_array(const MetaValue& value);
 
-// Key-value pairs in file order. Readers are lenient about integer width: any integer type whose value fits is
-// accepted.
+// Key-value pairs in file order. Readers are lenient about the form of numbers: any integer type whose value fits, 0 and
+// 1 for a bool, an array of one element for that element.
 class Metadata {
  public:
   const MetaValue* find(std::string_view key) const;
@@ -61,8 +62,9 @@ class Metadata {
   std::map<std::string, std::size_t, std::less<>> index_;
 };
 
-// Applies llama.cpp's --override-kv KEY=TYPE:VALUE (TYPE int, float, bool, str). Throws Error{kBadRequest}.
-void override_kv(Metadata& metadata, std::string_view assignment);
+// Applies llama.cpp's --override-kv KEY=TYPE:VALUE,... (TYPE int, float, bool, str). An assignment with commas in its
+// value stands in double quotes, where "" is a quote. Throws Error{kBadRequest}.
+void override_kv(Metadata& metadata, std::string_view assignments);
 
 struct GgufTensor {
   std::string name;
@@ -142,7 +144,8 @@ class GgufWriter {
   // With an identity (of whatever the data depend on), a run that was killed goes on: the data are kept in
   // FILE.partial, and PATH.partial.log notes each tensor that is safely there with its checksum. Where a log says that
   // the same work was begun (same headers, same identity), finished tensors are read back and checked, and
-  // finished_tensors() tells how many need not be appended again. Unfinished files stay when the writer is destroyed.
+  // finished_tensors() tells how many need not be appended again, provided that they would be made from the same as then
+  // (finished_sources()). Unfinished files stay when the writer is destroyed.
   // Where the log is another work's: Error{kBadRequest} with the bytes that are there. With `restart` whatever is
   // unfinished is discarded. Error{kIo} when another process is writing.
   GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors,
@@ -162,12 +165,14 @@ class GgufWriter {
                                     const std::vector<TensorSpec>& tensors, SplitLimits limits = {});
 
   const std::vector<File>& files() const;
-  std::uint64_t total_bytes() const;                    // of all finished files
-  std::size_t finished_tensors() const;                 // there already
-  std::uint64_t discarded_bytes() const;                // of unfinished files that this one replaces
+  std::uint64_t total_bytes() const;                           // of all finished files
+  std::size_t finished_tensors() const;                        // there already
+  const std::vector<std::uint64_t>& finished_sources() const;  // of each of those: what append() got as `source`
+  std::uint64_t discarded_bytes() const;                       // of unfinished files that this one replaces
   const std::vector<std::uint64_t>& checksums() const;  // base/hash.hpp, of each whole tensor's data without padding
-  void append(std::span<const std::byte> data);         // the next bytes of the current tensor; pads by itself
-  void finish();                                        // throws when tensor data is missing
+  // The next bytes of the current tensor; pads by itself. `source` sums what they were made from.
+  void append(std::span<const std::byte> data, const PlacedSum& source = {});
+  void finish();  // throws when tensor data is missing
 
  private:
   struct Impl;

@@ -61,10 +61,11 @@ struct GgufWriter::Impl {
   std::size_t shard = 0;                         // that receives bytes
   std::uint64_t done = 0;                        // bytes of the current tensor
   Checksum checksum;                             // of those
+  PlacedSum source;                              // of what they were made from
   std::vector<std::uint64_t> checksums;          // of the tensors before it
   // Of a work that can be continued:
   std::optional<WriteLog> log;
-  std::size_t kept = 0;                          // tensors that were there already
+  std::vector<std::uint64_t> kept_sources;       // of the tensors that were there already
   std::uint64_t discarded = 0;                   // bytes of another work
   std::vector<WrittenTensor> unlogged;           // of the current shard, written since the last sync
   std::chrono::steady_clock::time_point synced;  // long ago at first
@@ -157,8 +158,11 @@ void GgufWriter::Impl::open_continued(std::string_view identity, bool restart) {
     logged.emplace();
   }
   const Found found = find(std::move(logged->tensors));
-  kept = found.tensors.size();
-  for (const WrittenTensor& tensor : found.tensors) checksums.push_back(tensor.checksum);
+  const std::size_t kept = found.tensors.size();
+  for (const WrittenTensor& tensor : found.tensors) {
+    checksums.push_back(tensor.checksum);
+    kept_sources.push_back(tensor.source);
+  }
   for (const GgufLayout::Shard& planned : layout.shards) {
     std::error_code none;
     if (found.named && !std::filesystem::exists(OutputFile::partial_name(planned.file.path), none)) {
@@ -177,7 +181,7 @@ void GgufWriter::Impl::open_continued(std::string_view identity, bool restart) {
 // Syncing costs a wait for the disk: at most once a second, and whatever is lost then is made again. A file that is
 // complete is synced at once, as only the current one is later.
 void GgufWriter::Impl::note() {
-  unlogged.push_back({out[shard]->written(), checksums.back()});
+  unlogged.push_back({out[shard]->written(), checksums.back(), source.value()});
   const auto now = std::chrono::steady_clock::now();
   if (checksums.size() != layout.shards[shard].end && now - synced < std::chrono::seconds(1)) return;
   out[shard]->sync();
@@ -192,6 +196,7 @@ void GgufWriter::Impl::end_tensor() {
   checksum = Checksum();
   done = 0;
   if (log) note();
+  source = PlacedSum();
 }
 
 GgufWriter::GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors,
@@ -247,11 +252,12 @@ std::uint64_t GgufWriter::total_bytes() const {
   return total;
 }
 
-std::size_t GgufWriter::finished_tensors() const { return impl_->kept; }
+std::size_t GgufWriter::finished_tensors() const { return impl_->kept_sources.size(); }
+const std::vector<std::uint64_t>& GgufWriter::finished_sources() const { return impl_->kept_sources; }
 std::uint64_t GgufWriter::discarded_bytes() const { return impl_->discarded; }
 const std::vector<std::uint64_t>& GgufWriter::checksums() const { return impl_->checksums; }
 
-void GgufWriter::append(std::span<const std::byte> data) {
+void GgufWriter::append(std::span<const std::byte> data, const PlacedSum& source) {
   if (data.empty()) return;
   const std::size_t current = impl_->checksums.size();
   if (current == impl_->layout.tensors.size()) {
@@ -267,6 +273,7 @@ void GgufWriter::append(std::span<const std::byte> data) {
   impl_->out[impl_->shard]->append(data);
   impl_->done += data.size();
   impl_->checksum.add(data);
+  impl_->source.add(source);
   if (impl_->done == tensor.bytes) impl_->end_tensor();
 }
 

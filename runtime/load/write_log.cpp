@@ -18,12 +18,12 @@
 namespace dodeca::runtime {
 namespace {
 
-constexpr std::string_view kHeading = "dodeca-partial 1 ";
+constexpr std::string_view kAnyHeading = "dodeca-partial ", kHeading = "dodeca-partial 2 ";
 
 std::string heading(std::string_view identity) { return fmt::format("{}{}\n", kHeading, identity); }
 
 std::string line_of(std::size_t index, const WrittenTensor& tensor) {
-  return fmt::format("{} {} {:016x}\n", index, tensor.end, tensor.checksum);
+  return fmt::format("{} {} {:016x} {:016x}\n", index, tensor.end, tensor.checksum, tensor.source);
 }
 
 template <class T>
@@ -39,16 +39,16 @@ bool take(std::string_view& text, T& value, int base, char after) {
 std::optional<LoggedWork> read_write_log(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   std::string line;
-  if (!std::getline(in, line) || in.eof() || !line.starts_with(kHeading)) return std::nullopt;
-  LoggedWork work{.identity = line.substr(kHeading.size()), .tensors = {}};
+  if (!std::getline(in, line) || in.eof() || !line.starts_with(kAnyHeading)) return std::nullopt;
+  const bool other_version = !line.starts_with(kHeading);
+  LoggedWork work{.identity = other_version ? line : line.substr(kHeading.size()), .tensors = {}};
   while (std::getline(in, line) && !in.eof()) {  // a last line without its end is torn
     line += '\n';
     std::string_view rest = line;
     std::size_t index = 0;
     WrittenTensor tensor;
-    if (!take(rest, index, 10, ' ') || !take(rest, tensor.end, 10, ' ') || !take(rest, tensor.checksum, 16, '\n') ||
-        index != work.tensors.size())
-      break;
+    if (!take(rest, index, 10, ' ') || !take(rest, tensor.end, 10, ' ') || index != work.tensors.size()) break;
+    if (!other_version && (!take(rest, tensor.checksum, 16, ' ') || !take(rest, tensor.source, 16, '\n'))) break;
     work.tensors.push_back(tensor);
   }
   return work;

@@ -1,7 +1,7 @@
 // The log beside an unfinished GGUF: which tensors are safely in it, with the checksum of each, so that a run that was
-// killed goes on where it was. Lines of text: "dodeca-partial 1 IDENTITY", then "INDEX END CHECKSUM" for every tensor,
-// END being the offset behind its data and padding. A torn last line and everything behind a line that makes no sense
-// are ignored.
+// killed goes on where it was. Lines of text: "dodeca-partial 2 IDENTITY", then "INDEX END CHECKSUM SOURCE" for every
+// tensor, END being the offset behind its data and padding, SOURCE the checksum of what the data were made from. A torn
+// last line and everything behind a line that makes no sense are ignored.
 #pragma once
 
 #include <cstddef>
@@ -16,10 +16,11 @@
 namespace dodeca::runtime {
 
 struct WrittenTensor {
-  std::uint64_t end = 0, checksum = 0;
+  std::uint64_t end = 0, checksum = 0, source = 0;
 };
 
-// What the log at `path` vouches for; nullopt when there is none or it was never begun.
+// What the log at `path` vouches for; nullopt when there is none or it was never begun. A log of another version has an
+// identity that no work has.
 struct LoggedWork {
   std::string identity;
   std::vector<WrittenTensor> tensors;

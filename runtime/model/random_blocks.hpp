@@ -7,16 +7,9 @@
 #include <vector>
 
 #include "quant/dtype.hpp"
+#include "runtime/base/hash.hpp"
 
 namespace dodeca::runtime {
-
-// splitmix64 (Steele, Lea, Flood 2014): a sequence that does not depend on the standard library.
-inline std::uint64_t mix64(std::uint64_t z) {
-  z += 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
 
 // n_blocks blocks, finite once decoded. Deviations are kept to a few per cent where the factor is an f16, to a factor
 // of 1.5 where it is a power of two (MXFP4). type_info(dtype).decodable holds.

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "quant/codec.hpp"
+#include "runtime/model/contents.hpp"
 #include "runtime/quantize/encode_weights.hpp"
 #include "runtime/quantize/waves.hpp"
 
@@ -19,13 +20,14 @@ namespace {
       .with("source", tensor.weight->where);
 }
 
-void convert(const WeightSource& source, const OutputTensor& tensor, const Unit& unit, cpu::Isa isa, MemberState& state,
+void convert(const WeightSource& source, const OutputTensor& tensor, Unit& unit, cpu::Isa isa, MemberState& state,
              std::byte* out) {
   if (tensor.as_is != nullptr) {
     const Stopwatch watch(state.reading);
     const std::uint64_t offset = static_cast<std::uint64_t>(unit.row_begin) * tensor.row_bytes();
     source.gguf()->read(*tensor.as_is, offset, {out, unit.bytes});
     state.bytes_read += unit.bytes;
+    unit.source.add(fnv1a(tensor.name), offset, {out, unit.bytes});
     return;
   }
   const std::int64_t n_rows = unit.row_end - unit.row_begin, n = n_rows * tensor.n_in();
@@ -36,6 +38,7 @@ void convert(const WeightSource& source, const OutputTensor& tensor, const Unit&
     }
     state.bytes_read += unit.bytes;
     const Stopwatch watch(state.computing);
+    add_rows(unit.source, *tensor.weight, unit.slice, unit.row_begin, {out, unit.bytes});
     const std::int64_t bad = quant::find_non_finite(tensor.dtype, out, n);
     if (bad >= 0) refuse_non_finite(tensor, unit, bad);
     return;
@@ -73,6 +76,35 @@ void tell_found(const GgufWriter& writer, const QuantizePlan& plan, const std::f
                     100 * static_cast<double>(done) / static_cast<double>(plan.tensor_bytes())));
 }
 
+// What a tensor is made from, as the sums of its units add up.
+PlacedSum source_of(const WeightSource& source, const OutputTensor& tensor, cpu::Team& team) {
+  PlacedSum sum;
+  if (tensor.as_is == nullptr) {
+    sum = sum_of(source, *tensor.weight, team);
+    if (tensor.key_half != nullptr) sum.add(sum_of(source, *tensor.key_half, team));
+    return sum;
+  }
+  constexpr std::uint64_t kPieceBytes = 1 << 20;
+  std::vector<std::byte> piece;
+  for (std::uint64_t at = 0; at < tensor.bytes(); at += piece.size()) {
+    piece.resize(static_cast<std::size_t>(std::min(kPieceBytes, tensor.bytes() - at)));
+    source.gguf()->read(*tensor.as_is, at, piece);
+    sum.add(fnv1a(tensor.name), at, piece);
+  }
+  return sum;
+}
+
+// What an earlier run made is gone on with only where it would be made of the same bytes.
+void check_finished(const GgufWriter& writer, const WeightSource& source, const QuantizePlan& plan,
+                    const std::filesystem::path& out, cpu::Team& team) {
+  for (std::size_t i = 0; i < writer.finished_tensors(); ++i)
+    if (source_of(source, plan.tensors[i], team).value() != writer.finished_sources()[i])
+      throw Error(ErrorKind::kBadRequest,
+                  fmt::format("the source has changed since {} of {} tensors of {} were made from it (the first that "
+                              "differs: {}): --restart begins anew",
+                              writer.finished_tensors(), plan.tensors.size(), out.string(), plan.tensors[i].name));
+}
+
 }  // namespace
 
 std::vector<GgufWriter::File> output_files(const QuantizePlan& plan, const std::filesystem::path& out,
@@ -94,10 +126,11 @@ QuantizeResult quantize(const WeightSource& source, const QuantizePlan& plan, co
                       plan.identity.empty() ? std::nullopt : std::optional<std::string_view>(plan.identity),
                       options.split, options.restart);
     tell_found(writer, plan, out, log);
+    check_finished(writer, source, plan, out, team);
     const WaveWork work{
         .make = [&](Unit& unit, MemberState& state,
                     std::byte* bytes) { convert(source, plan.tensors[unit.tensor], unit, options.isa, state, bytes); },
-        .take = [&](const Unit&, std::span<const std::byte> bytes) { writer.append(bytes); }};
+        .take = [&](const Unit& unit, std::span<const std::byte> bytes) { writer.append(bytes, unit.source); }};
     const std::size_t first = writer.finished_tensors();
     for (const MemberState& state : run_waves(plan.tensors, first, options.low_memory, team, work, progress)) {
       times.reading += state.reading;

@@ -6,6 +6,7 @@
 
 #include "quant/codec.hpp"
 #include "runtime/base/first_error.hpp"
+#include "runtime/model/contents.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -139,7 +140,7 @@ std::vector<MemberState> run_waves(const std::vector<OutputTensor>& tensors, std
   return states;
 }
 
-void read_values(const WeightSource& source, const OutputTensor& tensor, const Unit& unit, MemberState& state) {
+void read_values(const WeightSource& source, const OutputTensor& tensor, Unit& unit, MemberState& state) {
   const std::int64_t n_rows = unit.row_end - unit.row_begin, n = n_rows * tensor.n_in();
   state.values.resize(static_cast<std::size_t>(n));
   const auto read = [&](const WeightInfo& weight, std::int64_t begin, std::int64_t end, float* values) {
@@ -150,6 +151,7 @@ void read_values(const WeightSource& source, const OutputTensor& tensor, const U
     }
     state.bytes_read += state.raw.size();
     const Stopwatch watch(state.computing);
+    add_rows(unit.source, weight, unit.slice, begin, state.raw);
     quant::decode_row(weight.dtype, state.raw.data(), values, (end - begin) * weight.n_in);
   };
   if (tensor.key_half == nullptr) return read(*tensor.weight, unit.row_begin, unit.row_end, state.values.data());

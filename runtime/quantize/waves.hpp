@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cpu/team.hpp"
+#include "runtime/base/hash.hpp"
 #include "runtime/quantize/quantize.hpp"
 
 namespace dodeca::runtime {
@@ -18,6 +19,7 @@ struct Unit {
   std::size_t tensor;  // of the plan
   std::int64_t slice, row_begin, row_end;
   std::size_t offset, bytes;            // in the wave
+  PlacedSum source = {};                // of the rows that it was made from
   double square_error = 0, square = 0;  // for verify()
 };
 
@@ -42,8 +44,8 @@ std::uint64_t wave_memory(const std::vector<OutputTensor>& tensors, int team_siz
 std::vector<MemberState> run_waves(const std::vector<OutputTensor>& tensors, std::size_t first, bool low_memory,
                                    cpu::Team& team, const WaveWork& work, const Progress& progress);
 
-// The unit's weights as the source has them. Fills state.values.
-void read_values(const WeightSource& source, const OutputTensor& tensor, const Unit& unit, MemberState& state);
+// The unit's weights as the source has them. Fills state.values and adds to unit.source.
+void read_values(const WeightSource& source, const OutputTensor& tensor, Unit& unit, MemberState& state);
 
 // Adds the seconds that it lives.
 class Stopwatch {

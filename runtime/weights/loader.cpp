@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 #include <numeric>
 
 #include "quant/codec.hpp"
 #include "runtime/base/first_error.hpp"
+#include "runtime/model/contents.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -75,10 +77,13 @@ PackedMatrix Loader::matrix(const std::string& name, const std::vector<std::int6
   const std::int64_t unit =
       std::max<std::int64_t>(1, static_cast<std::int64_t>(kReadBytes / row_bytes) / cpu::kTileRows);  // tiles per read
   const std::int64_t units_per_slice = (m.n_tiles + unit - 1) / unit, n_units = units_per_slice * m.n_slices;
+  const bool whole_rows = part_bytes == row_bytes;
   cpu::WorkCounter next;
   FirstError error;
+  std::mutex mutex;
   team_.run([&](const cpu::Member&) {
     error.guard([&] {
+      PlacedSum sum;
       std::vector<std::byte> buffer;
       for (std::int64_t u = next.take(); u < n_units; u = next.take()) {
         const std::int64_t slot = u / units_per_slice, slice = chosen[static_cast<std::size_t>(slot)];
@@ -87,13 +92,16 @@ PackedMatrix Loader::matrix(const std::string& name, const std::vector<std::int6
                            row_end = std::min(m.n_out, tile_end * cpu::kTileRows);
         buffer.resize(static_cast<std::size_t>(row_end - row_begin) * row_bytes);
         source_.read_rows(*info, slice, rows.begin + row_begin, rows.begin + row_end, buffer.data());
+        if (whole_rows) add_rows(sum, *info, slice, rows.begin + row_begin, buffer);
         for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
           const std::byte* pointers[cpu::kTileRows];
           for (int r = 0; r < cpu::kTileRows; ++r) {
             const std::int64_t row = tile * cpu::kTileRows + r;
             const std::byte* data = buffer.data() + static_cast<std::size_t>(row - row_begin) * row_bytes;
             pointers[r] = row < m.n_out ? data + skip : nullptr;
-            if (row < m.n_out) check_finite(*info, slice, rows.begin + row, data, info->n_in);
+            if (row >= m.n_out) continue;
+            check_finite(*info, slice, rows.begin + row, data, info->n_in);
+            if (!whole_rows) add_row_part(sum, *info, slice, rows.begin + row, skip, {data + skip, part_bytes});
           }
           std::byte* out = m.data.data() + static_cast<std::size_t>(slot * m.n_tiles + tile) * m.tile_bytes;
           if (m.reference) {
@@ -104,6 +112,8 @@ PackedMatrix Loader::matrix(const std::string& name, const std::vector<std::int6
           }
         }
       }
+      const std::lock_guard lock(mutex);
+      contents_.add(sum);
     });
   });
   error.rethrow();
@@ -116,6 +126,7 @@ std::vector<float> Loader::vector(const std::string& name) {
   if (info == nullptr) return {};
   std::vector<std::byte> raw(info->row_bytes());
   source_.read_rows(*info, 0, 0, 1, raw.data());
+  add_rows(contents_, *info, 0, 0, raw);
   check_finite(*info, 0, 0, raw.data(), info->n_in);
   std::vector<float> values(static_cast<std::size_t>(info->n_in));
   quant::decode_row(info->dtype, raw.data(), values.data(), info->n_in);
@@ -130,15 +141,20 @@ void Loader::rows(const std::string& name, cpu::Buffer& out) {
   const std::int64_t unit = std::max<std::int64_t>(1, static_cast<std::int64_t>(kReadBytes / row_bytes));
   cpu::WorkCounter next;
   FirstError error;
+  std::mutex mutex;
   team_.run([&](const cpu::Member&) {
     error.guard([&] {
+      PlacedSum sum;
       for (std::int64_t begin = next.take(unit); begin < info.n_out; begin = next.take(unit)) {
         const std::int64_t end = std::min(info.n_out, begin + unit);
         std::byte* dst = out.data() + static_cast<std::size_t>(begin) * row_bytes;
         source_.read_rows(info, 0, begin, end, dst);
+        add_rows(sum, info, 0, begin, {dst, static_cast<std::size_t>(end - begin) * row_bytes});
         for (std::int64_t row = begin; row < end; ++row)
           check_finite(info, 0, row, dst + static_cast<std::size_t>(row - begin) * row_bytes, info.n_in);
       }
+      const std::lock_guard lock(mutex);
+      contents_.add(sum);
     });
   });
   error.rethrow();

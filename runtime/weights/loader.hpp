@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "cpu/team.hpp"
+#include "runtime/base/hash.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/model/weight_source.hpp"
 #include "runtime/plan/plan.hpp"
@@ -22,6 +23,7 @@ class Loader {
   std::vector<float> vector(const std::string& name);    // empty when absent
   void rows(const std::string& name, cpu::Buffer& out);  // in file form
   const WeightInfo* find(const std::string& name) const { return source_.find(name); }
+  const PlacedSum& contents() const { return contents_; }  // of what was read so far (runtime/model/contents.hpp)
 
  private:
   void report(std::uint64_t bytes);
@@ -32,6 +34,7 @@ class Loader {
   cpu::Team& team_;
   Progress progress_;
   double done_ = 0.0, total_ = 0.0;
+  PlacedSum contents_;
 };
 
 }  // namespace dodeca::runtime

@@ -56,6 +56,9 @@ LayerWeights load_layer(Loader& loader, std::int64_t layer, int n_parts) {
   w.k = loader.matrix(b + "attn_k.weight");
   w.v = loader.matrix(b + "attn_v.weight");
   w.output = loader.matrix(b + "attn_output.weight");
+  w.q_a_bias = loader.vector(b + "attn_q_a.bias");
+  w.kv_a_bias = loader.vector(b + "attn_kv_a_mqa.bias");
+  w.output_bias = loader.vector(b + "attn_output.bias");
   w.ffn_norm = loader.vector(b + "ffn_norm.weight");
   w.router = loader.matrix(b + "ffn_gate_inp.weight");
   w.router_bias = loader.vector(b + "exp_probs_b.bias");
@@ -92,6 +95,7 @@ Model::~Model() = default;
 const ModelConfig& Model::config() const { return weights_->config; }
 cpu::Isa Model::isa() const { return weights_->isa; }
 std::uint64_t Model::weight_bytes() const { return weights_->bytes; }
+std::uint64_t Model::contents() const { return weights_->contents; }
 
 std::unique_ptr<Model> Model::load(const WeightSource& source, cpu::Team& team, const LoadOptions& options,
                                    const Log& log) {
@@ -137,6 +141,7 @@ std::unique_ptr<Model> Model::load(const WeightSource& source, cpu::Team& team, 
   w.output_norm = loader.vector("output_norm.weight");
   for (std::int64_t layer = 0; layer < config.n_layers; ++layer)
     w.layers.push_back(load_layer(loader, layer, options.n_parts));
+  w.contents = loader.contents().value();
   return model;
 }
 

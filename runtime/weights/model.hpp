@@ -39,6 +39,7 @@ class Model {
   const Weights& weights() const { return *weights_; }
   cpu::Isa isa() const;
   std::uint64_t weight_bytes() const;  // in memory
+  std::uint64_t contents() const;      // a checksum of every weight as it was read (model/contents.hpp)
 
  private:
   Model();

@@ -47,6 +47,8 @@ struct LayerWeights {
   std::vector<float> kv_a_norm;            // [latent]
   PackedMatrix k_b;                        // heads x [latent] x nope: absorbs q
   PackedMatrix v_b;                        // heads x [v] x latent
+  std::vector<float> q_a_bias, kv_a_bias;  // added before the norms, or empty
+  std::vector<float> output_bias;          // [hidden] or empty
   PackedMatrix k, v;                       // GQA: [kv_heads * head_dim] x hidden
   PackedMatrix output;                     // hidden x [heads * v]
   PackedMatrix router;                     // experts x hidden
@@ -67,6 +69,7 @@ struct Weights {
   std::vector<LayerWeights> layers;
   bool prompt_route = false;  // some weight multiplies prompt rows by another kernel
   std::uint64_t bytes = 0;
+  std::uint64_t contents = 0;  // of all weights as they were read (runtime/model/contents.hpp)
 
   // One row of the embedding table as floats [hidden].
   void embedding(std::int32_t token, float* out) const;

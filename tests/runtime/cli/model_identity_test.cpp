@@ -12,7 +12,7 @@
 
 using namespace dodeca::runtime;
 using namespace dodeca::tests;
-using cli::model_identity;
+using cli::model_outline;
 using dodeca::quant::DType;
 
 namespace {
@@ -44,27 +44,27 @@ void put(const std::filesystem::path& path, std::streamoff at, char c) {
 TEST_CASE("the same header with other weights is another model; a copy is the same") {
   const TempDir dir;
   write_model(dir / "a.gguf", 1.0f);
-  const std::string a = model_identity(dir / "a.gguf");
+  const std::string a = model_outline(dir / "a.gguf");
   std::filesystem::copy_file(dir / "a.gguf", dir / "copy.gguf");
-  CHECK(model_identity(dir / "copy.gguf") == a);
+  CHECK(model_outline(dir / "copy.gguf") == a);
   write_model(dir / "b.gguf", 2.0f);
   CHECK(std::filesystem::file_size(dir / "a.gguf") == std::filesystem::file_size(dir / "b.gguf"));
-  CHECK(model_identity(dir / "b.gguf") != a);
+  CHECK(model_outline(dir / "b.gguf") != a);
   put(dir / "copy.gguf", 2 << 20, '~');  // far in the header
-  CHECK(model_identity(dir / "copy.gguf") != a);
+  CHECK(model_outline(dir / "copy.gguf") != a);
   std::filesystem::copy_file(dir / "a.gguf", dir / "last.gguf");
   put(dir / "last.gguf", -1, '~');
-  CHECK(model_identity(dir / "last.gguf") != a);
+  CHECK(model_outline(dir / "last.gguf") != a);
 }
 
 TEST_CASE("every shard counts") {
   const TempDir dir;
   write_model(dir / "m-00001-of-00002.gguf", 1.0f, 0);
   write_model(dir / "m-00002-of-00002.gguf", 1.0f, 1);
-  const std::string before = model_identity(dir / "m-00001-of-00002.gguf");
-  CHECK(model_identity(dir / "m-00001-of-00002.gguf") == before);
+  const std::string before = model_outline(dir / "m-00001-of-00002.gguf");
+  CHECK(model_outline(dir / "m-00001-of-00002.gguf") == before);
   write_model(dir / "m-00002-of-00002.gguf", 2.0f, 1);
-  CHECK(model_identity(dir / "m-00001-of-00002.gguf") != before);
+  CHECK(model_outline(dir / "m-00001-of-00002.gguf") != before);
 }
 
 TEST_CASE("of a directory, tables, templates and weights count") {
@@ -73,10 +73,10 @@ TEST_CASE("of a directory, tables, templates and weights count") {
   write_bytes(dir / "model.safetensors", le(std::uint64_t{header.size()}) + header + data);
   write_bytes(dir / "config.json", "{}");
   write_bytes(dir / "chat_template.jinja", "{{ a }}");
-  std::string before = model_identity(dir.path());
-  CHECK(model_identity(dir.path()) == before);
+  std::string before = model_outline(dir.path());
+  CHECK(model_outline(dir.path()) == before);
   const auto changed = [&] {
-    const std::string now = model_identity(dir.path());
+    const std::string now = model_outline(dir.path());
     return std::exchange(before, now) != now;
   };
   write_bytes(dir / "chat_template.jinja", "{{ b }}");
