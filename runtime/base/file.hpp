@@ -1,4 +1,7 @@
 // Read-only random access to a file whose size is fixed at open. Thread-safe: read() is pread().
+//
+// Models come in a thousand files and processes have as many descriptors at first: the limit is raised as far as the
+// system allows, and where that is not enough a file is opened for each read.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +13,9 @@ namespace dodeca::runtime {
 
 class InputFile {
  public:
-  explicit InputFile(std::filesystem::path path);  // throws Error{kIo} with path and reason; refuses directories
+  // Throws Error{kIo} with path and reason; refuses directories. Error{kBadFile} for a Git-LFS pointer, which stands where
+  // the file itself was not fetched.
+  explicit InputFile(std::filesystem::path path);
   InputFile(InputFile&&) noexcept;
   InputFile& operator=(InputFile&&) noexcept;
   ~InputFile();
@@ -21,9 +26,15 @@ class InputFile {
   void read(std::uint64_t offset, std::span<std::byte> dst) const;
 
  private:
+  void refuse_lfs_pointer() const;
+  void read_from(int fd, std::uint64_t offset, std::span<std::byte> dst) const;
+  void read_by_turns(std::uint64_t offset, std::span<std::byte> dst) const;
   std::filesystem::path path_;
-  int fd_ = -1;
-  std::uint64_t size_ = 0;
+  int fd_ = -1;  // -1: opened for each read
+  std::uint64_t size_ = 0, device_ = 0, inode_ = 0;
 };
+
+// Lets the process have as many descriptors as the system allows it; false when it has them already.
+bool raise_descriptor_limit();
 
 }  // namespace dodeca::runtime
