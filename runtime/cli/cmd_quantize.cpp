@@ -106,7 +106,8 @@ Arguments parse_quantize(std::span<const std::string> args, Console& console) {
   options.flag("--keep-mtp", parsed.quantize.keep_mtp, "keep the multi-token-prediction layer");
   options.flag("--fused-kv-b", parsed.quantize.fused_kv_b,
                "the older layout: attn_kv_b instead of attn_k_b and attn_v_b");
-  options.values("--override-kv", parsed.quantize.override_kv, "change metadata of the result", "KEY=TYPE:VALUE");
+  options.values("--override-kv", parsed.quantize.override_kv,
+                 "change metadata of the result and, where IN is a GGUF, of IN", "KEY=TYPE:VALUE,...");
   options.value("--isa", isa, "at most this instruction-set level (also DODECA_ISA): the file is the same", "LEVEL");
   options.value("-t,--threads", parsed.threads, "workers; -1: the default (one per physical core)", {-1, 4096});
   options.value("--split-max-size", split_bytes,
@@ -124,6 +125,7 @@ Arguments parse_quantize(std::span<const std::string> args, Console& console) {
   console.add_flags(options);
   options.parse(args);
 
+  check_overrides(parsed.quantize.override_kv);
   parsed.write.isa = parse_isa(isa);
   if (!split_bytes.empty()) parsed.write.split.max_bytes = parse_bytes("--split-max-size", split_bytes);
   parsed.write.split.max_tensors = static_cast<std::size_t>(split_tensors);
@@ -174,7 +176,9 @@ std::unique_ptr<WeightSource> open_source(const Arguments& arguments, const Log&
   if (!arguments.shape.empty())
     return random_weights(
         published_shape(arguments.shape), [](const WantedWeight&) { return quant::DType::kBF16; }, 1);
-  return open_weights(arguments.in, {.headers_only = arguments.dry_run}, log);
+  SourceOptions options{.headers_only = arguments.dry_run};
+  if (!std::filesystem::is_directory(arguments.in)) options.override_kv = arguments.quantize.override_kv;
+  return open_weights(arguments.in, options, log);
 }
 
 std::uint64_t resident_bytes() {
@@ -249,8 +253,8 @@ int cmd_quantize(std::span<const std::string> args) {
   for (const GgufWriter::File& file : files) arguments.files.writes(file.path, "OUT.gguf");
   check_files(arguments.files);
   if (team == nullptr) team = make_team(arguments.threads, console);
-  plan.identity = fmt::format("{} {} {} {}", program_version(), kQuantizeRevision, model_identity(arguments.in),
-                              arguments.imatrix.empty() ? "" : model_identity(arguments.imatrix));
+  plan.identity = fmt::format("{} {} {} {}", program_version(), kQuantizeRevision, model_outline(arguments.in),
+                              arguments.imatrix.empty() ? "" : file_identity(arguments.imatrix));
   console.info(fmt::format("needs about {} of memory",
                            bytes_text(static_cast<double>(
                                resident_bytes() + working_bytes(plan, team->size(), arguments.write.low_memory)))));

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/cli/command.hpp"
+#include "runtime/cli/model_options.hpp"
 #include "runtime/cli/text_options.hpp"
 #include "runtime/eval/windows.hpp"
 #include "runtime/text/chat_template.hpp"
@@ -28,6 +29,7 @@ void print_ids(const Tokenizer& tokenizer, std::span<const TokenId> ids, bool as
 
 int cmd_tokenize(std::span<const std::string> args) {
   std::string model, prompt, file, chat;
+  std::vector<std::string> overrides;
   EscapeOptions escapes;
   TemplateOptions template_options;
   bool from_stdin = false, ids_only = false, no_bos = false, no_parse_special = false, show_count = false;
@@ -51,10 +53,12 @@ int cmd_tokenize(std::span<const std::string> args) {
   escapes.add_flags(options, "-p");
   template_options.add_flags(options);
   options.flag("--no-generation-prompt", no_generation_prompt, "with --chat: do not open the assistant's turn");
+  options.values("--override-kv,-okv", overrides, kOverrideHelp, "KEY=TYPE:VALUE,...");
   Console console;
   console.add_flags(options);
   options.parse(args);
 
+  check_overrides(overrides);
   if (model.empty()) throw Usage("-m PATH is needed: a GGUF or a Hugging Face directory");
   const int n_sources = options.given("-p") + options.given("-f") + from_stdin + options.given("--chat");
   if (n_sources != 1) throw Usage("one of -p TEXT, -f FILE, --stdin and --chat FILE is needed");
@@ -63,7 +67,7 @@ int cmd_tokenize(std::span<const std::string> args) {
   if (detokenize && !chat.empty()) throw Usage("--detokenize does not go with --chat");
 
   template_options.read_file();
-  const Tokenizer tokenizer = Tokenizer::from_path(model);
+  const Tokenizer tokenizer = Tokenizer::from_path(model, overrides);
   std::vector<TokenId> ids;
   if (!chat.empty()) {
     const Json conversation = parse_json(read_text_file(chat), chat == "-" ? "standard input" : chat);

@@ -93,6 +93,15 @@ quant::DType parse_cache_type(const std::string& flag, const std::string& name) 
   throw Usage(fmt::format("{} must be one of f32, f16, bf16, q8_0, i8, not '{}'", flag, name));
 }
 
+void check_overrides(std::span<const std::string> overrides) {
+  Metadata scratch;
+  try {
+    for (const std::string& assignments : overrides) override_kv(scratch, assignments);
+  } catch (const Error& error) {
+    throw Usage(error.sentence());
+  }
+}
+
 void ModelOptions::add_flags(Options& options) {
   options.value("-m,--model", model, "GGUF file, first file of a split one, or Hugging Face directory", "PATH",
                 FileUse::kModel);
@@ -113,14 +122,14 @@ void ModelOptions::add_flags(Options& options) {
   options.value("-ctv,--cache-type-v", cache_type_v, "must equal -ctk: MLA has one cache", "TYPE");
   options.value("--isa", isa, "at most this instruction-set level (also DODECA_ISA)", "LEVEL");
   options.choice("--compute", compute, {"auto", "f32"}, "f32: the float32 reference route");
-  options.values("--override-kv,-okv", override_kv, "replace a metadata value (int, float, bool, str)",
-                 "KEY=TYPE:VALUE");
+  options.values("--override-kv,-okv", override_kv, kOverrideHelp, "KEY=TYPE:VALUE,...");
   options.flag("--plain-topk", plain_topk, "no expert groups where the file names none");
   options.flag("--onednn", onednn, "multiply prompts by BF16 and F32 weights with oneDNN (BF16: activations rounded)");
 }
 
 void ModelOptions::check() const {
   if (model.empty()) throw Usage("-m is missing: a GGUF file or a Hugging Face directory");
+  check_overrides(override_kv);
   parse_isa(isa);
   const quant::DType cache = cache_type();
   if (!cache_type_v.empty() && parse_cache_type("-ctv", cache_type_v) != cache)

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,11 @@ std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Console& cons
 cpu::Isa parse_isa(const std::string& name);
 // f32, f16, bf16, q8_0; throws Usage.
 quant::DType parse_cache_type(const std::string& flag, const std::string& name);
+
+inline constexpr const char* kOverrideHelp =
+    "replace metadata (int, float, bool, str); an assignment with commas in its value stands in double quotes";
+// Throws Usage for what --override-kv cannot read.
+void check_overrides(std::span<const std::string> overrides);
 
 struct ModelOptions {
   std::string model;

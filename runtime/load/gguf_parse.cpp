@@ -40,6 +40,7 @@ class Parser {
     shard_.tensors.reserve(std::min(n_tensors_, kMaxReserved));
     for (std::uint64_t i = 0; i < n_tensors_; ++i) read_tensor();
     if (n_tensors_ > 0) check_data();
+    refuse_joined(n_tensors_ > 0 ? shard_.tensors.back().offset + shard_.tensors.back().bytes : in_.position());
     return std::move(shard_);
   }
 
@@ -56,6 +57,7 @@ class Parser {
     }
     char magic[4];
     in_.bytes(magic, sizeof magic, "the magic");
+    if (magic[0] == '<') throw bad("not a GGUF: it begins like a web page, which a failed download leaves behind");
     if (std::string_view(magic, 4) != "GGUF") throw bad("not a GGUF: it does not begin with the letters GGUF");
     shard_.version = in_.scalar<std::uint32_t>("the version");
     if (shard_.version != 0 && (shard_.version & 0xFFFF) == 0)
@@ -186,12 +188,12 @@ class Parser {
   void read_alignment() {
     const MetaValue* value = shard_.metadata.find("general.alignment");
     if (value == nullptr) return;
-    const auto* alignment = std::get_if<std::uint32_t>(value);
-    if (alignment == nullptr) throw bad("general.alignment should be u32 and is {}", meta_type_name(*value));
-    if (!std::has_single_bit(*alignment) || *alignment > kMaxAlignment) {
-      throw bad("general.alignment is {}; a power of two up to {} is wanted", *alignment, kMaxAlignment);
+    const auto alignment = static_cast<std::uint64_t>(*shard_.metadata.integer("general.alignment"));
+    if (!std::has_single_bit(alignment) || alignment > kMaxAlignment) {
+      throw bad("general.alignment is {}; a power of two up to {} is wanted",
+                *shard_.metadata.integer("general.alignment"), kMaxAlignment);
     }
-    shard_.alignment = *alignment;
+    shard_.alignment = alignment;
   }
 
   void read_tensor() {
@@ -266,9 +268,27 @@ class Parser {
     GgufTensor& last = shard_.tensors.back();  // padding behind it may be missing
     const std::uint64_t expected = last.offset + last.bytes;
     if (expected > file_.size()) {
-      throw bad("the file has {} bytes and its tensors need {}: incomplete download?", file_.size(), expected);
+      const std::string name = file_.path().filename().string();
+      const bool piece = name.find(".part") != std::string::npos || name.find("-split-") != std::string::npos;
+      throw bad("the file has {} bytes and its tensors need {}: {}", file_.size(), expected,
+                piece ? "a piece of a file that was cut; 'cat' joins the pieces" : "incomplete download?");
     }
     if (!last.known) last.bytes = file_.size() - last.offset;
+  }
+
+  // Shards are files of their own; put behind each other, all but the first would be lost in silence. Padding behind the
+  // data may be missing.
+  void refuse_joined(std::uint64_t end) const {
+    for (const std::uint64_t at : {end, align_up(end, shard_.alignment)}) {
+      char magic[4] = {};
+      if (at > file_.size() || file_.size() - at < kMinFileBytes) continue;
+      file_.read(at, std::as_writable_bytes(std::span(magic)));
+      if (std::string_view(magic, 4) != "GGUF") continue;
+      throw bad(
+          "another GGUF begins at byte {}, behind the {} tensors of the first: shards that were joined by hand; "
+          "keep them as files of their own beside each other, or merge them with llama-gguf-split --merge",
+          at, n_tensors_);
+    }
   }
 
   const InputFile& file_;

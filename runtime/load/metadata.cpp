@@ -28,6 +28,24 @@ constexpr bool kIsInteger = std::is_integral_v<T> && !std::is_same_v<T, bool>;
                                                meta_type_name(found)));
 }
 
+// The value as `convert` makes it of a scalar or of an array's only element.
+template <class T, class Convert>
+T convert_one(std::string_view key, const char* wanted, const MetaValue& value, Convert&& convert) {
+  return std::visit(
+      [&](const auto& v) -> T {
+        if constexpr (requires { v.values; }) {
+          if (v.values.size() == 1)
+            if (const std::optional<T> one =
+                    convert(static_cast<typename ArrayElement<std::decay_t<decltype(v)>>::type>(v.values.front())))
+              return *one;
+        } else {
+          if (const std::optional<T> one = convert(v)) return *one;
+        }
+        wrong_type(key, wanted, value);
+      },
+      value);
+}
+
 template <class T>
 std::int64_t to_int64(std::string_view key, T value) {
   if constexpr (std::is_same_v<T, std::uint64_t>) {
@@ -124,45 +142,41 @@ void Metadata::erase(std::string_view key) {
 std::optional<std::int64_t> Metadata::integer(std::string_view key) const {
   const MetaValue* value = find(key);
   if (value == nullptr) return std::nullopt;
-  return std::visit(
-      [&](const auto& v) -> std::int64_t {
-        using T = std::decay_t<decltype(v)>;
-        if constexpr (kIsInteger<T>) {
-          return to_int64(key, v);
-        } else {
-          wrong_type(key, "an integer", *value);
-        }
-      },
-      *value);
+  return convert_one<std::int64_t>(key, "an integer", *value, [&](const auto& v) -> std::optional<std::int64_t> {
+    if constexpr (kIsInteger<std::decay_t<decltype(v)>>) return to_int64(key, v);
+    return std::nullopt;
+  });
 }
 
 std::optional<double> Metadata::number(std::string_view key) const {
   const MetaValue* value = find(key);
   if (value == nullptr) return std::nullopt;
-  return std::visit(
-      [&](const auto& v) -> double {
-        using T = std::decay_t<decltype(v)>;
-        if constexpr (kIsInteger<T> || std::is_floating_point_v<T>) {
-          return static_cast<double>(v);
-        } else {
-          wrong_type(key, "a number", *value);
-        }
-      },
-      *value);
+  return convert_one<double>(key, "a number", *value, [](const auto& v) -> std::optional<double> {
+    using T = std::decay_t<decltype(v)>;
+    if constexpr (kIsInteger<T> || std::is_floating_point_v<T>) return static_cast<double>(v);
+    return std::nullopt;
+  });
 }
 
 std::optional<bool> Metadata::boolean(std::string_view key) const {
   const MetaValue* value = find(key);
   if (value == nullptr) return std::nullopt;
-  if (const auto* v = std::get_if<bool>(value)) return *v;
-  wrong_type(key, "a bool", *value);
+  return convert_one<bool>(key, "a bool", *value, [](const auto& v) -> std::optional<bool> {
+    using T = std::decay_t<decltype(v)>;
+    if constexpr (std::is_same_v<T, bool>) return v;
+    if constexpr (kIsInteger<T>)
+      if (v == 0 || v == 1) return v == 1;
+    return std::nullopt;
+  });
 }
 
 std::optional<std::string> Metadata::string(std::string_view key) const {
   const MetaValue* value = find(key);
   if (value == nullptr) return std::nullopt;
-  if (const auto* v = std::get_if<std::string>(value)) return *v;
-  wrong_type(key, "a string", *value);
+  return convert_one<std::string>(key, "a string", *value, [](const auto& v) -> std::optional<std::string> {
+    if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::string>) return v;
+    return std::nullopt;
+  });
 }
 
 std::optional<std::vector<std::int64_t>> Metadata::integers(std::string_view key) const {
@@ -205,11 +219,37 @@ const std::vector<std::string>* Metadata::strings(std::string_view key) const {
   wrong_type(key, "an array of strings", *value);
 }
 
-void override_kv(Metadata& metadata, std::string_view assignment) {
+namespace {
+
+// The fields between commas, as llama.cpp reads them: a field that begins with a double quote goes to the next single one.
+std::vector<std::string> split_assignments(std::string_view text) {
+  std::vector<std::string> fields(1);
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    std::string& field = fields.back();
+    if (text[i] == '"' && quoted && i + 1 < text.size() && text[i + 1] == '"') {
+      field += text[++i];
+    } else if (text[i] == '"' && (quoted || field.empty())) {
+      quoted = !quoted;
+    } else if (text[i] == ',' && !quoted) {
+      fields.emplace_back();
+    } else {
+      field += text[i];
+    }
+  }
+  if (quoted)
+    throw Error(ErrorKind::kBadRequest, fmt::format("a double quote of --override-kv '{}' is not closed", text));
+  return fields;
+}
+
+void assign(Metadata& metadata, std::string_view assignment) {
   const std::size_t equals = assignment.find('=');
   const std::size_t colon = equals == std::string_view::npos ? equals : assignment.find(':', equals);
   if (equals == 0 || colon == std::string_view::npos) {
-    throw Error(ErrorKind::kBadRequest, fmt::format("--override-kv wants KEY=TYPE:VALUE and got '{}'", assignment));
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("--override-kv wants KEY=TYPE:VALUE,... (\"KEY=str:VALUE\" in double "
+                            "quotes where the value has commas) and got '{}'",
+                            assignment));
   }
   std::string key(assignment.substr(0, equals));
   const std::string_view type = assignment.substr(equals + 1, colon - equals - 1);
@@ -223,15 +263,23 @@ void override_kv(Metadata& metadata, std::string_view assignment) {
                                      text, [](const std::string& s, std::size_t* used) { return std::stod(s, used); }));
   } else if (type == "bool") {
     if (text != "true" && text != "false") {
-      throw Error(ErrorKind::kBadRequest, fmt::format("--override-kv bool wants true or false and got '{}'", text));
+      throw Error(ErrorKind::kBadRequest,
+                  fmt::format("--override-kv {} is a bool, true or false, and got '{}'", key, text));
     }
     metadata.set(std::move(key), text == "true");
   } else if (type == "str") {
     metadata.set(std::move(key), std::string(text));
   } else {
-    throw Error(ErrorKind::kBadRequest,
-                fmt::format("--override-kv knows the types int, float, bool and str, not '{}'", type));
+    throw Error(
+        ErrorKind::kBadRequest,
+        fmt::format("--override-kv knows the types int, float, bool and str, not '{}' in '{}'", type, assignment));
   }
+}
+
+}  // namespace
+
+void override_kv(Metadata& metadata, std::string_view assignments) {
+  for (const std::string& assignment : split_assignments(assignments)) assign(metadata, assignment);
 }
 
 }  // namespace dodeca::runtime

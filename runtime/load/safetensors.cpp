@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -88,7 +89,9 @@ SafeTensor parse_tensor(const std::string& name, const Json& entry, std::uint64_
 
 // The format demands that the tensors cover the buffer (of unknown size where only headers are there) exactly, without
 // holes and overlaps.
-void check_coverage(const std::vector<SafeTensor>& tensors, std::optional<std::uint64_t> buffer_bytes) {
+// `begins_at` tells whether another header begins at an offset of the buffer.
+void check_coverage(const std::vector<SafeTensor>& tensors, std::optional<std::uint64_t> buffer_bytes,
+                    const std::function<bool(std::uint64_t)>& begins_at) {
   std::vector<const SafeTensor*> sorted;
   for (const SafeTensor& tensor : tensors) sorted.push_back(&tensor);
   std::sort(sorted.begin(), sorted.end(), [](const SafeTensor* a, const SafeTensor* b) {
@@ -103,6 +106,11 @@ void check_coverage(const std::vector<SafeTensor>& tensors, std::optional<std::u
                       tensor->offset < end ? "inside those of another that end at" : "behind a hole from", end));
     }
     end = tensor->offset + tensor->bytes;
+  }
+  if (buffer_bytes && end != *buffer_bytes && begins_at(end)) {
+    throw Error(ErrorKind::kBadFile,
+                "another safetensors file follows the last tensor's data: shards that were joined by "
+                "hand; they are files of their own, listed in model.safetensors.index.json");
   }
   if (buffer_bytes && end != *buffer_bytes) {
     throw Error(ErrorKind::kBadFile,
@@ -180,7 +188,13 @@ std::vector<SafeTensor> parse_safetensors(const InputFile& file, int file_index,
       throw error.with("tensor", name);
     }
   }
-  check_coverage(tensors, use == SafetensorsUse::kHeaders ? std::nullopt : std::optional(buffer_bytes));
+  check_coverage(tensors, use == SafetensorsUse::kHeaders ? std::nullopt : std::optional(buffer_bytes),
+                 [&](std::uint64_t offset) {
+                   char begin[sizeof header_bytes + 1] = {};  // another length, then the brace
+                   if (buffer_bytes - offset < sizeof begin) return false;
+                   file.read(data_begin + offset, std::as_writable_bytes(std::span(begin)));
+                   return begin[sizeof header_bytes] == '{' && begin[sizeof header_bytes - 1] == 0;
+                 });
   for (SafeTensor& tensor : tensors) {
     tensor.file = file_index;
     tensor.offset += data_begin;
