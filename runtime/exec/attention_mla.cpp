@@ -15,6 +15,10 @@ namespace dodeca::runtime {
 
 namespace {
 
+void add_bias(float* row, const std::vector<float>& bias) noexcept {
+  for (std::size_t j = 0; j < bias.size(); ++j) row[j] += bias[j];
+}
+
 // Latent normalized, key rotated, row written to the cache; q_a normalized and quantized.
 void write_cache_row(const Pass& pass, const LayerWeights& w, std::int64_t layer, std::int64_t i) noexcept {
   const ModelConfig& c = pass.config();
@@ -22,10 +26,12 @@ void write_cache_row(const Pass& pass, const LayerWeights& w, std::int64_t layer
   const auto eps = static_cast<float>(c.rms_norm_eps);
   const Row& row = pass.rows[static_cast<std::size_t>(i)];
   float* kv = s.kv.row(i);
+  add_bias(kv, w.kv_a_bias);
   cpu::rms_norm(kv, w.kv_a_norm.data(), c.kv_lora_rank, eps, kv, pass.weights.isa);
   cpu::rope_rotate(kv + c.kv_lora_rank, s.angles.data() + i * c.rope.dim, c.rope.dim / 2);
   pass.cache.write_row(layer, row.sequence, row.position, kv);
   if (w.q_a) {
+    add_bias(s.q_a.row(i), w.q_a_bias);
     cpu::rms_norm(s.q_a.row(i), w.q_a_norm.data(), c.q_lora_rank, eps, s.q_a.row(i), pass.weights.isa);
     s.q_a.quantize(i, pass.weights.isa);
   }

@@ -157,6 +157,7 @@ void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Tea
         float* x = space.x.row(i);
         const float* add = space.normed.row(i);
         for (std::int64_t j = 0; j < c.hidden_size; ++j) x[j] += add[j];
+        for (std::size_t j = 0; j < w.output_bias.size(); ++j) x[j] += w.output_bias[j];
         normalize_row(pass, i, w.ffn_norm, 2 * layer + 1);
       });
       pass.end_phase(member, Phase::kOutput, [&] { return w.output.slice_bytes(); });

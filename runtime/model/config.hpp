@@ -61,6 +61,7 @@ struct ModelConfig {
   GatingKind gating = GatingKind::kSoftmax;
   bool norm_topk_prob = false;
   double routed_scaling_factor = 1.0;
+  bool attention_bias = false;  // MLA: q_a, kv_a and the output projection add one
   bool tied_embeddings = false;
 
   // Floats per cached token and layer: kv_lora_rank + qk_rope_head_dim for MLA, 2 * n_kv_heads * head_dim for GQA.

@@ -285,6 +285,11 @@ ModelConfig config_from_gguf(const Metadata& metadata, const std::vector<GgufTen
   c.kv_lora_rank = keys.integer("attention.kv_lora_rank");
   c.q_lora_rank = facts.q_lora_rank(keys.integer_or("attention.q_lora_rank", 0));
   read_head_widths(keys, find, c, log);
+  for (const char* bias : {"blk.0.attn_q_a.bias", "blk.0.attn_kv_a_mqa.bias", "blk.0.attn_output.bias"})
+    if (!c.attention_bias && find(bias)) {
+      c.attention_bias = true;
+      log(Level::kInfo, fmt::format("attention has biases ({}, ...)", bias));
+    }
   c.intermediate_size = keys.integer("feed_forward_length");
   read_experts(keys, facts, options, c, log);
   const auto n_dense = keys.maybe("leading_dense_block_count");

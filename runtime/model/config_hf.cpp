@@ -180,8 +180,6 @@ ModelConfig config_from_hf(const Json& config_json, const FindMatrix& size_of, c
                 fmt::format("model type '{}' is not supported (supported: deepseek_v2, deepseek_v3, kimi_k2)", type));
   }
   check_quantization(fields);
-  if (fields.boolean_or("attention_bias", false))
-    throw Error(ErrorKind::kUnsupported, "attention_bias true is not supported");
   if (const std::string act = fields.string_or("hidden_act", "silu"); act != "silu") {
     throw Error(ErrorKind::kUnsupported, fmt::format("hidden_act '{}' (known: silu)", act));
   }
@@ -201,6 +199,11 @@ ModelConfig config_from_hf(const Json& config_json, const FindMatrix& size_of, c
   if (size_of && fields.find("tie_word_embeddings") == nullptr && !size_of("lm_head.weight")) {
     tell_default("tie_word_embeddings", "true, as the checkpoint has no lm_head.weight", log);
     c.tied_embeddings = true;
+  }
+  c.attention_bias = fields.boolean_or("attention_bias", false);
+  if (size_of && fields.find("attention_bias") == nullptr && size_of("model.layers.0.self_attn.o_proj.bias")) {
+    tell_default("attention_bias", "true, as the checkpoint has model.layers.0.self_attn.o_proj.bias", log);
+    c.attention_bias = true;
   }
   c.n_heads = fields.integer("num_attention_heads");
   c.q_lora_rank = facts.q_lora_rank(fields.integer_or("q_lora_rank", 0));

@@ -10,6 +10,9 @@ class Builder {
   void vector(const std::string& name, const std::string& hf, std::int64_t n, bool optional = false) {
     out_.push_back({.name = name, .hf_name = hf, .n_in = n, .vector = true, .optional = optional});
   }
+  void bias(const std::string& name, const std::string& hf, std::int64_t n) {
+    if (c_.attention_bias) vector(name, hf, n);
+  }
   void matrix(const std::string& name, const std::string& hf, std::int64_t n_in, std::int64_t n_out,
               bool optional = false) {
     out_.push_back({.name = name, .hf_name = hf, .n_in = n_in, .n_out = n_out, .optional = optional});
@@ -43,6 +46,7 @@ class Builder {
     const std::int64_t q_width = c_.n_heads * (c_.qk_nope_head_dim + c_.qk_rope_head_dim);
     if (c_.q_lora_rank > 0) {
       matrix(b + "attn_q_a.weight", h + "self_attn.q_a_proj.weight", c_.hidden_size, c_.q_lora_rank);
+      bias(b + "attn_q_a.bias", h + "self_attn.q_a_proj.bias", c_.q_lora_rank);
       vector(b + "attn_q_a_norm.weight", h + "self_attn.q_a_layernorm.weight", c_.q_lora_rank);
       matrix(b + "attn_q_b.weight", h + "self_attn.q_b_proj.weight", c_.q_lora_rank, q_width);
     } else {
@@ -50,10 +54,12 @@ class Builder {
     }
     matrix(b + "attn_kv_a_mqa.weight", h + "self_attn.kv_a_proj_with_mqa.weight", c_.hidden_size,
            c_.kv_lora_rank + c_.qk_rope_head_dim);
+    bias(b + "attn_kv_a_mqa.bias", h + "self_attn.kv_a_proj_with_mqa.bias", c_.kv_lora_rank + c_.qk_rope_head_dim);
     vector(b + "attn_kv_a_norm.weight", h + "self_attn.kv_a_layernorm.weight", c_.kv_lora_rank);
     heads(b + "attn_k_b.weight", c_.qk_nope_head_dim, c_.kv_lora_rank);
     heads(b + "attn_v_b.weight", c_.kv_lora_rank, c_.v_head_dim);
     matrix(b + "attn_output.weight", h + "self_attn.o_proj.weight", c_.n_heads * c_.v_head_dim, c_.hidden_size);
+    bias(b + "attn_output.bias", h + "self_attn.o_proj.bias", c_.hidden_size);
   }
 
   void ffn(const std::string& b, const std::string& h, FfnKind kind) {

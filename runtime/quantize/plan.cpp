@@ -107,6 +107,9 @@ void find_importance(const ImportanceMatrix& imatrix, OutputTensor& tensor, Miss
                      const Log& log) {
   if (is_float(tensor.dtype)) return;
   tensor.importance = imatrix.find(tensor.name, tensor.n_in(), tensor.n_slices());
+  // attn_kv_b multiplies the latent that attn_v_b does, head by head.
+  if (tensor.importance == nullptr && tensor.key_half != nullptr)
+    tensor.importance = imatrix.find(tensor.weight->name, tensor.n_in(), tensor.n_slices());
   if (tensor.importance == nullptr) {
     if (tensor.name == "token_embd.weight" || tensor.name == "output.weight") return;  // usually not measured
     if (missing.count++ == 0) missing.first = tensor.name;
