@@ -2,10 +2,13 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <string>
+#include <vector>
 
 #include "runtime/base/error.hpp"
 #include "tests/support/temp_dir.hpp"
@@ -75,4 +78,51 @@ TEST_CASE("a moved file keeps reading") {
   InputFile third(dir / "g");
   third = std::move(other);
   CHECK(read_text(third, 0, 3) == "abc");
+}
+
+TEST_CASE("a Git-LFS pointer is named as what it is") {
+  const TempDir dir;
+  write_bytes(dir / "model.safetensors",
+              "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4302350824\n");
+  CHECK_THROWS_WITH_AS(InputFile(dir / "model.safetensors"), doctest::Contains("Git-LFS pointer"), Error);
+  CHECK_THROWS_WITH_AS(InputFile(dir / "model.safetensors"), doctest::Contains("4302350824 bytes"), Error);
+  write_bytes(dir / "text", "version https://example.com\n");
+  CHECK_NOTHROW(InputFile(dir / "text"));
+}
+
+TEST_CASE("more files than descriptors can be open") {
+  const TempDir dir;
+  for (int i = 0; i < 80; ++i) write_bytes(dir / std::to_string(i), std::to_string(i));
+  // The limits are of a process of its own. Hard limits: one that allows all, one that does not.
+  for (const rlim_t hard : {rlim_t{256}, rlim_t{48}}) {
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      const rlimit limit{32, hard};
+      bool right = ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
+      try {
+        std::vector<InputFile> files;
+        for (int i = 0; i < 80; ++i) files.emplace_back(dir / std::to_string(i));
+        for (int i = 0; i < 80; ++i) {
+          const InputFile& file = files[static_cast<std::size_t>(i)];
+          right = right && read_text(file, 0, file.size()) == std::to_string(i);
+        }
+        right = right && ::open("/dev/null", O_RDONLY) >= 0;  // there are descriptors for others
+        write_bytes(dir / "other", "79");
+        std::filesystem::rename(dir / "other", dir / "79");
+        try {
+          read_text(files[79], 0, 2);
+          right = right && hard == 256;  // the file that was opened is there still
+        } catch (const Error&) {
+          right = right && hard == 48;
+        }
+      } catch (const Error&) {
+        right = false;
+      }
+      ::_exit(right ? 0 : 1);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+  }
 }

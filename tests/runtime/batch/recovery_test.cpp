@@ -189,6 +189,27 @@ TEST_CASE("a changed input, model or default is refused unless told to begin ane
   CHECK(counts.done() == 11);
 }
 
+TEST_CASE("weights that changed behind the same outline are refused; the same ones elsewhere go on") {
+  BatchSetup setup;
+  write_text(setup.options.input, mixed_input(10));
+  setup.options.model_stamp = "here";
+  {
+    Batch batch(setup.options, [](Level, std::string_view) {});
+    CHECK_FALSE(batch.model_untouched());
+    batch.confirm_model("weights 1");
+    batch.confirm_model("weights 2");  // nothing is answered yet
+    CHECK(batch.model_untouched());
+  }
+  setup.run();
+  setup.options.model_stamp = "elsewhere";
+  Batch batch(setup.options, [](Level, std::string_view) {});
+  CHECK(batch.finished());
+  CHECK_FALSE(batch.model_untouched());
+  CHECK_THROWS_WITH_AS(batch.confirm_model("weights 1"), doctest::Contains("weights have changed"), Error);
+  batch.confirm_model("weights 2");
+  CHECK(batch.model_untouched());
+}
+
 TEST_CASE("an interrupted --restart never mixes old and new") {
   BatchSetup setup;
   write_text(setup.options.input, mixed_input(10));

@@ -103,8 +103,8 @@ std::vector<Case> cases() {
       {"string array element too long", with([](TinyGguf& g) { g.raw_array("k", 8, 1, le(UINT64_MAX)); }), "at most"},
       {"bool 2", with([](TinyGguf& g) { g.raw("k", 7, "\x02"); }), "bool"},
       {"bool array with 2", with([](TinyGguf& g) { g.raw_array("k", 7, 2, "\x01\x02"); }), "bool"},
-      {"alignment of the wrong type", with([](TinyGguf& g) { g.u64("general.alignment", 32); }), "should be u32"},
-      {"alignment as string", with([](TinyGguf& g) { g.str("general.alignment", "32"); }), "should be u32"},
+      {"alignment as string", with([](TinyGguf& g) { g.str("general.alignment", "32"); }), "should be an integer"},
+      {"alignment below 0", with([](TinyGguf& g) { g.i32("general.alignment", -32); }), "power of two"},
       {"alignment 0", with([](TinyGguf& g) { g.u32("general.alignment", 0); }), "power of two"},
       {"alignment 24", with([](TinyGguf& g) { g.u32("general.alignment", 24); }), "power of two"},
       {"alignment 2^31", with([](TinyGguf& g) { g.u32("general.alignment", 1u << 31); }), "power of two"},
@@ -233,4 +233,33 @@ TEST_CASE("every single flipped bit of a header either opens inside the file's b
     }
   }
   CHECK(opened > 0);  // flips in names and values are no damage that a reader can see
+}
+
+TEST_CASE("the alignment may be of any integer type") {
+  const TempDir dir;
+  TinyGguf gguf;
+  gguf.alignment = 64;
+  gguf.u64("general.alignment", 64).f32_tensor("t", {1}, std::vector<float>{1.0f});
+  gguf.write(dir / "m.gguf");
+  CHECK(GgufFile::open(dir / "m.gguf").alignment() == 64);
+}
+
+TEST_CASE("shards joined by hand, pieces of a cut file and web pages are told as such") {
+  const TempDir dir;
+  const auto shard = [](int number, const char* tensor) {
+    TinyGguf gguf;
+    gguf.u16("split.no", static_cast<std::uint16_t>(number)).u16("split.count", 2).i32("split.tensors.count", 1);
+    if (tensor != nullptr) gguf.f32_tensor(tensor, {1}, std::vector<float>{1.0f});
+    return gguf.bytes();
+  };
+  const auto said = [&](const char* name, const std::string& bytes) {
+    write_bytes(dir / name, bytes);
+    return load_failure(dir / name, GgufUse::kWeights);
+  };
+  const std::string first = shard(0, "a"), padding(28, '\0');
+  CHECK(said("m.gguf", first + shard(1, "b")).find("joined by hand") != std::string::npos);
+  CHECK(said("m.gguf", first + padding + shard(1, "b")).find("joined by hand") != std::string::npos);
+  CHECK(said("m.gguf", shard(0, nullptr) + shard(1, "b")).find("joined by hand") != std::string::npos);
+  CHECK(said("m.gguf.part1of2", first.substr(0, first.size() - 2)).find("'cat'") != std::string::npos);
+  CHECK(said("m.gguf", "<!DOCTYPE html><html><head></head></html>").find("web page") != std::string::npos);
 }

@@ -35,8 +35,8 @@ TEST_CASE("any integer type that fits is an integer; nothing else is") {
   m.set("string", std::string("1"));
   m.set("array", Array<std::int32_t>{{1, 2}});
   m.set("big array", Array<std::uint64_t>{{1, std::uint64_t{1} << 63}});
-  m.set("floats", Array<float>{{1.5f}});
-  m.set("strings", Array<std::string>{{"a"}});
+  m.set("floats", Array<float>{{1.5f, 2.5f}});
+  m.set("strings", Array<std::string>{{"a", "b"}});
   CHECK_FALSE(m.integer("absent").has_value());
   CHECK_FALSE(m.integers("absent").has_value());
   CHECK(m.strings("absent") == nullptr);
@@ -57,6 +57,39 @@ TEST_CASE("any integer type that fits is an integer; nothing else is") {
   } catch (const Error& error) {
     CHECK(error.sentence() == "metadata key string should be an integer and is string");
   }
+}
+
+TEST_CASE("arrays of one element and bools as numbers mean what they say") {
+  Metadata m;
+  m.set("ids", Array<std::uint8_t>{{7}});
+  m.set("factors", Array<double>{{1.5}});
+  m.set("texts", Array<std::string>{{"a"}});
+  m.set("flags", Array<bool>{{true}});
+  m.set("one", std::int8_t{1});
+  m.set("zero", std::uint64_t{0});
+  m.set("two", std::uint32_t{2});
+  CHECK(m.integer("ids") == 7);
+  CHECK(m.number("factors") == 1.5);
+  CHECK(m.string("texts") == "a");
+  CHECK(m.boolean("flags") == true);
+  CHECK(m.boolean("one") == true);
+  CHECK(m.boolean("zero") == false);
+  CHECK_THROWS_AS(m.boolean("two"), Error);
+  CHECK_THROWS_AS(m.integer("flags"), Error);
+  CHECK_THROWS_AS(m.integer("factors"), Error);
+}
+
+TEST_CASE("override-kv takes lists, in which an assignment with commas stands in quotes") {
+  Metadata m;
+  override_kv(m, R"(a=int:1,b=float:2,"c=str:x, ""y""",d=bool:false,e=str:said "so")");
+  CHECK(m.integer("a") == 1);
+  CHECK(m.number("b") == 2.0);
+  CHECK(m.string("c") == "x, \"y\"");
+  CHECK(m.boolean("d") == false);
+  CHECK(m.string("e") == "said \"so\"");
+  for (const char* wrong : {"a=int:1,", ",a=int:1", "a=str:x,y", "\"a=str:x", "a=int:1,b=bool:maybe"})
+    CHECK_THROWS_AS(override_kv(m, wrong), Error);
+  CHECK_THROWS_WITH_AS(override_kv(m, "a=int:1,general.name=bool:maybe"), doctest::Contains("maybe"), Error);
 }
 
 TEST_CASE("override-kv sets int, float, bool and str, and says what it does not understand") {

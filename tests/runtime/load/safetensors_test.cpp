@@ -241,3 +241,9 @@ TEST_CASE("the demo checkpoint opens") {
   CHECK(embedding->shape.size() == 2);
   CHECK(model.find("model.layers.1.mlp.gate.e_score_correction_bias")->dtype == DType::kF32);
 }
+
+TEST_CASE("files that were joined by hand are told as such") {
+  const TempDir dir;
+  write_bytes(dir / "model.safetensors", file_bytes(kHeader, kData) + file_bytes(kHeader, kData));
+  CHECK(failure(dir / "model.safetensors").find("joined by hand") != std::string::npos);
+}

@@ -66,3 +66,17 @@ TEST_CASE("what a log vouches for is there at every moment of going on") {
   { const WriteLog unused(dir / "new"); }
   CHECK_FALSE(std::filesystem::exists(dir / "new"));
 }
+
+TEST_CASE("a log keeps what tensors were made from; one of another version is of another work") {
+  const TempDir dir;
+  {
+    WriteLog log(dir / "log");
+    log.begin("work", {});
+    log.add(std::vector<WrittenTensor>{{100, 1, 0xabc}});
+  }
+  REQUIRE(read_write_log(dir / "log")->tensors.size() == 1);
+  CHECK(read_write_log(dir / "log")->tensors[0].source == 0xabc);
+  write_bytes(dir / "log", "dodeca-partial 1 work\n0 100 0000000000000001\n");
+  CHECK(read_write_log(dir / "log")->identity != "work");
+  CHECK(read_write_log(dir / "log")->tensors.size() == 1);
+}
