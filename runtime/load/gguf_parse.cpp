@@ -21,6 +21,7 @@ constexpr std::uint64_t kMaxReserved = 65536;                  // of what a coun
 constexpr std::uint64_t kMaxKeyBytes = 65535;
 constexpr std::uint64_t kMaxStringBytes = std::uint64_t{1} << 30;
 constexpr std::uint64_t kMaxArrayCount = std::uint64_t{1} << 30;
+constexpr std::uint64_t kMaxArrayStrings = std::uint64_t{1} << 22;  // the largest vocabularies have 10^6 merges
 constexpr std::uint64_t kMaxNameBytes = 63;
 constexpr std::uint64_t kMaxAlignment = std::uint64_t{1} << 20;
 
@@ -168,6 +169,8 @@ class Parser {
       case 8: {
         Array<std::string> array;
         array.values.reserve(std::min<std::size_t>(check_count(count, 8), kMaxReserved));
+        if (count > kMaxArrayStrings)
+          throw bad("a metadata array claims {} strings; at most {} are allowed", count, kMaxArrayStrings);
         for (std::uint64_t i = 0; i < count; ++i)
           array.values.push_back(in_.string(kMaxStringBytes, "a string of an array"));
         return array;

@@ -18,8 +18,6 @@ using Object = std::vector<std::pair<const std::string, Json>>;  // what ordered
 Object& object_of(Json& json) { return json.get_ref<Json::object_t&>(); }
 
 constexpr std::size_t kMaxDepth = 100;
-constexpr std::size_t kMaxJsonValues = std::size_t{16}
-                                       << 20;  // a vocabulary of 160,000 tokens with its merges has a million
 
 // Builds the document without ordered_json's search for every key that it inserts, which makes large objects quadratic.
 class Builder {
@@ -30,14 +28,22 @@ class Builder {
   using string_t = Json::string_t;
   using binary_t = Json::binary_t;
 
-  Builder(std::string_view text, std::string_view what) : text_(text), what_(what) {}
+  Builder(std::string_view text, std::string_view what, std::size_t max_values)
+      : text_(text), what_(what), max_values_(max_values) {}
   Json take() { return std::move(root_); }
 
   bool null() { return put(nullptr); }
   bool boolean(bool value) { return put(value); }
   bool number_integer(number_integer_t value) { return put(value); }
   bool number_unsigned(number_unsigned_t value) { return put(value); }
-  bool number_float(number_float_t value, const string_t&) { return put(value); }
+  bool number_float(number_float_t value, const string_t& text) {
+    // The parser makes a rounded number of an integer that is too large.
+    if (text.find_first_of(".eE") == string_t::npos) {
+      throw Error(ErrorKind::kBadFile,
+                  fmt::format("{} has the integer {}, which needs more than 64 bits", what_, printable(text, 80)));
+    }
+    return put(value);
+  }
   bool string(string_t& value) { return put(std::move(value)); }
   bool binary(binary_t&) { return false; }  // no such thing in text
   bool start_object(std::size_t) { return open(Json::object()); }
@@ -69,8 +75,10 @@ class Builder {
 
  private:
   Json* insert(Json value) {
-    if (++n_values_ > kMaxJsonValues) {
-      throw Error(ErrorKind::kBadFile, fmt::format("{} has more than {} JSON values", what_, kMaxJsonValues));
+    if (++n_values_ > max_values_) {
+      throw Error(
+          ErrorKind::kBadFile,
+          fmt::format("{} has more than {} JSON values, which is all that is read of such a file", what_, max_values_));
     }
     if (open_.empty()) {
       root_ = std::move(value);
@@ -110,6 +118,7 @@ class Builder {
   }
 
   std::string_view text_, what_;
+  std::size_t max_values_;
   Json root_;
   std::vector<Json*> open_;  // containers being filled; only the innermost grows, so the others stay where they are
   std::string key_;
@@ -122,19 +131,19 @@ Json& append_key(Json& object, std::string key, Json value) {
   return object_of(object).emplace_back(std::move(key), std::move(value)).second;
 }
 
-Json parse_json(std::string_view text, std::string_view what) {
+Json parse_json(std::string_view text, std::string_view what, std::size_t max_values) {
   require_utf8(text, what);
   if (const auto nul = text.find('\0'); nul != std::string_view::npos) {  // the parser would take it for the end
     throw Error(ErrorKind::kBadFile, fmt::format("{} is not valid JSON: a NUL byte", what)).with("byte", nul);
   }
-  Builder builder(text, what);
+  Builder builder(text, what, max_values);
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
     throw Error(ErrorKind::kBadFile, fmt::format("{} is not valid JSON", what));
   }
   return builder.take();
 }
 
-Json read_json(const std::filesystem::path& path, std::uint64_t max_bytes) {
+Json read_json(const std::filesystem::path& path, std::uint64_t max_bytes, std::size_t max_values) {
   const InputFile file(path);
   if (file.size() > max_bytes) {
     throw Error(ErrorKind::kBadFile,
@@ -142,7 +151,7 @@ Json read_json(const std::filesystem::path& path, std::uint64_t max_bytes) {
   }
   std::string text(static_cast<std::size_t>(file.size()), '\0');
   file.read(0, std::as_writable_bytes(std::span(text)));
-  return parse_json(text, path.string());
+  return parse_json(text, path.string(), max_values);
 }
 
 void write_json(const Json& json, const std::filesystem::path& path) {

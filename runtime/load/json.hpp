@@ -16,9 +16,14 @@ namespace dodeca::runtime {
 
 using Json = nlohmann::ordered_json;
 
-// Throws Error{kBadFile} with file and position. max_bytes guards against hostile files.
-Json read_json(const std::filesystem::path& path, std::uint64_t max_bytes = 256u << 20);
-Json parse_json(std::string_view text, std::string_view what);
+// What a document may have unless its reader says otherwise: enough for configurations of any model.
+inline constexpr std::uint64_t kMaxJsonBytes = 16u << 20;
+inline constexpr std::size_t kMaxJsonValues = 4u << 20;
+
+// Throws Error{kBadFile} with file and position. The size is looked at before anything is read.
+Json read_json(const std::filesystem::path& path, std::uint64_t max_bytes = kMaxJsonBytes,
+               std::size_t max_values = kMaxJsonValues);
+Json parse_json(std::string_view text, std::string_view what, std::size_t max_values = kMaxJsonValues);
 // Replaces path when the whole text is written; bytes that are no UTF-8 are replaced.
 void write_json(const Json& json, const std::filesystem::path& path);
 // Appends a key that the object does not have yet, without searching for it; returns its value.

@@ -15,6 +15,9 @@ namespace dodeca::runtime {
 namespace {
 
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the format's own reader
+// The index of a model of 10^12 parameters has 200,000 to 300,000 entries of about 100 bytes.
+constexpr std::uint64_t kMaxIndexBytes = std::uint64_t{64} << 20;
+constexpr std::size_t kMaxIndexValues = 600'000;
 constexpr std::size_t kMaxListed = 16;
 
 struct DtypeRow {
@@ -125,7 +128,7 @@ struct Index {
 };
 
 Index read_index(const std::filesystem::path& path) {
-  const Json json = read_json(path);
+  const Json json = read_json(path, kMaxIndexBytes, kMaxIndexValues);
   const Json* weight_map = nullptr;
   if (json.is_object() && json.contains("weight_map")) weight_map = &json["weight_map"];
   if (weight_map == nullptr || !weight_map->is_object() || weight_map->empty()) {

@@ -11,7 +11,8 @@
 namespace dodeca::runtime {
 namespace {
 
-constexpr std::uint64_t kMaxRecipeBytes = std::uint64_t{64} << 20;
+constexpr std::uint64_t kMaxRecipeBytes = std::uint64_t{16} << 20;
+constexpr std::size_t kMaxRules = 1024;  // each is searched in each tensor's name
 
 class RecipeReader {
  public:
@@ -33,6 +34,8 @@ class RecipeReader {
           recipe.tensors.emplace(name, type(tensor_type, name));
       } else {
         if (!value.is_array()) throw fields_.bad("\"rules\" is no array");
+        if (value.size() > kMaxRules)
+          throw fields_.bad(fmt::format("there are {} rules; at most {} are read", value.size(), kMaxRules));
         for (const Json& rule : value) recipe.rules.push_back(read_rule(rule));
       }
     }

@@ -187,6 +187,9 @@ TEST_CASE("a sparse file of any size makes no count true: nothing is allocated f
   check(frame + le(std::uint64_t{0}) + le(std::uint64_t{1}) + gguf_string("k") + le(9u) + le(8u) +
             le(std::uint64_t{1} << 29),
         "header is longer");
+  check(frame + le(std::uint64_t{0}) + le(std::uint64_t{1}) + gguf_string("k") + le(9u) + le(8u) +
+            le(std::uint64_t{5'000'000}),
+        "claims 5000000 strings; at most 4194304 are allowed");
 }
 
 TEST_CASE("a GGUF cut at any byte is an error, for weights and for inspection") {

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -90,4 +91,22 @@ TEST_CASE("files are read up to the size allowed") {
   } catch (const Error& error) {
     CHECK(std::string(error.what()).find("b.json") != std::string::npos);
   }
+}
+
+TEST_CASE("integers are exact or refused") {
+  CHECK(parse_json("18446744073709551615", "t").get<std::uint64_t>() == 18446744073709551615u);
+  CHECK(parse_json("-9223372036854775808", "t").get<std::int64_t>() == std::numeric_limits<std::int64_t>::min());
+  CHECK(parse_json("1e20", "t").is_number_float());
+  CHECK_THROWS_WITH_AS(parse_json("[18446744073709551616]", "t"), doctest::Contains("the integer 18446744073709551616"),
+                       Error);
+}
+
+TEST_CASE("a file that is too large is refused before it is read, one with too many values while it is") {
+  const dodeca::tests::TempDir dir;
+  dodeca::tests::write_bytes(dir / "sparse.json", "{}");
+  std::filesystem::resize_file(dir / "sparse.json", std::uintmax_t{1} << 40);
+  CHECK_THROWS_WITH_AS(read_json(dir / "sparse.json"),
+                       doctest::Contains("has 1099511627776 bytes; at most 16777216 are read"), Error);
+  CHECK(parse_json("[1, 2, 3]", "t", 4).size() == 3);
+  CHECK_THROWS_WITH_AS(parse_json("[1, 2, 3]", "t", 3), doctest::Contains("more than 3 JSON values"), Error);
 }

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -111,6 +112,23 @@ TEST_CASE("shards are found through the index, and a scale may lie in another sh
   }
   write_bytes(dir / "model.safetensors.index.json", "{}");
   CHECK(dir_failure(dir).find("weight_map") != std::string::npos);
+}
+
+TEST_CASE("an index of 200,000 entries is read, one of 1,000,000 is refused, both soon") {
+  const TempDir dir;
+  const auto index = [&](int n) {
+    std::string map;
+    for (int i = 0; i < n; ++i) map += (i > 0 ? ",\"t" : "\"t") + std::to_string(i) + "\":\"absent.safetensors\"";
+    write_bytes(dir / "model.safetensors.index.json", "{\"weight_map\":{" + map + "}}");
+  };
+  index(200'000);
+  const std::clock_t begin = std::clock();
+  CHECK(dir_failure(dir).find("1 of 1 shards are missing") != std::string::npos);
+  CHECK(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC < 15);  // half a second without sanitizers
+  index(1'000'000);
+  CHECK(dir_failure(dir).find("more than 600000 JSON values") != std::string::npos);
+  std::filesystem::resize_file(dir / "model.safetensors.index.json", std::uintmax_t{230} << 20);
+  CHECK(dir_failure(dir).find("at most 67108864 are read") != std::string::npos);
 }
 
 TEST_CASE("a directory without weights, and what is no directory, are told") {
