@@ -1,7 +1,8 @@
 // Chat templates. The Jinja source in the model file decides: it is interpreted (jinja.hpp) as transformers'
 // apply_chat_template does, with trim_blocks and lstrip_blocks. A construct that the interpreter does not know is
-// Error{kUnsupported} naming it, with
-// --chat-template and --no-chat-template as ways out. Immutable after construction and thread-safe.
+// Error{kUnsupported} naming it and its line, with --chat-template and --no-chat-template as ways out; so is a template
+// that takes more than 5 s of processor time, 256 MiB or what else jinja_budget.hpp allows. Immutable after
+// construction and thread-safe.
 #pragma once
 
 #include <cstdint>

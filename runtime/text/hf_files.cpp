@@ -5,11 +5,10 @@
 
 #include "runtime/base/file.hpp"
 #include "runtime/text/hf_pretokenizer.hpp"
+#include "runtime/text/jinja.hpp"
 
 namespace dodeca::runtime {
 namespace {
-
-constexpr std::uint64_t kMaxTemplateBytes = 4u << 20;
 
 TokenId id_of_text(const Vocab& vocab, std::string_view text) {
   const auto found = text.empty() ? vocab.tokens.end() : std::find(vocab.tokens.begin(), vocab.tokens.end(), text);
@@ -28,17 +27,12 @@ std::string token_text(const Json& config, const char* key) {
   return value.is_string() ? value.get<std::string>() : json_string(value, "content");
 }
 
+// One that is too long is cut behind the limit, so that whoever wants to chat is told, and nobody else.
 std::string read_template(const std::filesystem::path& directory, const Json& config) {
   const std::filesystem::path path = directory / "chat_template.jinja";
   if (std::filesystem::exists(path)) {
     const InputFile file(path);
-    if (file.size() > kMaxTemplateBytes) {
-      throw Error(ErrorKind::kBadFile, "chat template too large")
-          .with("file", path.string())
-          .with("bytes", file.size())
-          .with("limit", kMaxTemplateBytes);
-    }
-    std::string text(file.size(), '\0');
+    std::string text(std::min<std::uint64_t>(file.size(), jinja::kMaxSourceBytes + 1), '\0');
     file.read(0, std::as_writable_bytes(std::span(text)));
     return text;
   }

@@ -18,7 +18,7 @@ inline constexpr std::uint64_t kWorkPerItem = 10;  // of a list or mapping; besi
 struct BudgetLimits {
   std::uint64_t work = 3'000'000'000;
   std::size_t held_bytes = std::size_t{256} << 20;
-  double seconds = 10;  // of processor time, for slow machines
+  double seconds = 5;  // of processor time, for slow machines
 };
 
 class Budget {

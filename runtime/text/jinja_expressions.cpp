@@ -10,6 +10,15 @@ namespace {
 constexpr std::string_view kFunctions[] = {"namespace", "dict",   "range", "raise_exception", "strftime_now", "cycler",
                                            "joiner",    "lipsum", "self"};
 
+// transformers defines these where a tokenizer has them; here they are not known.
+constexpr std::string_view kOtherTokens[] = {"unk_token", "pad_token",  "sep_token",
+                                             "cls_token", "mask_token", "additional_special_tokens"};
+
+template <std::size_t n>
+bool among(const std::string_view (&names)[n], std::string_view name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
 }  // namespace
 
 Value Renderer::evaluate(const Node& node) {
@@ -74,8 +83,8 @@ Value Renderer::compute(const Node& node) {
 
 Value Renderer::name(const Node& node) {
   if (const Value* found = lookup(node.name)) return *found;
-  const bool function = std::find(std::begin(kFunctions), std::end(kFunctions), node.name) != std::end(kFunctions);
-  return function ? Value::function(budget_, node.name) : Value::undefined(budget_, node.name);
+  if (among(kOtherTokens, node.name)) budget_.fail(fmt::format("uses '{}', which is not known here", node.name));
+  return among(kFunctions, node.name) ? Value::function(budget_, node.name) : Value::undefined(budget_, node.name);
 }
 
 Value Renderer::compare_chain(const Node& node) {

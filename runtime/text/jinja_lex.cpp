@@ -324,8 +324,7 @@ class Lexer {
 }  // namespace
 
 std::vector<Token> tokenize(Budget& budget, std::string_view source) {
-  if (source.size() > kMaxSourceBytes)
-    budget.fail(fmt::format("has {} bytes, more than {}", source.size(), kMaxSourceBytes));
+  if (source.size() > kMaxSourceBytes) budget.fail(fmt::format("has more than {} bytes", kMaxSourceBytes));
   return Lexer(budget, source).run();
 }
 

@@ -5,6 +5,7 @@
 #include <pcre2.h>
 
 #include <array>
+#include <ctime>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,13 @@ struct Pcre2Deleter {
 };
 template <class T>
 using Pcre2Handle = std::unique_ptr<T, Pcre2Deleter>;
+
+// Processor time of this thread, for what must not take long.
+inline double thread_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
 
 inline std::string pcre2_message(int error) {
   std::array<PCRE2_UCHAR, 256> message{};

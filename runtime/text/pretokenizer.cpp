@@ -1,6 +1,7 @@
 #include "runtime/text/pretokenizer.hpp"
 
 #include "runtime/base/error.hpp"
+#include "runtime/base/printable.hpp"
 #include "runtime/text/pcre2_handle.hpp"
 #include "runtime/text/utf8.hpp"
 
@@ -11,10 +12,13 @@ namespace {
 constexpr std::string_view kSpaceItems =
     R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 
+// Published patterns have up to 400 bytes, and a vocabulary up to ten of them.
+constexpr std::size_t kMaxPatternBytes = 16 * 1024, kMaxPatterns = 64;
+
 [[noreturn]] void unsupported(std::string_view pattern, std::string_view why) {
   throw Error(ErrorKind::kUnsupported, "pre-tokenizer pattern cannot be used")
       .with("why", why)
-      .with("pattern", pattern);
+      .with("pattern", printable(pattern, 300));
 }
 
 // "\p{Han}" is the script in Unicode and Oniguruma, script extensions in PCRE2: write "\p{sc:Han}". General categories
@@ -128,6 +132,8 @@ class Rewriter {
 };
 
 Pcre2Handle<pcre2_code> compile(const std::string& pattern) {
+  if (pattern.size() > kMaxPatternBytes)
+    unsupported(pattern, fmt::format("it has {} bytes, more than {}", pattern.size(), kMaxPatternBytes));
   const std::string rewritten = to_pcre2(pattern);
   Pcre2Handle<pcre2_compile_context> context(pcre2_compile_context_create(nullptr));
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
@@ -156,6 +162,10 @@ struct Pretokenizer::Impl {
 };
 
 Pretokenizer::Pretokenizer(std::span<const std::string> patterns) : impl_(std::make_unique<Impl>()) {
+  if (patterns.size() > kMaxPatterns) {
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("the pre-tokenizer has {} patterns; at most {} are run", patterns.size(), kMaxPatterns));
+  }
   for (const std::string& pattern : patterns) impl_->steps.push_back({pattern, compile(pattern)});
 }
 Pretokenizer::Pretokenizer(Pretokenizer&&) noexcept = default;
@@ -175,6 +185,8 @@ class Matcher {
     pcre2_set_match_limit(context_.get(), static_cast<std::uint32_t>(limit));
     pcre2_set_heap_limit(context_.get(), 512 * 1024);  // KiB; the interpreter only
     pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
+    // They take about 0.1 us for each byte. A match that looks at all of the text for every piece does not.
+    limit_seconds_ = 1 + 10e-6 * static_cast<double>(text_bytes);
   }
 
   // Appends the pieces of `text` (valid UTF-8) under one pattern.
@@ -189,11 +201,12 @@ class Matcher {
                          context_.get());
       }
       if (rc == PCRE2_ERROR_NOMATCH) break;
-      if (rc < 0) {
+      const bool late = ++n_matches_ % 64 == 0 && thread_seconds() - started_ > limit_seconds_;
+      if (rc < 0 || late) {
         throw Error(ErrorKind::kUnsupported, "pre-tokenizer pattern ran out of its limits")
-            .with("why", pcre2_message(rc))
+            .with("why", late ? fmt::format("more than {:.3g} s of processor time", limit_seconds_) : pcre2_message(rc))
             .with("text_bytes", text.size())
-            .with("pattern", pattern);
+            .with("pattern", printable(pattern, 300));
       }
       const std::size_t* range = pcre2_get_ovector_pointer(data_.get());
       const std::size_t begin = range[0], end = range[1];
@@ -213,6 +226,8 @@ class Matcher {
   Pcre2Handle<pcre2_match_context> context_;
   Pcre2Handle<pcre2_match_data> data_;
   Pcre2Handle<pcre2_jit_stack> stack_;
+  double started_ = thread_seconds(), limit_seconds_;
+  std::uint64_t n_matches_ = 0;
 };
 
 // Runs of valid UTF-8, and invalid bytes one by one.

@@ -14,7 +14,7 @@ class Regex {
   explicit Regex(std::string_view pattern);
 
   const std::string& pattern() const;  // as given
-  // Error{kBadRequest} naming the pattern when it needs too many steps.
+  // Error{kBadRequest} naming the pattern when it needs too many steps, or all searches together too long.
   bool found_in(std::string_view text) const;
 
  private:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "runtime/base/error.hpp"
 #include "runtime/text/utf8.hpp"
 
 namespace dodeca::runtime {
@@ -22,6 +23,8 @@ std::size_t space_before(std::string_view text, std::size_t begin, std::size_t e
   return 0;
 }
 
+constexpr std::size_t kMaxSpecialBytes = 1024;  // a text may begin with one at every byte
+
 }  // namespace
 
 SpecialTokens::SpecialTokens(const Vocab& vocab) : roots_(256, -1), user_defined_(vocab.tokens.size()) {
@@ -33,6 +36,10 @@ SpecialTokens::SpecialTokens(const Vocab& vocab) : roots_(256, -1), user_defined
     user_defined_[id] = type == TokenType::kUserDefined;
     const std::string& text = vocab.tokens[id];
     if (text.empty()) continue;
+    if (text.size() > kMaxSpecialBytes) {
+      throw Error(ErrorKind::kBadFile, fmt::format("special token {} has {} bytes; at most {} are allowed", id,
+                                                   text.size(), kMaxSpecialBytes));
+    }
     std::int32_t node = -1;
     for (const char c : text) {
       const auto byte = static_cast<unsigned char>(c);

@@ -13,6 +13,10 @@
 namespace dodeca::runtime {
 namespace {
 
+// The largest published ones have 35 MB and 1.5 million values.
+constexpr std::uint64_t kMaxTokenizerBytes = std::uint64_t{64} << 20;
+constexpr std::size_t kMaxTokenizerValues = std::size_t{4} << 20;
+
 // Control tokens that published files forget to mark as special; converters go by the look too.
 bool looks_special(std::string_view text) {
   const auto framed = [text](std::string_view open, std::string_view close) {
@@ -127,7 +131,7 @@ void name_pre(Vocab& vocab) {
 }  // namespace
 
 Vocab vocab_from_tokenizer_json(const std::filesystem::path& directory) {
-  const Json root = read_json(directory / "tokenizer.json");
+  const Json root = read_json(directory / "tokenizer.json", kMaxTokenizerBytes, kMaxTokenizerValues);
   const Json& model = json_member(root, "model");
   if (const std::string type = json_string(model, "type", "BPE"); type != "BPE") {
     throw Error(ErrorKind::kUnsupported, "tokenizer.json: model type \"" + printable(type, 40) + "\" is not known")

@@ -15,8 +15,8 @@
 namespace dodeca::runtime {
 namespace {
 
-constexpr std::uint64_t kMaxFileBytes = 256u << 20;
-constexpr std::size_t kReserved = 256;  // special ids above the ranks when config.json does not say
+constexpr std::uint64_t kMaxFileBytes = 64u << 20;  // Kimi's has about 3 MB
+constexpr std::size_t kReserved = 256;              // special ids above the ranks when config.json does not say
 
 [[noreturn]] void bad_line(std::size_t line, std::string_view why) {
   throw Error(ErrorKind::kBadFile, "tiktoken.model: " + std::string(why)).with("line", line);

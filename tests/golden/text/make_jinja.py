@@ -152,7 +152,7 @@ class Random:
         return f"({inner()} | {self.r.choice(['length', 'upper', 'lower', 'trim', 'list', 'first', 'last', 'join', 'join(' + chr(39) + '-' + chr(39) + ')', 'sort', 'reverse', 'unique | list', 'tojson', 'tojson(indent=1)', 'tojson(separators=(' + chr(39) + ',' + chr(39) + ', ' + chr(39) + ':' + chr(39) + '))', 'string', 'int', 'float', 'abs', 'round', 'default(' + chr(39) + 'd' + chr(39) + ')', 'default(' + chr(39) + 'd' + chr(39) + ', true)', 'title', 'capitalize', 'max', 'min', 'sum', 'items | list', 'dictsort', 'map(' + chr(39) + 'string' + chr(39) + ') | list', 'select | list', 'reject | list', 'map(attribute=' + chr(39) + 'role' + chr(39) + ') | list', 'selectattr(' + chr(39) + 'role' + chr(39) + ') | list', 'indent', 'replace(' + chr(39) + 'a' + chr(39) + ', ' + chr(39) + 'X' + chr(39) + ')', 'batch(2) | list', 'wordcount', 'center(7)', 'reverse | list'])})"
 
     def space(self):
-        return self.r.choice(["", "", "", " ", "\n", "\n  ", "  \n", "\t", "\n\n", "x", " y\n", "\nz "])
+        return self.r.choice(["", "", "", " ", "\n", "\n  ", "  \n", "\t", "\n\n", "x", " y\n", "\nz ", "\r\n", " \r\n  ", "\u3000", "\x0b ", "{# c #}", "{#- c\n -#}", "  {# c #}\n", "{# c +#}\n", " {#+ c #} ", "{% raw %} {{ r }}\n{% endraw %}\n", "{%- raw -%}\n r {%- endraw -%}\n", "\n  {% raw %}\n  {% endraw +%}\n"])
 
     def statements(self, depth, names):
         out = []
@@ -160,7 +160,7 @@ class Random:
             out.append(self.space())
             sign, end = self.r.choice(["", "", "", "-", "+"]), self.r.choice(["", "", "", "-", "+"])
             tag = lambda text: "{%" + sign + " " + text + " " + end + "%}"
-            kind = self.r.randrange(8) if depth else 0
+            kind = self.r.randrange(11) if depth else 0
             name = self.r.choice(["a", "b", "c"])
             if kind <= 1:
                 minus = self.r.choice(["", "", "-"])
@@ -175,6 +175,12 @@ class Random:
                 out += [tag(f"set {name}"), self.statements(depth - 1, names), tag("endset")]
             elif kind == 6:
                 out += [tag(f"macro m({name}=1)"), self.statements(depth - 1, names + [name]), tag("endmacro"), "{{ m(" + self.r.choice(["", "2", f"{name}=3"]) + ") }}"]
+            elif kind == 7:
+                out += [tag(f"with {name} = {self.r.choice(['5', 'a', 'b'])}"), self.statements(depth - 1, names + [name]), tag("endwith")]
+            elif kind == 8:
+                out += [tag("macro k(p=0)"), "<{{ caller(p) }}{{ a }}>", tag("endmacro"), tag(f"call({name}) k({self.r.choice(['', '7'])})"), self.statements(depth - 1, names + [name]), tag("endcall")]
+            elif kind == 9:
+                out += [tag("set ns = namespace(v=0)"), tag("for i in range(3)"), tag(f"set ns.v = ns.v + {self.r.choice(['i', '1', 'loop.index'])}"), self.r.choice(["{% continue %}", "{% if i == 1 %}{% break %}{% endif %}", ""]), self.statements(depth - 1, names), tag("endfor"), "{{ ns.v }}"]
             else:
                 out += [tag(f"filter {self.r.choice(['upper', 'trim', 'indent(1)'])}"), self.statements(depth - 1, names), tag("endfilter")]
             out.append(self.space())

@@ -122,6 +122,9 @@ TEST_CASE("hostile GGUF vocabularies") {
   CHECK_FALSE(works(with("tokenizer.ggml.token_type", Array<std::int32_t>{{1, 2}})));
   CHECK(works(with("tokenizer.ggml.token_type", Array<std::int32_t>{std::vector<std::int32_t>(257, -77)})));
   CHECK(works(with("tokenizer.ggml.bos_token_id", std::uint32_t{4'000'000'000})));
+  TinyVocab long_token = v;
+  long_token.add(std::string(1025, 'a'), 3);
+  CHECK_FALSE(works(long_token.metadata()));  // every byte of a text may begin one
   CHECK(works(with("tokenizer.ggml.eos_token_id", std::int32_t{-1})));
   CHECK_FALSE(works(with("tokenizer.ggml.bos_token_id", std::string("0"))));
   CHECK(works(with("tokenizer.ggml.add_bos_token", true)));  // without a BOS
@@ -187,6 +190,10 @@ TEST_CASE("hostile tokenizer.json files") {
   CHECK_FALSE(attempt(R"({"model": {"type": "Unigram", "vocab": {"a": 0}}})"));
   for (const char* bad : {"", "{", "[]", "null", "1", "\"x\"", "{\"model\": 1}", "\xff"})
     CHECK_FALSE_MESSAGE(attempt(bad), bad);
+
+  CHECK(attempt(model(R"({"a": 0})")));
+  std::filesystem::resize_file(dir / "tokenizer.json", std::uintmax_t{230} << 20);
+  CHECK_THROWS_WITH_AS(Tokenizer::from_directory(dir.path()), doctest::Contains("at most 67108864 are read"), Error);
 
   // Every truncation of a good file, and random damage to it.
   const std::string good = model(R"({"a": 0, "b": 1, "ab": 2, "<x>": 3})", R"(["a b"])",

@@ -75,6 +75,7 @@ TEST_CASE("what is refused is named, with its line") {
   has("{% if true %}{{ 'x' | nofilter }}{% endif %}", "'nofilter'");
   has("{{ 'x'.encode() }}", "encode()");
   has("{{ [1].append(2) }}", "'append'");
+  has("{{ pad_token }}", "'pad_token'");
   has("\n\n{{ nope.x }}", "line=3");
   has("\n{{ (1,\n 'a' - 2) }}", "line=3");
 }

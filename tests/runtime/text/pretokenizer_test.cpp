@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -118,4 +119,17 @@ TEST_CASE("1 MB of hostile text takes seconds, whatever the family") {
 TEST_CASE("a file's own pattern that explodes ends in an error") {
   const Pretokenizer pretokenizer(std::vector<std::string>{"(a|aa)+$"});
   CHECK_THROWS_AS(pretokenizer.split(std::string(5000, 'a') + "b"), Error);
+}
+
+TEST_CASE("a file's own pattern that looks at the whole text for every piece ends in an error") {
+  const Pretokenizer pretokenizer(std::vector<std::string>{"a(?=[^x]*$)"});
+  const std::clock_t begin = std::clock();
+  CHECK_THROWS_WITH_AS(pretokenizer.split(std::string(150'000, 'a')), doctest::Contains("processor time"), Error);
+  CHECK(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC < 15);
+}
+
+TEST_CASE("patterns have a length and a number") {
+  CHECK_THROWS_WITH_AS(Pretokenizer(std::vector<std::string>{std::string(20'000, 'a')}), doctest::Contains("20000"),
+                       Error);
+  CHECK_THROWS_WITH_AS(Pretokenizer(std::vector<std::string>(65, "a")), doctest::Contains("65 patterns"), Error);
 }
