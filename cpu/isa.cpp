@@ -17,9 +17,9 @@ constexpr std::array kLevels{Level{Isa::kScalar, "scalar"}, Level{Isa::kAvx2, "a
 
 #ifdef DODECA_SCALAR_ONLY
 constexpr std::array kBuilt{Isa::kScalar};
+bool host_has(Isa isa) { return isa == Isa::kScalar; }
 #else
 constexpr std::array kBuilt{Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni, Isa::kAvx512Bf16};
-#endif
 
 // __builtin_cpu_supports answers no for AVX and AVX-512 unless XCR0 says that the operating system saves their state.
 bool host_has(Isa isa) {
@@ -42,6 +42,7 @@ bool host_has(Isa isa) {
   }
   return false;
 }
+#endif
 
 std::string known_levels() {
   std::string names;

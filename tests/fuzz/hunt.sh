@@ -5,8 +5,8 @@
 #   bash tests/fuzz/hunt.sh                        every target of tests/fuzz/targets.inc, 10 minutes each
 #   bash tests/fuzz/hunt.sh TARGET... [--minutes N]
 #
-# Needs clang with its runtime libraries: apt-get install clang libclang-rt-14-dev (Debian 12); clang 15 and later bring
-# libclang-rt-N-dev of their own number. To see a finding again: DODECA_FUZZ_TARGET=TARGET build/libfuzzer/tests/libfuzzer FILE
+# Needs clang 15 or later (older ones have no _Float16) with its runtime libraries: apt-get install clang-16
+# libclang-rt-16-dev. To see a finding again: DODECA_FUZZ_TARGET=TARGET build/libfuzzer/tests/libfuzzer FILE
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -20,11 +20,15 @@ while [[ $# -gt 0 ]]; do
   esac
 done
 [[ ${#targets[@]} -gt 0 ]] || targets=("${known[@]}")
-command -v clang++ >/dev/null || die "clang++ is not here: apt-get install clang libclang-rt-14-dev"
+compiler=
+for candidate in clang++ clang++-{15..22}; do
+  version=$("$candidate" -dumpversion 2>/dev/null) && [[ ${version%%.*} -ge 15 ]] && compiler=$candidate
+done
+[[ -n $compiler ]] || die "clang 15 or later is not here: apt-get install clang-16 libclang-rt-16-dev"
 
 program=build/libfuzzer/tests/libfuzzer
 mkdir -p build/fuzz/found
-{ cmake --preset libfuzzer -DDODECA_TESTS=ON && cmake --build build/libfuzzer --target libfuzzer fuzz; } >build/fuzz/build.log 2>&1 ||
+{ cmake --preset libfuzzer -DDODECA_TESTS=ON -DCMAKE_CXX_COMPILER="$compiler" && cmake --build build/libfuzzer --parallel "$(nproc)" --target libfuzzer fuzz; } >build/fuzz/build.log 2>&1 ||
   { tail -n 30 build/fuzz/build.log >&2; die "the build failed: build/fuzz/build.log"; }
 build/libfuzzer/tests/fuzz --seeds build/fuzz/seeds
 

@@ -25,11 +25,11 @@ void use_tokenizer(const runtime::Tokenizer& tokenizer) {
 TinyGguf small_model() {
   TinyGguf gguf;
   gguf.str("general.architecture", "deepseek2").u32("deepseek2.block_count", 1).u32("deepseek2.context_length", 64);
-  gguf.u32("deepseek2.embedding_length", 32).u32("deepseek2.feed_forward_length", 32);
+  gguf.u32("deepseek2.embedding_length", 8).u32("deepseek2.feed_forward_length", 8);
   gguf.u32("deepseek2.attention.head_count", 1).u32("deepseek2.attention.head_count_kv", 1);
   gguf.f32("deepseek2.attention.layer_norm_rms_epsilon", 1e-6f).f32("deepseek2.rope.freq_base", 1e4f);
-  gguf.u32("deepseek2.attention.kv_lora_rank", 32).u32("deepseek2.attention.key_length", 40);
-  gguf.u32("deepseek2.attention.value_length", 32).u32("deepseek2.rope.dimension_count", 8);
+  gguf.u32("deepseek2.attention.kv_lora_rank", 8).u32("deepseek2.attention.key_length", 16);
+  gguf.u32("deepseek2.attention.value_length", 8).u32("deepseek2.rope.dimension_count", 8);
   gguf.u32("deepseek2.attention.key_length_mla", 16).u32("deepseek2.attention.value_length_mla", 8);
   gguf.u32("deepseek2.leading_dense_block_count", 1).u32("deepseek2.vocab_size", 4);
   gguf.str("tokenizer.ggml.model", "gpt2").str("tokenizer.ggml.pre", "default");
@@ -40,26 +40,26 @@ TinyGguf small_model() {
 }
 
 void add_weights(TinyGguf& gguf) {
-  const std::vector<float> values(32 * 40, 0.5f);
+  const std::vector<float> values(8 * 16, 0.5f);
   const auto add = [&](const char* name, const std::vector<std::int64_t>& dims) {
     std::int64_t n = 1;
     for (const std::int64_t dim : dims) n *= dim;
     gguf.f32_tensor(name, dims, std::span(values).first(static_cast<std::size_t>(n)));
   };
-  add("token_embd.weight", {32, 4});
-  add("output_norm.weight", {32});
-  add("output.weight", {32, 4});
-  add("blk.0.attn_norm.weight", {32});
-  add("blk.0.attn_q.weight", {32, 16});
-  add("blk.0.attn_kv_a_mqa.weight", {32, 40});
-  add("blk.0.attn_kv_a_norm.weight", {32});
-  add("blk.0.attn_k_b.weight", {8, 32, 1});
-  add("blk.0.attn_v_b.weight", {32, 8, 1});
-  add("blk.0.attn_output.weight", {8, 32});
-  add("blk.0.ffn_norm.weight", {32});
-  add("blk.0.ffn_gate.weight", {32, 32});
-  add("blk.0.ffn_up.weight", {32, 32});
-  add("blk.0.ffn_down.weight", {32, 32});
+  add("token_embd.weight", {8, 4});
+  add("output_norm.weight", {8});
+  add("output.weight", {8, 4});
+  add("blk.0.attn_norm.weight", {8});
+  add("blk.0.attn_q.weight", {8, 16});
+  add("blk.0.attn_kv_a_mqa.weight", {8, 16});
+  add("blk.0.attn_kv_a_norm.weight", {8});
+  add("blk.0.attn_k_b.weight", {8, 8, 1});
+  add("blk.0.attn_v_b.weight", {8, 8, 1});
+  add("blk.0.attn_output.weight", {8, 8});
+  add("blk.0.ffn_norm.weight", {8});
+  add("blk.0.ffn_gate.weight", {8, 8});
+  add("blk.0.ffn_up.weight", {8, 8});
+  add("blk.0.ffn_down.weight", {8, 8});
 }
 
 }  // namespace
