@@ -81,18 +81,39 @@ doctest() {
   count_cases "$1"
 }
 
-# asan_doctests PROGRAM...: as many at a time as there are processors; nothing in them is timed closely.
+# start NAME COMMAND...: run in the background, as many at a time as there are processors; for what is not timed closely.
+start() {
+  while [[ $(jobs -pr | wc -l) -ge $jobs ]]; do wait -n; done
+  { run "$@"; echo "$status" >"$log.status"; } &
+}
+# After wait: what run would have left for NAME.
+collect() {
+  log=$(log_of "$1")
+  status=$(<"$log.status")
+}
+
 asan_doctests() {
   local program
-  for program; do
-    while [[ $(jobs -pr | wc -l) -ge $jobs ]]; do wait -n; done
-    { run "asan: $program" "${unrandomised[@]}" "build/asan/tests/$program"; echo "$status" >"$log.status"; } &
-  done
+  for program; do start "asan: $program" "${unrandomised[@]}" "build/asan/tests/$program"; done
   wait
   for program; do
-    log=$(log_of "asan: $program")
-    status=$(<"$log.status")
+    collect "asan: $program"
     count_cases "asan: $program"
+  done
+}
+
+# fuzz SECONDS: of processor time for each target of tests/fuzz/targets.inc.
+fuzz() {
+  local target targets
+  mapfile -t targets < <(build/asan/tests/fuzz --list)
+  [[ ${#targets[@]} -gt 0 ]] || fail "fuzz: no targets"
+  for target in "${targets[@]}"; do
+    start "fuzz: $target" "${unrandomised[@]}" build/asan/tests/fuzz "$target" --seconds "$1"
+  done
+  wait
+  for target in "${targets[@]}"; do
+    collect "fuzz: $target"
+    if [[ $status -eq 0 ]]; then passed=$((passed + 1)); else show_log; fail "fuzz: $target"; fi
   done
 }
 
@@ -129,9 +150,10 @@ done
 if [[ $quick == no ]]; then
   export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
   # The longest first.
-  asan_targets=(test_cpu test_runtime_text test_quant test_runtime_load test_fuzz test_runtime_base test_runtime_model)
-  require "asan: build" build asan "${asan_targets[@]}"
+  asan_targets=(test_cpu test_runtime_text test_quant test_runtime_load test_runtime_base test_runtime_model)
+  require "asan: build" build asan "${asan_targets[@]}" fuzz
   asan_doctests "${asan_targets[@]}"
+  fuzz 3
 
   require "tsan: build" build tsan test_team
   TSAN_OPTIONS=halt_on_error=1 doctest "tsan: the thread team" "${unrandomised[@]}" build/tsan/tests/test_team
