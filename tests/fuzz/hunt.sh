@@ -41,7 +41,7 @@ for target in "${targets[@]}"; do
   corpus=build/fuzz/corpus/$target log=build/fuzz/$target.log
   mkdir -p "$corpus"
   DODECA_FUZZ_TARGET=$target "$program" -max_total_time=$((minutes * 60)) -timeout="$(limit_of "$target" 1)" \
-    -rss_limit_mb=$((1024 + $(limit_of "$target" 2))) -malloc_limit_mb=1024 -max_len=65536 -print_final_stats=1 -close_fd_mask=1 \
+    -rss_limit_mb=$((1024 + $(limit_of "$target" 2))) -max_len=65536 -print_final_stats=1 -close_fd_mask=1 \
     -artifact_prefix="build/fuzz/found/$target-" "$corpus" "build/fuzz/seeds/$target" >"$log" 2>&1 </dev/null
   status=$?
   stat() { sed -n "s/^stat::$1: *//p" "$log"; }
