@@ -72,6 +72,82 @@ DODECA_INLINE void looked_up(const std::byte* at, __m256i table, __m256i* codes)
   for (int u = 0; u < 8; ++u) codes[u] = _mm256_shuffle_epi8(table, codes[u]);
 }
 
+// Activations as words, 32 columns.
+DODECA_INLINE void widen(const std::int8_t* from, std::int16_t* to) {
+  const auto* in = reinterpret_cast<const __m128i*>(from);
+  store(to, _mm256_cvtepi8_epi16(_mm_loadu_si128(in)));
+  store(to + 16, _mm256_cvtepi8_epi16(_mm_loadu_si128(in + 1)));
+}
+// A unit of signed codes as words, its first two columns and its last two, a vector of both halves apart.
+DODECA_INLINE void store_words(__m256i codes, std::int16_t* to) {
+  const __m256i first =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13));
+  store(to, _mm256_srai_epi16(_mm256_shuffle_epi8(codes, first), 8));
+  store(to + 32, _mm256_srai_epi16(_mm256_shuffle_epi8(codes, _mm256_add_epi8(first, bytes(2))), 8));
+}
+
+// Both halves of a tile's codes times C activation rows. Written as instructions because g++ 12 moves the loads up and then
+// spills a third of what it computes. A step takes a unit of bytes or a pair of words: spread from row x, multiplied with
+// the halves %[a] and %[b], added to %[p] and %[q] of that row.
+#define DODECA_STEP(times, add, x, p, q)                                                                        \
+  "vpbroadcastd 4*dodeca_k(%[" x "]), %[t]\n\t" times " %[t], %[a], %[u]\n\t" times " %[t], %[b], %[t]\n\t" add \
+  " %[u], %[" p "], %[" p "]\n\t" add " %[t], %[" q "], %[" q "]\n\t"
+#define DODECA_SCALED_STEP(times, add, x, p, q)                                                                 \
+  "vpbroadcastd 4*dodeca_k(%[" x "]), %[t]\n\t" times " %[t], %[a], %[u]\n\t" times                             \
+  " %[t], %[b], %[t]\n\tvpmaddwd %[u], %[s], %[u]\n\tvpmaddwd %[t], %[r], %[t]\n\t" add " %[u], %[" p "], %[" p \
+  "]\n\t" add " %[t], %[" q "], %[" q "]\n\t"
+#define DODECA_FIRST_STEP(times, add, x, p, q) \
+  "vpbroadcastd (%[" x "]), %[t]\n\t" times " %[t], %[a], %[" p "]\n\t" times " %[t], %[b], %[" q "]\n\t"
+// The same for 1, 2 or 3 rows.
+#define DODECA_ROWS1(step, times, add) step(times, add, "x0", "p0", "q0")
+#define DODECA_ROWS2(step, times, add) DODECA_ROWS1(step, times, add) step(times, add, "x1", "p1", "q1")
+#define DODECA_ROWS3(step, times, add) DODECA_ROWS2(step, times, add) step(times, add, "x2", "p2", "q2")
+#define DODECA_LOAD "vmovdqa 64*dodeca_k(%[w]), %[a]\n\tvmovdqa 64*dodeca_k+32(%[w]), %[b]\n\t"
+#define DODECA_REPEAT(step) ".rept %c[n]\n\t" DODECA_LOAD step ".set dodeca_k, dodeca_k+1\n\t.endr"
+#define DODECA_SUMS1(p) [p0] p(sum[0][0]), [q0] p(sum[0][1])
+#define DODECA_SUMS2(p) DODECA_SUMS1(p), [p1] p(sum[1][0]), [q1] p(sum[1][1])
+#define DODECA_SUMS3(p) DODECA_SUMS2(p), [p2] p(sum[2][0]), [q2] p(sum[2][1])
+#define DODECA_X1 [w] "r"(w), [x0] "r"(x[0])
+#define DODECA_X2 DODECA_X1, [x1] "r"(x[1])
+#define DODECA_X3 DODECA_X2, [x2] "r"(x[2])
+#define DODECA_TEMPORARIES [a] "=&x"(a), [b] "=&x"(b), [t] "=&x"(t), [u] "=&x"(u)
+#define DODECA_SUM(C, times, add)                                                                                      \
+  asm(".set dodeca_k, 0\n\t" DODECA_LOAD DODECA_ROWS##C(                                                               \
+          DODECA_FIRST_STEP, times, add) ".set dodeca_k, 1\n\t" DODECA_REPEAT(DODECA_ROWS##C(DODECA_STEP, times, add)) \
+      : DODECA_SUMS##C("=&x"), DODECA_TEMPORARIES                                                                      \
+      : DODECA_X##C, [n] "i"(kSteps - 1)                                                                               \
+      : "memory")
+#define DODECA_SCALED_SUM(C)                                                                           \
+  asm(".set dodeca_k, 0\n\t" DODECA_REPEAT(DODECA_ROWS##C(DODECA_SCALED_STEP, "vpmaddubsw", "vpaddd")) \
+      : DODECA_SUMS##C("+x"), DODECA_TEMPORARIES                                                       \
+      : DODECA_X##C, [s] "x"(scale[0]), [r] "x"(scale[1]), [n] "i"(kSteps)                             \
+      : "memory")
+// sum = kSteps units of bytes, as words.
+template <int C, int kSteps>
+DODECA_INLINE void byte_sums(const std::uint8_t* w, const std::int8_t* const* x, __m256i (&sum)[C][2]) {
+  __m256i a, b, t, u;
+  if constexpr (C == 1) DODECA_SUM(1, "vpmaddubsw", "vpaddw");
+  if constexpr (C == 2) DODECA_SUM(2, "vpmaddubsw", "vpaddw");
+  if constexpr (C == 3) DODECA_SUM(3, "vpmaddubsw", "vpaddw");
+}
+// sum += kSteps units of bytes, each times the scales of the two halves.
+template <int C, int kSteps>
+DODECA_INLINE void scaled_byte_sums(const std::uint8_t* w, const std::int8_t* const* x, const __m256i (&scale)[2],
+                                    __m256i (&sum)[C][2]) {
+  __m256i a, b, t, u;
+  if constexpr (C == 1) DODECA_SCALED_SUM(1);
+  if constexpr (C == 2) DODECA_SCALED_SUM(2);
+  if constexpr (C == 3) DODECA_SCALED_SUM(3);
+}
+// sum = kSteps pairs of words.
+template <int C, int kSteps>
+DODECA_INLINE void word_sums(const std::int16_t* w, const std::int16_t* const* x, __m256i (&sum)[C][2]) {
+  __m256i a, b, t, u;
+  if constexpr (C == 1) DODECA_SUM(1, "vpmaddwd", "vpaddd");
+  if constexpr (C == 2) DODECA_SUM(2, "vpmaddwd", "vpaddd");
+  if constexpr (C == 3) DODECA_SUM(3, "vpmaddwd", "vpaddd");
+}
+
 // The register accumulator of one activation row, and the shape of the register blocks.
 struct Policy {
   struct Acc {

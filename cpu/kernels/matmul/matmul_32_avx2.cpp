@@ -7,19 +7,21 @@ namespace dodeca::cpu::avx2 {
 namespace {
 
 // Eight blocks decoded for gemm.
-struct alignas(64) Decoded {
-  std::uint8_t codes[8][8][64];  // block, unit, lane
+template <bool kSigned>
+struct alignas(64) DecodedBlocks {
+  std::uint8_t codes[8][kSigned ? 0 : 8][64];   // block, unit, lane
+  std::int16_t words[8][kSigned ? 16 : 0][32];  // signed codes: block, pair of columns, lane
   float d[8][16], m[8][16];
 };
 
 // Format gives Tile, kOffset (what codes are above the weights), kMin, kSigned, kUnits (whose products may be added as
 // i16), codes(body + 32h, units), and factor(header, h) where the header holds no f16.
-template <class Format>
+template <class Format, bool kSigned_ = false>
 struct SmallBlocks : Policy {
   using Act = Q8Block32;
-  using Decoded = avx2::Decoded;
-  static constexpr int kStep = 8;
-  static constexpr bool kSigned = false;
+  using Decoded = DecodedBlocks<kSigned_>;
+  static constexpr int kStep = 8, kMaxTiles = kSigned_ ? 2 : 1;
+  static constexpr bool kSigned = kSigned_;
 
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) { return halves(header, h); }
   DODECA_INLINE static __m256i product(__m256i codes, __m256i x) {
@@ -67,47 +69,67 @@ struct SmallBlocks : Policy {
         __m256i codes[8];
         Format::codes(body + 32 * h, codes);
 #pragma GCC unroll 8
-        for (int u = 0; u < 8; ++u) store(out.codes[b][u] + 32 * h, codes[u]);
+        for (int u = 0; u < 8; ++u) {
+          if constexpr (Format::kSigned) {
+            store_words(codes[u], out.words[b][2 * u] + 16 * h);
+          } else {
+            store(out.codes[b][u] + 32 * h, codes[u]);
+          }
+        }
       }
     }
   }
 
   template <int T, int C>
   DODECA_INLINE static void multiply(const Decoded* w, const Q8Block32* const* x, int n_blocks, float* at) {
-    const __m256i ones = _mm256_set1_epi16(1);
-    for (int b = 0; b < n_blocks; ++b) {
-      __m256i isum[C][2];
-      for (int c = 0; c < C; ++c) isum[c][0] = isum[c][1] = _mm256_setzero_si256();
-#pragma GCC unroll 8
-      for (int u = 0; u < 8; u += Format::kUnits) {
-        __m256i part[C][2];
-#pragma GCC unroll 8
-        for (int j = 0; j < Format::kUnits; ++j) {
-          const std::uint8_t* codes = w->codes[b][u + j];
-          const __m256i half[2] = {load(codes), load(codes + 32)};
+    alignas(64) std::int16_t words[C][kSigned ? 32 * kStep : 1];
+    if constexpr (kSigned) {
+      for (int b = 0; b < n_blocks; ++b) {
 #pragma GCC unroll 3
-          for (int c = 0; c < C; ++c) {
-            const __m256i four = spread(x[c][b].q + 4 * (u + j));
-#pragma GCC unroll 2
-            for (int h = 0; h < 2; ++h) {
-              const __m256i two = product(half[h], four);
-              part[c][h] = j == 0 ? two : add16(part[c][h], two);
-            }
-          }
+        for (int c = 0; c < C; ++c) widen(x[c][b].q, words[c] + 32 * b);
+      }
+    }
+    for (int t = 0; t < T; ++t) {
+      for (int b = 0; b < n_blocks; ++b) {
+        __m256i isum[C][2];
+        if constexpr (kSigned) {
+          const std::int16_t* q[C];
+#pragma GCC unroll 3
+          for (int c = 0; c < C; ++c) q[c] = words[c] + 32 * b;
+          word_sums<C, 16>(w[t].words[b][0], q, isum);
+        } else {
+          unsigned_sums<C>(w[t], x, b, isum);
         }
 #pragma GCC unroll 3
         for (int c = 0; c < C; ++c) {
 #pragma GCC unroll 2
-          for (int h = 0; h < 2; ++h) isum[c][h] = dot2(isum[c][h], part[c][h], ones);
+          for (int h = 0; h < 2; ++h) {
+            float* acc = at + (c * T + t) * kTileRows + 8 * h;
+            const __m256 d = _mm256_load_ps(w[t].d[b] + 8 * h),
+                         m = Format::kMin ? _mm256_load_ps(w[t].m[b] + 8 * h) : d;
+            _mm256_store_ps(acc, fold(_mm256_load_ps(acc), d, m, x[c][b], isum[c][h]));
+          }
         }
       }
+    }
+  }
+
+  template <int C>
+  DODECA_INLINE static void unsigned_sums(const Decoded& w, const Q8Block32* const* x, int b, __m256i (&isum)[C][2]) {
+    const __m256i ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 8
+    for (int u = 0; u < 8; u += Format::kUnits) {
+      const std::int8_t* q[C];
+#pragma GCC unroll 3
+      for (int c = 0; c < C; ++c) q[c] = x[c][b].q + 4 * u;
+      __m256i part[C][2];
+      byte_sums<C, Format::kUnits>(w.codes[b][u], q, part);
 #pragma GCC unroll 3
       for (int c = 0; c < C; ++c) {
 #pragma GCC unroll 2
         for (int h = 0; h < 2; ++h) {
-          float* acc = at + c * kTileRows + 8 * h;
-          const __m256 d = _mm256_load_ps(w->d[b] + 8 * h), m = Format::kMin ? _mm256_load_ps(w->m[b] + 8 * h) : d;
-          _mm256_store_ps(acc, fold(_mm256_load_ps(acc), d, m, x[c][b], isum[c][h]));
+          const __m256i four = _mm256_madd_epi16(part[c][h], ones);
+          isum[c][h] = u == 0 ? four : _mm256_add_epi32(isum[c][h], four);
         }
       }
     }
@@ -135,20 +157,20 @@ using Q4_1 = Nibbles<TileQ4_1, 0, true>;
 using Q5_0 = Fives<TileQ5_0, 16, false>;
 using Q5_1 = Fives<TileQ5_1, 0, true>;
 
-struct Q8_0 : SmallBlocks<Q8_0> {
+struct Q8_0 : SmallBlocks<Q8_0, true> {
   using Tile = TileQ8_0;
   static constexpr int kOffset = 0, kUnits = 1;
-  static constexpr bool kMin = false, kSigned = true;
+  static constexpr bool kMin = false;
   DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
 #pragma GCC unroll 8
     for (int u = 0; u < 8; ++u) out[u] = _mm256_xor_si256(load(at + Tile::kCodes + 64 * u), bytes(0x80));
   }
 };
 
-struct IQ4_NL : SmallBlocks<IQ4_NL> {
+struct IQ4_NL : SmallBlocks<IQ4_NL, true> {
   using Tile = TileIQ4_NL;
   static constexpr int kOffset = 0, kUnits = 1;
-  static constexpr bool kMin = false, kSigned = true;
+  static constexpr bool kMin = false;
   DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
     looked_up(at + Tile::kCodes,
               _mm256_broadcastsi128_si256(

@@ -16,7 +16,6 @@ DODECA_INLINE __m256i byte_twice(__m256i four, int i) {
 struct Q2_K : SuperBlocks<Q2_K> {
   using Tile = TileQ2_K;
   static constexpr int kScales = 16, kUnits = 4, kMins = 8, kOffset = 0;
-  static constexpr bool kSigned = false;
 
   struct Half {
     const std::byte* at;
@@ -39,7 +38,6 @@ struct Q2_K : SuperBlocks<Q2_K> {
 struct Q3_K : SuperBlocks<Q3_K> {
   using Tile = TileQ3_K;
   static constexpr int kScales = 16, kUnits = 4, kMins = 0, kOffset = 4;
-  static constexpr bool kSigned = false;
 
   struct Half {
     const std::byte* at;
@@ -89,7 +87,6 @@ struct SixBits {
 struct Q4_K : SuperBlocks<Q4_K> {
   using Tile = TileQ4_K;
   static constexpr int kScales = 8, kUnits = 8, kMins = 4, kOffset = 0;
-  static constexpr bool kSigned = false;
 
   struct Half : SixBits<Tile> {
     DODECA_INLINE Half(const std::byte*, const std::byte* body, int h) : SixBits(body, h) {}
@@ -100,7 +97,6 @@ struct Q4_K : SuperBlocks<Q4_K> {
 struct Q5_K : SuperBlocks<Q5_K> {
   using Tile = TileQ5_K;
   static constexpr int kScales = 8, kUnits = 4, kMins = 4, kOffset = 0;
-  static constexpr bool kSigned = false;
 
   struct Half : SixBits<Tile> {
     DODECA_INLINE Half(const std::byte*, const std::byte* body, int h) : SixBits(body, h) {}
@@ -113,7 +109,6 @@ struct Q5_K : SuperBlocks<Q5_K> {
 struct Q6_K : SuperBlocks<Q6_K> {
   using Tile = TileQ6_K;
   static constexpr int kScales = 16, kUnits = 2, kMins = 0, kOffset = 32;
-  static constexpr bool kSigned = false;
 
   struct Half {
     const std::byte* at;
@@ -136,10 +131,9 @@ struct Q6_K : SuperBlocks<Q6_K> {
   };
 };
 
-struct IQ4_XS : SuperBlocks<IQ4_XS> {
+struct IQ4_XS : SuperBlocks<IQ4_XS, true> {
   using Tile = TileIQ4_XS;
   static constexpr int kScales = 8, kUnits = 1, kMins = 0, kOffset = 0;
-  static constexpr bool kSigned = true;
 
   struct Half {
     const std::byte* at;

@@ -15,26 +15,29 @@ DODECA_INLINE __m256 fold_min(__m256 acc, __m256 dmin, const Q8Block256& x, __m2
 }
 
 // One super-block decoded for gemm.
-struct alignas(64) Decoded {
-  std::uint8_t codes[64][64];   // unit, lane
-  std::int16_t scales[16][32];  // the scale in both halves of its lane
-  std::int16_t pairs[8][32];    // minima, or scales, of neighbouring sub-blocks, to multiply with sums
+template <bool kSigned>
+struct alignas(64) DecodedSuperBlock {
+  std::uint8_t codes[kSigned ? 0 : 64][64];   // unit, lane
+  std::int16_t words[kSigned ? 128 : 0][32];  // signed codes: pair of columns, lane
+  std::int16_t scales[16][32];                // the scale in both halves of its lane; with words, in the whole lane
+  std::int16_t pairs[8][32];                  // minima, or scales, of neighbouring sub-blocks, to multiply with sums
   float d[16], m[16];
 };
 
 // The shape of all kernels here. Format gives
 //   kScales                sub-blocks per super-block, 16 or 8
 //   kUnits                 units whose products may be added as i16
-//   kSigned                codes are signed
+//   kSigned                codes are signed: many rows multiply them as words
 //   kMins                  pairs of minima: 8, 4, or 0 for none
 //   kOffset                what codes are above the weights; if not 0, pairs hold the scales
 //   factor(header, h)      where it is not the header's first f16
 //   Half(header, body, h)  the rows of half h: units(i, codes) of sub-block i, scale(i), and pair(p)
-template <class Format>
+template <class Format, bool kSigned_ = false>
 struct SuperBlocks : Policy {
   using Act = Q8Block256;
-  using Decoded = avx2::Decoded;
-  static constexpr int kStep = 1;
+  using Decoded = DecodedSuperBlock<kSigned_>;
+  static constexpr int kStep = 1, kMaxTiles = kSigned_ ? 2 : 1;
+  static constexpr bool kSigned = kSigned_;
 
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) { return halves(header, h); }
   DODECA_INLINE static __m256i product(__m256i codes, __m256i x) {
@@ -107,66 +110,106 @@ struct SuperBlocks : Policy {
       if constexpr (Format::kMins != 0) _mm256_store_ps(out.m + 8 * h, halves(header + 32, h));
 #pragma GCC unroll 16
       for (int i = 0; i < Format::kScales; ++i) {
-        store(out.scales[i] + 16 * h, half.scale(i));
+        store(out.scales[i] + 16 * h, Format::kSigned ? _mm256_srai_epi32(half.scale(i), 16) : half.scale(i));
         if constexpr (Format::kMins != 0 || Format::kOffset != 0) {
           if (i % 2 == 1) store(out.pairs[i / 2] + 16 * h, half.pair(i / 2));
         }
         __m256i codes[kSubUnits];
         half.units(i, codes);
 #pragma GCC unroll 8
-        for (int u = 0; u < kSubUnits; ++u) store(out.codes[kSubUnits * i + u] + 32 * h, codes[u]);
+        for (int u = 0; u < kSubUnits; ++u) {
+          const int at = kSubUnits * i + u;
+          if constexpr (Format::kSigned) {
+            store_words(codes[u], out.words[2 * at] + 16 * h);
+          } else {
+            store(out.codes[at] + 32 * h, codes[u]);
+          }
+        }
       }
     }
   }
 
   template <int T, int C>
   DODECA_INLINE static void multiply(const Decoded* w, const Q8Block256* const* x, int, float* acc) {
-    constexpr int kSubUnits = 64 / Format::kScales;
-    __m256i isum[C][2];
-    for (int c = 0; c < C; ++c) isum[c][0] = isum[c][1] = _mm256_setzero_si256();
-    for (int i = 0; i < Format::kScales; ++i) {
-#pragma GCC unroll 8
-      for (int u = 0; u < kSubUnits; u += Format::kUnits) {
-        __m256i part[C][2];
-#pragma GCC unroll 8
-        for (int j = 0; j < Format::kUnits; ++j) {
-          const std::uint8_t* codes = w->codes[kSubUnits * i + u + j];
-          const __m256i half[2] = {load(codes), load(codes + 32)};
+    alignas(64) std::int16_t words[C][kSigned ? 256 : 1];
+    if constexpr (kSigned) {
 #pragma GCC unroll 3
-          for (int c = 0; c < C; ++c) {
-            const __m256i four = spread(x[c]->q + 4 * (kSubUnits * i + u + j));
-#pragma GCC unroll 2
-            for (int h = 0; h < 2; ++h) {
-              const __m256i two = product(half[h], four);
-              part[c][h] = j == 0 ? two : add16(part[c][h], two);
-            }
-          }
-        }
-#pragma GCC unroll 3
-        for (int c = 0; c < C; ++c) {
-#pragma GCC unroll 2
-          for (int h = 0; h < 2; ++h) isum[c][h] = dot2(isum[c][h], part[c][h], load(w->scales[i] + 16 * h));
-        }
+      for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 8
+        for (int column = 0; column < 256; column += 32) widen(x[c]->q + column, words[c] + column);
       }
     }
+    for (int t = 0; t < T; ++t) {
+      __m256i isum[C][2];
+      each<C>([&](int c, int h) { isum[c][h] = _mm256_setzero_si256(); });
+      for (int i = 0; i < Format::kScales; ++i) {
+        if constexpr (kSigned) {
+          add_words<C>(w[t], words, i, isum);
+        } else {
+          add_bytes<C>(w[t], x, i, isum);
+        }
+      }
+      fold_all<T, C>(w[t], x, isum, acc + t * kTileRows);
+    }
+  }
+
+  // Adds the products of sub-block i times its scale.
+  template <int C>
+  DODECA_INLINE static void add_bytes(const Decoded& w, const Q8Block256* const* x, int i, __m256i (&isum)[C][2]) {
+    constexpr int kSubUnits = 64 / Format::kScales, kUnits = Format::kUnits;
+    const std::int8_t* q[C];
+#pragma GCC unroll 8
+    for (int u = kSubUnits * i; u < kSubUnits * (i + 1); u += kUnits == 1 ? kSubUnits : kUnits) {
+#pragma GCC unroll 3
+      for (int c = 0; c < C; ++c) q[c] = x[c]->q + 4 * u;
+      if constexpr (kUnits == 1) {
+        scaled_byte_sums<C, kSubUnits>(w.codes[u], q, {load(w.scales[i]), load(w.scales[i] + 16)}, isum);
+      } else {
+        __m256i part[C][2];
+        byte_sums<C, kUnits>(w.codes[u], q, part);
+        each<C>([&](int c, int h) { isum[c][h] = dot2(isum[c][h], part[c][h], load(w.scales[i] + 16 * h)); });
+      }
+    }
+  }
+  template <int C>
+  DODECA_INLINE static void add_words(const Decoded& w, const std::int16_t (&x)[C][kSigned ? 256 : 1], int i,
+                                      __m256i (&isum)[C][2]) {
+    constexpr int kPairs = 128 / Format::kScales;
+    const std::int16_t* q[C];
+#pragma GCC unroll 3
+    for (int c = 0; c < C; ++c) q[c] = x[c] + 2 * kPairs * i;
+    __m256i part[C][2];
+    word_sums<C, kPairs>(w.words[kPairs * i], q, part);
+    each<C>([&](int c, int h) {
+      isum[c][h] = _mm256_add_epi32(isum[c][h], _mm256_mullo_epi32(part[c][h], load(w.scales[i] + 16 * h)));
+    });
+  }
+
+  template <int C, class Do>
+  DODECA_INLINE static void each(Do&& what) {
 #pragma GCC unroll 3
     for (int c = 0; c < C; ++c) {
 #pragma GCC unroll 2
-      for (int h = 0; h < 2; ++h) {
-        __m256i psum = _mm256_setzero_si256();
-        if constexpr (Format::kMins != 0 || Format::kOffset != 0) {
-#pragma GCC unroll 8
-          for (int p = 0; p < Format::kScales / 2; ++p) {
-            psum = dot2(psum, load(w->pairs[p] + 16 * h), spread(sums(*x[c], p)));
-          }
-        }
-        isum[c][h] = corrected(isum[c][h], psum);
-        float* at = acc + c * kTileRows + 8 * h;
-        __m256 v = fold(_mm256_load_ps(at), _mm256_load_ps(w->d + 8 * h), *x[c], isum[c][h]);
-        if constexpr (Format::kMins != 0) v = fold_min(v, _mm256_load_ps(w->m + 8 * h), *x[c], psum);
-        _mm256_store_ps(at, v);
-      }
+      for (int h = 0; h < 2; ++h) what(c, h);
     }
+  }
+
+  template <int T, int C>
+  DODECA_INLINE static void fold_all(const Decoded& w, const Q8Block256* const* x, const __m256i (&isum)[C][2],
+                                     float* acc) {
+    each<C>([&](int c, int h) {
+      __m256i psum = _mm256_setzero_si256();
+      if constexpr (Format::kMins != 0 || Format::kOffset != 0) {
+#pragma GCC unroll 8
+        for (int p = 0; p < Format::kScales / 2; ++p) {
+          psum = dot2(psum, load(w.pairs[p] + 16 * h), spread(sums(*x[c], p)));
+        }
+      }
+      float* at = acc + c * T * kTileRows + 8 * h;
+      __m256 v = fold(_mm256_load_ps(at), _mm256_load_ps(w.d + 8 * h), *x[c], corrected(isum[c][h], psum));
+      if constexpr (Format::kMins != 0) v = fold_min(v, _mm256_load_ps(w.m + 8 * h), *x[c], psum);
+      _mm256_store_ps(at, v);
+    });
   }
 };
 
