@@ -53,15 +53,21 @@ struct Q3_K : SuperBlocks<Q3_K> {
     }
     DODECA_INLINE __m256i scale(int i) const { return both_halves(pair(i / 2), i % 2); }
     DODECA_INLINE void units(int i, __m256i* codes) const {
-      const __m256i v = load(at + Tile::codes(i)), plane = load(at + Tile::high_bits(i / 2));
-      const __m256i h = i % 2 == 0 ? plane : _mm256_slli_epi32(plane, 2);
-      const __m256i low = bytes(0x33), bit = bytes(0x44), three = bytes(0x07);
-      const __m256i even = and_or(v, low, _mm256_and_si256(h, bit));
-      const __m256i odd = and_or(_mm256_srli_epi32(v, 2), low, _mm256_and_si256(_mm256_srli_epi32(h, 1), bit));
-      codes[0] = _mm256_and_si256(even, three);
-      codes[1] = _mm256_and_si256(odd, three);
-      codes[2] = _mm256_and_si256(_mm256_srli_epi32(even, 4), three);
-      codes[3] = _mm256_and_si256(_mm256_srli_epi32(odd, 4), three);
+      const std::byte* three = at + Tile::codes(i / 2);
+      const __m256i a = load(three), b = load(three + 64), seven = bytes(0x07);
+      const auto pair = [&](__m256i v, __m256i* out) {
+        out[0] = _mm256_and_si256(v, seven);
+        out[1] = _mm256_and_si256(_mm256_srli_epi32(v, 3), seven);
+      };
+      if (i % 2 == 0) {
+        pair(a, codes);
+        pair(b, codes + 2);
+      } else {
+        const __m256i c = load(three + 128), low = bytes(0x03), third = bytes(0x04);
+        pair(c, codes);
+        codes[2] = and_or(_mm256_srli_epi32(a, 6), low, _mm256_and_si256(_mm256_srli_epi32(c, 4), third));
+        codes[3] = and_or(_mm256_srli_epi32(b, 6), low, _mm256_and_si256(_mm256_srli_epi32(c, 5), third));
+      }
     }
   };
 };

@@ -85,7 +85,7 @@ struct Q2_K : SuperBlocks<Q2_K> {
 
 struct Q3_K : SuperBlocks<Q3_K> {
   using Tile = TileQ3_K;
-  static constexpr int kMaxTiles = 4, kPairs = 0, kFetchFrom = 1;
+  static constexpr int kMaxTiles = 4, kPairs = 0;
   static constexpr bool kMins = false;
 
   // Scales minus 32 of sub-blocks 2p and 2p + 1, as i16 pairs.
@@ -97,19 +97,25 @@ struct Q3_K : SuperBlocks<Q3_K> {
     return _mm512_sub_epi16(six, _mm512_set1_epi16(32));
   }
 
-  // The sums of sub-block g, whose high bits are in `plane`.
+  // The sums of sub-block g.
   template <int C>
-  DODECA_INLINE static Sums<C> sub_block(const std::byte* body, int g, __m512i plane, const Q8Block256* const* x) {
-    const __m512i v = load(body + Tile::codes(g)), low = bytes(0x33), three = bytes(0x07);
-    const __m512i high = g % 2 == 0 ? plane : _mm512_slli_epi32(plane, 2);
-    // 3-bit codes at bits 0-2 and 4-6 (bits 3 and 7 are waste): units 0 and 2, units 1 and 3.
-    const __m512i even = select(low, v, high);
-    const __m512i odd = select(low, _mm512_srli_epi32(v, 2), _mm512_srli_epi32(high, 1));
+  DODECA_INLINE static Sums<C> sub_block(const std::byte* body, int g, const Q8Block256* const* x) {
+    const std::byte* three = body + Tile::codes(g / 2);
+    const __m512i a = load(three), b = load(three + 64), seven = bytes(0x07);
     Sums<C> sum;
-    sum.add(_mm512_and_si512(even, three), x, 16 * g);
-    sum.add(_mm512_and_si512(odd, three), x, 16 * g + 4);
-    sum.add(_mm512_and_si512(_mm512_srli_epi32(even, 4), three), x, 16 * g + 8);
-    sum.add(_mm512_and_si512(_mm512_srli_epi32(odd, 4), three), x, 16 * g + 12);
+    const auto add_two = [&](__m512i v, int column) {
+      sum.add(_mm512_and_si512(v, seven), x, column);
+      sum.add(_mm512_and_si512(_mm512_srli_epi32(v, 3), seven), x, column + 4);
+    };
+    if (g % 2 == 0) {
+      add_two(a, 16 * g);
+      add_two(b, 16 * g + 8);
+    } else {
+      const __m512i c = load(three + 128), low = bytes(0x03), third = bytes(0x04);
+      add_two(c, 16 * g);
+      sum.add(and_or(_mm512_srli_epi32(a, 6), low, _mm512_and_si512(_mm512_srli_epi32(c, 4), third)), x, 16 * g + 8);
+      sum.add(and_or(_mm512_srli_epi32(b, 6), low, _mm512_and_si512(_mm512_srli_epi32(c, 5), third)), x, 16 * g + 12);
+    }
     return sum;
   }
 
@@ -120,8 +126,8 @@ struct Q3_K : SuperBlocks<Q3_K> {
     Sums<C> isum, offset;
 #pragma GCC unroll 8
     for (int p = 0; p < 8; ++p) {
-      const __m512i scale = scale_pair(body, high, p), plane = load(body + Tile::high_bits(p));
-      const Sums<C> first = sub_block<C>(body, 2 * p, plane, x), second = sub_block<C>(body, 2 * p + 1, plane, x);
+      const __m512i scale = scale_pair(body, high, p);
+      const Sums<C> first = sub_block<C>(body, 2 * p, x), second = sub_block<C>(body, 2 * p + 1, x);
 #pragma GCC unroll 8
       for (int c = 0; c < C; ++c) isum.v[c] = dot2(isum.v[c], scale, pair_low(first.v[c], second.v[c]));
       offset.add16(scale, x, 2 * p);
@@ -142,10 +148,16 @@ struct Q3_K : SuperBlocks<Q3_K> {
     const __m512i entry = _mm512_set_epi8(12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8,
                                           8, 4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0,
                                           12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0);
-    constexpr int kBit[2][4] = {{2, 3, 6, 7}, {0, 1, 4, 5}};
+    struct Place {
+      int low_vector, low_bit, third_vector, third_bit;
+    };
+    constexpr Place kPlaces[8] = {{0, 0, 0, 2}, {0, 3, 0, 5}, {1, 0, 1, 2}, {1, 3, 1, 5},
+                                  {2, 0, 2, 2}, {2, 3, 2, 5}, {0, 6, 2, 6}, {1, 6, 2, 7}};
 #pragma GCC unroll 8
     for (int p = 0; p < 8; ++p) {
-      const __m512i pair = scale_pair(body, high, p), plane = load(body + Tile::high_bits(p));
+      const __m512i pair = scale_pair(body, high, p);
+      const std::byte* three = body + Tile::codes(p);
+      const __m512i v[3] = {load(three), load(three + 64), load(three + 128)};
 #pragma GCC unroll 2
       for (int e = 0; e < 2; ++e) {
         const int g = 2 * p + e;
@@ -156,11 +168,12 @@ struct Q3_K : SuperBlocks<Q3_K> {
         const __m512i ramp = _mm512_add_epi8(_mm512_and_si512(scale, _mm512_set1_epi32(static_cast<int>(0xff00ff00u))),
                                              _mm512_and_si512(twice, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
         const __m512i table = _mm512_add_epi8(ramp, _mm512_sub_epi8(bytes(124), four));
-        const __m512i v = load(body + Tile::codes(g));
 #pragma GCC unroll 4
         for (int j = 0; j < 4; ++j) {
-          const __m512i value = _mm512_shuffle_epi8(table, and_or(_mm512_srli_epi32(v, 2 * j), low, entry));
-          const __mmask64 set = _mm512_test_epi8_mask(plane, bytes(1 << kBit[e][j]));
+          const Place& place = kPlaces[4 * e + j];
+          const __m512i entries = and_or(_mm512_srli_epi32(v[place.low_vector], place.low_bit), low, entry);
+          const __m512i value = _mm512_shuffle_epi8(table, entries);
+          const __mmask64 set = _mm512_test_epi8_mask(v[place.third_vector], bytes(1 << place.third_bit));
           store(out.codes[4 * g + j], _mm512_mask_add_epi8(value, set, value, four));
         }
       }

@@ -19,25 +19,8 @@ std::uint32_t unit(const RowBlock& block, int u) {
   return codes;
 }
 void set_unit(RowBlock& block, int u, std::uint32_t codes) { std::memcpy(block.code + 4 * u, &codes, 4); }
-void or_unit(RowBlock& block, int u, std::uint32_t codes) { set_unit(block, u, unit(block, u) | codes); }
 
-constexpr std::uint32_t kOnes = 0x01010101u, kThrees = 0x03030303u, kNibbles = 0x0f0f0f0fu;
-
-template <class Tile>
-void codes2_to_tile(const RowBlock& b, int r, std::byte* body) {
-  for (int g = 0; g < 16; ++g) {
-    std::uint32_t lane = 0;
-    for (int j = 0; j < 4; ++j) lane |= (unit(b, 4 * g + j) & kThrees) << 2 * j;
-    put(body + Tile::codes(g), 0, r, lane);
-  }
-}
-template <class Tile>
-void codes2_from_tile(const std::byte* body, int r, RowBlock& b) {
-  for (int g = 0; g < 16; ++g) {
-    const std::uint32_t lane = get(body + Tile::codes(g), 0, r);
-    for (int j = 0; j < 4; ++j) set_unit(b, 4 * g + j, (lane >> 2 * j) & kThrees);
-  }
-}
+constexpr std::uint32_t kOnes = 0x01010101u, kThrees = 0x03030303u, kSevens = 0x07070707u, kNibbles = 0x0f0f0f0fu;
 
 void codes4_to_tile(const RowBlock& b, int r, int n_units, std::byte* codes) {
   for (int i = 0; i < n_units / 2; ++i) put(codes, i, r, unit(b, 2 * i) | unit(b, 2 * i + 1) << 4);
@@ -119,13 +102,20 @@ struct Q2_K : TileQ2_K {
   static constexpr DType kType = DType::kQ2_K;
   static constexpr int kFileBytes = sizeof(quant::BlockQ2_K);
   static void put_row(const RowBlock& b, int r, std::byte* body) {
-    codes2_to_tile<Tile>(b, r, body);
+    for (int g = 0; g < 16; ++g) {
+      std::uint32_t lane = 0;
+      for (int j = 0; j < 4; ++j) lane |= (unit(b, 4 * g + j) & kThrees) << 2 * j;
+      put(body + codes(g), 0, r, lane);
+    }
     std::uint8_t both[16];
     for (int g = 0; g < 16; ++g) both[g] = static_cast<std::uint8_t>(b.scale[g] | b.min[g] << 4);
     scales8_to_tile<Tile>(both, r, body);
   }
   static void get_row(const std::byte* body, int r, RowBlock& b) {
-    codes2_from_tile<Tile>(body, r, b);
+    for (int g = 0; g < 16; ++g) {
+      const std::uint32_t lane = get(body + codes(g), 0, r);
+      for (int j = 0; j < 4; ++j) set_unit(b, 4 * g + j, (lane >> 2 * j) & kThrees);
+    }
     scales8_from_tile<Tile>(body, r, b.scale);
     for (int g = 0; g < 16; ++g) {
       b.min[g] = b.scale[g] >> 4;
@@ -135,26 +125,31 @@ struct Q2_K : TileQ2_K {
 };
 
 struct Q3_K : TileQ3_K {
-  using Tile = TileQ3_K;
   static constexpr DType kType = DType::kQ3_K;
   static constexpr int kFileBytes = sizeof(quant::BlockQ3_K);
-  static constexpr int kPlace[8] = {2, 3, 6, 7, 0, 1, 4, 5};
   static void put_row(const RowBlock& b, int r, std::byte* body) {
-    codes2_to_tile<Tile>(b, r, body);
-    for (int v = 0; v < 8; ++v) {
-      std::uint32_t plane = 0;
-      for (int t = 0; t < 8; ++t) plane |= ((unit(b, 8 * v + t) >> 2) & kOnes) << kPlace[t];
-      put(body + high_bits(v), 0, r, plane);
+    for (int p = 0; p < 8; ++p) {
+      const std::uint32_t u6 = unit(b, 8 * p + 6), u7 = unit(b, 8 * p + 7);
+      const std::uint32_t rest[3] = {u6 & kThrees, u7 & kThrees, (u6 >> 2 & kOnes) | (u7 >> 2 & kOnes) << 1};
+      for (int v = 0; v < 3; ++v) {
+        put(body + codes(p), v, r, unit(b, 8 * p + 2 * v) | unit(b, 8 * p + 2 * v + 1) << 3 | rest[v] << 6);
+      }
     }
     put(body + kScales, 0, r, fields(b.scale, 8, 0, 4));
     put(body + kScales, 1, r, fields(b.scale + 8, 8, 0, 4));
     put(body + kHighScales, 0, r, fields(b.scale, 16, 4, 2));
   }
   static void get_row(const std::byte* body, int r, RowBlock& b) {
-    codes2_from_tile<Tile>(body, r, b);
-    for (int v = 0; v < 8; ++v) {
-      const std::uint32_t plane = get(body + high_bits(v), 0, r);
-      for (int t = 0; t < 8; ++t) or_unit(b, 8 * v + t, ((plane >> kPlace[t]) & kOnes) << 2);
+    for (int p = 0; p < 8; ++p) {
+      std::uint32_t rest[3];
+      for (int v = 0; v < 3; ++v) {
+        const std::uint32_t lane = get(body + codes(p), v, r);
+        set_unit(b, 8 * p + 2 * v, lane & kSevens);
+        set_unit(b, 8 * p + 2 * v + 1, lane >> 3 & kSevens);
+        rest[v] = lane >> 6 & kThrees;
+      }
+      set_unit(b, 8 * p + 6, rest[0] | (rest[2] & kOnes) << 2);
+      set_unit(b, 8 * p + 7, rest[1] | (rest[2] >> 1 & kOnes) << 2);
     }
     const std::uint32_t high = get(body + kHighScales, 0, r);
     for (int g = 0; g < 16; ++g) {

@@ -13,7 +13,8 @@
 //
 // Bodies, vectors in the order in which the products read them (g: sub-block of 16, k: of 32, counted inside the block):
 //   Q2_K    16 code vectors: vector g, bits 2j: unit 4g+j; a scale vector before every four
-//   Q3_K    2 low-nibble scale vectors, 1 of high scale bits; 16 code vectors as Q2_K, a high-bit vector before every two
+//   Q3_K    2 low-nibble scale vectors, 1 of high scale bits; 3 vectors per p = g/2, of its units 0..7: bits 0-2 and 3-5 are
+//           units 0, 1; 2, 3; 4, 5; bits 6-7 the low bits of unit 6; of unit 7; the third bits of both
 //   Q4_K    scale nibbles, min nibbles, high bits of both; 32 code vectors: vector i, low nibble: unit 2i, high: 2i+1
 //   Q5_K    as Q4_K with a bit-plane vector before every four code vectors
 //   Q6_K    32 nibble vectors, a two-bit vector before every two, a scale vector before every eight
@@ -27,8 +28,7 @@
 // Two-bit fields: at bits 2p and 16+2p; the minima of Q4_K and Q5_K 8 bits higher. Fifth bits (Q5): of the unit in
 // vector i's low nibble its top bit, at bit 2i+1; of the one in the high nibble its lowest bit, at bit 2i: the high
 // nibble then reads as 16 times the top four bits, and masking gives 8 times the code. Q6_K likewise: field j (bits 2j)
-// of vector g belongs to unit 4g+j: even j its top two bits, odd j its lowest two. Q3_K high bits: vector m, byte bits
-// {2, 3, 6, 7, 0, 1, 4, 5} are units 8m..8m+7.
+// of vector g belongs to unit 4g+j: even j its top two bits, odd j its lowest two.
 //
 // Lattice types (ib: 32 columns, g: 8 of them, k: 4 of them; everything one u32 per row, bytes from the lowest):
 //   IQ2_XXS   per ib: indices of g 0..3; the file's word of signs and scale
@@ -78,8 +78,7 @@ struct TileQ2_K : BlockTile<1, 1280, 256> {
 };
 struct TileQ3_K : BlockTile<2, 1728, 256> {
   static constexpr int kScales = 0, kHighScales = 128;
-  static constexpr int high_bits(int i) { return 192 + 192 * i; }
-  static constexpr int codes(int i) { return high_bits(i / 2) + 64 + 64 * (i % 2); }
+  static constexpr int codes(int p) { return 192 + 192 * p; }
 };
 struct TileQ4_K : BlockTile<1, 2240, 256> {
   static constexpr int kScales = 0, kMins = 64, kHighScales = 128, kCodes = 192;
