@@ -96,7 +96,7 @@ void require_threads(int n_members) {
   try {
     for (int i = 1; i < n_members; ++i) threads.emplace_back([ended] { ended.wait(); });
   } catch (const std::system_error& error) {
-    refused.emplace(error, n_members, 1 + static_cast<int>(threads.size()));
+    refused.emplace(error.code(), n_members, 1 + static_cast<int>(threads.size()));
   }
   end.set_value();
   for (std::thread& thread : threads) thread.join();

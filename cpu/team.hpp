@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <system_error>
 #include <type_traits>
 #include <vector>
@@ -59,8 +60,11 @@ struct alignas(64) WorkCounter {
 };
 
 struct ThreadsRefused : std::system_error {
-  ThreadsRefused(const std::system_error& error, int n_wanted, int n_given)
-      : std::system_error(error), wanted(n_wanted), given(n_given) {}
+  ThreadsRefused(std::error_code code, int n_wanted, int n_given)
+      : std::system_error(code, std::to_string(n_wanted) + " threads were wanted and the system let " +
+                                    std::to_string(n_given) + " start"),
+        wanted(n_wanted),
+        given(n_given) {}
   int wanted, given;  // members, the calling thread included
 };
 

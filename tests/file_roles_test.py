@@ -139,6 +139,10 @@ def check_planted(folder):
                 check(done.code == 1 and "link" in done.err, f"{ending}, {plant.__name__}: exit code {done.code}, {done.err!r}")
                 check(not os.path.exists(out), f"{ending}, {plant.__name__}: nothing is written")
                 os.remove(out + ending)
+    os.symlink(victim, os.path.join(folder, "kept.at_1"))
+    done = run(DODECA, "imatrix", "-m", source, "-f", os.path.join(folder, "text"), "-o", os.path.join(folder, "kept"), "-c", "32", "--chunks", "1",
+               "--save-frequency", "1", "-q")
+    check(done.code == 1 and "link" in done.err and os.path.getsize(victim) == 0, f".at_1: exit code {done.code}, {done.err!r}")
     with open(victim, "w", encoding="utf-8") as f:
         f.write("precious")
     os.symlink(victim, os.path.join(folder, "split-00002-of-00003.gguf"))

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/base/own_file.hpp"
 #include "runtime/cli/command.hpp"
 #include "runtime/cli/model_options.hpp"
 #include "runtime/cli/text_options.hpp"
@@ -53,7 +54,10 @@ ImatrixOptions parse_imatrix(std::span<const std::string> args, Console& console
   options.flag("--show-statistics", o.show, "print what the --in-file matrices say, by weight");
   console.add_flags(options);
   options.parse(args);
-  if (o.keep_every > 0) options.files().writes_numbered(o.output, kCopyTail, "--save-frequency");
+  if (o.keep_every > 0) {
+    options.files().writes_numbered(o.output, kCopyTail, "--save-frequency");
+    for (const std::filesystem::path& copy : numbered_files(o.output, kCopyTail)) check_own_file(copy);
+  }
   options.files().check();
   if (o.max_chunks == 0) throw Usage("--chunks wants at least 1, or -1 for all");
   if (o.model.model.empty() != o.text_file.empty()) throw Usage("-m and -f belong together");

@@ -25,10 +25,15 @@ std::string team_facts(const cpu::Topology& topology, const cpu::Team& team, con
 
 // What may keep threads from being started.
 std::string thread_limits() {
-  rlimit limit{};
-  const bool limited = ::getrlimit(RLIMIT_NPROC, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-  std::string text = fmt::format("this user may have {} processes and threads in all (ulimit -u)",
-                                 limited ? std::to_string(limit.rlim_cur) : "any number of");
+  const auto limit = [](auto resource) {
+    rlimit found{};
+    const bool limited = ::getrlimit(resource, &found) == 0 && found.rlim_cur != RLIM_INFINITY;
+    return limited ? std::to_string(found.rlim_cur) : "unlimited";
+  };
+  std::string text = fmt::format(
+      "the limits are {} processes and threads of this user (ulimit -u), {} bytes of memory for "
+      "this process (ulimit -v)",
+      limit(RLIMIT_NPROC), limit(RLIMIT_AS));
   std::optional<std::uint64_t> most;
   for (const bool v2 : {true, false}) {
     const std::optional<cpu::Cgroup> group = cpu::find_cgroup("", "pids", v2);
@@ -38,7 +43,7 @@ std::string thread_limits() {
       if (n && (!most || *n < *most)) most = n;
     });
   }
-  if (most) text += fmt::format(", this control group {} (pids.max)", *most);
+  if (most) text += fmt::format(", {} processes and threads of this control group (pids.max)", *most);
   return text;
 }
 
@@ -59,15 +64,20 @@ std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Console& cons
   else
     console.warn(fmt::format("{} threads on {} cores: threads are not bound and will wait for each other", n,
                              topology.cores.size()));
+  const auto team = [n](std::vector<int> bound_to) {
+    try {
+      return std::make_unique<cpu::Team>(n, std::move(bound_to));
+    } catch (const cpu::ThreadsRefused& refused) {
+      throw Error(ErrorKind::kDoesNotFit,
+                  fmt::format("{} threads were wanted and the system let {} start: {}; a smaller -t wants fewer",
+                              refused.wanted, refused.given, thread_limits()));
+    }
+  };
   try {
-    return std::make_unique<cpu::Team>(n, pus);
-  } catch (const cpu::ThreadsRefused& refused) {
-    throw Error(ErrorKind::kDoesNotFit,
-                fmt::format("{} threads were wanted and the system let {} start: {}; a smaller -t wants fewer",
-                            refused.wanted, refused.given, thread_limits()));
+    return team(pus);
   } catch (const std::system_error& error) {
     console.warn(fmt::format("threads are not bound to cores: {}", error.what()));
-    return std::make_unique<cpu::Team>(n);
+    return team({});
   }
 }
 

@@ -176,6 +176,7 @@ static ssize_t written_at(const char* name, int fd, const void* data, size_t n, 
 ssize_t pwrite(int fd, const void* data, size_t n, off_t at) { return written_at("pwrite", fd, data, n, at); }
 ssize_t pwrite64(int fd, const void* data, size_t n, off64_t at) { return written_at("pwrite64", fd, data, n, at); }
 
+/* The disk itself is not waited for: the shadow is what counts. */
 static int synced(const char* name, int fd) {
   int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
   if (!fd_inside(fd)) return real(fd);
@@ -185,7 +186,7 @@ static int synced(const char* name, int fd) {
     keep_names();
   else
     keep_bytes(fd);
-  return real(fd);
+  return 0;
 }
 int fsync(int fd) { return synced("fsync", fd); }
 int fdatasync(int fd) { return synced("fdatasync", fd); }
