@@ -42,8 +42,10 @@ with scratch() as folder:
     text += "".join(line(f"c{n}", {"messages": [system, {"role": "user", "content": f"Person {n}?"}], "max_tokens": 8, "logprobs": True,
                                    "top_logprobs": 2}, "/v1/chat/completions") for n in range(5))
     write(requests, text + line("long", {"prompt": "word " * 2000}) + line("tools", {"prompt": "x", "tools": [1]}) + "{broken\n")
-    done = must(*base, "--parallel", "3")
+    done = run(*base, "--parallel", "3")
     check(done.out == "", "nothing on standard output")
+    check(done.code == 1 and "3 of 11 requests were refused" in done.err and "--allow-errors" in done.err,
+          f"refused lines end with exit code 1 and their count: {done.code}, {done.err[-300:]!r}")
     first = results(output)
     check(sorted(first) == sorted([f"p{n}" for n in range(3)] + [f"c{n}" for n in range(5)]), f"all that can be answered is: {sorted(first)}")
     for n, opening in enumerate(OPENINGS):
@@ -57,12 +59,14 @@ with scratch() as folder:
     check(len(refused) == 3, f"three refusals, not {len(refused)}")
     check({r["response"]["status_code"] for r in refused if r["response"]} == {400}, "refusals are 400")
     check([r["error"]["line"] for r in refused if r["error"]] == [11], "the malformed line is named")
-    check("nothing left to do" in must(*base).err, "the same command again has nothing to do")
+    again = run(*base, "-q")
+    check(again.code == 1 and "3 of 11 requests were refused" in again.err, "those of an earlier run count")
+    check("nothing left to do" in must(*base, "--allow-errors").err, "the same command again has nothing to do")
     other = run(*base, "-ctk", "f32")
     check(other.code == 1 and "option" in other.err and "--restart" in other.err, "options that change the numbers are refused")
 
     clean()
-    must(*base, "--parallel", "1")
+    must(*base, "--parallel", "1", "--allow-errors")
     alone = results(output)
     check({k: v["choices"] for k, v in alone.items()} == {k: v["choices"] for k, v in first.items()}, "--parallel changes no result")
 
@@ -71,6 +75,27 @@ with scratch() as folder:
     check(changed.code == 1 and "changed" in changed.err and "--restart" in changed.err, "a changed input is refused")
     must(*base, "--restart")
     check(len(results(output)) == 8, "--restart begins anew")
+
+    clean()
+    write(requests, line("text", {"prompt": OPENINGS[0], "max_tokens": 2.0}) +
+          line("chat", {"messages": [{"role": "user", "content": "Who?", "name": "Ann"}], "max_tokens": 2, "service_tier": "auto"},
+               "/v1/chat/completions"))
+    bad = os.path.join(folder, "bad.jinja")
+    write(bad, "{% for m in messages %}{{ m.content | no_such_filter }}{% endfor %}")
+    must(*base, "-q")
+    check(sorted(results(output)) == ["chat", "text"], "what asks for nothing is accepted")
+    clean()
+    broken = os.path.join(folder, "broken")
+    os.mkdir(broken)
+    for name in os.listdir(DEMO):
+        if name != "chat_template.jinja":
+            os.symlink(os.path.join(DEMO, name), os.path.join(broken, name))
+    write(os.path.join(broken, "chat_template.jinja"), "{% for")
+    done = run(*base[:3], broken, *base[4:], "-q")
+    check(done.code == 1 and sorted(results(output)) == ["text"], f"a template that cannot be read refuses the chats alone: {done.err!r}")
+    clean()
+    done = run(*base, "--chat-template-file", bad)
+    check(done.code == 1 and "no_such_filter" in done.err and not os.path.exists(output), f"a bad --chat-template-file ends at once: {done.err!r}")
 
     clean()
     write(requests, line("a", {"prompt": "x"}) + line("b", {"prompt": "y"}) + line("a", {"prompt": "z"}))

@@ -42,7 +42,18 @@ def check_usage_errors():
     usage(["run", "-m"], "-m")
     usage(["run", "-m", DEMO, "-n", "many"], "-n", "many")
     usage(["run", "-m", DEMO, "-p", "x", "-ctk", "f16", "-ctv", "q8_0"], "-ctv")
-    usage(["ppl", "-m", DEMO, "-f", "x", "-t", "0"], "-t")
+    usage(["ppl", "-m", DEMO, "-f", "x", "-t", "-2"], "-t")
+    usage(["run", "-m", DEMO, "-p", "x", "--mirostat", "2"], "--mirostat 2", "--temp")
+    usage(["run", "-m", DEMO, "-p", "x", "--samplers", "temperature;top_k"], "--samplers", "top_k")
+    usage(["run", "-hf", "someone/DeepSeek-V3-GGUF:Q4_K_M", "-p", "x"], "-hf", "-m PATH")
+    usage(["run", "-m", DEMO, "--frobnicate"], "--frobnicate")
+    usage(["perplexity", "-m", DEMO], "perplexity", "ppl")
+    usage(["quantize", DEMO, "out.gguf", "Q8_0", "--custom-q", "a=Q4_K"], "--custom-q", "--tensor-type")
+    usage(["batch", "-m", DEMO, "-i", "-", "-o", "x.jsonl"], "-i -", "file")
+    usage(["batch", "-m", DEMO, "-i", __file__, "-o", "-"], "-o -", "file")
+    usage(["batch", "-m", DEMO, "-i", __file__, "-o", "x.jsonl", "--errors", "/dev/stderr"], "--errors", "file")
+    usage(["imatrix", "-m", DEMO, "-f", __file__, "-o", "-"], "-o -", "file")
+    usage(["quantize", DEMO, "-", "Q8_0"], "OUT.gguf", "file")
     usage(["quantize", DEMO], "OUT")
     usage(["quantize", DEMO, "out.gguf", "Q9_X"], "Q9_X")
     usage(["--frobnicate"], "--frobnicate", program=BENCH)
@@ -95,6 +106,19 @@ def check_failures(folder):
     check(done.code == 1 and notes in done.err, f"--prompt-cache on another file: {done.code}, {done.err[-300:]!r}")
     with open(notes, encoding="ascii") as f:
         check(f.read() == "not a cache", "--prompt-cache leaves another file as it is")
+
+    wide = os.path.join(folder, "wide.txt")
+    with open(wide, "wb") as f:
+        f.write("It is a truth universally acknowledged".encode("utf-16"))
+    for args in (["run", "-m", DEMO, "-f", wide], ["ppl", "-m", DEMO, "-f", wide], ["imatrix", "-m", DEMO, "-f", wide],
+                 ["tokenize", "-m", DEMO, "-f", wide], ["tokenize", "-m", DEMO, "--chat", wide],
+                 ["batch", "-m", DEMO, "-i", wide, "-o", os.path.join(folder, "wide.jsonl")]):
+        fails(args, wide, "UTF-16", "iconv")
+    marked = os.path.join(folder, "marked.txt")
+    with open(marked, "wb") as f:
+        f.write(b"\xef\xbb\xbfIt is\\n")
+    check(run(DODECA, "tokenize", "-m", DEMO, "-f", marked, "--ids").out == run(DODECA, "tokenize", "-m", DEMO, "--no-escape", "-p", "It is\\n", "--ids").out,
+          "a byte order mark is no text, and escapes are not read in files")
 
     fails(["run", "-m", DEMO, "-p", "word " * 400, "-c", "64", "-n", "4"], "context", "64")
     fails(["run", "-m", DEMO, "-f", os.path.join(folder, "no-such-prompt")], "no-such-prompt")

@@ -10,7 +10,7 @@ from program import DEMO, DODECA, check, finish, must, run, scratch
 PROMPT = "It is a truth universally acknowledged, that a single man in possession of a good fortune"
 
 
-def check_chat_through_a_pipe():
+def check_chat_through_a_pipe(folder):
     chat = [DODECA, "run", "-m", DEMO, "-cnv", "-n", "8", "--temp", "0", "-q"]
     answers = must(*chat, stdin=b"Who is Emma?\n/regen\n/clear\nWho is Emma?\n").out.splitlines()
     check(len(answers) == 3 and answers[0] and answers[0] == answers[1] == answers[2], f"greedy answers repeat: {answers}")
@@ -20,6 +20,20 @@ def check_chat_through_a_pipe():
     check(must(*chat, "-st", "-p", "Who is Emma?", "-sys", "You are a novelist.").out != one, "-sys changes the prompt")
     check(must(*chat, "-st", "-p", "Who is Emma?", "--chat-template", "chatml").code == 0, "--chat-template chatml")
     check(must(*chat, "-st", "-p", "Who is Emma?", "--no-chat-template").code == 0, "--no-chat-template")
+    own = os.path.join(folder, "own.jinja")
+    with open(own, "w", encoding="utf-8") as f:
+        f.write("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+                "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+    check(must(*chat, "-st", "-p", "Who is Emma?", "--chat-template-file", own).out ==
+          must(*chat, "-st", "-p", "Who is Emma?", "--chat-template", "chatml").out, "--chat-template-file")
+    for bad, word in ((os.devnull, "no template"), (os.path.join(folder, "absent.jinja"), "absent.jinja")):
+        done = run(*chat, "-st", "-p", "x", "--chat-template-file", bad)
+        check(done.code == 1 and word in done.err and len(done.err.splitlines()) == 1, f"--chat-template-file {bad}: {done.err!r}")
+    system = os.path.join(folder, "system.txt")
+    with open(system, "w", encoding="utf-8") as f:
+        f.write("You are a novelist.\n")
+    check(must(*chat, "-st", "-p", "Who is Emma?", "-sysf", system).out ==
+          must(*chat, "-st", "-p", "Who is Emma?", "-sys", "You are a novelist.").out, "-sysf is -sys from a file")
     wrong = run(*chat, "-st", "-p", "x", "--chat-template", "nonsense")
     check(wrong.code == 1 and "nonsense" in wrong.err, "an unknown template is named")
 
@@ -36,17 +50,22 @@ def check_completion():
           "the beginning of a stop text that does not complete is text")
     piped = must(*base, "-n", "24", "-q", stdin=PROMPT.encode() + b"\n").out
     check(piped == whole, "a pipe is a prompt, its last newline is not")
-    check(must(*base, "-p", "a\\n\\x41", "-e", "-n", "0", "-q").out == "a\nA\n", "-e")
-    check(must(*base, "-p", "a\\n", "-n", "0", "-q").out == "a\\n\n", "no escapes without -e")
+    for escape in ([], ["-e"]):
+        check(must(*base, "-p", "a\\n\\x41", *escape, "-n", "0", "-q").out == "a\nA\n", f"escapes of -p with {escape}")
+    check(must(*base, "-p", "a\\n", "--no-escape", "-n", "0", "-q").out == "a\\n\n", "--no-escape")
+    check(must(*base, "-n", "0", "-q", stdin=b"a\\n").out == "a\\n\n", "texts of files and pipes are taken as they are")
     full = run(*base, "-p", PROMPT, "-c", "32", "-n", "-1", "--ignore-eos")
     check(full.code == 0 and "context of 32 positions is full" in full.err, f"a full context is said: {full.err!r}")
     done = run(*base, "-p", PROMPT, "-n", "8")
     check("tokens/s" in done.err and "load" in done.err and "memory" in done.err, "the end has speeds, load time and memory")
     check("seed" in run(DODECA, "run", "-m", DEMO, "-p", "x", "-n", "1").err, "a random seed is printed")
     flags = run(*base, "-p", PROMPT, "-n", "24", "-ngl", "99", "-fa", "on", "-fmoe", "-mla", "3", "-rtr", "-amb", "512", "--mlock",
-                "--no-mmap", "--numa", "distribute", "-ot", "exps=CPU", "--n-cpu-moe", "5", "-ctk", "f16", "-ctv", "f16")
+                "--no-mmap", "--numa", "distribute", "-ot", "exps=CPU", "--n-cpu-moe", "5", "-ctk", "f16", "-ctv", "f16",
+                "--no_context_shift", "--prio", "2", "--jinja", "--no-warmup", "--color", "--parallel", "1", "-t", "-1", "--samplers",
+                "top_k;top_p;temperature", "--dry-multiplier", "0")
     check(flags.code == 0 and flags.out == whole, "flags of other engines are accepted")
-    for flag in ("-ngl", "-fa", "-fmoe", "-mla", "-rtr", "-amb", "--mlock", "--no-mmap", "--numa", "-ot", "--n-cpu-moe"):
+    for flag in ("-ngl", "-fa", "-fmoe", "-mla", "-rtr", "-amb", "--mlock", "--no-mmap", "--numa", "-ot", "--n-cpu-moe", "--no-context-shift", "--prio",
+                 "--jinja", "--no-warmup", "--color", "--parallel", "--dry-multiplier"):
         check(sum(line.startswith(flag + ":") for line in flags.err.splitlines()) == 1, f"{flag} is answered in one line")
 
 
@@ -79,6 +98,9 @@ def check_prompt_cache(folder):
     must(*base, cache, "-p", PROMPT)
     with open(cache, "rb") as f:
         good = f.read()
+    must(*base, cache, "-p", "Another prompt", "--prompt-cache-ro")
+    with open(cache, "rb") as f:
+        check(f.read() == good, "--prompt-cache-ro leaves the file as it is")
     for name, bad in (("cut", good[:len(good) // 2]), ("empty", b""), ("flipped", good[:700] + bytes([good[700] ^ 1]) + good[701:]),
                       ("longer", good + b"x")):
         with open(cache, "wb") as f:
@@ -95,6 +117,6 @@ def check_prompt_cache(folder):
 with scratch() as folder:
     check_completion()
     check_streams()
-    check_chat_through_a_pipe()
+    check_chat_through_a_pipe(folder)
     check_prompt_cache(folder)
 finish("run")

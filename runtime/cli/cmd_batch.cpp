@@ -35,21 +35,6 @@ BatchText batch_text(const Tokenizer& tokenizer, const TemplateOptions& template
   return text;
 }
 
-// A batch needs files: it reads its requests again when it goes on after a stop, and what it wrote.
-void refuse_streams(const std::string& input, const std::string& output, const std::string& errors) {
-  std::error_code ignored;
-  const auto is_stream = [&](const std::string& path) {
-    return path == "-" || (std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored) &&
-                           !std::filesystem::is_directory(path, ignored));
-  };
-  if (is_stream(input))
-    throw Usage(
-        fmt::format("-i {} is a stream: a batch reads its requests twice, so write them to a file first", input));
-  for (const auto& [flag, path] : {std::pair("-o", output), std::pair("--errors", errors)})
-    if (is_stream(path))
-      throw Usage(fmt::format("{} {} is a stream: results must be there after a stop, so name a file", flag, path));
-}
-
 // What decides on the tokens of a request besides the model, and on how many of them there may be.
 std::string prompt_making(const ModelOptions& model, const TemplateOptions& chat) {
   const auto source =
@@ -120,9 +105,12 @@ int cmd_batch(std::span<const std::string> args) {
   if (input.empty()) throw Usage("-i is missing: a file of requests");
   if (output.empty()) throw Usage("-o is missing: the file for the results");
 
-  refuse_streams(input, output, errors);
+  // A batch that goes on after a stop reads its requests and what it wrote again.
+  refuse_stream("-i", input);
+  refuse_stream("-o", output);
+  refuse_stream("--errors", errors);
   sampling.apply_order(options);
-  template_options.read_file();
+  template_options.read();
   batch_options.input = input;
   batch_options.output = output;
   batch_options.errors = errors.empty() ? default_errors_path(output) : std::filesystem::path(errors);

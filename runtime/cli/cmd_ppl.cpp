@@ -167,6 +167,7 @@ PplOptions parse_ppl(std::span<const std::string> args, Console& console) {
   console.add_flags(options);
   options.parse(args);
   o.model.check();
+  if (!o.base_file.empty()) refuse_stream("--kl-divergence-base", o.base_file);
   if (o.compare) {
     if (o.base_file.empty()) throw Usage("--kl-divergence needs --kl-divergence-base FILE");
     if (o.tokens) throw Usage("--tokens does not go with --kl-divergence");

@@ -141,6 +141,7 @@ Arguments parse_quantize(std::span<const std::string> args, Console& console) {
   } else if (parsed.out.empty() && !parsed.dry_run) {
     throw Usage("OUT.gguf is missing");
   }
+  if (!parsed.out.empty()) refuse_stream("OUT.gguf", parsed.out);
   TypeChoice& types = parsed.quantize.types;
   const int n_given = !habit_type.empty() + !type.empty() + !recipe.empty() + parsed.allocation.asked();
   if (n_given == 0) throw Usage("a TYPE, --type, --recipe or --target-size is needed");

@@ -179,7 +179,7 @@ int cmd_run(std::span<const std::string> args) {
   if (chats && !run.prompt_cache.empty()) throw Usage("--prompt-cache goes with a raw completion, not with a chat");
 
   run.sampling.apply_order(options);
-  run.chat_template.read_file();
+  run.chat_template.read();
 
   std::optional<std::string> text;
   if (options.given("-p")) text = run.escapes.read(run.prompt);

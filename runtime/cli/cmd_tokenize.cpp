@@ -66,7 +66,7 @@ int cmd_tokenize(std::span<const std::string> args) {
   if (template_options.none) throw Usage("--no-chat-template leaves nothing to render: write -p TEXT or -f FILE");
   if (detokenize && !chat.empty()) throw Usage("--detokenize does not go with --chat");
 
-  template_options.read_file();
+  template_options.read();
   const Tokenizer tokenizer = Tokenizer::from_path(model, overrides);
   std::vector<TokenId> ids;
   if (!chat.empty()) {

@@ -120,29 +120,26 @@ void TemplateOptions::add_flags(Options& options) {
   options.choice("--thinking", thinking, {"on", "off"}, "the switch of templates that have one");
 }
 
-void TemplateOptions::read_file() {
-  if (file.empty()) return;
-  if (!name.empty() || none)
+void TemplateOptions::read() {
+  if (!file.empty() && (!name.empty() || none))
     throw Usage(
         fmt::format("--chat-template-file and {} exclude each other", none ? "--no-chat-template" : "--chat-template"));
-  source_ = read_text_file(file);
-  if (source_.find_first_not_of(" \t\r\n") == std::string::npos)
+  if (!file.empty()) source_ = read_text_file(file);
+  if (name.find('{') != std::string::npos) source_ = name;  // llama.cpp's --chat-template takes both
+  if (!file.empty() && source_.find_first_not_of(" \t\r\n") == std::string::npos)
     throw Error(ErrorKind::kBadFile, fmt::format("--chat-template-file: there is no template in {}", file));
-  (void)ChatTemplate::from_source(source_, "", "");
+  if (!source_.empty()) (void)ChatTemplate::from_source(source_, "", "");
 }
 
 std::string TemplateOptions::identity() const {
   if (none) return "none";
-  if (!source_.empty()) return fmt::format("file {:016x}", fnv1a(source_));
+  if (!source_.empty()) return fmt::format("text {:016x}", fnv1a(source_));
   return name.empty() ? "of the model" : name;
 }
 
 std::optional<ChatTemplate> TemplateOptions::choose(const Tokenizer& tokenizer) const {
   if (none) return std::nullopt;
   if (!source_.empty()) return ChatTemplate::from_source(source_, tokenizer.bos_text(), tokenizer.eos_text());
-  // As llama.cpp takes it: a name, or the template itself.
-  if (name.find('{') != std::string::npos)
-    return ChatTemplate::from_source(name, tokenizer.bos_text(), tokenizer.eos_text());
   if (!name.empty()) return ChatTemplate::from_name(name, tokenizer.bos_text(), tokenizer.eos_text());
   const std::string source = tokenizer.chat_template();
   if (source.empty())
@@ -210,6 +207,14 @@ std::string read_text_file(const std::string& path) {
   require_utf8(text, name);
   if (text.starts_with(kUtf8Mark)) text.erase(0, kUtf8Mark.size());
   return text;
+}
+
+void refuse_stream(std::string_view flag, const std::string& path) {
+  std::error_code ignored;
+  const std::filesystem::file_type type = std::filesystem::status(path, ignored).type();
+  using enum std::filesystem::file_type;
+  if (path == "-" || type == fifo || type == character || type == socket)
+    throw Usage(fmt::format("{} {} is a stream, and what is there must be readable again: name a file", flag, path));
 }
 
 std::vector<TokenId> parse_ids(std::string_view text, std::string_view where, std::string_view separators) {

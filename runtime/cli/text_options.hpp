@@ -32,8 +32,9 @@ struct TemplateOptions {
   bool none = false;
 
   void add_flags(Options& options);
-  // After parse: reads the file, so that what is wrong with it is told before a model is loaded. Throws Usage, Error.
-  void read_file();
+  // After parse: reads the text of a template, so that what is wrong with it is told before a model is loaded. Throws
+  // Usage, Error.
+  void read();
   // In words, for results that must not mix: the same text is the same template.
   std::string identity() const;
   // The model's template or the one asked for; nullopt with --no-chat-template. Error{kUnsupported} when the model has
@@ -44,7 +45,7 @@ struct TemplateOptions {
                               std::span<const ChatMessage> messages) const;
 
  private:
-  std::string source_;  // the file's text
+  std::string source_;  // of the file, or given itself
 };
 
 // Whether \n and its like in texts of the command line are read, as llama.cpp reads them; texts of files never are.
@@ -62,6 +63,8 @@ Tokenizer open_tokenizer(const std::filesystem::path& model, std::span<const std
 // A whole file or pipe of UTF-8, its byte order mark dropped; "-": standard input. A stop signal ends the wait.
 // Error{kIo}; Error{kBadFile} for another encoding; Error{kBadRequest} for a pipe without end.
 std::string read_text_file(const std::string& path);
+// For files that are read twice or replaced as a whole: Usage when the path is "-", a pipe or a device.
+void refuse_stream(std::string_view flag, const std::string& path);
 // Decimal token ids between white space and any of `separators`; Error{kBadFile} names `where` they are.
 std::vector<TokenId> parse_ids(std::string_view text, std::string_view where, std::string_view separators = {});
 // As llama.cpp does: \n \r \t \' \" \\ \xHH; anything else stays.
