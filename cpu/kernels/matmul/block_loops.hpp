@@ -134,7 +134,8 @@ template <class F, int T>
     for (int t = 0; t < T; ++t) {
       const std::byte* packed = args.weights + static_cast<std::size_t>(at.tile + t) * tile_bytes;
       const std::byte* later = args.weights + static_cast<std::size_t>(next.tile + t) * tile_bytes;
-      fetch(packed + Tile::body(block), later + Tile::body(next.block + block - at.block), n * Tile::kBodyBytes);
+      const auto bytes = static_cast<int>(Tile::body(block + n) - Tile::body(block));  // headers too
+      fetch(packed + Tile::body(block), later + Tile::body(next.block + block - at.block), bytes);
       F::decode(packed, block, n, w[t]);
     }
     for (int i = 0, groups = (count + F::kMaxColumns - 1) / F::kMaxColumns; groups > 0; --groups) {

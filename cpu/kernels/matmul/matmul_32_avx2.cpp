@@ -21,6 +21,7 @@ struct SmallBlocks : Policy {
   using Act = Q8Block32;
   using Decoded = DecodedBlocks<kSigned_>;
   static constexpr int kStep = 8, kMaxTiles = kSigned_ ? 2 : 1;
+  static constexpr int kFewRows = kSigned_ ? 4 : 2;  // from three on, decoding once into L1 is cheaper
   static constexpr bool kSigned = kSigned_;
 
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) { return halves(header, h); }

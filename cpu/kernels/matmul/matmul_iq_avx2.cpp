@@ -62,7 +62,6 @@ template <class Format>
 struct Lattice : SuperBlocks<Format> {
   static constexpr int kMins = 0;
   static constexpr int kFetchFrom = 1;
-  static constexpr int kFewRows = 2;  // from three on, decoding once into L1 is cheaper
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) {
     return _mm256_mul_ps(_mm256_set1_ps(Format::kUnit), halves(header, h));
   }

@@ -93,6 +93,8 @@ template <class Format>
 struct Lattice : SuperBlocks<Lattice<Format>> {
   using Tile = typename Format::Tile;
   static constexpr int kPairs = Format::kScales / 2, kFetchFrom = 1;
+  // Two scalings for each unit and row: from five rows on, decoding once into L1 is cheaper.
+  static constexpr int kFewRows = Format::kScales == 16 && Format::kAdded == 1 ? 4 : 8;
   static constexpr bool kMins = false;
   static constexpr bool kReorders = true;  // few rows: it is cheaper to reorder the activations than the codes
 
@@ -288,7 +290,7 @@ DODECA_INLINE void iq3_units(const Table& table, const std::uint8_t* values, __m
 
 struct IQ3_XXS {
   using Tile = TileIQ3_XXS;
-  static constexpr int kScales = 8, kBias = kIq3xxsBias;
+  static constexpr int kScales = 8, kBias = kIq3xxsBias, kAdded = 1;
   static constexpr float kUnit = 0.25f;
   static constexpr Order kOrder = Order::kFour;
   DODECA_INLINE static __m512 d(const std::byte* header) { return halves(header); }
@@ -306,7 +308,7 @@ struct IQ3_XXS {
 
 struct IQ3_S {
   using Tile = TileIQ3_S;
-  static constexpr int kScales = 8, kBias = kIq3sBias;
+  static constexpr int kScales = 8, kBias = kIq3sBias, kAdded = 1;
   static constexpr float kUnit = 1.0f;
   static constexpr Order kOrder = Order::kFour;
   DODECA_INLINE static __m512 d(const std::byte* header) { return halves(header); }
@@ -342,7 +344,7 @@ struct Halves {
 // Codes are the ranks: a weight is kUnit * d * (2s + 1) times 8 * code - 7, or - 9 where the shift is negative.
 struct IQ1_S {
   using Tile = TileIQ1_S;
-  static constexpr int kScales = 8, kBias = 0;
+  static constexpr int kScales = 8, kBias = 0, kAdded = 1;
   static constexpr float kUnit = 0.125f;
   static constexpr Order kOrder = Order::kEight;
   DODECA_INLINE static __m512 d(const std::byte* header) { return halves(header); }

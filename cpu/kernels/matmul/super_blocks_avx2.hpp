@@ -36,6 +36,7 @@ template <class Format, bool kSigned_ = false>
 struct SuperBlocks : Policy {
   using Act = Q8Block256;
   using Decoded = DecodedSuperBlock<kSigned_>;
+  static constexpr int kFewRows = 2;  // from three on, decoding once into L1 is cheaper
   static constexpr int kStep = 1, kMaxTiles = kSigned_ ? 2 : 1;
   static constexpr bool kSigned = kSigned_;
 
