@@ -280,8 +280,16 @@ class Lexer {
         pos_ += n;
       } else if (c == '\n') {
         ++line_;  // a continued line
-      } else if (is_digit(c) || c == 'N') {
-        fail("has a string with an octal or named escape");
+      } else if (c >= '0' && c <= '7') {
+        char32_t code = 0;
+        std::size_t n = 0;
+        for (; n < 3 && pos_ + n < in_.size() && in_[pos_ + n] >= '0' && in_[pos_ + n] <= '7'; ++n) {
+          code = code * 8 + static_cast<char32_t>(in_[pos_ + n] - '0');
+        }
+        utf8::append(out, code);
+        pos_ += n - 1;
+      } else if (c == 'N') {
+        fail("has a string with a named escape");
       } else {
         out += '\\';
         out += c;
