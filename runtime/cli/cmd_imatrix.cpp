@@ -56,9 +56,9 @@ ImatrixOptions parse_imatrix(std::span<const std::string> args, Console& console
   options.parse(args);
   if (o.keep_every > 0) {
     options.files().writes_numbered(o.output, kCopyTail, "--save-frequency");
+    options.files().check();
     for (const std::filesystem::path& copy : numbered_files(o.output, kCopyTail)) check_own_file(copy);
   }
-  options.files().check();
   refuse_stream("-o", o.output);
   if (o.max_chunks == 0) throw Usage("--chunks wants at least 1, or -1 for all");
   if (o.model.model.empty() != o.text_file.empty()) throw Usage("-m and -f belong together");
