@@ -137,7 +137,8 @@ Metadata from_directory(const WeightSource& source, const OutputFacts& facts, co
   keys.integer("expert_feed_forward_length", c.n_routed_experts > 0 ? c.moe_intermediate_size : c.intermediate_size);
   keys.integer("expert_shared_count", c.n_shared_experts);
   keys.real("expert_weights_scale", c.routed_scaling_factor);
-  if (c.norm_topk_prob) keys.set("expert_weights_norm", true);
+  // Where sigmoid routing is, readers wonder when the key is missing.
+  if (c.norm_topk_prob || c.gating == GatingKind::kSigmoid) keys.set("expert_weights_norm", c.norm_topk_prob);
   keys.integer("rope.dimension_count", c.qk_rope_head_dim);
   // Readers expect YaRN's factor 0.1 to be in this value already.
   if (c.rope.yarn && c.rope.mscale_all_dim != 0) {

@@ -58,11 +58,11 @@ def attention(x, w, p, c, cache):
     n, heads = len(x), c["num_attention_heads"]
     nope, rope, v_dim, rank, eps = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"], c["kv_lora_rank"], c["rms_norm_eps"]
     if c["q_lora_rank"]:
-        q = rms_norm(x @ w[p + "q_a_proj.weight"].T, w[p + "q_a_layernorm.weight"], eps) @ w[p + "q_b_proj.weight"].T
+        q = rms_norm(x @ w[p + "q_a_proj.weight"].T + w.get(p + "q_a_proj.bias", 0.0), w[p + "q_a_layernorm.weight"], eps) @ w[p + "q_b_proj.weight"].T
     else:
         q = x @ w[p + "q_proj.weight"].T
     q = q.reshape(n, heads, nope + rope)
-    kv = x @ w[p + "kv_a_proj_with_mqa.weight"].T
+    kv = x @ w[p + "kv_a_proj_with_mqa.weight"].T + w.get(p + "kv_a_proj_with_mqa.bias", 0.0)
     latent, k_rope = rms_norm(kv[:, :rank], w[p + "kv_a_layernorm.weight"], eps), kv[:, None, rank:]
     theta, magnitude, score_factor = rope_settings(c)
     q_rope, k_rope = rotate(q[..., nope:], theta, magnitude), rotate(k_rope, theta, magnitude)
@@ -74,7 +74,7 @@ def attention(x, w, p, c, cache):
     scores = np.where(np.tril(np.ones((n, n), bool)), scores, -np.inf)
     prob = np.exp(scores - scores.max(-1, keepdims=True))
     prob /= prob.sum(-1, keepdims=True)
-    return np.einsum("hts,shd->thd", prob, kv[..., nope:]).reshape(n, -1) @ w[p + "o_proj.weight"].T
+    return np.einsum("hts,shd->thd", prob, kv[..., nope:]).reshape(n, -1) @ w[p + "o_proj.weight"].T + w.get(p + "o_proj.bias", 0.0)
 
 
 def top(values, k):

@@ -86,6 +86,7 @@ VARIANTS = {
     "v3_published_head_shape": (
         dict(V3, num_attention_heads=2, num_key_value_heads=2, kv_lora_rank=512, qk_rope_head_dim=64, qk_nope_head_dim=128, v_head_dim=128,
              num_hidden_layers=2, rope_scaling=dict(YARN, original_max_position_embeddings=4096), max_position_embeddings=163840), dict(dtype="BF16", seed=1)),
+    "v3_attention_bias": (dict(V3, attention_bias=True), dict(dtype="F32")),
     "v3_negative_choice_values": (V3, dict(dtype="F32", bias_shift=-1.5)),
     "v3_one_group_no_norm": (dict(V3, n_group=1, topk_group=1, norm_topk_prob=False, routed_scaling_factor=1.0), dict(dtype="F32")),
     "v3_mscale_differs": (dict(V3, rope_scaling=dict(YARN, mscale=1.0, mscale_all_dim=0.707)), dict(dtype="F32")),
@@ -207,6 +208,11 @@ def tensor_list(variant):
         norm(a + "kv_a_layernorm", rank)
         linear(a + "kv_b_proj", heads * (nope + v), rank)
         linear(a + "o_proj", hidden, heads * v, 2.0)
+        if c["attention_bias"]:
+            if c["q_lora_rank"]:
+                add(a + "q_a_proj.bias", (c["q_lora_rank"],), 0.3, "plain")
+            add(a + "kv_a_proj_with_mqa.bias", (rank + rope,), 0.3, "plain")
+            add(a + "o_proj.bias", (hidden,), 0.3, "plain")
         if not moe:
             return ffn(p + "mlp", c["intermediate_size"])
         linear(p + "mlp.gate", c["n_routed_experts"], hidden, 1.5, "plain")
