@@ -3,15 +3,18 @@ file(GLOB fuzz_sources CONFIGURE_DEPENDS fuzz/targets/*.cpp)
 add_library(fuzz_targets STATIC EXCLUDE_FROM_ALL fuzz/target.cpp fuzz/mutator.cpp fuzz/driver.cpp ${fuzz_sources})
 if(DODECA_SANITIZE)
   # Of the folders above runtime/model only what reads: the whole folders take minutes to build with sanitizers.
-  file(GLOB fuzz_readers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}
-    ${PROJECT_SOURCE_DIR}/runtime/batch/*.cpp ${PROJECT_SOURCE_DIR}/runtime/exec/kv_cache*.cpp
-    ${PROJECT_SOURCE_DIR}/runtime/cli/prompt_cache*.cpp)
-  list(APPEND fuzz_readers runtime/sample/sampler.cpp runtime/engine/engine.cpp runtime/engine/stop_matcher.cpp
-    runtime/eval/log_probs.cpp runtime/eval/logits_file.cpp runtime/plan/tuning_file.cpp
-    runtime/quantize/recipe_file.cpp runtime/quantize/type_override.cpp runtime/allocate/sensitivity_file.cpp)
-  list(TRANSFORM fuzz_readers PREPEND ${PROJECT_SOURCE_DIR}/)
-  add_library(fuzz_readers STATIC EXCLUDE_FROM_ALL ${fuzz_readers})
-  target_link_libraries(fuzz_readers PUBLIC dodeca_runtime_model dodeca_runtime_text dodeca_cpu PRIVATE dodeca_flags dodeca_reader_flags)
+  file(GLOB batch_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/runtime/batch/*.cpp)
+  file(GLOB cache_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/runtime/exec/kv_cache*.cpp
+       ${PROJECT_SOURCE_DIR}/runtime/cli/prompt_cache*.cpp)
+  set(reader_sources sample/sampler.cpp engine/engine.cpp engine/stop_matcher.cpp eval/log_probs.cpp
+      eval/logits_file.cpp plan/tuning_file.cpp quantize/recipe_file.cpp quantize/type_override.cpp
+      allocate/sensitivity_file.cpp)
+  list(TRANSFORM reader_sources PREPEND ${PROJECT_SOURCE_DIR}/runtime/)
+  add_library(fuzz_readers STATIC EXCLUDE_FROM_ALL ${batch_sources} ${cache_sources} ${reader_sources})
+  target_link_libraries(fuzz_readers PUBLIC dodeca_runtime_model dodeca_runtime_text dodeca_cpu PRIVATE dodeca_flags)
+  dodeca_unity(fuzz_readers)
+  set_source_files_properties(${batch_sources} PROPERTIES UNITY_GROUP batch)  # names of several folders may be equal
+  set_target_properties(fuzz_readers PROPERTIES UNITY_BUILD_MODE GROUP)
   target_link_libraries(fuzz_targets PUBLIC fuzz_readers)
 else()
   target_link_libraries(fuzz_targets PUBLIC dodeca_runtime_cli)

@@ -33,6 +33,13 @@ std::vector<std::string> fuzz_chat_template_seeds() {
           {"{{ bos_token }}{% set t %}[{{ messages[-1].content.replace('a', 'bb') }}]{% endset %}{{ t | indent(2) }}"
            "{{ strftime_now('%d %B %Y') }}{{ {'a': [1, 2.5, none]} | dictsort }}{{ 7 // 2 ** 3 - 4 % 3 }}"
            "{{ 'x' in ['x'] and 1 < 2 or false }}{{ messages[::-1] | first }}",
+           messages}),
+      // Values that grow with every turn of a loop: how far is a matter of the interpreter's limits.
+      join_files(
+          {"{% set ns = namespace(v=[], t='ab', d={}) %}{% for i in range(6) %}{% set ns.v = [ns.v, i] %}"
+           "{% set ns.t = ns.t + ns.t %}{% set ns.d = {'k': ns.d, 'l': ns.v} %}{% endfor %}"
+           "{{ ns.v }}{{ ns.t | length }}{{ ns.d | tojson }}{{ ns.v == ns.v }}{{ ns.t.replace('a', ns.t) | length }}"
+           "{{ (ns.t * 3).split('a') | join(ns.t) | length }}",
            messages})};
 }
 
