@@ -54,52 +54,50 @@ struct SuperBlocks : Policy {
     return _mm256_sub_epi32(isum, psum);
   }
 
+  // Both halves at once, so that each load of activations and each line of weights is used twice.
   template <int C>
   DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block256* const* x, Acc* acc) {
-    for (int h = 0; h < 2; ++h) half_dots<C>(header, body, h, x, acc);
-  }
-
-  template <int C>
-  DODECA_INLINE static void half_dots(const std::byte* header, const std::byte* body, int h, const Q8Block256* const* x,
-                                      Acc* acc) {
-    constexpr int kSubUnits = 64 / Format::kScales;
+    constexpr int kSubUnits = 64 / Format::kScales, kUnits = Format::kUnits;
     constexpr bool kPairs = Format::kMins != 0 || Format::kOffset != 0;
-    const typename Format::Half half(header, body, h);
-    __m256i isum[C], psum[C];
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) isum[c] = psum[c] = _mm256_setzero_si256();
+    const typename Format::Half half[2] = {{header, body, 0}, {header, body, 1}};
+    __m256i isum[C][2], psum[C][2];
+    each<C>([&](int c, int h) { isum[c][h] = psum[c][h] = _mm256_setzero_si256(); });
 #pragma GCC unroll 16
     for (int i = 0; i < Format::kScales; ++i) {
-      const __m256i scale = half.scale(i);
-      const int first = kSubUnits * i;
-      __m256i codes[kSubUnits];
-      half.units(i, codes);
+      __m256i codes[2][kSubUnits];
+      half[0].units(i, codes[0]);
+      half[1].units(i, codes[1]);
+      const __m256i scale[2] = {half[0].scale(i), half[1].scale(i)};
 #pragma GCC unroll 8
-      for (int u = 0; u < kSubUnits; u += Format::kUnits) {
-#pragma GCC unroll 4
+      for (int u = 0; u < kSubUnits; u += kUnits) {
+#pragma GCC unroll 2
         for (int c = 0; c < C; ++c) {
-          const std::int8_t* q = x[c]->q + 4 * (first + u);
-          __m256i part = product(codes[u], spread(q));
+          __m256i part[2];
 #pragma GCC unroll 8
-          for (int j = 1; j < Format::kUnits; ++j) part = add16(part, product(codes[u + j], spread(q + 4 * j)));
-          isum[c] = dot2(isum[c], part, scale);
+          for (int j = 0; j < kUnits; ++j) {
+            const __m256i four = spread(x[c]->q + 4 * (kSubUnits * i + u + j));
+#pragma GCC unroll 2
+            for (int h = 0; h < 2; ++h) {
+              const __m256i two = product(codes[h][u + j], four);
+              part[h] = j == 0 ? two : add16(part[h], two);
+            }
+          }
+          isum[c][0] = dot2(isum[c][0], part[0], scale[0]);
+          isum[c][1] = dot2(isum[c][1], part[1], scale[1]);
         }
       }
       if constexpr (kPairs) {
         if (i % 2 == 1) {
-          const __m256i pair = half.pair(i / 2);
-#pragma GCC unroll 4
-          for (int c = 0; c < C; ++c) psum[c] = dot2(psum[c], pair, spread(sums(*x[c], i / 2)));
+          const __m256i pair[2] = {half[0].pair(i / 2), half[1].pair(i / 2)};
+          each<C>([&](int c, int h) { psum[c][h] = dot2(psum[c][h], pair[h], spread(sums(*x[c], i / 2))); });
         }
       }
     }
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) {
-      isum[c] = corrected(isum[c], psum[c]);
-      __m256 v = fold(acc[c].half[h], Format::factor(header, h), *x[c], isum[c]);
-      if constexpr (Format::kMins != 0) v = fold_min(v, halves(header + 32, h), *x[c], psum[c]);
+    each<C>([&](int c, int h) {
+      __m256 v = fold(acc[c].half[h], Format::factor(header, h), *x[c], corrected(isum[c][h], psum[c][h]));
+      if constexpr (Format::kMins != 0) v = fold_min(v, halves(header + 32, h), *x[c], psum[c][h]);
       acc[c].half[h] = v;
-    }
+    });
   }
 
   DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
