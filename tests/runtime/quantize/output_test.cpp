@@ -86,6 +86,20 @@ TEST_CASE("verify: the errors of the new file, and a byte that changed on the di
   CHECK(damaged.checksum != found.checksum);
 }
 
+TEST_CASE("attn_kv_b has the importance of attn_v_b, which multiplies the same latent") {
+  const auto source = open_weights(kDemo, {}, kSilent);
+  ImportanceMatrix imatrix;
+  imatrix.entries["blk.0.attn_v_b.weight"] = {
+      .n_in = 256 * 8, .sums = std::vector<float>(256 * 8, 1.0f), .counts = {1.0f}};
+  QuantizeOptions fused = uniform_options(DType::kQ4_K);
+  fused.fused_kv_b = true;
+  fused.imatrix = &imatrix;
+  const QuantizePlan plan = plan_quantization(*source, fused, kSilent);
+  for (const OutputTensor& tensor : plan.tensors)
+    if (tensor.name.ends_with("attn_kv_b.weight"))
+      CHECK((tensor.importance != nullptr) == (tensor.name == "blk.0.attn_kv_b.weight"));
+}
+
 TEST_CASE("the older layout with attn_kv_b, and back") {
   TempDir dir;
   make(kDemo, dir / "f32.gguf", uniform_options(DType::kF32));

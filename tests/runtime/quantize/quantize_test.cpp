@@ -134,11 +134,11 @@ TEST_CASE("the file is the same for every team, and from the directory or its F3
   CHECK(direct.metadata().entries().size() == indirect.metadata().entries().size());
 }
 
-TEST_CASE("a GGUF keeps unknown keys and tensors; old layout becomes the split one") {
+TEST_CASE("a GGUF keeps unknown keys and harmless tensors; old layout becomes the split one") {
   TempDir dir;
   make(kDemo, dir / "f32.gguf", uniform_options(DType::kF32));
-  // Write the old layout by hand: attn_kv_b [latent, heads * (nope + v)] instead of the two halves, one stranger
-  // beside.
+  // Write the old layout by hand: attn_kv_b [latent, heads * (nope + v)] instead of the two halves, one tensor
+  // beside that no model uses.
   const GgufFile modern = GgufFile::open(dir / "f32.gguf");
   Metadata metadata = modern.metadata();
   metadata.set("deepseek2.attention.head_count_kv", std::uint32_t{8});
@@ -175,7 +175,7 @@ TEST_CASE("a GGUF keeps unknown keys and tensors; old layout becomes the split o
     data.emplace_back(joined.size() * sizeof(float));
     std::memcpy(data.back().data(), joined.data(), data.back().size());
   }
-  specs.push_back({"blk.1.stranger", DType::kI32, {5}});
+  specs.push_back({"blk.1.attn_rot_embd.weight", DType::kI32, {5}});
   data.emplace_back(20, std::byte{7});
   {
     GgufWriter writer(dir / "old.gguf", metadata, specs);
@@ -185,16 +185,16 @@ TEST_CASE("a GGUF keeps unknown keys and tensors; old layout becomes the split o
 
   Lines lines;
   make(dir / "old.gguf", dir / "new.gguf", uniform_options(DType::kF32), 2, lines.log());
-  CHECK(lines.mention("blk.1.stranger"));
+  CHECK(lines.mention("blk.1.attn_rot_embd.weight"));
   const GgufFile made = GgufFile::open(dir / "new.gguf");
   CHECK(made.metadata().string("someone.else") == "kept");
   CHECK_FALSE(made.metadata().integer("split.count").has_value());
   CHECK(made.metadata().integer("deepseek2.attention.head_count_kv") == 1);
   CHECK(made.metadata().integer("deepseek2.attention.key_length") == 288);
   CHECK(made.metadata().integer("deepseek2.attention.key_length_mla") == 64);
-  REQUIRE(made.find("blk.1.stranger") != nullptr);
+  REQUIRE(made.find("blk.1.attn_rot_embd.weight") != nullptr);
   std::vector<std::byte> stranger(20);
-  made.read(*made.find("blk.1.stranger"), 0, stranger);
+  made.read(*made.find("blk.1.attn_rot_embd.weight"), 0, stranger);
   CHECK(stranger == data.back());
   CHECK(made.find("blk.0.attn_kv_b.weight") == nullptr);
   const auto first = open_weights(dir / "f32.gguf", {}, kSilent), second = open_weights(dir / "new.gguf", {}, kSilent);
