@@ -26,7 +26,7 @@ using Bitmap = std::unique_ptr<hwloc_bitmap_s, Destroy>;
 TopologyHandle make_handle() {
   hwloc_topology_t topology = nullptr;
   if (hwloc_topology_init(&topology) != 0) {
-    throw std::runtime_error(std::string("hwloc_topology_init failed: ") + std::strerror(errno));
+    throw std::runtime_error(std::string("the processors of this machine cannot be read: ") + std::strerror(errno));
   }
   return TopologyHandle(topology);
 }
@@ -130,7 +130,7 @@ Topology describe(hwloc_topology_t topology) {
 Topology read_topology() {
   const TopologyHandle topology = make_handle();
   if (hwloc_topology_load(topology.get()) != 0) {
-    throw std::runtime_error(std::string("hwloc_topology_load failed: ") + std::strerror(errno));
+    throw std::runtime_error(std::string("the processors of this machine cannot be read: ") + std::strerror(errno));
   }
   Topology result = describe(topology.get());
   if (result.this_system) result.cpu_quota = cpu_quota();

@@ -67,7 +67,11 @@ int guarded(const std::string& who, Body body) {
   } catch (const std::filesystem::filesystem_error& error) {  // of links in a circle, folders that may not be entered
     return fail(fmt::format("cannot open {}: {}", error.path1().string(), error.code().message()), 1);
   } catch (const std::exception& error) {
-    return fail(error.what(), 1);
+    // The JSON library puts its name and a number in front: "[json.exception.type_error.302] type must be ...".
+    std::string_view sentence = error.what();
+    if (const std::size_t end = sentence.find("] "); sentence.starts_with("[json.") && end != std::string_view::npos)
+      return fail(fmt::format("a JSON file does not hold what it should: {}", sentence.substr(end + 2)), 1);
+    return fail(sentence, 1);
   }
 }
 
