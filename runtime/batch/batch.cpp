@@ -66,16 +66,9 @@ std::optional<State> read_state(const std::filesystem::path& path) {
     if (json.at("dodeca_batch") != 3)
       throw Error(ErrorKind::kUnsupported,
                   fmt::format("{} is of another version of dodeca; --restart begins anew", path.string()));
-    return State{json.at("input"),
-                 json.at("model"),
-                 json.at("sampling"),
-                 json.at("prompts"),
-                 json.at("contents"),
-                 json.at("stamp"),
-                 json.at("created"),
-                 json.at("restarting"),
-                 json.at("synced_results"),
-                 json.at("synced_errors")};
+    return State{json.at("input"),          json.at("model"),        json.at("sampling"), json.at("prompts"),
+                 json.at("contents"),       json.at("stamp"),        json.at("created"),  json.at("restarting"),
+                 json.at("synced_results"), json.at("synced_errors")};
   } catch (const Json::exception&) {
     throw damaged();
   } catch (const Error& error) {

@@ -11,9 +11,9 @@
 #include <optional>
 
 #include "runtime/cli/console.hpp"
-#include "runtime/model/model_files.hpp"
 #include "runtime/cli/pasted_options.hpp"
 #include "runtime/cli/suggestion.hpp"
+#include "runtime/model/model_files.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
