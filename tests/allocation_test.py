@@ -73,6 +73,16 @@ with scratch() as folder:
     check(3.45 < bits <= 3.5, f"bits per weight {bits}")
     check("without --calibration" in estimated.err, "estimates are said to be estimates")
 
+    # attn_kv_b of the older layout has a type of its own, within the size; the recipe has it too.
+    fused = must(DODECA, "quantize", DEMO, at("fused.gguf"), "--fused-kv-b", "--target-size", "10M", "--save-recipe", at("fused.json"), *types[:2], *imatrix)
+    check(os.path.getsize(at("fused.gguf")) <= 10 << 20, f"within the size: {os.path.getsize(at('fused.gguf'))}")
+    check("attn_k_b" not in fused.out + fused.err, "no half of attn_kv_b is chosen")
+    must(DODECA, "quantize", DEMO, at("fused2.gguf"), "--fused-kv-b", "--recipe", at("fused.json"), *imatrix)
+    check(read(at("fused2.gguf")) == read(at("fused.gguf")), "the saved recipe makes the same fused file")
+    listed = must(DODECA, "inspect", at("fused.gguf"))
+    check(re.search(r"blk\.0\.attn_kv_b\.weight.*Q8_0", listed.out), "attn_kv_b is Q8_0")
+    check(must(DODECA, "run", "-m", at("fused.gguf"), "-p", "It is", "-n", "3", "--temp", "0", "-q").out, "it runs")
+
     speed = must(*dry, "--types", "Q2_K,Q8_0", *sized, "--objective", "speed")
     check("output.weight" in speed.out, "a dry run shows the choice")
 
@@ -81,7 +91,6 @@ with scratch() as folder:
             (["--target-size", "lots"], 2, "needs a size"),
             (["--target-size", "10M", "--type", "Q4_K"], 2, "exclude each other"),
             (["--target-size", "10M", "--target-bpw", "3"], 2, "exclude each other"),
-            (["--target-size", "10M", "--fused-kv-b"], 2, "--fused-kv-b goes with"),
             (["--target-size", "10M", "-c", "4096"], 2, "-c goes with --fit-ram"),
             (["--target-size", "10M", "--calibration-chunks", "2"], 2, "goes with --calibration"),
             (["--target-size", "10M", "--sensitivities", at("absent.json")], 2, "no file"),

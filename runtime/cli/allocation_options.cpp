@@ -23,6 +23,7 @@ namespace {
 
 constexpr std::int64_t kChunkTokens = 512;
 constexpr quant::DType kUnallocated = quant::DType::kQ4_K;  // MTP layers
+constexpr std::string_view kFusedPattern = "attn_kv_b", kFusedType = "Q8_0";
 // Of the memory that the operating system and the program itself need.
 constexpr std::uint64_t kReserveShare = 32;
 
@@ -200,6 +201,8 @@ void AllocationOptions::use_sensitivities(AllocationRequest& request, const Weig
 void AllocationOptions::choose(const WeightSource& source, QuantizeOptions& options, cpu::Team& team, cpu::Isa isa,
                                const Console& console) const {
   options.types.uniform = kUnallocated;
+  // attn_kv_b is none of the source's weights, whose errors are known: it has a type of its own, the others share the rest.
+  if (options.fused_kv_b) options.types.overrides.push_back(make_override(kFusedPattern, kFusedType));
   // What is to be said is said of the plan that follows.
   const QuantizePlan plan = plan_quantization(source, options, [](Level, std::string_view) {});
   AllocationRequest request{.speed_weight = speed_weight_of(objective), .calibration = {}, .isa = isa};
@@ -213,12 +216,13 @@ void AllocationOptions::choose(const WeightSource& source, QuantizeOptions& opti
     console.warn("without --imatrix every column of a weight counts alike; the choice is better with one");
 
   std::unique_ptr<ProgressBar> bar;
-  const TypeAllocation allocation =
+  TypeAllocation allocation =
       choose_types(source, plan, options.types, request, team, [&](std::string_view name) -> Progress {
         bar = std::make_unique<ProgressBar>(console, std::string(name), "");
         return bar->callback();
       });
   bar.reset();
+  if (options.fused_kv_b) allocation.recipe.rules.push_back(make_override(kFusedPattern, kFusedType));
   print_table(allocation, console);
   console.info(fmt::format("chosen for {} bytes: expected divergence {:.5f}{}{}", allocation.file_bytes,
                            allocation.divergence,

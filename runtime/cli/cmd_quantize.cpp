@@ -105,7 +105,7 @@ Arguments parse_quantize(std::span<const std::string> args, Console& console) {
   parsed.allocation.add_flags(options);
   options.flag("--keep-mtp", parsed.quantize.keep_mtp, "keep the multi-token-prediction layer");
   options.flag("--fused-kv-b", parsed.quantize.fused_kv_b,
-               "the older layout: attn_kv_b instead of attn_k_b and attn_v_b");
+               "the older layout: attn_kv_b instead of attn_k_b and attn_v_b (with --target-size: in Q8_0)");
   options.values("--override-kv", parsed.quantize.override_kv,
                  "change metadata of the result and, where IN is a GGUF, of IN", "KEY=TYPE:VALUE,...");
   options.value("--isa", isa, "at most this instruction-set level (also DODECA_ISA): the file is the same", "LEVEL");
@@ -147,9 +147,6 @@ Arguments parse_quantize(std::span<const std::string> args, Console& console) {
   if (n_given == 0) throw Usage("a TYPE, --type, --recipe or --target-size is needed");
   if (n_given > 1) throw Usage("TYPE, --type, --recipe and --target-size exclude each other");
   parsed.allocation.check(options);
-  if (parsed.allocation.asked() && parsed.quantize.fused_kv_b)
-    throw Usage(
-        "--fused-kv-b goes with a TYPE, --type or --recipe: choosing types looks at attn_k_b and attn_v_b apart");
   if (!habit_type.empty()) set_types(types, "TYPE", habit_type);
   if (!habit_threads.empty()) {
     parsed.threads = static_cast<std::int32_t>(parse_integer("THREADS", habit_threads, {-1, 4096}));
