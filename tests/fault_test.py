@@ -143,7 +143,7 @@ with scratch() as folder:
     with open(inputs, "w", encoding="utf-8") as f:
         f.write(requests())
     on_model = ["-m", model, "-t", "1", "-q"]
-    batch = [DODECA, "batch", *on_model, "-i", inputs, "-o", "@res.jsonl", "-c", "64", "--parallel", "2"]
+    batch = [DODECA, "batch", *on_model, "-i", inputs, "-o", "@res.jsonl", "-c", "64", "--parallel", "2", "--allow-errors"]
     quantize = [DODECA, "quantize", DEMO, "@out.gguf", "Q8_0", "-t", "1", "-q"]
     split = [*quantize, "--split-max-size", "5M"]
 

@@ -85,7 +85,7 @@ def check_tokens(folder):
 
     bad = os.path.join(folder, "bad.txt")
     for data, word in ((b"1 2 x", "'x'"), (b"1 -2", "'-2'"), (b"1, 2", "'1,'"), (b"", "no tokens"), (b"99999999999", "99999999999"),
-                       (b"1 2 4096 3", "4096"), (b"\xff\xfe", "\\xFF")):
+                       (b"1 2 4096 3", "4096"), (b"1 \xff 2", "\\xFF"), (b"\xff\xfe", "UTF-16")):
         write(bad, data)
         fails(1, ["ppl", "-m", DEMO, "--ids", bad], word)
     fails(1, ["ppl", "-m", DEMO, "--ids", ids, "--tokens", "-c", "5"], "6 tokens", "-c 6")

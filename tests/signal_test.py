@@ -12,6 +12,7 @@ import time
 from program import DEMO, DODECA, check, finish, must, read, run, scratch
 
 LONG = "It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want of a wife. " * 40
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this script may have been started with nohup, whose answer is another one
 SLOW = ["--isa", "scalar", "--compute", "f32", "-t", "1", "-c", "2048", "-b", "16", "-ub", "16", "-q"]
 
 
