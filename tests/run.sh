@@ -153,7 +153,7 @@ if [[ $quick == no ]]; then
   asan_targets=(test_cpu test_runtime_text test_quant test_runtime_load test_runtime_base test_runtime_model)
   require "asan: build" build asan "${asan_targets[@]}" fuzz
   asan_doctests "${asan_targets[@]}"
-  fuzz 3
+  fuzz 30
 
   require "tsan: build" build tsan test_team
   TSAN_OPTIONS=halt_on_error=1 doctest "tsan: the thread team" "${unrandomised[@]}" build/tsan/tests/test_team

@@ -101,9 +101,12 @@ Value real_arithmetic(Budget& budget, std::string_view op, double x, double y) {
   return Value::of(result);
 }
 
+// Whether `name` is one of the words of `names`. It comes from the template: it may be empty or have blanks itself.
 bool has(std::string_view names, std::string_view name) {
-  for (std::size_t at = names.find(name); at != std::string_view::npos; at = names.find(name, at + 1)) {
-    if (names[at - 1] == ' ' && names[at + name.size()] == ' ') return true;
+  while (!names.empty()) {
+    const std::size_t end = std::min(names.find(' '), names.size());
+    if (end > 0 && names.substr(0, end) == name) return true;
+    names.remove_prefix(std::min(end + 1, names.size()));
   }
   return false;
 }

@@ -80,6 +80,15 @@ TEST_CASE("what is refused is named, with its line") {
   has("\n{{ (1,\n 'a' - 2) }}", "line=3");
 }
 
+TEST_CASE("names of attributes are whole words, whatever the template asks for") {
+  CHECK(rendered_or_error("{{ messages[0][''] is defined }}{{ ''[''] is defined }}") == "FalseFalse");
+  CHECK(rendered_or_error("{{ ''['upper lower'] is defined }}{{ ''[' upper'] is defined }}{{ ''[' '] is defined }}") ==
+        "FalseFalseFalse");
+  CHECK(rendered_or_error("{{ ''['upper'] is defined }}{{ ''['uppe'] is defined }}") == "TrueFalse");
+  CHECK(rendered_or_error("{{ messages | map(attribute='.content') | list }}").find("the chat template") !=
+        std::string::npos);
+}
+
 TEST_CASE("deep values are refused before they can hurt") {
   for (const char* const grow : {"{% set ns.l = [ns.l] %}", "{% set ns.l = {'a': ns.l} %}", "{% set ns.l = (ns.l,) %}",
                                  "{% set ns.l = [ns.l] | map('list') %}", "{% set ns.l = [ns.l].copy %}"}) {
