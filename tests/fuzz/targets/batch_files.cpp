@@ -2,6 +2,7 @@
 #include "runtime/base/error.hpp"
 #include "runtime/batch/batch.hpp"
 #include "tests/fuzz/target.hpp"
+#include "tests/runtime/batch/fake_text.hpp"
 #include "tests/runtime/engine/fake_pass.hpp"
 #include "tests/support/tiny_gguf.hpp"
 
@@ -19,20 +20,6 @@ runtime::BatchOptions options_of_batch() {
   return options;
 }
 
-runtime::BatchText text_of_bytes() {
-  runtime::BatchText text;
-  text.encode = [](const std::string& raw) {
-    std::vector<std::int32_t> ids = {1};
-    for (const char c : raw) ids.push_back(1 + static_cast<unsigned char>(c) % (FakePass::kVocab - 1));
-    return ids;
-  };
-  text.encode_chat = [encode = text.encode](std::span<const runtime::ChatMessage> messages) {
-    return encode(messages[0].content);
-  };
-  text.piece = FakePass::vocabulary().piece;
-  return text;
-}
-
 // Works through the batch, or through its first `steps` steps.
 void run(int steps) {
   constexpr std::int64_t kContext = 64;
@@ -41,7 +28,7 @@ void run(int steps) {
   runtime::Engine engine(pass, FakePass::vocabulary(), {options.n_parallel, kContext, 64, 16});
   runtime::Batch batch(options, [](runtime::Level, std::string_view) {});
   try {
-    batch.run(engine, text_of_bytes(), [&](const runtime::BatchCounts&) { return --steps != 0; });
+    batch.run(engine, fake_text(), [&](const runtime::BatchCounts&) { return --steps != 0; });
     require(batch.finished(), "a batch that ended is not complete");
   } catch (const runtime::Stopped&) {
   }
