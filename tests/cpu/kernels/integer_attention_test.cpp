@@ -214,7 +214,7 @@ TEST_CASE("integer attention: every line gives the scalar bits") {
 // Numbers that make the exact sums as large as they can be: a sum that wrapped around would be far off.
 TEST_CASE("integer attention: the largest sums fit") {
   struct Extreme {
-    const char* name;
+    std::string name;
     float (*row)(std::int64_t i, std::int64_t k);
   };
   const Extreme extremes[] = {
@@ -228,7 +228,7 @@ TEST_CASE("integer attention: the largest sums fit") {
       {"huge", [](std::int64_t, std::int64_t k) { return k % 2 == 0 ? 1e20f : 2e19f; }},
   };
   for (const Extreme& extreme : extremes) {
-    const bool fits_f16 = std::string(extreme.name) != "tiny" && std::string(extreme.name) != "huge";
+    const bool fits_f16 = extreme.name != "tiny" && extreme.name != "huge";
     for (const DType dtype : {DType::kF16, DType::kBF16}) {
       if (dtype == DType::kF16 && !fits_f16) continue;
       const Case c = latent(dtype, 192, 64, 3, 130);
@@ -259,7 +259,8 @@ TEST_CASE("integer attention: the largest sums fit") {
           worst = std::max(worst, std::abs(static_cast<double>(got[i]) - want[i]));
           CHECK(std::isfinite(got[i]));
         }
-        CHECK_MESSAGE(worst <= 2e-3 * largest, line.name, ", ", extreme.name, ", ", quant::name_of(dtype), ": off by ",
+        // Twice what was measured, of "one of a row".
+        CHECK_MESSAGE(worst <= 5e-4 * largest, line.name, ", ", extreme.name, ", ", quant::name_of(dtype), ": off by ",
                       worst, " of ", largest);
       }
     }
