@@ -161,6 +161,7 @@ int cmd_bench(std::span<const std::string> args) {
       "  dodeca-bench -m model.gguf -p 0 -n 32 --parallel 1,2,4,8\n"
       "  dodeca-bench membw --help                        memory bandwidth\n"
       "  dodeca-bench kernels --help                      matrix products alone\n"
+      "  dodeca-bench attention --help                    latent attention alone\n"
       "  dodeca-bench tune --help                         which of them are the fastest here\n"
       "  dodeca-bench barrier --help                      the team's barriers");
   runtime::cli::Console console;

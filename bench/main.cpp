@@ -1,4 +1,5 @@
 #include "bench/barrier_cost.hpp"
+#include "bench/cmd_attention.hpp"
 #include "bench/cmd_bench.hpp"
 #include "bench/cmd_encoders.hpp"
 #include "bench/cmd_kernels.hpp"
@@ -11,6 +12,7 @@ int main(int argc, char** argv) {
   static constexpr runtime::cli::Command kCommands[] = {
       {"membw", bench::cmd_membw, "memory read bandwidth per node and thread count"},
       {"kernels", bench::cmd_kernels, "every matrix product, from cache and from memory"},
+      {"attention", bench::cmd_attention, "latent attention over each cache type"},
       {"tune", bench::cmd_tune, "choose the fastest matrix products for this processor"},
       {"encoders", bench::cmd_encoders, "error and speed of quantizing rows"},
       {"barrier", bench::cmd_barrier, "cost of the barrier between two phases"},

@@ -13,7 +13,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(memory barrier kernels tokens depth parallel trace encoders peers)
+sections=(memory barrier kernels attention tokens depth parallel trace encoders peers)
 bench=build/release/dodeca-bench
 out=
 quick=no
@@ -107,6 +107,11 @@ if wanted kernels; then
   table "$bench" kernels -q --best --seconds "$seconds"
   section "Matrix products, AVX2" "What a host without AVX-512 takes."
   table "$bench" kernels -q --best --isa avx2 --types Q2_K,Q3_K,Q4_K,Q5_K,Q6_K,Q8_0,Q4_0,IQ4_NL --seconds "$seconds"
+fi
+if wanted attention; then
+  section "Latent attention" "Microseconds of one thread for a chunk of 256 positions at DeepSeek-V3's sizes."
+  table "$bench" attention -q --seconds "$seconds"
+  table "$bench" attention -q --isa avx2 --seconds "$seconds"
 fi
 for shape in "${shapes[@]}"; do
   read -ra slice <<<"$(slice_of "$shape")"

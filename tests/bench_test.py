@@ -49,6 +49,14 @@ def check_parallel():
     check(run(BENCH, *SMALL, "--parallel", "0").code == 2, "no sequence at all is refused")
 
 
+def check_attention():
+    rows = json.loads(must(BENCH, "attention", "--seconds", "0.001", "-o", "json", "-q").out)
+    check([r["cache"] for r in rows] == ["F16", "BF16", "Q8_0", "I8"], f"one row per cache type: {rows}")
+    check([r["row_bytes"] for r in rows] == [1152, 1152, 612, 648], "bytes of V3's rows")
+    check(all(0 < r["load_us"] < r["absorbed_us"] and r["load_us"] < r["decompressed_us"] for r in rows), f"times: {rows}")
+    check(len(must(BENCH, "attention", "--seconds", "0.001", "--isa", "avx2", "-q").out.splitlines()) == 6, "a table")
+
+
 def check_barrier():
     rows = json.loads(must(BENCH, "barrier", "-t", "1,2", "--seconds", "0.02", "-o", "json", "-q").out)
     check([r["threads"] for r in rows] == [1, 2], "one row per team size")
@@ -120,6 +128,8 @@ check_too_large()
 check_shape()
 check_parallel()
 check_barrier()
+check_attention()
+check_attention()
 check_kernels()
 check_tune()
 finish("bench")

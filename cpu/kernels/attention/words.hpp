@@ -1,6 +1,6 @@
 // How floats become words whose exact dot products, block by block, stay below 2^31: by the Cauchy-Schwarz inequality it
 // is enough that every block's norm is at most kBlockNorm on both sides. Against a bound on the largest number alone
-// that is worth 1.7 bits for numbers that are spread like a normal distribution, and never less than none.
+// that is worth 2 bits for blocks of 64 numbers that are spread like a normal distribution, and never less than none.
 //   top   = min(kMostWord, kBlockNorm * amax / norm): what the largest number becomes; norm is the largest of any block
 //   scale = amax / top; q = round-half-even(x * (top / amax)); infinity and NaN as in group.hpp
 //   norm  = sqrt of a sum of squares in 16 interleaved lanes, lane[i % 16] = fma(x, x, lane[i % 16]), combined pairwise
@@ -17,7 +17,7 @@
 namespace dodeca::cpu {
 
 inline constexpr float kMostWord = 32760.0f, kBlockNorm = 46300.0f;
-// Outside of these the squares overflow or vanish and say nothing: the worst case of 128 equal numbers then.
+// Outside of these the squares overflow or vanish and say nothing: the worst case of 128 equal numbers then, twice a block's.
 inline constexpr std::int32_t kLeastSquareBits = (127 - 50) << 23, kMostSquareBits = (127 + 50) << 23;
 inline constexpr float kTopWithoutNorm = 4080.0f;  // * sqrt(128) <= kBlockNorm
 

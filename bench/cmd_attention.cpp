@@ -1,0 +1,195 @@
+#include "bench/cmd_attention.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <vector>
+
+#include "cpu/kernels/attention/integer.hpp"
+#include "cpu/memory.hpp"
+#include "cpu/topology.hpp"
+#include "quant/codec.hpp"
+#include "runtime/cli/console.hpp"
+#include "runtime/cli/model_options.hpp"
+#include "runtime/cli/options.hpp"
+
+namespace dodeca::bench {
+namespace {
+
+using cpu::IntegerShape;
+
+// One layer of DeepSeek-V3, one chunk of positions; decompressed: one head and the rows of a micro-batch.
+constexpr std::int64_t kPositions = cpu::kChunkPositions, kHeads = 128, kLatent = 512, kRope = 64, kHeadDim = 128,
+                       kRows = 512;
+
+// Microseconds of each step, the least of several runs.
+struct Times {
+  double pack = 0, load = 0, fold = 0;                            // absorbed
+  double pack_weights = 0, project = 0, load_head = 0, rows = 0;  // decompressed; `project` once for keys or values
+  double absorbed() const { return load + fold; }
+  double decompressed() const { return load + 2 * project + load_head + rows; }
+};
+
+std::vector<float> normal_values(std::int64_t n, float spread, std::mt19937& random) {
+  std::normal_distribution<float> normal(0.0f, spread);
+  std::vector<float> values(static_cast<std::size_t>(n));
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+template <class Work>
+double least_us(double seconds, const Work& work) {
+  using Clock = std::chrono::steady_clock;
+  double least = std::numeric_limits<double>::infinity(), spent = 0;
+  while (spent < seconds) {
+    const Clock::time_point begin = Clock::now();
+    work();
+    const double took = std::chrono::duration<double>(Clock::now() - begin).count();
+    least = std::min(least, took);
+    spent += took;
+  }
+  return 1e6 * least;
+}
+
+// What the lanes of a fold hold between chunks.
+struct State {
+  std::vector<float> max, sum, acc;
+  std::vector<std::int32_t> visible;
+  State(std::int64_t lanes, std::int64_t value)
+      : max(static_cast<std::size_t>(lanes)),
+        sum(max.size()),
+        acc(static_cast<std::size_t>(lanes * value)),
+        visible(max.size(), static_cast<std::int32_t>(kPositions)) {}
+};
+
+double fold_us(const cpu::IntegerAttention& kernels, const IntegerShape& shape, const cpu::Buffer& queries,
+               const cpu::Buffer& chunk, std::int64_t lanes, double seconds) {
+  State s(lanes, shape.value);
+  return least_us(seconds, [&] {
+    std::ranges::fill(s.max, -std::numeric_limits<float>::infinity());
+    kernels.fold({.shape = shape,
+                  .queries = queries.data(),
+                  .n_lanes = lanes,
+                  .chunk = chunk.data(),
+                  .n = kPositions,
+                  .visible = s.visible.data(),
+                  .max = s.max.data(),
+                  .sum = s.sum.data(),
+                  .acc = s.acc.data(),
+                  .acc_stride = shape.value});
+  });
+}
+
+Times measure(const cpu::IntegerAttention& kernels, quant::DType dtype, double seconds) {
+  const cpu::Digits digits = dtype == quant::DType::kI8 ? cpu::Digits::k8 : cpu::Digits::k16;
+  const IntegerShape latent{digits, kLatent, kRope, kLatent}, head{digits, kHeadDim, kRope, kHeadDim},
+      weights = cpu::without_rope(latent);
+  constexpr std::int64_t kWidth = kLatent + kRope;
+  const auto strips = [](const IntegerShape& shape, std::int64_t lanes) {
+    return cpu::Buffer(static_cast<std::size_t>(lanes / cpu::kStripLanes) * cpu::strip_bytes(shape));
+  };
+  std::mt19937 random(1);
+
+  const std::size_t row_bytes =
+      dtype == quant::DType::kI8 ? cpu::int8_row_bytes(kLatent, kRope) : *quant::row_bytes(dtype, kWidth);
+  const cpu::Buffer rows(row_bytes * kPositions), chunk(cpu::ChunkLayout(latent).total),
+      head_chunk(cpu::ChunkLayout(head).total);
+  const std::byte* blocks[kPositions / cpu::kWeightBlock];
+  for (std::int64_t i = 0; i < kPositions; ++i) {
+    const std::vector<float> row = normal_values(kWidth, 1.0f, random);
+    std::byte* to = rows.data() + static_cast<std::size_t>(i) * row_bytes;
+    if (i % cpu::kWeightBlock == 0) blocks[i / cpu::kWeightBlock] = to;
+    if (dtype == quant::DType::kI8)
+      cpu::encode_int8_row(row.data(), kLatent, kRope, to);
+    else
+      quant::encode_row(dtype, row.data(), to, kWidth);
+  }
+
+  Times t;
+  const cpu::Buffer queries = strips(latent, kHeads), key_weights = strips(weights, kHeadDim),
+                    row_queries = strips(head, kRows);
+  const std::vector<float> absorbed = normal_values(kHeads * kWidth, 0.3f, random),
+                           k_b = normal_values(kHeadDim * kLatent, 1.0f, random),
+                           q = normal_values(kRows * (kHeadDim + kRope), 0.3f, random);
+  t.pack = least_us(seconds, [&] {
+    kernels.pack_queries({latent, absorbed.data(), kWidth, kHeads, 0.07f, queries.data()});
+  });
+  t.load = least_us(seconds, [&] { kernels.load_cache({latent, dtype, blocks, row_bytes, kPositions, chunk.data()}); });
+  t.fold = fold_us(kernels, latent, queries, chunk, kHeads, seconds);
+
+  t.pack_weights = least_us(seconds, [&] {
+    kernels.pack_queries({weights, k_b.data(), kLatent, kHeadDim, 1.0f, key_weights.data()});
+  });
+  std::vector<float> made = normal_values(kPositions * 2 * kHeadDim, 1.0f, random);  // keys and values of the head
+  t.project = least_us(seconds, [&] {
+    kernels.project({latent, key_weights.data(), kHeadDim, chunk.data(), kPositions, made.data(), 2 * kHeadDim});
+  });
+  t.load_head = least_us(seconds, [&] {
+    kernels.load_head(
+        {head, made.data(), made.data() + kHeadDim, 2 * kHeadDim, kPositions, chunk.data(), latent, head_chunk.data()});
+  });
+  kernels.pack_queries({head, q.data(), kHeadDim + kRope, kRows, 0.07f, row_queries.data()});
+  t.rows = fold_us(kernels, head, row_queries, head_chunk, kRows, seconds);
+  return t;
+}
+
+}  // namespace
+
+int cmd_attention(std::span<const std::string> args) {
+  runtime::cli::Options options(
+      "dodeca-bench attention",
+      "Measures the kernels of latent attention on one thread, over each cache type: a chunk of 256 positions at\n"
+      "DeepSeek-V3's sizes, absorbed (128 heads of a generated row) and decompressed (one head, 512 rows of a prompt).",
+      "dodeca-bench attention\n"
+      "  dodeca-bench attention --isa avx2 -o json");
+  runtime::cli::Console console;
+  std::string isa_name, output = "md";
+  double seconds = 0.1;
+  options.value("--isa", isa_name, "at most this instruction-set level (also DODECA_ISA)", "LEVEL");
+  options.value("--seconds", seconds, "time for each step (default: 0.1)", {0.001, 3600});
+  options.choice("-o,--output", output, {"md", "json"}, "format (default: md)");
+  console.add_flags(options);
+  options.parse(args);
+  const cpu::Isa isa = runtime::cli::parse_isa(isa_name);
+  const cpu::IntegerAttention& kernels = cpu::integer_attention(isa);
+
+  const std::string model = cpu::read_topology().cpu_model;
+  console.info(fmt::format("{}, 1 thread, {}; microseconds, the least of each step", model, cpu::name_of(isa)));
+  if (output == "md")
+    runtime::cli::print_out(
+        "| cache | bytes/row | pack | load | 128 heads | absorbed | weights | project | load head | 512 rows | "
+        "decompressed |\n"
+        "| ----- | --------: | ---: | ---: | --------: | -------: | ------: | ------: | --------: | -------: | "
+        "-----------: |\n");
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const quant::DType dtype : runtime::kCacheTypes) {
+    if (dtype == quant::DType::kF32) continue;  // attends in floats
+    runtime::cli::throw_if_stopped();
+    const Times t = measure(kernels, dtype, seconds);
+    const std::size_t bytes =
+        dtype == quant::DType::kI8 ? cpu::int8_row_bytes(kLatent, kRope) : *quant::row_bytes(dtype, kLatent + kRope);
+    if (output == "md") {
+      runtime::cli::print_out(
+          fmt::format("| {:5} | {:9} | {:4.0f} | {:4.0f} | {:9.0f} | {:8.0f} | {:7.0f} | {:7.0f} | {:9.0f} | {:8.0f} | "
+                      "{:12.0f} |\n",
+                      quant::name_of(dtype), bytes, t.pack, t.load, t.fold, t.absorbed(), t.pack_weights, t.project,
+                      t.load_head, t.rows, t.decompressed()));
+      runtime::cli::flush_out();
+    }
+    list.push_back({{"cache", quant::name_of(dtype)},
+                    {"isa", cpu::name_of(isa)},
+                    {"row_bytes", bytes},
+                    {"load_us", t.load},
+                    {"absorbed_us", t.absorbed()},
+                    {"decompressed_us", t.decompressed()},
+                    {"cpu_info", model}});
+  }
+  if (output == "json") runtime::cli::print_out(list.dump(2) + "\n");
+  return 0;
+}
+
+}  // namespace dodeca::bench
