@@ -67,14 +67,15 @@ runtime::TypeOf types_of(const runtime::TypeChoice& recipe, const ModelConfig& w
   const std::int64_t whole_dense = n_dense_layers(whole), whole_moe = whole.n_layers - whole_dense;
   const std::int64_t part_dense = n_dense_layers(part), part_moe = part.n_layers - part_dense;
   return [=, n_layers = whole.n_layers](const runtime::WantedWeight& weight) {
-    std::int64_t layer = runtime::layer_of(weight.name);
+    std::int64_t layer = weight.id.layer;
     if (layer >= part_dense)
       layer = whole_dense + (layer - part_dense) * whole_moe / part_moe;
     else if (layer >= 0)
       layer = layer % whole_dense;
-    const std::int64_t rank = weight.slicing == runtime::Slicing::kNone ? 2 : 3;
     return runtime::fitting_type(
-        runtime::choose_type(recipe, {.name = weight.name, .layer = layer, .n_layers = n_layers}, rank), weight.n_in);
+        runtime::choose_type(recipe, {.name = weight.name, .id = {weight.id.role, layer}, .n_layers = n_layers},
+                             weight.rank()),
+        weight.n_in);
   };
 }
 

@@ -52,7 +52,7 @@ TokenWork token_work(const runtime::ModelConfig& config, const std::vector<runti
   for (std::size_t i = 0; i < weights.size(); ++i) {
     const runtime::WeightInfo& info = weights[i];
     const runtime::WeightPlan& weight = plan.weights[i];
-    const bool routed = info.name.find("_exps.") != std::string::npos;
+    const bool routed = runtime::is_routed(info.id.role);
     if (routed)
       work.routed_bytes += static_cast<double>(weight.bytes);
     else
@@ -61,7 +61,7 @@ TokenWork token_work(const runtime::ModelConfig& config, const std::vector<runti
     const double share = routed ? static_cast<double>(work.n_used) / static_cast<double>(work.n_experts) : 1;
     const double n = static_cast<double>(info.n_elements()) * share;
     const bool floats = weight.layout->act == cpu::ActFormat::kF32;
-    Macs& target = info.name.starts_with("blk.") ? work.layers : work.output;
+    Macs& target = info.id.layer != runtime::kNoLayer ? work.layers : work.output;
     target += floats ? Macs{.f32 = n} : Macs{.int8 = n};
   }
   return work;

@@ -25,7 +25,8 @@ struct TypeOption {
 
 struct TensorOptions {
   std::string name;
-  std::vector<TypeOption> options;  // at least one
+  bool routed = false;  // a token reads only a part of it
+  std::vector<TypeOption> options = {};  // at least one
 };
 
 struct Allocation {

@@ -20,10 +20,10 @@ using quant::DType;
 std::uint64_t padded(std::uint64_t bytes, std::uint64_t alignment) { return bytes + padding_of(bytes, alignment); }
 
 bool is_allocated(const OutputTensor& tensor, const ModelConfig& config, const TypeChoice& given, bool tied) {
-  if (tensor.weight == nullptr || !is_quantizable(tensor.name, tensor.weight->source_rank)) return false;
-  const std::int64_t layer = layer_of(tensor.name);
-  return layer < config.n_layers &&
-         !given.overriding({tensor.name, layer, config.n_layers, tied && tensor.name == "token_embd.weight"});
+  if (tensor.weight == nullptr || !is_quantizable(tensor.weight->id.role, tensor.weight->source_rank)) return false;
+  const WeightId id = tensor.weight->id;
+  return id.layer < config.n_layers &&
+         !given.overriding({tensor.name, id, config.n_layers, tied && id.role == WeightRole::kEmbedding});
 }
 
 // Tensors to allocate, each with the types that its rows take.
@@ -101,20 +101,18 @@ Sensitivities known_or_estimated(const Candidates& candidates, std::int64_t n_la
     if (!known.empty())
       throw Error(ErrorKind::kBadRequest,
                   fmt::format("the sensitivity of {} is not known: --calibration TEXT measures it", tensor->name));
-    const bool is_head = tied && tensor->name == "token_embd.weight";
-    result[tensor->name] = estimated_sensitivity(is_head ? "output.weight" : tensor->name, n_layers);
+    const bool is_head = tied && tensor->weight->id.role == WeightRole::kEmbedding;
+    result[tensor->name] = estimated_sensitivity(is_head ? gguf_name({WeightRole::kOutput}) : tensor->name, n_layers);
   }
   return result;
 }
 
-bool is_expert(std::string_view name) { return name.find("_exps.") != std::string_view::npos; }
-
 // Of `bytes` of a tensor, those that are read for one generated token.
-double token_bytes(const ModelConfig& config, std::string_view name, bool tied, std::uint64_t bytes) {
+double token_bytes(const ModelConfig& config, WeightRole role, bool tied, std::uint64_t bytes) {
   const auto all = static_cast<double>(bytes);
-  if (is_expert(name) && config.n_routed_experts > 0)
+  if (is_routed(role) && config.n_routed_experts > 0)
     return all * static_cast<double>(config.n_experts_per_tok) / static_cast<double>(config.n_routed_experts);
-  if (name == "token_embd.weight" && !tied)  // one row is looked up
+  if (role == WeightRole::kEmbedding && !tied)  // one row is looked up
     return all / static_cast<double>(std::max<std::int64_t>(1, config.vocab_size));
   return all;
 }
@@ -128,7 +126,7 @@ Allocation allocate_with_card(const std::vector<TensorOptions>& options, std::ui
   for (int round = 0; round < kRounds && on_card > 0; ++round) {
     std::uint64_t every_token = 0;
     for (std::size_t t = 0; t < options.size(); ++t) {
-      if (!is_expert(options[t].name)) every_token += options[t].options[allocation.chosen[t]].bytes;
+      if (!options[t].routed) every_token += options[t].options[allocation.chosen[t]].bytes;
     }
     if (every_token >= on_card) break;
     on_card = every_token;
@@ -151,7 +149,7 @@ TypeAllocation choose_types(const WeightSource& source, const QuantizePlan& plan
                             const AllocationRequest& request, cpu::Team& team,
                             const std::function<Progress(std::string_view name)>& stage) {
   const ModelConfig& config = source.config();
-  const bool tied = source.find("output.weight") == nullptr;
+  const bool tied = source.find({WeightRole::kOutput}) == nullptr;
   const Candidates candidates = candidates_of(source, plan, given, request.types, tied);
   if (candidates.tensors.empty())
     throw Error(ErrorKind::kBadRequest, "every tensor's type is given already: there is nothing to choose");
@@ -174,11 +172,11 @@ TypeAllocation choose_types(const WeightSource& source, const QuantizePlan& plan
     const OutputTensor& tensor = *candidates.tensors[t];
     const double sensitivity = sensitivities.find(tensor.name)->second;
     candidate_bytes += padded(tensor.bytes(), alignment);
-    options.push_back({tensor.name, {}});
+    options.push_back({tensor.name, is_routed(tensor.weight->id.role), {}});
     for (std::size_t o = 0; o < candidates.dtypes[t].size(); ++o) {
       const std::uint64_t bytes = padded(tensor.bytes(candidates.dtypes[t][o]), alignment);
-      options.back().options.push_back(
-          {candidates.dtypes[t][o], bytes, sensitivity * errors[t][o], token_bytes(config, tensor.name, tied, bytes)});
+      options.back().options.push_back({candidates.dtypes[t][o], bytes, sensitivity * errors[t][o],
+                                        token_bytes(config, tensor.weight->id.role, tied, bytes)});
     }
   }
   // What is not allocated: the header, vectors, tensors whose type is given.

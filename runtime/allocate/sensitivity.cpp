@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "runtime/model/weight_name.hpp"
+#include "runtime/model/weight_role.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -85,7 +86,7 @@ double estimated_sensitivity(std::string_view name, std::int64_t n_layers) {
 }
 
 quant::DType probe_type(std::string_view name) {
-  return name.find("_exps.") != std::string_view::npos ? quant::DType::kQ2_K : quant::DType::kQ3_K;
+  return guess_group(name) == WeightGroup::kRoutedExperts ? quant::DType::kQ2_K : quant::DType::kQ3_K;
 }
 
 }  // namespace dodeca::runtime

@@ -132,7 +132,7 @@ std::vector<TokenId> calibration_tokens(const ImatrixOptions& o, const Tokenizer
 // Experts that the text never chose, named, because their columns get the mean of the others.
 void warn_unreached(const ImportanceMatrix& matrix, const Console& console) {
   for (const auto& [name, entry] : matrix.entries) {
-    if (!name.ends_with("ffn_gate_exps.weight")) continue;
+    if (const auto id = weight_of_name(name); !id || id->role != WeightRole::kExpertGate) continue;
     const std::vector<std::int64_t> missing = ImportanceMatrix::unreached(entry);
     if (!missing.empty())
       console.warn(

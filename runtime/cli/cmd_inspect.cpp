@@ -130,7 +130,7 @@ std::string json_text(const Inspected& file, const InspectReport& report, bool f
   for (std::size_t i = 0; i < file.tensors.size(); ++i) {
     const InspectTensor& tensor = file.tensors[i];
     Json entry = {{"name", tensor.name},           {"type", tensor.type},
-                  {"shape", tensor.dims},          {"role", role_name(report.roles[i])},
+                  {"shape", tensor.dims},          {"role", group_name(report.groups[i])},
                   {"parameters", tensor.elements}, {"bytes", tensor.bytes},
                   {"file", tensor.file},           {"offset", tensor.offset}};
     if (file.gguf) entry["type_id"] = file.gguf->tensors()[i].type_id;
@@ -141,11 +141,11 @@ std::string json_text(const Inspected& file, const InspectReport& report, bool f
   out["types"] = Json::object();
   for (const auto& [type, sum] : report.by_type) append_key(out["types"], type, sum_json(sum));
   out["roles"] = Json::object();
-  for (std::size_t role = 0; role < kRoles; ++role) {
-    if (report.by_role[role].tensors == 0) continue;
-    Json entry = sum_json(report.by_role[role]);
-    entry["bytes_per_token"] = report.read_by_role ? Json((*report.read_by_role)[role]) : Json();
-    append_key(out["roles"], std::string(role_name(static_cast<Role>(role))), std::move(entry));
+  for (std::size_t group = 0; group < kWeightGroups; ++group) {
+    if (report.by_group[group].tensors == 0) continue;
+    Json entry = sum_json(report.by_group[group]);
+    entry["bytes_per_token"] = report.read_by_group ? Json((*report.read_by_group)[group]) : Json();
+    append_key(out["roles"], std::string(group_name(static_cast<WeightGroup>(group))), std::move(entry));
   }
   out["bytes_per_token"] = report.read_total ? Json(*report.read_total) : Json();
   out["cache_bytes_per_position_f16"] =
@@ -229,7 +229,7 @@ void add_tensors(std::string& out, const Inspected& file, const InspectReport& r
   struct Row {
     std::string name;
     const InspectTensor* tensor;
-    Role role;
+    WeightGroup group;
     std::size_t count = 1;
   };
   std::vector<Row> rows;
@@ -244,7 +244,7 @@ void add_tensors(std::string& out, const Inspected& file, const InspectReport& r
       ++rows[it->second].count;
       continue;
     }
-    rows.push_back({printable(name), &tensor, report.roles[i]});
+    rows.push_back({printable(name), &tensor, report.groups[i]});
     name_width = std::max(name_width, rows.back().name.size());
     dims_width = std::max(dims_width, dims_text(tensor.dims).size());
     type_width = std::max(type_width, printable(tensor.type).size());
@@ -252,7 +252,7 @@ void add_tensors(std::string& out, const Inspected& file, const InspectReport& r
   put(out, "\ntensors ({})\n", file.tensors.size());
   for (const Row& row : rows) {
     put(out, "  {:<{}}  {:<{}}  {:<{}}  {:>14}  {}{}\n", row.name, name_width, printable(row.tensor->type), type_width,
-        dims_text(row.tensor->dims), dims_width, row.tensor->bytes, role_name(row.role),
+        dims_text(row.tensor->dims), dims_width, row.tensor->bytes, group_name(row.group),
         row.count > 1 ? fmt::format(", {} of them", row.count) : "");
   }
 }

@@ -17,35 +17,6 @@ std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) {
   return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<std::uint64_t>::max() : sum;
 }
 
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
-
-Role gguf_role(std::string_view name) {
-  if (contains(name, "norm")) return Role::kNorms;
-  if (name.starts_with("token_embd")) return Role::kEmbedding;
-  if (name.starts_with("output.")) return Role::kOutput;
-  if (contains(name, "ffn_gate_inp") || contains(name, "exp_probs_b")) return Role::kRouter;
-  if (contains(name, "_shexp")) return Role::kSharedExperts;
-  if (contains(name, "_exps")) return Role::kRoutedExperts;
-  if (contains(name, ".ffn_")) return Role::kDenseFfn;
-  if (contains(name, ".attn_")) return Role::kAttention;
-  return Role::kOther;
-}
-
-Role hf_role(std::string_view name) {
-  if (contains(name, "norm")) return Role::kNorms;
-  if (contains(name, "embed_tokens")) return Role::kEmbedding;
-  if (contains(name, "lm_head")) return Role::kOutput;
-  if (contains(name, "mlp.gate.") || contains(name, "block_sparse_moe.gate.") || contains(name, "shared_expert_gate") ||
-      contains(name, ".router.")) {
-    return Role::kRouter;
-  }
-  if (contains(name, "shared_expert")) return Role::kSharedExperts;
-  if (contains(name, ".experts.")) return Role::kRoutedExperts;
-  if (contains(name, ".mlp.")) return Role::kDenseFfn;
-  if (contains(name, "attn") || contains(name, "attention")) return Role::kAttention;
-  return Role::kOther;
-}
-
 // A scalar, or the sum of a per-layer array; -1 when absent or of another kind. Nothing here fails: this only informs.
 std::int64_t integer_or(const Metadata& metadata, const std::string& key, std::int64_t fallback) {
   try {
@@ -74,13 +45,6 @@ std::int64_t cache_width(std::int64_t n_layers, std::int64_t mla_width, std::int
 }
 
 }  // namespace
-
-std::string_view role_name(Role role) {
-  static constexpr std::string_view kNames[kRoles] = {"token embedding", "output head",    "attention", "dense FFN",
-                                                      "shared experts",  "routed experts", "router",    "norms",
-                                                      "MTP layers",      "other"};
-  return kNames[static_cast<std::size_t>(role)];
-}
 
 InspectShape shape_of_gguf(const Metadata& metadata) {
   InspectShape shape;
@@ -125,10 +89,10 @@ InspectShape shape_of_hf(const Json& config) {
   return shape;
 }
 
-Role role_of(std::string_view name, const InspectShape& shape) {
+WeightGroup group_of(std::string_view name, const InspectShape& shape) {
   const std::int64_t layer = layer_of(name, shape.gguf ? "blk." : "layers.");
-  if ((shape.n_layers > 0 && layer >= shape.n_layers) || contains(name, ".nextn.")) return Role::kMtp;
-  return shape.gguf ? gguf_role(name) : hf_role(name);
+  if (shape.n_layers > 0 && layer >= shape.n_layers) return WeightGroup::kMtp;
+  return shape.gguf ? guess_group(name) : guess_group_hf(name);
 }
 
 InspectReport make_report(const std::vector<InspectTensor>& tensors, const InspectShape& shape) {
@@ -141,49 +105,52 @@ InspectReport make_report(const std::vector<InspectTensor>& tensors, const Inspe
   };
   std::set<std::int64_t> absorbed;  // layers that have attn_k_b, whose attn_kv_b is then not read
   for (const InspectTensor& tensor : tensors) {
-    report.roles.push_back(role_of(tensor.name, shape));
+    report.groups.push_back(group_of(tensor.name, shape));
     add(report.total, tensor);
-    add(report.by_role[static_cast<std::size_t>(report.roles.back())], tensor);
+    add(report.by_group[static_cast<std::size_t>(report.groups.back())], tensor);
     add(types[tensor.type], tensor);
-    if (shape.gguf && contains(tensor.name, ".attn_k_b.")) absorbed.insert(layer_of(tensor.name));
+    const auto id = shape.gguf ? weight_of_name(tensor.name) : std::nullopt;
+    if (id && id->role == WeightRole::kKB) absorbed.insert(id->layer);
   }
   report.by_type.assign(types.begin(), types.end());
   std::stable_sort(report.by_type.begin(), report.by_type.end(),
                    [](const auto& a, const auto& b) { return a.second.bytes > b.second.bytes; });
 
-  const auto bytes_of = [&](Role role) { return report.by_role[static_cast<std::size_t>(role)].bytes; };
-  const bool has_experts = bytes_of(Role::kRoutedExperts) > 0;
+  const auto bytes_of = [&](WeightGroup group) { return report.by_group[static_cast<std::size_t>(group)].bytes; };
+  const bool has_experts = bytes_of(WeightGroup::kRoutedExperts) > 0;
   const bool experts_known = shape.n_experts > 0 && shape.n_experts_used > 0 && shape.n_experts_used <= shape.n_experts;
   if (shape.is_model && !tensors.empty() && (!has_experts || experts_known)) {
-    std::array<std::uint64_t, kRoles> read{};
-    const bool tied = bytes_of(Role::kOutput) == 0;
+    std::array<std::uint64_t, kWeightGroups> read{};
+    const bool tied = bytes_of(WeightGroup::kOutput) == 0;
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       const InspectTensor& tensor = tensors[i];
       std::uint64_t bytes = tensor.bytes;
-      switch (report.roles[i]) {
-        case Role::kEmbedding: {  // one row; all of it where it is the output head as well
+      switch (report.groups[i]) {
+        case WeightGroup::kEmbedding: {  // one row; all of it where it is the output head as well
           const std::int64_t rows = tensor.dims.size() < 2 ? 1 : shape.gguf ? tensor.dims[1] : tensor.dims[0];
           if (!tied && rows > 0) bytes /= static_cast<std::uint64_t>(rows);
           break;
         }
-        case Role::kRoutedExperts:
+        case WeightGroup::kRoutedExperts:
           bytes = static_cast<std::uint64_t>(static_cast<unsigned __int128>(bytes) *
                                              static_cast<std::uint64_t>(shape.n_experts_used) /
                                              static_cast<std::uint64_t>(shape.n_experts));
           break;
-        case Role::kAttention:
-          if (contains(tensor.name, ".attn_kv_b.") && absorbed.contains(layer_of(tensor.name))) bytes = 0;
+        case WeightGroup::kAttention:
+          if (const auto id = weight_of_name(tensor.name);
+              id && id->role == WeightRole::kKvB && absorbed.contains(id->layer))
+            bytes = 0;
           break;
-        case Role::kMtp:
+        case WeightGroup::kMtp:
           bytes = 0;
           break;
         default:
           break;
       }
-      auto& sum = read[static_cast<std::size_t>(report.roles[i])];
+      auto& sum = read[static_cast<std::size_t>(report.groups[i])];
       sum = saturating_add(sum, bytes);
     }
-    report.read_by_role = read;
+    report.read_by_group = read;
     report.read_total = 0;
     for (const std::uint64_t bytes : read) *report.read_total = saturating_add(*report.read_total, bytes);
     if (shape.cache_width > 0) report.cache_bytes_per_position = 2 * static_cast<std::uint64_t>(shape.cache_width);
@@ -204,10 +171,10 @@ std::string sums_text(const InspectReport& report) {
     out += fmt::format("{:<18} {:>8} {:>18} {:>18} {:>12.4f} {:>18}\n", name, sum.tensors, sum.elements, sum.bytes,
                        sum.bits_per_weight(), read);
   };
-  for (std::size_t role = 0; role < kRoles; ++role) {
-    if (report.by_role[role].tensors == 0) continue;
-    line(role_name(static_cast<Role>(role)), report.by_role[role],
-         report.read_by_role ? fmt::format("{}", (*report.read_by_role)[role]) : "-");
+  for (std::size_t group = 0; group < kWeightGroups; ++group) {
+    if (report.by_group[group].tensors == 0) continue;
+    line(group_name(static_cast<WeightGroup>(group)), report.by_group[group],
+         report.read_by_group ? fmt::format("{}", (*report.read_by_group)[group]) : "-");
   }
   line("total", report.total, report.read_total ? fmt::format("{}", *report.read_total) : "-");
   if (report.read_total) {

@@ -1,5 +1,5 @@
-// What `dodeca inspect` knows of a model file: its tensors with their roles, and sums over them. Any GGUF and any
-// Hugging Face directory, of known architecture or not: roles come from tensor names, counts of experts from metadata.
+// What `dodeca inspect` knows of a model file: its tensors in groups, and sums over them. Any GGUF and any
+// Hugging Face directory, of known architecture or not: groups come from tensor names, counts of experts from metadata.
 #pragma once
 
 #include <array>
@@ -13,23 +13,9 @@
 
 #include "runtime/load/gguf.hpp"
 #include "runtime/load/json.hpp"
+#include "runtime/model/weight_role.hpp"
 
 namespace dodeca::runtime::cli {
-
-enum class Role {
-  kEmbedding,
-  kOutput,
-  kAttention,
-  kDenseFfn,
-  kSharedExperts,
-  kRoutedExperts,
-  kRouter,
-  kNorms,
-  kMtp,
-  kOther
-};
-inline constexpr std::size_t kRoles = 10;
-std::string_view role_name(Role role);
 
 struct InspectTensor {
   std::string name;
@@ -42,7 +28,7 @@ struct InspectTensor {
   bool is_scale = false;  // counted in bytes, not as weights: FP8 block scales
 };
 
-// What decides roles and reads; -1 where the file does not say.
+// What decides groups and reads; -1 where the file does not say.
 struct InspectShape {
   bool gguf = true;            // the naming of tensors
   bool is_model = true;        // false for imatrix files, adapters, ...: nothing is said about generation
@@ -61,20 +47,20 @@ struct Sum {
 };
 
 struct InspectReport {
-  std::vector<Role> roles;  // of each tensor
+  std::vector<WeightGroup> groups;  // of each tensor
   Sum total;
-  std::array<Sum, kRoles> by_role;
+  std::array<Sum, kWeightGroups> by_group;
   std::vector<std::pair<std::string, Sum>> by_type;  // most bytes first
   // Bytes of weights read for one generated token, batch 1; nullopt when the file is no model or hides its experts'
   // counts.
-  std::optional<std::array<std::uint64_t, kRoles>> read_by_role;
+  std::optional<std::array<std::uint64_t, kWeightGroups>> read_by_group;
   std::optional<std::uint64_t> read_total;
   std::optional<std::uint64_t> cache_bytes_per_position;  // f16
 };
 
-Role role_of(std::string_view tensor_name, const InspectShape& shape);
+WeightGroup group_of(std::string_view tensor_name, const InspectShape& shape);
 InspectReport make_report(const std::vector<InspectTensor>& tensors, const InspectShape& shape);
-// Tables of types and roles, and the bytes that a generated token reads.
+// Tables of types and groups, and the bytes that a generated token reads.
 std::string sums_text(const InspectReport& report);
 
 // Everything that the command prints.

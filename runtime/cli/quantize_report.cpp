@@ -41,27 +41,27 @@ std::string plan_text(const QuantizePlan& plan, const std::vector<GgufWriter::Fi
 
 std::string verification_text(const QuantizePlan& plan, const Verification& verification) {
   const InspectShape shape = shape_of_gguf(plan.metadata);
-  std::array<VerifiedTensor, kRoles> roles;
-  std::array<std::uint64_t, kRoles> bytes{}, counts{};
+  std::array<VerifiedTensor, kWeightGroups> groups;
+  std::array<std::uint64_t, kWeightGroups> bytes{}, counts{};
   VerifiedTensor total;
   std::size_t worst = 0, n_intact = 0;
   for (std::size_t i = 0; i < plan.tensors.size(); ++i) {
     const VerifiedTensor& tensor = verification.tensors[i];
-    const auto role = static_cast<std::size_t>(role_of(plan.tensors[i].name, shape));
-    for (VerifiedTensor* sum : {&roles[role], &total}) {
+    const auto group = static_cast<std::size_t>(group_of(plan.tensors[i].name, shape));
+    for (VerifiedTensor* sum : {&groups[group], &total}) {
       sum->square_error += tensor.square_error;
       sum->square += tensor.square;
     }
-    bytes[role] += plan.tensors[i].bytes();
-    ++counts[role];
+    bytes[group] += plan.tensors[i].bytes();
+    ++counts[group];
     if (tensor.relative_error() > verification.tensors[worst].relative_error()) worst = i;
     if (tensor.intact) ++n_intact;
   }
   std::string text = fmt::format("{:<18} {:>8} {:>18} {:>12}\n", "role", "tensors", "bytes", "RMSE / rms");
-  for (std::size_t role = 0; role < kRoles; ++role)
-    if (counts[role] > 0)
-      text += fmt::format("{:<18} {:>8} {:>18} {:>12.6f}\n", role_name(static_cast<Role>(role)), counts[role],
-                          bytes[role], roles[role].relative_error());
+  for (std::size_t group = 0; group < kWeightGroups; ++group)
+    if (counts[group] > 0)
+      text += fmt::format("{:<18} {:>8} {:>18} {:>12.6f}\n", group_name(static_cast<WeightGroup>(group)), counts[group],
+                          bytes[group], groups[group].relative_error());
   text += fmt::format("{:<18} {:>8} {:>18} {:>12.6f}\n", "total", plan.tensors.size(), plan.tensor_bytes(),
                       total.relative_error());
   if (!plan.tensors.empty())

@@ -89,9 +89,8 @@ class GgufSource final : public WeightSource {
     std::int64_t rows = wanted.n_out * wanted.n_slices, columns = wanted.n_in;
     quant::DType dtype = place.tensor != nullptr ? place.tensor->dtype : quant::DType::kF32;
     if (place.tensor == nullptr && wanted.slicing == Slicing::kHeads) {  // old layout: both halves in one tensor
-      const bool key = wanted.name.ends_with("attn_k_b.weight");
-      place.tensor =
-          file_.find(wanted.name.substr(0, wanted.name.size() - std::string_view("attn_k_b.weight").size()) + kKvB);
+      const bool key = wanted.id.role == WeightRole::kKB;
+      place.tensor = file_.find(gguf_name({WeightRole::kKvB, wanted.id.layer}));
       place.rows_per_slice = config_.qk_nope_head_dim + config_.v_head_dim;
       place.row_offset = key ? 0 : config_.qk_nope_head_dim;
       place.transposed_key = key;
@@ -103,11 +102,10 @@ class GgufSource final : public WeightSource {
       }
     }
     if (place.tensor == nullptr && wanted.slicing == Slicing::kExperts &&
-        !wanted.name.ends_with("ffn_down_exps.weight")) {  // fused: gate rows first
-      const auto end = wanted.name.rfind("ffn_");
-      place.tensor = file_.find(wanted.name.substr(0, end) + "ffn_gate_up_exps.weight");
+        wanted.id.role != WeightRole::kExpertDown) {  // fused: gate rows first
+      place.tensor = file_.find(gguf_name({WeightRole::kExpertGateUp, wanted.id.layer}));
       place.rows_per_slice = 2 * wanted.n_out;
-      place.row_offset = wanted.name.ends_with("ffn_up_exps.weight") ? wanted.n_out : 0;
+      place.row_offset = wanted.id.role == WeightRole::kExpertUp ? wanted.n_out : 0;
       rows = place.rows_per_slice * wanted.n_slices;
       if (place.tensor != nullptr) dtype = place.tensor->dtype;
     }
@@ -129,14 +127,13 @@ class GgufSource final : public WeightSource {
           .with("file", path_.string());
     }
     list.push_back(
-        {.name = wanted.name,
+        {.id = wanted.id,
+         .name = wanted.name,
          .dtype = dtype,
          .n_in = wanted.n_in,
          .n_out = wanted.n_out,
          .n_slices = wanted.n_slices,
-         .source_rank = wanted.vector                      ? 1
-                        : wanted.slicing == Slicing::kNone ? 2
-                                                           : 3,
+         .source_rank = wanted.rank(),
          .where = fmt::format("{}: {}", file_.files()[static_cast<std::size_t>(tensor.file)].path().filename().string(),
                               tensor.name)});
     places_[wanted.name] = place;

@@ -146,14 +146,13 @@ class HfSource final : public WeightSource {
     HfPlace place{.rows_per_slice = wanted.n_out};
     std::int64_t rows = wanted.n_out, columns = wanted.n_in;
     if (wanted.slicing == Slicing::kHeads) {
-      place.transposed_key = wanted.name.ends_with("attn_k_b.weight");
+      place.transposed_key = wanted.id.role == WeightRole::kKB;
       place.rows_per_slice = config_.qk_nope_head_dim + config_.v_head_dim;
       place.row_offset = place.transposed_key ? 0 : config_.qk_nope_head_dim;
       rows = place.rows_per_slice * config_.n_heads;
       columns = config_.kv_lora_rank;
-      const std::string layer = wanted.name.substr(4, wanted.name.find('.', 4) - 4);
       place.tensors.push_back(
-          &tensor_for(fmt::format("model.layers.{}.self_attn.kv_b_proj.weight", layer), rows, columns, false));
+          &tensor_for(fmt::format("model.layers.{}.self_attn.kv_b_proj.weight", wanted.id.layer), rows, columns, false));
     } else if (wanted.slicing == Slicing::kExperts) {
       for (std::int64_t expert = 0; expert < wanted.n_slices; ++expert) {
         place.tensors.push_back(&tensor_for(fmt::format(fmt::runtime(wanted.hf_name), expert), rows, columns, false));
@@ -175,14 +174,13 @@ class HfSource final : public WeightSource {
     // exactly.
     const bool whole = wanted.n_in % kScaleBlock == 0 && !place.transposed_key;
     const quant::DType dtype = !fp8 ? first : whole ? quant::DType::kF8_E4M3_B128 : quant::DType::kF32;
-    list.push_back({.name = wanted.name,
+    list.push_back({.id = wanted.id,
+                    .name = wanted.name,
                     .dtype = dtype,
                     .n_in = wanted.n_in,
                     .n_out = wanted.n_out,
                     .n_slices = wanted.n_slices,
-                    .source_rank = wanted.vector                      ? 1
-                                   : wanted.slicing == Slicing::kNone ? 2
-                                                                      : 3,
+                    .source_rank = wanted.rank(),
                     .where = fmt::format("{}: {}", file_name(*place.tensors.front()), place.tensors.front()->name)});
     places_[wanted.name] = std::move(place);
   }

@@ -78,14 +78,13 @@ std::vector<WeightInfo> random_weight_infos(const ModelConfig& config, const Typ
   for (const WantedWeight& wanted : wanted_weights(config, false)) {
     // The only optional one is the router's balancing bias, which goes with sigmoid scores.
     if (wanted.optional && config.gating != GatingKind::kSigmoid) continue;
-    infos.push_back({.name = wanted.name,
+    infos.push_back({.id = wanted.id,
+                     .name = wanted.name,
                      .dtype = wanted.vector ? quant::DType::kF32 : type_of(wanted),
                      .n_in = wanted.n_in,
                      .n_out = wanted.n_out,
                      .n_slices = wanted.n_slices,
-                     .source_rank = wanted.vector                      ? 1
-                                    : wanted.slicing == Slicing::kNone ? 2
-                                                                       : 3,
+                     .source_rank = wanted.rank(),
                      .where = "random weights"});
   }
   std::sort(infos.begin(), infos.end(), [](const WeightInfo& a, const WeightInfo& b) { return a.name < b.name; });

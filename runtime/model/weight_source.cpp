@@ -18,6 +18,8 @@ const WeightInfo* WeightSource::find(std::string_view name) const {
   return nullptr;
 }
 
+const WeightInfo* WeightSource::find(WeightId id) const { return find(gguf_name(id)); }
+
 void WeightSource::read_rows_f32(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin,
                                  std::int64_t row_end, float* dst) const {
   const std::size_t bytes = weight.row_bytes();

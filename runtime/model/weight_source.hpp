@@ -20,11 +20,13 @@
 #include "quant/dtype.hpp"
 #include "runtime/load/gguf.hpp"
 #include "runtime/model/config.hpp"
+#include "runtime/model/weight_role.hpp"
 
 namespace dodeca::runtime {
 
 struct WeightInfo {
-  std::string name;
+  WeightId id;
+  std::string name;  // gguf_name(id)
   quant::DType dtype;
   std::int64_t n_in = 0;         // columns, contiguous
   std::int64_t n_out = 1;        // rows
@@ -54,7 +56,9 @@ class WeightSource {
   // The GGUF behind it, or null for a directory.
   virtual const GgufFile* gguf() const { return nullptr; }
 
+  // Null: the model has no such weight.
   const WeightInfo* find(std::string_view name) const;
+  const WeightInfo* find(WeightId id) const;
   // Decoded to float: (row_end - row_begin) * n_in values.
   void read_rows_f32(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end,
                      float* dst) const;

@@ -10,7 +10,7 @@ Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights
   Plan plan{.options = options};
   for (const WeightInfo& info : weights) {
     WeightPlan w{.name = info.name};
-    const bool embeddings = info.name == "token_embd.weight";
+    const bool embeddings = info.id.role == WeightRole::kEmbedding;
     if (info.source_rank == 1 || (embeddings && !config.tied_embeddings)) {
       w.storage = Storage::kRows;
       w.bytes = info.row_bytes() * static_cast<std::uint64_t>(info.n_out);
@@ -30,8 +30,8 @@ Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights
       w.gemm_min_rows = choice.gemm_min_rows;
       // Routing and logits stay in float32 (router, head); the route goes by the row's kind, never by how many rows
       // there are, so that a row's result does not depend on its companions.
-      const bool plain = info.n_slices == 1 && info.name.ends_with("ffn_gate_inp.weight") == false &&
-                         info.name != "output.weight" && !embeddings;
+      const bool plain = info.n_slices == 1 && info.id.role != WeightRole::kRouter &&
+                         info.id.role != WeightRole::kOutput && !embeddings;
       if (options.onednn && !options.compute_f32 &&
           (info.dtype == quant::DType::kBF16 || info.dtype == quant::DType::kF32) && plain) {
         const cpu::MatmulChoice many = cpu::select_matmul(info.dtype, options.isa, cpu::FloatGemm::kOneDnn);
@@ -40,7 +40,7 @@ Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights
       const std::int64_t tiles = (info.n_out + cpu::kTileRows - 1) / cpu::kTileRows * info.n_slices;
       w.bytes = static_cast<std::uint64_t>(tiles) *
                 (reference ? cpu::kTileRows * info.row_bytes() : w.layout->tile_bytes(info.n_in));
-      const bool routed = info.name.find("_exps.") != std::string::npos;
+      const bool routed = is_routed(info.id.role);
       w.bytes_per_token =
           static_cast<double>(w.bytes) *
           (routed ? static_cast<double>(config.n_experts_per_tok) / static_cast<double>(config.n_routed_experts) : 1.0);

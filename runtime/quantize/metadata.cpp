@@ -177,7 +177,7 @@ std::string size_label(const WeightSource& source) {
   // Routed experts count once: the label's first number says how many there are.
   double shared = 0, per_expert = 0;
   for (const WeightInfo& weight : source.weights()) {
-    const bool routed = weight.name.find("_exps.") != std::string::npos;
+    const bool routed = is_routed(weight.id.role);
     (routed ? per_expert : shared) +=
         static_cast<double>(weight.n_elements()) / static_cast<double>(routed ? weight.n_slices : 1);
   }

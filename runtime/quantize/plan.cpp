@@ -21,14 +21,13 @@ std::vector<std::int64_t> dims_of(const WeightInfo& weight) {
 
 // The tensor that a weight becomes, its type not chosen yet. With fused_kv_b attn_v_b stands for attn_kv_b.
 OutputTensor tensor_of(const WeightSource& source, const WeightInfo& weight, bool fused_kv_b) {
-  constexpr std::string_view kValueHalf = "attn_v_b.weight";
   OutputTensor tensor{weight.name, quant::DType::kF32, dims_of(weight), &weight, nullptr};
-  if (!fused_kv_b || !weight.name.ends_with(kValueHalf)) return tensor;
-  const std::string prefix = weight.name.substr(0, weight.name.size() - kValueHalf.size());
-  tensor.key_half = source.find(prefix + "attn_k_b.weight");
+  if (!fused_kv_b || weight.id.role != WeightRole::kVB) return tensor;
+  const WeightId key{WeightRole::kKB, weight.id.layer};
+  tensor.key_half = source.find(key);
   if (tensor.key_half == nullptr)
-    throw Error(ErrorKind::kBadFile, fmt::format("{} has no {}attn_k_b.weight beside it", weight.name, prefix));
-  tensor.name = prefix + kKvB;
+    throw Error(ErrorKind::kBadFile, fmt::format("{} has no {} beside it", weight.name, gguf_name(key)));
+  tensor.name = gguf_name({WeightRole::kKvB, weight.id.layer});
   tensor.dims = {weight.n_in, tensor.n_slices() * tensor.rows_per_slice()};
   return tensor;
 }
@@ -76,9 +75,9 @@ std::vector<const GgufTensor*> unused_tensors(const WeightSource& source, bool k
   for (const WeightInfo& weight : source.weights()) used.insert(weight.name);
   for (const WeightInfo& weight : source.mtp_weights()) used.insert(weight.name);
   for (const GgufTensor& tensor : source.gguf()->tensors()) {
-    if (used.contains(tensor.name) || tensor.name.ends_with("attn_kv_b.weight") ||
-        tensor.name.ends_with("ffn_gate_up_exps.weight") ||
-        (!keep_mtp && layer_of(tensor.name) >= source.config().n_layers)) {
+    const std::optional<WeightId> id = weight_of_name(tensor.name);
+    const bool joined = id && (id->role == WeightRole::kKvB || id->role == WeightRole::kExpertGateUp);
+    if (used.contains(tensor.name) || joined || (!keep_mtp && layer_of(tensor.name) >= source.config().n_layers)) {
       continue;
     }
     unused.push_back(&tensor);
@@ -111,7 +110,8 @@ void find_importance(const ImportanceMatrix& imatrix, OutputTensor& tensor, Miss
   if (tensor.importance == nullptr && tensor.key_half != nullptr)
     tensor.importance = imatrix.find(tensor.weight->name, tensor.n_in(), tensor.n_slices());
   if (tensor.importance == nullptr) {
-    if (tensor.name == "token_embd.weight" || tensor.name == "output.weight") return;  // usually not measured
+    const WeightRole role = tensor.weight->id.role;
+    if (role == WeightRole::kEmbedding || role == WeightRole::kOutput) return;  // usually not measured
     if (missing.count++ == 0) missing.first = tensor.name;
     return;
   }
@@ -213,23 +213,22 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
   }
   // Layers in order, what is outside them first.
   std::stable_sort(weights.begin(), weights.end(),
-                   [](const WeightInfo* a, const WeightInfo* b) { return layer_of(a->name) < layer_of(b->name); });
+                   [](const WeightInfo* a, const WeightInfo* b) { return a->id.layer < b->id.layer; });
 
-  const bool tied = source.find("output.weight") == nullptr;
+  const bool tied = source.find({WeightRole::kOutput}) == nullptr;
   FallBacks fall_backs;
   MissingImportance missing;
   UnusedTypes unused_types(options.types);
   std::int64_t n_requantized = 0;
   for (const WeightInfo* weight : weights) {
-    if (options.fused_kv_b && weight->name.ends_with("attn_k_b.weight")) continue;
+    if (options.fused_kv_b && weight->id.role == WeightRole::kKB) continue;
     OutputTensor tensor = tensor_of(source, *weight, options.fused_kv_b);
-    const WeightName name{tensor.name, layer_of(tensor.name), config.n_layers,
-                          tied && tensor.name == "token_embd.weight"};
+    const WeightName name{tensor.name, weight->id, config.n_layers, tied && weight->id.role == WeightRole::kEmbedding};
     const quant::DType wanted = choose_type(options.types, name, weight->source_rank);
     tensor.dtype = fitting_type(wanted, weight->n_in);
     if (tensor.dtype != wanted) fall_backs.add(wanted, tensor);
     if (tensor.dtype != weight->dtype && !is_float(weight->dtype)) ++n_requantized;
-    if (is_quantizable(tensor.name, weight->source_rank)) unused_types.meet(tensor.name);
+    if (is_quantizable(weight->id.role, weight->source_rank)) unused_types.meet(tensor.name);
     if (options.imatrix != nullptr) find_importance(*options.imatrix, tensor, missing, log);
     copy_fused(source, tensor);
     plan.tensors.push_back(std::move(tensor));

@@ -8,37 +8,35 @@ namespace {
 
 using quant::DType;
 
-bool has(std::string_view name, std::string_view part) { return name.find(part) != std::string_view::npos; }
-bool is_output(const WeightName& w) {
-  return w.name == "output.weight" || w.name.ends_with("shared_head_head.weight") || w.tied_output;
-}
-bool is_embedding(const WeightName& w) {
-  return w.name == "token_embd.weight" || w.name.ends_with("nextn.embed_tokens.weight");
-}
-bool is_down(const WeightName& w) { return has(w.name, "ffn_down"); }
-bool is_attention_output(const WeightName& w) { return has(w.name, "attn_output"); }
+using enum WeightRole;
+
+bool is_output(const WeightName& w) { return w.id.role == kOutput || w.id.role == kMtpOutput || w.tied_output; }
+bool is_embedding(const WeightName& w) { return w.id.role == kEmbedding || w.id.role == kMtpEmbedding; }
+bool is_down(const WeightName& w) { return w.id.role == kDown || w.id.role == kSharedDown || w.id.role == kExpertDown; }
+bool is_attention_output(const WeightName& w) { return w.id.role == kAttentionOutput; }
+bool makes_cache(const WeightName& w) { return w.id.role == kKvA || w.id.role == kKB || w.id.role == kVB; }
 
 // The mixture of the published DeepSeek-V3-0324 UD-Q2_K_XL file: what every token reads keeps 4 to 6 bits, the routed
 // experts go to 2 and 3.
 DType ud_q2_k_xl(const WeightName& w) {
   if (is_output(w)) return DType::kQ6_K;
   if (is_embedding(w)) return DType::kQ4_K;
-  if (has(w.name, "_exps.")) return is_down(w) ? DType::kQ3_K : DType::kQ2_K;
+  if (is_routed(w.id.role)) return is_down(w) ? DType::kQ3_K : DType::kQ2_K;
   if (is_down(w)) return DType::kQ6_K;
   // kv_a and both halves of kv_b: small, and every layer's cache comes from them.
-  if (has(w.name, "attn_kv_") || has(w.name, "attn_k_b") || has(w.name, "attn_v_b")) return DType::kQ6_K;
+  if (makes_cache(w)) return DType::kQ6_K;
   return DType::kQ4_K;
 }
 
 // llama.cpp's mixtures, as they apply to this architecture with the MLA-split layout.
 bool more_bits(const WeightName& w) {
   const std::int64_t eighth = w.n_layers / 8;
-  return w.layer < eighth || w.layer >= 7 * w.n_layers / 8 || (w.layer - eighth) % 3 == 2;
+  return w.id.layer < eighth || w.id.layer >= 7 * w.n_layers / 8 || (w.id.layer - eighth) % 3 == 2;
 }
 DType q3_k_s(const WeightName& w) { return is_output(w) ? DType::kQ6_K : DType::kQ3_K; }
 DType q3_k_m(const WeightName& w) {
   if (is_output(w)) return DType::kQ6_K;
-  if (is_down(w)) return w.layer < w.n_layers / 16 ? DType::kQ5_K : DType::kQ4_K;
+  if (is_down(w)) return w.id.layer < w.n_layers / 16 ? DType::kQ5_K : DType::kQ4_K;
   return is_attention_output(w) ? DType::kQ4_K : DType::kQ3_K;
 }
 DType q3_k_l(const WeightName& w) {
@@ -47,7 +45,7 @@ DType q3_k_l(const WeightName& w) {
 }
 DType q4_k_s(const WeightName& w) {
   if (is_output(w)) return DType::kQ6_K;
-  return is_down(w) && w.layer < w.n_layers / 8 ? DType::kQ5_K : DType::kQ4_K;
+  return is_down(w) && w.id.layer < w.n_layers / 8 ? DType::kQ5_K : DType::kQ4_K;
 }
 DType q4_k_m(const WeightName& w) { return is_output(w) || (is_down(w) && more_bits(w)) ? DType::kQ6_K : DType::kQ4_K; }
 DType q5_k_s(const WeightName& w) { return is_output(w) ? DType::kQ6_K : DType::kQ5_K; }
@@ -113,21 +111,19 @@ DType fitting_type(DType dtype, std::int64_t n_in) {
   return dtype;
 }
 
-bool is_quantizable(std::string_view name, std::int64_t rank) {
-  return rank >= 2 && name.ends_with(".weight") && !has(name, "_norm.weight") && !has(name, "ffn_gate_inp.weight");
-}
+bool is_quantizable(WeightRole role, std::int64_t rank) { return rank >= 2 && role != kRouter; }
 
 std::optional<DType> TypeChoice::overriding(const WeightName& weight) const {
   const auto rule =
       std::ranges::find_if(overrides, [&](const TypeOverride& r) { return r.regex.found_in(weight.name); });
   if (rule != overrides.end()) return rule->dtype;
-  if (token_embedding && weight.name == "token_embd.weight") return token_embedding;
-  if (output && (weight.name == "output.weight" || weight.tied_output)) return output;
+  if (token_embedding && weight.id.role == kEmbedding) return token_embedding;
+  if (output && (weight.id.role == kOutput || weight.tied_output)) return output;
   return {};
 }
 
 DType choose_type(const TypeChoice& choice, const WeightName& weight, std::int64_t rank) {
-  if (!is_quantizable(weight.name, rank)) return DType::kF32;
+  if (!is_quantizable(weight.id.role, rank)) return DType::kF32;
   if (const auto dtype = choice.overriding(weight)) return *dtype;
   if (choice.recipe != nullptr) return choice.recipe->type_of(weight);
   return choice.file ? choice.file->type_of(weight.name) : *choice.uniform;

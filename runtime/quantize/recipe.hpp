@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "quant/dtype.hpp"
+#include "runtime/model/weight_role.hpp"
 #include "runtime/quantize/file_type.hpp"
 #include "runtime/quantize/recipe_file.hpp"
 #include "runtime/quantize/type_override.hpp"
@@ -19,10 +20,10 @@ namespace dodeca::runtime {
 
 // What a recipe may ask about a weight.
 struct WeightName {
-  std::string_view name;    // GGUF name
-  std::int64_t layer = -1;  // -1 outside the layers
+  std::string_view name;  // GGUF name, for patterns
+  WeightId id;            // attn_kv_b: of attn_v_b
   std::int64_t n_layers = 0;
-  bool tied_output = false;  // token_embd that is also the output matrix
+  bool tied_output = false;  // an embedding that is also the output matrix
 };
 
 struct Recipe {
@@ -53,6 +54,6 @@ struct TypeChoice {
 // rank: dimensions in the file. The type before fall-backs; F32 for what is never quantized.
 quant::DType choose_type(const TypeChoice& choice, const WeightName& weight, std::int64_t rank);
 // True when choose_type() may say anything but F32.
-bool is_quantizable(std::string_view name, std::int64_t rank);
+bool is_quantizable(WeightRole role, std::int64_t rank);
 
 }  // namespace dodeca::runtime

@@ -25,7 +25,8 @@ class MemorySource final : public runtime::WeightSource {
       std::vector<float> values(static_cast<std::size_t>(wanted.n_in * wanted.n_out * wanted.n_slices));
       for (float& v : values) v = normal(rng);
       data_[wanted.name] = std::move(values);
-      infos_.push_back({.name = wanted.name,
+      infos_.push_back({.id = wanted.id,
+                        .name = wanted.name,
                         .dtype = quant::DType::kF32,
                         .n_in = wanted.n_in,
                         .n_out = wanted.n_out,

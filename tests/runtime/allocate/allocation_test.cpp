@@ -19,7 +19,7 @@ std::vector<TensorOptions> random_tensors(int n_tensors, int n_options, int seed
   std::uniform_real_distribution<double> unit(0, 1);
   std::vector<TensorOptions> tensors;
   for (int t = 0; t < n_tensors; ++t) {
-    TensorOptions tensor{"t" + std::to_string(t), {}};
+    TensorOptions tensor{.name = "t" + std::to_string(t)};
     const double weight = std::exp(4 * unit(random)), size = 1000 * (1 + 20 * unit(random));
     const double read = t % 2 == 0 ? 1.0 : 0.1;
     for (int o = 0; o < n_options; ++o) {
@@ -110,8 +110,9 @@ TEST_CASE("allocation: speed gives quality for fewer bytes per token") {
 }
 
 TEST_CASE("allocation: too few bytes are refused with the least possible") {
-  const std::vector<TensorOptions> tensors = {{"a", {{DType::kQ2_K, 100, 1, 100}, {DType::kQ4_K, 200, 0.1, 200}}},
-                                              {"b", {{DType::kQ8_0, 50, 0.5, 50}}}};
+  const std::vector<TensorOptions> tensors = {
+      {"a", false, {{DType::kQ2_K, 100, 1, 100}, {DType::kQ4_K, 200, 0.1, 200}}},
+      {"b", false, {{DType::kQ8_0, 50, 0.5, 50}}}};
   CHECK_THROWS_WITH_AS(allocate(tensors, 149), doctest::Contains("need 150 bytes and 149 are allowed"), Error);
   CHECK(allocate(tensors, 150).bytes == 150);
   CHECK(allocate(tensors, 249).bytes == 150);

@@ -69,8 +69,8 @@ InspectShape v3_shape() {
   return shape;
 }
 
-std::uint64_t read_of(const InspectReport& report, Role role) {
-  return (*report.read_by_role)[static_cast<std::size_t>(role)];
+std::uint64_t read_of(const InspectReport& report, WeightGroup group) {
+  return (*report.read_by_group)[static_cast<std::size_t>(group)];
 }
 
 }  // namespace
@@ -81,14 +81,14 @@ TEST_CASE("DeepSeek-V3-0324 at 2.71 bits: size, bits per weight and bytes per to
   const InspectReport report = make_report(tensors, v3_shape());
   CHECK(static_cast<double>(report.total.bytes) / (1 << 30) == doctest::Approx(230.585).epsilon(1e-4));
   CHECK(report.total.bits_per_weight() == doctest::Approx(2.952).epsilon(2e-4));
-  REQUIRE(report.read_by_role.has_value());
-  CHECK(read_of(report, Role::kRoutedExperts) == 127533056ull * 58);
-  CHECK(read_of(report, Role::kAttention) == 110636544ull * 61);
-  CHECK(read_of(report, Role::kSharedExperts) == 28557312ull * 58);
-  CHECK(read_of(report, Role::kDenseFfn) == 257015808ull * 3);
-  CHECK(read_of(report, Role::kOutput) == 760166400ull);
-  CHECK(read_of(report, Role::kRouter) == (7340032ull + 1024) * 58);
-  CHECK(read_of(report, Role::kEmbedding) == 7168 / 256 * 144);
+  REQUIRE(report.read_by_group.has_value());
+  CHECK(read_of(report, WeightGroup::kRoutedExperts) == 127533056ull * 58);
+  CHECK(read_of(report, WeightGroup::kAttention) == 110636544ull * 61);
+  CHECK(read_of(report, WeightGroup::kSharedExperts) == 28557312ull * 58);
+  CHECK(read_of(report, WeightGroup::kDenseFfn) == 257015808ull * 3);
+  CHECK(read_of(report, WeightGroup::kOutput) == 760166400ull);
+  CHECK(read_of(report, WeightGroup::kRouter) == (7340032ull + 1024) * 58);
+  CHECK(read_of(report, WeightGroup::kEmbedding) == 7168 / 256 * 144);
   CHECK(static_cast<double>(*report.read_total) / 1e9 == doctest::Approx(17.76).epsilon(5e-4));
   CHECK(report.cache_bytes_per_position == 70272);
   std::map<std::string, std::uint64_t> types;
@@ -113,7 +113,7 @@ TEST_CASE("tied embeddings, MTP layers, absorbed attention and unknown counts of
                                        tensor("blk.2.nextn.eh_proj.weight", {8, 4}, 128)};
   const InspectReport with_mtp = make_report(mtp, shape);
   CHECK(*with_mtp.read_total == 64);
-  CHECK(with_mtp.by_role[static_cast<std::size_t>(Role::kMtp)].tensors == 2);
+  CHECK(with_mtp.by_group[static_cast<std::size_t>(WeightGroup::kMtp)].tensors == 2);
   const std::vector<InspectTensor> both{tensor("blk.0.attn_kv_b.weight", {4, 4}, 64),
                                         tensor("blk.0.attn_k_b.weight", {4, 4}, 64)};
   CHECK(*make_report(both, shape).read_total == 64);
@@ -131,24 +131,24 @@ TEST_CASE("roles of Hugging Face names") {
   InspectShape shape;
   shape.gguf = false;
   shape.n_layers = 61;
-  const std::pair<const char*, Role> names[] = {
-      {"model.embed_tokens.weight", Role::kEmbedding},
-      {"lm_head.weight", Role::kOutput},
-      {"model.norm.weight", Role::kNorms},
-      {"model.layers.0.self_attn.q_a_proj.weight", Role::kAttention},
-      {"model.layers.0.self_attn.q_a_proj.weight_scale_inv", Role::kAttention},
-      {"model.layers.0.self_attn.kv_a_layernorm.weight", Role::kNorms},
-      {"model.layers.0.mlp.down_proj.weight", Role::kDenseFfn},
-      {"model.layers.3.mlp.gate.weight", Role::kRouter},
-      {"model.layers.3.mlp.gate.e_score_correction_bias", Role::kRouter},
-      {"model.layers.3.mlp.experts.17.gate_proj.weight", Role::kRoutedExperts},
-      {"model.layers.3.mlp.shared_experts.up_proj.weight", Role::kSharedExperts},
-      {"model.layers.61.shared_head.head.weight", Role::kMtp},
-      {"something.else", Role::kOther},
+  const std::pair<const char*, WeightGroup> names[] = {
+      {"model.embed_tokens.weight", WeightGroup::kEmbedding},
+      {"lm_head.weight", WeightGroup::kOutput},
+      {"model.norm.weight", WeightGroup::kNorms},
+      {"model.layers.0.self_attn.q_a_proj.weight", WeightGroup::kAttention},
+      {"model.layers.0.self_attn.q_a_proj.weight_scale_inv", WeightGroup::kAttention},
+      {"model.layers.0.self_attn.kv_a_layernorm.weight", WeightGroup::kNorms},
+      {"model.layers.0.mlp.down_proj.weight", WeightGroup::kDenseFfn},
+      {"model.layers.3.mlp.gate.weight", WeightGroup::kRouter},
+      {"model.layers.3.mlp.gate.e_score_correction_bias", WeightGroup::kRouter},
+      {"model.layers.3.mlp.experts.17.gate_proj.weight", WeightGroup::kRoutedExperts},
+      {"model.layers.3.mlp.shared_experts.up_proj.weight", WeightGroup::kSharedExperts},
+      {"model.layers.61.shared_head.head.weight", WeightGroup::kMtp},
+      {"something.else", WeightGroup::kOther},
   };
   for (const auto& [name, role] : names) {
     CAPTURE(name);
-    CHECK(role_name(role_of(name, shape)) == role_name(role));
+    CHECK(group_name(group_of(name, shape)) == group_name(role));
   }
 }
 

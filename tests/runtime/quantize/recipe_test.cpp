@@ -15,7 +15,9 @@ DType type_in(const char* recipe, std::string_view name, std::int64_t layer = 3,
   TypeChoice choice;
   choice.recipe = find_recipe(recipe);
   REQUIRE(choice.recipe != nullptr);
-  return choose_type(choice, {name, layer, n_layers, false}, name.ends_with("_norm.weight") ? 1 : 2);
+  WeightId id = weight_of_name(name).value();
+  if (id.layer != kNoLayer) id.layer = layer;
+  return choose_type(choice, {name, id, n_layers, false}, role_info(id.role).vector ? 1 : 2);
 }
 
 }  // namespace
@@ -48,14 +50,14 @@ TEST_CASE("ud-q2_k_xl: the table of the published DeepSeek-V3-0324 file") {
 TEST_CASE("llama.cpp's mixtures: which layers get more bits") {
   // 61 layers: an eighth is 7; layers 0-6 and 53-60, and every third of the others from 9 on
   for (const std::int64_t layer : {0, 6, 9, 12, 51, 53, 60}) {
-    CHECK(type_in("Q4_K_M", "ffn_down_exps.weight", layer) == DType::kQ6_K);
-    CHECK(type_in("Q5_K_M", "ffn_down.weight", layer) == DType::kQ6_K);
+    CHECK(type_in("Q4_K_M", "blk.3.ffn_down_exps.weight", layer) == DType::kQ6_K);
+    CHECK(type_in("Q5_K_M", "blk.3.ffn_down.weight", layer) == DType::kQ6_K);
   }
   for (const std::int64_t layer : {7, 8, 10, 11, 52}) {
-    CHECK(type_in("Q4_K_M", "ffn_down_exps.weight", layer) == DType::kQ4_K);
-    CHECK(type_in("Q5_K_M", "ffn_down.weight", layer) == DType::kQ5_K);
+    CHECK(type_in("Q4_K_M", "blk.3.ffn_down_exps.weight", layer) == DType::kQ4_K);
+    CHECK(type_in("Q5_K_M", "blk.3.ffn_down.weight", layer) == DType::kQ5_K);
   }
-  CHECK(type_in("Q4_K_S", "ffn_down.weight", 6) == DType::kQ5_K);
+  CHECK(type_in("Q4_K_S", "blk.3.ffn_down.weight", 6) == DType::kQ5_K);
   CHECK(type_in("Q4_K_S", "ffn_down.weight", 7) == DType::kQ4_K);
   CHECK(type_in("Q3_K_M", "ffn_down.weight", 2) == DType::kQ5_K);
   CHECK(type_in("Q3_K_M", "ffn_down.weight", 3) == DType::kQ4_K);
@@ -87,7 +89,7 @@ TEST_CASE("overrides come first, then the types of embeddings and output, then t
   choice.overrides.push_back(parse_override("ffn_(gate|up)_exps=q2_k"));
   choice.overrides.push_back(parse_override("blk\\.[0-9]\\.ffn=Q3_K"));
   const auto type = [&](std::string_view name, std::int64_t rank = 2) {
-    return choose_type(choice, {name, 1, 4, false}, rank);
+    return choose_type(choice, {name, weight_of_name(name).value(), 4, false}, rank);
   };
   CHECK(type("blk.1.ffn_gate_exps.weight", 3) == DType::kQ2_K);
   CHECK(type("blk.1.ffn_down_exps.weight", 3) == DType::kQ3_K);
@@ -97,9 +99,9 @@ TEST_CASE("overrides come first, then the types of embeddings and output, then t
   CHECK(type("blk.1.ffn_gate_inp.weight") == DType::kF32);  // the router, whatever the pattern finds
   CHECK(type("blk.1.ffn_norm.weight", 1) == DType::kF32);
   // a matrix that is embedding and output at once counts as the embedding, as its name says
-  CHECK(choose_type(choice, {"token_embd.weight", -1, 4, true}, 2) == DType::kQ8_0);
+  CHECK(choose_type(choice, {"token_embd.weight", {WeightRole::kEmbedding}, 4, true}, 2) == DType::kQ8_0);
   choice.token_embedding.reset();
-  CHECK(choose_type(choice, {"token_embd.weight", -1, 4, true}, 2) == DType::kQ6_K);
+  CHECK(choose_type(choice, {"token_embd.weight", {WeightRole::kEmbedding}, 4, true}, 2) == DType::kQ6_K);
 }
 
 TEST_CASE("malformed overrides say what is wrong") {
