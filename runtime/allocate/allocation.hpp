@@ -25,7 +25,7 @@ struct TypeOption {
 
 struct TensorOptions {
   std::string name;
-  bool routed = false;  // a token reads only a part of it
+  bool routed = false;                   // a token reads only a part of it
   std::vector<TypeOption> options = {};  // at least one
 };
 

@@ -151,8 +151,8 @@ class HfSource final : public WeightSource {
       place.row_offset = place.transposed_key ? 0 : config_.qk_nope_head_dim;
       rows = place.rows_per_slice * config_.n_heads;
       columns = config_.kv_lora_rank;
-      place.tensors.push_back(
-          &tensor_for(fmt::format("model.layers.{}.self_attn.kv_b_proj.weight", wanted.id.layer), rows, columns, false));
+      place.tensors.push_back(&tensor_for(fmt::format("model.layers.{}.self_attn.kv_b_proj.weight", wanted.id.layer),
+                                          rows, columns, false));
     } else if (wanted.slicing == Slicing::kExperts) {
       for (std::int64_t expert = 0; expert < wanted.n_slices; ++expert) {
         place.tensors.push_back(&tensor_for(fmt::format(fmt::runtime(wanted.hf_name), expert), rows, columns, false));

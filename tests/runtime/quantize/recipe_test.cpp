@@ -58,11 +58,11 @@ TEST_CASE("llama.cpp's mixtures: which layers get more bits") {
     CHECK(type_in("Q5_K_M", "blk.3.ffn_down.weight", layer) == DType::kQ5_K);
   }
   CHECK(type_in("Q4_K_S", "blk.3.ffn_down.weight", 6) == DType::kQ5_K);
-  CHECK(type_in("Q4_K_S", "ffn_down.weight", 7) == DType::kQ4_K);
-  CHECK(type_in("Q3_K_M", "ffn_down.weight", 2) == DType::kQ5_K);
-  CHECK(type_in("Q3_K_M", "ffn_down.weight", 3) == DType::kQ4_K);
-  CHECK(type_in("Q3_K_L", "attn_output.weight") == DType::kQ5_K);
-  CHECK(type_in("Q3_K_S", "attn_output.weight") == DType::kQ3_K);
+  CHECK(type_in("Q4_K_S", "blk.3.ffn_down.weight", 7) == DType::kQ4_K);
+  CHECK(type_in("Q3_K_M", "blk.3.ffn_down.weight", 2) == DType::kQ5_K);
+  CHECK(type_in("Q3_K_M", "blk.3.ffn_down.weight", 3) == DType::kQ4_K);
+  CHECK(type_in("Q3_K_L", "blk.3.attn_output.weight") == DType::kQ5_K);
+  CHECK(type_in("Q3_K_S", "blk.3.attn_output.weight") == DType::kQ3_K);
   for (const char* recipe : {"Q3_K_S", "Q3_K_M", "Q3_K_L", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M"}) {
     CHECK(type_in(recipe, "output.weight", -1) == DType::kQ6_K);
     CHECK(type_in(recipe, "ffn_gate_inp.weight") == DType::kF32);
