@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "quant/check.hpp"
 #include "quant/encode/encode_row.hpp"
 #include "quant/float_types.hpp"
 #include "quant/formats/formats.hpp"
@@ -82,6 +83,7 @@ ScaleOffsets f16_offsets(DType dtype) {
 }  // namespace
 
 void decode_row(DType dtype, const std::byte* src, float* dst, std::int64_t n) {
+  DODECA_CHECK(type_info(dtype).decodable && n % type_info(dtype).block_elements == 0, dtype, n);
   switch (dtype) {
     case DType::kF32:
       return decode_f32(src, dst, n);
@@ -143,6 +145,7 @@ void decode_row(DType dtype, const std::byte* src, float* dst, std::int64_t n) {
 }
 
 void encode_row(DType dtype, const float* src, std::byte* dst, std::int64_t n, const float* importance) {
+  DODECA_CHECK(type_info(dtype).encodable && n % type_info(dtype).block_elements == 0, dtype, n);
   if (encode_row_searching<Lane>(dtype, src, dst, n, importance)) return;
   switch (dtype) {
     case DType::kF32:
@@ -168,6 +171,7 @@ void encode_row_once(DType dtype, const float* src, std::byte* dst, std::int64_t
 }
 
 std::int64_t find_non_finite(DType dtype, const std::byte* src, std::int64_t n) {
+  DODECA_CHECK(type_info(dtype).decodable && n % type_info(dtype).block_elements == 0, dtype, n);
   const TypeInfo& type = type_info(dtype);
   const ScaleOffsets offsets = f16_offsets(dtype);
   float values[kSuperBlock];

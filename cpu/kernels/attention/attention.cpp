@@ -1,5 +1,6 @@
 #include "cpu/kernels/attention/attention.hpp"
 
+#include "quant/check.hpp"
 #include "quant/codec.hpp"
 
 namespace dodeca::cpu {
@@ -20,6 +21,8 @@ constexpr KernelTable<DecodeRowsFn> kDecodeRowsTable = best_lines(kDecodeRows);
 
 void decode_cache_rows(quant::DType dtype, const std::byte* rows, std::size_t row_bytes, std::int64_t n,
                        std::int64_t width, float* out, Isa isa) noexcept {
+  DODECA_CHECK(n >= 0 && n <= kContextBlock && width > 0, n, width);
+  DODECA_CHECK(row_bytes >= quant::row_bytes(dtype, width).value_or(0), dtype, width, row_bytes);
   kDecodeRowsTable[static_cast<std::size_t>(isa)](dtype, rows, row_bytes, n, width, out);
 }
 
@@ -27,7 +30,12 @@ void encode_cache_row(quant::DType dtype, const float* row, std::int64_t width, 
   quant::encode_row_once(dtype, row, out, width);
 }
 
-void mla_block(const MlaBlockArgs& args, Isa isa) noexcept { kMlaBlockTable[static_cast<std::size_t>(isa)](args); }
+void mla_block(const MlaBlockArgs& args, Isa isa) noexcept {
+  DODECA_CHECK(args.n_heads > 0 && args.n_positions > 0 && args.n_positions <= kContextBlock, args.n_heads,
+               args.n_positions);
+  DODECA_CHECK(0 < args.value_width && args.value_width <= args.width, args.value_width, args.width);
+  kMlaBlockTable[static_cast<std::size_t>(isa)](args);
+}
 
 std::span<const KernelLine<MlaBlockFn>> mla_block_kernels() { return kMlaBlock; }
 std::span<const KernelLine<DecodeRowsFn>> decode_cache_rows_kernels() { return kDecodeRows; }

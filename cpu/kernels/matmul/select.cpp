@@ -2,6 +2,7 @@
 #include <array>
 
 #include "cpu/kernels/kernel_list.hpp"
+#include "cpu/kernels/matmul/checked.hpp"
 #include "cpu/kernels/matmul/matmul.hpp"
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 
@@ -11,16 +12,17 @@ namespace {
 using quant::DType;
 
 #define KERNEL(isa, dtype, weights) \
-  MatmulKernel{"gemv_" #weights "_" #isa, isa_tag::isa, DType::dtype, Match::kExact, isa::gemv_##weights},
+  MatmulKernel{"gemv_" #weights "_" #isa, isa_tag::isa, DType::dtype, Match::kExact, checked<isa::gemv_##weights>()},
 constexpr std::array kGemv{
 #include "cpu/kernels/matmul/matmul.inc"
 };
 #undef KERNEL
 
 #define KERNEL(isa, dtype, weights) \
-  MatmulKernel{"gemm_" #weights "_" #isa, isa_tag::isa, DType::dtype, Match::kExact, isa::gemm_##weights},
-#define ONEDNN(isa, dtype, weights) \
-  MatmulKernel{"gemm_" #weights "_onednn", isa_tag::isa, DType::dtype, Match::kTolerance, onednn::gemm_##weights},
+  MatmulKernel{"gemm_" #weights "_" #isa, isa_tag::isa, DType::dtype, Match::kExact, checked<isa::gemm_##weights>()},
+#define ONEDNN(isa, dtype, weights)                                                       \
+  MatmulKernel{"gemm_" #weights "_onednn", isa_tag::isa, DType::dtype, Match::kTolerance, \
+               checked<onednn::gemm_##weights>()},
 constexpr std::array kGemm{
 #include "cpu/kernels/matmul/matmul.inc"
 };

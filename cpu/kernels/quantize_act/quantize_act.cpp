@@ -1,9 +1,11 @@
 #include "cpu/kernels/quantize_act/quantize_act.hpp"
 
 #include <array>
+#include <cstdint>
 #include <cstring>
 
 #include "cpu/kernels/quantize_act/quantize_act_kernels.hpp"
+#include "quant/check.hpp"
 
 namespace dodeca::cpu {
 namespace {
@@ -14,6 +16,10 @@ constexpr std::array kLines{
 };
 #undef KERNEL
 constexpr KernelTable<QuantizeActFn> kTable = best_lines(kLines);
+
+constexpr std::int64_t block_of(ActFormat format) {
+  return format == ActFormat::kF32 ? 1 : format == ActFormat::kQ8_32 ? 32 : 256;
+}
 
 }  // namespace
 
@@ -26,6 +32,8 @@ std::size_t act_row_bytes(ActFormat format, std::int64_t n) {
 }
 
 void quantize_act(ActFormat format, const float* x, std::int64_t n, std::byte* dst, Isa isa) noexcept {
+  DODECA_CHECK(n >= 0 && n % block_of(format) == 0, n, format);
+  DODECA_CHECK(reinterpret_cast<std::uintptr_t>(dst) % 64 == 0, dst);
   if (format == ActFormat::kF32) {
     std::memcpy(dst, x, static_cast<std::size_t>(n) * sizeof(float));
   } else {
