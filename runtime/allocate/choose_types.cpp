@@ -99,8 +99,8 @@ Sensitivities known_or_estimated(const Candidates& candidates, std::int64_t n_la
   for (const OutputTensor* tensor : candidates.tensors) {
     if (result.contains(tensor->name)) continue;
     if (!known.empty())
-      throw Error(ErrorKind::kBadRequest,
-                  fmt::format("the sensitivity of {} is not known: --calibration TEXT measures it", tensor->name));
+      throw Error(ErrorKind::kBadRequest, fmt::format("the sensitivity of {} is not known", tensor->name))
+          .with(Remedy::kMeasure);
     const bool is_head = tied && tensor->weight->id.role == WeightRole::kEmbedding;
     result[tensor->name] = estimated_sensitivity(is_head ? gguf_name({WeightRole::kOutput}) : tensor->name, n_layers);
   }

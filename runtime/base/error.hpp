@@ -3,7 +3,7 @@
 //   throw Error(ErrorKind::kBadFile, "tensor data ends past end of file").with("tensor", name).with("ends_at", end);
 //
 // what() reads: "bad file: tensor data ends past end of file [tensor=... ends_at=...]". Nothing prints below
-// runtime/cli.
+// runtime/cli, whose remedies.hpp adds the flag that helps.
 #pragma once
 
 #include <fmt/core.h>
@@ -22,6 +22,19 @@ enum class ErrorKind {
   kBadRequest,   // arguments of a call or a request line
 };
 
+// What would help, for the program to say in its own words: a library knows no flags.
+enum class Remedy {
+  kNone,
+  kSmallerModel,  // or kSmallerCache
+  kSmallerCache,  // fewer positions, a smaller cache type, a smaller micro-batch
+  kFewerThreads,
+  kLowerIsa,       // than the level of the kernel that failed
+  kSetKey,         // of the file's metadata, by hand
+  kOtherTemplate,  // for chats
+  kBeginAnew,      // and discard what an earlier run left
+  kMeasure,        // on a text, what is not known
+};
+
 class Error : public std::exception {
  public:
   Error(ErrorKind kind, std::string sentence);
@@ -37,13 +50,20 @@ class Error : public std::exception {
     return *this;
   }
 
+  Error&& with(Remedy remedy) && {
+    remedy_ = remedy;
+    return std::move(*this);
+  }
+
   ErrorKind kind() const { return kind_; }
+  Remedy remedy() const { return remedy_; }
   const std::string& sentence() const { return sentence_; }  // without kind and context
   const char* what() const noexcept override { return text_.c_str(); }
 
  private:
   void add(std::string_view key, std::string value);
   ErrorKind kind_;
+  Remedy remedy_ = Remedy::kNone;
   std::string sentence_, context_, text_;
 };
 

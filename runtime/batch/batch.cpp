@@ -58,14 +58,14 @@ void write_state(const std::filesystem::path& path, const State& state) {
 std::optional<State> read_state(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) return std::nullopt;
   const auto damaged = [&] {
-    return Error(ErrorKind::kBadFile,
-                 fmt::format("{} is not the state of a batch; --restart begins anew", path.string()));
+    return Error(ErrorKind::kBadFile, fmt::format("{} is not the state of a batch", path.string()))
+        .with(Remedy::kBeginAnew);
   };
   try {
     const Json json = read_json(path, 1u << 20);
     if (json.at("dodeca_batch") != 3)
-      throw Error(ErrorKind::kUnsupported,
-                  fmt::format("{} is of another version of dodeca; --restart begins anew", path.string()));
+      throw Error(ErrorKind::kUnsupported, fmt::format("{} is of another version of dodeca", path.string()))
+          .with(Remedy::kBeginAnew);
     return State{json.at("input"),          json.at("model"),        json.at("sampling"), json.at("prompts"),
                  json.at("contents"),       json.at("stamp"),        json.at("created"),  json.at("restarting"),
                  json.at("synced_results"), json.at("synced_errors")};
@@ -153,8 +153,8 @@ void Batch::Impl::open() {
   if (old && !old->restarting) {
     const auto refuse = [&](std::string_view what) {
       throw Error(ErrorKind::kBadRequest,
-                  fmt::format("{} since {} was begun: going on would mix results; --restart begins anew", what,
-                              options.output.string()));
+                  fmt::format("{} since {} was begun: going on would mix results", what, options.output.string()))
+          .with(Remedy::kBeginAnew);
     };
     if (old->input != state.input) refuse(fmt::format("the input {} has changed", options.input.string()));
     if (old->model != state.model) refuse("the model, or an option that changes its numbers, has changed");
@@ -170,11 +170,10 @@ void Batch::Impl::open() {
     state.contents = old->contents;
     state.stamp = old->stamp;
   } else if (!old && !options.restart && !empty) {
-    throw Error(
-        ErrorKind::kBadRequest,
-        fmt::format(
-            "{} or {} has contents but there is no {}: they are not of an interrupted run; --restart overwrites them",
-            options.output.string(), options.errors.string(), state_file.string()));
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("{} or {} has contents but there is no {}: they are not of an interrupted run",
+                            options.output.string(), options.errors.string(), state_file.string()))
+        .with(Remedy::kBeginAnew);
   } else {
     if (!empty) {
       state.restarting = true;
@@ -211,10 +210,11 @@ void Batch::Impl::recover(LineFile& file, std::int64_t& count) {
     const std::string id = id_of_output_line(line);
     if (id.empty()) return false;
     if (!known.contains(id) || !done.insert(id).second)
-      throw Error(ErrorKind::kBadFile, fmt::format("line {} of {} {}: the file was changed; --restart begins anew",
-                                                   number, file.path().string(),
-                                                   known.contains(id) ? "answers a request that is answered already"
-                                                                      : "answers no request of the input"));
+      throw Error(ErrorKind::kBadFile,
+                  fmt::format("line {} of {} {}: the file was changed", number, file.path().string(),
+                              known.contains(id) ? "answers a request that is answered already"
+                                                 : "answers no request of the input"))
+          .with(Remedy::kBeginAnew);
     ++count;
     return true;
   });
@@ -322,8 +322,9 @@ void Batch::confirm_model(const std::string& contents) {
   if (state.contents != contents && impl_->counts.done() > 0)
     throw Error(ErrorKind::kBadRequest,
                 fmt::format("the model's weights have changed since {} was begun: going on would "
-                            "mix results; --restart begins anew",
-                            options.output.string()));
+                            "mix results",
+                            options.output.string()))
+        .with(Remedy::kBeginAnew);
   if (state.contents == contents && state.stamp == options.model_stamp) return;
   state.contents = contents;
   state.stamp = options.model_stamp;

@@ -86,10 +86,10 @@ std::uint64_t LineFile::recover(const std::function<bool(std::string_view, std::
       } else if (!valid(line, number)) {
         if (bad_line == 0) bad_line = number;
       } else if (bad_line != 0) {
-        throw Error(
-            ErrorKind::kBadFile,
-            fmt::format("line {} of {} is no result line, but line {} is: the file was changed; --restart begins anew",
-                        bad_line, path_.string(), number));
+        throw Error(ErrorKind::kBadFile,
+                    fmt::format("line {} of {} is no result line, but line {} is: the file was changed", bad_line,
+                                path_.string(), number))
+            .with(Remedy::kBeginAnew);
       } else {
         good = offset;
       }

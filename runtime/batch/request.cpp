@@ -269,7 +269,7 @@ constexpr NeutralField kNeutralFields[] = {
     {"function_call", is_none_or_auto, "there are no functions", NeutralField::Of::kChats},
     {"parallel_tool_calls", is_boolean, "there are no tools", NeutralField::Of::kChats},
     {"modalities", is_text_only, "only text is made", NeutralField::Of::kChats},
-    {"chat_template_kwargs", is_empty, "the template gets nothing but messages; --thinking is of the whole batch",
+    {"chat_template_kwargs", is_empty, "the template gets nothing but messages; thinking is set for the whole batch",
      NeutralField::Of::kChats},
     {"add_generation_prompt", is_true, "the assistant's turn is always opened", NeutralField::Of::kChats},
     {"continue_final_message", is_false, "the assistant's turn is always opened", NeutralField::Of::kChats},

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "runtime/base/error.hpp"
+#include "runtime/cli/remedies.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
@@ -90,7 +91,7 @@ class Conversation {
       const bool of_this_turn = error.kind() == ErrorKind::kDoesNotFit || error.kind() == ErrorKind::kBadRequest;
       if (!of_this_turn || !stdin_is_terminal() || setup_.single_turn) throw;
       messages_.pop_back();
-      return console_.warn(fmt::format("{} (/clear begins anew)", error.what()));
+      return console_.warn(fmt::format("{} (/clear begins anew)", error_text(error, "dodeca run")));
     }
     print_out("\n");
     flush_out();

@@ -10,6 +10,7 @@
 
 #include "cpu/topology.hpp"
 #include "runtime/base/error.hpp"
+#include "runtime/cli/remedies.hpp"
 #include "runtime/cli/suggestion.hpp"
 
 namespace dodeca::runtime::cli {
@@ -59,7 +60,7 @@ int guarded(const std::string& who, Body body) {
     std::fflush(stdout);
     return stop_exit_code();
   } catch (const Error& error) {
-    return fail(error.what(), 1);
+    return fail(error_text(error, who), 1);
   } catch (const std::bad_alloc&) {
     return fail(fmt::format("out of memory: the system refused an allocation with {} available to this process",
                             bytes_text(static_cast<double>(cpu::available_memory_bytes()))),

@@ -55,9 +55,10 @@ std::size_t checked_row_bytes(const ModelConfig& config, const KvCacheOptions& o
     if (!shape) {
       throw Error(
           ErrorKind::kUnsupported,
-          fmt::format("cache type i8 is for latent attention in integers (not --compute f32), with a latent of a "
-                      "multiple of 32 values and an even rope part; this model's have {} and {}",
-                      config.kv_lora_rank, config.qk_rope_head_dim));
+          fmt::format(
+              "cache type i8 is for latent attention in integers (not on the float32 route), with a latent of a "
+              "multiple of 32 values and an even rope part; this model's have {} and {}",
+              config.kv_lora_rank, config.qk_rope_head_dim));
     }
     return cpu::int8_row_bytes(shape->key, shape->rope);
   }

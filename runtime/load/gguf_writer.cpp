@@ -139,8 +139,9 @@ void GgufWriter::Impl::refuse_unfinished(std::size_t n_tensors) const {
   if (bytes == 0) return;
   throw Error(ErrorKind::kBadRequest,
               fmt::format("a run with other inputs or options left {} bytes with {} finished tensors of {}: its own "
-                          "command goes on with them, --restart discards them",
-                          bytes, n_tensors, path.string()));
+                          "command goes on with them",
+                          bytes, n_tensors, path.string()))
+      .with(Remedy::kBeginAnew);
 }
 
 void GgufWriter::Impl::open_continued(std::string_view identity, bool restart) {

@@ -66,7 +66,7 @@ T parse_number(std::string_view text, T (*convert)(const std::string&, std::size
   } catch (const std::logic_error&) {
     // std::invalid_argument or std::out_of_range: told below
   }
-  throw Error(ErrorKind::kBadRequest, fmt::format("'{}' in --override-kv is not a number that fits", text));
+  throw Error(ErrorKind::kBadRequest, fmt::format("'{}' is not a number that fits", text));
 }
 
 }  // namespace
@@ -237,8 +237,7 @@ std::vector<std::string> split_assignments(std::string_view text) {
       field += text[i];
     }
   }
-  if (quoted)
-    throw Error(ErrorKind::kBadRequest, fmt::format("a double quote of --override-kv '{}' is not closed", text));
+  if (quoted) throw Error(ErrorKind::kBadRequest, fmt::format("a double quote of '{}' is not closed", text));
   return fields;
 }
 
@@ -246,10 +245,11 @@ void assign(Metadata& metadata, std::string_view assignment) {
   const std::size_t equals = assignment.find('=');
   const std::size_t colon = equals == std::string_view::npos ? equals : assignment.find(':', equals);
   if (equals == 0 || colon == std::string_view::npos) {
-    throw Error(ErrorKind::kBadRequest,
-                fmt::format("--override-kv wants KEY=TYPE:VALUE,... (\"KEY=str:VALUE\" in double "
-                            "quotes where the value has commas) and got '{}'",
-                            assignment));
+    throw Error(
+        ErrorKind::kBadRequest,
+        fmt::format("a key is set by KEY=TYPE:VALUE,... (\"KEY=str:VALUE\" in double quotes where the value has "
+                    "commas), not by '{}'",
+                    assignment));
   }
   std::string key(assignment.substr(0, equals));
   const std::string_view type = assignment.substr(equals + 1, colon - equals - 1);
@@ -263,16 +263,14 @@ void assign(Metadata& metadata, std::string_view assignment) {
                                      text, [](const std::string& s, std::size_t* used) { return std::stod(s, used); }));
   } else if (type == "bool") {
     if (text != "true" && text != "false") {
-      throw Error(ErrorKind::kBadRequest,
-                  fmt::format("--override-kv {} is a bool, true or false, and got '{}'", key, text));
+      throw Error(ErrorKind::kBadRequest, fmt::format("{} is set to a bool, true or false, not to '{}'", key, text));
     }
     metadata.set(std::move(key), text == "true");
   } else if (type == "str") {
     metadata.set(std::move(key), std::string(text));
   } else {
-    throw Error(
-        ErrorKind::kBadRequest,
-        fmt::format("--override-kv knows the types int, float, bool and str, not '{}' in '{}'", type, assignment));
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("a key is set to an int, float, bool or str, not to '{}' as in '{}'", type, assignment));
   }
 }
 

@@ -79,7 +79,7 @@ void refuse_other_math(const Keys& keys) {
 }
 
 void tell_default(const Keys& keys, std::string_view key, std::string_view what, Level level, const Log& log) {
-  log(level, fmt::format("the file has no {}{}: {} (--override-kv sets it)", keys.prefix(), key, what));
+  log(level, fmt::format("the file has no {}{}: {}", keys.prefix(), key, what));
 }
 
 // The kind of scaling where the file does not name it: keys of one kind alone tell, a factor does not.
@@ -94,10 +94,11 @@ std::string scaling_type(const Keys& keys, const Log& log) {
     }
   if (keys.number("rope.scale_linear").value_or(1.0) != 1.0) return "linear";
   if (const double factor = keys.number("rope.scaling.factor").value_or(1.0); factor != 1.0 && factor != 0.0)
-    throw keys.missing("rope.scaling.type",
-                       fmt::format(" and a {}rope.scaling.factor of {:g}, which linear and yarn use differently: "
-                                   "--override-kv {}rope.scaling.type=str:yarn says which",
-                                   keys.prefix(), factor, keys.prefix()));
+    throw keys
+        .missing("rope.scaling.type",
+                 fmt::format(" and a {}rope.scaling.factor of {:g}, which linear and yarn use differently",
+                             keys.prefix(), factor))
+        .with(Remedy::kSetKey);
   return "none";
 }
 
@@ -157,7 +158,7 @@ void read_groups(const Keys& keys, const TensorFacts& facts, const ConfigOptions
     c.n_group = 8;
     c.topk_group = 4;
     log(Level::kInfo,
-        "the file does not name its expert groups: 8 groups of which 4 are kept, as DeepSeek-V3 (--plain-topk: none)");
+        "the file does not name its expert groups: 8 groups of which 4 are kept, as DeepSeek-V3 was trained");
   } else if (c.gating == GatingKind::kSigmoid && c.n_routed_experts > 1) {
     tell_default(keys, "expert_group_count", "no groups", Level::kInfo, log);
   }

@@ -36,7 +36,8 @@ std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& path, co
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) {
     if (!options.override_kv.empty())
-      throw Error(ErrorKind::kBadRequest, "--override-kv works on GGUF files; edit config.json of a directory instead");
+      throw Error(ErrorKind::kBadRequest,
+                  "only the keys of a GGUF file can be set by hand; edit config.json of the directory instead");
     return open_hf_source(path, options.headers_only, log);
   }
   return open_gguf_source(path, options, log);

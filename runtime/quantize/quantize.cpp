@@ -6,6 +6,7 @@
 #include <span>
 
 #include "quant/codec.hpp"
+#include "runtime/base/stopwatch.hpp"
 #include "runtime/model/contents.hpp"
 #include "runtime/quantize/encode_weights.hpp"
 #include "runtime/quantize/waves.hpp"
@@ -23,7 +24,7 @@ namespace {
 void convert(const WeightSource& source, const OutputTensor& tensor, Unit& unit, cpu::Isa isa, MemberState& state,
              std::byte* out) {
   if (tensor.as_is != nullptr) {
-    const Stopwatch watch(state.reading);
+    const TimedScope watch(state.reading);
     const std::uint64_t offset = static_cast<std::uint64_t>(unit.row_begin) * tensor.row_bytes();
     source.gguf()->read(*tensor.as_is, offset, {out, unit.bytes});
     state.bytes_read += unit.bytes;
@@ -33,18 +34,18 @@ void convert(const WeightSource& source, const OutputTensor& tensor, Unit& unit,
   const std::int64_t n_rows = unit.row_end - unit.row_begin, n = n_rows * tensor.n_in();
   if (tensor.key_half == nullptr && tensor.dtype == tensor.weight->dtype) {
     {
-      const Stopwatch watch(state.reading);
+      const TimedScope watch(state.reading);
       source.read_rows(*tensor.weight, unit.slice, unit.row_begin, unit.row_end, out);
     }
     state.bytes_read += unit.bytes;
-    const Stopwatch watch(state.computing);
+    const TimedScope watch(state.computing);
     add_rows(unit.source, *tensor.weight, unit.slice, unit.row_begin, {out, unit.bytes});
     const std::int64_t bad = quant::find_non_finite(tensor.dtype, out, n);
     if (bad >= 0) refuse_non_finite(tensor, unit, bad);
     return;
   }
   read_values(source, tensor, unit, state);
-  const Stopwatch watch(state.computing);
+  const TimedScope watch(state.computing);
   const auto bad = std::find_if_not(state.values.begin(), state.values.end(), [](float v) { return std::isfinite(v); });
   if (bad != state.values.end()) refuse_non_finite(tensor, unit, bad - state.values.begin());
   std::vector<float> importance;
@@ -101,8 +102,9 @@ void check_finished(const GgufWriter& writer, const WeightSource& source, const 
     if (source_of(source, plan.tensors[i], team).value() != writer.finished_sources()[i])
       throw Error(ErrorKind::kBadRequest,
                   fmt::format("the source has changed since {} of {} tensors of {} were made from it (the first that "
-                              "differs: {}): --restart begins anew",
-                              writer.finished_tensors(), plan.tensors.size(), out.string(), plan.tensors[i].name));
+                              "differs: {})",
+                              writer.finished_tensors(), plan.tensors.size(), out.string(), plan.tensors[i].name))
+          .with(Remedy::kBeginAnew);
 }
 
 }  // namespace
@@ -121,7 +123,7 @@ QuantizeResult quantize(const WeightSource& source, const QuantizePlan& plan, co
   QuantizeResult result;
   WorkTimes& times = result.times;
   {
-    const Stopwatch watch(times.seconds);
+    const TimedScope watch(times.seconds);
     GgufWriter writer(out, plan.metadata, specs_of(plan),
                       plan.identity.empty() ? std::nullopt : std::optional<std::string_view>(plan.identity),
                       options.split, options.restart);
@@ -141,7 +143,7 @@ QuantizeResult quantize(const WeightSource& source, const QuantizePlan& plan, co
     for (std::size_t i = first; i < plan.tensors.size(); ++i) times.n_weights += plan.tensors[i].n_weights();
     double finishing = 0;  // all members wait for it
     {
-      const Stopwatch waiting(finishing);
+      const TimedScope waiting(finishing);
       writer.finish();
     }
     times.writing += finishing * team.size();

@@ -34,8 +34,7 @@ void Budget::hold(std::size_t bytes) {
 }
 
 void Budget::fail(std::string_view what) const {
-  Error error(ErrorKind::kUnsupported,
-              fmt::format("the chat template {} (--chat-template NAME chooses a built-in one)", what));
+  Error error = Error(ErrorKind::kUnsupported, fmt::format("the chat template {}", what)).with(Remedy::kOtherTemplate);
   if (line_ > 0) error.with("line", line_);
   throw error;
 }

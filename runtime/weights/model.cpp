@@ -107,12 +107,10 @@ std::unique_ptr<Model> Model::load(const WeightSource& source, cpu::Team& team, 
   if (options.check_memory && need > have) {
     throw Error(ErrorKind::kDoesNotFit,
                 fmt::format("the model needs {:.2f} GiB of memory (weights {:.2f}, cache and work space {:.2f}), "
-                            "{:.2f} GiB are free; a smaller "
-                            "context (-c), a smaller cache type (-ctk q8_0), a smaller micro-batch (-ub) or a smaller "
-                            "quantization would help "
-                            "(running from disk is not offered yet)",
+                            "{:.2f} GiB are free (running from disk is not offered yet)",
                             static_cast<double>(need) / kGiB, static_cast<double>(plan.bytes) / kGiB,
-                            static_cast<double>(options.extra_bytes) / kGiB, static_cast<double>(have) / kGiB));
+                            static_cast<double>(options.extra_bytes) / kGiB, static_cast<double>(have) / kGiB))
+        .with(Remedy::kSmallerModel);
   }
   self_test(plan);
   for (const std::string& fact : kernel_facts(plan)) log(Level::kDetail, "kernels of " + fact);

@@ -82,9 +82,9 @@ void self_test(const cpu::MatmulKernel& kernel) {
     for (std::size_t i = 0; i < want.size(); ++i) {
       if (agree(kernel.match, got[i], want[i])) continue;
       throw Error(ErrorKind::kUnsupported,
-                  fmt::format("{} is wrong on this processor: {} instead of {} (row {}, activation {} of {}); a lower "
-                              "--isa avoids it",
-                              kernel.name, got[i], want[i], i % cpu::kTileRows, i / cpu::kTileRows, n));
+                  fmt::format("{} is wrong on this processor: {} instead of {} (row {}, activation {} of {})",
+                              kernel.name, got[i], want[i], i % cpu::kTileRows, i / cpu::kTileRows, n))
+          .with(Remedy::kLowerIsa);
     }
   }
 }
