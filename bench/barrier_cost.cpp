@@ -11,6 +11,7 @@
 #include "runtime/cli/console.hpp"
 #include "runtime/cli/model_options.hpp"
 #include "runtime/cli/options.hpp"
+#include "runtime/engine/workers.hpp"
 
 namespace dodeca::bench {
 namespace {
@@ -109,7 +110,7 @@ int cmd_barrier(std::span<const std::string> args) {
                     n_layers, n_phases, "", fmt::formatted_size("us per token of {} x {}", n_layers, n_phases) - 1));
   for (const std::int64_t n : counts) {
     runtime::cli::throw_if_stopped();
-    const auto team = runtime::cli::make_team(static_cast<std::int32_t>(n), console);
+    const auto team = runtime::make_team(static_cast<std::int32_t>(n), console.log());
     const BarrierCost cost = measure_barrier(*team, seconds);
     const double token_us = cost.token_us(n_layers, n_phases);
     if (output == "md") {

@@ -17,6 +17,7 @@
 #include "runtime/cli/console.hpp"
 #include "runtime/cli/model_options.hpp"
 #include "runtime/cli/options.hpp"
+#include "runtime/engine/workers.hpp"
 
 namespace dodeca::bench {
 namespace {
@@ -139,7 +140,33 @@ std::vector<const cpu::MatmulKernel*> kernels_to_measure(const std::vector<quant
   return lines;
 }
 
-int cmd_kernels(std::span<const std::string> args) {
+namespace {
+
+struct KernelsOptions {
+  runtime::cli::Console console;
+  KernelBenchOptions bench{.isa = cpu::Isa::kScalar, .n_in = 2048, .seconds = 0.1};
+  std::vector<quant::DType> types;  // none: all
+  std::vector<std::int64_t> columns;
+  std::int32_t n_threads = 1;
+  bool best_only = false, as_json = false;
+};
+
+// Weights far larger than the caches, and some for every thread. Throws Usage; Error{kDoesNotFit}.
+void set_buffers(KernelsOptions& o, std::int64_t size_mib) {
+  const cpu::Topology topology = cpu::read_topology();
+  o.bench.buffer_bytes = size_mib > 0 ? static_cast<std::size_t>(size_mib) << 20 : default_buffer_bytes(topology);
+  o.bench.cache_bytes = std::max<std::uint64_t>(topology.l2_bytes, 256 << 10) / 2;
+  constexpr std::size_t kLeastPerThread = 16 << 20;  // a tile of the widest type and row, many times
+  if (const std::size_t least = kLeastPerThread * static_cast<std::size_t>(o.n_threads); o.bench.buffer_bytes < least)
+    throw Usage(fmt::format("--size must be at least {} for {} threads", least >> 20, o.n_threads));
+  if (const std::uint64_t free = cpu::available_memory_bytes(); o.bench.buffer_bytes > free)
+    throw runtime::Error(runtime::ErrorKind::kDoesNotFit,
+                         fmt::format("weights of {} do not fit in the {} that are free; a smaller --size would help",
+                                     runtime::cli::bytes_text(static_cast<double>(o.bench.buffer_bytes)),
+                                     runtime::cli::bytes_text(static_cast<double>(free))));
+}
+
+KernelsOptions parse_kernels(std::span<const std::string> args) {
   runtime::cli::Options options(
       "dodeca-bench kernels",
       "Measures every line of the matrix products: from cache beside the arithmetic peak, from memory beside a plain\n"
@@ -151,96 +178,111 @@ int cmd_kernels(std::span<const std::string> args) {
       "dodeca-bench kernels --best                      the line of each type at the highest level\n"
       "  dodeca-bench kernels --types Q2_K,Q3_K -t 1 --columns 1,4,8,128\n"
       "  dodeca-bench kernels --isa avx2 --best -o json");
-  runtime::cli::Console console;
-  std::vector<std::string> type_texts, column_texts;
-  std::string isa_name, output = "md";
-  std::int32_t n_threads = 1;
-  std::int64_t size_mib = 0, n_in = 2048;
-  double seconds = 0.1;
-  bool best_only = false;
-  options.values("--types", type_texts, "weight types (default: all)", "TYPE,...");
-  options.value("--isa", isa_name, "lines at most at this instruction-set level (also DODECA_ISA)", "LEVEL");
-  options.flag("--best", best_only, "only the line of each type that is chosen without tuning");
-  options.value("-t,--threads", n_threads, "threads, each with weights of its own (default: 1)", {1, 4096});
-  options.values("--columns", column_texts, "activation rows, lists and ranges (default: 1,8,128)", "N");
-  options.value("--n-in", n_in, "length of a row, a multiple of 256 (default: 2048)", {256, 1 << 16});
-  options.value("--seconds", seconds, "time for each rate (default: 0.1)", {0.001, 3600});
-  options.value("--size", size_mib, "weights in MiB (default: 4 times the L3 caches, at least 256)", {1, 1 << 24});
-  options.choice("-o,--output", output, {"md", "json"}, "format (default: md)");
-  console.add_flags(options);
+  KernelsOptions o;
+  struct {
+    std::vector<std::string> types, columns;
+    std::string isa, output = "md";
+    std::int64_t size_mib = 0;
+  } words;
+  options.values("--types", words.types, "weight types (default: all)", "TYPE,...");
+  options.value("--isa", words.isa, "lines at most at this instruction-set level (also DODECA_ISA)", "LEVEL");
+  options.flag("--best", o.best_only, "only the line of each type that is chosen without tuning");
+  options.value("-t,--threads", o.n_threads, "threads, each with weights of its own (default: 1)", {1, 4096});
+  options.values("--columns", words.columns, "activation rows, lists and ranges (default: 1,8,128)", "N");
+  options.value("--n-in", o.bench.n_in, "length of a row, a multiple of 256 (default: 2048)", {256, 1 << 16});
+  options.value("--seconds", o.bench.seconds, "time for each rate (default: 0.1)", {0.001, 3600});
+  options.value("--size", words.size_mib, "weights in MiB (default: 4 times the L3 caches, at least 256)",
+                {1, 1 << 24});
+  options.choice("-o,--output", words.output, {"md", "json"}, "format (default: md)");
+  o.console.add_flags(options);
   options.parse(args);
 
-  if (n_in % 256 != 0) throw Usage(fmt::format("--n-in must be a multiple of 256, not {}", n_in));
-  const cpu::Isa isa = runtime::cli::parse_isa(isa_name);
-  const std::vector<quant::DType> types = parse_types(type_texts);
-  std::vector<std::int64_t> columns;
-  for (const std::string& text : column_texts)
-    for (const std::int64_t n : parse_range("--columns", text, 1, 4096)) columns.push_back(n);
-  if (columns.empty()) columns = {1, 8, 128};
+  if (o.bench.n_in % 256 != 0) throw Usage(fmt::format("--n-in must be a multiple of 256, not {}", o.bench.n_in));
+  o.bench.isa = runtime::cli::parse_isa(words.isa);
+  o.types = parse_types(words.types);
+  for (const std::string& text : words.columns)
+    for (const std::int64_t n : parse_range("--columns", text, 1, 4096)) o.columns.push_back(n);
+  if (o.columns.empty()) o.columns = {1, 8, 128};
+  o.as_json = words.output == "json";
+  set_buffers(o, words.size_mib);
+  return o;
+}
 
-  const cpu::Topology topology = cpu::read_topology();
-  KernelBenchOptions bench_options{.isa = isa, .n_in = n_in, .seconds = seconds};
-  bench_options.buffer_bytes = size_mib > 0 ? static_cast<std::size_t>(size_mib) << 20 : default_buffer_bytes(topology);
-  bench_options.cache_bytes = std::max<std::uint64_t>(topology.l2_bytes, 256 << 10) / 2;
-  constexpr std::size_t kLeastPerThread = 16 << 20;  // a tile of the widest type and row, many times
-  if (const std::size_t least = kLeastPerThread * static_cast<std::size_t>(n_threads);
-      bench_options.buffer_bytes < least)
-    throw Usage(fmt::format("--size must be at least {} for {} threads", least >> 20, n_threads));
-  if (const std::uint64_t free = cpu::available_memory_bytes(); bench_options.buffer_bytes > free)
-    throw runtime::Error(runtime::ErrorKind::kDoesNotFit,
-                         fmt::format("weights of {} do not fit in the {} that are free; a smaller --size would help",
-                                     runtime::cli::bytes_text(static_cast<double>(bench_options.buffer_bytes)),
-                                     runtime::cli::bytes_text(static_cast<double>(free))));
-
-  const auto team = runtime::cli::make_team(n_threads, console);
+Limits measure_limits(cpu::Team& team, const KernelBenchOptions& bench) {
   Limits limits;
-  limits.clock_hz = cpu::clock_hz(*team, seconds);
-  limits.read = cpu::read_bandwidth(*team, cpu::Buffer(bench_options.buffer_bytes), seconds, isa);
-  for (const auto& [kind, name] : kKinds) limits.macs[kind] = cpu::peak_macs(*team, kind, seconds, isa);
-  std::string facts = fmt::format(
-      "{}, {} thread{}, clock {:.2f} GHz, plain read {:.2f} GB/s, register-only peaks in GMAC/s:", topology.cpu_model,
-      n_threads, n_threads == 1 ? "" : "s", limits.clock_hz / 1e9, limits.read / 1e9);
-  for (const auto& [kind, name] : kKinds)
-    facts += limits.macs[kind] > 0 ? fmt::format(" {} {:.0f}", name, limits.macs[kind] / 1e9) : "";
-  if (output == "md") runtime::cli::print_out(facts + "\n\n" + kHead);
+  limits.clock_hz = cpu::clock_hz(team, bench.seconds);
+  limits.read = cpu::read_bandwidth(team, cpu::Buffer(bench.buffer_bytes), bench.seconds, bench.isa);
+  for (const auto& [kind, name] : kKinds) limits.macs[kind] = cpu::peak_macs(team, kind, bench.seconds, bench.isa);
+  return limits;
+}
 
-  KernelBench bench(*team, bench_options);
-  Json rows = Json::array();
+std::string facts(const Limits& limits, int n_threads) {
+  std::string text = fmt::format(
+      "{}, {} thread{}, clock {:.2f} GHz, plain read {:.2f} GB/s, register-only peaks in GMAC/s:",
+      cpu::read_topology().cpu_model, n_threads, n_threads == 1 ? "" : "s", limits.clock_hz / 1e9, limits.read / 1e9);
+  for (const auto& [kind, name] : kKinds) {
+    const auto peak = limits.macs.find(kind);
+    if (peak->second > 0) text += fmt::format(" {} {:.0f}", name, peak->second / 1e9);
+  }
+  return text;
+}
+
+// Measures kernel after kernel and calls each(row).
+template <class Each>
+void measure_kernels(KernelBench& bench, const KernelsOptions& o, Each each) {
+  const cpu::Isa isa = o.bench.isa;
   std::set<quant::DType> wanted;
-  for (const std::int64_t n : columns)
-    for (const cpu::MatmulKernel* line : kernels_to_measure(types, isa, n, best_only)) wanted.insert(line->dtype);
+  for (const std::int64_t n : o.columns)
+    for (const cpu::MatmulKernel* line : kernels_to_measure(o.types, isa, n, o.best_only)) wanted.insert(line->dtype);
   for (const quant::DType dtype : wanted) {
-    bench.use(dtype, *std::max_element(columns.begin(), columns.end()));
-    for (const std::int64_t n : columns) {
-      for (const cpu::MatmulKernel* line : kernels_to_measure({dtype}, isa, n, best_only)) {
+    bench.use(dtype, *std::max_element(o.columns.begin(), o.columns.end()));
+    for (const std::int64_t n : o.columns) {
+      for (const cpu::MatmulKernel* line : kernels_to_measure({dtype}, isa, n, o.best_only)) {
         runtime::cli::throw_if_stopped();
         bench.check(*line, *cpu::select_matmul(dtype, cpu::Isa::kScalar).gemv, n);
         Row row{.kernel = line, .columns = n, .bytes_per_weight = bench.bytes_per_weight()};
         row.cache = bench.from_cache(*line, n, *peak_of(*line, isa));
         if (n < cpu::kGemmMinRows) row.memory = bench.from_memory(*line, n);
-        if (output == "md") {
-          runtime::cli::print_out(table_row(row, limits, n_threads));
-          runtime::cli::flush_out();
-        }
-        rows.push_back(json_row(row, limits, n_threads));
+        each(row);
       }
     }
   }
-  if (output == "json") {
-    Json peaks;
-    for (const auto& [kind, name] : kKinds)
-      peaks[name] = limits.macs[kind] > 0 ? Json(limits.macs[kind] / 1e9) : Json(nullptr);
-    const Json report = {{"cpu_info", topology.cpu_model},
-                         {"isa", cpu::name_of(isa)},
-                         {"threads", n_threads},
-                         {"n_in", n_in},
-                         {"buffer_bytes", bench_options.buffer_bytes},
-                         {"clock_ghz", limits.clock_hz / 1e9},
-                         {"read_gb_per_s", limits.read / 1e9},
-                         {"peak_gmac_per_s", peaks},
-                         {"kernels", rows}};
-    runtime::cli::print_out(report.dump(2) + "\n");
+}
+
+Json json_report(const KernelsOptions& o, const Limits& limits, const Json& rows) {
+  Json peaks;
+  for (const auto& [kind, name] : kKinds) {
+    const double peak = limits.macs.at(kind);
+    peaks[name] = peak > 0 ? Json(peak / 1e9) : Json(nullptr);
   }
+  return {{"cpu_info", cpu::read_topology().cpu_model},
+          {"isa", cpu::name_of(o.bench.isa)},
+          {"threads", o.n_threads},
+          {"n_in", o.bench.n_in},
+          {"buffer_bytes", o.bench.buffer_bytes},
+          {"clock_ghz", limits.clock_hz / 1e9},
+          {"read_gb_per_s", limits.read / 1e9},
+          {"peak_gmac_per_s", peaks},
+          {"kernels", rows}};
+}
+
+}  // namespace
+
+int cmd_kernels(std::span<const std::string> args) {
+  const KernelsOptions o = parse_kernels(args);
+  const auto team = runtime::make_team(o.n_threads, o.console.log());
+  const Limits limits = measure_limits(*team, o.bench);
+  if (!o.as_json) runtime::cli::print_out(facts(limits, o.n_threads) + "\n\n" + kHead);
+  KernelBench bench(*team, o.bench);
+  Json rows = Json::array();
+  measure_kernels(bench, o, [&](const Row& row) {
+    if (!o.as_json) {
+      runtime::cli::print_out(table_row(row, limits, o.n_threads));
+      runtime::cli::flush_out();
+    }
+    rows.push_back(json_row(row, limits, o.n_threads));
+  });
+  if (o.as_json) runtime::cli::print_out(json_report(o, limits, rows).dump(2) + "\n");
   return 0;
 }
 

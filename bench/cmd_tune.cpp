@@ -8,7 +8,7 @@
 
 #include "bench/cmd_kernels.hpp"
 #include "bench/kernel_bench.hpp"
-#include "bench/report.hpp"
+#include "bench/statistics.hpp"
 #include "bench/tuning_choice.hpp"
 #include "cpu/processor.hpp"
 #include "cpu/topology.hpp"
@@ -17,6 +17,7 @@
 #include "runtime/cli/model_options.hpp"
 #include "runtime/cli/options.hpp"
 #include "runtime/cli/tuning.hpp"
+#include "runtime/engine/workers.hpp"
 #include "runtime/plan/tuning_file.hpp"
 
 namespace dodeca::bench {
@@ -220,7 +221,7 @@ int cmd_tune(std::span<const std::string> args) {
   KernelBenchOptions bench_options{.isa = search.isa, .n_in = kTuneColumns};
   bench_options.buffer_bytes = kBufferPerThread * static_cast<std::size_t>(n_threads);
   bench_options.cache_bytes = std::max<std::uint64_t>(topology.l2_bytes, 256 << 10) / 2;
-  const auto team = runtime::cli::make_team(n_threads, console);
+  const auto team = runtime::make_team(n_threads, console.log());
   KernelBench bench(*team, bench_options);
   if (output == "md")
     runtime::cli::print_out(

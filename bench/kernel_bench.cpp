@@ -8,7 +8,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "bench/report.hpp"
+#include "bench/statistics.hpp"
 #include "cpu/kernels/bandwidth/bandwidth.hpp"
 #include "cpu/kernels/quantize_act/quantize_act.hpp"
 #include "runtime/base/error.hpp"

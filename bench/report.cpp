@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "bench/limit_lines.hpp"
+#include "bench/statistics.hpp"
 #include "bench/trace_report.hpp"
 
 namespace dodeca::bench {
@@ -321,29 +322,6 @@ class MarkdownReport : public Report {
 };
 
 }  // namespace
-
-double mean(const std::vector<double>& values) {
-  if (values.empty()) return 0;
-  double sum = 0;
-  for (const double v : values) sum += v;
-  return sum / static_cast<double>(values.size());
-}
-
-double sample_stddev(const std::vector<double>& values) {
-  if (values.size() < 2) return 0;
-  const double m = mean(values);
-  double sum = 0;
-  for (const double v : values) sum += (v - m) * (v - m);
-  return std::sqrt(sum / static_cast<double>(values.size() - 1));
-}
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  if (values.size() % 2 == 1) return *middle;
-  return (*std::max_element(values.begin(), middle) + *middle) / 2;
-}
 
 double Result::mean_ns() const { return mean({samples_ns.begin(), samples_ns.end()}); }
 double Result::stddev_ns() const { return sample_stddev({samples_ns.begin(), samples_ns.end()}); }

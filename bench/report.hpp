@@ -60,10 +60,6 @@ struct Result {
   double bandwidth_percent() const { return read_bandwidth > 0 ? 100 * bytes_per_second() / read_bandwidth : 0; }
 };
 
-double mean(const std::vector<double>& values);
-double sample_stddev(const std::vector<double>& values);  // 0 for fewer than two
-double median(std::vector<double> values);                // 0 for none
-
 enum class Format { kNone, kMarkdown, kJson, kJsonl, kCsv, kSql };
 
 class Report {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bench/membw.hpp"
+#include "bench/statistics.hpp"
 
 namespace dodeca::bench {
 namespace {

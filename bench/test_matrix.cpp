@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "runtime/cli/options.hpp"
+#include "runtime/cli/pasted_options.hpp"
 
 namespace dodeca::bench {
 namespace {
@@ -39,23 +40,29 @@ void append_range(std::string_view flag, std::string_view text, runtime::cli::Bo
 }  // namespace
 
 const std::array<InertAxis, kInertCount> kInertAxes{{
-    {"-ngl,--n-gpu-layers", "n_gpu_layers", "ngl", "-1", Kind::kInteger, "layers on the GPU: this build has none"},
-    {"-ncmoe,--n-cpu-moe", "n_cpu_moe", "n_cpu_moe", "0", Kind::kInteger, "experts are always on the CPU"},
-    {"-sm,--split-mode", "split_mode", "sm", "layer", Kind::kText, "no GPU, nothing to split"},
-    {"-lm,--load-mode", "load_mode", "lm", "none", Kind::kText, "weights are read into memory, never mapped"},
-    {"-mg,--main-gpu", "main_gpu", "main_gpu", "0", Kind::kInteger, "no GPU"},
-    {"-dev,--device", "devices", "dev", "auto", Kind::kText, "no device but the CPU"},
-    {"-ts,--tensor-split", "tensor_split", "ts", "0.00", Kind::kText, "no GPU, nothing to split"},
-    {"-ot,--override-tensor", "tensor_buft_overrides", "ot", "none", Kind::kText, "all tensors are in RAM"},
-    {"--no-host", "no_host", "noh", "0", Kind::kBoolean, "no device buffers"},
-    {"-embd,--embeddings", "embeddings", "embd", "0", Kind::kBoolean, "logits are computed, as for generation"},
-    {"-nopo,--no-op-offload", "no_op_offload", "nopo", "0", Kind::kBoolean, "nothing is offloaded"},
-    {"-nkvo,--no-kv-offload", "no_kv_offload", "nkvo", "0", Kind::kBoolean, "the cache is in RAM"},
-    {"-fa,--flash-attn", "flash_attn", "fa", "-1", Kind::kInteger, "attention is always computed blockwise"},
-    {"-C,--cpu-mask", "cpu_mask", "cpu_mask", "0x0", Kind::kText, "the process's affinity decides (taskset, numactl)"},
-    {"--cpu-strict", "cpu_strict", "cpu_strict", "0", Kind::kBoolean, "workers are always pinned"},
-    {"--poll", "poll", "poll", "50", Kind::kInteger, "workers spin, then yield"},
+    {"-ngl,--n-gpu-layers", "n_gpu_layers", "ngl", "-1", Kind::kInteger},
+    {"-ncmoe,--n-cpu-moe", "n_cpu_moe", "n_cpu_moe", "0", Kind::kInteger},
+    {"-sm,--split-mode", "split_mode", "sm", "layer", Kind::kText},
+    {"-lm,--load-mode", "load_mode", "lm", "none", Kind::kText},
+    {"-mg,--main-gpu", "main_gpu", "main_gpu", "0", Kind::kInteger},
+    {"-dev,--device", "devices", "dev", "auto", Kind::kText},
+    {"-ts,--tensor-split", "tensor_split", "ts", "0.00", Kind::kText},
+    {"-ot,--override-tensor", "tensor_buft_overrides", "ot", "none", Kind::kText},
+    {"--no-host", "no_host", "noh", "0", Kind::kBoolean},
+    {"-embd,--embeddings", "embeddings", "embd", "0", Kind::kBoolean},
+    {"-nopo,--no-op-offload", "no_op_offload", "nopo", "0", Kind::kBoolean},
+    {"-nkvo,--no-kv-offload", "no_kv_offload", "nkvo", "0", Kind::kBoolean},
+    {"-fa,--flash-attn", "flash_attn", "fa", "-1", Kind::kInteger},
+    {"-C,--cpu-mask", "cpu_mask", "cpu_mask", "0x0", Kind::kText},
+    {"--cpu-strict", "cpu_strict", "cpu_strict", "0", Kind::kBoolean},
+    {"--poll", "poll", "poll", "50", Kind::kInteger},
 }};
+
+std::string_view inert_answer(const InertAxis& axis) {
+  const runtime::cli::PastedOption* option =
+      runtime::cli::find_pasted("dodeca-bench", axis.flags.substr(0, axis.flags.find(',')));
+  return option == nullptr ? std::string_view() : option->answer;
+}
 
 std::vector<std::int64_t> parse_range(std::string_view flag, std::string_view text, std::int64_t min,
                                       std::int64_t max) {

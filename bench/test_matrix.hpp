@@ -17,14 +17,14 @@ namespace dodeca::bench {
 // naming flag.
 std::vector<std::int64_t> parse_range(std::string_view flag, std::string_view text, std::int64_t min, std::int64_t max);
 
-// Options of llama-bench that change nothing here: accepted, combined and reported like the others.
+// Options of llama-bench that change nothing here. Unlike other pasted options they are combined and reported like those
+// that do.
 struct InertAxis {
   std::string_view flags;   // spellings for Options
   std::string_view field;   // name in result files
   std::string_view column;  // name in the table
   std::string_view default_value;
   enum class Kind { kText, kInteger, kBoolean } kind;
-  std::string_view help;
 };
 enum Inert : std::size_t {  // in the order of the loops, outermost first; the sizes and types of the batch come before
                             // kNoKvOffload
@@ -47,6 +47,8 @@ enum Inert : std::size_t {  // in the order of the loops, outermost first; the s
   kInertCount
 };
 extern const std::array<InertAxis, kInertCount> kInertAxes;
+// What dodeca does instead, as runtime/cli/pasted_options says it for every command.
+std::string_view inert_answer(const InertAxis& axis);
 
 // One test: a row of the table.
 struct Test {

@@ -8,33 +8,30 @@
 #include <ctime>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "bench/membw.hpp"
+#include "bench/statistics.hpp"
 #include "cpu/bandwidth.hpp"
 #include "cpu/memory.hpp"
 #include "cpu/peak.hpp"
-#include "runtime/cli/tuning.hpp"
+#include "runtime/base/error.hpp"
+#include "runtime/base/stopwatch.hpp"
+#include "runtime/engine/session.hpp"
 #include "runtime/exec/executor.hpp"
 #include "runtime/exec/kv_cache.hpp"
 #include "runtime/model/weight_source.hpp"
 #include "runtime/plan/plan.hpp"
 #include "runtime/quantize/file_type.hpp"
-#include "runtime/weights/model.hpp"
 
 namespace dodeca::bench {
 
 namespace {
 
-std::uint64_t now_ns() {
-  return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-          .count());
-}
-
 runtime::ExecutorOptions executor_options(const Test& test) {
   runtime::ExecutorOptions options;
   options.n_sequences = static_cast<std::int32_t>(test.n_parallel);
-  options.n_positions = runtime::cli::positions_for(test.n_depth + test.n_prompt + test.n_gen, options.n_sequences);
+  options.n_positions = runtime::positions_for(test.n_depth + test.n_prompt + test.n_gen, options.n_sequences);
   options.micro_batch = std::min(test.n_ubatch, test.n_batch);
   options.cache_type = test.cache_type;
   return options;
@@ -85,17 +82,16 @@ std::string model_type_text(const runtime::WeightSource& source) {
 
 Opener file_opener(const runtime::cli::ModelOptions& model, const runtime::cli::Console& console) {
   return [&model, &console](const std::string& path) {
-    OpenedModel opened{.source = runtime::open_weights(path, {{model.plain_topk}, model.override_kv}, console.log()),
-                       .type_text = {}};
-    opened.type_text = model_type_text(*opened.source);
-    return opened;
+    std::unique_ptr<runtime::WeightSource> source =
+        runtime::open_weights(path, {{model.plain_topk}, model.override_kv}, console.log());
+    std::string type_text = model_type_text(*source);
+    return OpenedModel{.source = std::move(source), .type_text = std::move(type_text)};
   };
 }
 
 struct Throughput::Loaded {
   std::string path, type_text;
-  std::unique_ptr<runtime::WeightSource> source;
-  std::unique_ptr<runtime::Model> model;
+  std::unique_ptr<runtime::Session> session;
   std::uint64_t size = 0, n_params = 0;
   TokenWork work;
 };
@@ -114,7 +110,7 @@ Throughput::~Throughput() = default;
 
 cpu::Team& Throughput::team(int n_threads) {
   std::unique_ptr<cpu::Team>& team = teams_[n_threads];
-  if (!team) team = runtime::cli::make_team(n_threads, console_);
+  if (!team) team = runtime::make_team(n_threads, console_.log());
   return *team;
 }
 
@@ -142,40 +138,47 @@ std::int32_t Throughput::random_token() {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
   z ^= z >> 31;
-  return static_cast<std::int32_t>(z % static_cast<std::uint64_t>(loaded_->source->config().vocab_size));
+  return static_cast<std::int32_t>(z % static_cast<std::uint64_t>(loaded_->session->config().vocab_size));
 }
 
 void Throughput::load(const Test& test) {
   if (loaded_ && loaded_->path == test.model) return;
   loaded_.reset();  // before the next one takes its memory
+  OpenedModel opened = open_(test.model);
+  const runtime::WeightSource& source = *opened.source;
   auto fresh = std::make_unique<Loaded>();
   fresh->path = test.model;
-  const runtime::Log log = console_.log();
-  OpenedModel opened = open_(test.model);
-  fresh->source = std::move(opened.source);
   fresh->type_text = std::move(opened.type_text);
-  for (const runtime::WeightInfo& weight : fresh->source->weights()) {
+  for (const runtime::WeightInfo& weight : source.weights()) {
     fresh->n_params += static_cast<std::uint64_t>(weight.n_elements());
     fresh->size += weight.row_bytes() * static_cast<std::uint64_t>(weight.n_out * weight.n_slices);
   }
-  runtime::LoadOptions load;
-  load.isa = model_options_.isa_level();
-  load.compute_f32 = model_options_.compute_f32();
-  load.onednn = model_options_.onednn;
-  load.tuning = runtime::cli::host_tuning(load.isa, console_);
-  load.extra_bytes = runtime::Executor::bytes_needed(fresh->source->config(), executor_options(test), test.n_threads);
+  runtime::SessionOptions session = model_options_.session_options(console_);
+  session.executor = executor_options(test);
+  fresh->work = token_work(
+      source.config(), source.weights(),
+      runtime::make_plan(source.config(), source.weights(),
+                         {.isa = session.isa, .compute_f32 = session.compute_f32, .onednn = session.onednn}));
+  const std::uint64_t extra_bytes = runtime::Executor::bytes_needed(source.config(), session.executor, test.n_threads);
   runtime::cli::ProgressBar bar(console_, "loading", "MB", 1e6);
-  load.progress = bar.callback();
+  session.progress = bar.callback();
   try {
-    fresh->model = runtime::Model::load(*fresh->source, team(test.n_threads), load, log);
+    fresh->session = std::make_unique<runtime::Session>(opened.source, runtime::Workers(team(test.n_threads)),
+                                                        std::move(session), console_.log());
   } catch (const runtime::Error& error) {
     if (error.kind() != runtime::ErrorKind::kDoesNotFit || !opened.too_large) throw;
-    throw runtime::Error(error.kind(), opened.too_large(load.extra_bytes));
+    throw runtime::Error(error.kind(), opened.too_large(extra_bytes));
   }
-  const runtime::PlanOptions plan_options{.isa = load.isa, .compute_f32 = load.compute_f32, .onednn = load.onednn};
-  fresh->work = token_work(fresh->source->config(), fresh->source->weights(),
-                           runtime::make_plan(fresh->source->config(), fresh->source->weights(), plan_options));
   loaded_ = std::move(fresh);
+}
+
+runtime::Executor& Throughput::start(const Test& test, const runtime::ExecutorOptions& options) {
+  load(test);
+  try {
+    return loaded_->session->restart(options, runtime::Workers(team(test.n_threads)));
+  } catch (runtime::Error& error) {
+    throw error.with("test", test.label());
+  }
 }
 
 void Throughput::prompt(runtime::Executor& executor, std::int32_t sequence, std::int64_t n, std::int64_t n_batch,
@@ -208,19 +211,8 @@ void Throughput::generate(runtime::Executor& executor, std::int64_t n, cpu::Team
   }
 }
 
-Result Throughput::run(const Test& test) {
-  load(test);
-  cpu::Team& workers = team(test.n_threads);
-  const runtime::ExecutorOptions options = executor_options(test);
-  const std::uint64_t needed = runtime::Executor::bytes_needed(loaded_->source->config(), options, test.n_threads);
-  if (const std::uint64_t free = cpu::available_memory_bytes(); needed > free)
-    throw runtime::Error(
-        runtime::ErrorKind::kDoesNotFit,
-        fmt::format("cache and work space of {} need {} but {} are free; a smaller -d, -p or -ub would help",
-                    test.label(), runtime::cli::bytes_text(static_cast<double>(needed)),
-                    runtime::cli::bytes_text(static_cast<double>(free))));
-  runtime::Executor executor(*loaded_->model, workers, options);
-
+// What is known before anything is timed.
+Result Throughput::describe(const Test& test) {
   Result result;
   result.test = test;
   result.model_type = loaded_->type_text;
@@ -232,7 +224,39 @@ Result Throughput::run(const Test& test) {
     result.read_bandwidth = bandwidth(test.n_threads);
     if (test.n_gen == 0 || test.n_depth > 0) result.peak = peak(test.n_threads);
   }
+  return result;
+}
 
+// What a test computes and reads. `trace` is of its timed passes.
+void Throughput::count_work(runtime::Executor& executor, const runtime::Trace& trace, Result& result) const {
+  const Test& test = result.test;
+  const TokenWork& work = loaded_->work;
+  const runtime::ModelConfig& config = executor.config();
+  const AttentionWork attention =
+      attention_work(config, model_options_.compute_f32() || test.cache_type == quant::DType::kF32);
+  if (test.n_gen == 0) {
+    result.macs = work.prompt_macs(test.n_prompt, n_outputs(test.n_prompt, test.n_batch, 0));
+    result.macs += attention.prompt_macs(test.n_prompt, test.n_depth, executor_options(test).micro_batch);
+  }
+  if (test.n_prompt == 0) {
+    result.n_experts = work.n_experts;
+    result.experts_expected = expected_experts(work.n_experts, work.n_used, test.n_parallel);
+    result.experts_touched = trace.expert_phases == 0 ? static_cast<double>(work.n_used)
+                                                      : static_cast<double>(trace.experts_touched) /
+                                                            static_cast<double>(trace.expert_phases);
+    // The i-th token reads the rows of all positions of its sequence up to its own, in every layer.
+    const double rows = static_cast<double>(test.n_depth) + static_cast<double>(test.n_gen + 1) / 2;
+    result.bytes_per_token =
+        work.step_bytes(result.experts_touched) / static_cast<double>(test.n_parallel) +
+        rows * static_cast<double>(executor.cache().row_bytes()) * static_cast<double>(config.n_layers);
+    result.attention_macs = attention.generated * rows;
+  }
+}
+
+Result Throughput::run(const Test& test) {
+  runtime::Executor& executor = start(test, executor_options(test));
+  cpu::Team& workers = team(test.n_threads);
+  Result result = describe(test);
   if (options_.delay_seconds > 0) std::this_thread::sleep_for(std::chrono::seconds(options_.delay_seconds));
   if (options_.warmup) {
     say_(fmt::format("{}: warm-up", test.label()));
@@ -246,53 +270,33 @@ Result Throughput::run(const Test& test) {
     say_(fmt::format("{}: run {}/{}", test.label(), i + 1, options_.repetitions));
     truncate_all(executor, test.n_depth);
     if (options_.trace || test.n_parallel > 1) executor.set_trace(&trace);
-    const std::uint64_t start = now_ns();
+    const runtime::Stopwatch watch;
     if (test.n_prompt > 0) prompt(executor, 0, test.n_prompt, test.n_batch, workers);
     if (test.n_gen > 0) generate(executor, test.n_gen, workers);
-    result.samples_ns.push_back(std::max<std::uint64_t>(now_ns() - start, 1));
+    result.samples_ns.push_back(std::max<std::uint64_t>(watch.nanoseconds(), 1));
   }
   if (options_.trace) result.trace = trace;
-  const TokenWork& work = loaded_->work;
-  const AttentionWork attention =
-      attention_work(loaded_->source->config(), model_options_.compute_f32() || test.cache_type == quant::DType::kF32);
-  if (test.n_gen == 0) {
-    result.macs = work.prompt_macs(test.n_prompt, n_outputs(test.n_prompt, test.n_batch, 0));
-    result.macs += attention.prompt_macs(test.n_prompt, test.n_depth, options.micro_batch);
-  }
-  if (test.n_prompt == 0) {
-    result.n_experts = work.n_experts;
-    result.experts_expected = expected_experts(work.n_experts, work.n_used, test.n_parallel);
-    result.experts_touched = trace.expert_phases == 0 ? static_cast<double>(work.n_used)
-                                                      : static_cast<double>(trace.experts_touched) /
-                                                            static_cast<double>(trace.expert_phases);
-    // The i-th token reads the rows of all positions of its sequence up to its own, in every layer.
-    const double rows = static_cast<double>(test.n_depth) + static_cast<double>(test.n_gen + 1) / 2;
-    result.bytes_per_token = work.step_bytes(result.experts_touched) / static_cast<double>(test.n_parallel) +
-                             rows * static_cast<double>(executor.cache().row_bytes()) *
-                                 static_cast<double>(loaded_->source->config().n_layers);
-    result.attention_macs = attention.generated * rows;
-  }
+  count_work(executor, trace, result);
   return result;
 }
 
 double Throughput::output_ns(const Test& test, std::int64_t n_rows) {
-  load(test);
   say_(fmt::format("timing the output matrix with {} row{}", n_rows, n_rows == 1 ? "" : "s"));
   constexpr int kRounds = 15;
   runtime::ExecutorOptions options;
   options.n_sequences = static_cast<std::int32_t>(n_rows);
-  options.n_positions = runtime::cli::positions_for(2 * kRounds, options.n_sequences);
+  options.n_positions = runtime::positions_for(2 * kRounds, options.n_sequences);
   options.micro_batch = n_rows;
+  runtime::Executor& executor = start(test, options);
   cpu::Team& workers = team(test.n_threads);
-  runtime::Executor executor(*loaded_->model, workers, options);
   runtime::ForwardOutput out;
   std::vector<double> ns[2];
   for (int i = 0; i < 2 * kRounds; ++i) {
     std::vector<runtime::Row> rows;
     for (std::int32_t s = 0; s < options.n_sequences; ++s) rows.push_back({random_token(), i, s, i % 2 == 1});
-    const std::uint64_t start = now_ns();
+    const runtime::Stopwatch watch;
     executor.forward(rows, out, &workers);
-    ns[i % 2].push_back(static_cast<double>(now_ns() - start));
+    ns[i % 2].push_back(static_cast<double>(watch.nanoseconds()));
     runtime::cli::throw_if_stopped();
   }
   return std::max(0.0, median(ns[1]) - median(ns[0]));

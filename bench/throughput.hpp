@@ -26,7 +26,7 @@ struct RunOptions {
 };
 
 struct OpenedModel {
-  std::unique_ptr<runtime::WeightSource> source;
+  std::shared_ptr<const runtime::WeightSource> source;
   std::string type_text;  // as Result::model_type
   // What to say when the weights and `extra_bytes` of cache and work space do not fit; empty: the loader's own words.
   std::function<std::string(std::uint64_t extra_bytes)> too_large = {};
@@ -55,6 +55,10 @@ class Throughput {
   cpu::Team& team(int n_threads);
   double bandwidth(int n_threads);
   Macs peak(int n_threads);
+  // The test's model with a new cache and work space.
+  runtime::Executor& start(const Test& test, const runtime::ExecutorOptions& options);
+  Result describe(const Test& test);
+  void count_work(runtime::Executor& executor, const runtime::Trace& trace, Result& result) const;
   void prompt(runtime::Executor& executor, std::int32_t sequence, std::int64_t n, std::int64_t n_batch,
               cpu::Team& team);
   void generate(runtime::Executor& executor, std::int64_t n, cpu::Team& team);  // every sequence

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "bench/report.hpp"
+#include "bench/statistics.hpp"
 
 namespace dodeca::bench {
 namespace {

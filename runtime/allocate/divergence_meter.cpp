@@ -6,12 +6,11 @@
 
 #include "quant/codec.hpp"
 #include "runtime/base/error.hpp"
+#include "runtime/engine/session.hpp"
 #include "runtime/eval/log_probs.hpp"
 #include "runtime/eval/statistics.hpp"
 #include "runtime/eval/windows.hpp"
-#include "runtime/exec/executor.hpp"
 #include "runtime/quantize/encode_weights.hpp"
-#include "runtime/weights/model.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -74,23 +73,20 @@ struct DivergenceMeter::Impl {
   // on_predictions(first, predictions): `first` counts the predictions before them.
   void run(const Roundings& roundings,
            const std::function<void(std::size_t, std::span<const Prediction>)>& take) const {
-    const RoundedSource rounded(source, roundings, options.isa);
     const std::int32_t n_sequences = sequences_for(options.n_ctx, kRowsPerCall, options.n_windows);
-    const ExecutorOptions executor_options{.n_positions = options.n_ctx * n_sequences,
-                                           .n_sequences = n_sequences,
-                                           .micro_batch = kRowsPerCall,
-                                           .cache_type = quant::DType::kF32};
-    const auto model = Model::load(
-        rounded, team,
+    Session session(
+        std::make_shared<RoundedSource>(source, roundings, options.isa), Workers(team),
         {.isa = options.isa,
-         .extra_bytes = Executor::bytes_needed(source.config(), executor_options, team.size()) +
-                        static_cast<std::uint64_t>(kRowsPerCall * source.config().vocab_size) * sizeof(float),
-         .onednn = true},
+         .onednn = true,
+         .executor = {.n_positions = options.n_ctx * n_sequences,
+                      .n_sequences = n_sequences,
+                      .micro_batch = kRowsPerCall,
+                      .cache_type = quant::DType::kF32},
+         .extra_bytes = static_cast<std::uint64_t>(kRowsPerCall * source.config().vocab_size) * sizeof(float)},
         [](Level, std::string_view) {});
-    Executor executor(*model, team, executor_options);
     std::size_t done = 0;
     run_windows(
-        make_eval_model(executor, team, kRowsPerCall),
+        make_eval_model(session.executor(), team, kRowsPerCall),
         {.tokens = options.tokens, .n_ctx = options.n_ctx, .n_windows = options.n_windows, .first = options.n_ctx / 2},
         [&](std::span<const Prediction> predictions) {
           take(done, predictions);

@@ -1,10 +1,11 @@
 // dodeca batch: answers a file of requests. The work and its safety are in runtime/batch; this is its command line.
 #include <fmt/core.h>
 
-#include <chrono>
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 
+#include "runtime/base/stopwatch.hpp"
 #include "runtime/batch/batch.hpp"
 #include "runtime/cli/command.hpp"
 #include "runtime/cli/model_identity.hpp"
@@ -37,19 +38,17 @@ BatchText batch_text(const Tokenizer& tokenizer, const TemplateOptions& template
 
 // What decides on the tokens of a request besides the model, and on how many of them there may be.
 std::string prompt_making(const ModelOptions& model, const TemplateOptions& chat) {
-  const auto source =
-      open_weights(model.model, {{model.plain_topk}, model.override_kv}, [](Level, std::string_view) {});
+  const auto source = model.open([](Level, std::string_view) {});
   return fmt::format("chat template {}, thinking {}, context {}", chat.identity(),
                      chat.thinking.empty() ? "as the template says" : chat.thinking,
-                     model.context_for(source->config()));
+                     context_for(source->config(), model.ctx_size));
 }
 
 // The checksum of a model that needs not be loaded.
 std::uint64_t read_contents(const ModelOptions& model, const Console& console) {
-  const auto source =
-      open_weights(model.model, {{model.plain_topk}, model.override_kv}, [](Level, std::string_view) {});
+  const auto source = model.open([](Level, std::string_view) {});
   ProgressBar bar(console, "reading the model", "MB", 1e6);
-  return sum_of(*source, *make_team(model.threads, console), bar.callback()).value();
+  return sum_of(*source, *make_team(model.threads, console.log()), bar.callback()).value();
 }
 
 std::string counts_text(const BatchCounts& counts, const BatchOptions& options) {
@@ -69,39 +68,40 @@ int exit_code(const BatchCounts& counts, const BatchOptions& options, bool allow
   return 1;
 }
 
-}  // namespace
-
-int cmd_batch(std::span<const std::string> args) {
+struct BatchArguments {
   ModelOptions model;
   SamplingOptions sampling;
-  TemplateOptions template_options;
-  BatchOptions batch_options;
+  TemplateOptions chat_template;
+  BatchOptions batch;
+  bool allow_errors = false;
+};
+
+BatchArguments parse_batch(std::span<const std::string> args, Console& console) {
+  BatchArguments a;
   std::string input, output, errors;
-  std::int32_t n_parallel = 8;
+  a.batch.n_parallel = 8;
   std::int64_t n_predict = -1;
-  bool restart = false, allow_errors = false;
   Options options("dodeca batch",
                   "Answers a file of requests in OpenAI's batch format. Stopped or killed, the same command goes on.",
                   "dodeca batch -m model.gguf -i requests.jsonl -o results.jsonl --parallel 8");
-  model.add_flags(options);
+  a.model.add_flags(options);
   options.value("-i,--input,--input-file", input, "requests, one JSON object per line", "FILE", FileUse::kDeclared);
   options.value("-o,--output,--output-file", output, "results; beside it OUTPUT.state, which says what they belong to",
                 "FILE", FileUse::kDeclared);
   options.value("--errors", errors,
                 "refused requests and malformed lines (default: results.errors.jsonl for results.jsonl)", "FILE",
                 FileUse::kDeclared);
-  options.value("-np,--parallel", n_parallel, "sequences that run at once (default: 8)", {1, 1024});
-  options.flag("--allow-errors", allow_errors, "exit code 0 also when requests were refused (default: 1)");
-  options.flag("--restart", restart, "begin anew, whatever the files hold");
+  options.value("-np,--parallel", a.batch.n_parallel, "sequences that run at once (default: 8)", {1, 1024});
+  options.flag("--allow-errors", a.allow_errors, "exit code 0 also when requests were refused (default: 1)");
+  options.flag("--restart", a.batch.restart, "begin anew, whatever the files hold");
   options.value("-n,--predict,--n-predict", n_predict,
                 "max_tokens of requests that name none (default: completions 16, chats until their end)", {-2});
-  sampling.add_flags(options,
-                     "mixed into the seeds of requests that name none, which derive from custom_id (default: 0)");
-  template_options.add_flags(options);
-  Console console;
+  a.sampling.add_flags(options,
+                       "mixed into the seeds of requests that name none, which derive from custom_id (default: 0)");
+  a.chat_template.add_flags(options);
   console.add_flags(options);
   options.parse(args);
-  model.check();
+  a.model.check();
   if (input.empty()) throw Usage("-i is missing: a file of requests");
   if (output.empty()) throw Usage("-o is missing: the file for the results");
 
@@ -109,66 +109,78 @@ int cmd_batch(std::span<const std::string> args) {
   refuse_stream("-i", input);
   refuse_stream("-o", output);
   refuse_stream("--errors", errors);
-  sampling.apply_order(options);
-  template_options.read();
-  batch_options.input = input;
-  batch_options.output = output;
-  batch_options.errors = errors.empty() ? default_errors_path(output) : std::filesystem::path(errors);
-  options.files().add(batch_files(batch_options));
+  a.sampling.apply_order(options);
+  a.chat_template.read();
+  a.batch.input = input;
+  a.batch.output = output;
+  a.batch.errors = errors.empty() ? default_errors_path(output) : std::filesystem::path(errors);
+  options.files().add(batch_files(a.batch));
   options.files().check();
-  const Tokenizer tokenizer = open_tokenizer(model.model, model.override_kv);
-  batch_options.restart = restart;
-  batch_options.sampling = sampling.values;
-  batch_options.sampling.seed = sampling.seed < 0 ? 0 : static_cast<std::uint64_t>(sampling.seed);
-  batch_options.max_tokens = n_predict < 0 ? -1 : n_predict;
-  batch_options.n_parallel = n_parallel;
-  batch_options.model_name = std::filesystem::path(model.model).lexically_normal().filename().string();
-  batch_options.model_identity = fmt::format("{} {}", model_outline(model.model), model.arithmetic());
-  batch_options.model_stamp = model_stamp(model.model);
-  batch_options.prompt_making = prompt_making(model, template_options);
-  Batch batch(batch_options, console.log());
-  if (batch.finished()) {
-    if (!batch.model_untouched()) batch.confirm_model(contents_text(read_contents(model, console)));
-    console.info("nothing left to do: " + counts_text(batch.counts(), batch_options));
-    return exit_code(batch.counts(), batch_options, allow_errors, console);
-  }
-  if (batch.counts().resumed > 0)
-    console.info(fmt::format("going on: {} of {} requests are done", batch.counts().resumed, batch.counts().total));
+  a.batch.sampling = a.sampling.values;
+  a.batch.sampling.seed = a.sampling.seed < 0 ? 0 : static_cast<std::uint64_t>(a.sampling.seed);
+  a.batch.max_tokens = n_predict < 0 ? -1 : n_predict;
+  return a;
+}
 
-  LoadedModel loaded = load_model(model, console, [&](const ModelConfig&, std::int64_t context) {
-    return CommandNeeds{Engine::sequences_for(n_parallel), positions_for(context, n_parallel)};
-  });
-  batch.confirm_model(contents_text(loaded.model->contents()));
-  ExecutorPass pass(*loaded.executor, *loaded.team, loaded.prompt_team());
-  Engine engine(pass, vocabulary_of(tokenizer, loaded.config().vocab_size),
-                {.n_parallel = n_parallel,
-                 .context = loaded.context,
-                 .batch = model.batch,
-                 .micro_batch = model.micro_batch,
-                 .share_generated = false});  // prompt rows attend in another form than generated ones
+// Answers what is left, with progress, and says how it went.
+void answer(Batch& batch, const BatchArguments& a, Engine& engine, const Tokenizer& tokenizer, const Console& console) {
   std::optional<ChatTemplate> chat_template;
-  const auto start = std::chrono::steady_clock::now();
-  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  const Stopwatch watch;
   const auto tokens_per_second = [&] {
-    return static_cast<double>(engine.stats().generated_tokens) / std::max(seconds(), 1e-9);
+    return static_cast<double>(engine.stats().generated_tokens) / std::max(watch.seconds(), 1e-9);
   };
+  const std::int64_t before = batch.counts().resumed;
   try {
     ProgressBar bar(console, "batch", "requests");
-    const std::int64_t before = batch.counts().resumed;
-    batch.run(engine, batch_text(tokenizer, template_options, chat_template), [&](const BatchCounts& counts) {
+    batch.run(engine, batch_text(tokenizer, a.chat_template, chat_template), [&](const BatchCounts& counts) {
       return bar.update(static_cast<double>(counts.done() - before), static_cast<double>(counts.total - before),
                         fmt::format("{:.1f} tokens/s", tokens_per_second()));
     });
   } catch (const Stopped&) {
-    console.warn(fmt::format("stopped: {}; the same command goes on", counts_text(batch.counts(), batch_options)));
+    console.warn(fmt::format("stopped: {}; the same command goes on", counts_text(batch.counts(), a.batch)));
     throw;
   }
-  console.info(counts_text(batch.counts(), batch_options));
+  console.info(counts_text(batch.counts(), a.batch));
   const EngineStats& stats = engine.stats();
   console.info(fmt::format("{} in {}: {} tokens generated, {:.1f} tokens/s; {} prompt tokens computed, {} shared",
-                           batch.counts().done() - batch.counts().resumed, duration_text(seconds()),
-                           stats.generated_tokens, tokens_per_second(), stats.prompt_tokens, stats.reused_tokens));
-  return exit_code(batch.counts(), batch_options, allow_errors, console);
+                           batch.counts().done() - before, duration_text(watch.seconds()), stats.generated_tokens,
+                           tokens_per_second(), stats.prompt_tokens, stats.reused_tokens));
+}
+
+}  // namespace
+
+int cmd_batch(std::span<const std::string> args) {
+  Console console;
+  BatchArguments a = parse_batch(args, console);
+  const ModelOptions& model = a.model;
+  const Tokenizer tokenizer = open_tokenizer(model.model, model.override_kv);
+  a.batch.model_name = std::filesystem::path(model.model).lexically_normal().filename().string();
+  a.batch.model_identity = fmt::format("{} {}", model_outline(model.model), model.arithmetic());
+  a.batch.model_stamp = model_stamp(model.model);
+  a.batch.prompt_making = prompt_making(model, a.chat_template);
+  Batch batch(a.batch, console.log());
+  if (batch.finished()) {
+    if (!batch.model_untouched()) batch.confirm_model(contents_text(read_contents(model, console)));
+    console.info("nothing left to do: " + counts_text(batch.counts(), a.batch));
+    return exit_code(batch.counts(), a.batch, a.allow_errors, console);
+  }
+  if (batch.counts().resumed > 0)
+    console.info(fmt::format("going on: {} of {} requests are done", batch.counts().resumed, batch.counts().total));
+
+  const std::int32_t n_parallel = a.batch.n_parallel;
+  LoadedModel loaded = load_model(model, console, [&](const ModelConfig&, std::int64_t context) {
+    return CommandNeeds{Engine::sequences_for(n_parallel), positions_for(context, n_parallel)};
+  });
+  batch.confirm_model(contents_text(loaded.session->model().contents()));
+  Engine& engine = loaded.session->start_engine(
+      vocabulary_of(tokenizer, loaded.config().vocab_size),
+      {.n_parallel = n_parallel,
+       .context = loaded.context,
+       .batch = model.batch,
+       .micro_batch = model.micro_batch,
+       .share_generated = false});  // prompt rows attend in another form than generated ones
+  answer(batch, a, engine, tokenizer, console);
+  return exit_code(batch.counts(), a.batch, a.allow_errors, console);
 }
 
 }  // namespace dodeca::runtime::cli

@@ -160,8 +160,8 @@ void collect(const ImatrixOptions& o, const Console& console) {
     return CommandNeeds{.extra_bytes = kCopiesOfSums * InputSums::bytes_needed(config) + logits};
   });
   InputSums sums(loaded.config());
-  loaded.executor->set_input_sums(&sums);
-  EvalModel model = make_eval_model(*loaded.executor, loaded.prompt_team(), rows_per_call);
+  loaded.session->executor().set_input_sums(&sums);
+  EvalModel model = make_eval_model(loaded.session->executor(), loaded.session->workers().prompts(), rows_per_call);
   // As generated rows: a prompt's attention may take another form, which never makes v_b's input.
   model.forward = [forward = model.forward](std::span<const Row> rows, ForwardOutput& out) {
     std::vector<Row> plain(rows.begin(), rows.end());

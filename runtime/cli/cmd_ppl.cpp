@@ -182,98 +182,114 @@ PplOptions parse_ppl(std::span<const std::string> args, Console& console) {
   return o;
 }
 
+// What is scored: read before the weights are loaded, so that what is wrong with it is said at once.
+struct ScoredText {
+  std::optional<Tokenizer> tokenizer;
+  std::optional<TokenId> bos;
+  std::optional<LogitsReader> base;  // with --kl-divergence
+  std::vector<TokenId> ids;
+  std::int64_t n_ids() const { return std::ssize(ids); }
+};
+
+ScoredText read_scored(const PplOptions& o, const Console& console) {
+  ScoredText text{.tokenizer = tokenizer_for(o, console), .bos = {}, .base = {}, .ids = {}};
+  if (text.tokenizer && text.tokenizer->add_bos() && !o.no_bos) text.bos = text.tokenizer->bos();
+  if (o.compare) {
+    text.base.emplace(o.base_file);
+    text.ids = text.base->header().tokens;
+  } else if (!o.ids_file.empty()) {
+    text.bos.reset();
+    text.ids = parse_ids(read_text_file(o.ids_file), o.ids_file);
+  } else {
+    std::string bytes = read_text_file(o.text_file);
+    if (!bytes.empty() && bytes.back() == '\n') bytes.pop_back();  // as llama.cpp reads -f
+    if (text.bos) text.ids.push_back(*text.bos);
+    const std::vector<TokenId> encoded = text.tokenizer->encode(bytes, {false, false});
+    text.ids.insert(text.ids.end(), encoded.begin(), encoded.end());
+  }
+  if (text.ids.empty()) throw Error(ErrorKind::kBadRequest, "there are no tokens to score");
+  return text;
+}
+
+// The windows of `context` tokens that the text has. Throws Error{kBadRequest} for a text that is too short.
+Windows cut_windows(const PplOptions& o, const ScoredText& text, std::int64_t context, const Console& console) {
+  const std::int64_t n_ids = text.n_ids();
+  const bool second_half = o.compare || !o.text_file.empty() || !o.base_file.empty();
+  Windows windows{.tokens = text.ids, .n_ctx = context, .n_windows = 0, .first = 0, .bos = text.bos};
+  if (second_half && !o.compare && n_ids < 2 * context) {
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("the text has {} tokens; windows of {} need at least {}", n_ids, context, 2 * context));
+  }
+  if (!second_half && n_ids < context) {
+    windows.n_ctx = n_ids;
+    console.info(fmt::format("{} tokens are less than a window of {}: one window of {}", n_ids, context, n_ids));
+  }
+  windows.n_windows = n_ids / windows.n_ctx;
+  if (o.max_chunks > 0) windows.n_windows = std::min(windows.n_windows, o.max_chunks);
+  if (second_half) windows.first = windows.n_ctx / 2;
+  if (windows.scored_per_window() < 1)
+    throw Error(ErrorKind::kBadRequest, fmt::format("windows of {} tokens leave nothing to predict", windows.n_ctx));
+  return windows;
+}
+
+// Of one call: the logits of every row, and of the base model's.
+std::uint64_t logits_bytes(const PplOptions& o, std::int64_t rows_per_call, std::int64_t vocab_size) {
+  const bool packed = o.compare || !o.base_file.empty();
+  const std::uint64_t row =
+      static_cast<std::uint64_t>(vocab_size) * sizeof(float) +
+      (packed ? static_cast<std::uint64_t>(packed_row_size(vocab_size)) * sizeof(std::uint16_t) : 0);
+  return static_cast<std::uint64_t>(rows_per_call) * row;
+}
+
+void score_windows(const PplOptions& o, const ScoredText& text, const EvalModel& model, const Windows& windows,
+                   const Console& console) {
+  console.info(fmt::format("{} windows of {} tokens, {} predictions scored in each", windows.n_windows, windows.n_ctx,
+                           windows.scored_per_window()));
+  WindowProgress progress(console, windows.n_windows);
+  if (text.base) {
+    if (text.base->header().n_vocab != model.vocab_size) {
+      throw Error(ErrorKind::kBadRequest, fmt::format("{} was made with a vocabulary of {} and the model has {}",
+                                                      o.base_file, text.base->header().n_vocab, model.vocab_size));
+    }
+    return print_divergence(model, windows, progress, *text.base, console);
+  }
+  std::optional<LogitsWriter> writer;
+  if (!o.base_file.empty()) {
+    LogitsHeader header{windows.n_ctx, model.vocab_size, windows.n_windows, text.ids};
+    header.tokens.resize(static_cast<std::size_t>(windows.n_windows * windows.n_ctx));
+    writer.emplace(o.base_file, header);
+  }
+  print_perplexity(model, windows, progress, writer ? &*writer : nullptr);
+}
+
 }  // namespace
 
 int cmd_ppl(std::span<const std::string> args) {
   Console console;
   PplOptions o = parse_ppl(args, console);
+  const ScoredText text = read_scored(o, console);
+  if (text.base) o.model.ctx_size = text.base->header().n_ctx;
+  if (o.tokens && o.model.ctx_size < 0) o.model.ctx_size = text.n_ids();
 
-  // The tokens, before the weights are loaded: what is wrong with them is told at once.
-  std::optional<Tokenizer> tokenizer = tokenizer_for(o, console);
-  std::optional<TokenId> bos;
-  if (tokenizer && tokenizer->add_bos() && !o.no_bos) bos = tokenizer->bos();
-  std::optional<LogitsReader> base;
-  std::vector<TokenId> ids;
-  if (o.compare) {
-    base.emplace(o.base_file);
-    ids = base->header().tokens;
-    o.model.ctx_size = base->header().n_ctx;
-  } else if (!o.ids_file.empty()) {
-    bos.reset();
-    ids = parse_ids(read_text_file(o.ids_file), o.ids_file);
-  } else {
-    std::string text = read_text_file(o.text_file);
-    if (!text.empty() && text.back() == '\n') text.pop_back();  // as llama.cpp reads -f
-    if (bos) ids.push_back(*bos);
-    const std::vector<TokenId> encoded = tokenizer->encode(text, {false, false});
-    ids.insert(ids.end(), encoded.begin(), encoded.end());
-  }
-  if (ids.empty()) throw Error(ErrorKind::kBadRequest, "there are no tokens to score");
-  const auto n_ids = static_cast<std::int64_t>(ids.size());
-  if (o.tokens && o.model.ctx_size < 0) o.model.ctx_size = n_ids;
-
-  const bool second_half = o.compare || !o.text_file.empty() || !o.base_file.empty();
   const std::int64_t rows_per_call = std::min(o.model.batch, o.model.micro_batch);
   Windows windows;
-  const auto plan = [&](const ModelConfig& config, std::int64_t context) {
-    // Of one call: the logits of every row, and of the base model's.
-    const bool packed = o.compare || !o.base_file.empty();
-    const auto extra_bytes = static_cast<std::uint64_t>(
-        rows_per_call *
-        (config.vocab_size * static_cast<std::int64_t>(sizeof(float)) +
-         (packed ? packed_row_size(config.vocab_size) * static_cast<std::int64_t>(sizeof(std::uint16_t)) : 0)));
-    if (o.tokens) {
-      if (n_ids > context)
-        throw Error(ErrorKind::kDoesNotFit,
-                    fmt::format("{} tokens do not fit a context of {}; -c {} would", n_ids, context, n_ids));
-      return CommandNeeds{.extra_bytes = extra_bytes};
+  LoadedModel loaded = load_model(o.model, console, [&](const ModelConfig& config, std::int64_t context) {
+    CommandNeeds needs{.extra_bytes = logits_bytes(o, rows_per_call, config.vocab_size)};
+    if (!o.tokens) {
+      windows = cut_windows(o, text, context, console);
+      needs.n_sequences = sequences_for(windows.n_ctx, rows_per_call, windows.n_windows);
+    } else if (text.n_ids() > context) {
+      throw Error(ErrorKind::kDoesNotFit, fmt::format("{} tokens do not fit a context of {}; -c {} would", text.n_ids(),
+                                                      context, text.n_ids()));
     }
-    windows.n_ctx = context;
-    if (second_half && !o.compare && n_ids < 2 * context) {
-      throw Error(ErrorKind::kBadRequest,
-                  fmt::format("the text has {} tokens; windows of {} need at least {}", n_ids, context, 2 * context));
-    }
-    if (!second_half && n_ids < context) {
-      windows.n_ctx = n_ids;
-      console.info(fmt::format("{} tokens are less than a window of {}: one window of {}", n_ids, context, n_ids));
-    }
-    windows.n_windows = n_ids / windows.n_ctx;
-    if (o.max_chunks > 0) windows.n_windows = std::min(windows.n_windows, o.max_chunks);
-    windows.first = second_half ? windows.n_ctx / 2 : 0;
-    windows.bos = bos;
-    if (windows.scored_per_window() < 1) {
-      throw Error(ErrorKind::kBadRequest, fmt::format("windows of {} tokens leave nothing to predict", windows.n_ctx));
-    }
-    const std::int32_t n_sequences = sequences_for(windows.n_ctx, rows_per_call, windows.n_windows);
-    return CommandNeeds{.n_sequences = n_sequences, .extra_bytes = extra_bytes};
-  };
-  LoadedModel loaded = load_model(o.model, console, plan);
-  const EvalModel model = make_eval_model(*loaded.executor, loaded.prompt_team(), rows_per_call);
-
-  if (o.tokens) {
-    print_tokens(model, ids, tokenizer);
-    flush_out();
-    return 0;
-  }
-  windows.tokens = ids;
-  console.info(fmt::format("{} windows of {} tokens, {} predictions scored in each", windows.n_windows, windows.n_ctx,
-                           windows.scored_per_window()));
-  WindowProgress progress(console, windows.n_windows);
-  if (o.compare) {
-    if (base->header().n_vocab != model.vocab_size) {
-      throw Error(ErrorKind::kBadRequest, fmt::format("{} was made with a vocabulary of {} and the model has {}",
-                                                      o.base_file, base->header().n_vocab, model.vocab_size));
-    }
-    print_divergence(model, windows, progress, *base, console);
-  } else {
-    std::optional<LogitsWriter> writer;
-    if (!o.base_file.empty()) {
-      LogitsHeader header{windows.n_ctx, model.vocab_size, windows.n_windows, ids};
-      header.tokens.resize(static_cast<std::size_t>(windows.n_windows * windows.n_ctx));
-      writer.emplace(o.base_file, header);
-    }
-    print_perplexity(model, windows, progress, writer ? &*writer : nullptr);
-  }
+    return needs;
+  });
+  Session& session = *loaded.session;
+  const EvalModel model = make_eval_model(session.executor(), session.workers().prompts(), rows_per_call);
+  if (o.tokens)
+    print_tokens(model, text.ids, text.tokenizer);
+  else
+    score_windows(o, text, model, windows, console);
   flush_out();
   return 0;
 }

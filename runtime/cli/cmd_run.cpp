@@ -16,10 +16,6 @@
 namespace dodeca::runtime::cli {
 namespace {
 
-// New tokens of a chat's turn from which decompressing the whole context for them pays
-// (cpu/kernels/attention/NOTES.md).
-constexpr std::int64_t kShortPrompt = 170;
-
 struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;
@@ -110,22 +106,22 @@ void save_prompt(const std::string& path, const std::string& identity, Engine& e
   console.detail(fmt::format("prompt cache: {} tokens saved to {}", prompt.size(), path));
 }
 
-int complete(const RunOptions& options, const std::string& text, LoadedModel& loaded, Engine& engine,
-             const Tokenizer& tokenizer, Request request, const Console& console) {
-  request.prompt = tokenizer.encode(text);
+int complete(const RunOptions& options, const std::string& text, LoadedModel& loaded, Engine& engine, Request request,
+             const Console& console) {
   const std::vector<std::int32_t> prompt = request.prompt;
   const std::string identity =
       options.prompt_cache.empty()
           ? ""
-          : fmt::format("{} {} {}", model_identity(model_outline(options.model.model), loaded.model->contents()),
-                        options.model.arithmetic(), cpu::name_of(loaded.model->isa()));
+          : fmt::format("{} {} {}",
+                        model_identity(model_outline(options.model.model), loaded.session->model().contents()),
+                        options.model.arithmetic(), cpu::name_of(loaded.session->model().isa()));
   if (static_cast<std::int64_t>(prompt.size()) >= loaded.context)
     throw Error(
         ErrorKind::kDoesNotFit,
         fmt::format(
             "the prompt has {} tokens, the context holds {} with at least one to generate; a larger -c holds more",
             prompt.size(), loaded.context));
-  KvCache& cache = loaded.executor->cache();
+  KvCache& cache = loaded.session->executor().cache();
   bool saved = false;
   if (!options.prompt_cache.empty())
     saved = restore_prompt(options.prompt_cache, identity, engine, cache, console) == prompt;
@@ -194,13 +190,12 @@ int cmd_run(std::span<const std::string> args) {
   LoadedModel loaded = load_model(run.model, console, [](const ModelConfig&, std::int64_t context) {
     return CommandNeeds{Engine::sequences_for(1), positions_for(context, 1)};
   });
-  ExecutorPass pass(*loaded.executor, *loaded.team, loaded.prompt_team());
-  Engine engine(pass, vocabulary_of(tokenizer, loaded.config().vocab_size),
-                {.n_parallel = 1,
-                 .context = loaded.context,
-                 .batch = run.model.batch,
-                 .micro_batch = run.model.micro_batch,
-                 .short_prompt = chats ? kShortPrompt : 0});
+  Engine& engine = loaded.session->start_engine(vocabulary_of(tokenizer, loaded.config().vocab_size),
+                                                {.n_parallel = 1,
+                                                 .context = loaded.context,
+                                                 .batch = run.model.batch,
+                                                 .micro_batch = run.model.micro_batch,
+                                                 .short_prompt = chats ? short_prompt_rows(loaded.config()) : 0});
 
   Request request;
   request.sampling = run.sampling.values;
@@ -210,7 +205,10 @@ int cmd_run(std::span<const std::string> args) {
   request.stop = run.stop;
   request.ignore_eos = run.ignore_eos;
   if (request.sampling.temperature > 0) console.info(fmt::format("seed: {}", request.sampling.seed));
-  if (!chats) return complete(run, *text, loaded, engine, tokenizer, std::move(request), console);
+  if (!chats) {
+    request.prompt = tokenizer.encode(*text);
+    return complete(run, *text, loaded, engine, std::move(request), console);
+  }
 
   chat({engine, tokenizer, run.chat_template, std::move(chat_template), std::move(request), run.system, std::move(text),
         run.single_turn, loaded.context},

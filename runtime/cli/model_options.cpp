@@ -1,85 +1,43 @@
 #include "runtime/cli/model_options.hpp"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
+#include <optional>
+#include <string_view>
+#include <utility>
 
-#include "cpu/cgroup.hpp"
-#include "cpu/kernels/attention/attention.hpp"
+#include "cpu/topology.hpp"
 #include "runtime/base/error.hpp"
+#include "runtime/base/stopwatch.hpp"
 #include "runtime/cli/tuning.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
 
-constexpr std::int64_t kDefaultContext = 8192, kMaxThreads = 4096;
+constexpr std::int64_t kMaxThreads = 4096;
 
-std::string team_facts(const cpu::Topology& topology, const cpu::Team& team, const cpu::Team* team_batch) {
-  std::string text = fmt::format("threads: {}", team.size());
-  if (team_batch != nullptr) text += fmt::format(" ({} for prompts)", team_batch->size());
+std::string team_facts(const cpu::Topology& topology, const Workers& workers) {
+  std::string text = fmt::format("threads: {}", workers.generation().size());
+  if (&workers.prompts() != &workers.generation()) text += fmt::format(" ({} for prompts)", workers.prompts().size());
   return text + fmt::format(" on {} usable cores, {}", topology.cores.size(), topology.cpu_model);
 }
 
-// What may keep threads from being started.
-std::string thread_limits() {
-  const auto limit = [](auto resource) {
-    rlimit found{};
-    const bool limited = ::getrlimit(resource, &found) == 0 && found.rlim_cur != RLIM_INFINITY;
-    return limited ? std::to_string(found.rlim_cur) : "unlimited";
-  };
-  std::string text = fmt::format(
-      "the limits are {} processes and threads of this user (ulimit -u), {} bytes of memory for "
-      "this process (ulimit -v)",
-      limit(RLIMIT_NPROC), limit(RLIMIT_AS));
-  std::optional<std::uint64_t> most;
-  for (const bool v2 : {true, false}) {
-    const std::optional<cpu::Cgroup> group = cpu::find_cgroup("", "pids", v2);
-    if (!group) continue;
-    cpu::for_each_group(*group, [&](const std::string& folder) {
-      const std::optional<std::uint64_t> n = cpu::to_number(cpu::read_text(folder + "/pids.max"));
-      if (n && (!most || *n < *most)) most = n;
-    });
-  }
-  if (most) text += fmt::format(", {} processes and threads of this control group (pids.max)", *most);
-  return text;
+// What a loaded model is, a line each.
+void say_loaded(const LoadedModel& loaded, const Console& console) {
+  const Session& session = *loaded.session;
+  const ExecutorOptions& executor = session.executor_options();
+  console.info(fmt::format("model: {}, {} in memory, loaded in {:.1f} s; threads: {}, {}", loaded.config().name,
+                           bytes_text(static_cast<double>(session.model().weight_bytes())), loaded.load_seconds,
+                           session.workers().generation().size(), cpu::name_of(session.model().isa())));
+  const bool several = executor.n_positions > positions_for(loaded.context, 1);
+  const std::uint64_t cache_bytes = KvCache::bytes_needed(loaded.config(), executor.cache_options());
+  console.info(fmt::format("cache: {} positions{}, {}, {}", loaded.context,
+                           several ? fmt::format(" per sequence, {} in all", executor.n_positions) : "",
+                           quant::name_of(executor.cache_type), bytes_text(static_cast<double>(cache_bytes))));
 }
 
 }  // namespace
-
-int default_threads(const cpu::Topology& topology) {
-  const int n_cores = std::max<int>(1, static_cast<int>(topology.cores.size()));
-  if (topology.cpu_quota <= 0) return n_cores;
-  return std::clamp(static_cast<int>(std::lround(topology.cpu_quota)), 1, n_cores);
-}
-
-std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Console& console) {
-  const cpu::Topology topology = cpu::read_topology();
-  const int n = n_threads > 0 ? n_threads : default_threads(topology);
-  std::vector<int> pus;
-  if (n <= static_cast<int>(topology.cores.size()))
-    for (int i = 0; i < n; ++i) pus.push_back(topology.cores[i].first_pu);
-  else
-    console.warn(fmt::format("{} threads on {} cores: threads are not bound and will wait for each other", n,
-                             topology.cores.size()));
-  const auto team = [n](std::vector<int> bound_to) {
-    try {
-      return std::make_unique<cpu::Team>(n, std::move(bound_to));
-    } catch (const cpu::ThreadsRefused& refused) {
-      throw Error(ErrorKind::kDoesNotFit,
-                  fmt::format("{} threads were wanted and the system let {} start: {}; a smaller -t wants fewer",
-                              refused.wanted, refused.given, thread_limits()));
-    }
-  };
-  try {
-    return team(pus);
-  } catch (const std::system_error& error) {
-    console.warn(fmt::format("threads are not bound to cores: {}", error.what()));
-    return team({});
-  }
-}
 
 cpu::Isa parse_isa(const std::string& name) {
   if (name.empty()) return cpu::host_isa();
@@ -108,7 +66,7 @@ void check_overrides(std::span<const std::string> overrides) {
   try {
     for (const std::string& assignments : overrides) override_kv(scratch, assignments);
   } catch (const Error& error) {
-    throw Usage(error.sentence());
+    throw Usage("--override-kv: " + error.sentence());
   }
 }
 
@@ -152,74 +110,51 @@ quant::DType ModelOptions::cache_type() const {
   return parse_cache_type("-ctk", cache_type_k);
 }
 
+std::unique_ptr<WeightSource> ModelOptions::open(const Log& log) const {
+  return open_weights(model, {{plain_topk}, override_kv}, log);
+}
+
 std::string ModelOptions::arithmetic() const {
   return fmt::format("cache {} compute {}{}{}{}", quant::name_of(cache_type()), compute_f32() ? "f32" : "auto",
                      plain_topk ? " plain-topk" : "", onednn ? " onednn" : "",
                      override_kv.empty() ? "" : fmt::format(" override {}", fmt::join(override_kv, " ")));
 }
 
-std::int64_t ModelOptions::context_for(const ModelConfig& config) const {
-  const std::int64_t own = config.context_length > 0 ? config.context_length : kDefaultContext;
-  if (ctx_size == 0) return own;
-  return ctx_size > 0 ? ctx_size : std::min(kDefaultContext, own);
-}
-
-std::int64_t positions_for(std::int64_t context, std::int32_t n_sequences) {
-  const std::int64_t block = cpu::kContextBlock;
-  return (context + block - 1) / block * block * n_sequences;
+SessionOptions ModelOptions::session_options(const Console& console) const {
+  const cpu::Isa level = isa_level();
+  return {.isa = level,
+          .compute_f32 = compute_f32(),
+          .onednn = onednn,
+          .tuning = host_tuning(level, console),
+          .executor = {.micro_batch = std::min(micro_batch, batch), .cache_type = cache_type()}};
 }
 
 LoadedModel load_model(const ModelOptions& options, const Console& console,
                        const std::function<CommandNeeds(const ModelConfig&, std::int64_t)>& needs) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   const Log log = console.log();
+  std::shared_ptr<const WeightSource> source = options.open(log);
+  const ModelConfig& config = source->config();
   LoadedModel loaded;
-  loaded.source = open_weights(options.model, {{options.plain_topk}, options.override_kv}, log);
-  const ModelConfig& config = loaded.config();
-  loaded.context = options.context_for(config);
+  loaded.context = context_for(config, options.ctx_size);
   if (config.context_length > 0 && loaded.context > config.context_length)
     console.warn(fmt::format("-c {} is beyond the {} positions that the model was made for", loaded.context,
                              config.context_length));
+  const CommandNeeds wanted = needs(config, loaded.context);
+  Workers workers(options.threads, options.threads_batch, log);
+  console.detail(team_facts(cpu::read_topology(), workers));
 
-  CommandNeeds command_needs = needs(config, loaded.context);
-  if (command_needs.n_positions == 0)
-    command_needs.n_positions = positions_for(loaded.context, command_needs.n_sequences);
-  ExecutorOptions executor_options;
-  executor_options.n_positions = command_needs.n_positions;
-  executor_options.n_sequences = command_needs.n_sequences;
-  executor_options.micro_batch = std::min(options.micro_batch, options.batch);
-  executor_options.cache_type = options.cache_type();
-  executor_options.integer_attention = !options.compute_f32();
-
-  const cpu::Topology topology = cpu::read_topology();
-  loaded.team = make_team(options.threads, console);
-  if (options.threads_batch > 0 && options.threads_batch != loaded.team->size())
-    loaded.team_batch = make_team(options.threads_batch, console);
-  console.detail(team_facts(topology, *loaded.team, loaded.team_batch.get()));
-
-  const std::uint64_t cache_bytes = KvCache::bytes_needed(config, executor_options.cache_options());
-  LoadOptions load;
-  load.isa = options.isa_level();
-  load.compute_f32 = options.compute_f32();
-  load.onednn = options.onednn;
-  load.tuning = host_tuning(load.isa, console);
-  const int n_threads = std::max(loaded.team->size(), loaded.prompt_team().size());
-  load.extra_bytes = Executor::bytes_needed(config, executor_options, n_threads) + command_needs.extra_bytes;
-  {
-    ProgressBar bar(console, "loading", "MB", 1e6);
-    load.progress = bar.callback();
-    loaded.model = Model::load(*loaded.source, loaded.prompt_team(), load, log);
-  }
-  loaded.executor = std::make_unique<Executor>(*loaded.model, *loaded.team, executor_options);
-  loaded.executor->set_log(log);
-  loaded.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  console.info(fmt::format("model: {}, {} in memory, loaded in {:.1f} s; threads: {}, {}", config.name,
-                           bytes_text(static_cast<double>(loaded.model->weight_bytes())), loaded.load_seconds,
-                           loaded.team->size(), cpu::name_of(loaded.model->isa())));
-  const bool several = executor_options.n_positions > positions_for(loaded.context, 1);
-  console.info(fmt::format("cache: {} positions{}, {}, {}", loaded.context,
-                           several ? fmt::format(" per sequence, {} in all", executor_options.n_positions) : "",
-                           quant::name_of(executor_options.cache_type), bytes_text(static_cast<double>(cache_bytes))));
+  ProgressBar bar(console, "loading", "MB", 1e6);
+  SessionOptions session = options.session_options(console);
+  session.executor.n_sequences = wanted.n_sequences;
+  session.executor.n_positions =
+      wanted.n_positions > 0 ? wanted.n_positions : positions_for(loaded.context, wanted.n_sequences);
+  session.extra_bytes = wanted.extra_bytes;
+  session.progress = bar.callback();
+  loaded.session = std::make_unique<Session>(std::move(source), std::move(workers), std::move(session), log);
+  bar.finish();
+  loaded.load_seconds = watch.seconds();
+  say_loaded(loaded, console);
   return loaded;
 }
 

@@ -1,32 +1,23 @@
-// The flags that every command on a model shares, and the way from them to a loaded model: open the files, look at the
-// machine, check memory, load with progress, say the facts in one line each.
+// The flags that every command on a model shares, and what they ask of a session: its files, threads, arithmetic and
+// cache. Loading shows progress and says the facts in one line each.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "cpu/isa.hpp"
-#include "cpu/team.hpp"
-#include "cpu/topology.hpp"
 #include "quant/dtype.hpp"
 #include "runtime/cli/console.hpp"
 #include "runtime/cli/options.hpp"
-#include "runtime/exec/executor.hpp"
+#include "runtime/engine/session.hpp"
 #include "runtime/model/weight_source.hpp"
-#include "runtime/weights/model.hpp"
 
 namespace dodeca::runtime::cli {
 
-// One thread per physical core that the process may use, fewer where control groups grant less processor time: more
-// would stop each other in mid-phase.
-int default_threads(const cpu::Topology& topology);
-// A thread count, 0 meaning the default.
-std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Console& console);
 // At most `name` ("" for what DODECA_ISA says). Throws Usage for unknown levels and for levels that this host lacks.
 cpu::Isa parse_isa(const std::string& name);
 // f32, f16, bf16, q8_0; throws Usage.
@@ -55,22 +46,18 @@ struct ModelOptions {
   bool compute_f32() const { return compute == "f32"; }
   // The options that change the numbers which a model gives, as one text.
   std::string arithmetic() const;
-  // The context length for this model.
-  std::int64_t context_for(const ModelConfig& config) const;
+  std::unique_ptr<WeightSource> open(const Log& log) const;
+  // All but the numbers of sequences and positions.
+  SessionOptions session_options(const Console& console) const;
 };
 
-// What a command on a model works with. Members are declared in the order of their dependence.
+// What a command on a model works with.
 struct LoadedModel {
-  std::unique_ptr<WeightSource> source;
-  std::unique_ptr<cpu::Team> team;        // generation
-  std::unique_ptr<cpu::Team> team_batch;  // prompts; null: team
-  std::unique_ptr<Model> model;
-  std::unique_ptr<Executor> executor;
+  std::unique_ptr<Session> session;
   std::int64_t context = 0;  // positions per sequence
   double load_seconds = 0;
 
-  cpu::Team& prompt_team() { return team_batch ? *team_batch : *team; }
-  const ModelConfig& config() const { return source->config(); }
+  const ModelConfig& config() const { return session->config(); }
 };
 
 // What a command needs besides the model.
@@ -79,11 +66,7 @@ struct CommandNeeds {
   std::int64_t n_positions = 0;   // over all sequences; 0: n_sequences times the context
   std::uint64_t extra_bytes = 0;  // of memory that the command itself will ask for
 };
-// Cache positions for n_sequences that all reach the context, in the cache's whole blocks.
-std::int64_t positions_for(std::int64_t context, std::int32_t n_sequences);
-
-// Opens, checks memory (weights, cache and work space together), loads, makes the executor. `needs` is asked once the
-// context is known.
+// Opens and loads (engine/session.hpp), says the facts. `needs` is asked once the context is known.
 LoadedModel load_model(const ModelOptions& options, const Console& console,
                        const std::function<CommandNeeds(const ModelConfig& config, std::int64_t context)>& needs);
 

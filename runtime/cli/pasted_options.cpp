@@ -266,6 +266,7 @@ constexpr PastedOption kOptions[] = {
     refused("--force-think", kNone, kText, kWriteThinking),
 
     // ---- single commands ---------------------------------------------------------------------------------------
+    accepted("-embd,--embeddings", kValue, kBench, "logits are computed, as for generation"),
     refused("-gp", kValue, kBench, "write -d DEPTH -n N"),
     refused("-npp", kValue, kBench, "write -p N"),
     refused("-ntg", kValue, kBench, "write -n N"),

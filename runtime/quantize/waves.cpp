@@ -1,11 +1,11 @@
 #include "runtime/quantize/waves.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 
 #include "quant/codec.hpp"
 #include "runtime/base/first_error.hpp"
+#include "runtime/base/stopwatch.hpp"
 #include "runtime/model/contents.hpp"
 
 namespace dodeca::runtime {
@@ -14,8 +14,6 @@ namespace {
 constexpr std::int64_t kUnitWeights = 1 << 18;             // one piece of work: 1 MiB as floats
 constexpr std::size_t kWaveBytes = std::size_t{64} << 20;  // of the new file between two writes
 constexpr int kUnitsPerMember = 16;
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 std::int64_t unit_rows(const OutputTensor& tensor) {
   // A source that transposes attn_k_b reads a whole head for any of its rows: a head stays together.
@@ -85,9 +83,6 @@ struct Wave {
 
 }  // namespace
 
-Stopwatch::Stopwatch(double& sum) : sum_(sum), begin_(now()) {}
-Stopwatch::~Stopwatch() { sum_ += now() - begin_; }
-
 std::uint64_t wave_memory(const std::vector<OutputTensor>& tensors, int team_size, bool low_memory) {
   std::uint64_t member = 0;
   for (const OutputTensor& tensor : tensors) {
@@ -121,7 +116,7 @@ std::vector<MemberState> run_waves(const std::vector<OutputTensor>& tensors, std
       error.guard([&] {
         MemberState& state = states[static_cast<std::size_t>(member.index)];
         if (member.index == 0) {
-          const Stopwatch watch(state.writing);
+          const TimedScope watch(state.writing);
           for (const Unit& unit : taking.units) work.take(unit, {taking.bytes.get() + unit.offset, unit.bytes});
         }
         const auto n_units = static_cast<std::int64_t>(making.units.size());
@@ -146,11 +141,11 @@ void read_values(const WeightSource& source, const OutputTensor& tensor, Unit& u
   const auto read = [&](const WeightInfo& weight, std::int64_t begin, std::int64_t end, float* values) {
     state.raw.resize(static_cast<std::size_t>(end - begin) * weight.row_bytes());
     {
-      const Stopwatch watch(state.reading);
+      const TimedScope watch(state.reading);
       source.read_rows(weight, unit.slice, begin, end, state.raw.data());
     }
     state.bytes_read += state.raw.size();
-    const Stopwatch watch(state.computing);
+    const TimedScope watch(state.computing);
     add_rows(unit.source, weight, unit.slice, begin, state.raw);
     quant::decode_row(weight.dtype, state.raw.data(), values, (end - begin) * weight.n_in);
   };

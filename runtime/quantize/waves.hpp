@@ -47,17 +47,4 @@ std::vector<MemberState> run_waves(const std::vector<OutputTensor>& tensors, std
 // The unit's weights as the source has them. Fills state.values and adds to unit.source.
 void read_values(const WeightSource& source, const OutputTensor& tensor, Unit& unit, MemberState& state);
 
-// Adds the seconds that it lives.
-class Stopwatch {
- public:
-  explicit Stopwatch(double& sum);
-  ~Stopwatch();
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-
- private:
-  double& sum_;
-  double begin_;
-};
-
 }  // namespace dodeca::runtime

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "bench/statistics.hpp"
+
 using namespace dodeca::bench;
 
 namespace {

@@ -52,6 +52,11 @@ TEST_CASE("options without effect are combined like the others") {
   CHECK(tests[1].inert[kGpuLayers] == "-1");
 }
 
+TEST_CASE("what options without effect say is what every command says") {
+  for (const InertAxis& axis : kInertAxes) CHECK_MESSAGE(!inert_answer(axis).empty(), axis.flags);
+  CHECK(inert_answer(kInertAxes[kMainGpu]) == inert_answer(kInertAxes[kSplitMode]));
+}
+
 TEST_CASE("numbers of sequences apply to generation only") {
   Axes axes;
   axes.models = {"a"};

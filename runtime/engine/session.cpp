@@ -1,0 +1,85 @@
+#include "runtime/engine/session.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "cpu/kernels/attention/attention.hpp"
+#include "cpu/topology.hpp"
+#include "runtime/base/error.hpp"
+
+namespace dodeca::runtime {
+namespace {
+
+constexpr std::int64_t kDefaultContext = 8192;
+
+}  // namespace
+
+Session::Session(std::shared_ptr<const WeightSource> source, Workers workers, SessionOptions options, const Log& log)
+    : source_(std::move(source)), workers_(std::move(workers)), options_(std::move(options)), log_(log) {
+  options_.executor.integer_attention = !options_.compute_f32;
+  const std::uint64_t work = Executor::bytes_needed(config(), options_.executor, workers_.most_threads());
+  model_ = Model::load(*source_, workers_.prompts(),
+                       {.isa = options_.isa,
+                        .compute_f32 = options_.compute_f32,
+                        .extra_bytes = work + options_.extra_bytes,
+                        .onednn = options_.onednn,
+                        .tuning = options_.tuning,
+                        .progress = std::exchange(options_.progress, {})},
+                       log);
+  executor_ = std::make_unique<Executor>(*model_, workers_.generation(), options_.executor);
+  executor_->set_log(log_);
+}
+
+Session::~Session() = default;
+
+Executor& Session::restart(const ExecutorOptions& options, Workers workers) {
+  engine_.reset();
+  pass_.reset();
+  executor_.reset();
+  workers_ = std::move(workers);
+  options_.executor = options;
+  options_.executor.integer_attention = !options_.compute_f32;
+  const std::uint64_t need = Executor::bytes_needed(config(), options_.executor, workers_.most_threads());
+  const std::uint64_t have = cpu::available_memory_bytes();
+  constexpr double kGiB = 1 << 30;
+  if (need > have) {
+    throw Error(ErrorKind::kDoesNotFit,
+                fmt::format("cache and work space need {:.2f} GiB of memory, {:.2f} GiB are free",
+                            static_cast<double>(need) / kGiB, static_cast<double>(have) / kGiB))
+        .with(Remedy::kSmallerCache);
+  }
+  executor_ = std::make_unique<Executor>(*model_, workers_.generation(), options_.executor);
+  executor_->set_log(log_);
+  return *executor_;
+}
+
+Engine& Session::start_engine(Vocabulary vocabulary, const EngineOptions& options) {
+  engine_.reset();
+  pass_ = std::make_unique<ExecutorPass>(*executor_, workers_.generation(), workers_.prompts());
+  engine_ = std::make_unique<Engine>(*pass_, std::move(vocabulary), options);
+  return *engine_;
+}
+
+std::int64_t context_for(const ModelConfig& config, std::int64_t asked) {
+  const std::int64_t own = config.context_length > 0 ? config.context_length : kDefaultContext;
+  if (asked == 0) return own;
+  return asked > 0 ? asked : std::min(kDefaultContext, own);
+}
+
+std::int64_t positions_for(std::int64_t context, std::int32_t n_sequences) {
+  const std::int64_t block = cpu::kContextBlock;
+  return (context + block - 1) / block * block * n_sequences;
+}
+
+std::int64_t short_prompt_rows(const ModelConfig& config) {
+  // Multiplications for a position and a head: once for all rows, and for each row in either form.
+  const std::int64_t latent = config.kv_lora_rank, rope = config.qk_rope_head_dim, key = config.qk_nope_head_dim,
+                     value = config.v_head_dim;
+  const std::int64_t decompressing = latent * (key + value), absorbed = (latent + rope) + latent,
+                     decompressed = (key + rope) + value;
+  return absorbed > decompressed ? decompressing / (absorbed - decompressed) : 0;
+}
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,72 @@
+// From a model's weights to something that computes: the one place where source, worker threads, placed weights, executor
+// and engine are put together. Every command, the benchmark and the measurements of quantization begin here.
+//
+//   Session session(open_weights(path, {}, log), Workers(0, 0, log), options, log);
+//   Engine& engine = session.start_engine(vocabulary_of(tokenizer, session.config().vocab_size), engine_options);
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "cpu/isa.hpp"
+#include "cpu/kernels/matmul/tuning.hpp"
+#include "runtime/base/log.hpp"
+#include "runtime/engine/engine.hpp"
+#include "runtime/engine/forward_pass.hpp"
+#include "runtime/engine/workers.hpp"
+#include "runtime/exec/executor.hpp"
+#include "runtime/model/weight_source.hpp"
+#include "runtime/weights/model.hpp"
+
+namespace dodeca::runtime {
+
+struct SessionOptions {
+  cpu::Isa isa = cpu::host_isa();
+  bool compute_f32 = false;       // the float32 reference route, attention included
+  bool onednn = false;            // BF16 and F32 weights times prompt rows by oneDNN
+  cpu::MatmulTuning tuning = {};  // which kernels are the fastest here
+  ExecutorOptions executor = {};  // integer_attention is set from compute_f32
+  std::uint64_t extra_bytes = 0;  // of memory that the caller itself will ask for
+  Progress progress = {};         // of loading: bytes read of all
+};
+
+class Session {
+ public:
+  // Checks that weights, cache, work space and extra_bytes fit, tries the kernels, loads, makes the executor. Throws
+  // Error{kDoesNotFit} before reading when memory is short, Stopped when progress returned false. `log` is kept.
+  Session(std::shared_ptr<const WeightSource> source, Workers workers, SessionOptions options, const Log& log);
+  ~Session();
+  // Another cache and work space, and other threads, over the same weights. Ends the engine. Throws Error{kDoesNotFit}
+  // when they do not fit.
+  Executor& restart(const ExecutorOptions& options, Workers workers);
+  // An engine on the executor; the vocabulary's tokenizer must outlive it.
+  Engine& start_engine(Vocabulary vocabulary, const EngineOptions& options);
+
+  const WeightSource& source() const { return *source_; }
+  const ModelConfig& config() const { return source_->config(); }
+  const Workers& workers() const { return workers_; }
+  const Model& model() const { return *model_; }
+  Executor& executor() { return *executor_; }
+  const ExecutorOptions& executor_options() const { return options_.executor; }
+
+ private:
+  std::shared_ptr<const WeightSource> source_;
+  Workers workers_;
+  SessionOptions options_;
+  Log log_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<ExecutorPass> pass_;
+  std::unique_ptr<Engine> engine_;
+};
+
+// The context length for a model: `asked`, or for 0 the model's own, or below 0 the default of 8192 and the model's own
+// where that is less.
+std::int64_t context_for(const ModelConfig& config, std::int64_t asked);
+// Cache positions for n_sequences that all reach the context, in the cache's whole blocks.
+std::int64_t positions_for(std::int64_t context, std::int32_t n_sequences);
+// New rows of a long context for which decompressing its latent rows takes as long as attending to them as they are
+// (cpu/kernels/attention/NOTES.md): fewer are computed faster as generated rows. 0 for models without latent attention.
+std::int64_t short_prompt_rows(const ModelConfig& config);
+
+}  // namespace dodeca::runtime
