@@ -14,9 +14,9 @@ constexpr double kMostPercent = 105;
 std::string threads_text(int n) { return fmt::format("{} thread{}", n, n == 1 ? "" : "s"); }
 
 // What a token takes beyond the time of its bytes: barriers, small operations, attention's arithmetic.
-std::string residual_text(const Result& r) {
+std::string overhead_text(const Result& r) {
   const double token_ms = 1e3 / r.mean_tps(), bytes_ms = 1e3 * r.bytes_per_token / r.read_bandwidth;
-  return fmt::format("; residual {:.2f} ms of {:.2f} ms per token ({:.1f} %)", token_ms - bytes_ms, token_ms,
+  return fmt::format("; overhead {:.2f} ms of {:.2f} ms per token ({:.1f} %)", token_ms - bytes_ms, token_ms,
                      100 * (token_ms - bytes_ms) / token_ms);
 }
 
@@ -53,7 +53,7 @@ std::string memory_lines(const std::vector<Result>& results) {
         text += fmt::format("; the weights fit in {:.0f} MB of cache, so memory does not bound this",
                             static_cast<double>(r.cache_bytes) / 1e6);
       else
-        text += residual_text(r);
+        text += overhead_text(r);
     }
     text += '\n';
   }

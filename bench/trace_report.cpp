@@ -40,7 +40,7 @@ std::string trace_table(std::string_view test, const runtime::Trace& trace, doub
   }
   if (read_bandwidth > 0) {
     const double at_limit = bytes / passes / read_bandwidth;
-    out += fmt::format("residual: {:.3f} ms ({:.1f} %) beyond the {:.3f} ms that the bytes take at {:.2f} GB/s\n",
+    out += fmt::format("overhead: {:.3f} ms ({:.1f} %) beyond the {:.3f} ms that the bytes take at {:.2f} GB/s\n",
                        1e3 * (per_pass - at_limit), 100 * (per_pass - at_limit) / per_pass, 1e3 * at_limit,
                        read_bandwidth / 1e9);
   }

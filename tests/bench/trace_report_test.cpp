@@ -4,7 +4,7 @@
 
 using namespace dodeca;
 
-TEST_CASE("the trace's table: per pass, shares, the sum against the clock, the residual") {
+TEST_CASE("the trace's table: per pass, shares, the sum against the clock, the overhead") {
   runtime::Trace trace;
   trace.passes = 2;
   trace.phases[static_cast<std::size_t>(runtime::Phase::kGateUp)] = {6'000'000, 60'000'000, 4};
@@ -20,7 +20,7 @@ TEST_CASE("the trace's table: per pass, shares, the sum against the clock, the r
   CHECK(text.find("attention") == std::string::npos);  // did not run
   CHECK(text.find("5.040 ms per pass by the clock around it; the phases sum to 99.2 % of it") != std::string::npos);
   CHECK(text.find("3.0 distinct experts per layer") != std::string::npos);
-  CHECK(text.find("residual: 1.540 ms (30.6 %) beyond the 3.500 ms") != std::string::npos);
+  CHECK(text.find("overhead: 1.540 ms (30.6 %) beyond the 3.500 ms") != std::string::npos);
   CHECK(text.find("gate, up and down: 50.0 GMAC/s, 50.0 % of the int8 peak") != std::string::npos);
   CHECK(bench::trace_table("tg2", trace, 0.01008, 10e9, 0).find("int8") == std::string::npos);  // not measured
   CHECK(bench::trace_table("tg2", runtime::Trace{}, 1.0, 0, 0).empty());
