@@ -37,12 +37,11 @@ ShapeRun::ShapeRun(const ShapeRequest& request, const runtime::cli::ModelOptions
 }
 
 runtime::Plan ShapeRun::plan_of(const runtime::ModelConfig& part) const {
-  return runtime::make_plan(part, runtime::random_weight_infos(part, types_of(recipe_, whole_, part)), plan_options_);
+  return runtime::make_plan(part, runtime::random_weight_infos(part, types_of(recipe_, whole_, part)), {},
+                            runtime::this_machine(), plan_options_);
 }
 
-TokenWork ShapeRun::work_of(const runtime::ModelConfig& part) const {
-  return token_work(part, runtime::random_weight_infos(part, types_of(recipe_, whole_, part)), plan_of(part));
-}
+TokenWork ShapeRun::work_of(const runtime::ModelConfig& part) const { return token_work(plan_of(part)); }
 
 std::string ShapeRun::too_large(std::uint64_t extra_bytes) const {
   using runtime::cli::bytes_text;

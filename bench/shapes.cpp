@@ -85,7 +85,7 @@ std::int64_t most_layers(const ModelConfig& whole, const runtime::TypeChoice& re
   for (std::int64_t n = 2; n <= whole.n_layers; ++n) {
     const ModelConfig part = slice_config(whole, n);
     const auto infos = runtime::random_weight_infos(part, types_of(recipe, whole, part));
-    if (runtime::make_plan(part, infos, options).bytes > bytes) break;
+    if (runtime::make_plan(part, infos, {}, runtime::this_machine(), options).bytes > bytes) break;
     most = n;
   }
   return most;

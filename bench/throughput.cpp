@@ -41,7 +41,9 @@ runtime::ExecutorOptions executor_options(const Test& test) {
 void fill(runtime::KvCache& cache, std::int64_t n) {
   if (n == 0) return;
   constexpr std::size_t kDifferent = 61;  // rows, used in turn
-  std::vector<std::vector<float>> rows(kDifferent, std::vector<float>(static_cast<std::size_t>(cache.row_width())));
+  std::int64_t width = 0;
+  for (std::int64_t layer = 0; layer < cache.n_layers(); ++layer) width = std::max(width, cache.format(layer).width);
+  std::vector<std::vector<float>> rows(kDifferent, std::vector<float>(static_cast<std::size_t>(width)));
   std::mt19937_64 random(1);
   for (std::vector<float>& row : rows)
     for (float& value : row) value = static_cast<float>(random() >> 40) / (1 << 23) - 1.0f;  // in [-1, 1)
@@ -153,18 +155,16 @@ void Throughput::load(const Test& test) {
     fresh->n_params += static_cast<std::uint64_t>(weight.n_elements());
     fresh->size += weight.row_bytes() * static_cast<std::uint64_t>(weight.n_out * weight.n_slices);
   }
-  runtime::SessionOptions session = model_options_.session_options(console_);
+  runtime::SessionOptions session = model_options_.session_options();
   session.executor = executor_options(test);
-  fresh->work = token_work(
-      source.config(), source.weights(),
-      runtime::make_plan(source.config(), source.weights(),
-                         {.isa = session.isa, .compute_f32 = session.compute_f32, .onednn = session.onednn}));
-  const std::uint64_t extra_bytes = runtime::Executor::bytes_needed(source.config(), session.executor, test.n_threads);
+  runtime::Plan plan = runtime::make_plan(source, runtime::this_machine(), model_options_.plan_options(console_));
+  fresh->work = token_work(plan);
+  const std::uint64_t extra_bytes = runtime::Executor::bytes_needed(plan, session.executor, test.n_threads);
   runtime::cli::ProgressBar bar(console_, "loading", "MB", 1e6);
   session.progress = bar.callback();
   try {
-    fresh->session = std::make_unique<runtime::Session>(opened.source, runtime::Workers(team(test.n_threads)),
-                                                        std::move(session), console_.log());
+    fresh->session = std::make_unique<runtime::Session>(
+        opened.source, std::move(plan), runtime::Workers(team(test.n_threads)), std::move(session), console_.log());
   } catch (const runtime::Error& error) {
     if (error.kind() != runtime::ErrorKind::kDoesNotFit || !opened.too_large) throw;
     throw runtime::Error(error.kind(), opened.too_large(extra_bytes));
@@ -246,9 +246,8 @@ void Throughput::count_work(runtime::Executor& executor, const runtime::Trace& t
                                                             static_cast<double>(trace.expert_phases);
     // The i-th token reads the rows of all positions of its sequence up to its own, in every layer.
     const double rows = static_cast<double>(test.n_depth) + static_cast<double>(test.n_gen + 1) / 2;
-    result.bytes_per_token =
-        work.step_bytes(result.experts_touched) / static_cast<double>(test.n_parallel) +
-        rows * static_cast<double>(executor.cache().row_bytes()) * static_cast<double>(config.n_layers);
+    result.bytes_per_token = work.step_bytes(result.experts_touched) / static_cast<double>(test.n_parallel) +
+                             rows * static_cast<double>(executor.cache().position_bytes());
     result.attention_macs = attention.generated * rows;
   }
 }

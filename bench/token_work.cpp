@@ -46,22 +46,19 @@ AttentionWork attention_work(const runtime::ModelConfig& config, bool in_floats)
   return work;
 }
 
-TokenWork token_work(const runtime::ModelConfig& config, const std::vector<runtime::WeightInfo>& weights,
-                     const runtime::Plan& plan) {
-  TokenWork work{.n_experts = config.n_routed_experts, .n_used = config.n_experts_per_tok};
-  for (std::size_t i = 0; i < weights.size(); ++i) {
-    const runtime::WeightInfo& info = weights[i];
-    const runtime::WeightPlan& weight = plan.weights[i];
-    const bool routed = runtime::is_routed(info.id.role);
+TokenWork token_work(const runtime::Plan& plan) {
+  TokenWork work{.n_experts = plan.config.n_routed_experts, .n_used = plan.config.n_experts_per_tok};
+  for (const runtime::WeightPlan& weight : plan.weights) {
+    const bool routed = runtime::is_routed(weight.id.role);
     if (routed)
       work.routed_bytes += static_cast<double>(weight.bytes);
     else
       work.fixed_bytes += weight.bytes_per_token;
     if (weight.layout == nullptr) continue;  // vectors, and embeddings that are looked up
     const double share = routed ? static_cast<double>(work.n_used) / static_cast<double>(work.n_experts) : 1;
-    const double n = static_cast<double>(info.n_elements()) * share;
+    const double n = static_cast<double>(weight.n_in * weight.n_out * weight.n_slices) * share;
     const bool floats = weight.layout->act == cpu::ActFormat::kF32;
-    Macs& target = info.id.layer != runtime::kNoLayer ? work.layers : work.output;
+    Macs& target = weight.id.layer != runtime::kNoLayer ? work.layers : work.output;
     target += floats ? Macs{.f32 = n} : Macs{.int8 = n};
   }
   return work;

@@ -34,8 +34,7 @@ struct TokenWork {
   // A prompt of n_tokens that asks for n_outputs rows of logits: products with weights.
   Macs prompt_macs(std::int64_t n_tokens, std::int64_t n_outputs) const;
 };
-TokenWork token_work(const runtime::ModelConfig& config, const std::vector<runtime::WeightInfo>& weights,
-                     const runtime::Plan& plan);
+TokenWork token_work(const runtime::Plan& plan);
 
 // Attention over the cache in all layers together, per row and cached position.
 struct AttentionWork {

@@ -20,10 +20,8 @@ std::string trace_table(std::string_view test, const runtime::Trace& trace, doub
     out += fmt::format("| {:<15} | {:>9.3f} | {:>7.1f} | {:>10.2f} | {:>6.2f} |\n", name, ns / 1e6 / passes,
                        sum_ns > 0 ? 100 * ns / sum_ns : 0.0, n_bytes / 1e6 / passes, ns > 0 ? n_bytes / ns : 0.0);
   };
-  for (std::size_t i = 0; i < trace.phases.size(); ++i) {
-    const runtime::Trace::Entry& entry = trace.phases[i];
-    if (entry.count > 0) line(runtime::kPhaseNames[i], static_cast<double>(entry.ns), static_cast<double>(entry.bytes));
-  }
+  for (const runtime::Trace::Entry& entry : trace.phases)
+    line(entry.name, static_cast<double>(entry.ns), static_cast<double>(entry.bytes));
   line("sum", sum_ns, bytes);
   const double per_pass = seconds / passes;
   out += fmt::format("\n{:.3f} ms per pass by the clock around it; the phases sum to {:.1f} % of it\n", 1e3 * per_pass,
@@ -31,10 +29,14 @@ std::string trace_table(std::string_view test, const runtime::Trace& trace, doub
   if (trace.expert_phases > 0)
     out += fmt::format("{:.1f} distinct experts per layer\n",
                        static_cast<double>(trace.experts_touched) / static_cast<double>(trace.expert_phases));
-  if (int8_peak > 0 && trace.expert_macs > 0) {
-    const auto ns = [&](runtime::Phase phase) { return trace.phases[static_cast<std::size_t>(phase)].ns; };
-    const double rate = 1e9 * static_cast<double>(trace.expert_macs) /
-                        static_cast<double>(ns(runtime::Phase::kGateUp) + ns(runtime::Phase::kDown));
+  double expert_macs = 0, expert_ns = 0;
+  for (const runtime::Trace::Entry& entry : trace.phases) {
+    if (entry.expert_macs == 0) continue;
+    expert_macs += static_cast<double>(entry.expert_macs);
+    expert_ns += static_cast<double>(entry.ns);
+  }
+  if (int8_peak > 0 && expert_macs > 0) {
+    const double rate = 1e9 * expert_macs / expert_ns;
     out += fmt::format("gate, up and down: {:.1f} GMAC/s, {:.1f} % of the int8 peak\n", rate / 1e9,
                        100 * rate / int8_peak);
   }

@@ -74,11 +74,10 @@ struct DivergenceMeter::Impl {
   void run(const Roundings& roundings,
            const std::function<void(std::size_t, std::span<const Prediction>)>& take) const {
     const std::int32_t n_sequences = sequences_for(options.n_ctx, kRowsPerCall, options.n_windows);
+    const auto rounded = std::make_shared<RoundedSource>(source, roundings, options.isa);
     Session session(
-        std::make_shared<RoundedSource>(source, roundings, options.isa), Workers(team),
-        {.isa = options.isa,
-         .onednn = true,
-         .executor = {.n_positions = options.n_ctx * n_sequences,
+        rounded, make_plan(*rounded, this_machine(), {.isa = options.isa, .onednn = true}), Workers(team),
+        {.executor = {.n_positions = options.n_ctx * n_sequences,
                       .n_sequences = n_sequences,
                       .micro_batch = kRowsPerCall,
                       .cache_type = quant::DType::kF32},

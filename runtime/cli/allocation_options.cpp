@@ -15,6 +15,7 @@
 #include "runtime/cli/text_options.hpp"
 #include "runtime/exec/executor.hpp"
 #include "runtime/exec/kv_cache.hpp"
+#include "runtime/model/random_source.hpp"
 #include "runtime/model/weight_name.hpp"
 #include "runtime/text/tokenizer.hpp"
 
@@ -167,8 +168,11 @@ void AllocationOptions::set_sizes(AllocationRequest& request, const ModelConfig&
     return bytes - needs;
   };
   const ExecutorOptions run{.n_positions = context};
+  // Work space depends little on the types, which are not chosen yet.
+  const auto typical = [](const WantedWeight& w) { return fitting_type(quant::DType::kQ4_K, w.n_in); };
+  const Plan plan = make_plan(config, random_weight_infos(config, typical), {}, this_machine(), {});
   const std::uint64_t cache = KvCache::bytes_needed(config, run.cache_options()),
-                      all = Executor::bytes_needed(config, run, n_threads);
+                      all = Executor::bytes_needed(plan, run, n_threads);
   if (!vram.empty()) request.card_bytes = fit("--vram", vram, cache);
   request.max_file_bytes = fit("--fit-ram", fit_ram, vram.empty() ? all : all - cache);
 }

@@ -168,7 +168,7 @@ int cmd_batch(std::span<const std::string> args) {
     console.info(fmt::format("going on: {} of {} requests are done", batch.counts().resumed, batch.counts().total));
 
   const std::int32_t n_parallel = a.batch.n_parallel;
-  LoadedModel loaded = load_model(model, console, [&](const ModelConfig&, std::int64_t context) {
+  LoadedModel loaded = load_model(model, console, [&](const Plan&, std::int64_t context) {
     return CommandNeeds{Engine::sequences_for(n_parallel), positions_for(context, n_parallel)};
   });
   batch.confirm_model(contents_text(loaded.session->model().contents()));

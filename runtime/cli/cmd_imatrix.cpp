@@ -147,7 +147,7 @@ void collect(const ImatrixOptions& o, const Console& console) {
   const std::vector<TokenId> ids = calibration_tokens(o, tokenizer);
   const std::int64_t rows_per_call = std::min(o.model.batch, o.model.micro_batch);
   std::int64_t n_ctx = 0, n_chunks = 0;
-  LoadedModel loaded = load_model(o.model, console, [&](const ModelConfig& config, std::int64_t context) {
+  LoadedModel loaded = load_model(o.model, console, [&](const Plan& plan, std::int64_t context) {
     n_ctx = context;
     n_chunks = static_cast<std::int64_t>(ids.size()) / n_ctx;
     if (n_chunks == 0 || n_ctx < 4)
@@ -156,10 +156,10 @@ void collect(const ImatrixOptions& o, const Console& console) {
                               "tokens or more is needed",
                               ids.size(), n_ctx));
     if (o.max_chunks > 0) n_chunks = std::min(n_chunks, o.max_chunks);
-    const auto logits = static_cast<std::uint64_t>(rows_per_call * config.vocab_size) * sizeof(float);
-    return CommandNeeds{.extra_bytes = kCopiesOfSums * InputSums::bytes_needed(config) + logits};
+    const auto logits = static_cast<std::uint64_t>(rows_per_call * plan.config.vocab_size) * sizeof(float);
+    return CommandNeeds{.extra_bytes = kCopiesOfSums * InputSums::bytes_needed(plan) + logits};
   });
-  InputSums sums(loaded.config());
+  InputSums sums(loaded.session->plan());
   loaded.session->executor().set_input_sums(&sums);
   EvalModel model = make_eval_model(loaded.session->executor(), loaded.session->workers().prompts(), rows_per_call);
   // As generated rows: a prompt's attention may take another form, which never makes v_b's input.
@@ -171,7 +171,7 @@ void collect(const ImatrixOptions& o, const Console& console) {
 
   const ImportanceMatrix before = merged(o.inputs);
   const auto so_far = [&](std::int64_t chunks) {
-    ImportanceMatrix matrix = importance_matrix(loaded.config(), sums, o.process_output);
+    ImportanceMatrix matrix = importance_matrix(sums, o.process_output);
     matrix.n_chunks = chunks;
     matrix.chunk_size = n_ctx;
     matrix.datasets = {o.text_file};

@@ -273,8 +273,8 @@ int cmd_ppl(std::span<const std::string> args) {
 
   const std::int64_t rows_per_call = std::min(o.model.batch, o.model.micro_batch);
   Windows windows;
-  LoadedModel loaded = load_model(o.model, console, [&](const ModelConfig& config, std::int64_t context) {
-    CommandNeeds needs{.extra_bytes = logits_bytes(o, rows_per_call, config.vocab_size)};
+  LoadedModel loaded = load_model(o.model, console, [&](const Plan& plan, std::int64_t context) {
+    CommandNeeds needs{.extra_bytes = logits_bytes(o, rows_per_call, plan.config.vocab_size)};
     if (!o.tokens) {
       windows = cut_windows(o, text, context, console);
       needs.n_sequences = sequences_for(windows.n_ctx, rows_per_call, windows.n_windows);

@@ -187,7 +187,7 @@ int cmd_run(std::span<const std::string> args) {
   const Tokenizer tokenizer = open_tokenizer(run.model.model, run.model.override_kv);
   std::optional<ChatTemplate> chat_template;
   if (chats) chat_template = run.chat_template.choose(tokenizer);
-  LoadedModel loaded = load_model(run.model, console, [](const ModelConfig&, std::int64_t context) {
+  LoadedModel loaded = load_model(run.model, console, [](const Plan&, std::int64_t context) {
     return CommandNeeds{Engine::sequences_for(1), positions_for(context, 1)};
   });
   Engine& engine = loaded.session->start_engine(vocabulary_of(tokenizer, loaded.config().vocab_size),

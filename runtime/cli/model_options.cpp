@@ -120,17 +120,17 @@ std::string ModelOptions::arithmetic() const {
                      override_kv.empty() ? "" : fmt::format(" override {}", fmt::join(override_kv, " ")));
 }
 
-SessionOptions ModelOptions::session_options(const Console& console) const {
+SessionOptions ModelOptions::session_options() const {
+  return {.executor = {.micro_batch = std::min(micro_batch, batch), .cache_type = cache_type()}};
+}
+
+PlanOptions ModelOptions::plan_options(const Console& console) const {
   const cpu::Isa level = isa_level();
-  return {.isa = level,
-          .compute_f32 = compute_f32(),
-          .onednn = onednn,
-          .tuning = host_tuning(level, console),
-          .executor = {.micro_batch = std::min(micro_batch, batch), .cache_type = cache_type()}};
+  return {.isa = level, .compute_f32 = compute_f32(), .onednn = onednn, .tuning = host_tuning(level, console)};
 }
 
 LoadedModel load_model(const ModelOptions& options, const Console& console,
-                       const std::function<CommandNeeds(const ModelConfig&, std::int64_t)>& needs) {
+                       const std::function<CommandNeeds(const Plan&, std::int64_t)>& needs) {
   const Stopwatch watch;
   const Log log = console.log();
   std::shared_ptr<const WeightSource> source = options.open(log);
@@ -140,18 +140,20 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   if (config.context_length > 0 && loaded.context > config.context_length)
     console.warn(fmt::format("-c {} is beyond the {} positions that the model was made for", loaded.context,
                              config.context_length));
-  const CommandNeeds wanted = needs(config, loaded.context);
+  Plan plan = make_plan(*source, this_machine(), options.plan_options(console));
+  const CommandNeeds wanted = needs(plan, loaded.context);
   Workers workers(options.threads, options.threads_batch, log);
   console.detail(team_facts(cpu::read_topology(), workers));
 
   ProgressBar bar(console, "loading", "MB", 1e6);
-  SessionOptions session = options.session_options(console);
+  SessionOptions session = options.session_options();
   session.executor.n_sequences = wanted.n_sequences;
   session.executor.n_positions =
       wanted.n_positions > 0 ? wanted.n_positions : positions_for(loaded.context, wanted.n_sequences);
   session.extra_bytes = wanted.extra_bytes;
   session.progress = bar.callback();
-  loaded.session = std::make_unique<Session>(std::move(source), std::move(workers), std::move(session), log);
+  loaded.session =
+      std::make_unique<Session>(std::move(source), std::move(plan), std::move(workers), std::move(session), log);
   bar.finish();
   loaded.load_seconds = watch.seconds();
   say_loaded(loaded, console);

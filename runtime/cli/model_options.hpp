@@ -48,7 +48,8 @@ struct ModelOptions {
   std::string arithmetic() const;
   std::unique_ptr<WeightSource> open(const Log& log) const;
   // All but the numbers of sequences and positions.
-  SessionOptions session_options(const Console& console) const;
+  SessionOptions session_options() const;
+  PlanOptions plan_options(const Console& console) const;
 };
 
 // What a command on a model works with.
@@ -66,8 +67,8 @@ struct CommandNeeds {
   std::int64_t n_positions = 0;   // over all sequences; 0: n_sequences times the context
   std::uint64_t extra_bytes = 0;  // of memory that the command itself will ask for
 };
-// Opens and loads (engine/session.hpp), says the facts. `needs` is asked once the context is known.
+// Opens and loads (engine/session.hpp), says the facts. `needs` is asked once plan and context are known.
 LoadedModel load_model(const ModelOptions& options, const Console& console,
-                       const std::function<CommandNeeds(const ModelConfig& config, std::int64_t context)>& needs);
+                       const std::function<CommandNeeds(const Plan& plan, std::int64_t context)>& needs);
 
 }  // namespace dodeca::runtime::cli

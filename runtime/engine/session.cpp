@@ -16,18 +16,14 @@ constexpr std::int64_t kDefaultContext = 8192;
 
 }  // namespace
 
-Session::Session(std::shared_ptr<const WeightSource> source, Workers workers, SessionOptions options, const Log& log)
+Session::Session(std::shared_ptr<const WeightSource> source, Plan plan, Workers workers, SessionOptions options,
+                 const Log& log)
     : source_(std::move(source)), workers_(std::move(workers)), options_(std::move(options)), log_(log) {
-  options_.executor.integer_attention = !options_.compute_f32;
-  const std::uint64_t work = Executor::bytes_needed(config(), options_.executor, workers_.most_threads());
-  model_ = Model::load(*source_, workers_.prompts(),
-                       {.isa = options_.isa,
-                        .compute_f32 = options_.compute_f32,
-                        .extra_bytes = work + options_.extra_bytes,
-                        .onednn = options_.onednn,
-                        .tuning = options_.tuning,
-                        .progress = std::exchange(options_.progress, {})},
-                       log);
+  options_.executor.integer_attention = !plan.options.compute_f32;
+  const std::uint64_t work = Executor::bytes_needed(plan, options_.executor, workers_.most_threads());
+  model_ =
+      Model::load(*source_, std::move(plan), workers_.prompts(),
+                  {.extra_bytes = work + options_.extra_bytes, .progress = std::exchange(options_.progress, {})}, log);
   executor_ = std::make_unique<Executor>(*model_, workers_.generation(), options_.executor);
   executor_->set_log(log_);
 }
@@ -40,8 +36,8 @@ Executor& Session::restart(const ExecutorOptions& options, Workers workers) {
   executor_.reset();
   workers_ = std::move(workers);
   options_.executor = options;
-  options_.executor.integer_attention = !options_.compute_f32;
-  const std::uint64_t need = Executor::bytes_needed(config(), options_.executor, workers_.most_threads());
+  options_.executor.integer_attention = !plan().options.compute_f32;
+  const std::uint64_t need = Executor::bytes_needed(plan(), options_.executor, workers_.most_threads());
   const std::uint64_t have = cpu::available_memory_bytes();
   constexpr double kGiB = 1 << 30;
   if (need > have) {

@@ -1,15 +1,13 @@
-// From a model's weights to something that computes: the one place where source, worker threads, placed weights, executor
-// and engine are put together. Every command, the benchmark and the measurements of quantization begin here.
+// From a model's weights to something that computes: the one place where source, worker threads, plan, placed weights,
+// executor and engine are put together. Every command, the benchmark and the measurements of quantization begin here.
 //
-//   Session session(open_weights(path, {}, log), Workers(0, 0, log), options, log);
+//   Session session(source, make_plan(*source, this_machine(), {}), Workers(0, 0, log), options, log);
 //   Engine& engine = session.start_engine(vocabulary_of(tokenizer, session.config().vocab_size), engine_options);
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
-#include "cpu/isa.hpp"
-#include "cpu/kernels/matmul/tuning.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/engine/engine.hpp"
 #include "runtime/engine/forward_pass.hpp"
@@ -21,11 +19,7 @@
 namespace dodeca::runtime {
 
 struct SessionOptions {
-  cpu::Isa isa = cpu::host_isa();
-  bool compute_f32 = false;       // the float32 reference route, attention included
-  bool onednn = false;            // BF16 and F32 weights times prompt rows by oneDNN
-  cpu::MatmulTuning tuning = {};  // which kernels are the fastest here
-  ExecutorOptions executor = {};  // integer_attention is set from compute_f32
+  ExecutorOptions executor = {};  // integer_attention is set from the plan
   std::uint64_t extra_bytes = 0;  // of memory that the caller itself will ask for
   Progress progress = {};         // of loading: bytes read of all
 };
@@ -34,7 +28,8 @@ class Session {
  public:
   // Checks that weights, cache, work space and extra_bytes fit, tries the kernels, loads, makes the executor. Throws
   // Error{kDoesNotFit} before reading when memory is short, Stopped when progress returned false. `log` is kept.
-  Session(std::shared_ptr<const WeightSource> source, Workers workers, SessionOptions options, const Log& log);
+  Session(std::shared_ptr<const WeightSource> source, Plan plan, Workers workers, SessionOptions options,
+          const Log& log);
   ~Session();
   // Another cache and work space, and other threads, over the same weights. Ends the engine. Throws Error{kDoesNotFit}
   // when they do not fit.
@@ -46,6 +41,7 @@ class Session {
   const ModelConfig& config() const { return source_->config(); }
   const Workers& workers() const { return workers_; }
   const Model& model() const { return *model_; }
+  const Plan& plan() const { return model_->plan(); }
   Executor& executor() { return *executor_; }
   const ExecutorOptions& executor_options() const { return options_.executor; }
 

@@ -3,12 +3,11 @@
 
 #include "runtime/exec/input_sums.hpp"
 #include "runtime/load/imatrix.hpp"
-#include "runtime/model/config.hpp"
 
 namespace dodeca::runtime {
 
 // output: with an entry for the output matrix. attn_k_b and attn_v_b: all heads in one row with one count, as llama.cpp
 // has them.
-ImportanceMatrix importance_matrix(const ModelConfig& config, const InputSums& sums, bool output);
+ImportanceMatrix importance_matrix(const InputSums& sums, bool output);
 
 }  // namespace dodeca::runtime

@@ -7,10 +7,17 @@
 
 #include "cpu/kernels/attention/attention.hpp"
 #include "cpu/kernels/attention/integer.hpp"
-#include "runtime/exec/attention_decompressed.hpp"
 
 namespace dodeca::runtime {
 
+namespace {
+
+// Running result of a softmax-weighted sum, [n_heads] maxima, [n_heads] sums, [n_heads, width] values.
+struct SoftmaxState {
+  float *max, *sum, *acc;
+};
+
+// Folds `part` into `into`: the values are rescaled to the common maximum.
 void merge_softmax(const SoftmaxState& into, const SoftmaxState& part, std::int64_t n_heads,
                    std::int64_t width) noexcept {
   for (std::int64_t h = 0; h < n_heads; ++h) {
@@ -24,14 +31,10 @@ void merge_softmax(const SoftmaxState& into, const SoftmaxState& part, std::int6
   }
 }
 
-namespace {
-
 // (row, head) pairs of one work unit at most; a unit of one row takes many heads, one of many rows few.
 constexpr std::int64_t kUnitLanes = 256;
 constexpr std::int64_t kLeastHeads = 16;
 static_assert(kUnitLanes / kRowGroup >= kLeastHeads && kContextChunk % cpu::kChunkPositions == 0);
-
-std::int64_t chunks_of(const Row& row) { return row.position / kContextChunk + 1; }
 
 // The parts of a thread's work space.
 struct Space {
@@ -62,12 +65,13 @@ class AbsorbedUnit {
         group_(group),
         heads_(heads),
         n_heads_(heads.size()),
-        width_(pass.space.kv.width()),
-        value_(pass.config().kv_lora_rank),
-        scale_(static_cast<float>(pass.config().softmax_scale())),
-        integer_(pass.cache.integer_shape()),
-        kernels_(cpu::integer_attention(pass.weights.isa)) {
-    const Space at(pass.config());
+        value_(pass.config.kv_lora_rank),
+        width_(value_ + pass.config.qk_rope_head_dim),
+        scale_(static_cast<float>(pass.config.softmax_scale(AttentionKind::kMla))),
+        format_(pass.cache.format(layer)),
+        kernels_(cpu::integer_attention(pass.isa)) {
+    const Space at(pass.config);
+    const Activations& queries = pass.buffer(RowBuffer::kAbsorbedQuery);
     block_ = reinterpret_cast<float*>(scratch + at.block);
     scores_ = reinterpret_cast<float*>(scratch + at.scores);
     strips_ = scratch + at.strips;
@@ -75,16 +79,16 @@ class AbsorbedUnit {
     visible_ = reinterpret_cast<std::int32_t*>(scratch + at.visible);
     chunk_ = state(scratch + at.state[0]);
     running_ = state(scratch + at.state[1]);
-    q_ = pass.space.q_absorbed.row(group.first) + heads.begin * width_;
+    q_ = queries.row(group.first) + heads.begin * width_;
     if (group.count > 1) {
       auto* q = reinterpret_cast<float*>(scratch + at.q);
       for (std::int64_t r = 0; r < group.count; ++r) {
-        std::memcpy(q + r * n_heads_ * width_, pass.space.q_absorbed.row(group.first + r) + heads.begin * width_,
+        std::memcpy(q + r * n_heads_ * width_, queries.row(group.first + r) + heads.begin * width_,
                     static_cast<std::size_t>(n_heads_ * width_) * sizeof(float));
       }
       q_ = q;
     }
-    if (integer_) kernels_.pack_queries({*integer_, q_, width_, group.count * n_heads_, scale_, strips_});
+    if (format_.integer) kernels_.pack_queries({*format_.integer, q_, width_, group.count * n_heads_, scale_, strips_});
   }
 
   // All chunks, merged in order, result divided by its sum into `latent`.
@@ -115,15 +119,15 @@ class AbsorbedUnit {
   }
 
   static SoftmaxState partial(const Pass& pass, std::int64_t row, std::int64_t chunk, std::int64_t head) noexcept {
-    const std::int64_t heads = pass.config().n_heads, value = pass.config().kv_lora_rank;
-    float* base = pass.space.partials.as<float>() +
+    const std::int64_t heads = pass.config.n_heads, value = pass.config.kv_lora_rank;
+    float* base = pass.space.array<float>(ArrayBuffer::kPartials) +
                   (pass.first_partial[static_cast<std::size_t>(row)] + chunk) * heads * (2 + value);
     return {base + head, base + heads + head, base + 2 * heads + head * value};
   }
 
   static void write_result(const Pass& pass, std::int64_t row, Span heads, const SoftmaxState& state) noexcept {
-    const std::int64_t value = pass.config().kv_lora_rank;
-    float* out = pass.space.latent.row(row) + heads.begin * value;
+    const std::int64_t value = pass.config.kv_lora_rank;
+    float* out = pass.buffer(RowBuffer::kLatent).row(row) + heads.begin * value;
     for (std::int64_t h = 0; h < heads.size(); ++h) {
       const float inverse = 1.0f / state.sum[h];
       for (std::int64_t i = 0; i < value; ++i) out[h * value + i] = state.acc[h * value + i] * inverse;
@@ -138,7 +142,7 @@ class AbsorbedUnit {
   SoftmaxState row_state(const SoftmaxState& s, std::int64_t r) const {
     return {s.max + r * n_heads_, s.sum + r * n_heads_, s.acc + r * n_heads_ * value_};
   }
-  const Row& row(std::int64_t r) const { return pass_.rows[static_cast<std::size_t>(group_.first + r)]; }
+  const Row& row(std::int64_t r) const { return pass_.row(group_.first + r); }
   const Row& last() const { return row(group_.count - 1); }
   bool visible(std::int64_t r, std::int64_t chunk) const { return row(r).position >= chunk * kContextChunk; }
 
@@ -149,7 +153,7 @@ class AbsorbedUnit {
     std::fill_n(to.acc, m * value_, 0.0f);
     const std::int64_t begin = chunk * kContextChunk;
     const std::int64_t end = std::min<std::int64_t>(begin + kContextChunk, last().position + 1);
-    if (integer_)
+    if (format_.integer)
       fold_integers(begin, end, to);
     else
       fold_floats(begin, end, to);
@@ -161,7 +165,7 @@ class AbsorbedUnit {
       const std::byte* blocks[cpu::kChunkPositions / cpu::kWeightBlock];
       for (std::int64_t i = 0; i < n; i += cpu::kWeightBlock)
         blocks[i / cpu::kWeightBlock] = pass_.cache.block(layer_, row(0).sequence, position + i);
-      kernels_.load_cache({*integer_, pass_.cache.dtype(), blocks, pass_.cache.row_bytes(), n, chunk_rows_});
+      kernels_.load_cache({*format_.integer, format_.dtype, blocks, format_.row_bytes, n, chunk_rows_});
       for (std::int64_t r = 0; r < group_.count; ++r) {
         const std::int64_t seen = std::clamp<std::int64_t>(row(r).position + 1 - position, 0, n);
         std::fill_n(visible_ + r * n_heads_, n_heads_, static_cast<std::int32_t>(seen));
@@ -173,7 +177,7 @@ class AbsorbedUnit {
       std::int64_t n_ahead = 0;
       for (std::int64_t i = 0; i < cpu::kChunkPositions && next + i <= last().position; i += cpu::kWeightBlock)
         ahead[n_ahead++] = pass_.cache.block(layer_, row(0).sequence, next + i);
-      kernels_.fold({.shape = *integer_,
+      kernels_.fold({.shape = *format_.integer,
                      .queries = strips_,
                      .n_lanes = group_.count * n_heads_,
                      .chunk = chunk_rows_,
@@ -185,15 +189,15 @@ class AbsorbedUnit {
                      .acc_stride = value_,
                      .ahead = ahead,
                      .n_ahead = n_ahead,
-                     .ahead_bytes = cpu::kWeightBlock * pass_.cache.row_bytes()});
+                     .ahead_bytes = cpu::kWeightBlock * format_.row_bytes});
     }
   }
 
   void fold_floats(std::int64_t begin, std::int64_t end, const SoftmaxState& to) noexcept {
     for (std::int64_t position = begin; position < end; position += cpu::kContextBlock) {
       const std::int64_t n = std::min<std::int64_t>(cpu::kContextBlock, end - position);
-      cpu::decode_cache_rows(pass_.cache.dtype(), pass_.cache.block(layer_, row(0).sequence, position),
-                             pass_.cache.row_bytes(), n, width_, block_, pass_.weights.isa);
+      cpu::decode_cache_rows(format_.dtype, pass_.cache.block(layer_, row(0).sequence, position), format_.row_bytes, n,
+                             width_, block_, pass_.isa);
       if (row(0).position + 1 >= position + n) {  // every row sees the whole block: one matrix of rows * heads
         fold_block(0, group_.count * n_heads_, n, to);
         continue;
@@ -217,16 +221,16 @@ class AbsorbedUnit {
                     .sum = to.sum + first,
                     .acc = to.acc + first * value_,
                     .scratch = scores_},
-                   pass_.weights.isa);
+                   pass_.isa);
   }
 
   const Pass& pass_;
   const std::int64_t layer_;
   const RowGroup group_;
   const Span heads_;
-  const std::int64_t n_heads_, width_, value_;
+  const std::int64_t n_heads_, value_, width_;
   const float scale_;
-  const std::optional<cpu::IntegerShape>& integer_;
+  const RowFormat& format_;
   const cpu::IntegerAttention& kernels_;
   const float* q_;
   float *block_, *scores_;
@@ -237,11 +241,19 @@ class AbsorbedUnit {
 };
 
 // Groups of prompt rows alone are left to the decompressed form.
-bool is_absorbed(const Pass& pass, const LayerWeights& w, const RowGroup& group) {
+bool is_absorbed(const Pass& pass, const LatentAttention& attention, const RowGroup& group) {
   for (std::int64_t r = 0; r < group.count; ++r) {
-    if (!is_decompressed(pass, w, pass.rows[static_cast<std::size_t>(group.first + r)])) return true;
+    if (!attention.is_decompressed(pass, pass.row(group.first + r))) return true;
   }
   return false;
+}
+
+std::int64_t partial_floats(const ModelConfig& c) { return c.n_heads * (2 + c.kv_lora_rank); }
+
+// (row, chunk) pairs that there is room for.
+std::int64_t max_partials(const Pass& pass) {
+  return static_cast<std::int64_t>(pass.space.array_bytes(ArrayBuffer::kPartials) / sizeof(float)) /
+         partial_floats(pass.config);
 }
 
 // How the work is cut. No result depends on it: heads are independent, and chunks are merged in order either way.
@@ -251,18 +263,18 @@ struct Cut {
 };
 
 Cut cut_of(const Pass& pass, int n_members) {
-  const std::int64_t heads = pass.config().n_heads, wanted = 4 * n_members;
+  const std::int64_t heads = pass.config.n_heads, wanted = 4 * n_members;
   std::int64_t most_rows = 1, n_chunks = 0;
   for (const RowGroup& group : pass.groups) {
     most_rows = std::max(most_rows, group.count);
-    n_chunks += chunks_of(pass.rows[static_cast<std::size_t>(group.first + group.count - 1)]);
+    n_chunks += chunks_of(pass.row(group.first + group.count - 1));
   }
   const auto n_groups = static_cast<std::int64_t>(pass.groups.size());
   // Many heads per unit share the loading of a chunk; fewer make more units.
   Cut cut{.by_chunk = false, .heads_per_unit = std::min(heads, kUnitLanes / most_rows), .head_units = 0};
   const auto units = [&] { return (heads + cut.heads_per_unit - 1) / cut.heads_per_unit; };
   const std::int64_t n_partials = pass.first_partial.back();
-  cut.by_chunk = n_groups * units() < wanted && n_partials > pass.n() && n_partials <= pass.space.max_partials;
+  cut.by_chunk = n_groups * units() < wanted && n_partials > pass.n() && n_partials <= max_partials(pass);
   const std::int64_t parts = cut.by_chunk ? n_chunks : n_groups;
   while (cut.heads_per_unit > kLeastHeads && parts * units() < wanted)
     cut.heads_per_unit = std::max(kLeastHeads, (cut.heads_per_unit / 2 + kLeastHeads - 1) / kLeastHeads * kLeastHeads);
@@ -274,29 +286,34 @@ Cut cut_of(const Pass& pass, int n_members) {
 
 std::size_t absorbed_scratch_bytes(const ModelConfig& c) { return Space(c).total; }
 
-void attend_absorbed(const Pass& pass, const cpu::Member& member, std::int64_t layer) noexcept {
-  const LayerWeights& w = pass.weights.layers[static_cast<std::size_t>(layer)];
-  const std::int64_t heads = pass.config().n_heads;
+void demand_partials(const ModelConfig& c, const RunSizes& sizes, Demand& demand) {
+  const std::int64_t n = sizes.n_positions / kContextChunk + sizes.n_sequences + 64;
+  demand.array(ArrayBuffer::kPartials, n * partial_floats(c), sizeof(float));
+}
+
+void attend_absorbed(const Pass& pass, const cpu::Member& member, const LatentAttention& attention,
+                     cpu::WorkCounter& next) noexcept {
+  const std::int64_t heads = pass.config.n_heads, layer = attention.layer();
   const Cut cut = cut_of(pass, member.size);
-  std::byte* scratch = pass.space.threads[static_cast<std::size_t>(member.index)].attention.data();
+  std::byte* scratch = pass.space.scratch(member, ThreadBuffer::kAttention);
   const auto heads_of = [&](std::int64_t u) {
     return Span{u * cut.heads_per_unit, std::min(heads, (u + 1) * cut.heads_per_unit)};
   };
-  cpu::WorkCounter& next = pass.space.counter[0];
   if (!cut.by_chunk) {
     const auto n_groups = static_cast<std::int64_t>(pass.groups.size());
     for (std::int64_t u = next.take(); u < n_groups * cut.head_units; u = next.take()) {
       // Later groups see more context: taking them first balances the members.
       const RowGroup& group = pass.groups[static_cast<std::size_t>(n_groups - 1 - u / cut.head_units)];
-      if (is_absorbed(pass, w, group)) AbsorbedUnit(pass, scratch, layer, group, heads_of(u % cut.head_units)).run();
+      if (is_absorbed(pass, attention, group))
+        AbsorbedUnit(pass, scratch, layer, group, heads_of(u % cut.head_units)).run();
     }
     return;
   }
   const std::int64_t step = std::max<std::int64_t>(1, member.size / cut.head_units);
   std::int64_t u = next.take(), first = 0;
   for (const RowGroup& group : pass.groups) {
-    if (!is_absorbed(pass, w, group)) continue;
-    const std::int64_t n = chunks_of(pass.rows[static_cast<std::size_t>(group.first + group.count - 1)]);
+    if (!is_absorbed(pass, attention, group)) continue;
+    const std::int64_t n = chunks_of(pass.row(group.first + group.count - 1));
     for (; u < first + n * cut.head_units; u = next.take()) {
       const std::int64_t mine = u - first;
       AbsorbedUnit(pass, scratch, layer, group, heads_of(mine % cut.head_units))
@@ -311,8 +328,8 @@ void merge_absorbed(const Pass& pass, const cpu::Member& member, std::int64_t he
   if (!cut_of(pass, member.size).by_chunk) return;
   for (std::int64_t i = begin; i < end; ++i) {
     const SoftmaxState running = AbsorbedUnit::partial(pass, i, 0, head);
-    for (std::int64_t chunk = 1; chunk < chunks_of(pass.rows[static_cast<std::size_t>(i)]); ++chunk)
-      merge_softmax(running, AbsorbedUnit::partial(pass, i, chunk, head), 1, pass.config().kv_lora_rank);
+    for (std::int64_t chunk = 1; chunk < chunks_of(pass.row(i)); ++chunk)
+      merge_softmax(running, AbsorbedUnit::partial(pass, i, chunk, head), 1, pass.config.kv_lora_rank);
     AbsorbedUnit::write_result(pass, i, {head, head + 1}, running);
   }
 }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "cpu/kernels/attention/integer.hpp"
+#include "runtime/exec/multiply.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -61,11 +62,11 @@ struct Run {
 };
 
 // The run that begins at or after row `from`; count 0 past the last.
-Run next_run(const Pass& pass, const LayerWeights& w, std::int64_t from) {
-  while (from < pass.n() && !is_decompressed(pass, w, pass.rows[static_cast<std::size_t>(from)])) ++from;
+Run next_run(const Pass& pass, const LatentAttention& attention, std::int64_t from) {
+  while (from < pass.n() && !attention.is_decompressed(pass, pass.row(from))) ++from;
   Run run{from, 0};
-  while (from < pass.n() && is_decompressed(pass, w, pass.rows[static_cast<std::size_t>(from)]) &&
-         pass.rows[static_cast<std::size_t>(from)].sequence == pass.rows[static_cast<std::size_t>(run.first)].sequence)
+  while (from < pass.n() && attention.is_decompressed(pass, pass.row(from)) &&
+         pass.row(from).sequence == pass.row(run.first).sequence)
     ++from;
   run.count = from - run.first;
   return run;
@@ -74,31 +75,31 @@ Run next_run(const Pass& pass, const LayerWeights& w, std::int64_t from) {
 // One head of some rows of a run.
 class DecompressedUnit {
  public:
-  DecompressedUnit(const Pass& pass, ThreadSpace& thread, std::int64_t layer, std::int64_t head)
+  DecompressedUnit(const Pass& pass, const cpu::Member& member, const LatentAttention& attention, std::int64_t head)
       : pass_(pass),
-        thread_(thread),
-        layer_(layer),
+        member_(member),
+        attention_(attention),
         head_(head),
-        weights_(pass.weights.layers[static_cast<std::size_t>(layer)]),
-        shapes_(pass.config(), pass.cache.integer_shape()->digits),
-        kernels_(cpu::integer_attention(pass.weights.isa)),
-        at_(pass.config(), pass.space.micro_batch) {}
+        format_(pass.cache.format(attention.layer())),
+        shapes_(pass.config, format_.integer->digits),
+        kernels_(cpu::integer_attention(pass.isa)),
+        at_(pass.config, pass.n()) {}
 
   void run(Run rows) noexcept {
-    const ModelConfig& c = pass_.config();
+    const ModelConfig& c = pass_.config;
     pack_weights();
     const std::int64_t head_dim = c.qk_nope_head_dim + c.qk_rope_head_dim;
-    kernels_.pack_queries({shapes_.head, pass_.space.q.row(rows.first) + head_ * head_dim,
-                           pass_.space.q.stride_floats(), rows.count, static_cast<float>(c.softmax_scale()),
-                           part(at_.query_strips)});
+    const Activations& q = pass_.buffer(RowBuffer::kQuery);
+    kernels_.pack_queries({shapes_.head, q.row(rows.first) + head_ * head_dim, q.stride_floats(), rows.count,
+                           static_cast<float>(c.softmax_scale(AttentionKind::kMla)), part(at_.query_strips)});
     std::fill_n(floats(at_.max), rows.count, -std::numeric_limits<float>::infinity());
     std::fill_n(floats(at_.sum), rows.count, 0.0f);
     std::fill_n(floats(at_.acc), rows.count * c.v_head_dim, 0.0f);
-    const std::int64_t start = pass_.rows[static_cast<std::size_t>(rows.first)].position, end = start + rows.count;
+    const std::int64_t start = pass_.row(rows.first).position, end = start + rows.count;
     for (std::int64_t position = 0; position < end; position += cpu::kChunkPositions)
       fold_chunk(rows, start, position, std::min<std::int64_t>(cpu::kChunkPositions, end - position));
     for (std::int64_t i = 0; i < rows.count; ++i) {
-      float* out = pass_.space.heads.row(rows.first + i) + head_ * c.v_head_dim;
+      float* out = attention_.result(pass_, head_, rows.first + i);
       const float* acc = floats(at_.acc) + i * c.v_head_dim;
       const float inverse = 1.0f / floats(at_.sum)[i];
       for (std::int64_t v = 0; v < c.v_head_dim; ++v) out[v] = acc[v] * inverse;
@@ -106,7 +107,7 @@ class DecompressedUnit {
   }
 
  private:
-  std::byte* part(std::size_t offset) const { return thread_.attention.data() + offset; }
+  std::byte* part(std::size_t offset) const { return pass_.space.scratch(member_, ThreadBuffer::kAttention) + offset; }
   float* floats(std::size_t offset) const { return reinterpret_cast<float*>(part(offset)); }
 
   // `count` columns, kColumns at most, of the head's slice into rows of n_out floats: products with unit vectors.
@@ -117,12 +118,11 @@ class DecompressedUnit {
     std::fill_n(unit, weight.n_in, 0.0f);
     for (std::int64_t i = 0; i < count; ++i) {
       unit[begin + i] = 1.0f;
-      cpu::quantize_act(format, unit, weight.n_in, part(at_.acts) + static_cast<std::size_t>(i) * stride,
-                        pass_.weights.isa);
+      cpu::quantize_act(format, unit, weight.n_in, part(at_.acts) + static_cast<std::size_t>(i) * stride, pass_.isa);
       unit[begin + i] = 0.0f;
     }
     multiply({.weight = weight,
-              .slice = head_,
+              .slice = attention_.head(head_).index,
               .tile_begin = 0,
               .tile_end = weight.n_tiles,
               .acts = part(at_.acts),
@@ -130,13 +130,13 @@ class DecompressedUnit {
               .n_acts = count,
               .out = out,
               .out_stride = weight.n_out,
-              .scratch = thread_.matmul.data(),
+              .scratch = pass_.space.scratch(member_, ThreadBuffer::kMatmul),
               .prompt = true});
   }
 
   // Both weights as the queries of a product with the latent rows: a lane for each number of a key or value.
   void pack_weights() noexcept {
-    const PackedMatrix &k_b = weights_.k_b, &v_b = weights_.v_b;
+    const PackedMatrix &k_b = attention_.k_b(head_), &v_b = attention_.v_b(head_);
     const std::int64_t latent = shapes_.weights.key;
     float* rows = floats(at_.floats);
     for (std::int64_t d = 0; d < k_b.n_in; d += kColumns)
@@ -155,13 +155,13 @@ class DecompressedUnit {
 
   // n positions from `position` on, for those of the rows that see them.
   void fold_chunk(Run rows, std::int64_t start, std::int64_t position, std::int64_t n) noexcept {
-    const ModelConfig& c = pass_.config();
+    const ModelConfig& c = pass_.config;
     const std::int64_t width = c.qk_nope_head_dim + c.v_head_dim;
-    const std::int32_t sequence = pass_.rows[static_cast<std::size_t>(rows.first)].sequence;
+    const std::int32_t sequence = pass_.row(rows.first).sequence;
     const std::byte* blocks[cpu::kChunkPositions / cpu::kWeightBlock];
     for (std::int64_t i = 0; i < n; i += cpu::kWeightBlock)
-      blocks[i / cpu::kWeightBlock] = pass_.cache.block(layer_, sequence, position + i);
-    kernels_.load_cache({shapes_.latents, pass_.cache.dtype(), blocks, pass_.cache.row_bytes(), n, part(at_.latents)});
+      blocks[i / cpu::kWeightBlock] = pass_.cache.block(attention_.layer(), sequence, position + i);
+    kernels_.load_cache({shapes_.latents, format_.dtype, blocks, format_.row_bytes, n, part(at_.latents)});
     float* made = floats(at_.made);
     kernels_.project({shapes_.latents, part(at_.key_strips), c.qk_nope_head_dim, part(at_.latents), n, made, width});
     kernels_.project({shapes_.latents, part(at_.value_strips), c.v_head_dim, part(at_.latents), n,
@@ -187,9 +187,10 @@ class DecompressedUnit {
   }
 
   const Pass& pass_;
-  ThreadSpace& thread_;
-  const std::int64_t layer_, head_;
-  const LayerWeights& weights_;
+  const cpu::Member& member_;
+  const LatentAttention& attention_;
+  const std::int64_t head_;
+  const RowFormat& format_;
   const Shapes shapes_;
   const cpu::IntegerAttention& kernels_;
   const Space at_;
@@ -197,22 +198,15 @@ class DecompressedUnit {
 
 }  // namespace
 
-bool is_decompressed(const Pass& pass, const LayerWeights& w, const Row& row) noexcept {
-  return row.prompt && !pass.naive_mla && pass.cache.integer_shape() && w.k_b.n_in % 32 == 0 &&
-         w.v_b.n_out % cpu::kStripLanes == 0;
-}
-
 std::size_t decompressed_scratch_bytes(const ModelConfig& c, std::int64_t micro_batch) {
   return Space(c, micro_batch).total;
 }
 
-void attend_decompressed(const Pass& pass, const cpu::Member& member, std::int64_t layer,
+void attend_decompressed(const Pass& pass, const cpu::Member& member, const LatentAttention& attention,
                          cpu::WorkCounter& next) noexcept {
-  const LayerWeights& w = pass.weights.layers[static_cast<std::size_t>(layer)];
-  ThreadSpace& thread = pass.space.threads[static_cast<std::size_t>(member.index)];
-  const std::int64_t heads = pass.config().n_heads;
+  const std::int64_t heads = pass.config.n_heads;
   std::int64_t u = next.take(), first = 0;
-  for (Run run = next_run(pass, w, 0); run.count > 0; run = next_run(pass, w, run.first + run.count)) {
+  for (Run run = next_run(pass, attention, 0); run.count > 0; run = next_run(pass, attention, run.first + run.count)) {
     // Members share a head's rows where there are few heads for them; each then makes the keys and values again.
     std::int64_t parts = 1;
     while (heads * parts < 3 * member.size && run.count / (parts + 1) >= kLeastRows) ++parts;
@@ -220,7 +214,7 @@ void attend_decompressed(const Pass& pass, const cpu::Member& member, std::int64
       // Later rows see more: taking them first balances the members.
       const std::int64_t mine = parts - 1 - (u - first) / heads;
       const std::int64_t begin = run.count * mine / parts, end = run.count * (mine + 1) / parts;
-      DecompressedUnit(pass, thread, layer, (u - first) % heads).run({run.first + begin, end - begin});
+      DecompressedUnit(pass, member, attention, (u - first) % heads).run({run.first + begin, end - begin});
     }
     first += heads * parts;
   }

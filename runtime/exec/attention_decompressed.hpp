@@ -1,20 +1,17 @@
 // Attention of prompt rows in decompressed form: per head, keys and values are made from the latent rows chunk by
 // chunk, and the head's rows attend to them. 40 960 products per row and position of DeepSeek-V3 instead of 139 264,
-// plus 16.8 million per position and pass. Reads the rotated `q`, writes `heads`.
+// plus 16.8 million per position and pass. Reads the rotated kQuery, writes kHeads.
 #pragma once
 
-#include "runtime/exec/pass.hpp"
+#include "runtime/exec/mla_attention.hpp"
 
 namespace dodeca::runtime {
-
-// Whether a row goes this way: by its kind alone, so that its bits do not depend on its companions.
-bool is_decompressed(const Pass& pass, const LayerWeights& weights, const Row& row) noexcept;
 
 // Bytes of work space per thread.
 std::size_t decompressed_scratch_bytes(const ModelConfig& config, std::int64_t micro_batch);
 
 // No barrier inside; member.barrier() before and after. `next` deals the units.
-void attend_decompressed(const Pass& pass, const cpu::Member& member, std::int64_t layer,
+void attend_decompressed(const Pass& pass, const cpu::Member& member, const LatentAttention& attention,
                          cpu::WorkCounter& next) noexcept;
 
 }  // namespace dodeca::runtime

@@ -1,13 +1,132 @@
 #include "runtime/exec/executor.hpp"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <atomic>
 
-#include "cpu/kernels/rope/rope.hpp"
-#include "runtime/exec/pass.hpp"
-#include "runtime/weights/model.hpp"
+#include "cpu/kernels/norm/norm.hpp"
+#include "runtime/exec/input_sums.hpp"
+#include "runtime/exec/trace.hpp"
 
 namespace dodeca::runtime {
+namespace {
+
+constexpr std::size_t kNoBlock = std::size_t{1} << 40;
+
+// What only watches a pass.
+struct Watchers {
+  Trace* trace = nullptr;
+  InputSums* sums = nullptr;
+  BlockObserver observer;
+};
+
+// One pass through blocks [begin, end), by all members.
+class BlockRun {
+ public:
+  BlockRun(std::span<const Block* const> blocks, Pass& pass, const Watchers& watchers)
+      : blocks_(blocks), pass_(pass), watchers_(watchers) {}
+
+  void run(const cpu::Member& member) {
+    for (std::size_t b = 0; b < blocks_.size(); ++b) {
+      const std::span<const Phase> phases = blocks_[b]->phases(pass_);
+      for (const Phase& phase : phases) {
+        phase.deal(pass_, member);
+        if (&phase == &phases.back())
+          end_block(member, b, phase);
+        else
+          end_phase(member, phase);
+        watch(member, *blocks_[b], phase);
+      }
+      if (watchers_.observer) {
+        member.barrier([&] { watchers_.observer(blocks_[b]->plan(), pass_); });
+      }
+    }
+  }
+  // Of the first block whose input was NaN or infinite; kNoBlock: none.
+  std::size_t bad_block() const { return bad_block_.load(); }
+
+ private:
+  // f(i) for i < count, then `last` once, then everyone goes on. One row: the last member to arrive does it all.
+  template <class F, class Last>
+  void finish(const cpu::Member& member, std::int64_t count, F&& f, Last&& last) {
+    if (pass_.n() == 1) {
+      member.barrier([&] {
+        for (std::int64_t i = 0; i < count; ++i) f(i);
+        last();
+      });
+      return;
+    }
+    if (count > 0) {
+      member.barrier();
+      const cpu::Range mine = member.part(count);
+      for (std::int64_t i = mine.begin; i < mine.end; ++i) f(i);
+    }
+    member.barrier(last);
+  }
+
+  void end_phase(const cpu::Member& member, const Phase& phase) {
+    const std::int64_t count = !phase.finish ? 0 : phase.n_items ? phase.n_items(pass_) : pass_.n();
+    finish(
+        member, count, [&](std::int64_t i) { phase.finish(pass_, i); },
+        [&] {
+          if (phase.last) phase.last(pass_);
+        });
+  }
+
+  // The residual sum of the member's own columns, then the norms of what the next block reads.
+  void end_block(const cpu::Member& member, std::size_t b, const Phase& phase) {
+    if (blocks_[b]->has_output()) {
+      const cpu::Range columns = own_columns(member, pass_.config.hidden_size);
+      for (std::int64_t i = 0; i < pass_.n(); ++i) {
+        float* x = pass_.buffer(RowBuffer::kResidual).row(i);
+        const float* add = pass_.buffer(RowBuffer::kOutput).row(i);
+        for (std::int64_t j = columns.begin; j < columns.end; ++j) x[j] += add[j];
+      }
+    }
+    const Block* next = b + 1 < blocks_.size() ? blocks_[b + 1] : nullptr;
+    const bool normalized = next != nullptr && !next->norm().empty();
+    finish(
+        member, normalized ? next->n_inputs(pass_) : 0, [&](std::int64_t i) { enter(*next, b + 1, i); },
+        [&] {
+          if (phase.last) phase.last(pass_);
+        });
+  }
+
+  // Normalizes input i of a block, in every format that is read there, and notes the first non-finite one.
+  void enter(const Block& block, std::size_t index, std::int64_t i) {
+    const std::int64_t n = pass_.config.hidden_size;
+    const float* x = pass_.buffer(RowBuffer::kResidual).row(block.input_row(pass_, i));
+    float poison = 0.0f;  // becomes NaN with the first non-finite value
+    for (std::int64_t j = 0; j < n; ++j) poison += x[j] * 0.0f;
+    if (!(poison == 0.0f)) {
+      std::size_t first = bad_block_.load(std::memory_order_relaxed);
+      while (index < first && !bad_block_.compare_exchange_weak(first, index, std::memory_order_relaxed)) {
+      }
+    }
+    Activations& input = pass_.buffer(block.input_buffer());
+    cpu::rms_norm(x, block.norm().data(), n, static_cast<float>(pass_.config.rms_norm_eps), input.row(i), pass_.isa);
+    input.quantize(i, n, pass_.isa);
+  }
+
+  void watch(const cpu::Member& member, const Block& block, const Phase& phase) {
+    if (watchers_.trace != nullptr && member.index == 0)
+      watchers_.trace->end(phase.name, phase.work ? phase.work(pass_) : Work{});
+    if (watchers_.sums == nullptr) return;
+    for (const Tap& tap : phase.taps) {
+      InputSums::Input* input = watchers_.sums->find({tap.role, block.plan().layer});
+      if (input != nullptr)
+        tap.rows(pass_, [&](std::int64_t slice, const float* row) { input->add(member, slice, row); });
+    }
+  }
+
+  std::span<const Block* const> blocks_;
+  Pass& pass_;
+  const Watchers& watchers_;
+  std::atomic<std::size_t> bad_block_{kNoBlock};
+};
+
+}  // namespace
 
 struct Executor::Impl {
   const Model& model;
@@ -15,9 +134,8 @@ struct Executor::Impl {
   ExecutorOptions options;
   KvCache cache;
   Workspace space;
-  std::vector<double> inv_freq;
-  Trace* trace = nullptr;
-  InputSums* sums = nullptr;
+  std::vector<std::unique_ptr<Block>> blocks;  // embedding, the main layers', head
+  Watchers watchers;
   Log log;
   bool clamping_told = false;
 
@@ -25,31 +143,52 @@ struct Executor::Impl {
       : model(m),
         team(t),
         options(o),
-        cache(m.config(), o.cache_options()),
-        space(m.weights(), o.micro_batch, o.n_positions, o.n_sequences),
-        inv_freq(m.config().inv_freq()) {}
+        cache(m.config(), o.cache_options(m.plan().options.mtp)),
+        space(demand_of(m.plan(), o.sizes())) {
+    for (const BlockPlan& block : m.plan().blocks) {
+      blocks.push_back(make_block(m, block));
+      if (o.replace) blocks.back() = o.replace(std::move(blocks.back()));
+      if (block.kind == BlockKind::kHead) break;
+    }
+  }
 
-  void check(std::span<const Row> rows);
-  void append(std::span<const Row> rows);
-  void run(std::span<const Row> rows, ForwardOutput& out, cpu::Team& team);
+  // Those that layers [begin, end) are made of, with the way in, and the way out behind the last.
+  std::vector<const Block*> blocks_of(const LayerRange& layers) const {
+    std::vector<const Block*> chosen;
+    for (const auto& block : blocks) {
+      const BlockPlan& plan = block->plan();
+      if (plan.kind == BlockKind::kEmbedding || (plan.layer >= layers.begin && plan.layer < layers.end) ||
+          (plan.kind == BlockKind::kHead && layers.end == model.config().n_layers))
+        chosen.push_back(block.get());
+    }
+    return chosen;
+  }
+
+  void check(std::span<const Row> rows, const LayerRange& layers, std::span<const float> hidden) const;
+  std::vector<std::int64_t> lengths() const;
+  void truncate(const std::vector<std::int64_t>& lengths);
+  void run(std::span<const Row> rows, const LayerRange& layers, std::span<const float> hidden, ForwardOutput& out,
+           cpu::Team& team);
+  void refuse_non_finite(std::span<const Block* const> ran, std::size_t bad) const;
   void tell_clamping();
 };
 
 Executor::Executor(const Model& model, cpu::Team& team, const ExecutorOptions& options)
     : impl_(std::make_unique<Impl>(model, team, options)) {
-  impl_->space.ensure_threads(model.weights(), team.size());
+  impl_->space.ensure_threads(team.size());
 }
 Executor::~Executor() = default;
 
-std::uint64_t Executor::bytes_needed(const ModelConfig& config, const ExecutorOptions& o, int n_threads) {
-  return KvCache::bytes_needed(config, o.cache_options()) +
-         Workspace::bytes_needed(config, o.micro_batch, o.n_positions, o.n_sequences, n_threads);
+std::uint64_t Executor::bytes_needed(const Plan& plan, const ExecutorOptions& o, int n_threads) {
+  return KvCache::bytes_needed(plan.config, o.cache_options(plan.options.mtp)) +
+         demand_of(plan, o.sizes()).bytes(n_threads);
 }
 
-const ModelConfig& Executor::config() const { return impl_->model.config(); }
+const Plan& Executor::plan() const { return impl_->model.plan(); }
 KvCache& Executor::cache() { return impl_->cache; }
-void Executor::set_trace(Trace* trace) { impl_->trace = trace; }
-void Executor::set_input_sums(InputSums* sums) { impl_->sums = sums; }
+void Executor::set_trace(Trace* trace) { impl_->watchers.trace = trace; }
+void Executor::set_input_sums(InputSums* sums) { impl_->watchers.sums = sums; }
+void Executor::set_observer(BlockObserver observer) { impl_->watchers.observer = std::move(observer); }
 void Executor::set_log(Log log) { impl_->log = std::move(log); }
 
 void Executor::Impl::tell_clamping() {
@@ -62,10 +201,18 @@ void Executor::Impl::tell_clamping() {
                   *layer));
 }
 
-void Executor::Impl::check(std::span<const Row> rows) {
+void Executor::Impl::check(std::span<const Row> rows, const LayerRange& layers, std::span<const float> hidden) const {
   const ModelConfig& c = model.config();
-  std::vector<std::int64_t> length(static_cast<std::size_t>(cache.n_sequences()));
-  for (std::int32_t s = 0; s < cache.n_sequences(); ++s) length[static_cast<std::size_t>(s)] = cache.length(s);
+  if (layers.begin < 0 || layers.begin >= layers.end || layers.end > c.n_layers) {
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("layers {} to {} of {} were asked for", layers.begin, layers.end, c.n_layers));
+  }
+  const std::size_t wanted = rows.size() * static_cast<std::size_t>(c.hidden_size);
+  if (hidden.size() != wanted && (layers.begin > 0 || !hidden.empty())) {
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("{} rows need {} hidden values, {} are given", rows.size(), wanted, hidden.size()));
+  }
+  std::vector<std::int64_t> next = lengths();
   for (const Row& row : rows) {
     if (row.token < 0 || row.token >= c.vocab_size) {
       throw Error(ErrorKind::kBadRequest,
@@ -74,171 +221,94 @@ void Executor::Impl::check(std::span<const Row> rows) {
     if (row.sequence < 0 || row.sequence >= cache.n_sequences()) {
       throw Error(ErrorKind::kBadRequest, fmt::format("sequence {} of {}", row.sequence, cache.n_sequences()));
     }
-    std::int64_t& next = length[static_cast<std::size_t>(row.sequence)];
-    if (row.position != next) {
+    std::int64_t& expected = next[static_cast<std::size_t>(row.sequence)];
+    if (row.position != expected) {
       throw Error(ErrorKind::kBadRequest,
                   fmt::format("a row of sequence {} is at position {}, the sequence goes on at {}", row.sequence,
-                              row.position, next));
+                              row.position, expected));
     }
-    ++next;
+    ++expected;
   }
 }
 
-// All or nothing: a full cache leaves every sequence as it was.
-void Executor::Impl::append(std::span<const Row> rows) {
-  std::vector<std::int64_t> before(static_cast<std::size_t>(cache.n_sequences()));
-  for (std::int32_t s = 0; s < cache.n_sequences(); ++s) before[static_cast<std::size_t>(s)] = cache.length(s);
-  try {
-    for (const Row& row : rows) cache.append(row.sequence, 1);
-  } catch (...) {
-    for (std::int32_t s = 0; s < cache.n_sequences(); ++s) cache.truncate(s, before[static_cast<std::size_t>(s)]);
-    throw;
-  }
+std::vector<std::int64_t> Executor::Impl::lengths() const {
+  std::vector<std::int64_t> lengths;
+  for (std::int32_t s = 0; s < cache.n_sequences(); ++s) lengths.push_back(cache.length(s));
+  return lengths;
 }
 
-void Executor::Impl::run(std::span<const Row> rows, ForwardOutput& out, cpu::Team& members) {
-  const Weights& weights = model.weights();
-  const ModelConfig& c = weights.config;
-  Pass pass{.weights = weights,
-            .cache = cache,
-            .space = space,
-            .rows = rows,
-            .groups = {},
-            .first_partial = {},
-            .naive_mla = options.naive_mla,
-            .trace = trace,
-            .sums = sums};
-  for (std::int64_t i = 0; i < pass.n(); ++i) {
-    const Row& row = rows[static_cast<std::size_t>(i)];
-    pass.first_partial.push_back(
-        i == 0 ? 0 : pass.first_partial.back() + rows[static_cast<std::size_t>(i - 1)].position / kContextChunk + 1);
-    const bool continues = i > 0 && rows[static_cast<std::size_t>(i - 1)].sequence == row.sequence;
-    if (continues && pass.groups.back().count < kRowGroup)
-      ++pass.groups.back().count;
-    else
-      pass.groups.push_back({i, 1});
-  }
-  pass.first_partial.push_back(pass.first_partial.back() + rows.back().position / kContextChunk + 1);
+void Executor::Impl::truncate(const std::vector<std::int64_t>& lengths) {
+  for (std::int32_t s = 0; s < cache.n_sequences(); ++s) cache.truncate(s, lengths[static_cast<std::size_t>(s)]);
+}
 
-  std::vector<std::int64_t> wanted;  // rows whose last norm is needed
-  for (std::int64_t i = 0; i < pass.n(); ++i) {
-    if (rows[static_cast<std::size_t>(i)].wants_logits || rows[static_cast<std::size_t>(i)].wants_hidden)
-      wanted.push_back(i);
-  }
-  std::vector<std::int32_t> logit_rows;  // of `wanted`
-  for (std::size_t k = 0; k < wanted.size(); ++k) {
-    if (rows[static_cast<std::size_t>(wanted[k])].wants_logits) logit_rows.push_back(static_cast<std::int32_t>(k));
-  }
+void Executor::Impl::refuse_non_finite(std::span<const Block* const> ran, std::size_t bad) const {
+  if (bad == kNoBlock) return;
+  const BlockPlan& culprit = ran[bad - 1]->plan();  // the one before what read it
+  throw Error(ErrorKind::kBadFile, culprit.kind == BlockKind::kEmbedding
+                                       ? std::string("an embedding is NaN or infinite")
+                                       : fmt::format("an activation became NaN or infinite in layer {} ({})",
+                                                     culprit.layer, name_of(culprit.kind)));
+}
+
+void Executor::Impl::run(std::span<const Row> rows, const LayerRange& layers, std::span<const float> hidden,
+                         ForwardOutput& out, cpu::Team& members) {
+  const ModelConfig& c = model.config();
+  Pass pass(c, model.isa(), cache, space, rows);
+  const bool to_the_end = layers.end == c.n_layers;
+  if (!to_the_end) pass.logit_rows.clear();
   const std::size_t logits_at = out.logits.size();
-  out.logits.resize(logits_at + logit_rows.size() * static_cast<std::size_t>(c.vocab_size));
+  out.logits.resize(logits_at + pass.logit_rows.size() * static_cast<std::size_t>(c.vocab_size));
+  pass.logits = out.logits.data() + logits_at;
+  pass.hidden = hidden;
 
-  space.bad_point.store(kNoBadPoint);
-  if (trace != nullptr) trace->start();
-  members.run([&](const cpu::Member& member) {
-    const cpu::Range range = member.part(pass.n());
-    for (std::int64_t i = range.begin; i < range.end; ++i) {
-      weights.embedding(rows[static_cast<std::size_t>(i)].token, space.x.row(i));
-      float* angles = space.angles.data() + i * c.rope.dim;
-      cpu::rope_angles(rows[static_cast<std::size_t>(i)].position, inv_freq, angles);
-      if (c.rope.magnitude != 1.0) {
-        for (std::int64_t j = 0; j < c.rope.dim; ++j) angles[j] *= static_cast<float>(c.rope.magnitude);
-      }
-      normalize_row(pass, i, weights.layers.front().attn_norm, 0);
-    }
-    member.barrier();
-    pass.end_phase(member, Phase::kEmbedding, [&] { return pass.rows.size() * weights.embedding_row_bytes; });
-    for (std::int64_t layer = 0; layer < c.n_layers; ++layer) {
-      const LayerWeights& w = weights.layers[static_cast<std::size_t>(layer)];
-      if (c.layers[static_cast<std::size_t>(layer)].attention == AttentionKind::kMla)
-        attention_mla(pass, member, layer);
-      else
-        attention_gqa(pass, member, layer);
-      finish(member, pass.n(), [&](std::int64_t i) {
-        float* x = space.x.row(i);
-        const float* add = space.normed.row(i);
-        for (std::int64_t j = 0; j < c.hidden_size; ++j) x[j] += add[j];
-        for (std::size_t j = 0; j < w.output_bias.size(); ++j) x[j] += w.output_bias[j];
-        normalize_row(pass, i, w.ffn_norm, 2 * layer + 1);
-      });
-      pass.end_phase(member, Phase::kOutput, [&] { return w.output.slice_bytes(); });
-      feed_forward(pass, member, layer);
-      if (layer + 1 < c.n_layers) {
-        finish(member, pass.n(), [&](std::int64_t i) {
-          normalize_row(pass, i, weights.layers[static_cast<std::size_t>(layer + 1)].attn_norm, 2 * (layer + 1));
-        });
-      } else {
-        // The last norm, of the wanted rows only, packed to the front of `normed`, which is free now. One member moves
-        // them, so that a row that goes forward cannot overtake one that is still to be read.
-        member.barrier([&] {
-          for (std::size_t k = 0; k < wanted.size(); ++k) {
-            if (static_cast<std::int64_t>(k) != wanted[k])
-              std::copy_n(space.x.row(wanted[k]), c.hidden_size, space.x.row(static_cast<std::int64_t>(k)));
-          }
-        });
-      }
-      const bool routed = !weights.layers[static_cast<std::size_t>(layer)].experts.empty();
-      pass.end_phase(member, routed ? Phase::kDown : Phase::kDenseDown, [&] { return down_bytes(pass, layer); });
-    }
-    const cpu::Range normed = member.part(static_cast<std::int64_t>(wanted.size()));
-    for (std::int64_t k = normed.begin; k < normed.end; ++k)
-      normalize_row(pass, k, weights.output_norm, 2 * c.n_layers);
-    member.barrier();
-    if (logit_rows.empty()) return;
-    if (sums != nullptr) {
-      for (const std::int32_t k : logit_rows) sums->head.add(member, 0, space.normed.row(k));
-    }
-    const cpu::Range tiles = member.part(weights.output.n_tiles);
-    const cpu::ActFormat format = weights.output.layout->act;
-    multiply({.weight = weights.output,
-              .tile_begin = tiles.begin,
-              .tile_end = tiles.end,
-              .acts = space.normed.data(format),
-              .act_stride = space.normed.stride(format),
-              .act_rows = logit_rows.data(),
-              .n_acts = static_cast<std::int64_t>(logit_rows.size()),
-              .out = out.logits.data() + logits_at,
-              .out_stride = c.vocab_size,
-              .scratch = space.threads[static_cast<std::size_t>(member.index)].matmul.data()});
-  });
-  if (trace != nullptr) trace->end(Phase::kHead, logit_rows.empty() ? 0 : weights.output.slice_bytes());
-  if (const std::int64_t bad = space.bad_point.load(); bad != kNoBadPoint) {
-    throw Error(ErrorKind::kBadFile, bad == 0
-                                         ? std::string("an embedding is NaN or infinite")
-                                         : fmt::format("an activation became NaN or infinite in layer {} ({})",
-                                                       (bad - 1) / 2, bad % 2 == 1 ? "attention" : "feed-forward"));
-  }
+  const std::vector<const Block*> chosen = blocks_of(layers);
+  BlockRun block_run(chosen, pass, watchers);
+  if (watchers.trace != nullptr) watchers.trace->start();
+  members.run([&](const cpu::Member& member) { block_run.run(member); });
+  refuse_non_finite(chosen, block_run.bad_block());
   tell_clamping();
-  for (std::size_t k = 0; k < wanted.size(); ++k) {
-    if (!rows[static_cast<std::size_t>(wanted[k])].wants_hidden) continue;
-    const float* hidden = space.normed.row(static_cast<std::int64_t>(k));
-    out.hidden.insert(out.hidden.end(), hidden, hidden + c.hidden_size);
+  const auto append = [&](std::vector<float>& to, const float* row) { to.insert(to.end(), row, row + c.hidden_size); };
+  if (!to_the_end) {
+    for (std::int64_t i = 0; i < pass.n(); ++i) append(out.residual, pass.buffer(RowBuffer::kResidual).row(i));
+    return;
+  }
+  for (std::size_t k = 0; k < pass.wanted.size(); ++k) {
+    if (pass.row(pass.wanted[k]).wants_hidden)
+      append(out.hidden, pass.buffer(RowBuffer::kHeadInput).row(static_cast<std::int64_t>(k)));
   }
 }
 
 void Executor::forward(std::span<const Row> rows, ForwardOutput& out, cpu::Team* team) {
+  forward_layers(rows, {0, config().n_layers}, {}, out, team);
+}
+
+void Executor::forward_layers(std::span<const Row> rows, const LayerRange& layers, std::span<const float> hidden,
+                              ForwardOutput& out, cpu::Team* team) {
   Impl& impl = *impl_;
   cpu::Team& members = team == nullptr ? impl.team : *team;
   out.logits.clear();
   out.hidden.clear();
+  out.residual.clear();
   if (rows.empty()) return;
-  impl.check(rows);
-  std::vector<std::int64_t> before;
-  for (std::int32_t s = 0; s < impl.cache.n_sequences(); ++s) before.push_back(impl.cache.length(s));
-  impl.append(rows);
-  impl.space.ensure_threads(impl.model.weights(), members.size());
+  impl.check(rows, layers, hidden);
+  impl.space.ensure_threads(members.size());
+  // All or nothing: whatever fails leaves every sequence as it was.
+  const std::vector<std::int64_t> before = impl.lengths();
   try {
+    for (const Row& row : rows) impl.cache.append(row.sequence, 1);
     const auto micro_batch = static_cast<std::size_t>(impl.options.micro_batch);
-    const bool cut_by_kind = impl.model.weights().prompt_route;
+    const auto width = static_cast<std::size_t>(config().hidden_size);
     for (std::size_t begin = 0; begin < rows.size();) {
       std::size_t end = begin + 1;
-      while (end < rows.size() && end - begin < micro_batch && !(cut_by_kind && rows[end].prompt != rows[begin].prompt))
+      while (end < rows.size() && end - begin < micro_batch &&
+             !(plan().prompt_route && rows[end].prompt != rows[begin].prompt))
         ++end;
-      impl.run(rows.subspan(begin, end - begin), out, members);
+      impl.run(rows.subspan(begin, end - begin), layers,
+               hidden.empty() ? hidden : hidden.subspan(begin * width, (end - begin) * width), out, members);
       begin = end;
     }
   } catch (...) {
-    for (std::int32_t s = 0; s < impl.cache.n_sequences(); ++s)
-      impl.cache.truncate(s, before[static_cast<std::size_t>(s)]);
+    impl.truncate(before);
     throw;
   }
 }

@@ -1,24 +1,26 @@
-// Runs rows through a model: the one forward pass. Owns the KV cache and all work space, sized when made for its team;
-// forward() cannot fail but for want of memory, a full cache and NaN activations. A row's result does not depend on the
-// team's size nor on the rows beside it.
+// Runs rows through a model: the one forward pass, a loop over blocks and their phases. Owns the KV cache and all work
+// space, sized when made for its team; forward() cannot fail but for want of memory, a full cache and NaN activations. A
+// row's result does not depend on the team's size nor on the rows beside it.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "cpu/team.hpp"
 #include "runtime/base/log.hpp"
+#include "runtime/exec/block.hpp"
 #include "runtime/exec/kv_cache.hpp"
 #include "runtime/exec/rows.hpp"
-#include "runtime/model/config.hpp"
+#include "runtime/exec/workspace.hpp"
+#include "runtime/weights/model.hpp"
 
 namespace dodeca::runtime {
 
 struct Trace;      // trace.hpp
 struct InputSums;  // input_sums.hpp
-
-class Model;  // weights/model.hpp: placed weights, read-only, shared by executors
 
 struct ExecutorOptions {
   std::int64_t n_positions = 8192;  // cache capacity over all sequences
@@ -26,19 +28,33 @@ struct ExecutorOptions {
   std::int64_t micro_batch = 512;  // rows per pass; longer calls are cut
   quant::DType cache_type = quant::DType::kF16;
   bool integer_attention = true;  // as KvCacheOptions
-  bool naive_mla = false;         // decompress keys and values per head instead of absorbing; slow, for tests
+  // Takes the block of a plan and gives what runs instead (a block elsewhere, an observer); empty: all as planned.
+  std::function<std::unique_ptr<Block>(std::unique_ptr<Block>)> replace = {};
 
-  KvCacheOptions cache_options() const { return {n_positions, n_sequences, cache_type, integer_attention}; }
+  KvCacheOptions cache_options(bool mtp = false) const {
+    return {n_positions, n_sequences, cache_type, integer_attention, mtp};
+  }
+  RunSizes sizes() const { return {micro_batch, n_positions, n_sequences}; }
 };
+
+// Layers that a call runs. The first begin from tokens or from hidden rows, the last ends in logits and the last norm;
+// in between the residual stream goes in and comes out, as between ranks of a pipeline.
+struct LayerRange {
+  std::int64_t begin = 0, end = 0;
+};
+
+// What is seen behind a block: its residual stream, the executor's own team at rest.
+using BlockObserver = std::function<void(const BlockPlan& block, const Pass& pass)>;
 
 class Executor {
  public:
   Executor(const Model& model, cpu::Team& team, const ExecutorOptions& options);
   ~Executor();
-  // Cache and work space, from the configuration alone: known before anything is loaded.
-  static std::uint64_t bytes_needed(const ModelConfig& config, const ExecutorOptions& options, int n_threads);
+  // Cache and work space, from the plan alone: known before anything is loaded.
+  static std::uint64_t bytes_needed(const Plan& plan, const ExecutorOptions& options, int n_threads);
 
-  const ModelConfig& config() const;
+  const Plan& plan() const;
+  const ModelConfig& config() const { return plan().config; }
   KvCache& cache();
   // Where what happens to numbers is told: once, when the cache had to cut values down. Default: nowhere.
   void set_log(Log log);
@@ -46,12 +62,19 @@ class Executor {
   void set_trace(Trace* trace);
   // Adds the inputs of every weight in all further passes to `sums`; null: no more. Not for models cut into parts.
   void set_input_sums(InputSums* sums);
+  // Called behind every block of all further passes; empty: no more.
+  void set_observer(BlockObserver observer);
   // Every row's position must equal its sequence's cached length plus the rows of that sequence before it in this call;
   // the rows are appended to the cache. Throws Error{kDoesNotFit} before touching anything when they do not fit,
   // Error{kBadRequest} for bad tokens or positions, Error{kBadFile} naming the layer when an activation becomes NaN or
   // infinite. `team` overrides the one given at construction (prompt and generation may use different sizes); results
   // are the same.
   void forward(std::span<const Row> rows, ForwardOutput& out, cpu::Team* team = nullptr);
+  // The same for some layers. `hidden` is the residual stream of the rows [rows, hidden] in front of layers.begin,
+  // wanted where that is not 0. out.residual gets it behind layers.end where that is not the last; logits and the last
+  // norm come from the last alone.
+  void forward_layers(std::span<const Row> rows, const LayerRange& layers, std::span<const float> hidden,
+                      ForwardOutput& out, cpu::Team* team = nullptr);
 
  private:
   struct Impl;

@@ -1,53 +1,21 @@
 #include "runtime/exec/multiply.hpp"
 
 #include <algorithm>
-#include <utility>
 
 #include "quant/codec.hpp"
 
 namespace dodeca::runtime {
-
-void Activations::wanted_by(const PackedMatrix& weight) {
-  if (!weight || weight.layout->act == cpu::ActFormat::kF32) return;
-  strides_[index(weight.layout->act)] = cpu::act_row_bytes(weight.layout->act, n_);
-}
-
-std::uint64_t Activations::bytes_per_row(std::int64_t n) {
-  // int8 copies exist for whole blocks only; their size is below that of the floats.
-  return 2 * cpu::act_row_bytes(cpu::ActFormat::kF32, n) + 128;
-}
-
-void Activations::allocate() {
-  floats_ = cpu::Buffer(static_cast<std::size_t>(n_rows_) * stride_);
-  for (int i = 0; i < 2; ++i) copies_[i] = cpu::Buffer(static_cast<std::size_t>(n_rows_) * strides_[i]);
-}
-
-void Activations::quantize(std::int64_t i, std::int64_t n, cpu::Isa isa) const noexcept {
-  constexpr std::pair<cpu::ActFormat, std::int64_t> kFormats[] = {{cpu::ActFormat::kQ8_256, 256},
-                                                                  {cpu::ActFormat::kQ8_32, 32}};
-  for (const auto& [format, block] : kFormats) {
-    const std::size_t stride = strides_[index(format)];
-    if (stride > 0)
-      cpu::quantize_act(format, row(i), n / block * block,
-                        copies_[index(format)].data() + static_cast<std::size_t>(i) * stride, isa);
-  }
-}
-
-std::size_t multiply_scratch_bytes(const PackedMatrix& weight) {
-  if (!weight) return 0;
-  const std::size_t floats = static_cast<std::size_t>(cpu::kTileRows * weight.n_in) * sizeof(float);
-  const std::size_t own = (cpu::matmul_scratch_bytes(weight.n_in) + 63) / 64 * 64;
-  return own + (weight.reference ? floats + weight.layout->tile_bytes(weight.n_in) : 0);
-}
-
 namespace {
+
+// Of a thread's work space, what the kernels themselves take.
+std::size_t kernel_scratch_bytes(std::int64_t n_in) { return (cpu::matmul_scratch_bytes(n_in) + 63) / 64 * 64; }
 
 // The reference route: sixteen rows decoded by the format's definition, packed as float32, multiplied by the float32
 // kernel.
 void multiply_reference(const Product& p, cpu::MatmulArgs args, cpu::MatmulFn run) noexcept {
   const PackedMatrix& w = p.weight;
   const std::size_t row_bytes = w.tile_bytes / cpu::kTileRows;
-  float* rows = reinterpret_cast<float*>(p.scratch + (cpu::matmul_scratch_bytes(w.n_in) + 63) / 64 * 64);
+  float* rows = reinterpret_cast<float*>(p.scratch + kernel_scratch_bytes(w.n_in));
   std::byte* tile = reinterpret_cast<std::byte*>(rows + cpu::kTileRows * w.n_in);
   for (std::int64_t t = p.tile_begin; t < p.tile_end; ++t) {
     const std::byte* pointers[cpu::kTileRows] = {};
@@ -71,6 +39,13 @@ void multiply_reference(const Product& p, cpu::MatmulArgs args, cpu::MatmulFn ru
 }
 
 }  // namespace
+
+std::size_t multiply_scratch_bytes(const WeightPlan& weight) {
+  if (weight.layout == nullptr) return 0;
+  const std::size_t floats = static_cast<std::size_t>(cpu::kTileRows * weight.n_in) * sizeof(float);
+  return kernel_scratch_bytes(weight.n_in) +
+         (weight.storage == Storage::kReference ? floats + weight.layout->tile_bytes(weight.n_in) : 0);
+}
 
 void multiply(const Product& p) noexcept {
   if (p.n_acts == 0 || p.tile_begin >= p.tile_end) return;

@@ -19,8 +19,9 @@ struct Row {
 
 // Filled in row order for the rows that asked.
 struct ForwardOutput {
-  std::vector<float> logits;  // [rows that want logits, vocab_size]
-  std::vector<float> hidden;  // [rows that want hidden, hidden_size]
+  std::vector<float> logits;    // [rows that want logits, vocab_size]
+  std::vector<float> hidden;    // [rows that want hidden, hidden_size] behind the last norm
+  std::vector<float> residual;  // [rows, hidden_size] the residual stream, of calls that end before the last layer
 };
 
 }  // namespace dodeca::runtime

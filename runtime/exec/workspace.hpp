@@ -1,25 +1,117 @@
-// Every buffer of the forward pass, sized once for a model, a micro-batch and a number of threads. Shapes in brackets;
-// M is the micro-batch, S = M * experts per token the number of (row, expert) slots.
+// Every buffer of the forward pass. Blocks say what they demand; what several demand is as large as the largest, since
+// one block runs after another. The same list is walked for counting bytes and for allocating them.
 #pragma once
 
-#include <atomic>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "cpu/memory.hpp"
 #include "cpu/team.hpp"
-#include "runtime/exec/kv_cache.hpp"
-#include "runtime/exec/multiply.hpp"
-#include "runtime/exec/rows.hpp"
-#include "runtime/weights/weights.hpp"
+#include "runtime/exec/activations.hpp"
+#include "runtime/plan/plan.hpp"
 
 namespace dodeca::runtime {
 
-// Positions that are folded one after another into one partial result; partial results are merged in order. A fixed
-// number, so that the bits do not depend on how the work was split.
-inline constexpr std::int64_t kContextChunk = 512;
-// Rows of one sequence that share the decoding of a cache block.
-inline constexpr std::int64_t kRowGroup = 8;
+// What a run is sized for.
+struct RunSizes {
+  std::int64_t micro_batch = 512;   // rows per pass
+  std::int64_t n_positions = 8192;  // of the cache, over all sequences
+  std::int32_t n_sequences = 1;
+};
+
+// Rows of activations; M is the micro-batch, P the parts of a block, S = M * experts per token.
+enum class RowBuffer {
+  kResidual,       // [M, hidden] the residual stream
+  kInput,          // [M, hidden] normalized: what a layer's block reads
+  kOutput,         // [M, hidden] what a block adds to the residual stream
+  kHeadInput,      // [M, hidden] normalized rows that the head reads
+  kQA,             // [M, q_lora]
+  kKv,             // [M, latent + rope]; grouped queries: [M, 4 * kv_heads * head_dim]
+  kQuery,          // [M, heads * head dim]
+  kAbsorbedQuery,  // [M, heads * (latent + rope)]
+  kLatent,         // [M, heads * latent] attention's result before v_b
+  kHeads,          // [P * M, heads of a part * v] input of the output projection
+  kRouterLogits,   // [M, experts]
+  kExpertHidden,   // [P * S, expert width]
+  kDenseHidden,    // [P * M, dense or shared width]
+  kCount
+};
+
+// Other arrays of all members.
+enum class ArrayBuffer {
+  kAngles,         // float [M, rope.dim] cos and sin
+  kRouteScratch,   // float [M, 2 * experts]
+  kExpertIds,      // int32 [M, used]
+  kExpertWeights,  // float [M, used]
+  kSlotRows,       // int32 [S] row of a slot; slots are (row, expert) pairs sorted by expert
+  kSlotWeights,    // float [S]
+  kSlotBegin,      // int32 [experts + 1] first slot of each expert
+  kPartials,       // float [partials, heads, 2 + latent] results of context chunks: max, sum, acc
+  kCount
+};
+
+// Work space of one thread.
+enum class ThreadBuffer {
+  kMatmul,     // of multiply(), the largest
+  kProducts,   // of a few tiles: [kPieceRows, kProductTiles * 16]
+  kHeadActs,   // int8 rows of one head: [kHeadRows, act row]
+  kAttention,  // queries, cache rows, scores and partial results of one unit
+  kFileRow,    // one row of a weight in file form
+  kCount
+};
+
+inline constexpr std::int64_t kProductTiles = 32;  // tiles whose products wait to be used: kFfnTiles of gate and of up
+inline constexpr std::int64_t kFfnTiles = 16;
+inline constexpr std::int64_t kPieceRows = 256;  // rows of them
+inline constexpr std::int64_t kHeadRows = 64;    // rows per unit in the per-head products
+
+class Demand {
+ public:
+  void rows(RowBuffer buffer, std::int64_t n_rows, std::int64_t width);
+  // A weight reads those rows.
+  void read_by(RowBuffer buffer, const WeightPlan* weight);
+  void array(ArrayBuffer buffer, std::int64_t n, std::size_t element_bytes);
+  void scratch(ThreadBuffer buffer, std::size_t bytes);
+  void products(std::int64_t micro_batch);  // scratch kProducts
+
+  std::uint64_t bytes(int n_threads) const;
+
+ private:
+  friend class Workspace;
+  template <class Key>
+  static constexpr std::size_t kCountOf = static_cast<std::size_t>(Key::kCount);
+  struct Rows {
+    std::int64_t n_rows = 0, width = 0;
+    ActFormats formats = {};
+  };
+  std::array<Rows, kCountOf<RowBuffer>> rows_ = {};
+  std::array<std::size_t, kCountOf<ArrayBuffer>> arrays_ = {};    // bytes
+  std::array<std::size_t, kCountOf<ThreadBuffer>> scratch_ = {};  // bytes
+};
+
+class Workspace {
+ public:
+  explicit Workspace(const Demand& demand);
+  void ensure_threads(int n_threads);
+
+  Activations& rows(RowBuffer buffer) { return rows_[static_cast<std::size_t>(buffer)]; }
+  template <class T>
+  T* array(ArrayBuffer buffer) {
+    return arrays_[static_cast<std::size_t>(buffer)].as<T>();
+  }
+  std::size_t array_bytes(ArrayBuffer buffer) const { return arrays_[static_cast<std::size_t>(buffer)].size(); }
+  std::byte* scratch(const cpu::Member& member, ThreadBuffer buffer) {
+    return threads_[static_cast<std::size_t>(member.index)][static_cast<std::size_t>(buffer)].data();
+  }
+
+ private:
+  Demand demand_;
+  std::array<Activations, Demand::kCountOf<RowBuffer>> rows_;
+  std::array<cpu::Buffer, Demand::kCountOf<ArrayBuffer>> arrays_;
+  std::vector<std::array<cpu::Buffer, Demand::kCountOf<ThreadBuffer>>> threads_;
+};
 
 // Offsets of the parts of one buffer, each on a cache line of its own.
 class BufferParts {
@@ -34,53 +126,5 @@ class BufferParts {
  private:
   std::size_t end_ = 0;
 };
-
-struct ThreadSpace {
-  cpu::Buffer matmul;     // multiply_scratch_bytes, the largest
-  cpu::Buffer tiles;      // products of a few tiles: [kSlotPiece, kDownTiles * 16]
-  cpu::Buffer acts;       // int8 rows of one head: [kHeadRows, act row]
-  cpu::Buffer attention;  // queries, cache rows, scores and partial results of one unit; see attention_absorbed.cpp,
-                          // attention_decompressed.cpp
-};
-
-inline constexpr std::int64_t kNoBadPoint = std::int64_t{1} << 40;
-
-struct Workspace {
-  Workspace(const Weights& weights, std::int64_t micro_batch, std::int64_t n_positions, std::int32_t n_sequences);
-  // From the configuration alone, for the memory check before loading; a slight over-estimate.
-  static std::uint64_t bytes_needed(const ModelConfig& config, std::int64_t micro_batch, std::int64_t n_positions,
-                                    std::int32_t n_sequences, int n_threads);
-  void ensure_threads(const Weights& weights, int n_threads);
-
-  std::int64_t micro_batch;
-  Activations x;                           // [M, hidden] residual stream (floats only)
-  Activations normed;                      // [M, hidden] input of a layer's first products
-  Activations q_a;                         // [M, q_lora]
-  Activations kv;                          // [M, latent + rope] (floats only); GQA: [M, 2 * kv_heads * head_dim]
-  Activations q;                           // [M, heads * (nope + rope)] (floats only)
-  Activations q_absorbed;                  // [M, heads * (latent + rope)] (floats only)
-  Activations latent;                      // [M, heads * latent] attention's output before v_b (floats only)
-  Activations heads;                       // [M, heads * v] input of the output projection
-  Activations logits;                      // [M, experts] of the router (floats only)
-  Activations h_experts;                   // [S, expert width]
-  Activations h_dense;                     // [M, dense or shared width]
-  std::vector<float> angles;               // [M, rope.dim] cos and sin
-  std::vector<float> route_scratch;        // [M, 2 * experts]
-  std::vector<std::int32_t> expert_ids;    // [M, used]
-  std::vector<float> expert_weights;       // [M, used]
-  std::vector<std::int32_t> slot_row;      // [S] row of a slot, slots sorted by expert
-  std::vector<float> slot_weight;          // [S]
-  std::vector<std::int32_t> expert_begin;  // [experts + 1] first slot of each expert
-  std::int64_t max_partials;               // (row, chunk) pairs that `partials` holds
-  cpu::Buffer partials;                    // [max_partials, heads, 2 + latent]: max, sum, acc
-  std::vector<ThreadSpace> threads;
-  cpu::WorkCounter counter[3];          // alternating between phases; the last for decompressed attention
-  std::atomic<std::int64_t> bad_point;  // first point with a non-finite activation (pass.hpp), or kNoBadPoint
-};
-
-inline constexpr std::int64_t kFfnTiles = 16;    // tiles of gate and of up that are computed together
-inline constexpr std::int64_t kDownTiles = 32;   // tiles of down
-inline constexpr std::int64_t kSlotPiece = 256;  // slots whose products of so many tiles wait to be used
-inline constexpr std::int64_t kHeadRows = 64;    // rows per unit in the per-head products
 
 }  // namespace dodeca::runtime

@@ -31,14 +31,13 @@ void require_finite(std::string_view what, double have, double low, double high)
 
 }  // namespace
 
-std::int64_t ModelConfig::cache_row_width(std::int64_t layer) const {
-  return layers[static_cast<std::size_t>(layer)].attention == AttentionKind::kMla ? kv_lora_rank + qk_rope_head_dim
-                                                                                  : 2 * n_kv_heads * head_dim;
+std::int64_t ModelConfig::cache_row_width(AttentionKind kind) const {
+  return kind == AttentionKind::kMla ? kv_lora_rank + qk_rope_head_dim : 2 * n_kv_heads * head_dim;
 }
 
-double ModelConfig::softmax_scale() const {
-  const bool mla = !layers.empty() && layers.front().attention == AttentionKind::kMla;
-  const double dim = static_cast<double>(mla ? qk_nope_head_dim + qk_rope_head_dim : head_dim);
+double ModelConfig::softmax_scale(AttentionKind kind) const {
+  const double dim =
+      static_cast<double>(kind == AttentionKind::kMla ? qk_nope_head_dim + qk_rope_head_dim : head_dim);
   // DeepSeek-V3 inference/model.py: the score is scaled by mscale squared, because q and k would each carry one factor.
   const double mscale = rope.yarn && rope.factor > 1.0 ? 1.0 + 0.1 * rope.mscale_all_dim * std::log(rope.factor) : 1.0;
   return mscale * mscale / std::sqrt(dim);

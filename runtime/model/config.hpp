@@ -1,6 +1,6 @@
 // Hyper-parameters of a model, in the papers' words, from GGUF metadata or a Hugging Face config.json.
-// An architecture is a description: per layer the attention kind, FFN kind and router kind; exec dispatches on it when
-// planning.
+// An architecture is a description: per layer an attention kind and a feed-forward kind, from which the plan makes
+// blocks; gating and rope are the same in all layers.
 #pragma once
 
 #include <cstdint>
@@ -64,9 +64,13 @@ struct ModelConfig {
   bool attention_bias = false;  // MLA: q_a, kv_a and the output projection add one
   bool tied_embeddings = false;
 
-  // Floats per cached token and layer: kv_lora_rank + qk_rope_head_dim for MLA, 2 * n_kv_heads * head_dim for GQA.
-  std::int64_t cache_row_width(std::int64_t layer) const;
-  double softmax_scale() const;          // 1/sqrt(head dim), times YaRN's mscale squared
+  // Layers of multi-token prediction are built as the last main one.
+  const LayerConfig& layer(std::int64_t index) const {
+    return index < n_layers ? layers[static_cast<std::size_t>(index)] : layers.back();
+  }
+  // Floats per cached token in a layer: kv_lora_rank + qk_rope_head_dim for MLA, 2 * n_kv_heads * head_dim for GQA.
+  std::int64_t cache_row_width(AttentionKind kind) const;
+  double softmax_scale(AttentionKind kind) const;  // 1/sqrt(head dim), times YaRN's mscale squared
   std::vector<double> inv_freq() const;  // [rope.dim / 2], YaRN applied
 };
 

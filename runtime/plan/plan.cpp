@@ -3,52 +3,304 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <numeric>
 
 namespace dodeca::runtime {
+namespace {
 
-Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights, const PlanOptions& options) {
-  Plan plan{.options = options};
-  for (const WeightInfo& info : weights) {
-    WeightPlan w{.name = info.name};
-    const bool embeddings = info.id.role == WeightRole::kEmbedding;
-    if (info.source_rank == 1 || (embeddings && !config.tied_embeddings)) {
-      w.storage = Storage::kRows;
-      w.bytes = info.row_bytes() * static_cast<std::uint64_t>(info.n_out);
-      w.bytes_per_token = static_cast<double>(info.row_bytes());
-    } else {
-      // Types without kernels of their own go the reference way too: decoding once per tile and the float32 kernels
-      // beat a scalar inner loop.
-      const cpu::Layout& own = cpu::layout_of(info.dtype);
-      const bool reference = options.compute_f32 ? own.act != cpu::ActFormat::kF32 : own.name == "raw";
-      if (reference) w.storage = Storage::kReference;
-      const quant::DType kernel_type = reference ? quant::DType::kF32 : info.dtype;
-      const cpu::MatmulChoice choice =
-          cpu::select_matmul(kernel_type, options.isa, cpu::FloatGemm::kOwn, options.tuning);
-      w.layout = &cpu::layout_of(kernel_type);
-      w.gemv = choice.gemv;
-      w.gemm = choice.gemm;
-      w.gemm_min_rows = choice.gemm_min_rows;
-      // Routing and logits stay in float32 (router, head); the route goes by the row's kind, never by how many rows
-      // there are, so that a row's result does not depend on its companions.
-      const bool plain = info.n_slices == 1 && info.id.role != WeightRole::kRouter &&
-                         info.id.role != WeightRole::kOutput && !embeddings;
-      if (options.onednn && !options.compute_f32 &&
-          (info.dtype == quant::DType::kBF16 || info.dtype == quant::DType::kF32) && plain) {
-        const cpu::MatmulChoice many = cpu::select_matmul(info.dtype, options.isa, cpu::FloatGemm::kOneDnn);
-        if (many.gemm->match == cpu::Match::kTolerance) w.prompt = many.gemm;
-      }
-      const std::int64_t tiles = (info.n_out + cpu::kTileRows - 1) / cpu::kTileRows * info.n_slices;
-      w.bytes = static_cast<std::uint64_t>(tiles) *
-                (reference ? cpu::kTileRows * info.row_bytes() : w.layout->tile_bytes(info.n_in));
-      const bool routed = is_routed(info.id.role);
-      w.bytes_per_token =
-          static_cast<double>(w.bytes) *
-          (routed ? static_cast<double>(config.n_experts_per_tok) / static_cast<double>(config.n_routed_experts) : 1.0);
+using enum WeightRole;
+
+std::vector<std::int64_t> all_slices(std::int64_t n) {
+  std::vector<std::int64_t> slices(static_cast<std::size_t>(n));
+  std::iota(slices.begin(), slices.end(), std::int64_t{0});
+  return slices;
+}
+
+// ---- kernels ------------------------------------------------------------------------------------------------------
+
+void choose_kernels(WeightPlan& w, const PlanOptions& options) {
+  // Types without kernels of their own go the reference way too: decoding once per tile and the float32 kernels beat a
+  // scalar inner loop.
+  const cpu::Layout& own = cpu::layout_of(w.dtype);
+  const bool reference = options.compute_f32 ? own.act != cpu::ActFormat::kF32 : own.name == "raw";
+  w.storage = reference ? Storage::kReference : Storage::kPacked;
+  const quant::DType kernel_type = reference ? quant::DType::kF32 : w.dtype;
+  cpu::MatmulChoice choice = cpu::select_matmul(kernel_type, options.isa, cpu::FloatGemm::kOwn, options.tuning);
+  w.layout = &cpu::layout_of(kernel_type);
+  w.gemv = choice.gemv;
+  w.gemm = choice.gemm;
+  w.gemm_min_rows = choice.gemm_min_rows;
+  w.refusals = std::move(choice.refusals);
+  // Routing and logits stay in float32 (router, head); the route goes by the row's kind, never by how many rows there
+  // are, so that a row's result does not depend on its companions.
+  const bool plain = w.n_slices == 1 && w.id.role != kRouter && w.id.role != kOutput && w.id.role != kEmbedding;
+  if (options.onednn && !options.compute_f32 && plain &&
+      (w.dtype == quant::DType::kBF16 || w.dtype == quant::DType::kF32)) {
+    const cpu::MatmulChoice many = cpu::select_matmul(w.dtype, options.isa, cpu::FloatGemm::kOneDnn);
+    if (many.gemm->match == cpu::Match::kTolerance) w.prompt = many.gemm;
+  }
+}
+
+WeightPlan plan_weight(const ModelConfig& config, const WeightInfo& info, const PlanOptions& options) {
+  WeightPlan w{.id = info.id,
+               .name = info.name,
+               .dtype = info.dtype,
+               .n_in = info.n_in,
+               .n_out = info.n_out,
+               .n_slices = info.n_slices};
+  const bool looked_up = (info.id.role == kEmbedding && !config.tied_embeddings) || info.id.role == kMtpEmbedding;
+  if (info.source_rank == 1 || looked_up) {
+    w.storage = Storage::kRows;
+    w.bytes = info.row_bytes() * static_cast<std::uint64_t>(info.n_out);
+    w.bytes_per_token = static_cast<double>(info.row_bytes());
+    return w;
+  }
+  choose_kernels(w, options);
+  const std::int64_t tiles = (info.n_out + cpu::kTileRows - 1) / cpu::kTileRows * info.n_slices;
+  w.bytes = static_cast<std::uint64_t>(tiles) *
+            (w.storage == Storage::kReference ? cpu::kTileRows * info.row_bytes() : w.layout->tile_bytes(info.n_in));
+  w.bytes_per_token = static_cast<double>(w.bytes);
+  if (is_routed(info.id.role))
+    w.bytes_per_token *= static_cast<double>(config.n_experts_per_tok) / static_cast<double>(config.n_routed_experts);
+  return w;
+}
+
+// ---- blocks -------------------------------------------------------------------------------------------------------
+
+class Blocks {
+ public:
+  Blocks(const ModelConfig& config, Plan& plan) : c_(config), plan_(plan) {
+    for (std::size_t i = 0; i < plan.weights.size(); ++i) index_.push_back({plan.weights[i].id, i});
+    std::ranges::sort(index_);
+  }
+
+  void add_all() {
+    add(BlockKind::kEmbedding, kNoLayer, {kEmbedding});
+    for (std::int64_t layer = 0; layer < plan_.n_layers(); ++layer) {
+      if (layer < c_.n_layers) add_layer(layer, c_.layers[static_cast<std::size_t>(layer)]);
     }
+    add(BlockKind::kHead, kNoLayer, {kOutputNorm, c_.tied_embeddings ? kEmbedding : kOutput});
+    for (std::int64_t layer = c_.n_layers; layer < plan_.n_layers(); ++layer) {
+      add(BlockKind::kMtp, layer,
+          {kMtpEmbeddingNorm, kMtpHiddenNorm, kMtpProjection, kMtpEmbedding, kMtpOutputNorm, kMtpOutput});
+      add_layer(layer, c_.layers.back());
+    }
+  }
+
+ private:
+  void add_layer(std::int64_t layer, const LayerConfig& described) {
+    if (described.attention == AttentionKind::kMla)
+      add(BlockKind::kMlaAttention, layer,
+          {kAttentionNorm, kQ, kQA, kQABias, kQANorm, kQB, kKvA, kKvABias, kKvANorm, kKB, kVB, kAttentionOutput,
+           kAttentionOutputBias});
+    else
+      add(BlockKind::kGqaAttention, layer, {kAttentionNorm, kQ, kK, kV, kAttentionOutput});
+    if (described.ffn == FfnKind::kDense)
+      add(BlockKind::kDenseFfn, layer, {kFfnNorm, kGate, kUp, kDown});
+    else
+      add(BlockKind::kMoeFfn, layer,
+          {kFfnNorm, kRouter, kRouterBias, kExpertGate, kExpertUp, kExpertDown, kSharedGate, kSharedUp, kSharedDown});
+  }
+
+  WeightPlan* find(WeightId id) {
+    const auto at = std::ranges::lower_bound(index_, id, {}, &std::pair<WeightId, std::size_t>::first);
+    return at == index_.end() || at->first != id ? nullptr : &plan_.weights[at->second];
+  }
+  std::int64_t block_of(WeightId id) {
+    const WeightPlan* w = find(id);
+    const std::int64_t own = w == nullptr ? 1 : quant::type_info(w->dtype).block_elements;
+    return std::lcm<std::int64_t>(cpu::kTileRows, own);
+  }
+
+  void add(BlockKind kind, std::int64_t layer, std::initializer_list<WeightRole> roles) {
+    BlockPlan block{
+        .kind = kind, .layer = layer, .place = "cpu", .reason = "no device takes it", .parts = {}, .experts = {}};
+    if (plan_.machine.devices.empty()) block.reason = "the machine has no device";
+    set_parts(block);
+    for (const WeightRole role : roles) {
+      WeightPlan* w = find({role, role_info(role).in_layer ? layer : kNoLayer});
+      if (w == nullptr) continue;
+      block.weights.push_back(static_cast<std::size_t>(w - plan_.weights.data()));
+      if (w->layout != nullptr) set_parts(block, *w);
+      if (kind == BlockKind::kHead && role == kEmbedding) continue;  // counted where it is looked up
+      block.bytes += w->bytes;
+      block.bytes_per_token += w->bytes_per_token;
+    }
+    set_inputs(block);
+    plan_.blocks.push_back(std::move(block));
+  }
+
+  // The least number of heads whose columns of the output projection are whole blocks, and whose rows are whole tiles.
+  std::int64_t head_unit(std::int64_t layer, std::int64_t columns, std::int64_t rows) {
+    const std::int64_t block = block_of({kAttentionOutput, layer});
+    return std::lcm(block / std::gcd(block, columns), cpu::kTileRows / std::gcd<std::int64_t>(cpu::kTileRows, rows));
+  }
+
+  void set_parts(BlockPlan& block) {
+    const Shares& shares = plan_.options.shares;
+    const std::int64_t layer = block.layer;
+    switch (block.kind) {
+      case BlockKind::kMlaAttention:
+        block.parts =
+            cut(c_.n_heads, head_unit(layer, c_.v_head_dim, c_.qk_nope_head_dim + c_.qk_rope_head_dim), shares);
+        break;
+      case BlockKind::kGqaAttention: {
+        const std::int64_t group = c_.n_heads / c_.n_kv_heads * c_.head_dim;
+        block.parts = cut(c_.n_kv_heads, head_unit(layer, group, c_.head_dim), shares);
+        break;
+      }
+      case BlockKind::kDenseFfn:
+        block.parts = cut(c_.intermediate_size, block_of({kDown, layer}), shares);
+        break;
+      case BlockKind::kMoeFfn:
+        block.parts = cut(c_.n_shared_experts * c_.moe_intermediate_size, block_of({kSharedDown, layer}), shares);
+        block.experts = cut_ffn(c_.moe_intermediate_size, block_of({kExpertDown, layer}), c_.n_routed_experts, shares);
+        break;
+      case BlockKind::kHead:
+      case BlockKind::kMtp:
+        block.parts = cut(c_.vocab_size, cpu::kTileRows, shares);
+        break;
+      case BlockKind::kEmbedding:
+        block.parts = {{0, c_.vocab_size}};
+        break;
+    }
+  }
+
+  void set_parts(const BlockPlan& block, WeightPlan& w) {
+    if (block.kind == BlockKind::kEmbedding) return;  // tied: the head's parts
+    const std::vector<Span> rows = cut(w.n_out, cpu::kTileRows, plan_.options.shares);
+    w.parts.clear();
+    for (std::size_t p = 0; p < plan_.options.shares.size(); ++p) {
+      WeightPart part{.slices = all_slices(w.n_slices), .rows = {0, w.n_out}, .columns = {0, w.n_in}};
+      const auto scaled = [&](std::int64_t width) {
+        return Span{block.parts[p].begin * width, block.parts[p].end * width};
+      };
+      switch (w.id.role) {
+        case kQ:
+        case kQB:
+        case kK:
+        case kV:
+          part.rows = scaled(w.n_out / (block.kind == BlockKind::kMlaAttention ? c_.n_heads : c_.n_kv_heads));
+          break;
+        case kKB:
+        case kVB:
+          part.slices.clear();
+          for (std::int64_t head = block.parts[p].begin; head < block.parts[p].end; ++head) part.slices.push_back(head);
+          break;
+        case kAttentionOutput:
+          part.columns = scaled(w.n_in / (block.kind == BlockKind::kMlaAttention ? c_.n_heads : c_.n_kv_heads));
+          break;
+        case kGate:
+        case kUp:
+        case kSharedGate:
+        case kSharedUp:
+          part.rows = block.parts[p];
+          break;
+        case kDown:
+        case kSharedDown:
+          part.columns = block.parts[p];
+          break;
+        case kExpertGate:
+        case kExpertUp:
+          part.rows = block.experts.columns[p];
+          break;
+        case kExpertDown:
+          part.columns = block.experts.columns[p];
+          break;
+        default:
+          part.rows = rows[p];
+          break;
+      }
+      if (is_routed(w.id.role) && !block.experts.expert_part.empty()) {
+        std::erase_if(part.slices, [&](std::int64_t e) {
+          return block.experts.expert_part[static_cast<std::size_t>(e)] != static_cast<int>(p);
+        });
+      }
+      w.parts.push_back(std::move(part));
+    }
+  }
+
+  void set_inputs(BlockPlan& block) {
+    const auto add_input = [&](std::initializer_list<WeightRole> roles) {
+      InputPlan input;
+      for (const WeightRole role : roles) {
+        const WeightPlan* w = find({role, role_info(role).in_layer ? block.layer : kNoLayer});
+        if (w == nullptr) continue;
+        input.roles.push_back(role);
+        input.n_in = w->n_in;
+        input.n_slices = w->n_slices;
+      }
+      if (!input.roles.empty()) block.inputs.push_back(std::move(input));
+    };
+    switch (block.kind) {
+      case BlockKind::kMlaAttention:
+        add_input({kQ, kQA, kKvA});
+        for (const WeightRole role : {kQB, kKB, kVB, kAttentionOutput}) add_input({role});
+        break;
+      case BlockKind::kGqaAttention:
+        add_input({kQ, kK, kV});
+        add_input({kAttentionOutput});
+        break;
+      case BlockKind::kDenseFfn:
+        add_input({kGate, kUp});
+        add_input({kDown});
+        break;
+      case BlockKind::kMoeFfn:
+        add_input({kRouter, kSharedGate, kSharedUp});
+        add_input({kSharedDown});
+        add_input({kExpertGate, kExpertUp});
+        add_input({kExpertDown});
+        break;
+      case BlockKind::kHead:
+        add_input({c_.tied_embeddings ? kEmbedding : kOutput});
+        break;
+      case BlockKind::kEmbedding:
+      case BlockKind::kMtp:
+        break;
+    }
+  }
+
+  const ModelConfig& c_;
+  Plan& plan_;
+  std::vector<std::pair<WeightId, std::size_t>> index_;
+};
+
+}  // namespace
+
+std::string_view name_of(Storage storage) {
+  switch (storage) {
+    case Storage::kRows:
+      return "rows";
+    case Storage::kPacked:
+      return "tiles";
+    default:
+      return "rows, decoded";
+  }
+}
+
+std::string_view name_of(BlockKind kind) {
+  static constexpr std::string_view kNames[] = {
+      "embedding", "attention", "attention", "feed-forward", "feed-forward", "output head", "multi-token prediction"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
+std::string BlockPlan::name() const {
+  return layer == kNoLayer ? std::string(name_of(kind)) : fmt::format("layer {} {}", layer, name_of(kind));
+}
+
+Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights,
+               const std::vector<WeightInfo>& mtp_weights, const Machine& machine, const PlanOptions& options) {
+  Plan plan{.config = config, .options = options, .machine = machine};
+  for (const WeightInfo& info : weights) plan.weights.push_back(plan_weight(config, info, options));
+  if (options.mtp) {
+    for (const WeightInfo& info : mtp_weights) plan.weights.push_back(plan_weight(config, info, options));
+  }
+  for (const WeightPlan& w : plan.weights) {
     plan.bytes += w.bytes;
     plan.bytes_per_token += w.bytes_per_token;
-    plan.weights.push_back(std::move(w));
+    plan.prompt_route = plan.prompt_route || w.prompt != nullptr;
   }
+  Blocks(config, plan).add_all();
   return plan;
 }
 

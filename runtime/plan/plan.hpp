@@ -1,15 +1,19 @@
-// Every choice about a model on a machine, made before anything is read: how each weight is stored, which kernel
-// multiplies it, how much memory that takes. A pure function of its arguments; what comes after only obeys.
+// What was decided about a model on a machine before anything is read: which blocks run where and in how many parts,
+// how each weight is stored and which kernels multiply it, what a token reads, and why. make_plan() is a pure function
+// of its arguments; the loader, the executor, the bench and `dodeca plan` read a plan and decide nothing again.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cpu/isa.hpp"
 #include "cpu/kernels/matmul/matmul.hpp"
 #include "runtime/model/config.hpp"
 #include "runtime/model/weight_source.hpp"
+#include "runtime/plan/machine.hpp"
+#include "runtime/plan/partition.hpp"
 
 namespace dodeca::runtime {
 
@@ -19,35 +23,84 @@ enum class Storage {
   kReference,  // rows in file form, decoded 16 at a time into a float32 tile when multiplied: the float32 route, and
                // types without kernels of their own
 };
+std::string_view name_of(Storage storage);
+
+// What one part holds of a weight. Spans may be empty: the part has nothing of it.
+struct WeightPart {
+  std::vector<std::int64_t> slices;  // experts or heads, ascending
+  Span rows, columns;
+};
 
 struct WeightPlan {
+  WeightId id;
   std::string name;
+  quant::DType dtype = quant::DType::kF32;
   Storage storage = Storage::kPacked;
-  const cpu::Layout* layout = nullptr;  // kPacked
+  const cpu::Layout* layout = nullptr;  // null: kRows
   const cpu::MatmulKernel* gemv = nullptr;
   const cpu::MatmulKernel* gemm = nullptr;
   std::int64_t gemm_min_rows = cpu::kGemmMinRows;
   const cpu::MatmulKernel* prompt = nullptr;  // of prompt rows however many; null: gemv and gemm
-  std::uint64_t bytes = 0;                    // in memory
-  double bytes_per_token = 0.0;               // read to generate one token: experts count by the share that is used
+  std::vector<std::string> refusals = {};     // faster kernels that do not run here, and why
+  std::vector<WeightPart> parts = {};         // one per part of its block
+  std::int64_t n_in = 0, n_out = 1, n_slices = 1;
+  std::uint64_t bytes = 0;       // in memory
+  double bytes_per_token = 0.0;  // read to generate one token: experts count by the share that is used
+};
+
+enum class BlockKind { kEmbedding, kMlaAttention, kGqaAttention, kDenseFfn, kMoeFfn, kHead, kMtp };
+std::string_view name_of(BlockKind kind);
+
+// Rows that the weights of some roles are multiplied with: those that read the same rows are one input.
+struct InputPlan {
+  std::vector<WeightRole> roles;
+  std::int64_t n_in = 0, n_slices = 1;
+};
+
+struct BlockPlan {
+  BlockKind kind = BlockKind::kDenseFfn;
+  std::int64_t layer = kNoLayer;
+  std::string place, reason;  // where it runs, and why there
+  std::vector<Span> parts;    // of heads (key-value heads for grouped queries), of the intermediate dimension of dense
+                              // blocks and shared experts, of the head's rows
+  FfnCut experts;             // kMoeFfn: of the routed experts
+  std::vector<std::size_t> weights = {};  // in Plan::weights
+  std::vector<InputPlan> inputs = {};
+  std::uint64_t bytes = 0;       // of weights in memory
+  double bytes_per_token = 0.0;  // of weights, read to generate one token
+  std::string name() const;      // "layer 3 attention"
+  std::int64_t n_parts() const { return static_cast<std::int64_t>(parts.size()); }
 };
 
 struct PlanOptions {
-  cpu::Isa isa = cpu::Isa::kScalar;
+  cpu::Isa isa = cpu::host_isa();
   bool compute_f32 =
       false;            // the reference route: weights decoded to float32 tile by tile, activations never quantized
   bool onednn = false;  // a prompt route: BF16 and F32 weights times prompt rows by oneDNN, in the weights' type
-  cpu::MatmulTuning tuning = {};  // which kernels are the fastest here
+  cpu::MatmulTuning tuning = {};    // which kernels are the fastest here
+  Shares shares = equal_shares(1);  // of the parts that blocks are cut into
+  bool mtp = false;                 // the multi-token-prediction layers too, where the model has them
 };
 
 struct Plan {
+  ModelConfig config;
   PlanOptions options;
-  std::vector<WeightPlan> weights = {};  // one per entry of the weight list, in its order
+  Machine machine;
+  std::vector<WeightPlan> weights = {};  // those of WeightSource::weights(), then the chosen ones of mtp_weights()
+  std::vector<BlockPlan> blocks = {};    // in the order in which they run; multi-token prediction behind the head
   std::uint64_t bytes = 0;
   double bytes_per_token = 0.0;
+  bool prompt_route = false;  // some weight multiplies prompt rows by another kernel
+
+  std::int64_t n_layers() const { return config.n_layers + (options.mtp ? config.n_mtp_layers : 0); }
 };
 
-Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights, const PlanOptions& options);
+// The weights of a source that a plan is about.
+Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights,
+               const std::vector<WeightInfo>& mtp_weights, const Machine& machine, const PlanOptions& options);
+inline Plan make_plan(const WeightSource& source, const Machine& machine, const PlanOptions& options) {
+  return make_plan(source.config(), source.weights(), source.mtp_weights(), machine, options);
+}
 
 // The kernels of a plan, a line each: "Q4_K: gemv_q4_k_avx2, from 9 rows gemm_q4_k_avx2".
 std::vector<std::string> kernel_facts(const Plan& plan);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
-#include <numeric>
 
 #include "quant/codec.hpp"
 #include "runtime/base/first_error.hpp"
@@ -14,8 +13,8 @@ namespace {
 
 constexpr std::size_t kReadBytes = std::size_t{1} << 20;  // one read: large enough for the disk, small enough for L2
 
-void check_finite(const WeightInfo& info, std::int64_t slice, std::int64_t row, const std::byte* data, std::int64_t n) {
-  const std::int64_t bad = quant::find_non_finite(info.dtype, data, n);
+void check_finite(const WeightInfo& info, std::int64_t slice, std::int64_t row, const std::byte* data) {
+  const std::int64_t bad = quant::find_non_finite(info.dtype, data, info.n_in);
   if (bad >= 0) {
     throw Error(ErrorKind::kBadFile, fmt::format("weight {} holds NaN or infinity at slice {}, row {}, column {}",
                                                  info.name, slice, row, bad))
@@ -23,17 +22,50 @@ void check_finite(const WeightInfo& info, std::int64_t slice, std::int64_t row, 
   }
 }
 
+PackedMatrix empty_matrix(const WeightPlan& plan, const WeightPart& part) {
+  PackedMatrix m{.layout = plan.layout,
+                 .gemv = plan.gemv,
+                 .gemm = plan.gemm,
+                 .gemm_min_rows = plan.gemm_min_rows,
+                 .prompt = plan.prompt,
+                 .n_in = part.columns.size(),
+                 .n_out = part.rows.size(),
+                 .n_slices = static_cast<std::int64_t>(part.slices.size()),
+                 .row_begin = part.rows.begin,
+                 .reference = plan.storage == Storage::kReference,
+                 .dtype = plan.dtype};
+  m.n_tiles = (m.n_out + cpu::kTileRows - 1) / cpu::kTileRows;
+  m.tile_bytes = m.reference ? cpu::kTileRows * *quant::row_bytes(plan.dtype, m.n_in) : m.layout->tile_bytes(m.n_in);
+  m.data = cpu::Buffer(static_cast<std::size_t>(m.n_slices * m.n_tiles) * m.tile_bytes);
+  return m;
+}
+
+// 16 rows of a part: `rows` are whole rows in file form, of which it takes the columns from byte `skip` on.
+void pack_tile(const PackedMatrix& m, const std::byte* const* rows, std::size_t skip, std::byte* tile) {
+  const std::byte* pointers[cpu::kTileRows];
+  for (int r = 0; r < cpu::kTileRows; ++r) pointers[r] = rows[r] == nullptr ? nullptr : rows[r] + skip;
+  if (!m.reference) return m.layout->pack(pointers, m.n_in, tile);
+  const std::size_t bytes = m.tile_bytes / cpu::kTileRows;
+  for (int r = 0; r < cpu::kTileRows && pointers[r] != nullptr; ++r)
+    std::memcpy(tile + static_cast<std::size_t>(r) * bytes, pointers[r], bytes);
+}
+
+// Where a part keeps each slice of the whole weight; -1: in another part.
+std::vector<std::int64_t> places_of(const WeightPart& part, std::int64_t n_slices) {
+  std::vector<std::int64_t> places(static_cast<std::size_t>(n_slices), -1);
+  for (std::size_t i = 0; i < part.slices.size(); ++i)
+    places[static_cast<std::size_t>(part.slices[i])] = static_cast<std::int64_t>(i);
+  return places;
+}
+
 }  // namespace
 
 Loader::Loader(const WeightSource& source, const Plan& plan, cpu::Team& team, Progress progress)
-    : source_(source), plan_(plan), team_(team), progress_(std::move(progress)) {
-  for (const WeightInfo& info : source.weights()) {
-    total_ += static_cast<double>(info.row_bytes()) * static_cast<double>(info.n_out * info.n_slices);
+    : source_(source), team_(team), progress_(std::move(progress)) {
+  for (const WeightPlan& weight : plan.weights) {
+    total_ += static_cast<double>(*quant::row_bytes(weight.dtype, weight.n_in)) *
+              static_cast<double>(weight.n_out * weight.n_slices);
   }
-}
-
-const WeightPlan& Loader::plan_of(const WeightInfo& info) const {
-  return plan_.weights[static_cast<std::size_t>(&info - source_.weights().data())];
 }
 
 void Loader::report(std::uint64_t bytes) {
@@ -41,43 +73,23 @@ void Loader::report(std::uint64_t bytes) {
   if (progress_ && !progress_(std::min(done_, total_), total_)) throw Stopped{};
 }
 
-PackedMatrix Loader::matrix(const std::string& name) {
-  const WeightInfo* info = source_.find(name);
-  if (info == nullptr) return {};
-  return matrix(name, {}, {0, info->n_out}, {0, info->n_in});
+void Loader::load(const WeightPlan& weight, WeightStore& store) {
+  const WeightInfo& info = *source_.find(weight.id);
+  if (weight.layout != nullptr)
+    store.add(weight.id, read_parts(weight, info));
+  else if (info.source_rank == 1)
+    store.add(weight.id, read_vector(info));
+  else
+    store.add(weight.id, read_rows(info));
+  report(static_cast<std::uint64_t>(info.n_slices * info.n_out) * info.row_bytes());
 }
 
-PackedMatrix Loader::matrix(const std::string& name, const std::vector<std::int64_t>& slices, Span rows, Span columns) {
-  const WeightInfo* info = source_.find(name);
-  if (info == nullptr) return {};
-  const WeightPlan& plan = plan_of(*info);
-  std::vector<std::int64_t> chosen = slices;
-  if (chosen.empty()) {
-    chosen.resize(static_cast<std::size_t>(info->n_slices));
-    std::iota(chosen.begin(), chosen.end(), 0);
-  }
-  PackedMatrix m;
-  m.layout = plan.layout;
-  m.gemv = plan.gemv;
-  m.gemm = plan.gemm;
-  m.gemm_min_rows = plan.gemm_min_rows;
-  m.prompt = plan.prompt;
-  m.n_in = columns.size();
-  m.n_out = rows.size();
-  m.n_slices = static_cast<std::int64_t>(chosen.size());
-  m.n_tiles = (m.n_out + cpu::kTileRows - 1) / cpu::kTileRows;
-  m.dtype = info->dtype;
-  m.reference = plan.storage == Storage::kReference;
-  const std::size_t part_bytes = *quant::row_bytes(info->dtype, m.n_in);
-  m.tile_bytes = m.reference ? cpu::kTileRows * part_bytes : m.layout->tile_bytes(m.n_in);
-  m.data = cpu::Buffer(static_cast<std::size_t>(m.n_slices * m.n_tiles) * m.tile_bytes);
-
-  const std::size_t row_bytes = info->row_bytes();
-  const std::size_t skip = *quant::row_bytes(info->dtype, columns.begin);
+template <class F>
+void Loader::for_each_piece(const WeightInfo& info, std::int64_t row_grain, F&& f) {
+  const std::size_t row_bytes = info.row_bytes();
   const std::int64_t unit =
-      std::max<std::int64_t>(1, static_cast<std::int64_t>(kReadBytes / row_bytes) / cpu::kTileRows);  // tiles per read
-  const std::int64_t units_per_slice = (m.n_tiles + unit - 1) / unit, n_units = units_per_slice * m.n_slices;
-  const bool whole_rows = part_bytes == row_bytes;
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(kReadBytes / row_bytes) / row_grain) * row_grain;
+  const std::int64_t units_per_slice = (info.n_out + unit - 1) / unit, n_units = units_per_slice * info.n_slices;
   cpu::WorkCounter next;
   FirstError error;
   std::mutex mutex;
@@ -86,79 +98,69 @@ PackedMatrix Loader::matrix(const std::string& name, const std::vector<std::int6
       PlacedSum sum;
       std::vector<std::byte> buffer;
       for (std::int64_t u = next.take(); u < n_units; u = next.take()) {
-        const std::int64_t slot = u / units_per_slice, slice = chosen[static_cast<std::size_t>(slot)];
-        const std::int64_t tile_begin = u % units_per_slice * unit, tile_end = std::min(m.n_tiles, tile_begin + unit);
-        const std::int64_t row_begin = tile_begin * cpu::kTileRows,
-                           row_end = std::min(m.n_out, tile_end * cpu::kTileRows);
-        buffer.resize(static_cast<std::size_t>(row_end - row_begin) * row_bytes);
-        source_.read_rows(*info, slice, rows.begin + row_begin, rows.begin + row_end, buffer.data());
-        if (whole_rows) add_rows(sum, *info, slice, rows.begin + row_begin, buffer);
-        for (std::int64_t tile = tile_begin; tile < tile_end; ++tile) {
-          const std::byte* pointers[cpu::kTileRows];
-          for (int r = 0; r < cpu::kTileRows; ++r) {
-            const std::int64_t row = tile * cpu::kTileRows + r;
-            const std::byte* data = buffer.data() + static_cast<std::size_t>(row - row_begin) * row_bytes;
-            pointers[r] = row < m.n_out ? data + skip : nullptr;
-            if (row >= m.n_out) continue;
-            check_finite(*info, slice, rows.begin + row, data, info->n_in);
-            if (!whole_rows) add_row_part(sum, *info, slice, rows.begin + row, skip, {data + skip, part_bytes});
-          }
-          std::byte* out = m.data.data() + static_cast<std::size_t>(slot * m.n_tiles + tile) * m.tile_bytes;
-          if (m.reference) {
-            for (int r = 0; r < cpu::kTileRows && pointers[r] != nullptr; ++r)
-              std::memcpy(out + static_cast<std::size_t>(r) * part_bytes, pointers[r], part_bytes);
-          } else {
-            m.layout->pack(pointers, m.n_in, out);
-          }
-        }
+        const std::int64_t slice = u / units_per_slice, begin = u % units_per_slice * unit,
+                           end = std::min(info.n_out, begin + unit);
+        buffer.resize(static_cast<std::size_t>(end - begin) * row_bytes);
+        source_.read_rows(info, slice, begin, end, buffer.data());
+        add_rows(sum, info, slice, begin, buffer);
+        for (std::int64_t row = begin; row < end; ++row)
+          check_finite(info, slice, row, buffer.data() + static_cast<std::size_t>(row - begin) * row_bytes);
+        f(slice, begin, end, buffer);
       }
       const std::lock_guard lock(mutex);
       contents_.add(sum);
     });
   });
   error.rethrow();
-  report(static_cast<std::uint64_t>(m.n_slices * m.n_out) * part_bytes);
-  return m;
 }
 
-std::vector<float> Loader::vector(const std::string& name) {
-  const WeightInfo* info = source_.find(name);
-  if (info == nullptr) return {};
-  std::vector<std::byte> raw(info->row_bytes());
-  source_.read_rows(*info, 0, 0, 1, raw.data());
-  add_rows(contents_, *info, 0, 0, raw);
-  check_finite(*info, 0, 0, raw.data(), info->n_in);
-  std::vector<float> values(static_cast<std::size_t>(info->n_in));
-  quant::decode_row(info->dtype, raw.data(), values.data(), info->n_in);
-  report(raw.size());
+std::vector<PackedMatrix> Loader::read_parts(const WeightPlan& weight, const WeightInfo& info) {
+  std::vector<PackedMatrix> matrices;
+  std::vector<std::vector<std::int64_t>> places;
+  for (const WeightPart& part : weight.parts) {
+    matrices.push_back(empty_matrix(weight, part));
+    places.push_back(places_of(part, info.n_slices));
+  }
+  const std::size_t row_bytes = info.row_bytes();
+  for_each_piece(info, cpu::kTileRows,
+                 [&](std::int64_t slice, std::int64_t begin, std::int64_t end, const std::vector<std::byte>& buffer) {
+                   for (std::int64_t row = begin; row < end; row += cpu::kTileRows) {
+                     const std::byte* rows[cpu::kTileRows];
+                     for (std::int64_t r = 0; r < cpu::kTileRows; ++r)
+                       rows[r] = row + r < end ? buffer.data() + static_cast<std::size_t>(row + r - begin) * row_bytes
+                                               : nullptr;
+                     for (std::size_t p = 0; p < matrices.size(); ++p) {
+                       const WeightPart& part = weight.parts[p];
+                       const std::int64_t place = places[p][static_cast<std::size_t>(slice)];
+                       if (!matrices[p] || place < 0 || row < part.rows.begin || row >= part.rows.end) continue;
+                       const PackedMatrix& m = matrices[p];
+                       const std::int64_t tile = place * m.n_tiles + (row - part.rows.begin) / cpu::kTileRows;
+                       pack_tile(m, rows, *quant::row_bytes(info.dtype, part.columns.begin),
+                                 m.data.data() + static_cast<std::size_t>(tile) * m.tile_bytes);
+                     }
+                   }
+                 });
+  return matrices;
+}
+
+std::vector<float> Loader::read_vector(const WeightInfo& info) {
+  std::vector<std::byte> raw(info.row_bytes());
+  source_.read_rows(info, 0, 0, 1, raw.data());
+  add_rows(contents_, info, 0, 0, raw);
+  check_finite(info, 0, 0, raw.data());
+  std::vector<float> values(static_cast<std::size_t>(info.n_in));
+  quant::decode_row(info.dtype, raw.data(), values.data(), info.n_in);
   return values;
 }
 
-void Loader::rows(const std::string& name, cpu::Buffer& out) {
-  const WeightInfo& info = *source_.find(name);
-  const std::size_t row_bytes = info.row_bytes();
-  out = cpu::Buffer(row_bytes * static_cast<std::size_t>(info.n_out));
-  const std::int64_t unit = std::max<std::int64_t>(1, static_cast<std::int64_t>(kReadBytes / row_bytes));
-  cpu::WorkCounter next;
-  FirstError error;
-  std::mutex mutex;
-  team_.run([&](const cpu::Member&) {
-    error.guard([&] {
-      PlacedSum sum;
-      for (std::int64_t begin = next.take(unit); begin < info.n_out; begin = next.take(unit)) {
-        const std::int64_t end = std::min(info.n_out, begin + unit);
-        std::byte* dst = out.data() + static_cast<std::size_t>(begin) * row_bytes;
-        source_.read_rows(info, 0, begin, end, dst);
-        add_rows(sum, info, 0, begin, {dst, static_cast<std::size_t>(end - begin) * row_bytes});
-        for (std::int64_t row = begin; row < end; ++row)
-          check_finite(info, 0, row, dst + static_cast<std::size_t>(row - begin) * row_bytes, info.n_in);
-      }
-      const std::lock_guard lock(mutex);
-      contents_.add(sum);
-    });
+RowTable Loader::read_rows(const WeightInfo& info) {
+  RowTable table{.dtype = info.dtype,
+                 .row_bytes = info.row_bytes(),
+                 .data = cpu::Buffer(info.row_bytes() * static_cast<std::size_t>(info.n_out))};
+  for_each_piece(info, 1, [&](std::int64_t, std::int64_t begin, std::int64_t, const std::vector<std::byte>& rows) {
+    std::memcpy(table.data.data() + static_cast<std::size_t>(begin) * table.row_bytes, rows.data(), rows.size());
   });
-  error.rethrow();
-  report(out.size());
+  return table;
 }
 
 }  // namespace dodeca::runtime

@@ -1,4 +1,5 @@
-// Reading and repacking weights in parallel: rows come from the source in their file form and go straight into tiles.
+// Reading and repacking weights in parallel: rows come from the source in their file form and go straight into tiles,
+// each row read once whatever the parts.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,7 @@
 #include "runtime/base/log.hpp"
 #include "runtime/model/weight_source.hpp"
 #include "runtime/plan/plan.hpp"
-#include "runtime/weights/weights.hpp"
+#include "runtime/weights/weight_store.hpp"
 
 namespace dodeca::runtime {
 
@@ -16,21 +17,21 @@ class Loader {
  public:
   Loader(const WeightSource& source, const Plan& plan, cpu::Team& team, Progress progress);
 
-  // Rows [rows.begin, rows.end) and columns [columns.begin, columns.end) of the named slices (all when empty).
-  // Absent weights give an empty matrix. Throws Error{kBadFile} for NaN or infinity, naming tensor, slice and row.
-  PackedMatrix matrix(const std::string& name, const std::vector<std::int64_t>& slices, Span rows, Span columns);
-  PackedMatrix matrix(const std::string& name);
-  std::vector<float> vector(const std::string& name);    // empty when absent
-  void rows(const std::string& name, cpu::Buffer& out);  // in file form
-  const WeightInfo* find(const std::string& name) const { return source_.find(name); }
+  // Puts a weight into the store as it was planned. Throws Error{kBadFile} for NaN or infinity, naming tensor, slice
+  // and row.
+  void load(const WeightPlan& weight, WeightStore& store);
   const PlacedSum& contents() const { return contents_; }  // of what was read so far (runtime/model/contents.hpp)
 
  private:
+  std::vector<PackedMatrix> read_parts(const WeightPlan& weight, const WeightInfo& info);
+  std::vector<float> read_vector(const WeightInfo& info);
+  RowTable read_rows(const WeightInfo& info);
+  // f(slice, row_begin, row_end, rows of the file) for every piece of the weight, each once, by any member.
+  template <class F>
+  void for_each_piece(const WeightInfo& info, std::int64_t row_grain, F&& f);
   void report(std::uint64_t bytes);
-  const WeightPlan& plan_of(const WeightInfo& info) const;
 
   const WeightSource& source_;
-  const Plan& plan_;
   cpu::Team& team_;
   Progress progress_;
   double done_ = 0.0, total_ = 0.0;

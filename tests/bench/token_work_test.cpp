@@ -18,8 +18,8 @@ TEST_CASE("a token's bytes are the plan's, its products the active parameters") 
   const runtime::ModelConfig config = shape_config("deepseek-v3");
   const auto infos =
       runtime::random_weight_infos(config, types_of(parse_recipe("--recipe", "ud-q2_k_xl"), config, config));
-  const runtime::Plan plan = runtime::make_plan(config, infos, {});
-  const TokenWork work = token_work(config, infos, plan);
+  const runtime::Plan plan = runtime::make_plan(config, infos, {}, {}, {.isa = cpu::Isa::kScalar});
+  const TokenWork work = token_work(plan);
   CHECK(work.step_bytes(8) == doctest::Approx(plan.bytes_per_token));
   CHECK(work.step_bytes(256) == doctest::Approx(static_cast<double>(plan.bytes)).epsilon(0.003));  // but the embeddings
   // 37.5 billion active parameters, of which the embeddings (0.93) are looked up

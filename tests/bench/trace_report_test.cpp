@@ -7,12 +7,11 @@ using namespace dodeca;
 TEST_CASE("the trace's table: per pass, shares, the sum against the clock, the overhead") {
   runtime::Trace trace;
   trace.passes = 2;
-  trace.phases[static_cast<std::size_t>(runtime::Phase::kGateUp)] = {6'000'000, 60'000'000, 4};
-  trace.phases[static_cast<std::size_t>(runtime::Phase::kHead)] = {2'000'000, 10'000'000, 2};
+  trace.phases = {{"gate, up", 6'000'000, 60'000'000, 4, 300'000'000},
+                  {"head", 2'000'000, 10'000'000, 2, 0},
+                  {"down", 2'000'000, 0, 2, 100'000'000}};
   trace.experts_touched = 12;
   trace.expert_phases = 4;
-  trace.phases[static_cast<std::size_t>(runtime::Phase::kDown)] = {2'000'000, 0, 2};
-  trace.expert_macs = 400'000'000;
   const std::string text = bench::trace_table("tg2", trace, 0.01008, 10e9, 100e9);
   CHECK(text.find("tg2: phases of a pass, mean of 2") != std::string::npos);
   CHECK(text.find("| gate, up        |     3.000 |    60.0 |      30.00 |  10.00 |") != std::string::npos);

@@ -22,15 +22,18 @@ inline nlohmann::json read_golden() {
   return nlohmann::json::parse(std::ifstream(DODECA_SOURCE_DIR "/tests/golden/golden.json"));
 }
 
+inline std::unique_ptr<runtime::Model> load_model(const runtime::WeightSource& source, cpu::Team& team,
+                                                  const runtime::PlanOptions& options = {}) {
+  return runtime::Model::load(source, runtime::make_plan(source, runtime::this_machine(), options), team, {}, kSilent);
+}
+
 struct LoadedDemo {
   cpu::Team team;
   std::unique_ptr<runtime::WeightSource> source;
   std::unique_ptr<runtime::Model> model;
 
-  explicit LoadedDemo(const runtime::LoadOptions& options, int n_threads = 2, const std::string& path = kDemoModel)
-      : team(n_threads),
-        source(runtime::open_weights(path, {}, kSilent)),
-        model(runtime::Model::load(*source, team, options, kSilent)) {}
+  explicit LoadedDemo(const runtime::PlanOptions& options, int n_threads = 2, const std::string& path = kDemoModel)
+      : team(n_threads), source(runtime::open_weights(path, {}, kSilent)), model(load_model(*source, team, options)) {}
 };
 
 // Rows of one sequence from position `begin`, all asking for logits.

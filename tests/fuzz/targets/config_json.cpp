@@ -10,7 +10,7 @@ void fuzz_config_json(std::string_view bytes) {
   const runtime::ModelConfig config = runtime::config_from_hf(runtime::parse_json(bytes, "config.json"));
   require(static_cast<std::int64_t>(config.layers.size()) == config.n_layers, "layers");
   require(config.inv_freq().size() * 2 == static_cast<std::size_t>(config.rope.dim), "rope dimensions");
-  config.softmax_scale();
+  config.softmax_scale(runtime::AttentionKind::kMla);
   runtime::wanted_weights(config, false);
   runtime::wanted_weights(config, true);
 }

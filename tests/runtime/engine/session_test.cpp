@@ -17,8 +17,9 @@ SessionOptions small_options() {
   return {.executor = {.n_positions = 256, .n_sequences = 2, .micro_batch = 64, .cache_type = quant::DType::kF32}};
 }
 
-Session open_demo(SessionOptions options) {
-  return Session(open_weights(tests::kDemoModel, {}, tests::kSilent), Workers(2, 1, tests::kSilent), std::move(options),
+Session open_demo(SessionOptions options, const PlanOptions& plan = {}) {
+  std::shared_ptr<const WeightSource> source = open_weights(tests::kDemoModel, {}, tests::kSilent);
+  return Session(source, make_plan(*source, this_machine(), plan), Workers(2, 1, tests::kSilent), std::move(options),
                  tests::kSilent);
 }
 
@@ -63,9 +64,7 @@ TEST_CASE("a session computes what its parts put together by hand compute") {
 }
 
 TEST_CASE("the float32 route is one of attention too") {
-  SessionOptions options = small_options();
-  options.compute_f32 = true;
-  CHECK(!open_demo(options).executor_options().integer_attention);
+  CHECK(!open_demo(small_options(), {.compute_f32 = true}).executor_options().integer_attention);
 }
 
 TEST_CASE("what does not fit is refused before anything is read, and again when it grows") {

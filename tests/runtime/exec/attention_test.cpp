@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/runtime/exec/exec_fixture.hpp"
+#include "tests/runtime/exec/naive_mla.hpp"
 #include "tests/support/memory_source.hpp"
 
 namespace {
@@ -40,14 +41,14 @@ TEST_CASE("prompt rows: no bit depends on threads, micro-batch or companions") {
 TEST_CASE("both forms are the attention of the paper, as close as their numbers allow") {
   LoadedDemo demo({.compute_f32 = true});
   const std::vector<int> ids = some_ids(270, static_cast<int>(demo.model->config().vocab_size));
-  runtime::Executor naive(*demo.model, demo.team, {.n_positions = 512, .cache_type = DType::kF32, .naive_mla = true});
+  runtime::Executor naive(*demo.model, demo.team, naive_attention(*demo.model, 512));
   const std::vector<float> want = logits_of(naive, rows_of(ids));
   const std::int64_t width = demo.model->config().kv_lora_rank + demo.model->config().qk_rope_head_dim;
   for (const auto& [dtype, most] : {std::pair{DType::kF16, 1.25}, {DType::kQ8_0, 1.1}}) {
     // What the cache's own rounding does to attention in float; whole numbers may add little.
     runtime::Executor floats(*demo.model, demo.team,
                              {.n_positions = 512, .cache_type = dtype, .integer_attention = false});
-    CHECK(floats.cache().row_bytes() == quant::row_bytes(dtype, width));
+    CHECK(floats.cache().format(0).row_bytes == quant::row_bytes(dtype, width));
     const std::vector<float> rounded = logits_of(floats, rows_of(ids));
     const double rounding = mean_difference(rounded, want, ids);
     runtime::Executor executor(*demo.model, demo.team, {.n_positions = 512, .cache_type = dtype});
@@ -72,9 +73,9 @@ TEST_CASE("values may be wider than the latent space, and keys as well") {
     c.v_head_dim = value;
     const MemorySource source(c, 5);
     cpu::Team team(2);
-    const auto model = runtime::Model::load(source, team, {.compute_f32 = true}, kSilent);
+    const auto model = load_model(source, team, {.compute_f32 = true});
     const std::vector<int> ids = some_ids(150, 64);
-    runtime::Executor naive(*model, team, {.n_positions = 256, .cache_type = DType::kF32, .naive_mla = true});
+    runtime::Executor naive(*model, team, naive_attention(*model, 256));
     const std::vector<float> want = logits_of(naive, rows_of(ids));
     runtime::Executor executor(*model, team, {.n_positions = 256, .cache_type = DType::kF16});
     CHECK(mean_difference(logits_of(executor, rows_of(ids)), want, ids) < 0.002);
@@ -88,7 +89,7 @@ TEST_CASE("an f16 cache that cuts latents down says so, once, with the layer") {
   // The norm of the latents multiplies them; layer 1 alone gets too large.
   for (float& v : source.values("blk.1.attn_kv_a_norm.weight")) v *= 1e6f;
   cpu::Team team(2);
-  const auto model = runtime::Model::load(source, team, {.compute_f32 = true}, kSilent);
+  const auto model = load_model(source, team, {.compute_f32 = true});
   for (const DType dtype : {DType::kF16, DType::kBF16}) {
     runtime::Executor executor(*model, team, {.n_positions = 64, .cache_type = dtype});
     std::vector<std::string> said;

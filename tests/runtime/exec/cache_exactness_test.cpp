@@ -62,7 +62,7 @@ TEST_CASE("a cache's error is that of its rounding, whatever the shape of the mo
   for (const Shape& shape : kShapes) {
     const runtime::ModelConfig c = config_of(shape);
     const MemorySource source(c, 11);
-    const auto model = runtime::Model::load(source, team, {.compute_f32 = false}, kSilent);
+    const auto model = load_model(source, team, {.compute_f32 = false});
     const auto vocab = static_cast<std::size_t>(c.vocab_size);
     const std::vector<int> ids = some_ids(330, static_cast<int>(vocab));
     runtime::Executor exact(*model, team, {.n_positions = 512, .cache_type = DType::kF32});

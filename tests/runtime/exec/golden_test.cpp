@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "tests/runtime/exec/naive_mla.hpp"
 #include "tests/support/demo_model.hpp"
 
 namespace {
@@ -11,11 +12,12 @@ namespace {
 using namespace dodeca;
 using namespace dodeca::tests;
 
-void check_golden(bool naive_mla) {
+void check_golden(bool naive) {
   const nlohmann::json golden = read_golden();
   LoadedDemo demo({.compute_f32 = true});
   runtime::Executor executor(*demo.model, demo.team,
-                             {.n_positions = 1024, .cache_type = quant::DType::kF32, .naive_mla = naive_mla});
+                             naive ? naive_attention(*demo.model, 1024)
+                                   : runtime::ExecutorOptions{.n_positions = 1024, .cache_type = quant::DType::kF32});
   const auto vocab = static_cast<std::size_t>(demo.model->config().vocab_size);
   double worst = 0.0;
   for (const auto& c : golden["cases"]) {

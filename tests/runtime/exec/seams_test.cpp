@@ -110,7 +110,7 @@ TEST_CASE("feed-forward blocks in 1 to 4 parts add up to the whole") {
   runtime::Executor executor(*whole.model, whole.team, {.n_positions = 128, .cache_type = quant::DType::kF32});
   const std::vector<float> reference = logits_of(executor, ids);
   for (const int n_parts : {2, 3, 4}) {
-    LoadedDemo parts({.compute_f32 = true, .n_parts = n_parts});
+    LoadedDemo parts({.compute_f32 = true, .shares = runtime::equal_shares(n_parts)});
     runtime::Executor cut(*parts.model, parts.team, {.n_positions = 128, .cache_type = quant::DType::kF32});
     const Comparison result = compare(logits_of(cut, ids), reference, {.abs = 1e-3});
     CHECK_MESSAGE(result.ok, n_parts, " parts: ", result.report);
@@ -123,8 +123,8 @@ TEST_CASE("the prompt route goes by the kind of a row, not by its companions") {
   c.n_shared_experts = 1;
   const MemorySource source(c, 9);  // F32 weights throughout
   cpu::Team team(2);
-  const auto plain = runtime::Model::load(source, team, {}, kSilent);
-  const auto model = runtime::Model::load(source, team, {.onednn = true}, kSilent);
+  const auto plain = load_model(source, team);
+  const auto model = load_model(source, team, {.onednn = true});
   // A float32 cache: no rounding to whole numbers stands between the two routes.
   runtime::Executor executor(*model, team, {.n_positions = 512, .n_sequences = 2, .cache_type = quant::DType::kF32});
   runtime::Executor own(*plain, team, {.n_positions = 512, .n_sequences = 2, .cache_type = quant::DType::kF32});
@@ -271,7 +271,7 @@ TEST_CASE("a grouped-query model with a softmax-over-selected router runs from i
     std::fill(bias.begin(), bias.end(), 0.0f);
   }
   cpu::Team team(2);
-  const auto model = runtime::Model::load(source, team, {}, kSilent);
+  const auto model = load_model(source, team);
   runtime::Executor executor(*model, team, {.n_positions = 256, .cache_type = quant::DType::kF32});
   const std::vector<int> ids = some_ids(70, 50);
   const std::vector<float> got = logits_of(executor, ids);
@@ -287,11 +287,10 @@ TEST_CASE("NaN in a weight is named, NaN in an activation names its layer") {
   MemorySource source(gqa_config(), 4);
   cpu::Team team(2);
   source.values("blk.1.ffn_up_exps.weight")[777] = std::numeric_limits<float>::quiet_NaN();
-  CHECK_THROWS_WITH_AS(runtime::Model::load(source, team, {}, kSilent), doctest::Contains("blk.1.ffn_up_exps.weight"),
-                       runtime::Error);
+  CHECK_THROWS_WITH_AS(load_model(source, team), doctest::Contains("blk.1.ffn_up_exps.weight"), runtime::Error);
   source.values("blk.1.ffn_up_exps.weight")[777] = 0.0f;
   for (float& v : source.values("blk.0.attn_output.weight")) v = 3e38f;
-  const auto model = runtime::Model::load(source, team, {}, kSilent);
+  const auto model = load_model(source, team);
   runtime::Executor executor(*model, team, {.n_positions = 64});
   runtime::ForwardOutput out;
   CHECK_THROWS_WITH_AS(executor.forward(rows_of({1, 2, 3}), out), doctest::Contains("layer 0"), runtime::Error);

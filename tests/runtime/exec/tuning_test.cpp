@@ -14,9 +14,7 @@ using quant::DType;
 TEST_CASE("every tuning gives the same bits") {
   const cpu::Isa level = std::min(cpu::Isa::kAvx2, cpu::host_isa());
   const auto logits = [](const cpu::MatmulTuning& tuning) {
-    runtime::LoadOptions options;
-    options.tuning = tuning;
-    LoadedDemo demo(options);
+    LoadedDemo demo({.tuning = tuning});
     const int vocab = static_cast<int>(demo.model->config().vocab_size);
     runtime::Executor executor(*demo.model, demo.team, {.n_positions = 1024, .micro_batch = 20});
     std::vector<float> all = logits_of(executor, prompt_of(some_ids(45, vocab)));  // 20, 20 and 5 rows

@@ -88,9 +88,9 @@ TEST_CASE("DeepSeek-V3 from config.json") {
   CHECK(c.gating == GatingKind::kSigmoid);
   CHECK(c.group_score == GroupScoreKind::kTop2Sum);
   CHECK(c.n_group == 8);
-  CHECK(c.softmax_scale() == doctest::Approx(0.13523378).epsilon(1e-6));
+  CHECK(c.softmax_scale(AttentionKind::kMla) == doctest::Approx(0.13523378).epsilon(1e-6));
   CHECK(c.rope.magnitude == 1.0);
-  CHECK(c.cache_row_width(0) == 576);
+  CHECK(c.cache_row_width(AttentionKind::kMla) == 576);
   check_frequencies(c.inv_freq(), kV3Frequencies);
 }
 
@@ -171,7 +171,7 @@ TEST_CASE("GGUF metadata says the same as config.json") {
   CHECK(c.q_lora_rank == hf.q_lora_rank);
   CHECK(c.n_group == hf.n_group);
   CHECK(c.topk_group == hf.topk_group);
-  CHECK(c.softmax_scale() == doctest::Approx(hf.softmax_scale()));
+  CHECK(c.softmax_scale(AttentionKind::kMla) == doctest::Approx(hf.softmax_scale(AttentionKind::kMla)));
   check_frequencies(c.inv_freq(), kV3Frequencies);
 }
 

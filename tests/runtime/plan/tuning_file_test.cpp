@@ -126,17 +126,14 @@ TEST_CASE("a file larger than any tuning is not read") {
 
 TEST_CASE("a plan takes the tuned kernels and says so") {
   const ModelConfig config;
-  const std::vector<WeightInfo> weights = {
-      {.name = "blk.0.attn_q.weight", .dtype = DType::kQ4_K, .n_in = 256, .n_out = 32, .n_slices = 1, .source_rank = 2},
-      {.name = "blk.0.attn_k.weight", .dtype = DType::kQ4_K, .n_in = 256, .n_out = 32, .n_slices = 1, .source_rank = 2},
-      {.name = "blk.0.attn_v.weight",
-       .dtype = DType::kQ6_K,
-       .n_in = 256,
-       .n_out = 32,
-       .n_slices = 1,
-       .source_rank = 2}};
-  const Plan plan =
-      make_plan(config, weights, {.isa = cpu::host_isa(), .tuning = {{DType::kQ4_K, Isa::kScalar, Isa::kScalar, 17}}});
+  const auto matrix = [](WeightRole role, DType dtype) {
+    const WeightId id{role, 0};
+    return WeightInfo{
+        .id = id, .name = gguf_name(id), .dtype = dtype, .n_in = 256, .n_out = 32, .n_slices = 1, .source_rank = 2};
+  };
+  const std::vector<WeightInfo> weights = {matrix(WeightRole::kQ, DType::kQ4_K), matrix(WeightRole::kK, DType::kQ4_K),
+                                           matrix(WeightRole::kV, DType::kQ6_K)};
+  const Plan plan = make_plan(config, weights, {}, {}, {.tuning = {{DType::kQ4_K, Isa::kScalar, Isa::kScalar, 17}}});
   CHECK(plan.weights[0].gemv->name == "gemv_q4_k_scalar");
   CHECK(plan.weights[0].gemm_min_rows == 17);
   CHECK(plan.weights[2].gemm_min_rows == cpu::kGemmMinRows);

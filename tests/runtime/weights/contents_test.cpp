@@ -17,8 +17,8 @@ TEST_CASE("the sum of a loaded model is that of its weights, whatever the thread
   const std::uint64_t sum = runtime::sum_of(source, one).value();
   CHECK(runtime::sum_of(source, three).value() == sum);
   for (const int n_parts : {1, 2, 3})
-    CHECK(runtime::Model::load(source, three, {.n_parts = n_parts}, kSilent)->contents() == sum);
-  CHECK(runtime::Model::load(source, one, {.compute_f32 = true}, kSilent)->contents() == sum);
+    CHECK(load_model(source, three, {.shares = runtime::equal_shares(n_parts)})->contents() == sum);
+  CHECK(load_model(source, one, {.compute_f32 = true})->contents() == sum);
   source.values("blk.1.ffn_norm.weight")[5] *= 0.5f;
   CHECK(runtime::sum_of(source, one).value() != sum);
 }

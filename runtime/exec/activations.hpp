@@ -1,0 +1,66 @@
+// Activations at one point of the forward pass, in every format that the weights reading them want. Used inside the
+// parallel region: nothing allocates after construction.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "cpu/isa.hpp"
+#include "cpu/kernels/matmul/matmul_args.hpp"
+#include "cpu/kernels/quantize_act/quantize_act.hpp"
+#include "cpu/memory.hpp"
+
+namespace dodeca::runtime {
+
+// Formats beside float32 that rows are kept in.
+class ActFormats {
+ public:
+  void add(cpu::ActFormat format) { bits_ |= 1u << static_cast<unsigned>(format); }
+  void add(ActFormats other) { bits_ |= other.bits_; }
+  bool has(cpu::ActFormat format) const { return (bits_ >> static_cast<unsigned>(format) & 1u) != 0; }
+
+ private:
+  unsigned bits_ = 0;
+};
+
+// Rows of n values as floats, and int8 copies in the formats that were asked for.
+class Activations {
+ public:
+  Activations() = default;
+  Activations(std::int64_t n_rows, std::int64_t n, ActFormats formats);
+  static std::uint64_t bytes_needed(std::int64_t n_rows, std::int64_t n, ActFormats formats);
+
+  std::int64_t width() const { return n_; }
+  std::int64_t n_rows() const { return n_rows_; }
+  float* row(std::int64_t i) {
+    return reinterpret_cast<float*>(floats_.data() + static_cast<std::size_t>(i) * stride_);
+  }
+  const float* row(std::int64_t i) const {
+    return reinterpret_cast<const float*>(floats_.data() + static_cast<std::size_t>(i) * stride_);
+  }
+  std::int64_t stride_floats() const { return static_cast<std::int64_t>(stride_ / sizeof(float)); }
+  // Makes the int8 copies of row i from its first n floats, in whole blocks of each format: rows that several weights
+  // share are as wide as the widest, and a format that a narrow one wants need not divide that.
+  void quantize(std::int64_t i, std::int64_t n, cpu::Isa isa) noexcept;
+  void quantize(std::int64_t i, cpu::Isa isa) noexcept { quantize(i, n_, isa); }
+  // Row i as a weight reads it, and the bytes from one row to the next.
+  const std::byte* data(cpu::ActFormat format, std::int64_t i = 0) const {
+    const cpu::Buffer& rows = format == cpu::ActFormat::kF32 ? floats_ : copies_[index(format)];
+    return rows.data() + static_cast<std::size_t>(i) * stride(format);
+  }
+  std::size_t stride(cpu::ActFormat format) const {
+    return format == cpu::ActFormat::kF32 ? stride_ : strides_[index(format)];
+  }
+  // The first `n_rows` rows of `from`, which has the same width and formats.
+  void copy(const Activations& from, std::int64_t n_rows);
+
+ private:
+  static std::size_t index(cpu::ActFormat format) { return format == cpu::ActFormat::kQ8_256 ? 0 : 1; }
+  std::int64_t n_ = 0, n_rows_ = 0;
+  std::size_t stride_ = 0;
+  std::array<std::size_t, 2> strides_ = {};  // 0: format not wanted
+  cpu::Buffer floats_;
+  std::array<cpu::Buffer, 2> copies_;
+};
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,36 @@
+// A block that runs somewhere else than on the team of the pass: on another team, on a device. The pass hands it rows
+// and takes rows back; what happens between is its own business.
+#pragma once
+
+#include "runtime/exec/block.hpp"
+
+namespace dodeca::runtime {
+
+class Elsewhere {
+ public:
+  virtual ~Elsewhere() = default;
+  // By one member, when the rows of kInput are complete. Takes what it needs of them before it returns, and goes on in
+  // the background.
+  virtual void submit(const Pass& pass) = 0;
+  // By one member, any: returns when the block is done. output() then holds its rows until the next submit().
+  virtual void wait() = 0;
+  virtual const Activations& output() const = 0;
+};
+
+// A whole block elsewhere: submitted, waited for, added.
+class RemoteBlock final : public Block {
+ public:
+  RemoteBlock(const BlockPlan& plan, std::span<const float> norm, std::unique_ptr<Elsewhere> place);
+  std::span<const Phase> phases(const Pass&) const override { return phases_; }
+  std::span<const float> norm() const override { return norm_; }
+
+ private:
+  std::span<const float> norm_;
+  std::unique_ptr<Elsewhere> place_;
+  std::vector<Phase> phases_;
+};
+
+// The member's columns of kOutput += those of rows from elsewhere.
+void add_own_columns(const Pass& pass, const cpu::Member& member, const Activations& rows) noexcept;
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,99 @@
+#include "runtime/exec/ffn_products.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/kernels/activation/activation.hpp"
+#include "runtime/exec/multiply.hpp"
+
+namespace dodeca::runtime {
+namespace {
+
+// f(slots) for kPieceRows slots at a time, whose products stay in cache.
+template <class F>
+void for_each_piece(const SlotRange& slots, F&& f) noexcept {
+  for (std::int64_t begin = slots.begin; begin < slots.end; begin += kPieceRows)
+    f(SlotRange{begin, std::min(slots.end, begin + kPieceRows), slots.act_rows});
+}
+
+// At most kFfnTiles tiles and kPieceRows slots.
+void gate_up_piece(const Pass& pass, const cpu::Member& member, const GateUp& p, const cpu::Range& tiles,
+                   const SlotRange& slots) noexcept {
+  const std::int64_t n = (tiles.end - tiles.begin) * cpu::kTileRows, first = tiles.begin * cpu::kTileRows;
+  auto* gate = reinterpret_cast<float*>(pass.space.scratch(member, ThreadBuffer::kProducts));
+  float* up = gate + slots.count() * n;
+  const Activations& in = pass.buffer(RowBuffer::kInput);
+  for (const auto& [weight, out] : {std::pair{&p.gate, gate}, std::pair{&p.up, up}}) {
+    const cpu::ActFormat format = weight->layout->act;
+    multiply({.weight = *weight,
+              .slice = p.slice,
+              .tile_begin = tiles.begin,
+              .tile_end = tiles.end,
+              .acts = in.data(format, slots.act_rows == nullptr ? slots.begin : 0),
+              .act_stride = in.stride(format),
+              .act_rows = slots.act_rows == nullptr ? nullptr : slots.act_rows + slots.begin,
+              .n_acts = slots.count(),
+              .out = out - first,
+              .out_stride = n,
+              .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
+              .prompt = pass.prompt()});
+  }
+  const std::int64_t valid = std::min(n, p.gate.n_out - first);
+  Activations& hidden = pass.buffer(p.hidden);
+  for (std::int64_t i = 0; i < slots.count(); ++i)
+    cpu::swiglu(gate + i * n, up + i * n, valid, hidden.row(p.hidden_offset + slots.begin + i) + first, pass.isa);
+}
+
+// At most kProductTiles tiles and kPieceRows slots.
+void add_down_piece(const Pass& pass, const cpu::Member& member, const Down& p, const cpu::Range& tiles,
+                    const SlotRange& slots) noexcept {
+  const std::int64_t first = tiles.begin * cpu::kTileRows, n = (tiles.end - tiles.begin) * cpu::kTileRows,
+                     valid = std::min(n, p.down.n_out - first);
+  auto* out = reinterpret_cast<float*>(pass.space.scratch(member, ThreadBuffer::kProducts));
+  const cpu::ActFormat format = p.down.layout->act;
+  const Activations& hidden = pass.buffer(p.hidden);
+  multiply({.weight = p.down,
+            .slice = p.slice,
+            .tile_begin = tiles.begin,
+            .tile_end = tiles.end,
+            .acts = hidden.data(format, p.hidden_offset + slots.begin),
+            .act_stride = hidden.stride(format),
+            .n_acts = slots.count(),
+            .out = out - first,
+            .out_stride = n,
+            .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
+            .prompt = pass.prompt()});
+  for (std::int64_t i = 0; i < slots.count(); ++i) {
+    const std::int64_t slot = slots.begin + i;
+    const float weight = p.slot_weights == nullptr ? 1.0f : p.slot_weights[slot];
+    float* y = pass.buffer(RowBuffer::kOutput).row(slots.row_of(slot)) + first;
+    for (std::int64_t j = 0; j < valid; ++j) y[j] += weight * out[i * n + j];
+  }
+}
+
+}  // namespace
+
+void gate_up(const Pass& pass, const cpu::Member& member, const GateUp& p) noexcept {
+  for (std::int64_t tile = p.tiles.begin; tile < p.tiles.end; tile += kFfnTiles) {
+    for_each_piece(p.slots, [&](const SlotRange& piece) {
+      gate_up_piece(pass, member, p, {tile, std::min(p.tiles.end, tile + kFfnTiles)}, piece);
+    });
+  }
+}
+
+void add_down(const Pass& pass, const cpu::Member& member, const Down& p) noexcept {
+  for_each_piece(p.slots, [&](const SlotRange& piece) {
+    for (std::int64_t tile = p.tiles.begin; tile < p.tiles.end; tile += kProductTiles)
+      add_down_piece(pass, member, p, {tile, std::min(p.tiles.end, tile + kProductTiles)}, piece);
+  });
+}
+
+bool clear_own_columns(const Pass& pass, const cpu::Member& member) noexcept {
+  const cpu::Range columns = own_columns(member, pass.config.hidden_size);
+  const auto n = columns.end - columns.begin;
+  for (std::int64_t i = 0; n > 0 && i < pass.n(); ++i)
+    std::memset(pass.buffer(RowBuffer::kOutput).row(i) + columns.begin, 0, static_cast<std::size_t>(n) * sizeof(float));
+  return n > 0;
+}
+
+}  // namespace dodeca::runtime

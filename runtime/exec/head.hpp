@@ -1,0 +1,31 @@
+// The way out: the last norm of the rows that are wanted, and their products with the output matrix.
+#pragma once
+
+#include "runtime/exec/block.hpp"
+
+namespace dodeca::runtime {
+
+class Head final : public Block {
+ public:
+  Head(const Model& model, const BlockPlan& plan);
+  static void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand);
+
+  std::span<const Phase> phases(const Pass&) const override { return phases_; }
+  std::span<const float> norm() const override { return norm_; }
+  bool has_output() const override { return false; }
+  std::int64_t n_inputs(const Pass& pass) const override { return static_cast<std::int64_t>(pass.wanted.size()); }
+  std::int64_t input_row(const Pass& pass, std::int64_t k) const override {
+    return pass.wanted[static_cast<std::size_t>(k)];
+  }
+  RowBuffer input_buffer() const override { return RowBuffer::kHeadInput; }
+
+ private:
+  void deal_logits(const Pass& pass, const cpu::Member& member) const;
+
+  std::span<const PackedMatrix> output_;  // by rows
+  std::span<const float> norm_;
+  std::vector<TileLoad> loads_;
+  std::vector<Phase> phases_;
+};
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,95 @@
+#include "runtime/exec/layer_store.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "cpu/kernels/attention/attention.hpp"
+#include "cpu/kernels/attention/integer.hpp"
+#include "quant/codec.hpp"
+
+namespace dodeca::runtime {
+namespace {
+
+using quant::DType;
+
+constexpr float kLargestF16 = 65504.0f;
+
+std::optional<cpu::IntegerShape> integer_shape(const ModelConfig& c, AttentionKind kind, DType dtype, bool wanted) {
+  if (!wanted || kind != AttentionKind::kMla || dtype == DType::kF32 || c.kv_lora_rank % 32 != 0 ||
+      c.qk_rope_head_dim % 2 != 0)
+    return {};
+  // Blocks of 32 end where the rope part begins.
+  if (dtype == DType::kQ8_0 && c.qk_rope_head_dim % 32 != 0) return {};
+  const auto digits = dtype == DType::kI8 ? cpu::Digits::k8 : cpu::Digits::k16;
+  return cpu::IntegerShape{digits, c.kv_lora_rank, c.qk_rope_head_dim, c.kv_lora_rank};
+}
+
+}  // namespace
+
+RowFormat RowFormat::of(const ModelConfig& config, AttentionKind kind, DType dtype, bool integer_attention) {
+  if (std::ranges::find(kCacheTypes, dtype) == kCacheTypes.end()) {
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("cache type {} (known: f32, f16, bf16, q8_0, i8)", quant::name_of(dtype)));
+  }
+  RowFormat format{.dtype = dtype,
+                   .width = config.cache_row_width(kind),
+                   .integer = integer_shape(config, kind, dtype, integer_attention)};
+  if (dtype == DType::kI8) {
+    if (!format.integer) {
+      throw Error(
+          ErrorKind::kUnsupported,
+          fmt::format("cache type i8 is for latent attention in integers (not on the float32 route), with a latent of a "
+                      "multiple of 32 values and an even rope part; this model's have {} and {}",
+                      config.kv_lora_rank, config.qk_rope_head_dim));
+    }
+    format.row_bytes = cpu::int8_row_bytes(format.integer->key, format.integer->rope);
+    return format;
+  }
+  const auto bytes = quant::row_bytes(dtype, format.width);
+  if (!bytes) {
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("cache type {} needs rows of a multiple of {} values, this model's have {}",
+                            quant::name_of(dtype), quant::type_info(dtype).block_elements, format.width));
+  }
+  format.row_bytes = *bytes;
+  return format;
+}
+
+LayerStore::LayerStore(const RowFormat& format, std::int64_t n_blocks)
+    : format_(format), data_(static_cast<std::size_t>(n_blocks * cpu::kContextBlock) * format.row_bytes) {}
+
+std::size_t LayerStore::offset(std::int32_t block) const {
+  return static_cast<std::size_t>(block) * cpu::kContextBlock * format_.row_bytes;
+}
+
+std::byte* LayerStore::row(std::int32_t block, std::int64_t row) {
+  return data_.data() + offset(block) + static_cast<std::size_t>(row) * format_.row_bytes;
+}
+
+void LayerStore::copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows) {
+  std::memcpy(block(to), block(from), static_cast<std::size_t>(n_rows) * format_.row_bytes);
+}
+
+void LayerStore::write_row(std::int32_t block, std::int64_t row, const float* values) noexcept {
+  std::byte* to = this->row(block, row);
+  if (format_.dtype == DType::kI8)
+    cpu::encode_int8_row(values, format_.integer->key, format_.integer->rope, to);
+  else
+    quant::encode_row_once(format_.dtype, values, to, format_.width);
+  if (format_.dtype == DType::kF16 &&
+      std::any_of(values, values + format_.width, [](float x) { return std::abs(x) > kLargestF16; }))
+    clamped_.store(true, std::memory_order_relaxed);
+}
+
+void LayerStore::read_row(std::int32_t block, std::int64_t row, float* values) const noexcept {
+  const std::byte* from = this->block(block) + static_cast<std::size_t>(row) * format_.row_bytes;
+  if (format_.dtype == DType::kI8)
+    cpu::decode_int8_row(from, format_.integer->key, format_.integer->rope, values);
+  else
+    quant::decode_row(format_.dtype, from, values, format_.width);
+}
+
+}  // namespace dodeca::runtime

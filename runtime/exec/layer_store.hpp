@@ -1,0 +1,57 @@
+// The cached rows of one layer, in one memory: blocks of cpu::kContextBlock rows of `width` values in the cache's type.
+// Type I8 means the rows of bytes of cpu/kernels/attention/integer.hpp.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <optional>
+
+#include "cpu/kernels/attention/integer_kernels.hpp"
+#include "cpu/memory.hpp"
+#include "quant/dtype.hpp"
+#include "runtime/model/config.hpp"
+
+namespace dodeca::runtime {
+
+inline constexpr std::array kCacheTypes = {quant::DType::kF32, quant::DType::kF16, quant::DType::kBF16,
+                                           quant::DType::kQ8_0, quant::DType::kI8};
+
+// What a layer's rows are.
+struct RowFormat {
+  quant::DType dtype = quant::DType::kF16;  // of kCacheTypes
+  std::int64_t width = 0;                   // values per row
+  std::size_t row_bytes = 0;
+  // How integer attention reads the rows; nothing where they are floats, not latent, or of a width it does not take.
+  std::optional<cpu::IntegerShape> integer;
+
+  // integer_attention false: rows are only rounded to the type, attention computes in float. Throws
+  // Error{kUnsupported} for a type, or a width that the type's block does not divide.
+  static RowFormat of(const ModelConfig& config, AttentionKind kind, quant::DType dtype, bool integer_attention);
+};
+
+class LayerStore {
+ public:
+  LayerStore(const RowFormat& format, std::int64_t n_blocks);
+
+  const RowFormat& format() const { return format_; }
+  const std::byte* block(std::int32_t block) const { return data_.data() + offset(block); }
+  std::byte* block(std::int32_t block) { return data_.data() + offset(block); }
+  std::byte* row(std::int32_t block, std::int64_t row);
+  void copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows);
+
+  // Encodes one row of finite floats by the scalar rule of its format, and decodes it. What F16 cannot hold becomes the
+  // largest that it can, and clamped() is true from then on. Rows may be written by several threads at once.
+  void write_row(std::int32_t block, std::int64_t row, const float* values) noexcept;
+  void read_row(std::int32_t block, std::int64_t row, float* values) const noexcept;
+  bool clamped() const { return clamped_.load(std::memory_order_relaxed); }
+
+ private:
+  std::size_t offset(std::int32_t block) const;
+
+  RowFormat format_;
+  cpu::Buffer data_;  // [n_blocks, kContextBlock, row_bytes]
+  std::atomic<bool> clamped_{false};
+};
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,86 @@
+// Multi-head latent attention (DeepSeek-V2 paper, section 2.1). Generated rows take the absorbed form: the query is
+// carried into the latent space by k_b, the latent rows serve as keys and values of every head, and v_b carries the
+// result out (attention_absorbed.hpp). Prompt rows take the decompressed form (attention_decompressed.hpp).
+#pragma once
+
+#include <vector>
+
+#include "runtime/exec/block.hpp"
+
+namespace dodeca::runtime {
+
+// Weights of one layer's attention, each in one part per part of the heads.
+struct MlaWeights {
+  MlaWeights(const Model& model, const BlockPlan& plan);
+
+  std::span<const float> norm, q_a_norm, q_a_bias, kv_a_norm, kv_a_bias, output_bias;  // biases may be empty
+  std::span<const PackedMatrix> q;         // [heads * (nope + rope)] x hidden, without q_lora
+  std::span<const PackedMatrix> q_a, q_b;  // with q_lora
+  std::span<const PackedMatrix> kv_a;      // [latent + rope] x hidden
+  std::span<const PackedMatrix> k_b, v_b;  // heads x [latent] x nope, heads x [v] x latent
+  std::span<const PackedMatrix> output;    // hidden x [heads * v]
+
+  // Where a head's weights and results lie.
+  struct Head {
+    std::size_t part = 0;
+    std::int64_t index = 0;  // in the part
+  };
+  std::vector<Head> heads;  // [n_heads]
+};
+
+// How heads attend; what both forms and the per-head products work on.
+class LatentAttention {
+ public:
+  LatentAttention(const Model& model, const BlockPlan& plan);
+
+  const MlaWeights& weights() const { return weights_; }
+  std::int64_t layer() const { return layer_; }
+  const MlaWeights::Head& head(std::int64_t h) const { return weights_.heads[static_cast<std::size_t>(h)]; }
+  const PackedMatrix& k_b(std::int64_t h) const { return weights_.k_b[head(h).part]; }
+  const PackedMatrix& v_b(std::int64_t h) const { return weights_.v_b[head(h).part]; }
+  // A head's results of row i, input of the output projection.
+  float* result(const Pass& pass, std::int64_t h, std::int64_t i) const {
+    const MlaWeights::Head& at = head(h);
+    return pass.buffer(RowBuffer::kHeads).row(static_cast<std::int64_t>(at.part) * pass.n() + i) +
+           at.index * pass.config.v_head_dim;
+  }
+  // Whether a row takes the decompressed form: by its kind alone, so that its bits do not depend on its companions.
+  bool is_decompressed(const Pass& pass, const Row& row) const noexcept;
+
+ private:
+  MlaWeights weights_;
+  std::int64_t layer_;
+  bool can_decompress_;
+};
+
+class MlaAttention final : public Block {
+ public:
+  MlaAttention(const Model& model, const BlockPlan& plan);
+  static void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand);
+
+  std::span<const Phase> phases(const Pass& pass) const override { return by_head(pass) ? by_head_ : all_heads_; }
+  std::span<const float> norm() const override { return attention_.weights().norm; }
+
+ private:
+  // Few rows: whoever makes a head's queries also absorbs them, in one phase. Many rows share the decoding of q_b better
+  // when all of them are multiplied together.
+  bool by_head(const Pass& pass) const;
+  Phase latent_phase() const;
+  Phase query_projection_phase() const;
+  Phase query_phase(bool with_projection) const;
+  Phase attention_phase() const;
+  Phase value_phase() const;
+  Phase output_phase() const;
+
+  void write_cache_row(Pass& pass, std::int64_t i) const;
+  void deal_queries(Pass& pass, const cpu::Member& member, bool with_projection) const;
+  void deal_values(Pass& pass, const cpu::Member& member) const;
+
+  LatentAttention attention_;
+  std::vector<TileLoad> latent_loads_;  // of q_a (or q), then of kv_a
+  std::vector<TileLoad> query_loads_;   // of q_b
+  std::vector<Phase> by_head_, all_heads_;
+  mutable cpu::WorkCounter absorbed_units_, decompressed_units_;
+};
+
+}  // namespace dodeca::runtime

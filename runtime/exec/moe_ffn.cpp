@@ -1,0 +1,220 @@
+#include "runtime/exec/moe_ffn.hpp"
+
+#include <algorithm>
+
+#include "runtime/exec/multiply.hpp"
+#include "runtime/exec/routing.hpp"
+
+namespace dodeca::runtime {
+namespace {
+
+using enum WeightRole;
+
+// Rows of an expert, on average, up to which its weights take longer to read than to use.
+constexpr std::int64_t kFewRows = 4;
+
+// Weights are whole where inputs are collected.
+Tap tap_slots(WeightRole role, RowBuffer buffer, bool by_row) {
+  return {role, [=](const Pass& pass, const RowSink& sink) {
+            for (std::int64_t expert = 0; expert < pass.config.n_routed_experts; ++expert) {
+              const SlotRange slots = slots_of(pass, expert);
+              for (std::int64_t slot = slots.begin; slot < slots.end; ++slot)
+                sink(expert, pass.buffer(buffer).row(by_row ? slots.row_of(slot) : slot));
+            }
+          }};
+}
+
+}  // namespace
+
+MoeFfn::MoeFfn(const Model& model, const BlockPlan& plan)
+    : Block(plan),
+      router_(model.weights().parts({kRouter, plan.layer})),
+      gate_(model.weights().parts({kExpertGate, plan.layer})),
+      up_(model.weights().parts({kExpertUp, plan.layer})),
+      down_(model.weights().parts({kExpertDown, plan.layer})),
+      norm_(model.weights().vector({kFfnNorm, plan.layer})),
+      router_bias_(model.weights().vector({kRouterBias, plan.layer})),
+      shared_(model, plan, DenseFfn::kShared) {
+  const auto n_experts = static_cast<std::size_t>(model.config().n_routed_experts);
+  for (std::size_t p = 0; p < gate_.size(); ++p) {
+    std::int32_t next = 0;
+    auto& slice = slice_.emplace_back(n_experts, -1);
+    for (std::size_t e = 0; e < n_experts; ++e) {
+      const bool mine = plan.experts.expert_part.empty() || plan.experts.expert_part[e] == static_cast<int>(p);
+      if (mine && gate_[p]) slice[e] = next++;
+    }
+  }
+  for (const PackedMatrix& part : router_) loads_.push_back({part.n_tiles, part.tile_bytes});
+  loads_.insert(loads_.end(), shared_.loads().begin(), shared_.loads().end());
+
+  phases_ = {
+      {.name = "router, shared",
+       .deal = [this](Pass& pass, const cpu::Member& member) { deal_always_read(pass, member); },
+       .finish = [this](Pass& pass, std::int64_t i) { finish_routing(pass, i); },
+       .last =
+           [this](Pass& pass) {
+             group_slots(pass);
+             units_.reset();
+           },
+       .work = [this](const Pass&) { return always_read_work(); },
+       .taps = {tap_rows(kRouter, RowBuffer::kInput)}},
+      {.name = "gate, up",
+       .deal = [this](Pass& pass, const cpu::Member& member) { deal_gate_up(pass, member); },
+       .finish = [this](Pass& pass, std::int64_t slot) { quantize_slot(pass, slot); },
+       .n_items = [](const Pass& pass) { return n_slots(pass); },
+       .last =
+           [this](Pass&) {
+             if (elsewhere_) elsewhere_->wait();
+           },
+       .work = [this](const Pass& pass) { return gate_up_work(pass); },
+       .taps = {tap_slots(kExpertGate, RowBuffer::kInput, true)}},
+      {.name = "down",
+       .deal = [this](Pass& pass, const cpu::Member& member) { deal_down(pass, member); },
+       .work = [this](const Pass& pass) { return down_work(pass); },
+       .taps = {tap_slots(kExpertDown, RowBuffer::kExpertHidden, false)}},
+  };
+  if (!shared_.loads().empty()) phases_[2].taps.push_back(tap_rows(kSharedDown, RowBuffer::kDenseHidden));
+}
+
+void MoeFfn::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {
+  const PlannedWeights weights(plan, block);
+  demand_routing(plan.config, sizes, demand);
+  for (const WeightRole role : {kRouter, kExpertGate, kExpertUp}) demand.read_by(RowBuffer::kInput, weights[role]);
+  demand.read_by(RowBuffer::kExpertHidden, weights[kExpertDown]);
+  std::int64_t width = 0;
+  for (const Span& columns : block.experts.columns) width = std::max(width, columns.size());
+  demand.rows(RowBuffer::kExpertHidden, block.n_parts() * sizes.micro_batch * plan.config.n_experts_per_tok, width);
+  demand.products(sizes.micro_batch);
+  DenseFfn::add_demand(weights, DenseFfn::kShared, block.n_parts(), sizes, demand);
+}
+
+// ---- router and shared expert ---------------------------------------------------------------------------------------
+
+void MoeFfn::deal_always_read(Pass& pass, const cpu::Member& member) const {
+  if (elsewhere_ && member.index == 0) elsewhere_->submit(pass);
+  const std::span<const TileLoad> here = std::span(loads_).first(elsewhere_ ? router_.size() : loads_.size());
+  deal_tiles(member, here, [&](std::size_t load, const cpu::Range& tiles) {
+    if (load < router_.size())
+      project(pass, member, {router_[load], tiles, RowBuffer::kInput, RowBuffer::kRouterLogits});
+    else
+      shared_.gate_up_tiles(pass, member, load - router_.size(), tiles);
+  });
+}
+
+void MoeFfn::finish_routing(Pass& pass, std::int64_t i) const {
+  if (!elsewhere_) shared_.quantize_row(pass, i);
+  route_row(pass, router_bias_, i);
+}
+
+Work MoeFfn::always_read_work() const {
+  Work work{.bytes = shared_.gate_up_bytes()};
+  for (const PackedMatrix& part : router_) work.bytes += part.slice_bytes();
+  return work;
+}
+
+// ---- the chosen experts ---------------------------------------------------------------------------------------------
+
+// f(part, slice, slots) for all experts that have rows.
+template <class F>
+void MoeFfn::for_each_expert(const Pass& pass, F&& f) const {
+  for (std::size_t p = 0; p < gate_.size(); ++p) {
+    for (std::int64_t expert = 0; expert < pass.config.n_routed_experts; ++expert) {
+      const std::int32_t slice = slice_[p][static_cast<std::size_t>(expert)];
+      const SlotRange slots = slots_of(pass, expert);
+      if (slice >= 0 && slots.count() > 0) f(p, slice, slots);
+    }
+  }
+}
+
+// f(part, slice, slots, tiles) for all tiles of gate and up, dealt over the members. Few rows for an expert: equal shares
+// of the tiles, because reading them is the work. Many: kFfnTiles at a time to whoever is free, because experts have
+// different numbers of rows.
+template <class F>
+void MoeFfn::for_each_unit(const Pass& pass, const cpu::Member& member, F&& f) const {
+  std::int64_t n_experts = 0, n_rows = 0, all_tiles = 0;
+  for_each_expert(pass, [&](std::size_t p, std::int32_t, const SlotRange& slots) {
+    ++n_experts;
+    n_rows += slots.count();
+    all_tiles += gate_[p].n_tiles;
+  });
+  if (n_rows > kFewRows * n_experts) {
+    std::int64_t unit = 0, mine = units_.take();
+    for_each_expert(pass, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
+      const std::int64_t n_tiles = gate_[p].n_tiles, n_units = (n_tiles + kFfnTiles - 1) / kFfnTiles;
+      for (; mine < unit + n_units; mine = units_.take()) {
+        const std::int64_t begin = (mine - unit) * kFfnTiles;
+        f(p, slice, slots, cpu::Range{begin, std::min(n_tiles, begin + kFfnTiles)});
+      }
+      unit += n_units;
+    });
+    return;
+  }
+  std::int64_t first = 0;
+  const cpu::Range mine = member.part(all_tiles);
+  for_each_expert(pass, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
+    const std::int64_t n_tiles = gate_[p].n_tiles, begin = std::max(mine.begin - first, std::int64_t{0}),
+                       end = std::min(mine.end - first, n_tiles);
+    if (begin < end) f(p, slice, slots, cpu::Range{begin, end});
+    first += n_tiles;
+  });
+}
+
+void MoeFfn::deal_gate_up(Pass& pass, const cpu::Member& member) const {
+  for_each_unit(pass, member, [&](std::size_t p, std::int32_t slice, const SlotRange& slots, const cpu::Range& tiles) {
+    gate_up(pass, member,
+            {.gate = gate_[p],
+             .up = up_[p],
+             .slice = slice,
+             .tiles = tiles,
+             .slots = slots,
+             .hidden = RowBuffer::kExpertHidden,
+             .hidden_offset = static_cast<std::int64_t>(p) * n_slots(pass)});
+  });
+}
+
+void MoeFfn::quantize_slot(Pass& pass, std::int64_t slot) const {
+  for (std::size_t p = 0; p < down_.size(); ++p) {
+    if (down_[p])
+      pass.buffer(RowBuffer::kExpertHidden)
+          .quantize(static_cast<std::int64_t>(p) * n_slots(pass) + slot, down_[p].n_in, pass.isa);
+  }
+}
+
+// Each member owns columns of the output for all experts, so that the order of a sum is that of the experts.
+void MoeFfn::deal_down(Pass& pass, const cpu::Member& member) const {
+  if (!clear_own_columns(pass, member)) return;
+  for_each_expert(pass, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
+    add_down(pass, member,
+             {.down = down_[p],
+              .slice = slice,
+              .tiles = member.part(down_[p].n_tiles),
+              .slots = slots,
+              .hidden = RowBuffer::kExpertHidden,
+              .hidden_offset = static_cast<std::int64_t>(p) * n_slots(pass),
+              .slot_weights = pass.space.array<float>(ArrayBuffer::kSlotWeights)});
+  });
+  if (elsewhere_)
+    add_own_columns(pass, member, elsewhere_->output());
+  else
+    shared_.add_down_columns(pass, member);
+}
+
+Work MoeFfn::gate_up_work(const Pass& pass) const {
+  Work work{.experts = experts_touched(pass)};
+  for_each_expert(pass, [&](std::size_t p, std::int32_t, const SlotRange& slots) {
+    work.bytes += gate_[p].slice_bytes() + up_[p].slice_bytes();
+    work.expert_macs += static_cast<std::uint64_t>(slots.count()) * (gate_[p].macs() + up_[p].macs());
+  });
+  return work;
+}
+
+Work MoeFfn::down_work(const Pass& pass) const {
+  Work work{.bytes = shared_.down_bytes(), .expert_macs = static_cast<std::uint64_t>(pass.n()) * shared_.down_macs()};
+  for_each_expert(pass, [&](std::size_t p, std::int32_t, const SlotRange& slots) {
+    work.bytes += down_[p].slice_bytes();
+    work.expert_macs += static_cast<std::uint64_t>(slots.count()) * down_[p].macs();
+  });
+  return work;
+}
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,48 @@
+// A feed-forward block of routed experts and a shared one (DeepSeek-V3 report, section 2.1.2): the router chooses
+// experts for each row, their results are added by weight, in ascending order of the experts for every row, so that a
+// row's bits do not depend on which rows are beside it; the shared expert is added behind them.
+#pragma once
+
+#include "runtime/exec/dense_ffn.hpp"
+#include "runtime/exec/elsewhere.hpp"
+
+namespace dodeca::runtime {
+
+class MoeFfn final : public Block {
+ public:
+  MoeFfn(const Model& model, const BlockPlan& plan);
+  static void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand);
+
+  std::span<const Phase> phases(const Pass&) const override { return phases_; }
+  std::span<const float> norm() const override { return norm_; }
+
+  // Not null: the shared expert is computed there, while this block routes and runs the chosen experts.
+  void set_shared_elsewhere(std::unique_ptr<Elsewhere> place) { elsewhere_ = std::move(place); }
+
+ private:
+  // What is read for every row whatever was chosen: the router, and gate and up of the shared expert.
+  void deal_always_read(Pass& pass, const cpu::Member& member) const;
+  void finish_routing(Pass& pass, std::int64_t i) const;
+  void deal_gate_up(Pass& pass, const cpu::Member& member) const;
+  void quantize_slot(Pass& pass, std::int64_t slot) const;
+  void deal_down(Pass& pass, const cpu::Member& member) const;
+
+  template <class F>
+  void for_each_expert(const Pass& pass, F&& f) const;
+  template <class F>
+  void for_each_unit(const Pass& pass, const cpu::Member& member, F&& f) const;
+  Work always_read_work() const;
+  Work gate_up_work(const Pass& pass) const;
+  Work down_work(const Pass& pass) const;
+
+  std::span<const PackedMatrix> router_, gate_, up_, down_;  // one per part
+  std::span<const float> norm_, router_bias_;
+  std::vector<std::vector<std::int32_t>> slice_;  // [part][expert] slice that holds the expert, -1: in another part
+  DenseFfn shared_;
+  std::unique_ptr<Elsewhere> elsewhere_;
+  std::vector<TileLoad> loads_;  // of the router's parts, then of the shared expert's
+  std::vector<Phase> phases_;
+  mutable cpu::WorkCounter units_;  // of gate and up, where they are dealt one by one
+};
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,23 @@
+// From router logits to sorted (row, expert) pairs, the slots. Ids, weights and slots are plain data in the work space,
+// so that whoever computes the experts need not be whoever routed.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "runtime/exec/ffn_products.hpp"
+
+namespace dodeca::runtime {
+
+void demand_routing(const ModelConfig& config, const RunSizes& sizes, Demand& demand);
+
+// Chooses row i's experts and their weights. bias: of the choice alone, or empty.
+void route_row(const Pass& pass, std::span<const float> bias, std::int64_t i) noexcept;
+// Sorts the pairs of all rows by expert, rows ascending inside.
+void group_slots(const Pass& pass) noexcept;
+
+SlotRange slots_of(const Pass& pass, std::int64_t expert) noexcept;
+std::int64_t n_slots(const Pass& pass) noexcept;
+std::uint64_t experts_touched(const Pass& pass) noexcept;
+
+}  // namespace dodeca::runtime

@@ -1,0 +1,29 @@
+// A machine as a value: what a plan needs to know of it. This one's comes from its topology; catalogue entries of other
+// machines would have the same form.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cpu/topology.hpp"
+
+namespace dodeca::runtime {
+
+struct Machine {
+  struct Node {
+    int id = 0;       // the system's number
+    int n_cores = 0;  // usable ones
+    std::uint64_t memory_bytes = 0;
+  };
+  std::string name;  // of its processor
+  int n_cores = 1, n_l3 = 1;
+  std::vector<Node> nodes = {{}};         // of memory; at least one
+  std::uint64_t available_bytes = 0;      // of memory, for this process; 0: not known
+  std::vector<std::string> devices = {};  // accelerators
+};
+
+Machine machine_of(const cpu::Topology& topology, std::uint64_t available_bytes);
+inline Machine this_machine() { return machine_of(cpu::read_topology(), cpu::available_memory_bytes()); }
+
+}  // namespace dodeca::runtime
