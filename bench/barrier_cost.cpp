@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "bench/test_matrix.hpp"
@@ -41,7 +42,7 @@ BarrierCost summarize(std::vector<double> times_ns, double clock_ns) {
   std::sort(times_ns.begin(), times_ns.end());
   const auto at = [&](double share) {
     const auto last = static_cast<double>(times_ns.size() - 1);
-    return std::max(0.0, times_ns[static_cast<std::size_t>(share * last + 0.5)] - clock_ns);
+    return std::max(0.0, times_ns[std::lround(share * last)] - clock_ns);
   };
   return {at(0), at(0.5), at(0.99)};
 }
@@ -49,7 +50,7 @@ BarrierCost summarize(std::vector<double> times_ns, double clock_ns) {
 BarrierCost measure_barrier(cpu::Team& team, double seconds) {
   constexpr int kBatch = 1000, kMaxBatches = 1000;
   std::vector<double> times;
-  times.reserve(static_cast<std::size_t>(kBatch) * kMaxBatches);
+  times.reserve(std::size_t{kBatch} * kMaxBatches);
   const double clock_ns = clock_cost_ns();
   bool done = false;
   team.run([&](const cpu::Member& member) {

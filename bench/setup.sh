@@ -3,13 +3,13 @@
 # missing), and oneDNN 3 into .deps/ where the distribution's own is older. Running it again changes nothing.
 #
 #   bash bench/setup.sh            what the build and bench/quickstart.sh need
-#   bash bench/setup.sh --tests    and what tests/run.sh needs beyond that: a pinned clang-format (optional)
+#   bash bench/setup.sh --tests    and what tests/run.sh needs beyond that: pinned clang-format and clang-tidy (optional)
 #   bash bench/setup.sh --peers    and numpy, for bench/compare.py, bench/parity.py and bench/synth_gguf.py
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 packages=(g++ cmake ninja-build pkg-config python3 python3-venv ca-certificates git
-          libhwloc-dev doctest-dev nlohmann-json3-dev libcli11-dev libfmt-dev libpcre2-dev libbenchmark-dev)
+          libhwloc-dev doctest-dev nlohmann-json3-dev libcli11-dev libfmt-dev libpcre2-dev)
 onednn_wheels=(onednn-cpu-gomp==2023.2.0 onednn-devel-cpu-gomp==2023.2.0)  # oneDNN 3.2 on GNU OpenMP, with its CMake package
 onednn_config=.deps/onednn/lib/cmake/dnnl/dnnl-config.cmake
 
@@ -52,6 +52,16 @@ install_packages() {
     say "installing ${missing[*]}"
     apt_get install -y --no-install-recommends "${missing[@]}"
   fi
+}
+
+# Version 14 alone: others find other things. Without it the check is skipped.
+install_tidy() {
+  local package=clang-tidy-14
+  if installed $package; then return; fi
+  if [[ -z "$(candidate_version $package)" ]]; then say "$package is not packaged here: its check will be skipped"; return; fi
+  need_root $package
+  say "installing $package"
+  apt_get install -y --no-install-recommends $package || say "$package could not be installed: its check will be skipped"
 }
 
 # A private Python environment for pip: distributions forbid pip outside one.
@@ -98,7 +108,8 @@ for option in "$@"; do
     --tests)
       venv
       [[ -x .deps/venv/bin/clang-format ]] || pip install clang-format==14.0.6 ||
-        say "clang-format could not be installed: the format check will be skipped" ;;
+        say "clang-format could not be installed: the format check will be skipped"
+      install_tidy ;;
     --peers)
       venv
       .deps/venv/bin/python -c 'import numpy, typing_extensions' 2>/dev/null || pip install numpy typing_extensions ;;

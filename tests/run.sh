@@ -3,7 +3,7 @@
 # Exit code 1 when anything failed. Logs of every step are in build/test-logs.
 #
 #   bash tests/run.sh            everything
-#   bash tests/run.sh --quick    without the sanitizer builds and the scalar-only build
+#   bash tests/run.sh --quick    without the debug, sanitizer and scalar-only builds
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -92,13 +92,15 @@ collect() {
   status=$(<"$log.status")
 }
 
-asan_doctests() {
-  local program
-  for program; do start "asan: $program" "${unrandomised[@]}" "build/asan/tests/$program"; done
+# doctests PRESET PROGRAM...: at the same time, results in order.
+doctests() {
+  local preset=$1 program
+  shift
+  for program; do start "$preset: $program" "${unrandomised[@]}" "build/$preset/tests/$program"; done
   wait
   for program; do
-    collect "asan: $program"
-    count_cases "asan: $program"
+    collect "$preset: $program"
+    count_cases "$preset: $program"
   done
 }
 
@@ -146,13 +148,22 @@ for script in tests/*_test.py; do
   check "program: $(basename "$script" .py)" python3 "$script" build/release
 done
 
+# ---- debug: every file and every header compiled alone, run-time checks on ----------------------------------------------
+if [[ $quick == no ]]; then
+  debug_targets=(test_runtime_exec test_quant test_runtime_weights test_runtime_model test_runtime_engine test_runtime_plan
+                 test_runtime_base)  # the longest first
+  require "debug: build" build debug dodeca dodeca-bench all_verify_interface_header_sets "${debug_targets[@]}"
+  doctests debug "${debug_targets[@]}"
+  check "lint: check_tidy" python3 tests/lint/check_tidy.py build/debug
+fi
+
 # ---- sanitizers: what reads files and text, and the team ---------------------------------------------------------------
 if [[ $quick == no ]]; then
   export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
   # The longest first.
   asan_targets=(test_cpu test_runtime_text test_quant test_runtime_load test_runtime_base test_runtime_model)
   require "asan: build" build asan "${asan_targets[@]}" fuzz
-  asan_doctests "${asan_targets[@]}"
+  doctests asan "${asan_targets[@]}"
   fuzz 30
 
   require "tsan: build" build tsan test_team
@@ -161,6 +172,6 @@ if [[ $quick == no ]]; then
   require "scalar-only: build" build scalar-only dodeca
   check "scalar-only: golden outputs" python3 tests/golden_test.py build/scalar-only --cases
 else
-  for what in asan tsan scalar-only; do skip "$what (--quick)"; done
+  for what in debug asan tsan scalar-only; do skip "$what (--quick)"; done
 fi
 finish

@@ -26,12 +26,12 @@ std::string_view kind_text(ErrorKind kind) {
 
 }  // namespace
 
-Error::Error(ErrorKind kind, std::string sentence)
+Error::Error(ErrorKind kind, const std::string& sentence)
     : kind_(kind), sentence_(printable(sentence, std::string_view::npos, "\n\t")) {
   text_ = fmt::format("{}: {}", kind_text(kind_), sentence_);
 }
 
-void Error::add(std::string_view key, std::string value) {
+void Error::add(std::string_view key, const std::string& value) {
   if (!context_.empty()) context_ += ' ';
   context_ += fmt::format("{}={}", key, printable(value, kMaxValueBytes));
   text_ = fmt::format("{}: {} [{}]", kind_text(kind_), sentence_, context_);

@@ -37,7 +37,7 @@ enum class Remedy {
 
 class Error : public std::exception {
  public:
-  Error(ErrorKind kind, std::string sentence);
+  Error(ErrorKind kind, const std::string& sentence);
   // Appends key=value; on an rvalue so that `throw Error(...).with(...)` works, on an lvalue for catch-add-rethrow.
   template <class T>
   Error&& with(std::string_view key, const T& value) && {
@@ -61,7 +61,7 @@ class Error : public std::exception {
   const char* what() const noexcept override { return text_.c_str(); }
 
  private:
-  void add(std::string_view key, std::string value);
+  void add(std::string_view key, const std::string& value);
   ErrorKind kind_;
   Remedy remedy_ = Remedy::kNone;
   std::string sentence_, context_, text_;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -121,7 +122,7 @@ Progress ProgressBar::callback() {
 }
 
 std::string duration_text(double seconds) {
-  const auto s = static_cast<long long>(std::clamp(seconds, 0.0, 1e12) + 0.5);
+  const long long s = std::llround(std::clamp(seconds, 0.0, 1e12));
   if (s < 60) return fmt::format("{} s", s);
   if (s < 3600) return fmt::format("{} min {:02} s", s / 60, s % 60);
   return fmt::format("{} h {:02} min", s / 3600, s % 3600 / 60);

@@ -148,7 +148,7 @@ Options::Options(std::string command, std::string summary, std::string example) 
 
 Options::~Options() = default;
 
-void Options::add(std::string_view names, int arity, std::string help, std::string value_name,
+void Options::add(std::string_view names, int arity, std::string help, const std::string& value_name,
                   std::function<void(const std::string&, const std::vector<std::string>&)> store) {
   auto entry = std::make_unique<Entry>();
   entry->names = split_names(names);
@@ -157,7 +157,7 @@ void Options::add(std::string_view names, int arity, std::string help, std::stri
   entry->value_name = value_name;
   Entry* const e = entry.get();
   // Values travel with one leading '=' so that no version of CLI11 gives a meaning to "", "[a,b]" or "{}".
-  const CLI::callback_t callback = [e, store](const CLI::results_t& results) {
+  const CLI::callback_t callback = [e, store = std::move(store)](const CLI::results_t& results) {
     std::vector<std::string> texts;
     for (const std::string& result : results)
       if (result.starts_with('=')) texts.push_back(result.substr(1));
@@ -256,7 +256,8 @@ void Options::optional_value(std::string_view names, std::string& target, std::v
   impl_->entries.back()->words = std::move(words);
 }
 
-void Options::positional(std::string value_name, std::string& target, std::string help, bool required, FileUse use) {
+void Options::positional(const std::string& value_name, std::string& target, std::string help, bool required,
+                         FileUse use) {
   add_file(value_name, value_name, use, [&target] { return std::vector{target}; });
   CLI::Option* option = impl_->app.add_option(
       value_name,

@@ -76,7 +76,7 @@ class Options {
   // target becomes the word, or `bare` without one.
   void optional_value(std::string_view names, std::string& target, std::vector<std::string> words, std::string bare,
                       std::string help);
-  void positional(std::string value_name, std::string& target, std::string help, bool required = true,
+  void positional(const std::string& value_name, std::string& target, std::string help, bool required = true,
                   FileUse use = FileUse::kNone);
 
   // Who is told, at the end of parse(), what happens instead of what accepted options of other programs ask for.
@@ -93,7 +93,7 @@ class Options {
  private:
   struct Impl;
   struct Entry;
-  void add(std::string_view names, int arity, std::string help, std::string value_name,
+  void add(std::string_view names, int arity, std::string help, const std::string& value_name,
            std::function<void(const std::string& flag, const std::vector<std::string>&)> store);
   void add_file(std::string_view names, std::string_view value_name, FileUse use,
                 std::function<std::vector<std::string>()> paths);

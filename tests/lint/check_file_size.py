@@ -4,7 +4,7 @@ from repo_files import finish, read, repo_files
 
 SOFT, HARD = 400, 700
 SUFFIXES = (".cpp", ".hpp", ".inc", ".cu", ".cuh", ".py", ".sh", ".cmake", "CMakeLists.txt")
-TABLES = ("quant/tables/", "tests/golden/", "runtime/text/unicode_tables")
+TABLES = ("tests/golden/", "runtime/text/unicode_tables")
 
 problems = []
 for path in repo_files():

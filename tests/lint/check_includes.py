@@ -39,9 +39,8 @@ THIRD_PARTY = {
     r"CLI/.*": ["runtime/cli/options.cpp"],
     r"pcre2\.h": ["runtime/text/"],
     r".*intrin\.h": ["cpu/"],
-    r"benchmark/.*": ["bench/"],
     r"doctest.*": ["tests/"],
-    r"(fmt|nlohmann|spdlog)/.*": ["runtime/", "bench/", "tests/"],
+    r"(fmt|nlohmann)/.*": ["runtime/", "bench/", "tests/"],
 }
 
 problems = []
