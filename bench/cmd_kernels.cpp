@@ -169,13 +169,12 @@ void set_buffers(KernelsOptions& o, std::int64_t size_mib) {
 KernelsOptions parse_kernels(std::span<const std::string> args) {
   runtime::cli::Options options(
       "dodeca-bench kernels",
-      "Measures every line of the matrix products: from cache beside the arithmetic peak, from memory beside a plain\n"
-      "read. Up to 8 columns (activation rows) take the gemv lines, more take the gemm lines, which are measured from\n"
-      "cache only. Beside each line and alternating with it, the plain read or the register-only loop of the same "
-      "arithmetic\n"
-      "(int8, float32; BF16 for oneDNN, which with AMX goes beyond it) is measured anew. Cycles are those of a chain "
-      "of dependent additions while all threads run.",
-      "dodeca-bench kernels --best                      the line of each type at the highest level\n"
+      "Measures every variant of the matrix products: from cache beside the arithmetic peak, from memory beside a\n"
+      "plain read. Up to 8 columns (activation rows) take the gemv variants. More take the gemm variants, which are\n"
+      "measured from cache only. The plain read, or the register-only loop of the same arithmetic (int8, float32;\n"
+      "BF16 for oneDNN, which with AMX goes beyond it), is measured anew beside each variant and takes turns with it.\n"
+      "Cycles are those of a chain of dependent additions while all threads run.",
+      "dodeca-bench kernels --best                      the variant of each type at the highest level\n"
       "  dodeca-bench kernels --types Q2_K,Q3_K -t 1 --columns 1,4,8,128\n"
       "  dodeca-bench kernels --isa avx2 --best -o json");
   KernelsOptions o;
@@ -185,8 +184,8 @@ KernelsOptions parse_kernels(std::span<const std::string> args) {
     std::int64_t size_mib = 0;
   } words;
   options.values("--types", words.types, "weight types (default: all)", "TYPE,...");
-  options.value("--isa", words.isa, "lines at most at this instruction-set level (also DODECA_ISA)", "LEVEL");
-  options.flag("--best", o.best_only, "only the line of each type that is chosen without tuning");
+  options.value("--isa", words.isa, "variants at most at this instruction-set level (also DODECA_ISA)", "LEVEL");
+  options.flag("--best", o.best_only, "only the variant of each type that is chosen without tuning");
   options.value("-t,--threads", o.n_threads, "threads, each with weights of its own (default: 1)", {1, 4096});
   options.values("--columns", words.columns, "activation rows, lists and ranges (default: 1,8,128)", "N");
   options.value("--n-in", o.bench.n_in, "length of a row, a multiple of 256 (default: 2048)", {256, 1 << 16});

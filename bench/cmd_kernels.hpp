@@ -1,4 +1,4 @@
-// dodeca-bench kernels: every line of the matrix products beside what memory and the arithmetic units allow.
+// dodeca-bench kernels: every variant of the matrix products beside what memory and the arithmetic units allow.
 #pragma once
 
 #include <span>
@@ -12,7 +12,7 @@ namespace dodeca::bench {
 // Values of --types, comma lists. Throws runtime::cli::Usage for what nothing multiplies.
 std::vector<quant::DType> parse_types(const std::vector<std::string>& texts);
 
-// The lines to measure for a number of activation rows, as the forward pass would take them from gemv or gemm: of the
+// The variants to measure for a number of activation rows, as the forward pass would take them from gemv or gemm: of the
 // wanted types (empty: all), at most at `isa`; with best_only that of the highest level of each type, oneDNN's not
 // among them.
 std::vector<const cpu::MatmulKernel*> kernels_to_measure(const std::vector<quant::DType>& types, cpu::Isa isa,

@@ -131,7 +131,7 @@ std::string conclusions(const std::vector<Tuned>& all) {
     for (const std::string& difference : tuned.choice.differences)
       text += fmt::format("{}: {}\n", quant::name_of(tuned.times.dtype), difference);
   if (text.empty())
-    text = fmt::format("no line is clearly faster than the one of the highest level, with gemm from {} rows on\n",
+    text = fmt::format("no variant is clearly faster than the one of the highest level, with gemm from {} rows on\n",
                        cpu::kGemmMinRows);
   for (const Tuned& tuned : all) {
     if (tuned.onednn)
@@ -188,9 +188,9 @@ int cmd_tune(std::span<const std::string> args) {
       "dodeca-bench tune",
       "Measures which matrix products are the fastest on this processor and writes that to a file, which dodeca and\n"
       "dodeca-bench read whenever they load a model. Speed is all that it changes: every choice gives the same bits.\n"
-      "The lines of a type take turns, with weights from cache; another line than that of the highest level, or\n"
+      "The variants of a type take turns, with weights from cache; another one than that of the highest level, or\n"
       "another number of rows from which gemm takes over, is chosen where it is clearly faster: by 3 % in the median\n"
-      "and at all in three of four rounds. oneDNN's lines are measured beside them; --onednn remains the user's\n"
+      "and at all in three of four rounds. oneDNN's products are measured beside them; --onednn remains the user's\n"
       "choice, since it changes results. DODECA_TUNING=FILE names another file to read, DODECA_TUNING=none none.",
       "dodeca-bench tune                                half a minute, on a machine with nothing else to do\n"
       "  dodeca-bench tune --types Q4_K,Q6_K --seconds 5 --dry-run");
@@ -219,7 +219,7 @@ int cmd_tune(std::span<const std::string> args) {
   const cpu::Topology topology = cpu::read_topology();
   constexpr std::size_t kBufferPerThread = 4 << 20;  // twice what a race takes of the widest type
   KernelBenchOptions bench_options{.isa = search.isa, .n_in = kTuneColumns};
-  bench_options.buffer_bytes = kBufferPerThread * static_cast<std::size_t>(n_threads);
+  bench_options.buffer_bytes = kBufferPerThread * n_threads;
   bench_options.cache_bytes = std::max<std::uint64_t>(topology.l2_bytes, 256 << 10) / 2;
   const auto team = runtime::make_team(n_threads, console.log());
   KernelBench bench(*team, bench_options);

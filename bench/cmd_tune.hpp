@@ -1,4 +1,4 @@
-// dodeca-bench tune: which matrix-product lines are the fastest on this processor, measured and kept in a file.
+// dodeca-bench tune: which variants of the matrix products are the fastest on this processor, measured and kept in a file.
 #pragma once
 
 #include <span>
