@@ -36,7 +36,7 @@ struct Times {
 
 std::vector<float> normal_values(std::int64_t n, float spread, std::mt19937& random) {
   std::normal_distribution<float> normal(0.0f, spread);
-  std::vector<float> values(static_cast<std::size_t>(n));
+  std::vector<float> values(n);
   for (float& value : values) value = normal(random);
   return values;
 }
@@ -60,10 +60,7 @@ struct State {
   std::vector<float> max, sum, acc;
   std::vector<std::int32_t> visible;
   State(std::int64_t lanes, std::int64_t value)
-      : max(static_cast<std::size_t>(lanes)),
-        sum(max.size()),
-        acc(static_cast<std::size_t>(lanes * value)),
-        visible(max.size(), static_cast<std::int32_t>(kPositions)) {}
+      : max(lanes), sum(max.size()), acc(lanes * value), visible(max.size(), static_cast<std::int32_t>(kPositions)) {}
 };
 
 double fold_us(const cpu::IntegerAttention& kernels, const IntegerShape& shape, const cpu::Buffer& queries,
@@ -90,7 +87,7 @@ Times measure(const cpu::IntegerAttention& kernels, quant::DType dtype, double s
       weights = cpu::without_rope(latent);
   constexpr std::int64_t kWidth = kLatent + kRope;
   const auto strips = [](const IntegerShape& shape, std::int64_t lanes) {
-    return cpu::Buffer(static_cast<std::size_t>(lanes / cpu::kStripLanes) * cpu::strip_bytes(shape));
+    return cpu::Buffer((lanes / cpu::kStripLanes) * cpu::strip_bytes(shape));
   };
   std::mt19937 random(1);
 
@@ -101,7 +98,7 @@ Times measure(const cpu::IntegerAttention& kernels, quant::DType dtype, double s
   const std::byte* blocks[kPositions / cpu::kWeightBlock];
   for (std::int64_t i = 0; i < kPositions; ++i) {
     const std::vector<float> row = normal_values(kWidth, 1.0f, random);
-    std::byte* to = rows.data() + static_cast<std::size_t>(i) * row_bytes;
+    std::byte* to = rows.data() + i * row_bytes;
     if (i % cpu::kWeightBlock == 0) blocks[i / cpu::kWeightBlock] = to;
     if (dtype == quant::DType::kI8)
       cpu::encode_int8_row(row.data(), kLatent, kRope, to);

@@ -93,16 +93,15 @@ int cmd_encoders(std::span<const std::string> args) {
 
   const auto n_rows = static_cast<std::int64_t>(rows.size()) / columns;
   const std::size_t row_bytes = *quant::row_bytes(type->dtype, columns);
-  std::vector<std::byte> blocks(static_cast<std::size_t>(n_rows) * row_bytes);
+  std::vector<std::byte> blocks(n_rows * row_bytes);
   const cpu::Isa isa = cpu::host_isa();
   double seconds = 1e30;
   std::vector<float> scratch;
   for (std::int64_t run = 0; run < runs; ++run) {
     const double begin = cpu_seconds();
     for (std::int64_t row = 0; row < n_rows; ++row) {
-      runtime::encode_weights(type->dtype, rows.data() + row * columns,
-                              blocks.data() + static_cast<std::size_t>(row) * row_bytes, columns, weights, isa,
-                              scratch);
+      runtime::encode_weights(type->dtype, rows.data() + row * columns, blocks.data() + row * row_bytes, columns,
+                              weights, isa, scratch);
     }
     seconds = std::min(seconds, cpu_seconds() - begin);
   }

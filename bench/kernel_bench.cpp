@@ -39,7 +39,7 @@ constexpr std::int64_t kPeakRounds = 4096;  // 10 to 20 us
 }  // namespace
 
 KernelBench::KernelBench(cpu::Team& team, const KernelBenchOptions& options)
-    : team_(team), options_(options), weights_(options.buffer_bytes), spaces_(static_cast<std::size_t>(team.size())) {}
+    : team_(team), options_(options), weights_(options.buffer_bytes), spaces_(team.size()) {}
 
 void KernelBench::use(quant::DType dtype, std::int64_t max_columns) {
   layout_ = &cpu::layout_of(dtype);
@@ -53,30 +53,30 @@ void KernelBench::use(quant::DType dtype, std::int64_t max_columns) {
   const std::vector<std::byte> rows = runtime::random_blocks(
       dtype, n_distinct * cpu::kTileRows * (n_in / type.block_elements), 1 / std::sqrt(static_cast<double>(n_in)), 1);
   const std::size_t row_bytes = *quant::row_bytes(dtype, n_in);
-  cpu::Buffer distinct(static_cast<std::size_t>(n_distinct) * tile_bytes_);
+  cpu::Buffer distinct(n_distinct * tile_bytes_);
   for (std::int64_t tile = 0; tile < n_distinct; ++tile) {
     const std::byte* pointers[cpu::kTileRows];
     for (int r = 0; r < cpu::kTileRows; ++r)
       pointers[r] = rows.data() + static_cast<std::size_t>(tile * cpu::kTileRows + r) * row_bytes;
-    layout_->pack(pointers, n_in, distinct.data() + static_cast<std::size_t>(tile) * tile_bytes_);
+    layout_->pack(pointers, n_in, distinct.data() + tile * tile_bytes_);
   }
   team_.run([&](const cpu::Member& member) {  // each part by its reader
     const cpu::Range part = member.part(n_tiles_);
     for (std::int64_t tile = part.begin; tile < part.end; ++tile) {
-      std::memcpy(weights_.data() + static_cast<std::size_t>(tile) * tile_bytes_,
-                  distinct.data() + static_cast<std::size_t>(tile % n_distinct) * tile_bytes_, tile_bytes_);
+      std::memcpy(weights_.data() + tile * tile_bytes_, distinct.data() + (tile % n_distinct) * tile_bytes_,
+                  tile_bytes_);
     }
   });
 
   act_stride_ = cpu::act_row_bytes(layout_->act, n_in);
-  acts_ = cpu::Buffer(act_stride_ * static_cast<std::size_t>(max_columns));
+  acts_ = cpu::Buffer(act_stride_ * max_columns);
   const std::vector<std::byte> values = runtime::random_blocks(quant::DType::kF32, max_columns * n_in, 1, 2);
   for (std::int64_t i = 0; i < max_columns; ++i) {
     cpu::quantize_act(layout_->act, reinterpret_cast<const float*>(values.data()) + i * n_in, n_in,
-                      acts_.data() + static_cast<std::size_t>(i) * act_stride_, options_.isa);
+                      acts_.data() + i * act_stride_, options_.isa);
   }
   for (Space& space : spaces_) {
-    space.out = cpu::Buffer(static_cast<std::size_t>(max_columns * kGroupTiles * cpu::kTileRows) * sizeof(float));
+    space.out = cpu::Buffer(max_columns * kGroupTiles * cpu::kTileRows * sizeof(float));
     space.scratch = cpu::Buffer(cpu::matmul_scratch_bytes(n_in));
   }
 }
@@ -86,7 +86,7 @@ void KernelBench::multiply(const cpu::MatmulKernel& kernel, std::int64_t columns
   for (std::int64_t done = 0; done < count; done += kGroupTiles) {
     const std::int64_t n = std::min(kGroupTiles, count - done);
     kernel.run({.layout = layout_,
-                .weights = weights_.data() + static_cast<std::size_t>(begin + done) * tile_bytes_,
+                .weights = weights_.data() + (begin + done) * tile_bytes_,
                 .n_in = options_.n_in,
                 .n_out = n * cpu::kTileRows,
                 .tile_begin = 0,
@@ -103,7 +103,7 @@ void KernelBench::multiply(const cpu::MatmulKernel& kernel, std::int64_t columns
 
 void KernelBench::check(const cpu::MatmulKernel& kernel, const cpu::MatmulKernel& reference, std::int64_t columns) {
   const std::int64_t n = std::min<std::int64_t>(2, n_tiles_), few = std::min<std::int64_t>(columns, 8);
-  const auto bytes = static_cast<std::size_t>(few * n * cpu::kTileRows) * sizeof(float);
+  const auto bytes = few * n * cpu::kTileRows * sizeof(float);
   Space& space = spaces_.front();
   multiply(reference, few, 0, n, space);
   const std::vector<std::byte> wanted(space.out.data(), space.out.data() + bytes);
@@ -158,7 +158,7 @@ KernelBench::FromMemory KernelBench::from_memory(const cpu::MatmulKernel& kernel
   std::vector<double> samples[2];  // seconds per segment of all members: read, kernel
   bool done = false;
   team_.run([&](const cpu::Member& member) {
-    Space& space = spaces_[static_cast<std::size_t>(member.index)];
+    Space& space = spaces_[member.index];
     const std::int64_t first = member.part(n_tiles_).begin;
     std::uint64_t sink = 0;
     std::int64_t at = 0;
@@ -167,8 +167,8 @@ KernelBench::FromMemory KernelBench::from_memory(const cpu::MatmulKernel& kernel
       member.barrier();
       const Clock::time_point before = Clock::now();
       if (sample % 2 == 0) {
-        const std::size_t bytes = static_cast<std::size_t>(n) * tile_bytes_ / 512 * 512;
-        sink ^= cpu::xor_of(weights_.data() + static_cast<std::size_t>(first + at) * tile_bytes_, bytes, options_.isa);
+        const std::size_t bytes = n * tile_bytes_ / 512 * 512;
+        sink ^= cpu::xor_of(weights_.data() + (first + at) * tile_bytes_, bytes, options_.isa);
       } else {
         multiply(kernel, columns, first + at, n, space);
       }
@@ -194,7 +194,7 @@ KernelBench::Times KernelBench::race(std::span<const cpu::MatmulKernel* const> l
   Times times(lines.size(), std::vector<std::vector<double>>(columns.size()));
   std::atomic<bool> done = false;
   team_.run([&](const cpu::Member& member) {
-    Space& space = spaces_[static_cast<std::size_t>(member.index)];
+    Space& space = spaces_[member.index];
     const std::int64_t first = member.part(n_tiles_).begin;
     const Clock::time_point start = Clock::now();
     for (int round = 1; !done; ++round) {

@@ -43,7 +43,7 @@ void fill(runtime::KvCache& cache, std::int64_t n) {
   constexpr std::size_t kDifferent = 61;  // rows, used in turn
   std::int64_t width = 0;
   for (std::int64_t layer = 0; layer < cache.n_layers(); ++layer) width = std::max(width, cache.format(layer).width);
-  std::vector<std::vector<float>> rows(kDifferent, std::vector<float>(static_cast<std::size_t>(width)));
+  std::vector<std::vector<float>> rows(kDifferent, std::vector<float>(width));
   std::mt19937_64 random(1);
   for (std::vector<float>& row : rows)
     for (float& value : row) value = static_cast<float>(random() >> 40) / (1 << 23) - 1.0f;  // in [-1, 1)
@@ -199,12 +199,11 @@ void Throughput::prompt(runtime::Executor& executor, std::int32_t sequence, std:
 }
 
 void Throughput::generate(runtime::Executor& executor, std::int64_t n, cpu::Team& team) {
-  std::vector<runtime::Row> rows(static_cast<std::size_t>(executor.cache().n_sequences()));
+  std::vector<runtime::Row> rows(executor.cache().n_sequences());
   runtime::ForwardOutput out;
   for (std::int64_t i = 0; i < n; ++i) {
     for (std::int32_t s = 0; s < executor.cache().n_sequences(); ++s) {
-      rows[static_cast<std::size_t>(s)] = {random_token(), static_cast<std::int32_t>(executor.cache().length(s)), s,
-                                           options_.logits};
+      rows[s] = {random_token(), static_cast<std::int32_t>(executor.cache().length(s)), s, options_.logits};
     }
     executor.forward(rows, out, &team);
     runtime::cli::throw_if_stopped();

@@ -100,7 +100,7 @@ DivergenceMeter::DivergenceMeter(const WeightSource& source, cpu::Team& team, Me
   Impl& self = *impl_;
   self.row_size = static_cast<std::size_t>(packed_row_size(source.config().vocab_size));
   const std::int64_t n_predictions = self.options.n_windows * (self.options.n_ctx - 1 - self.options.n_ctx / 2);
-  self.base.resize(static_cast<std::size_t>(n_predictions) * self.row_size);
+  self.base.resize(n_predictions * self.row_size);
   self.run({}, [&](std::size_t first, std::span<const Prediction> predictions) {
     for (std::size_t i = 0; i < predictions.size(); ++i) pack_row(predictions[i].logits, self.row(first + i));
   });

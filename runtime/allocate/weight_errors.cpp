@@ -36,7 +36,7 @@ std::vector<Sample> samples_of(std::span<const ErrorQuestion> questions) {
 double share_of(const ImportanceMatrix::Entry* importance, std::int64_t n_slices, std::int64_t slice) {
   if (importance == nullptr || importance->n_slices() != n_slices) return 1;
   if (std::ranges::all_of(importance->counts, [](float count) { return count == 0; })) return 1;
-  return importance->counts[static_cast<std::size_t>(slice)];
+  return importance->counts[slice];
 }
 
 void measure(const WeightSource& source, const ErrorQuestion& question, cpu::Isa isa, Sample& sample) {
@@ -49,14 +49,14 @@ void measure(const WeightSource& source, const ErrorQuestion& question, cpu::Isa
   // A source that transposes a slice reads all of it for any of its rows.
   const bool whole = weight.n_out * weight.n_in <= kUnitWeights;
   const std::int64_t rows_at_once = whole ? weight.n_out : 1;
-  std::vector<float> values(static_cast<std::size_t>(rows_at_once) * n_in), rounded(n_in);
+  std::vector<float> values(rows_at_once * n_in), rounded(n_in);
   std::vector<std::byte> encoded;
   for (std::int64_t row = 0; row < weight.n_out; row += sample.step) {
     if (whole && row == 0)
       source.read_rows_f32(weight, sample.slice, 0, weight.n_out, values.data());
     else if (!whole)
       source.read_rows_f32(weight, sample.slice, row, row + 1, values.data());
-    const float* w = values.data() + (whole ? static_cast<std::size_t>(row) * n_in : 0);
+    const float* w = values.data() + (whole ? row * n_in : 0);
     double energy = 0;
     for (std::size_t i = 0; i < n_in; ++i) energy += double{importance[i]} * w[i] * w[i];
     if (!std::isfinite(energy))
@@ -87,7 +87,7 @@ std::vector<std::vector<double>> weight_errors(const WeightSource& source, std::
                                                cpu::Team& team, cpu::Isa isa, const Progress& progress) {
   std::vector<Sample> samples = samples_of(questions);
   // In waves, so that progress is told and a stop is heard between them.
-  const auto wave = static_cast<std::size_t>(8 * team.size());
+  const auto wave = std::size_t{8} * team.size();
   for (std::size_t begin = 0; begin < samples.size(); begin += wave) {
     const std::size_t end = std::min(samples.size(), begin + wave);
     cpu::WorkCounter next;

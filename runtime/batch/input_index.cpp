@@ -63,7 +63,7 @@ InputIndex::InputIndex(const std::filesystem::path& path) : file_(path) {
   };
   std::string buffer;
   for (std::uint64_t offset = 0; offset < file_.size(); offset += buffer.size()) {
-    buffer.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kChunkBytes, file_.size() - offset)));
+    buffer.resize(std::min<std::uint64_t>(kChunkBytes, file_.size() - offset));
     file_.read(offset, std::as_writable_bytes(std::span(buffer)));
     if (offset == 0) require_utf8(buffer, path.string());
     fingerprint.add(buffer);
@@ -91,7 +91,7 @@ InputIndex::InputIndex(const std::filesystem::path& path) : file_(path) {
 }
 
 std::string InputIndex::read(const InputLine& line) const {
-  std::string text(static_cast<std::size_t>(line.length), '\0');
+  std::string text(line.length, '\0');
   file_.read(line.offset, std::as_writable_bytes(std::span(text)));
   if (fnv1a(text) != line.hash)
     throw Error(ErrorKind::kBadFile, fmt::format("line {} of {} was changed while it was being worked on", line.number,

@@ -63,7 +63,7 @@ MeterOptions calibration_windows(const WeightSource& source, const std::string& 
   const std::int64_t stride = n_ids / kChunkTokens / options.n_windows * kChunkTokens;
   for (std::int64_t w = 0; w < options.n_windows; ++w)
     std::copy_n(ids.begin() + w * stride, kChunkTokens, options.tokens.begin() + w * kChunkTokens);
-  options.tokens.resize(static_cast<std::size_t>(options.n_windows * kChunkTokens));
+  options.tokens.resize(options.n_windows * kChunkTokens);
   return options;
 }
 

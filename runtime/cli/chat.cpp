@@ -37,7 +37,7 @@ class LineReader {
       char chunk[4096];
       const ssize_t n = ::read(STDIN_FILENO, chunk, sizeof chunk);
       if (n > 0) {
-        buffer_.append(chunk, static_cast<std::size_t>(n));
+        buffer_.append(chunk, n);
       } else if (n == 0) {
         if (buffer_.empty()) return std::nullopt;
         buffer_ += '\n';

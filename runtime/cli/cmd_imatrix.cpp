@@ -184,12 +184,11 @@ void collect(const ImatrixOptions& o, const Console& console) {
   Perplexity perplexity;
   ProgressBar bar(console, "chunks", "");
   for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk) {
-    const Windows window{
-        .tokens = std::span(ids).subspan(static_cast<std::size_t>(chunk * n_ctx), static_cast<std::size_t>(n_ctx)),
-        .n_ctx = n_ctx,
-        .n_windows = 1,
-        .first = n_ctx / 2,
-        .bos = bos};
+    const Windows window{.tokens = std::span(ids).subspan(chunk * n_ctx, n_ctx),
+                         .n_ctx = n_ctx,
+                         .n_windows = 1,
+                         .first = n_ctx / 2,
+                         .bos = bos};
     run_windows(model, window, [&](std::span<const Prediction> predictions) {
       for (const Prediction& p : predictions) {
         const double nll = negative_log_likelihood(p.logits, p.target);

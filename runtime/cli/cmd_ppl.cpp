@@ -256,7 +256,7 @@ void score_windows(const PplOptions& o, const ScoredText& text, const EvalModel&
   std::optional<LogitsWriter> writer;
   if (!o.base_file.empty()) {
     LogitsHeader header{windows.n_ctx, model.vocab_size, windows.n_windows, text.ids};
-    header.tokens.resize(static_cast<std::size_t>(windows.n_windows * windows.n_ctx));
+    header.tokens.resize(windows.n_windows * windows.n_ctx);
     writer.emplace(o.base_file, header);
   }
   print_perplexity(model, windows, progress, writer ? &*writer : nullptr);

@@ -46,7 +46,7 @@ class Outline {
  private:
   void add(const InputFile& file, std::uint64_t offset, std::uint64_t n) {
     for (std::uint64_t done = 0; done < n; done += piece_.size()) {
-      piece_.resize(static_cast<std::size_t>(std::min(n - done, kWholeBytes)));
+      piece_.resize(std::min(n - done, kWholeBytes));
       file.read(offset + done, piece_);
       sum_.add(piece_);
     }
@@ -82,7 +82,7 @@ std::string outline_of_gguf(const std::filesystem::path& path) {
   std::vector<std::uint64_t> headers;
   for (const InputFile& file : gguf.files()) headers.push_back(file.size());
   for (const GgufTensor& tensor : gguf.tensors()) {
-    std::uint64_t& header = headers[static_cast<std::size_t>(tensor.file)];
+    std::uint64_t& header = headers[tensor.file];
     header = std::min(header, tensor.offset);
   }
   Outline outline(headers.size());
@@ -138,7 +138,7 @@ std::string file_identity(const std::filesystem::path& path) {
   std::vector<std::byte> piece;
   Checksum sum;
   for (std::uint64_t at = 0; at < file.size(); at += piece.size()) {
-    piece.resize(static_cast<std::size_t>(std::min(file.size() - at, kWholeBytes)));
+    piece.resize(std::min(file.size() - at, kWholeBytes));
     file.read(at, piece);
     sum.add(piece);
   }

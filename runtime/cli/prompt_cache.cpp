@@ -40,7 +40,7 @@ class SummingBuffer : public std::streambuf {
     try {
       if (error_) return 0;
       sum_.add({data, static_cast<std::size_t>(n)});
-      file_.append(data, static_cast<std::size_t>(n));
+      file_.append(data, n);
       return n;
     } catch (...) {
       error_ = std::current_exception();
@@ -116,7 +116,7 @@ std::vector<std::int32_t> load_prompt_cache(const std::filesystem::path& path, c
   Header header;
   const Header expected;
   std::uint64_t stored = 0;
-  std::string head(static_cast<std::size_t>(std::min<std::uint64_t>(file.size(), kMagic.size())), '\0');
+  std::string head(std::min<std::uint64_t>(file.size(), kMagic.size()), '\0');
   file.read(0, std::as_writable_bytes(std::span(head)));
   if (!kMagic.starts_with(head))
     throw Error(ErrorKind::kBadRequest,
@@ -132,8 +132,8 @@ std::vector<std::int32_t> load_prompt_cache(const std::filesystem::path& path, c
   CheckingBuffer buffer(file, file.size() - sizeof stored);
   std::istream in(&buffer);
   in.exceptions(std::ios::badbit);  // what the file throws goes on
-  std::string theirs(static_cast<std::size_t>(header.identity_bytes), '\0');
-  std::vector<std::int32_t> tokens(static_cast<std::size_t>(header.n_tokens));
+  std::string theirs(header.identity_bytes, '\0');
+  std::vector<std::int32_t> tokens(header.n_tokens);
   in.ignore(sizeof header);
   in.read(theirs.data(), static_cast<std::streamsize>(theirs.size()));
   in.read(reinterpret_cast<char*>(tokens.data()), static_cast<std::streamsize>(tokens.size() * sizeof(std::int32_t)));

@@ -189,7 +189,7 @@ std::string read_text_file(const std::string& path) {
   struct stat status {};
   const bool regular = ::fstat(file.fd, &status) == 0 && S_ISREG(status.st_mode);
   std::string text;
-  if (regular) text.reserve(static_cast<std::size_t>(status.st_size));
+  if (regular) text.reserve(status.st_size);
   std::vector<char> buffer(std::size_t{1} << 16);
   for (;;) {
     const ssize_t n = ::read(file.fd, buffer.data(), buffer.size());

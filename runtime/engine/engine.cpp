@@ -73,10 +73,7 @@ Vocabulary vocabulary_of(const Tokenizer& tokenizer, std::int64_t vocab_size) {
 std::int32_t Engine::sequences_for(std::int32_t n_parallel) { return 2 * n_parallel + 4; }
 
 Engine::Engine(ForwardPass& pass, Vocabulary vocabulary, const EngineOptions& options)
-    : pass_(pass),
-      vocabulary_(std::move(vocabulary)),
-      options_(options),
-      slots_(static_cast<std::size_t>(pass.n_sequences())) {
+    : pass_(pass), vocabulary_(std::move(vocabulary)), options_(options), slots_(pass.n_sequences()) {
   const std::int64_t block = pass.block_positions();
   const std::int64_t need = options.n_parallel * ((options.context + block - 1) / block * block);
   if (pass.n_sequences() < options.n_parallel || pass.free_positions() < need)
@@ -148,7 +145,7 @@ bool Engine::admit() {
     return true;
   }
   active->slot = take_slot(find_kept(active->sharable()).sequence);
-  slots_[static_cast<std::size_t>(active->slot)].owner = active.get();
+  slots_[active->slot].owner = active.get();
   active_.push_back(std::move(active));
   return true;
 }
@@ -158,22 +155,22 @@ bool Engine::admit() {
 std::int32_t Engine::take_slot(std::int32_t except) {
   std::int32_t best = -1;
   const auto rank = [&](std::int32_t s) {
-    const Slot& slot = slots_[static_cast<std::size_t>(s)];
+    const Slot& slot = slots_[s];
     return std::pair(s == except, slot.kept.empty() ? 0 : slot.last_used);
   };
   for (std::int32_t s = 0; s < static_cast<std::int32_t>(slots_.size()); ++s)
-    if (slots_[static_cast<std::size_t>(s)].owner == nullptr && (best < 0 || rank(s) < rank(best))) best = s;
+    if (slots_[s].owner == nullptr && (best < 0 || rank(s) < rank(best))) best = s;
   if (best < 0)
     throw Error(ErrorKind::kDoesNotFit, "no sequence of the cache is free").with("sequences", slots_.size());
   pass_.truncate(best, 0);
-  slots_[static_cast<std::size_t>(best)].kept.clear();
+  slots_[best].kept.clear();
   return best;
 }
 
 // What of a request's cache others may begin with.
 std::span<const std::int32_t> Engine::sharing(const Active& active) const {
   const std::int64_t n = options_.share_generated ? active.computed : std::min(active.computed, active.n_prompt);
-  return std::span(active.tokens).first(static_cast<std::size_t>(n));
+  return std::span(active.tokens).first(n);
 }
 
 Engine::Kept Engine::find_kept(std::span<const std::int32_t> tokens) const {
@@ -193,8 +190,7 @@ void Engine::start(Active& active) {
   Kept source = find_kept(wanted);
   for (const auto& other : active_) {
     if (other.get() == &active) break;
-    const std::int64_t shared =
-        common_prefix(wanted, std::span(other->tokens).first(static_cast<std::size_t>(other->n_prompt)));
+    const std::int64_t shared = common_prefix(wanted, std::span(other->tokens).first(other->n_prompt));
     if (!other->cancelled && other->computed < shared && shared >= source.n + kMinShared) return;
   }
   active.started = true;
@@ -203,7 +199,7 @@ void Engine::start(Active& active) {
   while (source.n % block != 0 && pass_.free_positions() < block)
     if (!evict_kept(source.sequence)) source.n -= source.n % block;
   pass_.fork(source.sequence, active.slot, source.n);
-  slots_[static_cast<std::size_t>(source.sequence)].last_used = ++clock_;
+  slots_[source.sequence].last_used = ++clock_;
   active.computed = source.n;
   stats_.reused_tokens += source.n;
 }
@@ -235,7 +231,7 @@ void Engine::build_rows() {
       const std::int64_t position = active->computed + i;
       const bool last = position + 1 == static_cast<std::int64_t>(active->tokens.size());
       Row row;
-      row.token = active->tokens[static_cast<std::size_t>(position)];
+      row.token = active->tokens[position];
       row.position = static_cast<std::int32_t>(position);
       row.sequence = active->slot;
       row.prompt = active->in_prompt() && !active->is_short;
@@ -248,8 +244,7 @@ void Engine::build_rows() {
 bool Engine::evict_kept(std::int32_t except) {
   Slot* oldest = nullptr;
   for (Slot& slot : slots_)
-    if (slot.owner == nullptr && !slot.kept.empty() &&
-        &slot != (except < 0 ? nullptr : &slots_[static_cast<std::size_t>(except)]) &&
+    if (slot.owner == nullptr && !slot.kept.empty() && &slot != (except < 0 ? nullptr : &slots_[except]) &&
         (oldest == nullptr || slot.last_used < oldest->last_used))
       oldest = &slot;
   if (oldest == nullptr) return false;
@@ -278,7 +273,7 @@ void Engine::process(Active& active, std::size_t& logits_row) {
   if (was_prompt && request.prompt_logprobs) {
     if (active.prompt_infos.empty()) active.prompt_infos.push_back({active.tokens[0], 0, {}});
     for (std::int64_t p = active.computed; p < std::min(active.computed + active.n_rows, active.n_prompt - 1); ++p) {
-      const std::int32_t token = active.tokens[static_cast<std::size_t>(p + 1)];
+      const std::int32_t token = active.tokens[p + 1];
       LogprobsResult result = logprobs(next_logits(), token, request.n_logprobs);
       active.prompt_infos.push_back({token, result.chosen, std::move(result.top)});
     }
@@ -292,8 +287,7 @@ void Engine::process(Active& active, std::size_t& logits_row) {
   std::vector<float> unmasked;
   if (request.ignore_eos) {
     if (request.n_logprobs >= 0) unmasked.assign(logits.begin(), logits.end()), raw = &unmasked;
-    for (const std::int32_t token : vocabulary_.end_tokens)
-      logits[static_cast<std::size_t>(token)] = -std::numeric_limits<float>::infinity();
+    for (const std::int32_t token : vocabulary_.end_tokens) logits[token] = -std::numeric_limits<float>::infinity();
   }
   TokenInfo info;
   info.token = active.sampler.sample(logits);
@@ -320,7 +314,7 @@ void Engine::process(Active& active, std::size_t& logits_row) {
 void Engine::finish(Active& active, FinishReason reason, const TokenInfo* token, std::string text) {
   active.done = true;
   if (active.slot >= 0) {
-    Slot& slot = slots_[static_cast<std::size_t>(active.slot)];
+    Slot& slot = slots_[active.slot];
     slot.owner = nullptr;
     const std::span<const std::int32_t> kept = sharing(active);
     slot.kept.assign(kept.begin(), kept.end());
@@ -347,7 +341,7 @@ void Engine::sweep() {
 std::int32_t Engine::free_sequence() { return take_slot(-1); }
 
 void Engine::keep(std::int32_t sequence, std::vector<std::int32_t> tokens) {
-  Slot& slot = slots_[static_cast<std::size_t>(sequence)];
+  Slot& slot = slots_[sequence];
   slot.kept = std::move(tokens);
   slot.last_used = ++clock_;
 }

@@ -26,7 +26,7 @@ double log_sum_exp(std::span<const float> logits) {
 }
 
 double negative_log_likelihood(std::span<const float> logits, std::int32_t target) {
-  return log_sum_exp(logits) - static_cast<double>(logits[static_cast<std::size_t>(target)]);
+  return log_sum_exp(logits) - static_cast<double>(logits[target]);
 }
 
 std::int64_t packed_row_size(std::int64_t vocab_size) { return (vocab_size + 1) / 2 * 2 + 4; }
@@ -51,7 +51,7 @@ PackedRow unpack_row(std::span<const std::uint16_t> row, std::int64_t vocab_size
   PackedRow out;
   std::memcpy(&out.scale, row.data(), sizeof out.scale);
   std::memcpy(&out.min_log_prob, row.data() + 2, sizeof out.min_log_prob);
-  out.q = row.subspan(4, static_cast<std::size_t>(vocab_size));
+  out.q = row.subspan(4, vocab_size);
   return out;
 }
 

@@ -61,7 +61,7 @@ LogitsReader::LogitsReader(const std::filesystem::path& path) : file_(path) {
         fmt::format("{} chunks of {} tokens over a vocabulary of {} need {:.0f} bytes and it has {}; is it complete?",
                     n_chunks, n_ctx, n_vocab, static_cast<double>(expected), file_.size()));
   }
-  header_.tokens.resize(static_cast<std::size_t>(header_.n_chunks * header_.n_ctx));
+  header_.tokens.resize(header_.n_chunks * header_.n_ctx);
   file_.read(kHeaderBytes, std::as_writable_bytes(std::span(header_.tokens)));
   data_begin_ = kHeaderBytes + header_.tokens.size() * sizeof(std::int32_t);
   const auto outside = std::find_if(header_.tokens.begin(), header_.tokens.end(),

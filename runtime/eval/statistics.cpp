@@ -60,7 +60,7 @@ Divergence diverge(std::span<const float> logits, const PackedRow& base, std::in
                  (static_cast<double>(log_base) - (static_cast<double>(logits[i]) - normalizer));
     }
   }
-  out.nll = normalizer - static_cast<double>(logits[static_cast<std::size_t>(target)]);
+  out.nll = normalizer - static_cast<double>(logits[target]);
   out.nll_base = -static_cast<double>(base.log_prob(static_cast<std::size_t>(target)));
   out.p_diff = std::exp(-out.nll) - std::exp(-out.nll_base);
   out.same_top = top == top_base;

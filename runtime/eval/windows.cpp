@@ -43,10 +43,9 @@ void require_in_vocabulary(std::span<const std::int32_t> tokens, std::int64_t vo
 void run_windows(const EvalModel& model, const Windows& windows,
                  const std::function<void(std::span<const Prediction>)>& on_predictions) {
   const auto token_at = [&](std::int64_t window, std::int64_t position) {
-    return windows.tokens[static_cast<std::size_t>(window * windows.n_ctx + position)];
+    return windows.tokens[window * windows.n_ctx + position];
   };
-  require_in_vocabulary(windows.tokens.first(static_cast<std::size_t>(windows.n_windows * windows.n_ctx)),
-                        model.vocab_size);
+  require_in_vocabulary(windows.tokens.first(windows.n_windows * windows.n_ctx), model.vocab_size);
 
   std::vector<Row> rows;
   std::vector<Prediction> predictions;

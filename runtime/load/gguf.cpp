@@ -104,7 +104,7 @@ GgufFile GgufFile::open(const std::filesystem::path& path, GgufUse use) {
     for (GgufTensor& tensor : tensors) {
       if (!out.index_.emplace(tensor.name, out.tensors_.size()).second) {
         throw Error(ErrorKind::kBadFile, fmt::format("tensor {} appears twice", printable(tensor.name)))
-            .with("file", out.files_[static_cast<std::size_t>(tensor.file)].path().string());
+            .with("file", out.files_[tensor.file].path().string());
       }
       out.tensors_.push_back(std::move(tensor));
     }
@@ -175,7 +175,7 @@ void GgufFile::read(const GgufTensor& tensor, std::uint64_t offset, std::span<st
     throw Error(ErrorKind::kBadRequest, fmt::format("{} bytes at {} wanted of tensor {}, which has {}", dst.size(),
                                                     offset, printable(tensor.name), tensor.bytes));
   }
-  files_[static_cast<std::size_t>(tensor.file)].read(tensor.offset + offset, dst);
+  files_[tensor.file].read(tensor.offset + offset, dst);
 }
 
 std::uint64_t GgufFile::file_bytes() const {

@@ -148,7 +148,7 @@ class GgufWriter {
   // (finished_sources()). Unfinished files stay when the writer is destroyed.
   // Where the log is another work's: Error{kBadRequest} with the bytes that are there. With `restart` whatever is
   // unfinished is discarded. Error{kIo} when another process is writing.
-  GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors,
+  GgufWriter(std::filesystem::path path, const Metadata& metadata, const std::vector<TensorSpec>& tensors,
              std::optional<std::string_view> identity = std::nullopt, SplitLimits limits = {}, bool restart = false);
   ~GgufWriter();
   GgufWriter(const GgufWriter&) = delete;

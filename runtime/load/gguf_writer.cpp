@@ -17,11 +17,10 @@ constexpr std::size_t kPieceBytes = std::size_t{4} << 20;  // of a file that is 
 
 // Whether [at, at + bytes) of the file has this checksum.
 bool has_checksum(const InputFile& file, std::uint64_t at, std::uint64_t bytes, std::uint64_t expected) {
-  std::vector<std::byte> piece(static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, bytes)));
+  std::vector<std::byte> piece(std::min<std::uint64_t>(kPieceBytes, bytes));
   Checksum checksum;
   for (std::uint64_t done = 0; done < bytes; done += piece.size()) {
-    const auto part =
-        std::span(piece).first(static_cast<std::size_t>(std::min<std::uint64_t>(piece.size(), bytes - done)));
+    const auto part = std::span(piece).first(std::min<std::uint64_t>(piece.size(), bytes - done));
     file.read(at + done, part);
     checksum.add(part);
   }
@@ -192,7 +191,7 @@ void GgufWriter::Impl::note() {
 }
 
 void GgufWriter::Impl::end_tensor() {
-  out[shard]->append(std::vector<std::byte>(static_cast<std::size_t>(padding_of(done, layout.alignment))));
+  out[shard]->append(std::vector<std::byte>(padding_of(done, layout.alignment)));
   checksums.push_back(checksum.value());
   checksum = Checksum();
   done = 0;
@@ -200,7 +199,7 @@ void GgufWriter::Impl::end_tensor() {
   source = PlacedSum();
 }
 
-GgufWriter::GgufWriter(std::filesystem::path path, const Metadata& metadata, std::vector<TensorSpec> tensors,
+GgufWriter::GgufWriter(std::filesystem::path path, const Metadata& metadata, const std::vector<TensorSpec>& tensors,
                        std::optional<std::string_view> identity, SplitLimits limits, bool restart)
     : impl_(std::make_unique<Impl>()) {
   if (limits.any()) impl_->links = OutputFile::Links::kReplace;

@@ -45,7 +45,7 @@ void HeaderReader::bytes(void* dst, std::size_t n, std::string_view what) {
         return;
       }
       buffer_begin_ = position_;
-      buffer_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kBufferBytes, remaining())));
+      buffer_.resize(std::min<std::uint64_t>(kBufferBytes, remaining()));
       file_.read(position_, buffer_);
     }
     const std::size_t inside = static_cast<std::size_t>(position_ - buffer_begin_);
@@ -65,7 +65,7 @@ std::string HeaderReader::string(std::uint64_t max_bytes, std::string_view what)
         .with("file", file_.path().string());
   }
   need(length, what);
-  std::string text(static_cast<std::size_t>(length), '\0');
+  std::string text(length, '\0');
   bytes(text.data(), text.size(), what);
   return text;
 }

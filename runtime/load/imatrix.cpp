@@ -30,7 +30,7 @@ void check_values(const std::filesystem::path& path, std::string_view name, std:
 std::vector<float> read_tensor(const GgufFile& file, const GgufTensor& tensor, const std::filesystem::path& path) {
   if (!tensor.known || tensor.dtype != quant::DType::kF32)
     throw bad(path, fmt::format("{} is not F32", printable(tensor.name, 80)));
-  std::vector<float> values(static_cast<std::size_t>(tensor.bytes / sizeof(float)));
+  std::vector<float> values(tensor.bytes / sizeof(float));
   file.read(tensor, 0, std::as_writable_bytes(std::span(values)));
   check_values(path, tensor.name, values);
   return values;
@@ -61,7 +61,7 @@ ImportanceMatrix read_gguf(const std::filesystem::path& path) {
     if (counts == nullptr) throw bad(path, fmt::format("{} has no {} beside it", printable(tensor.name, 80), kCounts));
     ImportanceMatrix::Entry entry{
         .n_in = tensor.dims[0], .sums = read_tensor(file, tensor, path), .counts = read_tensor(file, *counts, path)};
-    if (entry.sums.size() != static_cast<std::size_t>(entry.n_in) * entry.counts.size())
+    if (entry.sums.size() != entry.n_in * entry.counts.size())
       throw bad(path, fmt::format("{}: {} sums for {} counts of {} columns", printable(name, 80), entry.sums.size(),
                                   entry.counts.size(), entry.n_in));
     matrix.entries.emplace(name, std::move(entry));

@@ -149,7 +149,7 @@ Json read_json(const std::filesystem::path& path, std::uint64_t max_bytes, std::
     throw Error(ErrorKind::kBadFile,
                 fmt::format("{} has {} bytes; at most {} are read", path.string(), file.size(), max_bytes));
   }
-  std::string text(static_cast<std::size_t>(file.size()), '\0');
+  std::string text(file.size(), '\0');
   file.read(0, std::as_writable_bytes(std::span(text)));
   return parse_json(text, path.string(), max_values);
 }

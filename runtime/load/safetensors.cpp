@@ -167,7 +167,7 @@ std::vector<SafeTensor> parse_safetensors(const InputFile& file, int file_index,
     throw Error(ErrorKind::kBadFile, fmt::format("the header claims {} bytes and the file has {}: incomplete download?",
                                                  header_bytes, file.size()));
   }
-  std::string text(static_cast<std::size_t>(header_bytes), '\0');
+  std::string text(header_bytes, '\0');
   file.read(sizeof header_bytes, std::as_writable_bytes(std::span(text)));
   if (text.empty() || text[0] != '{')
     throw Error(ErrorKind::kBadFile, "not a safetensors file: its header does not begin with {");
@@ -275,7 +275,7 @@ void SafetensorsDir::read(const SafeTensor& tensor, std::uint64_t offset, std::s
     throw Error(ErrorKind::kBadRequest, fmt::format("{} bytes at {} wanted of tensor {}, which has {}", dst.size(),
                                                     offset, printable(tensor.name, 128), tensor.bytes));
   }
-  files_[static_cast<std::size_t>(tensor.file)].read(tensor.offset + offset, dst);
+  files_[tensor.file].read(tensor.offset + offset, dst);
 }
 
 }  // namespace dodeca::runtime

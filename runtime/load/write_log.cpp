@@ -30,7 +30,7 @@ template <class T>
 bool take(std::string_view& text, T& value, int base, char after) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
   if (error != std::errc() || end == text.data() + text.size() || *end != after) return false;
-  text.remove_prefix(static_cast<std::size_t>(end - text.data()) + 1);
+  text.remove_prefix(end - text.data() + 1);
   return true;
 }
 
@@ -113,7 +113,7 @@ void WriteLog::write(const std::string& lines) {
     const ssize_t put = ::write(fd_, rest.data(), rest.size());
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) throw file_error(errno, "write", path_, rest.size());
-    rest.remove_prefix(static_cast<std::size_t>(put));
+    rest.remove_prefix(put);
   }
   if (::fdatasync(fd_) != 0) throw file_error(errno, "sync", path_);
 }

@@ -28,7 +28,7 @@ std::string escaped_literal(std::string_view text) {
 
 std::string pattern_of(const Json& split) {
   const Json& pattern = json_member(split, "pattern");
-  if (const std::string regex = json_string(pattern, "Regex"); !regex.empty()) return regex;
+  if (std::string regex = json_string(pattern, "Regex"); !regex.empty()) return regex;
   if (const std::string text = json_string(pattern, "String"); !text.empty()) return escaped_literal(text);
   unsupported("this Split pattern", split);
 }

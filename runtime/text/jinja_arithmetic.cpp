@@ -279,7 +279,7 @@ Value slice(Budget& budget, const Value& object, const Value& begin, const Value
     return std::clamp(at < 0 ? at + n : at, low, high);
   };
   const Integer first = place(begin, by > 0 ? low : high), last = place(end, by > 0 ? high : low);
-  const auto at = [&](Integer i) { return starts[static_cast<std::size_t>(i)]; };
+  const auto at = [&](Integer i) { return starts[i]; };
   if (text && by == 1)
     return Value::of(budget, first < last ? part(budget, object.text(), at(first), at(last) - at(first)) : Text());
   ListBuilder items(budget);
@@ -288,7 +288,7 @@ Value slice(Budget& budget, const Value& object, const Value& begin, const Value
     if (text) {
       out.add(object.text(), at(i), at(i + 1) - at(i));
     } else {
-      items.add(object.list()[static_cast<std::size_t>(i)]);
+      items.add(object.list()[i]);
     }
   }
   return text ? out.value() : items.value(object.as<ListObject>().kind);

@@ -29,7 +29,7 @@ Bound::Bound(Budget& budget, std::string_view who, std::string_view parameters, 
   for (const auto& [name, value] : arguments.keyword) {
     const auto found = std::find(names.begin(), names.end(), name);
     if (found == names.end() || name == "_") budget.fail(fmt::format("gives {} the unknown argument '{}'", who, name));
-    const Value*& place = values_[static_cast<std::size_t>(found - names.begin())];
+    const Value*& place = values_[found - names.begin()];
     if (place) budget.fail(fmt::format("gives {} the argument '{}' twice", who, name));
     place = &value;
   }
@@ -132,10 +132,10 @@ bool ordered(Budget& budget, const Value& v, const Value* a) {
 }
 
 std::span<const TestEntry> tests() {
-  static constexpr auto is_equal = ordered<'=', '='>;
-  static constexpr auto differs = ordered<'!', '='>;
-  static constexpr auto above = ordered<'>', ' '>;
-  static constexpr auto below = ordered<'<', ' '>;
+  static constexpr auto kIsEqual = ordered<'=', '='>;
+  static constexpr auto kDiffers = ordered<'!', '='>;
+  static constexpr auto kAbove = ordered<'>', ' '>;
+  static constexpr auto kBelow = ordered<'<', ' '>;
   static const TestEntry all[] = {
       {"defined", 0, [](Budget&, const Value& v, const Value*) { return !v.is(Kind::kUndefined); }},
       {"undefined", 0, [](Budget&, const Value& v, const Value*) { return v.is(Kind::kUndefined); }},
@@ -175,17 +175,17 @@ std::span<const TestEntry> tests() {
        [](Budget& b, const Value& v, const Value*) { return hash_key(b, v)[0] == 's' && is_filter(v.text().bytes); }},
       {"test", 0,
        [](Budget& b, const Value& v, const Value*) { return hash_key(b, v)[0] == 's' && is_test(v.text().bytes); }},
-      {"eq", 1, is_equal},
-      {"equalto", 1, is_equal},
-      {"==", 1, is_equal},
-      {"ne", 1, differs},
-      {"!=", 1, differs},
-      {"gt", 1, above},
-      {"greaterthan", 1, above},
-      {">", 1, above},
-      {"lt", 1, below},
-      {"lessthan", 1, below},
-      {"<", 1, below},
+      {"eq", 1, kIsEqual},
+      {"equalto", 1, kIsEqual},
+      {"==", 1, kIsEqual},
+      {"ne", 1, kDiffers},
+      {"!=", 1, kDiffers},
+      {"gt", 1, kAbove},
+      {"greaterthan", 1, kAbove},
+      {">", 1, kAbove},
+      {"lt", 1, kBelow},
+      {"lessthan", 1, kBelow},
+      {"<", 1, kBelow},
       {"ge", 1, ordered<'>', '='>},
       {">=", 1, ordered<'>', '='>},
       {"le", 1, ordered<'<', '='>},

@@ -128,7 +128,7 @@ void Renderer::bind_macro_arguments(const Node& macro, const Arguments& argument
   for (const auto& [name, value] : arguments.keyword) {
     const auto place = std::find(macro.targets.begin(), macro.targets.end(), name);
     if (place != macro.targets.end()) {
-      const Value*& slot = given[static_cast<std::size_t>(place - macro.targets.begin())];
+      const Value*& slot = given[place - macro.targets.begin()];
       if (slot) budget_.fail(fmt::format("gives the macro {}() the argument '{}' twice", macro.name, name));
       slot = &value;
     } else if (name == "caller" && uses(macro, "caller")) {

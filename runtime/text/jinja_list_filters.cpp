@@ -170,7 +170,7 @@ Value joined(Budget& budget, const Value& v, const Bound& a) {
 }
 
 Value listed(Budget& budget, const Value& v, const Bound&) {
-  const Value items = items_of(budget, v);
+  Value items = items_of(budget, v);
   if (items.is(ListKind::kList)) return items;
   return Value::of(budget, items.list());
 }

@@ -39,7 +39,7 @@ std::pair<std::size_t, std::size_t> within(Budget& budget, const Text& text, con
   };
   const Integer begin = place(first, 0), end = std::min(place(first + 1, n), n);
   if (begin > end) return {1, 0};
-  return {starts[static_cast<std::size_t>(begin)], starts[static_cast<std::size_t>(end)]};
+  return {starts[begin], starts[end]};
 }
 
 template <bool from_right, bool must>
@@ -158,9 +158,9 @@ std::span<const MethodEntry> string_methods() {
     if (!is_ascii(text.bytes)) budget.fail("asks for the class of characters that are not ASCII");
     return Value::of(text.size() > 0 && std::all_of(text.bytes.begin(), text.bytes.end(), holds));
   };
-  static constexpr auto digit = [](char c) { return c >= '0' && c <= '9'; };
-  static constexpr auto letter = [](char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; };
-  static constexpr auto digits = [](Budget& b, const Text& t, const Bound&) { return is_class(b, t, digit); };
+  static constexpr auto kDigit = [](char c) { return c >= '0' && c <= '9'; };
+  static constexpr auto kLetter = [](char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; };
+  static constexpr auto kDigits = [](Budget& b, const Text& t, const Bound&) { return is_class(b, t, kDigit); };
   static const MethodEntry all[] = {
       {"strip", "_", 0, strip_method<true, true>},
       {"lstrip", "_", 0, strip_method<true, false>},
@@ -197,13 +197,13 @@ std::span<const MethodEntry> string_methods() {
       {"ljust", "_ _", 1, pad_method<1>},
       {"center", "_ _", 1, pad_method<2>},
       {"zfill", "_", 1, zero_fill},
-      {"isdigit", "", 0, digits},
-      {"isdecimal", "", 0, digits},
-      {"isnumeric", "", 0, digits},
-      {"isalpha", "", 0, [](Budget& b, const Text& t, const Bound&) { return is_class(b, t, letter); }},
+      {"isdigit", "", 0, kDigits},
+      {"isdecimal", "", 0, kDigits},
+      {"isnumeric", "", 0, kDigits},
+      {"isalpha", "", 0, [](Budget& b, const Text& t, const Bound&) { return is_class(b, t, kLetter); }},
       {"isalnum", "", 0,
        [](Budget& b, const Text& t, const Bound&) {
-         return is_class(b, t, [](char c) { return digit(c) || letter(c); });
+         return is_class(b, t, [](char c) { return kDigit(c) || kLetter(c); });
        }},
       {"isascii", "", 0, [](Budget&, const Text& t, const Bound&) { return Value::of(is_ascii(t.bytes)); }},
       {"isspace", "", 0,

@@ -210,7 +210,7 @@ class Parser {
   }
 
   std::string target_name() {
-    const std::string name = expect_name();
+    std::string name = expect_name();
     for (const std::string_view word : {"true", "false", "none", "True", "False", "None"}) {
       if (name == word) fail(fmt::format("assigns to '{}'", name), now().line);
     }

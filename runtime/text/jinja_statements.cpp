@@ -21,7 +21,7 @@ Renderer::Deeper::Deeper(Renderer& r, const Node& node) : renderer_(r) {
 Renderer::Renderer(Budget& budget, Template::Variables variables, std::optional<std::int64_t> now)
     : budget_(budget), now_(now), out_(budget) {
   scopes_.push_back({{}, 0, 0});
-  for (auto& [name, value] : variables) set(name, std::move(value));
+  for (auto& variable : variables) set(variable.first, std::move(variable.second));
 }
 
 Text Renderer::run(const Node& root) {

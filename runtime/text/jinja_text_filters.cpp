@@ -76,7 +76,7 @@ Value whole(Budget& budget, double value) {
 }
 
 Value to_integer(Budget& budget, const Value& v, const Bound& a) {
-  const Value fallback = a[0] ? *a[0] : Value::of(0);
+  Value fallback = a[0] ? *a[0] : Value::of(0);
   if (v.is_integral()) return Value::of(v.integer);
   if (v.is(Kind::kFloat)) return std::isnan(v.real) ? fallback : whole(budget, v.real);
   if (v.is(Kind::kUndefined)) budget.fail(fmt::format("makes an integer of {}", kind_name(v)));
@@ -87,7 +87,7 @@ Value to_integer(Budget& budget, const Value& v, const Bound& a) {
 }
 
 Value to_real(Budget& budget, const Value& v, const Bound& a) {
-  const Value fallback = a[0] ? *a[0] : Value::of(0.0);
+  Value fallback = a[0] ? *a[0] : Value::of(0.0);
   if (v.is_number()) return Value::of(v.as_real());
   if (v.is(Kind::kUndefined)) budget.fail(fmt::format("makes a number of {}", kind_name(v)));
   if (!v.is(Kind::kString)) return fallback;
@@ -134,7 +134,7 @@ Value json_filter(Budget& budget, const Value& v, const Bound& a) {
     } else {
       const Integer width = a.integer(1, 0);
       if (width > 1000) budget.fail("indents JSON by more than 1000");
-      style.indent = std::string(static_cast<std::size_t>(std::max<Integer>(width, 0)), ' ');
+      style.indent = std::string(std::max<Integer>(width, 0), ' ');
     }
     style.item_separator = ",";
   }
@@ -158,7 +158,7 @@ Value indent_filter(Budget& budget, const Value& v, const Bound& a) {
     } else {
       const Integer width = a.integer(0, 4);
       if (width > 1000) budget.fail("indents by more than 1000");
-      pad = Text(std::string(static_cast<std::size_t>(std::max<Integer>(width, 0)), ' '));
+      pad = Text(std::string(std::max<Integer>(width, 0), ' '));
     }
   }
   return Value::of(budget, indented(budget, v.text(), pad, a.truthy(1), a.truthy(2)));
@@ -172,7 +172,7 @@ Value truncated(Budget& budget, const Value& v, const Bound& a) {
   if (length < n_end || slack < 0) budget.fail("shortens a text to an impossible length");
   const CodePoints starts(budget, v.text().bytes);
   if (static_cast<Integer>(starts.size()) <= length + slack) return v;
-  Text kept = part(budget, v.text(), 0, starts[static_cast<std::size_t>(length - n_end)]);
+  Text kept = part(budget, v.text(), 0, starts[length - n_end]);
   if (!a.truthy(1)) {
     const std::size_t space = rfind_text(budget, kept.bytes, " ");
     if (space != std::string::npos) kept = part(budget, kept, 0, space);

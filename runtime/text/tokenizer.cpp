@@ -62,7 +62,7 @@ struct Tokenizer::Impl {
   void set_ends() {
     ends.assign(vocab.tokens.size(), false);
     const auto end = [this](TokenId id) {
-      if (id != Vocab::kNone) ends[static_cast<std::size_t>(id)] = true;
+      if (id != Vocab::kNone) ends[id] = true;
     };
     const auto end_text = [&](std::string_view text) {
       const TokenId id = find(text);
@@ -76,7 +76,7 @@ struct Tokenizer::Impl {
     for (const TokenId id : vocab.more_ends) end(id);
     // gpt-oss: <|end|> closes a message of an answer that may go on in another channel.
     if (find("<|return|>") != Vocab::kNone && find("<|call|>") != Vocab::kNone && find("<|end|>") != Vocab::kNone) {
-      ends[static_cast<std::size_t>(find("<|end|>"))] = false;
+      ends[find("<|end|>")] = false;
     }
     for (const std::string_view text : kRenderedTexts) {
       if (const TokenId id = find(text); id != Vocab::kNone) vocab.types[id] = TokenType::kUserDefined;
@@ -104,7 +104,7 @@ struct Tokenizer::Impl {
   }
 
   bool hidden(TokenId id) const {
-    const TokenType type = vocab.types[static_cast<std::size_t>(id)];
+    const TokenType type = vocab.types[id];
     return type == TokenType::kControl || type == TokenType::kUnknown;
   }
   bool known(TokenId id) const { return id >= 0 && static_cast<std::size_t>(id) < vocab.tokens.size(); }
@@ -206,7 +206,7 @@ std::vector<TokenId> Tokenizer::encode_pieces(std::span<const TextPiece> pieces,
 
 std::string Tokenizer::piece(TokenId id, bool special) const {
   if (!impl_->known(id) || (!special && impl_->hidden(id))) return "";
-  return impl_->bytes[static_cast<std::size_t>(id)];
+  return impl_->bytes[id];
 }
 
 std::string Tokenizer::decode(std::span<const TokenId> ids, bool special) const {
@@ -215,7 +215,7 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, bool special) const 
   bool strip = impl_->vocab.add_space_prefix;
   for (const TokenId id : ids) {
     if (!impl_->known(id)) continue;
-    const std::string& bytes = impl_->bytes[static_cast<std::size_t>(id)];
+    const std::string& bytes = impl_->bytes[id];
     if (!impl_->hidden(id)) {
       out.append(bytes, strip && bytes.starts_with(' ') ? 1 : 0);
       strip = false;
@@ -235,12 +235,10 @@ std::optional<TokenId> present(TokenId id) { return id == Vocab::kNone ? std::nu
 std::optional<TokenId> Tokenizer::bos() const { return present(impl_->vocab.role(Role::kBos)); }
 std::optional<TokenId> Tokenizer::eos() const { return present(impl_->vocab.role(Role::kEos)); }
 bool Tokenizer::add_bos() const { return impl_->vocab.add_bos; }
-bool Tokenizer::is_end_of_generation(TokenId id) const {
-  return impl_->known(id) && impl_->ends[static_cast<std::size_t>(id)];
-}
+bool Tokenizer::is_end_of_generation(TokenId id) const { return impl_->known(id) && impl_->ends[id]; }
 std::optional<TokenId> Tokenizer::find(std::string_view token_text) const { return present(impl_->find(token_text)); }
 std::string Tokenizer::chat_template() const { return impl_->vocab.chat_template; }
-std::string Tokenizer::bos_text() const { return bos() ? impl_->vocab.tokens[static_cast<std::size_t>(*bos())] : ""; }
-std::string Tokenizer::eos_text() const { return eos() ? impl_->vocab.tokens[static_cast<std::size_t>(*eos())] : ""; }
+std::string Tokenizer::bos_text() const { return bos() ? impl_->vocab.tokens[*bos()] : ""; }
+std::string Tokenizer::eos_text() const { return eos() ? impl_->vocab.tokens[*eos()] : ""; }
 
 }  // namespace dodeca::runtime

@@ -23,7 +23,7 @@ struct CodeRange {
 };
 #include "runtime/text/unicode_tables.inc"
 
-constexpr char32_t kSigma = 0x3A3, kDottedI = 0x130;
+constexpr char32_t kSigma = 0x3A3;
 
 template <class Row, std::size_t n, class Key>
 const Row* row_of(const Row (&table)[n], char32_t c, const Key& last) {

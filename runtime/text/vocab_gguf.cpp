@@ -179,7 +179,7 @@ void write_vocab(const Vocab& vocab, Metadata& metadata, std::int64_t vocab_size
   if (bpe) {
     Array<std::string> merges;
     for (const auto& [left, right] : vocab.merges.empty() ? derive_merges(vocab) : vocab.merges) {
-      merges.values.push_back(left + " " + right);
+      merges.values.push_back(fmt::format("{} {}", left, right));
     }
     metadata.set("tokenizer.ggml.merges", std::move(merges));
   }
