@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "cpu/kernels/attention/checked.hpp"
 #include "cpu/kernels/attention/words.hpp"
 
 namespace dodeca::cpu {
@@ -9,7 +10,7 @@ namespace {
 
 constexpr std::array kLines{
 #define INTEGER_ATTENTION(isa, name) \
-  KernelLine<const IntegerAttention>{"integer_attention_" #isa, isa_tag::isa, &isa::name},
+  KernelLine<const IntegerAttention>{"integer_attention_" #isa, isa_tag::isa, checked<isa::name>()},
 #include "cpu/kernels/attention/integer.inc"
 };
 constexpr KernelTable<const IntegerAttention> kTable = best_lines(kLines);
