@@ -116,7 +116,7 @@ with scratch() as folder:
         process.send_signal(stop)
         _, err = process.communicate(timeout=200)
         check(process.returncode == code, f"{stop.name}: exit code {process.returncode}, want {code}")
-        check(b"the same command goes on" in err, f"{stop.name} says how to go on")
+        check(b"the same command resumes" in err, f"{stop.name} says how to go on")
         with open(output, "rb") as f:
             left = f.read()
         check(left.endswith(b"\n") and 0 < left.count(b"\n") < 8, "what was complete is there, whole")

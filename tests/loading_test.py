@@ -117,7 +117,7 @@ def check_quantize(folder, model):
     shutil.copytree(os.path.dirname(out), os.path.join(folder, "again"))
     shutil.copy(source, source + ".copy")
     os.replace(source + ".copy", source)
-    check("going on behind" in must(*command).err, "a quantization goes on with a copied source")
+    check("resuming behind" in must(*command).err, "a quantization goes on with a copied source")
     shutil.rmtree(os.path.dirname(out))
     os.rename(os.path.join(folder, "again"), os.path.dirname(out))
     facts = json.loads(must(DODECA, "inspect", source, "--json").out)

@@ -87,7 +87,7 @@ def kill_at_random(output, name):
             output.remove()
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
-            continued += b"going on behind" in process.communicate()[1]
+            continued += b"resuming behind" in process.communicate()[1]
         kills += 1
         check(output.sound(), f"{name}: nothing half-written under a final name")
         if output.done():
@@ -115,7 +115,7 @@ def damage(output, what):
         check(done.code == 1 and "--restart" in done.err, f"another command is refused: {done.code}, {done.err!r}")
         check(read(partial) == data and read(output.log) == noted, "what is unfinished stays as it is")
         made = must(*other, "--restart")
-        check("going on" not in made.err and not output.same(), "another command begins anew with --restart")
+        check("resuming" not in made.err and not output.same(), "another command begins anew with --restart")
         for leftover in os.listdir(output.folder):
             check(not leftover.endswith(".partial"), "another command leaves no unfinished files")
             os.remove(os.path.join(output.folder, leftover))
@@ -141,7 +141,7 @@ for name, options in (("one file", []), ("split", ["--split-max-size", "4M"])):
         process.send_signal(signal.SIGTERM)
         said = process.communicate()[1].decode()
         check(process.returncode in (0, 143), f"{name}, SIGTERM: exit code {process.returncode}")
-        check(process.returncode == 0 or "goes on from there" in said, f"{name}, SIGTERM says how to go on: {said!r}")
+        check(process.returncode == 0 or "resumes from there" in said, f"{name}, SIGTERM says how to go on: {said!r}")
         must(*output.command)
         check(output.same(), f"{name}, after SIGTERM: the same bytes")
 finish("quantize killed")

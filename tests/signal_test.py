@@ -55,7 +55,7 @@ def check_batch(folder, model):
         begin = time.monotonic()
         said = process.communicate(timeout=120)[1].decode()
         check(process.returncode == code, f"{where}: exit code {process.returncode}, want {code}: {said!r}")
-        check(len(signals) == 2 or "the same command goes on" in said, f"{where}: {said!r}")
+        check(len(signals) == 2 or "the same command resumes" in said, f"{where}: {said!r}")
         check(time.monotonic() - begin < 30, f"{where}: it ends soon")
         check([line["custom_id"] for line in lines(results)] == ["r0", "r1"], f"{where}: what was answered is kept")
     # Whoever read the messages has gone: the work goes on.

@@ -153,7 +153,7 @@ void Batch::Impl::open() {
   if (old && !old->restarting) {
     const auto refuse = [&](std::string_view what) {
       throw Error(ErrorKind::kBadRequest,
-                  fmt::format("{} since {} was begun: going on would mix results", what, options.output.string()))
+                  fmt::format("{} since {} was begun: resuming would mix results", what, options.output.string()))
           .with(Remedy::kBeginAnew);
     };
     if (old->input != state.input) refuse(fmt::format("the input {} has changed", options.input.string()));
@@ -321,7 +321,7 @@ void Batch::confirm_model(const std::string& contents) {
   const BatchOptions& options = impl_->options;
   if (state.contents != contents && impl_->counts.done() > 0)
     throw Error(ErrorKind::kBadRequest,
-                fmt::format("the model's weights have changed since {} was begun: going on would "
+                fmt::format("the model's weights have changed since {} was begun: resuming would "
                             "mix results",
                             options.output.string()))
         .with(Remedy::kBeginAnew);

@@ -81,9 +81,10 @@ BatchArguments parse_batch(std::span<const std::string> args, Console& console) 
   std::string input, output, errors;
   a.batch.n_parallel = 8;
   std::int64_t n_predict = -1;
-  Options options("dodeca batch",
-                  "Answers a file of requests in OpenAI's batch format. Stopped or killed, the same command goes on.",
-                  "dodeca batch -m model.gguf -i requests.jsonl -o results.jsonl --parallel 8");
+  Options options(
+      "dodeca batch",
+      "Answers a file of requests in OpenAI's batch format. After a stop or a kill the same command resumes.",
+      "dodeca batch -m model.gguf -i requests.jsonl -o results.jsonl --parallel 8");
   a.model.add_flags(options);
   options.value("-i,--input,--input-file", input, "requests, one JSON object per line", "FILE", FileUse::kDeclared);
   options.value("-o,--output,--output-file", output, "results; beside it OUTPUT.state, which says what they belong to",
@@ -137,7 +138,7 @@ void answer(Batch& batch, const BatchArguments& a, Engine& engine, const Tokeniz
                         fmt::format("{:.1f} tokens/s", tokens_per_second()));
     });
   } catch (const Stopped&) {
-    console.warn(fmt::format("stopped: {}; the same command goes on", counts_text(batch.counts(), a.batch)));
+    console.warn(fmt::format("stopped: {}; the same command resumes", counts_text(batch.counts(), a.batch)));
     throw;
   }
   console.info(counts_text(batch.counts(), a.batch));
@@ -165,7 +166,7 @@ int cmd_batch(std::span<const std::string> args) {
     return exit_code(batch.counts(), a.batch, a.allow_errors, console);
   }
   if (batch.counts().resumed > 0)
-    console.info(fmt::format("going on: {} of {} requests are done", batch.counts().resumed, batch.counts().total));
+    console.info(fmt::format("resuming: {} of {} requests are done", batch.counts().resumed, batch.counts().total));
 
   const std::int32_t n_parallel = a.batch.n_parallel;
   LoadedModel loaded = load_model(model, console, [&](const Plan&, std::int64_t context) {

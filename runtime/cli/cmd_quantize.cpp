@@ -43,7 +43,7 @@ QuantizeResult write_files(const QuantizeArguments& arguments, const WeightSourc
   } catch (...) {
     if (const auto unfinished = GgufWriter::log_of(arguments.out, arguments.write.split);
         std::filesystem::exists(unfinished))
-      console.info(fmt::format("what is finished stays beside {}: the command that began it goes on from there",
+      console.info(fmt::format("finished tensors stay beside {}: the command that began them resumes from there",
                                unfinished.string()));
     throw;
   }

@@ -206,7 +206,7 @@ constexpr PastedOption kOptions[] = {
     accepted("--verbose-prompt", kNone, kModel, "dodeca tokenize shows the tokens of a prompt"),
     accepted("-ptc,--print-token-count", kValue, kModel, "tokens are counted at the end"),
     accepted("--perf,--no-perf,--show-timings,--no-show-timings", kNone, kAll,
-             "speeds are said at the end unless -q is given"),
+             "speeds are printed at the end unless -q is given"),
     accepted("--warmup,--no-warmup", kNone, kText | kEval, "there is no run before the first one"),
     {"-w,--warmup", kSwitch, kBench, "1|on|true", "each test runs once before it is timed", "write --no-warmup"},
     refused("-sp,--special", kNone, kText, "control tokens are not shown; leave it out; batch has them with logprobs"),
@@ -306,7 +306,7 @@ constexpr PastedOption kOptions[] = {
     accepted("--repack-pattern", kValue, kQuantize,
              "weights are repacked when they are loaded; the file keeps its types"),
     accepted("--max-buffer-size", kValue, kQuantize, "--low-memory makes the pieces of work smaller"),
-    accepted("--partial-requant", kNone, kQuantize, "an interrupted quantize goes on by itself"),
+    accepted("--partial-requant", kNone, kQuantize, "an interrupted quantize resumes by itself"),
     refused("--symmetric-q40,--slow-iq2ks", kNone, kQuantize, "there is one way to make each type; leave it out"),
 };
 

@@ -138,7 +138,7 @@ void GgufWriter::Impl::refuse_unfinished(std::size_t n_tensors) const {
   if (bytes == 0) return;
   throw Error(ErrorKind::kBadRequest,
               fmt::format("a run with other inputs or options left {} bytes with {} finished tensors of {}: its own "
-                          "command goes on with them",
+                          "command resumes with them",
                           bytes, n_tensors, path.string()))
       .with(Remedy::kBeginAnew);
 }

@@ -72,7 +72,7 @@ void tell_found(const GgufWriter& writer, const QuantizePlan& plan, const std::f
   for (std::size_t i = 0; i < writer.finished_tensors(); ++i) done += plan.tensors[i].bytes();
   if (done > 0 && log)
     log(Level::kInfo,
-        fmt::format("going on behind {} of {} tensors, {:.0f} % of the bytes, that an earlier run finished",
+        fmt::format("resuming behind {} of {} tensors, {:.0f} % of the bytes, that an earlier run finished",
                     writer.finished_tensors(), plan.tensors.size(),
                     100 * static_cast<double>(done) / static_cast<double>(plan.tensor_bytes())));
 }

@@ -169,7 +169,7 @@ TEST_CASE("a changed input, model or default is refused unless told to begin ane
   const std::string results = read_text(setup.options.output);
   write_text(setup.options.input, mixed_input(11));
   CHECK(setup.refusal().find("the input") != std::string::npos);
-  CHECK(setup.refusal().find("going on would mix results") != std::string::npos);
+  CHECK(setup.refusal().find("resuming would mix results") != std::string::npos);
   CHECK(read_text(setup.options.output) == results);
   write_text(setup.options.input, mixed_input(10));
   setup.options.model_identity = "fake 2";
