@@ -32,11 +32,11 @@ constexpr std::int64_t kFewRows = 8, kManyRows = 32;  // of the trials that say 
 std::vector<quant::DType> types_to_tune(const std::vector<std::string>& texts) {
   std::vector<quant::DType> types = parse_types(texts);
   for (const quant::DType dtype : types)
-    if (cpu::layout_of(dtype).name == "raw")
+    if (cpu::layout_of(dtype).kind == cpu::LayoutKind::kRows)
       throw Usage(fmt::format("--types: {} has no lines of its own", quant::name_of(dtype)));
   if (types.empty())
     for (const cpu::Layout& layout : cpu::all_layouts())
-      if (layout.name != "raw") types.push_back(layout.dtype);
+      if (layout.kind != cpu::LayoutKind::kRows) types.push_back(layout.dtype);
   return types;
 }
 

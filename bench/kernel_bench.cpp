@@ -44,14 +44,13 @@ KernelBench::KernelBench(cpu::Team& team, const KernelBenchOptions& options)
 void KernelBench::use(quant::DType dtype, std::int64_t max_columns) {
   layout_ = &cpu::layout_of(dtype);
   const std::int64_t n_in = options_.n_in;
-  const quant::TypeInfo& type = quant::type_info(dtype);
   tile_bytes_ = layout_->tile_bytes(n_in);
   n_tiles_ = static_cast<std::int64_t>(weights_.size() / tile_bytes_);
   bytes_per_weight_ = static_cast<double>(tile_bytes_) / static_cast<double>(cpu::kTileRows * n_in);
 
   const std::int64_t n_distinct = std::min(kDistinctTiles, n_tiles_);
-  const std::vector<std::byte> rows = runtime::random_blocks(
-      dtype, n_distinct * cpu::kTileRows * (n_in / type.block_elements), 1 / std::sqrt(static_cast<double>(n_in)), 1);
+  const std::vector<std::byte> rows =
+      runtime::random_rows(dtype, n_distinct * cpu::kTileRows, n_in, 1 / std::sqrt(static_cast<double>(n_in)), 1);
   const std::size_t row_bytes = *quant::row_bytes(dtype, n_in);
   cpu::Buffer distinct(n_distinct * tile_bytes_);
   for (std::int64_t tile = 0; tile < n_distinct; ++tile) {

@@ -2,81 +2,128 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstring>
 
 #include "quant/check.hpp"
 #include "quant/encode/encode_row.hpp"
-#include "quant/float_types.hpp"
 #include "quant/formats/formats.hpp"
 
 namespace dodeca::quant {
 namespace {
 
-// Blocks in a file lie at any address: each is copied out before it is read.
-template <class Block, int kElements>
-void decode_blocks(const std::byte* src, float* dst, std::int64_t n) {
-  Block block;
-  for (std::int64_t i = 0; i < n; i += kElements, src += sizeof block) {
-    std::memcpy(&block, src, sizeof block);
-    decode(block, dst + i);
+template <class F>
+constexpr bool kHasBlocks = requires {
+  typename F::Block;
+};
+template <class F>
+constexpr std::size_t kRowPrefix = 0;
+template <class F>
+requires requires { F::kRowPrefix; }
+constexpr std::size_t kRowPrefix<F> = F::kRowPrefix;
+
+// The list and the structs agree.
+#define TYPE(name, lower, id, elements, bytes, prefix, ...)                                               \
+  static_assert(!kHasBlocks<Format<DType::k##name>> || sizeof(Format<DType::k##name>::Block) == (bytes)); \
+  static_assert(kRowPrefix<Format<DType::k##name>> == (prefix));
+#define FLOATS(name, ...)
+#define OPAQUE(name, ...)
+#include "quant/types.inc"
+
+float row_scale_of(const std::byte* row) {
+  float scale;
+  std::memcpy(&scale, row, sizeof scale);
+  return scale;
+}
+
+// Columns [begin, end) of a row. Blocks in a file lie at any address: each is copied out before it is read.
+template <DType T, std::int64_t kElements, std::int64_t kBytes>
+void decode(const std::byte* row, std::int64_t begin, std::int64_t end, float* dst) {
+  using F = Format<T>;
+  const std::byte* src = row + kRowPrefix<F> + begin / kElements * kBytes;
+  if constexpr (!kHasBlocks<F>) {
+    F::decode(src, dst, end - begin);
+  } else {
+    typename F::Block block;
+    for (std::int64_t i = begin; i < end; i += kElements, src += kBytes, dst += kElements) {
+      std::memcpy(&block, src, sizeof block);
+      if constexpr (kRowPrefix<F> != 0) {
+        F::decode(block, row_scale_of(row), dst);
+      } else {
+        F::decode(block, dst);
+      }
+    }
   }
+}
+
+bool finite_f16(const std::byte* src) {
+  std::uint16_t bits;
+  std::memcpy(&bits, src, sizeof bits);
+  return (bits & 0x7c00u) != 0x7c00u;
+}
+
+template <class Block>
+concept HasF16Scale = requires(Block b) {
+  { b.d } -> std::same_as<std::uint16_t&>;
+};
+
+// Integers under finite f16 scales are finite, and so are those under a row scale that is far from infinity: only another
+// scale needs a closer look.
+template <class F>
+bool surely_finite(const std::byte* row, const std::byte* block) {
+  if constexpr (kRowPrefix<F> != 0) {
+    return std::fabs(row_scale_of(row)) < 0x1p100f;
+  } else if constexpr (!kHasBlocks<F>) {
+    return false;
+  } else if constexpr (HasF16Scale<typename F::Block>) {
+    using Block = typename F::Block;
+    bool finite = finite_f16(block + offsetof(Block, d));
+    if constexpr (requires(Block b) { b.dmin; }) finite = finite && finite_f16(block + offsetof(Block, dmin));
+    if constexpr (requires(Block b) { b.m; }) finite = finite && finite_f16(block + offsetof(Block, m));
+    return finite;
+  } else {
+    return false;
+  }
+}
+
+template <DType T, std::int64_t kElements, std::int64_t kBytes>
+std::int64_t find_bad(const std::byte* row, std::int64_t n) {
+  using F = Format<T>;
+  constexpr std::int64_t kStep = kElements == 1 ? kSuperBlock : kElements;  // plain types in steps of 256
+  float values[kSuperBlock];
+  for (std::int64_t i = 0; i < n; i += kStep) {
+    if (surely_finite<F>(row, row + kRowPrefix<F> + i / kElements * kBytes)) continue;
+    const std::int64_t end = std::min(i + kStep, n);
+    decode<T, kElements, kBytes>(row, i, end, values);
+    for (std::int64_t k = i; k < end; ++k) {
+      if (!std::isfinite(values[k - i])) return k;
+    }
+  }
+  return -1;
 }
 
 // Largest magnitude that block encoders are given: small enough that no sum of theirs overflows.
 constexpr float kLargest = 3e38f;
 
-template <class Block, int kElements, class Encode>
-void encode_blocks(const float* src, std::byte* dst, std::int64_t n, const Encode& encode_block) {
+template <class Block, int kElements>
+void encode_blocks(const float* src, std::byte* dst, std::int64_t n, void (*encode)(const float* x, Block& block)) {
   Block block;
   float x[kElements];
   for (std::int64_t i = 0; i < n; i += kElements, dst += sizeof block) {
     for (int k = 0; k < kElements; ++k) x[k] = std::clamp(src[i + k], -kLargest, kLargest);
-    encode_block(x, block);
+    encode(x, block);
     std::memcpy(dst, &block, sizeof block);
   }
 }
 
-bool non_finite_f16(const std::byte* src) {
-  std::uint16_t bits;
-  std::memcpy(&bits, src, sizeof bits);
-  return (bits & 0x7c00u) == 0x7c00u;
-}
-
-// Offsets of the f16 fields in a block of each type that has no other non-integer part: -1 for none.
-struct ScaleOffsets {
-  int first, second;
-};
-ScaleOffsets f16_offsets(DType dtype) {
-  switch (dtype) {
-    case DType::kQ4_1:
-    case DType::kQ5_1:
-    case DType::kQ4_K:
-    case DType::kQ5_K:
-      return {0, 2};
-    case DType::kQ2_K:
-      return {80, 82};
-    case DType::kQ3_K:
-      return {108, -1};
-    case DType::kQ6_K:
-      return {208, -1};
-    case DType::kTQ1_0:
-      return {52, -1};
-    case DType::kTQ2_0:
-      return {64, -1};
-    case DType::kQ4_0:
-    case DType::kQ5_0:
-    case DType::kQ8_0:
-    case DType::kIQ1_S:
-    case DType::kIQ2_XXS:
-    case DType::kIQ2_XS:
-    case DType::kIQ2_S:
-    case DType::kIQ3_XXS:
-    case DType::kIQ3_S:
-    case DType::kIQ4_NL:
-    case DType::kIQ4_XS:
-      return {0, -1};
-    default:
-      return {-1, -1};
+// The types that need no search.
+template <DType T, int kElements>
+void encode_plainly(const float* src, std::byte* dst, std::int64_t n) {
+  using F = Format<T>;
+  if constexpr (requires { F::encode(src, dst, n); }) {
+    F::encode(src, dst, n);
+  } else if constexpr (requires(typename F::Block block) { F::encode(src, block); }) {
+    encode_blocks<typename F::Block, kElements>(src, dst, n, F::encode);
   }
 }
 
@@ -84,90 +131,45 @@ ScaleOffsets f16_offsets(DType dtype) {
 
 void decode_row(DType dtype, const std::byte* src, float* dst, std::int64_t n) {
   DODECA_CHECK(type_info(dtype).decodable && n % type_info(dtype).block_elements == 0, dtype, n);
+  decode_columns(dtype, src, 0, n, dst);
+}
+
+void decode_columns(DType dtype, const std::byte* row, std::int64_t begin, std::int64_t end, float* dst) {
   switch (dtype) {
-    case DType::kF32:
-      return decode_f32(src, dst, n);
-    case DType::kF16:
-      return decode_f16(src, dst, n);
-    case DType::kBF16:
-      return decode_bf16(src, dst, n);
-    case DType::kF8_E4M3_B128:
-      return decode_blocks<BlockF8_E4M3_B128, kFp8Block>(src, dst, n);
-    case DType::kQ4_0:
-      return decode_blocks<BlockQ4_0, kSmallBlock>(src, dst, n);
-    case DType::kQ4_1:
-      return decode_blocks<BlockQ4_1, kSmallBlock>(src, dst, n);
-    case DType::kQ5_0:
-      return decode_blocks<BlockQ5_0, kSmallBlock>(src, dst, n);
-    case DType::kQ5_1:
-      return decode_blocks<BlockQ5_1, kSmallBlock>(src, dst, n);
-    case DType::kQ8_0:
-      return decode_blocks<BlockQ8_0, kSmallBlock>(src, dst, n);
-    case DType::kQ2_K:
-      return decode_blocks<BlockQ2_K, kSuperBlock>(src, dst, n);
-    case DType::kQ3_K:
-      return decode_blocks<BlockQ3_K, kSuperBlock>(src, dst, n);
-    case DType::kQ4_K:
-      return decode_blocks<BlockQ4_K, kSuperBlock>(src, dst, n);
-    case DType::kQ5_K:
-      return decode_blocks<BlockQ5_K, kSuperBlock>(src, dst, n);
-    case DType::kQ6_K:
-      return decode_blocks<BlockQ6_K, kSuperBlock>(src, dst, n);
-    case DType::kQ8_K:
-      return decode_blocks<BlockQ8_K, kSuperBlock>(src, dst, n);
-    case DType::kIQ1_S:
-      return decode_blocks<BlockIQ1_S, kSuperBlock>(src, dst, n);
-    case DType::kIQ1_M:
-      return decode_blocks<BlockIQ1_M, kSuperBlock>(src, dst, n);
-    case DType::kIQ2_XXS:
-      return decode_blocks<BlockIQ2_XXS, kSuperBlock>(src, dst, n);
-    case DType::kIQ2_XS:
-      return decode_blocks<BlockIQ2_XS, kSuperBlock>(src, dst, n);
-    case DType::kIQ2_S:
-      return decode_blocks<BlockIQ2_S, kSuperBlock>(src, dst, n);
-    case DType::kIQ3_XXS:
-      return decode_blocks<BlockIQ3_XXS, kSuperBlock>(src, dst, n);
-    case DType::kIQ3_S:
-      return decode_blocks<BlockIQ3_S, kSuperBlock>(src, dst, n);
-    case DType::kIQ4_NL:
-      return decode_blocks<BlockIQ4_NL, kSmallBlock>(src, dst, n);
-    case DType::kIQ4_XS:
-      return decode_blocks<BlockIQ4_XS, kSuperBlock>(src, dst, n);
-    case DType::kMXFP4:
-      return decode_blocks<BlockMXFP4, kSmallBlock>(src, dst, n);
-    case DType::kTQ1_0:
-      return decode_blocks<BlockTQ1_0, kSuperBlock>(src, dst, n);
-    case DType::kTQ2_0:
-      return decode_blocks<BlockTQ2_0, kSuperBlock>(src, dst, n);
+#define TYPE(name, lower, id, elements, bytes, ...) \
+  case DType::k##name:                              \
+    return decode<DType::k##name, elements, bytes>(row, begin, end, dst);
+#define OPAQUE(...)
+#include "quant/types.inc"
     default:
       return;  // not decodable: excluded by contract
   }
+}
+
+void decode_rows(DType dtype, const std::byte* rows, std::int64_t n_rows, std::int64_t n, float* dst) {
+  const std::size_t bytes = *row_bytes(dtype, n);
+  for (std::int64_t i = 0; i < n_rows; ++i, rows += bytes, dst += n) decode_row(dtype, rows, dst, n);
 }
 
 void encode_row(DType dtype, const float* src, std::byte* dst, std::int64_t n, const float* importance) {
   DODECA_CHECK(type_info(dtype).encodable && n % type_info(dtype).block_elements == 0, dtype, n);
   if (encode_row_searching<Lane>(dtype, src, dst, n, importance)) return;
   switch (dtype) {
-    case DType::kF32:
-      return encode_f32(src, dst, n);
-    case DType::kF16:
-      return encode_f16(src, dst, n);
-    case DType::kBF16:
-      return encode_bf16(src, dst, n);
-    case DType::kF8_E4M3_B128:
-      return encode_blocks<BlockF8_E4M3_B128, kFp8Block>(
-          src, dst, n, [](const float* x, BlockF8_E4M3_B128& block) { encode(x, block); });
-    case DType::kQ8_K:
-      return encode_blocks<BlockQ8_K, kSuperBlock>(src, dst, n,
-                                                   [](const float* x, BlockQ8_K& block) { encode(x, block); });
+#define TYPE(name, lower, id, elements, ...) \
+  case DType::k##name:                       \
+    return encode_plainly<DType::k##name, elements>(src, dst, n);
+#define BLOCKS(...)
+#define OPAQUE(...)
+#include "quant/types.inc"
     default:
       return;  // not encodable: excluded by contract
   }
 }
 
 void encode_row_once(DType dtype, const float* src, std::byte* dst, std::int64_t n) {
+  using F = Format<DType::kQ8_0>;
   if (dtype != DType::kQ8_0) return encode_row(dtype, src, dst, n);
-  encode_blocks<BlockQ8_0, kSmallBlock>(src, dst, n, [](const float* x, BlockQ8_0& block) { encode_once(x, block); });
+  encode_blocks<F::Block, kSmallBlock>(src, dst, n, F::encode_once);
 }
 
 std::int64_t find_non_finite(DType dtype, const std::byte* src, std::int64_t n) {
@@ -188,8 +190,15 @@ std::int64_t find_non_finite(DType dtype, const std::byte* src, std::int64_t n) 
     for (std::int64_t k = 0; k < count; ++k) {
       if (!std::isfinite(values[k])) return i + k;
     }
+  switch (dtype) {
+#define TYPE(name, lower, id, elements, bytes, ...) \
+  case DType::k##name:                              \
+    return find_bad<DType::k##name, elements, bytes>(src, n);
+#define OPAQUE(...)
+#include "quant/types.inc"
+    default:
+      return -1;  // not decodable: excluded by contract
   }
-  return -1;
 }
 
 }  // namespace dodeca::quant

@@ -2,51 +2,17 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 namespace dodeca::quant {
 namespace {
 
-constexpr bool kYes = true, kNo = false;
-
-// Sizes: ggml-org/ggml, as of August 2026.        name            elems bytes decode encode
 constexpr std::array kTypes = {
-    TypeInfo{DType::kF32, "F32", 1, 4, kYes, kYes},
-    TypeInfo{DType::kF16, "F16", 1, 2, kYes, kYes},
-    TypeInfo{DType::kQ4_0, "Q4_0", 32, 18, kYes, kYes},
-    TypeInfo{DType::kQ4_1, "Q4_1", 32, 20, kYes, kYes},
-    TypeInfo{DType::kQ5_0, "Q5_0", 32, 22, kYes, kYes},
-    TypeInfo{DType::kQ5_1, "Q5_1", 32, 24, kYes, kYes},
-    TypeInfo{DType::kQ8_0, "Q8_0", 32, 34, kYes, kYes},
-    TypeInfo{DType::kQ8_1, "Q8_1", 32, 36, kNo, kNo},
-    TypeInfo{DType::kQ2_K, "Q2_K", 256, 84, kYes, kYes},
-    TypeInfo{DType::kQ3_K, "Q3_K", 256, 110, kYes, kYes},
-    TypeInfo{DType::kQ4_K, "Q4_K", 256, 144, kYes, kYes},
-    TypeInfo{DType::kQ5_K, "Q5_K", 256, 176, kYes, kYes},
-    TypeInfo{DType::kQ6_K, "Q6_K", 256, 210, kYes, kYes},
-    TypeInfo{DType::kQ8_K, "Q8_K", 256, 292, kYes, kYes},
-    TypeInfo{DType::kIQ2_XXS, "IQ2_XXS", 256, 66, kYes, kYes},
-    TypeInfo{DType::kIQ2_XS, "IQ2_XS", 256, 74, kYes, kYes},
-    TypeInfo{DType::kIQ3_XXS, "IQ3_XXS", 256, 98, kYes, kYes},
-    TypeInfo{DType::kIQ1_S, "IQ1_S", 256, 50, kYes, kYes},
-    TypeInfo{DType::kIQ4_NL, "IQ4_NL", 32, 18, kYes, kYes},
-    TypeInfo{DType::kIQ3_S, "IQ3_S", 256, 110, kYes, kYes},
-    TypeInfo{DType::kIQ2_S, "IQ2_S", 256, 82, kYes, kYes},
-    TypeInfo{DType::kIQ4_XS, "IQ4_XS", 256, 136, kYes, kYes},
-    TypeInfo{DType::kI8, "I8", 1, 1, kNo, kNo},
-    TypeInfo{DType::kI16, "I16", 1, 2, kNo, kNo},
-    TypeInfo{DType::kI32, "I32", 1, 4, kNo, kNo},
-    TypeInfo{DType::kI64, "I64", 1, 8, kNo, kNo},
-    TypeInfo{DType::kF64, "F64", 1, 8, kNo, kNo},
-    TypeInfo{DType::kIQ1_M, "IQ1_M", 256, 56, kYes, kYes},
-    TypeInfo{DType::kBF16, "BF16", 1, 2, kYes, kYes},
-    TypeInfo{DType::kTQ1_0, "TQ1_0", 256, 54, kYes, kNo},
-    TypeInfo{DType::kTQ2_0, "TQ2_0", 256, 66, kYes, kNo},
-    TypeInfo{DType::kMXFP4, "MXFP4", 32, 17, kYes, kNo},
-    TypeInfo{DType::kNVFP4, "NVFP4", 64, 36, kNo, kNo},
-    TypeInfo{DType::kQ1_0, "Q1_0", 128, 18, kNo, kNo},
-    TypeInfo{DType::kQ2_0, "Q2_0", 64, 18, kNo, kNo},
-    TypeInfo{DType::kF8_E4M3, "F8_E4M3", 1, 1, kNo, kNo},
-    TypeInfo{DType::kF8_E4M3_B128, "F8_E4M3_B128", 128, 132, kYes, kYes},
+#define ENTRY(decodable, name, lower, id, elements, bytes, prefix, encodable, fall_back, file_type, text) \
+  TypeInfo{DType::k##name, #name, elements, bytes, prefix, decodable, encodable, DType::k##fall_back, file_type, text},
+#define TYPE(...) ENTRY(true, __VA_ARGS__)
+#define OPAQUE(...) ENTRY(false, __VA_ARGS__)
+#include "quant/types.inc"
 };
 
 struct ForeignType {
@@ -122,8 +88,27 @@ std::optional<std::size_t> row_bytes(DType dtype, std::int64_t n_elements) {
   const TypeInfo& type = type_info(dtype);
   if (n_elements < 0 || n_elements % type.block_elements != 0) return std::nullopt;
   std::size_t bytes = 0;
-  if (__builtin_mul_overflow(n_elements / type.block_elements, type.block_bytes, &bytes)) return std::nullopt;
+  if (__builtin_mul_overflow(n_elements / type.block_elements, type.block_bytes, &bytes) ||
+      __builtin_add_overflow(bytes, type.row_prefix_bytes, &bytes))
+    return std::nullopt;
   return bytes;
+}
+
+std::optional<std::size_t> tensor_bytes(DType dtype, std::int64_t n_elements, std::int64_t n_rows) {
+  const std::optional<std::size_t> row = row_bytes(dtype, n_elements);
+  std::size_t bytes = 0;
+  if (!row || n_rows < 0 || __builtin_mul_overflow(*row, n_rows, &bytes)) return std::nullopt;
+  return bytes;
+}
+
+void copy_columns(DType dtype, const std::byte* row, std::int64_t begin, std::int64_t end, std::byte* dst) {
+  const TypeInfo& type = type_info(dtype);
+  const auto bytes_of = [&](std::int64_t n) {
+    return static_cast<std::size_t>(n / type.block_elements * type.block_bytes);
+  };
+  const auto prefix = static_cast<std::size_t>(type.row_prefix_bytes);
+  std::memcpy(dst, row, prefix);
+  std::memcpy(dst + prefix, row + prefix + bytes_of(begin), bytes_of(end - begin));
 }
 
 }  // namespace dodeca::quant

@@ -14,6 +14,14 @@ struct AffineCodes {
   float error[kTileLanes];
 };
 
+// How a format limits its integers, and how hard to search.
+struct AffineSuperSpec {
+  float max_level, max_code;  // of l; of scale_k and min_k
+  AffineTrials trials;
+  int rounds;  // that fit the steps and choose again
+  int reach;   // how far from its target a scale is tried
+};
+
 struct AffineTargets {
   float scale[kTileLanes], min[kTileLanes];  // wanted, unconstrained
   float slope[kTileLanes];                   // how the best minimum moves with the scale
@@ -57,9 +65,9 @@ struct AffineSuper {
   static constexpr int kPerBlock = 256 / kSub;
 
   // For d and dmin in out: the integers, by exact error among those next to the targets.
-  DODECA_LANE static void choose(const Tile<kSub>& tile, const AffineTargets& targets, float max_level, float max_code,
-                                 int reach, AffineCodes& out) {
-    const V levels(max_level), top(max_code);
+  DODECA_LANE static void choose(const Tile<kSub>& tile, const AffineTargets& targets, const AffineSuperSpec& spec,
+                                 AffineCodes& out) {
+    const V levels(spec.max_level), top(spec.max_code);
     for (int k = 0; k < kTileLanes; k += V::kCount) {
       const float *x = tile.x + k, *w = tile.w + k;
       const V d = V::load(out.d + k), dmin = V::load(out.dmin + k);
@@ -68,7 +76,7 @@ struct AffineSuper {
       const V slope = V::load(targets.slope + k);
       const V middle = round(min(scale * inverse_of(d), top));
       V best_scale(0.0f), best_min(0.0f), best_error(3e38f);
-      for (int a = -reach; a <= reach; ++a) {
+      for (int a = -spec.reach; a <= spec.reach; ++a) {
         const V code = min(max(middle + V(static_cast<float>(a)), V(0.0f)), top);
         const V value = code * d;
         const V wanted = fma(slope, value - scale, min_value) * inverse_dmin;
@@ -138,8 +146,8 @@ struct AffineSuper {
     }
   }
 
-  static void search(const Tile<kSub>& tile, float max_level, float max_code, const AffineTrials& trials, int rounds,
-                     int reach, AffineCodes& best) {
+  static void search(const Tile<kSub>& tile, const AffineSuperSpec& spec, AffineCodes& best) {
+    const float max_level = spec.max_level, max_code = spec.max_code;
     alignas(64) float sum_w[kTileLanes], sum_x[kTileLanes];
     AffineTargets targets;
     for (int k = 0; k < kTileLanes; k += V::kCount) {
@@ -153,7 +161,7 @@ struct AffineSuper {
       }
       weight.store(sum_w + k);
       total.store(sum_x + k);
-      const AffineFit<V> fit = affine_search<kSub, kWeighted, false>(x, w, V(max_level), trials);
+      const AffineFit<V> fit = affine_search<kSub, kWeighted, false>(x, w, V(max_level), spec.trials);
       const V slope = fit.l / weight;
       fit.scale.store(targets.scale + k);
       fit.min.store(targets.min + k);
@@ -175,11 +183,11 @@ struct AffineSuper {
       }
       set_steps(first, d, best_step<V>(kPerBlock, mins, targets.min_weight + first, max_code), found);
     }
-    choose(tile, targets, max_level, max_code, reach, found);
+    choose(tile, targets, spec, found);
     best = found;
-    for (int round = 0; round < rounds; ++round) {
+    for (int round = 0; round < spec.rounds; ++round) {
       refit(tile, sum_w, sum_x, max_level, targets, found);
-      choose(tile, targets, max_level, max_code, reach, found);
+      choose(tile, targets, spec, found);
       keep_better<kPerBlock>(best, found, &AffineCodes::d, &AffineCodes::dmin, &AffineCodes::scale, &AffineCodes::min);
     }
   }

@@ -1,81 +1,84 @@
-// Rows of the K types: from the search's result to blocks.
+// The searches of the K types.
 #pragma once
 
-#include <cstddef>
-#include <cstring>
-
-#include "quant/encode/affine_super.hpp"
-#include "quant/encode/symmetric_super.hpp"
-#include "quant/formats/pack.hpp"
+#include "quant/encode/encoder.hpp"
+#include "quant/encode/super_rows.hpp"
+#include "quant/formats/k_types.hpp"
 
 namespace dodeca::quant {
 
-// l = nearest((x + min) / scale) in [0, levels], n weights in their natural order.
-template <class V>
-DODECA_LANE void affine_levels(const float* x, int n, float inverse, float offset, float levels, std::uint8_t* l) {
-  for (int i = 0; i < n; i += V::kCount) {
-    round(min(max(fma(V::load(x + i), V(inverse), V(offset)), V(0.0f)), V(levels))).store_codes(l + i);
+template <>
+struct Encoder<DType::kQ2_K> {
+  template <class V, bool kWeighted>
+  static void run(const float* x, const float* importance, std::byte* dst, std::int64_t n) {
+    encode_affine_super<V, Format<DType::kQ2_K>, kWeighted>(
+        x, importance, dst, n,
+        {.max_level = 3,
+         .max_code = 15,
+         .trials = {.low_cuts = 4, .high_cuts = 4, .first = 0.0f, .step = 0.05f, .refits = 2},
+         .rounds = 2,
+         .reach = 2});
   }
-}
+};
 
-template <class V, class Block, int kSub, bool kWeighted>
-void encode_affine_super(const float* x, const float* importance, std::byte* dst, std::int64_t n, float max_level,
-                         float max_code, const AffineTrials& trials, int rounds, int reach) {
-  constexpr int kPerBlock = 256 / kSub, kWeights = kTileLanes * kSub;
-  Tile<kSub> tile;
-  AffineCodes codes;
-  for (std::int64_t i = 0; i < n; i += kWeights) {
-    const int n_lanes = n - i < kWeights ? static_cast<int>((n - i) / kSub) : kTileLanes;
-    load_tile<V, kSub>(x + i, kWeighted ? importance + i : nullptr, n_lanes, tile);
-    AffineSuper<kSub, kWeighted, V>::search(tile, max_level, max_code, trials, rounds, reach, codes);
-    for (int first = 0; first < n_lanes; first += kPerBlock, dst += sizeof(Block)) {
-      AffinePieces<kPerBlock> pieces;
-      pieces.d = f32_to_f16(codes.d[first]);
-      pieces.dmin = f32_to_f16(codes.dmin[first]);
-      for (int k = 0; k < kPerBlock; ++k) {
-        const int lane = first + k;
-        pieces.scales[k] = static_cast<std::uint8_t>(codes.scale[lane]);
-        pieces.mins[k] = static_cast<std::uint8_t>(codes.min[lane]);
-        const float scale = codes.d[lane] * codes.scale[lane], min_value = codes.dmin[lane] * codes.min[lane];
-        const float inverse = inverse_of(Lane(scale)).v;
-        affine_levels<V>(x + i + lane * kSub, kSub, inverse, min_value * inverse, max_level, pieces.levels + k * kSub);
-      }
-      Block block;
-      pack(pieces, block);
-      std::memcpy(dst, &block, sizeof block);
-    }
+template <>
+struct Encoder<DType::kQ4_K> {
+  template <class V, bool kWeighted>
+  static void run(const float* x, const float* importance, std::byte* dst, std::int64_t n) {
+    encode_affine_super<V, Format<DType::kQ4_K>, kWeighted>(
+        x, importance, dst, n,
+        {.max_level = 15,
+         .max_code = 63,
+         .trials = {.low_cuts = 4, .high_cuts = 4, .first = -0.015f, .step = 0.015f, .refits = 2},
+         .rounds = 2,
+         .reach = 1});
   }
-}
+};
 
-template <class V, class Levels>
-DODECA_LANE void symmetric_codes(const float* x, int n, float inverse, const Levels& levels, std::uint8_t* l) {
-  for (int i = 0; i < n; i += V::kCount) levels.code(V::load(x + i) * V(inverse)).store_codes(l + i);
-}
-
-template <class V, class Block, int kSub, bool kWeighted, class Levels>
-void encode_symmetric_super(const float* x, const float* importance, std::byte* dst, std::int64_t n,
-                            const SymmetricSuperSpec<Levels>& spec) {
-  constexpr int kPerBlock = 256 / kSub, kWeights = kTileLanes * kSub;
-  Tile<kSub> tile;
-  SymmetricCodes codes;
-  for (std::int64_t i = 0; i < n; i += kWeights) {
-    const int n_lanes = n - i < kWeights ? static_cast<int>((n - i) / kSub) : kTileLanes;
-    load_tile<V, kSub>(x + i, kWeighted ? importance + i : nullptr, n_lanes, tile);
-    SymmetricSuper<kSub, kWeighted, V, Levels>::search(tile, spec, codes);
-    for (int first = 0; first < n_lanes; first += kPerBlock, dst += sizeof(Block)) {
-      SymmetricPieces<kPerBlock> pieces;
-      pieces.d = f32_to_f16(codes.d[first]);
-      for (int k = 0; k < kPerBlock; ++k) {
-        const int lane = first + k;
-        pieces.scales[k] = static_cast<std::int8_t>(codes.scale[lane]);
-        const float inverse = signed_inverse_of(Lane(codes.scale[lane] * codes.d[lane])).v;
-        symmetric_codes<V>(x + i + lane * kSub, kSub, inverse, spec.levels, pieces.levels + k * kSub);
-      }
-      Block block;
-      pack(pieces, block);
-      std::memcpy(dst, &block, sizeof block);
-    }
+template <>
+struct Encoder<DType::kQ5_K> {
+  template <class V, bool kWeighted>
+  static void run(const float* x, const float* importance, std::byte* dst, std::int64_t n) {
+    encode_affine_super<V, Format<DType::kQ5_K>, kWeighted>(
+        x, importance, dst, n,
+        {.max_level = 31,
+         .max_code = 63,
+         .trials = {.low_cuts = 4, .high_cuts = 4, .first = -0.01f, .step = 0.01f, .refits = 2},
+         .rounds = 2,
+         .reach = 1});
   }
-}
+};
+
+template <>
+struct Encoder<DType::kQ3_K> {
+  template <class V, bool kWeighted>
+  static void run(const float* x, const float* importance, std::byte* dst, std::int64_t n) {
+    encode_symmetric_super<V, Format<DType::kQ3_K>, kWeighted, WholeLevels>(
+        x, importance, dst, n,
+        {.levels = {.least = -4, .most = 3},
+         .least_code = -32,
+         .most_code = 31,
+         .first_code = 32,
+         .trials = {.count = 8, .first = -0.22f, .step = 0.06f, .both = true, .refits = 2},
+         .rounds = 2,
+         .reach = 1});
+  }
+};
+
+template <>
+struct Encoder<DType::kQ6_K> {
+  template <class V, bool kWeighted>
+  static void run(const float* x, const float* importance, std::byte* dst, std::int64_t n) {
+    encode_symmetric_super<V, Format<DType::kQ6_K>, kWeighted, WholeLevels>(
+        x, importance, dst, n,
+        {.levels = {.least = -32, .most = 31},
+         .least_code = -128,
+         .most_code = 127,
+         .first_code = 0,
+         .trials = {.count = 5, .first = -0.03f, .step = 0.01f, .both = true, .refits = 1},
+         .rounds = 1,
+         .reach = 1});
+  }
+};
 
 }  // namespace dodeca::quant

@@ -14,7 +14,7 @@
 #include "quant/encode/odd_step.hpp"
 #include "quant/encode/tile.hpp"
 #include "quant/float_types.hpp"
-#include "quant/formats/pack.hpp"
+#include "quant/formats/format.hpp"
 #include "quant/iq_grids.hpp"
 
 namespace dodeca::quant {
@@ -53,7 +53,7 @@ class Lattice {
 
   explicit Lattice(const Spec& spec) { number_halves(spec); }
 
-  void encode(const float* x, const float* importance, const Spec& spec, LatticePieces<kSubs, kGroups>& pieces) {
+  void encode(const float* x, const float* importance, const Spec& spec, RowBlock& numbers) {
     load(x, importance);
     for (int set = 0; set < kSets; ++set) {
       for (int k = 0; k < kTileLanes; k += V::kCount) sum_points(spec, set, k);
@@ -65,9 +65,9 @@ class Lattice {
       const float error = choose_scales(d * spec.unit);
       if (error < best_error) {
         best_error = error;
-        pieces.d = f32_to_f16(d);
-        for (int b = 0; b < kSubs; ++b) pieces.scales[b] = static_cast<std::uint8_t>(code_[b]);
-        for (int g = 0; g < kGroups; ++g) pieces.points[g] = static_cast<std::uint16_t>(chosen_[g].point);
+        numbers.d = f32_to_f16(d);
+        for (int b = 0; b < kSubs; ++b) numbers.scale[b] = static_cast<std::uint8_t>(code_[b]);
+        for (int g = 0; g < kGroups; ++g) numbers.index[g] = static_cast<std::uint16_t>(chosen_[g].point);
         for (int g = 0; g < kGroups; ++g) turned_[g] = chosen_[g].turned;
       }
       if (round == spec.rounds) break;
@@ -79,7 +79,7 @@ class Lattice {
       }
       if (aa > 0 && xa > 0) d = f16_to_f32(finite_f16(xa / aa / spec.unit));
     }
-    set_signs(x, spec, pieces);
+    set_signs(x, spec, numbers);
   }
 
  private:
@@ -298,8 +298,8 @@ class Lattice {
     return total;
   }
 
-  void set_signs(const float* x, const Spec& spec, LatticePieces<kSubs, kGroups>& pieces) const {
-    for (auto& byte : pieces.signs) byte = 0;
+  void set_signs(const float* x, const Spec& spec, RowBlock& numbers) const {
+    for (auto& byte : numbers.sign) byte = 0;
     for (int g = 0; g < kGroups; ++g) {
       unsigned bits = 0;
       int cheapest = 0;
@@ -307,7 +307,7 @@ class Lattice {
       for (int j = 0; j < kElements; ++j) {
         if (x[kElements * g + j] < 0) bits |= 1u << j;
         const float cost = weight_[g / 16][j][g % 16] * magnitude_[g / 16][j][g % 16] *
-                           static_cast<float>(spec.grid[pieces.points[g]][j]);
+                           static_cast<float>(spec.grid[numbers.index[g]][j]);
         if (cost < least) {
           least = cost;
           cheapest = j;
@@ -315,7 +315,7 @@ class Lattice {
       }
       if (turned_[g]) bits ^= 1u << cheapest;
       const int at = kElements * g;
-      pieces.signs[at / 8] = static_cast<std::uint8_t>(pieces.signs[at / 8] | (bits << (at % 8)));
+      numbers.sign[at / 8] = static_cast<std::uint8_t>(numbers.sign[at / 8] | (bits << (at % 8)));
     }
   }
 
@@ -330,14 +330,17 @@ class Lattice {
   std::uint8_t half_[kPoints][2];
 };
 
-template <class V, class Block, class Spec>
+template <class V, class Format, class Spec>
 void encode_lattice(const float* x, const float* importance, std::byte* dst, std::int64_t n, const Spec& spec) {
   Lattice<V, Spec> lattice(spec);
-  LatticePieces<256 / Spec::kSub, 256 / Spec::kElements> pieces;
-  for (std::int64_t i = 0; i < n; i += 256, dst += sizeof(Block)) {
-    lattice.encode(x + i, importance ? importance + i : nullptr, spec, pieces);
-    Block block;
-    pack(pieces, block);
+  RowBlock numbers;
+  for (std::int64_t i = 0; i < n; i += 256, dst += sizeof(typename Format::Block)) {
+    lattice.encode(x + i, importance ? importance + i : nullptr, spec, numbers);
+    if (Spec::kEven) {  // the eighth sign follows from seven
+      for (std::uint8_t& sign : numbers.sign) sign &= 127;
+    }
+    typename Format::Block block{};
+    Format::write(numbers, block);
     std::memcpy(dst, &block, sizeof block);
   }
 }

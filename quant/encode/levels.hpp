@@ -3,6 +3,7 @@
 #pragma once
 
 #include "quant/encode/lanes.hpp"
+#include "quant/formats/iq4.hpp"
 
 namespace dodeca::quant {
 
@@ -19,8 +20,6 @@ struct WholeLevels {
   }
 };
 
-inline constexpr float kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
-
 // The range -128 .. 127 in 32 steps of 8: between two neighbouring values lies at least that much, so a step has the
 // border between at most two of them.
 struct Iq4Steps {
@@ -30,8 +29,9 @@ constexpr Iq4Steps make_iq4_steps() {
   Iq4Steps steps{};
   for (int step = 0; step < 32; ++step) {
     int k = 0;
-    while (k < 14 && 0.5f * (kIq4Values[k] + kIq4Values[k + 1]) < static_cast<float>(8 * step - 128)) ++k;
-    steps.border[step] = 0.5f * (kIq4Values[k] + kIq4Values[k + 1]);
+    while (k < 14 && 0.5f * static_cast<float>(kIq4Values[k] + kIq4Values[k + 1]) < static_cast<float>(8 * step - 128))
+      ++k;
+    steps.border[step] = 0.5f * static_cast<float>(kIq4Values[k] + kIq4Values[k + 1]);
     steps.below[step] = kIq4Values[k];
     steps.above[step] = kIq4Values[k + 1];
     steps.code[step] = static_cast<float>(k);

@@ -19,8 +19,10 @@ template <class Levels>
 struct SymmetricSuperSpec {
   Levels levels;
   float least_code, most_code;  // of scale_k
+  int first_code;               // what is stored for it is scale_k + first_code
   SymmetricTrials trials;
-  int rounds, reach;
+  int rounds;  // that fit the step and choose again
+  int reach;   // how far from its target a scale is tried
 };
 
 template <int kSub, bool kWeighted, class V, class Levels>

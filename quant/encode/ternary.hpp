@@ -16,7 +16,7 @@
 #include "quant/encode/ternary_boxes.hpp"
 #include "quant/encode/tile.hpp"
 #include "quant/float_types.hpp"
-#include "quant/formats/pack.hpp"
+#include "quant/formats/format.hpp"
 
 namespace dodeca::quant {
 
@@ -75,7 +75,7 @@ class Ternary {
  public:
   static constexpr int kSubs = 256 / kSub, kGroups = 32, kGroupsPerSub = kSub / 8, kGroupsPerShift = kShared / 8;
 
-  void encode(const float* x, const float* importance, TernaryPieces<kSubs>& pieces) {
+  void encode(const float* x, const float* importance, RowBlock& numbers) {
     load(x, importance);
     find_targets();
     float d = f16_to_f32(finite_f16(best_odd_step<V, kSubs>(target_, target_q_, 7)));
@@ -84,8 +84,8 @@ class Ternary {
       const float error = choose_scales(d);
       if (error < best_error) {
         best_error = error;
-        pieces.d = f32_to_f16(d);
-        keep(pieces);
+        numbers.d = f32_to_f16(d);
+        keep(numbers);
       }
       if (round == kRounds) break;
       float aa = 0, xa = 0;
@@ -292,12 +292,11 @@ class Ternary {
     return total;
   }
 
-  void keep(TernaryPieces<kSubs>& pieces) const {
-    for (int b = 0; b < kSubs; ++b) pieces.scales[b] = static_cast<std::uint8_t>(code_[b]);
-    pieces.down = 0;
+  void keep(RowBlock& numbers) const {
+    for (int b = 0; b < kSubs; ++b) numbers.scale[b] = static_cast<std::uint8_t>(code_[b]);
     for (int g = 0; g < kGroups; ++g) {
-      pieces.points[g] = kTernaryBoxes.point(byte_of(negative_, g), byte_of(set_, g));
-      pieces.down |= (byte_of(chosen_down_, g) & 1u) << g;
+      numbers.index[g] = kTernaryBoxes.point(byte_of(negative_, g), byte_of(set_, g));
+      numbers.sign[g] = static_cast<std::uint8_t>(byte_of(chosen_down_, g) & 1u);
     }
   }
 
@@ -308,14 +307,14 @@ class Ternary {
   float target_[kSubs], target_q_[kSubs], p_[kSubs], q_[kSubs], code_[kSubs];
 };
 
-template <class V, class Block, int kSub, int kShared>
+template <class V, class Format, int kSub, int kShared>
 void encode_ternary(const float* x, const float* importance, std::byte* dst, std::int64_t n) {
   Ternary<V, kSub, kShared> ternary;
-  TernaryPieces<256 / kSub> pieces;
-  for (std::int64_t i = 0; i < n; i += 256, dst += sizeof(Block)) {
-    ternary.encode(x + i, importance ? importance + i : nullptr, pieces);
-    Block block;
-    pack(pieces, block);
+  RowBlock numbers;
+  for (std::int64_t i = 0; i < n; i += 256, dst += sizeof(typename Format::Block)) {
+    ternary.encode(x + i, importance ? importance + i : nullptr, numbers);
+    typename Format::Block block{};
+    Format::write(numbers, block);
     std::memcpy(dst, &block, sizeof block);
   }
 }

@@ -1,8 +1,5 @@
 // IQ2_XXS, IQ2_XS, IQ2_S: lattice points of eight magnitudes with signs beside them.
-#include "quant/float_types.hpp"
-#include "quant/formats/formats.hpp"
-#include "quant/formats/pack.hpp"
-#include "quant/iq_grids.hpp"
+#include "quant/formats/iq2.hpp"
 
 namespace dodeca::quant {
 namespace {
@@ -18,7 +15,7 @@ float scale_of(float d, unsigned s) { return d * (0.5f + static_cast<float>(s)) 
 
 }  // namespace
 
-void decode(const BlockIQ2_XXS& block, float* y) {
+void Format<DType::kIQ2_XXS>::decode(const Block& block, float* y) {
   const float d = f16_to_f32(block.d);
   for (int ib = 0; ib < 8; ++ib) {
     const std::uint16_t* q = block.qs + 4 * ib;
@@ -32,7 +29,7 @@ void decode(const BlockIQ2_XXS& block, float* y) {
   }
 }
 
-void decode(const BlockIQ2_XS& block, float* y) {
+void Format<DType::kIQ2_XS>::decode(const Block& block, float* y) {
   const float d = f16_to_f32(block.d);
   for (int ib = 0; ib < 8; ++ib) {
     for (int g = 0; g < 4; ++g) {
@@ -43,7 +40,7 @@ void decode(const BlockIQ2_XS& block, float* y) {
   }
 }
 
-void decode(const BlockIQ2_S& block, float* y) {
+void Format<DType::kIQ2_S>::decode(const Block& block, float* y) {
   const float d = f16_to_f32(block.d);
   for (int ib = 0; ib < 8; ++ib) {
     for (int g = 0; g < 4; ++g) {
@@ -55,43 +52,117 @@ void decode(const BlockIQ2_S& block, float* y) {
   }
 }
 
-void pack(const LatticePieces<8, 32>& pieces, BlockIQ2_XXS& block) {
-  block.d = pieces.d;
+void Format<DType::kIQ2_XXS>::read(const Block& in, RowBlock& b) {
   for (int ib = 0; ib < 8; ++ib) {
-    std::uint32_t indices = 0, rest = static_cast<std::uint32_t>(pieces.scales[ib]) << 28;
-    for (int g = 0; g < 4; ++g) {
-      indices |= static_cast<std::uint32_t>(pieces.points[4 * ib + g]) << (8 * g);
-      rest |= static_cast<std::uint32_t>(pieces.signs[4 * ib + g] & 127) << (7 * g);
+    const std::uint16_t* q = in.qs + 4 * ib;
+    set_low_bytes(q[0] | static_cast<std::uint32_t>(q[1]) << 16, b.index + 4 * ib);
+    set_sign_word(q[2] | static_cast<std::uint32_t>(q[3]) << 16, ib, b);
+  }
+  b.d = in.d;
+}
+void Format<DType::kIQ2_XXS>::write(const RowBlock& b, Block& out) {
+  for (int ib = 0; ib < 8; ++ib) {
+    const std::uint32_t points = low_bytes(b.index + 4 * ib), signs = sign_word(b, ib);
+    for (int e = 0; e < 2; ++e) {
+      out.qs[4 * ib + e] = half_of(points, e);
+      out.qs[4 * ib + 2 + e] = half_of(signs, e);
     }
-    std::uint16_t* q = block.qs + 4 * ib;
-    q[0] = static_cast<std::uint16_t>(indices);
-    q[1] = static_cast<std::uint16_t>(indices >> 16);
-    q[2] = static_cast<std::uint16_t>(rest);
-    q[3] = static_cast<std::uint16_t>(rest >> 16);
+  }
+  out.d = b.d;
+}
+void Format<DType::kIQ2_XXS>::put_row(const RowBlock& b, int r, std::byte* body) {
+  for (int ib = 0; ib < 8; ++ib) {
+    put(body, 2 * ib, r, low_bytes(b.index + 4 * ib));
+    put(body, 2 * ib + 1, r, sign_word(b, ib));
+  }
+}
+void Format<DType::kIQ2_XXS>::get_row(const std::byte* body, int r, RowBlock& b) {
+  for (int ib = 0; ib < 8; ++ib) {
+    set_low_bytes(get(body, 2 * ib, r), b.index + 4 * ib);
+    set_sign_word(get(body, 2 * ib + 1, r), ib, b);
   }
 }
 
-void pack(const LatticePieces<16, 32>& pieces, BlockIQ2_XS& block) {
-  block.d = pieces.d;
+void Format<DType::kIQ2_XS>::read(const Block& in, RowBlock& b) {
   for (int t = 0; t < 32; ++t) {
-    block.qs[t] = static_cast<std::uint16_t>(pieces.points[t] | ((pieces.signs[t] & 127) << 9));
+    b.index[t] = in.qs[t] & 511;
+    b.sign[t] = static_cast<std::uint8_t>(in.qs[t] >> 9);
   }
+  read_scales(in.scales, 16, b.scale);
+  b.d = in.d;
+}
+void Format<DType::kIQ2_XS>::write(const RowBlock& b, Block& out) {
+  for (int t = 0; t < 32; ++t) out.qs[t] = static_cast<std::uint16_t>(b.index[t] | b.sign[t] << 9);
+  write_scales(b.scale, 16, out.scales);
+  out.d = b.d;
+}
+void Format<DType::kIQ2_XS>::put_row(const RowBlock& b, int r, std::byte* body) {
   for (int ib = 0; ib < 8; ++ib) {
-    block.scales[ib] = static_cast<std::uint8_t>(pieces.scales[2 * ib] | (pieces.scales[2 * ib + 1] << 4));
+    std::uint32_t high = 0;
+    for (int g = 0; g < 4; ++g) {
+      const int t = 4 * ib + g;
+      high |= static_cast<std::uint32_t>(b.index[t] >> 8 | b.sign[t] << 1) << 8 * g;
+    }
+    put(body, 2 * ib, r, low_bytes(b.index + 4 * ib));
+    put(body, 2 * ib + 1, r, high);
   }
+  for (int v = 0; v < 2; ++v) put(body + kScales, v, r, fields(b.scale + 8 * v, 8, 0, 4));
+}
+void Format<DType::kIQ2_XS>::get_row(const std::byte* body, int r, RowBlock& b) {
+  for (int ib = 0; ib < 8; ++ib) {
+    const std::uint32_t high = get(body, 2 * ib + 1, r);
+    set_low_bytes(get(body, 2 * ib, r), b.index + 4 * ib);
+    for (int g = 0; g < 4; ++g) {
+      const int t = 4 * ib + g;
+      or_high(b.index[t], byte_of(high, g) & 1u);
+      b.sign[t] = byte_of(high, g) >> 1;
+    }
+  }
+  for (int g = 0; g < 16; ++g) b.scale[g] = field(get(body + kScales, g / 8, r), g % 8, 4);
 }
 
-void pack(const LatticePieces<16, 32>& pieces, BlockIQ2_S& block) {
-  block = {};
-  block.d = pieces.d;
+void Format<DType::kIQ2_S>::read(const Block& in, RowBlock& b) {
   for (int t = 0; t < 32; ++t) {
-    block.qs[t] = static_cast<std::uint8_t>(pieces.points[t]);
-    block.qh[t / 4] |= static_cast<std::uint8_t>((pieces.points[t] >> 8) << (2 * (t % 4)));
-    block.signs[t] = pieces.signs[t];
+    b.index[t] = in.qs[t];
+    or_high(b.index[t], (in.qh[t / 4] >> 2 * (t % 4)) & 3u);
+  }
+  std::memcpy(b.sign, in.signs, 32);
+  read_scales(in.scales, 16, b.scale);
+  b.d = in.d;
+}
+void Format<DType::kIQ2_S>::write(const RowBlock& b, Block& out) {
+  for (int t = 0; t < 32; ++t) {
+    out.qs[t] = static_cast<std::uint8_t>(b.index[t]);
+    out.qh[t / 4] = static_cast<std::uint8_t>(out.qh[t / 4] | (b.index[t] >> 8) << 2 * (t % 4));
+  }
+  std::memcpy(out.signs, b.sign, 32);
+  write_scales(b.scale, 16, out.scales);
+  out.d = b.d;
+}
+void Format<DType::kIQ2_S>::put_row(const RowBlock& b, int r, std::byte* body) {
+  std::uint32_t high[2] = {};
+  for (int t = 0; t < 32; ++t) {
+    high[t / 16] |= static_cast<std::uint32_t>(b.index[t] >> 8) << (8 * (t % 4) + 2 * (t / 4 % 4));
   }
   for (int ib = 0; ib < 8; ++ib) {
-    block.scales[ib] = static_cast<std::uint8_t>(pieces.scales[2 * ib] | (pieces.scales[2 * ib + 1] << 4));
+    put(body, 2 * ib, r, low_bytes(b.index + 4 * ib));
+    put(body, 2 * ib + 1, r, four_bytes(b.sign + 4 * ib));
   }
+  for (int v = 0; v < 2; ++v) {
+    put(body + kHighBits, v, r, high[v]);
+    put(body + kScales, v, r, fields(b.scale + 8 * v, 8, 0, 4));
+  }
+}
+void Format<DType::kIQ2_S>::get_row(const std::byte* body, int r, RowBlock& b) {
+  for (int ib = 0; ib < 8; ++ib) {
+    const std::uint32_t signs = get(body, 2 * ib + 1, r), high = get(body + kHighBits, ib / 4, r);
+    set_low_bytes(get(body, 2 * ib, r), b.index + 4 * ib);
+    for (int g = 0; g < 4; ++g) {
+      b.sign[4 * ib + g] = byte_of(signs, g);
+      or_high(b.index[4 * ib + g], (high >> (8 * g + 2 * (ib % 4))) & 3u);
+    }
+  }
+  for (int g = 0; g < 16; ++g) b.scale[g] = field(get(body + kScales, g / 8, r), g % 8, 4);
 }
 
 }  // namespace dodeca::quant

@@ -1,10 +1,5 @@
 // IQ3_XXS and IQ3_S: lattice points of four magnitudes, two to a byte of signs.
-#include <cstring>
-
-#include "quant/float_types.hpp"
-#include "quant/formats/formats.hpp"
-#include "quant/formats/pack.hpp"
-#include "quant/iq_grids.hpp"
+#include "quant/formats/iq3.hpp"
 
 namespace dodeca::quant {
 namespace {
@@ -19,7 +14,7 @@ void put_group(const std::int8_t* point, unsigned signs, int half, float scale, 
 
 }  // namespace
 
-void decode(const BlockIQ3_XXS& block, float* y) {
+void Format<DType::kIQ3_XXS>::decode(const Block& block, float* y) {
   const float d = f16_to_f32(block.d);
   for (int ib = 0; ib < 8; ++ib) {
     std::uint32_t word;
@@ -32,7 +27,7 @@ void decode(const BlockIQ3_XXS& block, float* y) {
   }
 }
 
-void decode(const BlockIQ3_S& block, float* y) {
+void Format<DType::kIQ3_S>::decode(const Block& block, float* y) {
   const float d = f16_to_f32(block.d);
   for (int ib = 0; ib < 8; ++ib) {
     const unsigned s = (block.scales[ib / 2] >> (4 * (ib % 2))) & 15;
@@ -44,27 +39,74 @@ void decode(const BlockIQ3_S& block, float* y) {
   }
 }
 
-void pack(const LatticePieces<8, 64>& pieces, BlockIQ3_XXS& block) {
-  block.d = pieces.d;
-  for (int g = 0; g < 64; ++g) block.qs[g] = static_cast<std::uint8_t>(pieces.points[g]);
+void Format<DType::kIQ3_XXS>::read(const Block& in, RowBlock& b) {
+  for (int k = 0; k < 64; ++k) b.index[k] = in.qs[k];
+  for (int ib = 0; ib < 8; ++ib) set_sign_word(four_bytes(in.scales_signs + 4 * ib), ib, b);
+  b.d = in.d;
+}
+void Format<DType::kIQ3_XXS>::write(const RowBlock& b, Block& out) {
+  for (int k = 0; k < 64; ++k) out.qs[k] = static_cast<std::uint8_t>(b.index[k]);
   for (int ib = 0; ib < 8; ++ib) {
-    std::uint32_t word = static_cast<std::uint32_t>(pieces.scales[ib]) << 28;
-    for (int k = 0; k < 4; ++k) word |= static_cast<std::uint32_t>(pieces.signs[4 * ib + k] & 127) << (7 * k);
-    std::memcpy(block.scales_signs + 4 * ib, &word, sizeof word);
+    const std::uint32_t word = sign_word(b, ib);
+    std::memcpy(out.scales_signs + 4 * ib, &word, 4);
+  }
+  out.d = b.d;
+}
+void Format<DType::kIQ3_XXS>::put_row(const RowBlock& b, int r, std::byte* body) {
+  for (int ib = 0; ib < 8; ++ib) {
+    for (int e = 0; e < 2; ++e) put(body, 3 * ib + e, r, low_bytes(b.index + 8 * ib + 4 * e));
+    put(body, 3 * ib + 2, r, sign_word(b, ib));
+  }
+}
+void Format<DType::kIQ3_XXS>::get_row(const std::byte* body, int r, RowBlock& b) {
+  for (int ib = 0; ib < 8; ++ib) {
+    for (int e = 0; e < 2; ++e) set_low_bytes(get(body, 3 * ib + e, r), b.index + 8 * ib + 4 * e);
+    set_sign_word(get(body, 3 * ib + 2, r), ib, b);
   }
 }
 
-void pack(const LatticePieces<8, 64>& pieces, BlockIQ3_S& block) {
-  block = {};
-  block.d = pieces.d;
-  for (int g = 0; g < 64; ++g) {
-    block.qs[g] = static_cast<std::uint8_t>(pieces.points[g]);
-    block.qh[g / 8] |= static_cast<std::uint8_t>((pieces.points[g] >> 8) << (g % 8));
+void Format<DType::kIQ3_S>::read(const Block& in, RowBlock& b) {
+  for (int k = 0; k < 64; ++k) {
+    b.index[k] = in.qs[k];
+    or_high(b.index[k], (in.qh[k / 8] >> k % 8) & 1u);
   }
-  for (int k = 0; k < 32; ++k) block.signs[k] = pieces.signs[k];
+  std::memcpy(b.sign, in.signs, 32);
+  read_scales(in.scales, 8, b.scale);
+  b.d = in.d;
+}
+void Format<DType::kIQ3_S>::write(const RowBlock& b, Block& out) {
+  for (int k = 0; k < 64; ++k) {
+    out.qs[k] = static_cast<std::uint8_t>(b.index[k]);
+    out.qh[k / 8] = static_cast<std::uint8_t>(out.qh[k / 8] | (b.index[k] >> 8) << k % 8);
+  }
+  std::memcpy(out.signs, b.sign, 32);
+  write_scales(b.scale, 8, out.scales);
+  out.d = b.d;
+}
+void Format<DType::kIQ3_S>::put_row(const RowBlock& b, int r, std::byte* body) {
+  std::uint32_t high[2] = {};
+  for (int k = 0; k < 64; ++k) {
+    high[k / 4 % 2] |= static_cast<std::uint32_t>(b.index[k] >> 8) << (8 * (k % 4) + k / 8);
+  }
   for (int ib = 0; ib < 8; ++ib) {
-    block.scales[ib / 2] |= static_cast<std::uint8_t>(pieces.scales[ib] << (4 * (ib % 2)));
+    for (int e = 0; e < 2; ++e) put(body, 3 * ib + e, r, low_bytes(b.index + 8 * ib + 4 * e));
+    put(body, 3 * ib + 2, r, four_bytes(b.sign + 4 * ib));
   }
+  for (int e = 0; e < 2; ++e) put(body + kHighBits, e, r, high[e]);
+  put(body + kScales, 0, r, fields(b.scale, 8, 0, 4));
+}
+void Format<DType::kIQ3_S>::get_row(const std::byte* body, int r, RowBlock& b) {
+  for (int ib = 0; ib < 8; ++ib) {
+    const std::uint32_t signs = get(body, 3 * ib + 2, r);
+    for (int e = 0; e < 2; ++e) {
+      const std::uint32_t high = get(body + kHighBits, e, r);
+      std::uint16_t* index = b.index + 8 * ib + 4 * e;
+      set_low_bytes(get(body, 3 * ib + e, r), index);
+      for (int k = 0; k < 4; ++k) or_high(index[k], (high >> (8 * k + ib)) & 1u);
+    }
+    for (int g = 0; g < 4; ++g) b.sign[4 * ib + g] = byte_of(signs, g);
+  }
+  for (int g = 0; g < 8; ++g) b.scale[g] = field(get(body + kScales, 0, r), g, 4);
 }
 
 }  // namespace dodeca::quant

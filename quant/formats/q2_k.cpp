@@ -1,7 +1,5 @@
 // Q2_K: sub-blocks of 16 weights in 2 bits, each with a 4-bit scale and a 4-bit minimum.
-#include "quant/float_types.hpp"
-#include "quant/formats/formats.hpp"
-#include "quant/formats/pack.hpp"
+#include "quant/formats/k_types.hpp"
 
 namespace dodeca::quant {
 namespace {
@@ -14,7 +12,7 @@ constexpr int shift_of(int i) { return 2 * (i % 128 / 32); }
 
 }  // namespace
 
-void decode(const BlockQ2_K& block, float* y) {
+void Format<DType::kQ2_K>::decode(const Block& block, float* y) {
   const float d = f16_to_f32(block.d), dmin = f16_to_f32(block.dmin);
   for (int sub = 0; sub < kSubs; ++sub) {
     const float scale = d * static_cast<float>(block.scales[sub] & 15);
@@ -27,15 +25,40 @@ void decode(const BlockQ2_K& block, float* y) {
   }
 }
 
-void pack(const AffinePieces<16>& pieces, BlockQ2_K& block) {
-  block.d = pieces.d;
-  block.dmin = pieces.dmin;
-  for (int k = 0; k < kSubs; ++k) {
-    block.scales[k] = static_cast<std::uint8_t>(pieces.scales[k] | (pieces.mins[k] << 4));
+void Format<DType::kQ2_K>::read(const Block& in, RowBlock& out) {
+  read_2bit(in.qs, out.code);
+  for (int g = 0; g < 16; ++g) {
+    out.scale[g] = in.scales[g] & 15;
+    out.min[g] = in.scales[g] >> 4;
   }
-  for (int i = 0; i < kSuperBlock / 4; ++i) {
-    const std::uint8_t* l = pieces.levels + 128 * (i / 32) + i % 32;
-    block.qs[i] = static_cast<std::uint8_t>(l[0] | (l[32] << 2) | (l[64] << 4) | (l[96] << 6));
+  out.d = in.d;
+  out.m = in.dmin;
+}
+void Format<DType::kQ2_K>::write(const RowBlock& in, Block& out) {
+  write_2bit(in.code, out.qs);
+  for (int g = 0; g < 16; ++g) out.scales[g] = static_cast<std::uint8_t>(in.scale[g] | in.min[g] << 4);
+  out.d = in.d;
+  out.dmin = in.m;
+}
+void Format<DType::kQ2_K>::put_row(const RowBlock& b, int r, std::byte* body) {
+  for (int g = 0; g < 16; ++g) {
+    std::uint32_t lane = 0;
+    for (int j = 0; j < 4; ++j) lane |= (unit(b, 4 * g + j) & kThrees) << 2 * j;
+    put(body + codes(g), 0, r, lane);
+  }
+  std::uint8_t both[16];
+  for (int g = 0; g < 16; ++g) both[g] = static_cast<std::uint8_t>(b.scale[g] | b.min[g] << 4);
+  scale_bytes_to_tile(both, 16, r, body, scales);
+}
+void Format<DType::kQ2_K>::get_row(const std::byte* body, int r, RowBlock& b) {
+  for (int g = 0; g < 16; ++g) {
+    const std::uint32_t lane = get(body + codes(g), 0, r);
+    for (int j = 0; j < 4; ++j) set_unit(b, 4 * g + j, (lane >> 2 * j) & kThrees);
+  }
+  scale_bytes_from_tile(body, 16, r, b.scale, scales);
+  for (int g = 0; g < 16; ++g) {
+    b.min[g] = b.scale[g] >> 4;
+    b.scale[g] &= 15;
   }
 }
 

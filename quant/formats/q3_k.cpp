@@ -1,7 +1,5 @@
 // Q3_K: sub-blocks of 16 weights in 3 bits (-4..3), each with a 6-bit signed scale.
-#include "quant/float_types.hpp"
-#include "quant/formats/formats.hpp"
-#include "quant/formats/pack.hpp"
+#include "quant/formats/k_types.hpp"
 
 namespace dodeca::quant {
 namespace {
@@ -18,15 +16,9 @@ int scale_of(const BlockQ3_K& block, int sub) {
   return (low | (high << 4)) - 32;
 }
 
-void set_scale(BlockQ3_K& block, int sub, int scale) {
-  const int stored = scale + 32;
-  block.scales[sub % 8] |= static_cast<std::uint8_t>((stored & 15) << (sub < 8 ? 0 : 4));
-  block.scales[8 + sub % 4] |= static_cast<std::uint8_t>((stored >> 4) << (2 * (sub / 4)));
-}
-
 }  // namespace
 
-void decode(const BlockQ3_K& block, float* y) {
+void Format<DType::kQ3_K>::decode(const Block& block, float* y) {
   const float d = f16_to_f32(block.d);
   for (int sub = 0; sub < kSubs; ++sub) {
     const float scale = d * static_cast<float>(scale_of(block, sub));
@@ -39,14 +31,61 @@ void decode(const BlockQ3_K& block, float* y) {
   }
 }
 
-void pack(const SymmetricPieces<16>& pieces, BlockQ3_K& block) {
-  block = {};
-  block.d = pieces.d;
-  for (int sub = 0; sub < kSubs; ++sub) set_scale(block, sub, pieces.scales[sub]);
-  for (int i = 0; i < kSuperBlock; ++i) {
-    const int l = pieces.levels[i];
-    block.qs[byte_of(i)] |= static_cast<std::uint8_t>((l & 3) << shift_of(i));
-    block.hmask[i % 32] |= static_cast<std::uint8_t>((l >> 2) << mask_bit_of(i));
+void Format<DType::kQ3_K>::read(const Block& in, RowBlock& out) {
+  read_2bit(in.qs, out.code);
+  for (int j = 0; j < 8; ++j) {
+    std::uint8_t* code = out.code + 32 * j;
+    for (int l = 0; l < 32; ++l) code[l] = static_cast<std::uint8_t>(code[l] | ((in.hmask[l] >> j) & 1) << 2);
+  }
+  for (int g = 0; g < 16; ++g) {
+    const int low = g < 8 ? in.scales[g] & 15 : in.scales[g - 8] >> 4;
+    out.scale[g] = static_cast<std::uint8_t>(low | ((in.scales[8 + g % 4] >> 2 * (g / 4)) & 3) << 4);
+  }
+  out.d = in.d;
+  out.m = 0;
+}
+void Format<DType::kQ3_K>::write(const RowBlock& in, Block& out) {
+  write_2bit(in.code, out.qs);
+  for (int j = 0; j < 8; ++j) {
+    for (int l = 0; l < 32; ++l) {
+      out.hmask[l] = static_cast<std::uint8_t>(out.hmask[l] | (in.code[32 * j + l] >> 2) << j);
+    }
+  }
+  for (int g = 0; g < 16; ++g) {
+    std::uint8_t &low = out.scales[g % 8], &high = out.scales[8 + g % 4];
+    low = static_cast<std::uint8_t>(low | (in.scale[g] & 15) << (g < 8 ? 0 : 4));
+    high = static_cast<std::uint8_t>(high | (in.scale[g] >> 4) << 2 * (g / 4));
+  }
+  out.d = in.d;
+}
+void Format<DType::kQ3_K>::put_row(const RowBlock& b, int r, std::byte* body) {
+  for (int p = 0; p < 8; ++p) {
+    const std::uint32_t u6 = unit(b, 8 * p + 6), u7 = unit(b, 8 * p + 7);
+    const std::uint32_t rest[3] = {u6 & kThrees, u7 & kThrees, (u6 >> 2 & kOnes) | (u7 >> 2 & kOnes) << 1};
+    for (int v = 0; v < 3; ++v) {
+      put(body + codes(p), v, r, unit(b, 8 * p + 2 * v) | unit(b, 8 * p + 2 * v + 1) << 3 | rest[v] << 6);
+    }
+  }
+  put(body + kScales, 0, r, fields(b.scale, 8, 0, 4));
+  put(body + kScales, 1, r, fields(b.scale + 8, 8, 0, 4));
+  put(body + kHighScales, 0, r, fields(b.scale, 16, 4, 2));
+}
+void Format<DType::kQ3_K>::get_row(const std::byte* body, int r, RowBlock& b) {
+  for (int p = 0; p < 8; ++p) {
+    std::uint32_t rest[3];
+    for (int v = 0; v < 3; ++v) {
+      const std::uint32_t lane = get(body + codes(p), v, r);
+      set_unit(b, 8 * p + 2 * v, lane & kSevens);
+      set_unit(b, 8 * p + 2 * v + 1, lane >> 3 & kSevens);
+      rest[v] = lane >> 6 & kThrees;
+    }
+    set_unit(b, 8 * p + 6, rest[0] | (rest[2] & kOnes) << 2);
+    set_unit(b, 8 * p + 7, rest[1] | (rest[2] >> 1 & kOnes) << 2);
+  }
+  const std::uint32_t high = get(body + kHighScales, 0, r);
+  for (int g = 0; g < 16; ++g) {
+    const std::uint8_t low = field(get(body + kScales, g / 8, r), g % 8, 4);
+    b.scale[g] = static_cast<std::uint8_t>(low | field(high, g, 2) << 4);
   }
 }
 

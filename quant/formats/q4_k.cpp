@@ -1,7 +1,5 @@
 // Q4_K and Q5_K: sub-blocks of 32 weights in 4 or 5 bits, each with a 6-bit scale and a 6-bit minimum.
-#include "quant/float_types.hpp"
-#include "quant/formats/formats.hpp"
-#include "quant/formats/pack.hpp"
+#include "quant/formats/k_types.hpp"
 
 namespace dodeca::quant {
 namespace {
@@ -16,29 +14,41 @@ int scale_of(const std::uint8_t* packed, int sub) {
 int min_of(const std::uint8_t* packed, int sub) {
   return sub < 4 ? packed[sub + 4] & 63 : (packed[sub + 4] >> 4) | ((packed[sub] >> 6) << 4);
 }
-void pack_scales(const std::uint8_t* scales, const std::uint8_t* mins, std::uint8_t* packed) {
+void read_scales6(const std::uint8_t* s, RowBlock& block) {
   for (int j = 0; j < 4; ++j) {
-    packed[j] = static_cast<std::uint8_t>(scales[j] | ((scales[j + 4] >> 4) << 6));
-    packed[j + 4] = static_cast<std::uint8_t>(mins[j] | ((mins[j + 4] >> 4) << 6));
-    packed[j + 8] = static_cast<std::uint8_t>((scales[j + 4] & 15) | ((mins[j + 4] & 15) << 4));
+    block.scale[j] = s[j] & 63;
+    block.min[j] = s[j + 4] & 63;
+    block.scale[j + 4] = static_cast<std::uint8_t>((s[j + 8] & 15) | (s[j] >> 6) << 4);
+    block.min[j + 4] = static_cast<std::uint8_t>((s[j + 8] >> 4) | (s[j + 4] >> 6) << 4);
+  }
+}
+void write_scales6(const RowBlock& block, std::uint8_t* s) {
+  for (int j = 0; j < 4; ++j) {
+    s[j] = static_cast<std::uint8_t>(block.scale[j] | (block.scale[j + 4] >> 4) << 6);
+    s[j + 4] = static_cast<std::uint8_t>(block.min[j] | (block.min[j + 4] >> 4) << 6);
+    s[j + 8] = static_cast<std::uint8_t>((block.scale[j + 4] & 15) | (block.min[j + 4] & 15) << 4);
   }
 }
 
-// What both formats have alike, and the low four bits of the levels.
-template <class Block>
-void pack_common(const AffinePieces<8>& pieces, Block& block) {
-  block.d = pieces.d;
-  block.dmin = pieces.dmin;
-  pack_scales(pieces.scales, pieces.mins, block.scales);
-  for (int i = 0; i < kSuperBlock / 2; ++i) {
-    const std::uint8_t* pair = pieces.levels + 64 * (i / 32) + i % 32;
-    block.qs[i] = static_cast<std::uint8_t>((pair[0] & 15) | ((pair[32] & 15) << 4));
+template <class Tile>
+void scales6_to_tile(const RowBlock& b, int r, std::byte* body) {
+  put(body + Tile::kScales, 0, r, fields(b.scale, 8, 0, 4));
+  put(body + Tile::kMins, 0, r, fields(b.min, 8, 0, 4));
+  put(body + Tile::kHighScales, 0, r, fields(b.scale, 8, 4, 2) | fields(b.min, 8, 4, 2) << 8);
+}
+template <class Tile>
+void scales6_from_tile(const std::byte* body, int r, RowBlock& b) {
+  const std::uint32_t scale = get(body + Tile::kScales, 0, r), min = get(body + Tile::kMins, 0, r);
+  const std::uint32_t high = get(body + Tile::kHighScales, 0, r);
+  for (int g = 0; g < 8; ++g) {
+    b.scale[g] = static_cast<std::uint8_t>(field(scale, g, 4) | field(high, g, 2) << 4);
+    b.min[g] = static_cast<std::uint8_t>(field(min, g, 4) | field(high >> 8, g, 2) << 4);
   }
 }
 
 }  // namespace
 
-void decode(const BlockQ4_K& block, float* y) {
+void Format<DType::kQ4_K>::decode(const Block& block, float* y) {
   const float d = f16_to_f32(block.d), dmin = f16_to_f32(block.dmin);
   for (int sub = 0; sub < kSubs; ++sub) {
     const float scale = d * static_cast<float>(scale_of(block.scales, sub));
@@ -49,7 +59,7 @@ void decode(const BlockQ4_K& block, float* y) {
   }
 }
 
-void decode(const BlockQ5_K& block, float* y) {
+void Format<DType::kQ5_K>::decode(const Block& block, float* y) {
   const float d = f16_to_f32(block.d), dmin = f16_to_f32(block.dmin);
   for (int sub = 0; sub < kSubs; ++sub) {
     const float scale = d * static_cast<float>(scale_of(block.scales, sub));
@@ -63,15 +73,53 @@ void decode(const BlockQ5_K& block, float* y) {
   }
 }
 
-void pack(const AffinePieces<8>& pieces, BlockQ4_K& block) { pack_common(pieces, block); }
+void Format<DType::kQ4_K>::read(const Block& in, RowBlock& out) {
+  for (int j = 0; j < 4; ++j) read_nibbles(in.qs + 32 * j, 32, out.code + 64 * j);
+  read_scales6(in.scales, out);
+  out.d = in.d;
+  out.m = in.dmin;
+}
+void Format<DType::kQ4_K>::write(const RowBlock& in, Block& out) {
+  for (int j = 0; j < 4; ++j) write_nibbles(in.code + 64 * j, 32, out.qs + 32 * j);
+  write_scales6(in, out.scales);
+  out.d = in.d;
+  out.dmin = in.m;
+}
+void Format<DType::kQ4_K>::put_row(const RowBlock& b, int r, std::byte* body) {
+  codes4_to_tile(b, r, 64, body + kCodes);
+  scales6_to_tile<TileQ4_K>(b, r, body);
+}
+void Format<DType::kQ4_K>::get_row(const std::byte* body, int r, RowBlock& b) {
+  codes4_from_tile(body + kCodes, r, 64, b);
+  scales6_from_tile<TileQ4_K>(body, r, b);
+}
 
-void pack(const AffinePieces<8>& pieces, BlockQ5_K& block) {
-  pack_common(pieces, block);
-  for (int i = 0; i < kSub; ++i) {
-    unsigned high = 0;
-    for (int sub = 0; sub < kSubs; ++sub) high |= static_cast<unsigned>(pieces.levels[sub * kSub + i] >> 4) << sub;
-    block.qh[i] = static_cast<std::uint8_t>(high);
+void Format<DType::kQ5_K>::read(const Block& in, RowBlock& out) {
+  for (int j = 0; j < 4; ++j) read_nibbles(in.qs + 32 * j, 32, out.code + 64 * j);
+  for (int j = 0; j < 8; ++j) {
+    std::uint8_t* code = out.code + 32 * j;
+    for (int l = 0; l < 32; ++l) code[l] = static_cast<std::uint8_t>(code[l] | ((in.qh[l] >> j) & 1) << 4);
   }
+  read_scales6(in.scales, out);
+  out.d = in.d;
+  out.m = in.dmin;
+}
+void Format<DType::kQ5_K>::write(const RowBlock& in, Block& out) {
+  for (int j = 0; j < 4; ++j) write_nibbles(in.code + 64 * j, 32, out.qs + 32 * j);
+  for (int j = 0; j < 8; ++j) {
+    for (int l = 0; l < 32; ++l) out.qh[l] = static_cast<std::uint8_t>(out.qh[l] | (in.code[32 * j + l] >> 4) << j);
+  }
+  write_scales6(in, out.scales);
+  out.d = in.d;
+  out.dmin = in.m;
+}
+void Format<DType::kQ5_K>::put_row(const RowBlock& b, int r, std::byte* body) {
+  for (int k = 0; k < 8; ++k) codes5_to_tile(b, r, k, body + high_bits(k), body + codes(4 * k));
+  scales6_to_tile<TileQ5_K>(b, r, body);
+}
+void Format<DType::kQ5_K>::get_row(const std::byte* body, int r, RowBlock& b) {
+  for (int k = 0; k < 8; ++k) codes5_from_tile(body + high_bits(k), body + codes(4 * k), r, k, b);
+  scales6_from_tile<TileQ5_K>(body, r, b);
 }
 
 }  // namespace dodeca::quant

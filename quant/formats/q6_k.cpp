@@ -1,7 +1,5 @@
 // Q6_K: sub-blocks of 16 weights in 6 bits (-32..31), each with an 8-bit signed scale.
-#include "quant/float_types.hpp"
-#include "quant/formats/formats.hpp"
-#include "quant/formats/pack.hpp"
+#include "quant/formats/k_types.hpp"
 
 namespace dodeca::quant {
 namespace {
@@ -16,7 +14,7 @@ constexpr int qh_shift_of(int i) { return 2 * (i % 128 / 32); }
 
 }  // namespace
 
-void decode(const BlockQ6_K& block, float* y) {
+void Format<DType::kQ6_K>::decode(const Block& block, float* y) {
   const float d = f16_to_f32(block.d);
   for (int sub = 0; sub < kSubs; ++sub) {
     const float scale = d * static_cast<float>(block.scales[sub]);
@@ -28,15 +26,54 @@ void decode(const BlockQ6_K& block, float* y) {
   }
 }
 
-void pack(const SymmetricPieces<16>& pieces, BlockQ6_K& block) {
-  block = {};
-  block.d = pieces.d;
-  for (int sub = 0; sub < kSubs; ++sub) block.scales[sub] = pieces.scales[sub];
-  for (int i = 0; i < kSuperBlock; ++i) {
-    const int l = pieces.levels[i];
-    block.ql[ql_of(i)] |= static_cast<std::uint8_t>((l & 15) << ql_shift_of(i));
-    block.qh[qh_of(i)] |= static_cast<std::uint8_t>((l >> 4) << qh_shift_of(i));
+void Format<DType::kQ6_K>::read(const Block& in, RowBlock& out) {
+  for (int n = 0; n < 2; ++n) {
+    std::uint8_t* code = out.code + 128 * n;
+    read_nibbles(in.ql + 64 * n, 64, code);
+    for (int j = 0; j < 4; ++j) {
+      for (int l = 0; l < 32; ++l) {
+        code[32 * j + l] = static_cast<std::uint8_t>(code[32 * j + l] | ((in.qh[32 * n + l] >> 2 * j) & 3) << 4);
+      }
+    }
   }
+  std::memcpy(out.scale, in.scales, 16);
+  out.d = in.d;
+  out.m = 0;
+}
+void Format<DType::kQ6_K>::write(const RowBlock& in, Block& out) {
+  for (int n = 0; n < 2; ++n) {
+    const std::uint8_t* code = in.code + 128 * n;
+    write_nibbles(code, 64, out.ql + 64 * n);
+    for (int l = 0; l < 32; ++l) {
+      out.qh[32 * n + l] = static_cast<std::uint8_t>(code[l] >> 4 | (code[32 + l] >> 4) << 2 |
+                                                     (code[64 + l] >> 4) << 4 | (code[96 + l] >> 4) << 6);
+    }
+  }
+  std::memcpy(out.scales, in.scale, 16);
+  out.d = in.d;
+}
+void Format<DType::kQ6_K>::put_row(const RowBlock& b, int r, std::byte* body) {
+  for (int g = 0; g < 16; ++g) {
+    std::uint32_t plane = 0;
+    for (int i = 0; i < 2; ++i) {
+      const std::uint32_t even = unit(b, 4 * g + 2 * i), odd = unit(b, 4 * g + 2 * i + 1);
+      put(body + codes(2 * g + i), 0, r, (even & kNibbles) | ((odd >> 2) & kNibbles) << 4);
+      plane |= ((even >> 4) & kThrees) << 4 * i | (odd & kThrees) << (4 * i + 2);
+    }
+    put(body + high_bits(g), 0, r, plane);
+  }
+  scale_bytes_to_tile(b.scale, 16, r, body, scales);
+}
+void Format<DType::kQ6_K>::get_row(const std::byte* body, int r, RowBlock& b) {
+  for (int g = 0; g < 16; ++g) {
+    const std::uint32_t plane = get(body + high_bits(g), 0, r);
+    for (int i = 0; i < 2; ++i) {
+      const std::uint32_t lane = get(body + codes(2 * g + i), 0, r);
+      set_unit(b, 4 * g + 2 * i, (lane & kNibbles) | ((plane >> 4 * i) & kThrees) << 4);
+      set_unit(b, 4 * g + 2 * i + 1, ((lane >> 4) & kNibbles) << 2 | ((plane >> (4 * i + 2)) & kThrees));
+    }
+  }
+  scale_bytes_from_tile(body, 16, r, b.scale, scales);
 }
 
 }  // namespace dodeca::quant

@@ -1,6 +1,5 @@
 // TQ1_0 (five trits to a byte) and TQ2_0 (two bits each): values -d, 0, d.
-#include "quant/float_types.hpp"
-#include "quant/formats/formats.hpp"
+#include "quant/formats/ternary.hpp"
 
 namespace dodeca::quant {
 namespace {
@@ -14,14 +13,14 @@ float trit(unsigned byte, int t) {
 
 }  // namespace
 
-void decode(const BlockTQ1_0& block, float* y) {
+void Format<DType::kTQ1_0>::decode(const Block& block, float* y) {
   const float d = f16_to_f32(block.d);
   for (int i = 0; i < 160; ++i) y[i] = d * trit(block.qs[i % 32], i / 32);
   for (int i = 0; i < 80; ++i) y[160 + i] = d * trit(block.qs[32 + i % 16], i / 16);
   for (int i = 0; i < 16; ++i) y[240 + i] = d * trit(block.qh[i % 4], i / 4);
 }
 
-void decode(const BlockTQ2_0& block, float* y) {
+void Format<DType::kTQ2_0>::decode(const Block& block, float* y) {
   const float d = f16_to_f32(block.d);
   for (int i = 0; i < kSuperBlock; ++i) {
     const int q = (block.qs[32 * (i / 128) + i % 32] >> (2 * (i % 128 / 32))) & 3;

@@ -74,7 +74,7 @@ std::uint64_t checked_bytes(const GgufWriter::TensorSpec& spec) {
   if (!quant::row_bytes(spec.dtype, spec.dims[0])) {
     throw bad(fmt::format("rows of {} are no multiple of a {} block", spec.dims[0], quant::name_of(spec.dtype)));
   }
-  const auto bytes = quant::row_bytes(spec.dtype, n_elements);
+  const auto bytes = quant::tensor_bytes(spec.dtype, spec.dims[0], n_elements / spec.dims[0]);
   if (!bytes) throw bad("its size overflows");
   return *bytes;
 }

@@ -241,7 +241,7 @@ class Parser {
       throw bad("tensor {} has rows of {} elements, no multiple of the {} that a block of {} holds", name,
                 tensor.dims[0], info->block_elements, info->name);
     }
-    const auto bytes = quant::row_bytes(tensor.dtype, n_elements);
+    const auto bytes = quant::tensor_bytes(tensor.dtype, tensor.dims[0], n_elements / tensor.dims[0]);
     if (!bytes) throw bad("the size of tensor {} overflows", name);
     tensor.bytes = *bytes;
   }

@@ -3,91 +3,49 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
-#include "quant/blocks.hpp"
 #include "quant/codec.hpp"
-#include "quant/float_types.hpp"
+#include "quant/factors.hpp"
 
 namespace dodeca::runtime {
 namespace {
 
 using quant::DType;
 
-constexpr std::ptrdiff_t kNone = -1;
-
-// Where a block keeps its f16 factors: of the codes, and of the minima or offsets.
-struct Factors {
-  std::ptrdiff_t d = kNone, m = kNone;
+struct Rows {
+  DType dtype;
+  std::int64_t n_rows, n_in;
+  std::vector<std::byte> bytes;
+  std::size_t row_bytes() const { return bytes.size() / static_cast<std::size_t>(n_rows); }
+  void set_factors(double d, double m) {
+    for (std::size_t at = 0; at < bytes.size(); at += row_bytes())
+      quant::set_factors(dtype, bytes.data() + at, n_in, static_cast<float>(d), static_cast<float>(m));
+  }
 };
 
-Factors factors_of(DType dtype) {
-  switch (dtype) {
-    case DType::kQ4_0:
-    case DType::kQ5_0:
-    case DType::kQ8_0:
-    case DType::kIQ4_NL:
-    case DType::kIQ4_XS:
-    case DType::kIQ1_S:
-    case DType::kIQ2_XXS:
-    case DType::kIQ2_XS:
-    case DType::kIQ2_S:
-    case DType::kIQ3_XXS:
-    case DType::kIQ3_S:
-      return {0, kNone};
-    case DType::kQ4_1:
-    case DType::kQ5_1:
-    case DType::kQ4_K:
-    case DType::kQ5_K:
-      return {0, 2};
-    case DType::kQ2_K:
-      return {offsetof(quant::BlockQ2_K, d), offsetof(quant::BlockQ2_K, dmin)};
-    case DType::kQ3_K:
-      return {offsetof(quant::BlockQ3_K, d), kNone};
-    case DType::kQ6_K:
-      return {offsetof(quant::BlockQ6_K, d), kNone};
-    case DType::kTQ1_0:
-      return {offsetof(quant::BlockTQ1_0, d), kNone};
-    case DType::kTQ2_0:
-      return {offsetof(quant::BlockTQ2_0, d), kNone};
-    default:
-      return {};
+// A copy of the first rows: about 1024 blocks.
+Rows sample_of(const Rows& rows) {
+  constexpr std::int64_t kBlocks = 1024;
+  const quant::TypeInfo& type = quant::type_info(rows.dtype);
+  Rows sample{rows.dtype, 1, std::min(rows.n_in, kBlocks * type.block_elements), {}};
+  sample.n_rows = std::min(rows.n_rows, std::max<std::int64_t>(1, kBlocks * type.block_elements / rows.n_in));
+  const std::size_t bytes = *quant::row_bytes(rows.dtype, sample.n_in);
+  for (std::int64_t row = 0; row < sample.n_rows; ++row) {
+    const std::byte* from = rows.bytes.data() + static_cast<std::size_t>(row) * rows.row_bytes();
+    sample.bytes.insert(sample.bytes.end(), from, from + bytes);
   }
-}
-
-void put_f16(std::byte* at, double value) {
-  const std::uint16_t bits = quant::finite_f16(static_cast<float>(value));
-  std::memcpy(at, &bits, sizeof bits);
-}
-
-void set_factors(DType dtype, std::byte* block, double d, double m) {
-  if (dtype == DType::kMXFP4) {  // E8M0: 127 stands for 1
-    block[0] = static_cast<std::byte>(std::clamp(std::lround(127 + std::log2(d)), 1L, 254L));
-  } else if (dtype == DType::kIQ1_M) {  // four top nibbles, lowest first
-    const std::uint16_t bits = quant::finite_f16(static_cast<float>(d));
-    for (int i = 0; i < 4; ++i) {
-      std::byte& high = block[offsetof(quant::BlockIQ1_M, scales) + static_cast<std::size_t>(2 * i + 1)];
-      high = (high & std::byte{0x0f}) | static_cast<std::byte>((bits >> (4 * i) & 0x0f) << 4);
-    }
-  } else {
-    const Factors at = factors_of(dtype);
-    if (at.d != kNone) put_f16(block + at.d, d);
-    if (at.m != kNone) put_f16(block + at.m, m);
-  }
+  return sample;
 }
 
 struct Moments {
   double mean = 0, deviation = 0;
 };
 
-// Of the first blocks, with these factors.
-Moments moments(DType dtype, std::vector<std::byte> blocks, double d, double m) {
-  const quant::TypeInfo& info = quant::type_info(dtype);
-  const auto size = static_cast<std::size_t>(info.block_bytes);
-  constexpr std::size_t kSample = 1024;
-  blocks.resize(std::min(blocks.size(), kSample * size));
-  for (std::size_t at = 0; at < blocks.size(); at += size) set_factors(dtype, blocks.data() + at, d, m);
-  std::vector<float> values(blocks.size() / size * static_cast<std::size_t>(info.block_elements));
-  quant::decode_row(dtype, blocks.data(), values.data(), static_cast<std::int64_t>(values.size()));
+Moments moments(Rows& sample, double d, double m) {
+  sample.set_factors(d, m);
+  std::vector<float> values(static_cast<std::size_t>(sample.n_rows * sample.n_in));
+  quant::decode_rows(sample.dtype, sample.bytes.data(), sample.n_rows, sample.n_in, values.data());
   double sum = 0, squares = 0;
   for (const float v : values) sum += v, squares += static_cast<double>(v) * v;
   const auto n = static_cast<double>(values.size());
@@ -95,37 +53,40 @@ Moments moments(DType dtype, std::vector<std::byte> blocks, double d, double m) 
 }
 
 // Types whose values are their own factors, or whose encoder is a plain rounding.
-std::vector<std::byte> encoded(DType dtype, std::int64_t n_blocks, double deviation, std::uint64_t seed) {
-  const quant::TypeInfo& info = quant::type_info(dtype);
-  std::vector<float> values(static_cast<std::size_t>(n_blocks * info.block_elements));
+std::vector<std::byte> encoded(DType dtype, std::int64_t n, double deviation, std::uint64_t seed) {
+  std::vector<float> values(static_cast<std::size_t>(n));
   for (std::size_t i = 0; i < values.size(); ++i) {  // uniform in +-sqrt(3): deviation 1
     const double unit = static_cast<double>(mix64(seed + i) >> 11) * 0x1p-53;
     values[i] = static_cast<float>((2 * unit - 1) * std::sqrt(3.0) * deviation);
   }
-  std::vector<std::byte> blocks(static_cast<std::size_t>(n_blocks * info.block_bytes));
-  quant::encode_row(dtype, values.data(), blocks.data(), static_cast<std::int64_t>(values.size()));
-  return blocks;
+  std::vector<std::byte> row(*quant::row_bytes(dtype, n));
+  quant::encode_row(dtype, values.data(), row.data(), n);
+  return row;
 }
 
 }  // namespace
 
-std::vector<std::byte> random_blocks(DType dtype, std::int64_t n_blocks, double deviation, std::uint64_t seed) {
-  const Factors at = factors_of(dtype);
-  if (at.d == kNone && dtype != DType::kMXFP4 && dtype != DType::kIQ1_M)
-    return encoded(dtype, n_blocks, deviation, seed);
-  const auto size = static_cast<std::size_t>(quant::type_info(dtype).block_bytes);
-  std::vector<std::byte> blocks(static_cast<std::size_t>(n_blocks) * size);
-  for (std::size_t i = 0; i < blocks.size(); i += sizeof seed) {
+std::vector<std::byte> random_rows(DType dtype, std::int64_t n_rows, std::int64_t n_in, double deviation,
+                                   std::uint64_t seed) {
+  const quant::FactorKind kind = quant::factor_kind(dtype);
+  if (kind == quant::FactorKind::kNone) return encoded(dtype, n_rows * n_in, deviation, seed);
+  Rows rows{dtype, n_rows, n_in, std::vector<std::byte>(*quant::tensor_bytes(dtype, n_in, n_rows))};
+  for (std::size_t i = 0; i < rows.bytes.size(); i += sizeof seed) {
     const std::uint64_t word = mix64(seed + i);
-    std::memcpy(blocks.data() + i, &word, std::min(sizeof word, blocks.size() - i));
+    std::memcpy(rows.bytes.data() + i, &word, std::min(sizeof word, rows.bytes.size() - i));
   }
   // Factors from what the codes decode to with factor 1, so that no format's statistics are written down here.
-  const double codes = moments(dtype, blocks, 1, 0).mean;
-  const double minima = at.m == kNone ? 0 : moments(dtype, blocks, 0, 1).mean;
+  Rows sample = sample_of(rows);
+  const double codes = moments(sample, 1, 0).mean;
+  const double minima = kind == quant::FactorKind::kScale ? 0 : moments(sample, 0, 1).mean;
   const double ratio = minima == 0 ? 0 : -codes / minima;
-  const double d = deviation / moments(dtype, blocks, 1, ratio).deviation;
-  for (std::size_t i = 0; i < blocks.size(); i += size) set_factors(dtype, blocks.data() + i, d, ratio * d);
-  return blocks;
+  const double d = deviation / moments(sample, 1, ratio).deviation;
+  rows.set_factors(d, ratio * d);
+  return std::move(rows.bytes);
+}
+
+std::vector<std::byte> random_blocks(DType dtype, std::int64_t n_blocks, double deviation, std::uint64_t seed) {
+  return random_rows(dtype, 1, n_blocks * quant::type_info(dtype).block_elements, deviation, seed);
 }
 
 }  // namespace dodeca::runtime

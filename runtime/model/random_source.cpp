@@ -46,11 +46,14 @@ class RandomSource final : public WeightSource {
     const std::size_t row_bytes = weight.row_bytes();
     if (weight.source_rank == 1) return read_vector(weight, key, dst);
     const std::vector<std::byte>& pool = pools_.find({weight.dtype, weight.n_in})->second;
-    const auto block = static_cast<std::size_t>(quant::type_info(weight.dtype).block_bytes);
+    const quant::TypeInfo& type = quant::type_info(weight.dtype);
+    const auto block = static_cast<std::size_t>(type.block_bytes),
+               prefix = static_cast<std::size_t>(type.row_prefix_bytes);
     const std::size_t places = (pool.size() - row_bytes) / block + 1;
     for (std::int64_t row = row_begin; row < row_end; ++row, dst += row_bytes) {
       const std::uint64_t place = mix64(key + static_cast<std::uint64_t>(slice * weight.n_out + row)) % places;
-      std::memcpy(dst, pool.data() + place * block, row_bytes);
+      std::memcpy(dst, pool.data(), prefix);
+      std::memcpy(dst + prefix, pool.data() + prefix + place * block, row_bytes - prefix);
     }
   }
 

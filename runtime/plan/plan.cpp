@@ -22,7 +22,7 @@ void choose_kernels(WeightPlan& w, const PlanOptions& options) {
   // Types without kernels of their own go the reference way too: decoding once per tile and the float32 kernels beat a
   // scalar inner loop.
   const cpu::Layout& own = cpu::layout_of(w.dtype);
-  const bool reference = options.compute_f32 ? own.act != cpu::ActFormat::kF32 : own.name == "raw";
+  const bool reference = options.compute_f32 ? own.act != cpu::ActFormat::kF32 : own.kind == cpu::LayoutKind::kRows;
   w.storage = reference ? Storage::kReference : Storage::kPacked;
   const quant::DType kernel_type = reference ? quant::DType::kF32 : w.dtype;
   cpu::MatmulChoice choice = cpu::select_matmul(kernel_type, options.isa, cpu::FloatGemm::kOwn, options.tuning);

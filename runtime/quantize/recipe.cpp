@@ -67,31 +67,6 @@ bool same_word(std::string_view a, std::string_view b) {
                     [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
-DType fall_back(DType dtype) {
-  switch (dtype) {
-    case DType::kQ2_K:
-    case DType::kQ3_K:
-      return DType::kQ4_0;
-    case DType::kQ4_K:
-      return DType::kQ5_0;
-    case DType::kQ5_K:
-      return DType::kQ5_1;
-    case DType::kQ6_K:
-      return DType::kQ8_0;
-    case DType::kIQ1_S:
-    case DType::kIQ1_M:
-    case DType::kIQ2_XXS:
-    case DType::kIQ2_XS:
-    case DType::kIQ2_S:
-    case DType::kIQ3_XXS:
-    case DType::kIQ3_S:
-    case DType::kIQ4_XS:
-      return DType::kIQ4_NL;
-    default:
-      return DType::kF16;
-  }
-}
-
 }  // namespace
 
 const Recipe* find_recipe(std::string_view name) {
@@ -107,7 +82,7 @@ std::vector<const Recipe*> all_recipes() {
 }
 
 DType fitting_type(DType dtype, std::int64_t n_in) {
-  while (!quant::row_bytes(dtype, n_in)) dtype = fall_back(dtype);
+  while (!quant::row_bytes(dtype, n_in)) dtype = quant::type_info(dtype).fall_back;
   return dtype;
 }
 

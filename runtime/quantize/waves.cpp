@@ -147,7 +147,7 @@ void read_values(const WeightSource& source, const OutputTensor& tensor, Unit& u
     state.bytes_read += state.raw.size();
     const TimedScope watch(state.computing);
     add_rows(unit.source, weight, unit.slice, begin, state.raw);
-    quant::decode_row(weight.dtype, state.raw.data(), values, (end - begin) * weight.n_in);
+    quant::decode_rows(weight.dtype, state.raw.data(), end - begin, weight.n_in, values);
   };
   if (tensor.key_half == nullptr) return read(*tensor.weight, unit.row_begin, unit.row_end, state.values.data());
   const std::int64_t n_nope = tensor.key_half->n_in, n_latent = tensor.n_in();

@@ -40,14 +40,23 @@ PackedMatrix empty_matrix(const WeightPlan& plan, const WeightPart& part) {
   return m;
 }
 
-// 16 rows of a part: `rows` are whole rows in file form, of which it takes the columns from byte `skip` on.
-void pack_tile(const PackedMatrix& m, const std::byte* const* rows, std::size_t skip, std::byte* tile) {
+// 16 rows of a part, from whole rows in file form; null: padding. `scratch` holds the part's columns of them.
+void pack_tile(const PackedMatrix& m, const WeightInfo& info, const Span& columns, const std::byte* const* rows,
+               std::vector<std::byte>& scratch, std::byte* tile) {
+  const std::size_t bytes = *quant::row_bytes(info.dtype, m.n_in);
+  const bool whole = m.n_in == info.n_in;
+  if (!whole) scratch.resize(cpu::kTileRows * bytes);
   const std::byte* pointers[cpu::kTileRows];
-  for (int r = 0; r < cpu::kTileRows; ++r) pointers[r] = rows[r] == nullptr ? nullptr : rows[r] + skip;
+  for (std::size_t r = 0; r < cpu::kTileRows; ++r) {
+    pointers[r] = rows[r];
+    if (whole || rows[r] == nullptr) continue;
+    std::byte* part = scratch.data() + r * bytes;
+    quant::copy_columns(info.dtype, rows[r], columns.begin, columns.end, part);
+    pointers[r] = part;
+  }
   if (!m.reference) return m.layout->pack(pointers, m.n_in, tile);
-  const std::size_t bytes = m.tile_bytes / cpu::kTileRows;
-  for (int r = 0; r < cpu::kTileRows && pointers[r] != nullptr; ++r)
-    std::memcpy(tile + static_cast<std::size_t>(r) * bytes, pointers[r], bytes);
+  for (std::size_t r = 0; r < cpu::kTileRows && pointers[r] != nullptr; ++r)
+    std::memcpy(tile + r * bytes, pointers[r], bytes);
 }
 
 // Where a part keeps each slice of the whole weight; -1: in another part.
@@ -96,7 +105,7 @@ void Loader::for_each_piece(const WeightInfo& info, std::int64_t row_grain, F&& 
   team_.run([&](const cpu::Member&) {
     error.guard([&] {
       PlacedSum sum;
-      std::vector<std::byte> buffer;
+      std::vector<std::byte> buffer, parts(whole_rows ? 0 : cpu::kTileRows * part_bytes);
       for (std::int64_t u = next.take(); u < n_units; u = next.take()) {
         const std::int64_t slice = u / units_per_slice, begin = u % units_per_slice * unit,
                            end = std::min(info.n_out, begin + unit);
@@ -124,6 +133,7 @@ std::vector<PackedMatrix> Loader::read_parts(const WeightPlan& weight, const Wei
   const std::size_t row_bytes = info.row_bytes();
   for_each_piece(info, cpu::kTileRows,
                  [&](std::int64_t slice, std::int64_t begin, std::int64_t end, const std::vector<std::byte>& buffer) {
+                   std::vector<std::byte> scratch;
                    for (std::int64_t row = begin; row < end; row += cpu::kTileRows) {
                      const std::byte* rows[cpu::kTileRows];
                      for (std::int64_t r = 0; r < cpu::kTileRows; ++r)
@@ -135,7 +145,7 @@ std::vector<PackedMatrix> Loader::read_parts(const WeightPlan& weight, const Wei
                        if (!matrices[p] || place < 0 || row < part.rows.begin || row >= part.rows.end) continue;
                        const PackedMatrix& m = matrices[p];
                        const std::int64_t tile = place * m.n_tiles + (row - part.rows.begin) / cpu::kTileRows;
-                       pack_tile(m, rows, *quant::row_bytes(info.dtype, part.columns.begin),
+                       pack_tile(m, info, part.columns, rows, scratch,
                                  m.data.data() + static_cast<std::size_t>(tile) * m.tile_bytes);
                      }
                    }

@@ -27,8 +27,7 @@ Trial make_trial(quant::DType dtype, const cpu::Layout& layout) {
               .acts = {},
               .scratch = cpu::Buffer(cpu::matmul_scratch_bytes(kColumns)),
               .act_stride = cpu::act_row_bytes(layout.act, kColumns)};
-  const std::int64_t blocks_per_row = kColumns / quant::type_info(dtype).block_elements;
-  const std::vector<std::byte> blocks = random_blocks(dtype, cpu::kTileRows * blocks_per_row, kDeviation, 1);
+  const std::vector<std::byte> blocks = random_rows(dtype, cpu::kTileRows, kColumns, kDeviation, 1);
   const std::byte* rows[cpu::kTileRows];
   for (std::size_t r = 0; r < cpu::kTileRows; ++r) rows[r] = blocks.data() + r * (blocks.size() / cpu::kTileRows);
   layout.pack(rows, kColumns, trial.tile.data());

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "quant/blocks.hpp"
 #include "quant/float_types.hpp"
+#include "quant/formats/formats.hpp"
 
 using namespace dodeca::quant;
 

@@ -7,10 +7,10 @@
 #include <random>
 #include <vector>
 
-#include "quant/blocks.hpp"
 #include "quant/codec.hpp"
 #include "quant/encode/ternary_boxes.hpp"
 #include "quant/float_types.hpp"
+#include "quant/formats/formats.hpp"
 #include "quant/iq_grids.hpp"
 
 using namespace dodeca::quant;

@@ -44,7 +44,7 @@ DODECA_INLINE __m256 halves(const std::byte* header, int h) {
 }
 DODECA_INLINE __m256 to_float(__m256i v) { return _mm256_cvtepi32_ps(v); }
 
-// Eight units of codes, two to a 64-byte vector: nibbles; with a plane of fifth bits (tiles.hpp); with values looked up
+// Eight units of codes, two to a 64-byte vector: nibbles; with a plane of fifth bits (quant/formats); with values looked up
 // by nibble.
 DODECA_INLINE void nibbles(const std::byte* at, __m256i* codes) {
   const __m256i low = bytes(0x0f);
@@ -65,6 +65,10 @@ DODECA_INLINE void fives(const std::byte* plane, const std::byte* at, __m256i* c
     const __m256i odd = and_or(v, bytes(0xf0), _mm256_and_si256(bits, bytes(0x08)));
     codes[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi32(odd, 3), bytes(0x1f));
   }
+}
+// Sixteen bytes in both halves of a register.
+DODECA_INLINE __m256i table16(const void* at) {
+  return _mm256_broadcastsi128_si256(_mm_load_si128(static_cast<const __m128i*>(at)));
 }
 DODECA_INLINE void looked_up(const std::byte* at, __m256i table, __m256i* codes) {
   nibbles(at, codes);

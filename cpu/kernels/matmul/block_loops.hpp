@@ -18,7 +18,7 @@
 #include <cstdint>
 
 #include "cpu/kernels/matmul/matmul_args.hpp"
-#include "cpu/kernels/matmul/tiles.hpp"
+#include "quant/formats/formats.hpp"
 
 #define DODECA_INLINE [[gnu::always_inline]] inline
 

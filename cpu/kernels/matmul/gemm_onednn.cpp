@@ -13,7 +13,7 @@
 
 #include "cpu/kernels/matmul/matmul.hpp"
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
-#include "cpu/kernels/matmul/tiles.hpp"
+#include "quant/formats/formats.hpp"
 
 namespace dodeca::cpu::onednn {
 namespace {

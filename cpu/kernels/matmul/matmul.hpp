@@ -1,6 +1,6 @@
 // Matrix products with packed weights: out[i][r] = sum_k W[r][k] * x[i][k].
 //
-// Weights are stored in tiles of 16 rows, row-interleaved (tiles.hpp), so that one vector lane owns one row: no
+// Weights are stored in tiles of 16 rows, row-interleaved (quant/layout/tile.hpp), so that one vector lane owns one row: no
 // horizontal sums, and the arithmetic of a result is the same at every ISA level, for every tile shape and number of
 // activation rows:
 //   K-quants   acc = fma(d_w*d_x, float(isum), acc); with minima also acc = fma(-(dmin_w*d_x), float(msum), acc);
@@ -28,23 +28,9 @@
 
 namespace dodeca::cpu {
 
-// A packed layout: named, invertible, one per decodable weight type. Types without kernels of their own are stored
-// `raw`: file blocks row after row, decoded by the scalar codec (slow, correct).
-struct Layout {
-  quant::DType dtype;                            // what it packs
-  std::string_view name;                         // "q2_k_x16", "raw"
-  ActFormat act;                                 // how its activations are stored
-  std::size_t (*tile_bytes)(std::int64_t n_in);  // 16 rows of n_in weights; a multiple of 64
-  // rows: 16 pointers to one row's file blocks each, any alignment; null = a row of zero weights (padding of the last
-  // tile).
-  void (*pack)(const std::byte* const* rows, std::int64_t n_in, std::byte* tile);
-  void (*unpack)(const std::byte* tile, std::int64_t n_in,
-                 std::byte* const* rows);  // exact inverse; null rows are skipped
-};
-
-// The layout for a weight type. Throws std::invalid_argument for a type that cannot be decoded.
-const Layout& layout_of(quant::DType dtype);
-std::span<const Layout> all_layouts();
+using quant::all_layouts;
+using quant::layout_of;
+using quant::LayoutKind;
 
 // Work space of one thread for any kernel of the lists.
 std::size_t matmul_scratch_bytes(std::int64_t n_in);

@@ -1,4 +1,4 @@
-// Products with the types of 32-weight blocks. Layouts: tiles.hpp.
+// Products with the types of 32-weight blocks. Layouts: quant/formats.
 #include "cpu/kernels/matmul/avx2.hpp"
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 #include "cpu/kernels/quantize_act/q8_blocks.hpp"
@@ -153,13 +153,13 @@ struct Fives : SmallBlocks<Fives<TileType, kOffset_, kMin_>> {
     fives(at + Tile::kHighBits, at + Tile::kCodes, out);
   }
 };
-using Q4_0 = Nibbles<TileQ4_0, 8, false>;
-using Q4_1 = Nibbles<TileQ4_1, 0, true>;
-using Q5_0 = Fives<TileQ5_0, 16, false>;
-using Q5_1 = Fives<TileQ5_1, 0, true>;
+using Q4_0 = Nibbles<quant::TileQ4_0, 8, false>;
+using Q4_1 = Nibbles<quant::TileQ4_1, 0, true>;
+using Q5_0 = Fives<quant::TileQ5_0, 16, false>;
+using Q5_1 = Fives<quant::TileQ5_1, 0, true>;
 
 struct Q8_0 : SmallBlocks<Q8_0, true> {
-  using Tile = TileQ8_0;
+  using Tile = quant::TileQ8_0;
   static constexpr int kOffset = 0, kUnits = 1;
   static constexpr bool kMin = false;
   DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
@@ -169,25 +169,21 @@ struct Q8_0 : SmallBlocks<Q8_0, true> {
 };
 
 struct IQ4_NL : SmallBlocks<IQ4_NL, true> {
-  using Tile = TileIQ4_NL;
+  using Tile = quant::TileIQ4_NL;
   static constexpr int kOffset = 0, kUnits = 1;
   static constexpr bool kMin = false;
   DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
-    looked_up(at + Tile::kCodes,
-              _mm256_broadcastsi128_si256(
-                  _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)),
-              out);
+    looked_up(at + Tile::kCodes, table16(quant::kIq4Values), out);
   }
 };
 
 struct MXFP4 : SmallBlocks<MXFP4> {
-  using Tile = TileMXFP4;
+  using Tile = quant::TileMXFP4;
   static constexpr int kOffset = 12, kUnits = 4;
   static constexpr bool kMin = false;
+  static constexpr quant::BiasedTable kValues = quant::biased(quant::kDoubledE2M1, kOffset);
   DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
-    looked_up(at + Tile::kCodes,
-              _mm256_broadcastsi128_si256(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0)),
-              out);
+    looked_up(at + Tile::kCodes, table16(kValues.value), out);
   }
   // 2^(e - 128): exponents 0 and 1 are subnormal floats, 255 is NaN.
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) {

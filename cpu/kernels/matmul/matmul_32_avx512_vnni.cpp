@@ -1,4 +1,4 @@
-// Products with the types of 32-weight blocks. Layouts: tiles.hpp.
+// Products with the types of 32-weight blocks. Layouts: quant/formats.
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 #include "cpu/kernels/matmul/vnni.hpp"
 #include "cpu/kernels/quantize_act/q8_blocks.hpp"
@@ -128,8 +128,8 @@ DODECA_INLINE void fives(const std::byte* plane, const std::byte* at, __m512i* c
     codes[2 * i + 1] = _mm512_and_si512(_mm512_srli_epi32(odd, 3), bytes(0x1f));
   }
 }
-DODECA_INLINE void looked_up(const std::byte* at, __m128i values, __m512i* codes) {
-  const __m512i table = _mm512_broadcast_i32x4(values);
+DODECA_INLINE void looked_up(const std::byte* at, const quant::BiasedTable& values, __m512i* codes) {
+  const __m512i table = table16(values.value);
   nibbles(at, codes);
 #pragma GCC unroll 8
   for (int u = 0; u < 8; ++u) codes[u] = _mm512_shuffle_epi8(table, codes[u]);
@@ -151,13 +151,13 @@ struct Fives : SmallBlocks<Fives<TileType, kOffset_, kMin_>> {
     fives(body + Tile::kHighBits, body + Tile::kCodes, out);
   }
 };
-using Q4_0 = Nibbles<TileQ4_0, 8, false>;
-using Q4_1 = Nibbles<TileQ4_1, 0, true>;
-using Q5_0 = Fives<TileQ5_0, 16, false>;
-using Q5_1 = Fives<TileQ5_1, 0, true>;
+using Q4_0 = Nibbles<quant::TileQ4_0, 8, false>;
+using Q4_1 = Nibbles<quant::TileQ4_1, 0, true>;
+using Q5_0 = Fives<quant::TileQ5_0, 16, false>;
+using Q5_1 = Fives<quant::TileQ5_1, 0, true>;
 
 struct Q8_0 : SmallBlocks<Q8_0> {
-  using Tile = TileQ8_0;
+  using Tile = quant::TileQ8_0;
   static constexpr int kOffset = 128;
   static constexpr bool kMin = false;
   DODECA_INLINE static void codes(const std::byte* body, __m512i* out) {
@@ -166,27 +166,20 @@ struct Q8_0 : SmallBlocks<Q8_0> {
   }
 };
 
-constexpr char u8(int value) { return static_cast<char>(value); }
-
 struct IQ4_NL : SmallBlocks<IQ4_NL> {
-  using Tile = TileIQ4_NL;
+  using Tile = quant::TileIQ4_NL;
   static constexpr int kOffset = 128;
+  static constexpr quant::BiasedTable kValues = quant::biased(quant::kIq4Values, kOffset);
   static constexpr bool kMin = false;
-  DODECA_INLINE static void codes(const std::byte* body, __m512i* out) {
-    looked_up(body + Tile::kCodes,
-              _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, u8(129), u8(141), u8(153), u8(166), u8(181), u8(197),
-                            u8(217), u8(241)),
-              out);
-  }
+  DODECA_INLINE static void codes(const std::byte* body, __m512i* out) { looked_up(body + Tile::kCodes, kValues, out); }
 };
 
 struct MXFP4 : SmallBlocks<MXFP4> {
-  using Tile = TileMXFP4;
+  using Tile = quant::TileMXFP4;
   static constexpr int kOffset = 12;
+  static constexpr quant::BiasedTable kValues = quant::biased(quant::kDoubledE2M1, kOffset);
   static constexpr bool kMin = false;
-  DODECA_INLINE static void codes(const std::byte* body, __m512i* out) {
-    looked_up(body + Tile::kCodes, _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0), out);
-  }
+  DODECA_INLINE static void codes(const std::byte* body, __m512i* out) { looked_up(body + Tile::kCodes, kValues, out); }
   // 2^(e - 128): exponents 0 and 1 are subnormal floats, 255 is NaN.
   DODECA_INLINE static __m512 factor(const std::byte* header) {
     const __m512i e = _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(header)));

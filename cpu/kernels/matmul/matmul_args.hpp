@@ -4,18 +4,16 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "quant/layout/layout.hpp"
+
 namespace dodeca::cpu {
 
-inline constexpr int kTileRows = 16;
+using quant::ActFormat;
+using quant::kTileRows;
+using quant::Layout;
 
-// How activation rows are stored for a product.
-enum class ActFormat {
-  kF32,     // n_in floats
-  kQ8_256,  // blocks of 256, q8_blocks.hpp; n_in is a multiple of 256
-  kQ8_32,   // blocks of 32; n_in is a multiple of 32
-};
-
-struct Layout;
+// Work space of any kernel, besides one row of n_in floats.
+inline constexpr std::size_t kFixedScratchBytes = 1280 << 10;
 
 struct MatmulArgs {
   const Layout* layout;

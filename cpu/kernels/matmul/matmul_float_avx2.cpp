@@ -85,19 +85,19 @@ struct Plain {
 };
 struct Scaled128 {
   using Word = E4M3;
-  DODECA_INLINE static std::size_t tile_bytes(std::int64_t n_in) { return TileF8::bytes(n_in); }
+  DODECA_INLINE static std::size_t tile_bytes(std::int64_t n_in) { return quant::TileF8::bytes(n_in); }
   template <int kHalves, int C>
   DODECA_INLINE static void product(const std::byte* w, int first_row, const float* const* x, std::int64_t n_in,
                                     __m256 (&acc)[C][kHalves]) {
     for (int c = 0; c < C; ++c) {
       for (int h = 0; h < kHalves; ++h) acc[c][h] = _mm256_setzero_ps();
     }
-    for (std::int64_t block = 0; block < n_in / TileF8::kColumns; ++block) {
+    for (std::int64_t block = 0; block < n_in / quant::TileF8::kColumns; ++block) {
       const float* at[C];
-      for (int c = 0; c < C; ++c) at[c] = x[c] + block * TileF8::kColumns;
+      for (int c = 0; c < C; ++c) at[c] = x[c] + block * quant::TileF8::kColumns;
       __m256 sum[C][kHalves];
-      dot<E4M3, kHalves, C>(w + TileF8::body(block), at, TileF8::kColumns, sum);
-      const auto* scales = reinterpret_cast<const float*>(w - first_row + TileF8::header(block)) + first_row;
+      dot<E4M3, kHalves, C>(w + quant::TileF8::body(block), at, quant::TileF8::kColumns, sum);
+      const auto* scales = reinterpret_cast<const float*>(w - first_row + quant::TileF8::header(block)) + first_row;
       for (int h = 0; h < kHalves; ++h) {
         const __m256 scale = _mm256_mul_ps(_mm256_load_ps(scales + 8 * h), _mm256_set1_ps(256.0f));
         for (int c = 0; c < C; ++c) acc[c][h] = _mm256_fmadd_ps(scale, sum[c][h], acc[c][h]);

@@ -2,7 +2,7 @@
 #include <immintrin.h>
 
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
-#include "cpu/kernels/matmul/tiles.hpp"
+#include "quant/formats/formats.hpp"
 
 #define DODECA_INLINE [[gnu::always_inline]] inline
 
@@ -91,16 +91,16 @@ struct Plain {
   }
 };
 struct Scaled128 {
-  DODECA_INLINE static std::size_t tile_bytes(std::int64_t n_in) { return TileF8::bytes(n_in); }
+  DODECA_INLINE static std::size_t tile_bytes(std::int64_t n_in) { return quant::TileF8::bytes(n_in); }
   template <int C>
   DODECA_INLINE static void product(const std::byte* tile, const float* const* x, std::int64_t n_in, __m512* acc) {
     for (int c = 0; c < C; ++c) acc[c] = _mm512_setzero_ps();
-    for (std::int64_t block = 0; block < n_in / TileF8::kColumns; ++block) {
+    for (std::int64_t block = 0; block < n_in / quant::TileF8::kColumns; ++block) {
       const float* at[C];
-      for (int c = 0; c < C; ++c) at[c] = x[c] + block * TileF8::kColumns;
-      const __m512 scale = _mm512_mul_ps(_mm512_load_ps(tile + TileF8::header(block)), _mm512_set1_ps(256.0f));
+      for (int c = 0; c < C; ++c) at[c] = x[c] + block * quant::TileF8::kColumns;
+      const __m512 scale = _mm512_mul_ps(_mm512_load_ps(tile + quant::TileF8::header(block)), _mm512_set1_ps(256.0f));
       __m512 sum[C];
-      dot<E4M3, C>(tile + TileF8::body(block), at, TileF8::kColumns, sum);
+      dot<E4M3, C>(tile + quant::TileF8::body(block), at, quant::TileF8::kColumns, sum);
       for (int c = 0; c < C; ++c) acc[c] = _mm512_fmadd_ps(scale, sum[c], acc[c]);
     }
   }

@@ -1,8 +1,8 @@
 // Products with the lattice types: points are gathered, eight rows at a time, as ranks of their elements; signs join
-// the ranks before these become values. Layouts: tiles.hpp.
-#include "cpu/kernels/matmul/iq_tables.hpp"
+// the ranks before these become values. Layouts: quant/formats.
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 #include "cpu/kernels/matmul/super_blocks_avx2.hpp"
+#include "quant/iq_tables.hpp"
 
 namespace dodeca::cpu::avx2 {
 namespace {
@@ -90,7 +90,7 @@ struct EightWide : Half {
 };
 
 struct Iq2Half {
-  static constexpr const std::uint8_t* kValues = kIqTables.iq2_values;
+  static constexpr const std::uint8_t* kValues = quant::kIqTables.iq2_values;
   const std::byte* at;
   DODECA_INLINE Iq2Half(const std::byte*, const std::byte* body, int h) : at(body + 32 * h) {}
   DODECA_INLINE __m256i index(int ib, int g) const {
@@ -105,12 +105,12 @@ struct Iq2Half {
 
 template <class Format>
 struct Iq2 : Lattice<Format> {
-  static constexpr int kUnits = 1, kOffset = kIq2Bias;
+  static constexpr int kUnits = 1, kOffset = quant::kIq2Bias;
   static constexpr float kUnit = 0.125f;
 };
 
 struct IQ2_XXS : Iq2<IQ2_XXS> {
-  using Tile = TileIQ2_XXS;
+  using Tile = quant::TileIQ2_XXS;
   static constexpr int kScales = 8;
   struct Rows : Iq2Half {
     using Iq2Half::Iq2Half;
@@ -119,14 +119,14 @@ struct IQ2_XXS : Iq2<IQ2_XXS> {
     }
     DODECA_INLINE __m256i point(int ib, int g, __m256i* signs) const {
       set_flags(signs_of_word(load(at + 128 * ib + 64)), g, signs);
-      return points(kIqTables.iq2_xxs.spread, index(ib, g));
+      return points(quant::kIqTables.iq2_xxs.spread, index(ib, g));
     }
   };
   using Half = EightWide<Rows, kScales>;
 };
 
 struct IQ2_XS : Iq2<IQ2_XS> {
-  using Tile = TileIQ2_XS;
+  using Tile = quant::TileIQ2_XS;
   static constexpr int kScales = 16;
   struct Rows : Iq2Half {
     using Iq2Half::Iq2Half;
@@ -134,14 +134,15 @@ struct IQ2_XS : Iq2<IQ2_XS> {
     DODECA_INLINE __m256i point(int ib, int g, __m256i* signs) const {
       const __m256i rest = load(at + 128 * ib + 64);
       set_flags(sign_bytes(_mm256_and_si256(_mm256_srli_epi32(rest, 1), bytes(0x7f))), g, signs);
-      return points(kIqTables.iq2_xs.spread, _mm256_or_si256(index(ib, g), low_bits(shifted(rest, 8 * g - 8), 0x100)));
+      return points(quant::kIqTables.iq2_xs.spread,
+                    _mm256_or_si256(index(ib, g), low_bits(shifted(rest, 8 * g - 8), 0x100)));
     }
   };
   using Half = EightWide<Rows, kScales>;
 };
 
 struct IQ2_S : Iq2<IQ2_S> {
-  using Tile = TileIQ2_S;
+  using Tile = quant::TileIQ2_S;
   static constexpr int kScales = 16;
   struct Rows : Iq2Half {
     using Iq2Half::Iq2Half;
@@ -149,7 +150,7 @@ struct IQ2_S : Iq2<IQ2_S> {
     DODECA_INLINE __m256i point(int ib, int g, __m256i* signs) const {
       const __m256i high = load(at + Tile::kHighBits + 64 * (ib / 4));
       set_flags(load(at + 128 * ib + 64), g, signs);
-      return points(kIqTables.iq2_s.spread,
+      return points(quant::kIqTables.iq2_s.spread,
                     _mm256_or_si256(index(ib, g), low_bits(shifted(high, 8 * g + 2 * (ib % 4) - 8), 0x300)));
     }
   };
@@ -161,12 +162,13 @@ template <class Tile>
 DODECA_INLINE __m256i iq1_ranks(const std::byte* at, int ib, int g) {
   const __m256i low = low_bits(_mm256_srli_epi32(load(at + Tile::points(ib)), 8 * g), 255);
   const __m256i upper = load(at + Tile::high_bits(ib / 2));
-  return points(kIqTables.iq1.spread, _mm256_or_si256(low, low_bits(shifted(upper, 8 * g + 4 * (ib % 2) - 8), 0xf00)));
+  return points(quant::kIqTables.iq1.spread,
+                _mm256_or_si256(low, low_bits(shifted(upper, 8 * g + 4 * (ib % 2) - 8), 0xf00)));
 }
 
 // Codes are the ranks: a weight is kUnit * d * (2s + 1) times 8 * code - 7, or - 9 where the shift is negative.
 struct IQ1_S : Lattice<IQ1_S> {
-  using Tile = TileIQ1_S;
+  using Tile = quant::TileIQ1_S;
   static constexpr int kScales = 8, kUnits = 8, kOffset = 1;
   static constexpr float kUnit = 0.125f;
   struct Half {
@@ -192,8 +194,8 @@ struct IQ1_S : Lattice<IQ1_S> {
 };
 
 struct IQ1_M : Lattice<IQ1_M> {
-  using Tile = TileIQ1_M;
-  static constexpr int kScales = 16, kUnits = 4, kOffset = kIq1Bias;
+  using Tile = quant::TileIQ1_M;
+  static constexpr int kScales = 16, kUnits = 4, kOffset = quant::kIq1Bias;
   static constexpr float kUnit = 0.125f;
   // Its four nibbles are on top of the four words of scales.
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) {
@@ -207,7 +209,7 @@ struct IQ1_M : Lattice<IQ1_M> {
     return _mm256_mul_ps(_mm256_set1_ps(kUnit), _mm256_cvtph_ps(d));
   }
   struct Rows {
-    static constexpr const std::uint8_t* kValues = kIqTables.iq1_values;
+    static constexpr const std::uint8_t* kValues = quant::kIqTables.iq1_values;
     const std::byte* at;
     DODECA_INLINE Rows(const std::byte*, const std::byte* body, int h) : at(body + 32 * h) {}
     DODECA_INLINE __m256i pair(int p) const {
@@ -250,12 +252,12 @@ struct Iq3Half {
 };
 
 struct IQ3_XXS : Lattice<IQ3_XXS> {
-  using Tile = TileIQ3_XXS;
-  static constexpr int kScales = 8, kUnits = 1, kOffset = kIq3xxsBias;
+  using Tile = quant::TileIQ3_XXS;
+  static constexpr int kScales = 8, kUnits = 1, kOffset = quant::kIq3xxsBias;
   static constexpr float kUnit = 0.25f;
   struct Rows : Iq3Half {
-    static constexpr const std::uint8_t* kValues = kIqTables.iq3_xxs_values;
-    static constexpr const std::uint32_t* kSpread = kIqTables.iq3_xxs.spread;
+    static constexpr const std::uint8_t* kValues = quant::kIqTables.iq3_xxs_values;
+    static constexpr const std::uint32_t* kSpread = quant::kIqTables.iq3_xxs.spread;
     using Iq3Half::Iq3Half;
     DODECA_INLINE __m256i pair(int p) const {
       return odd_scales(top_pair(load(at + 384 * p + 128), load(at + 384 * p + 320)));
@@ -267,12 +269,12 @@ struct IQ3_XXS : Lattice<IQ3_XXS> {
 };
 
 struct IQ3_S : Lattice<IQ3_S> {
-  using Tile = TileIQ3_S;
-  static constexpr int kScales = 8, kUnits = 4, kOffset = kIq3sBias;
+  using Tile = quant::TileIQ3_S;
+  static constexpr int kScales = 8, kUnits = 4, kOffset = quant::kIq3sBias;
   static constexpr float kUnit = 1.0f;
   struct Rows : Iq3Half {
-    static constexpr const std::uint8_t* kValues = kIqTables.iq3_s_values;
-    static constexpr const std::uint32_t* kSpread = kIqTables.iq3_s.spread;
+    static constexpr const std::uint8_t* kValues = quant::kIqTables.iq3_s_values;
+    static constexpr const std::uint32_t* kSpread = quant::kIqTables.iq3_s.spread;
     using Iq3Half::Iq3Half;
     DODECA_INLINE __m256i pair(int p) const { return odd_scales(nibble_pair(at + Tile::kScales, p)); }
     DODECA_INLINE __m256i signs(int ib) const { return load(at + 192 * ib + 128); }

@@ -1,8 +1,8 @@
-// Products with the lattice types. Layouts: tiles.hpp. Indices of 8 to 10 bits, and the halves of the points of IQ1, are
+// Products with the lattice types. Layouts: quant/formats. Indices of 8 to 10 bits, and the halves of the points of IQ1, are
 // looked up in tables that are held in registers, 64 at a time.
-#include "cpu/kernels/matmul/iq_tables.hpp"
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 #include "cpu/kernels/matmul/super_blocks_vnni.hpp"
+#include "quant/iq_tables.hpp"
 
 namespace dodeca::cpu::avx512_vnni {
 namespace {
@@ -62,7 +62,7 @@ DODECA_INLINE __m512i look_up(const std::uint8_t* table, const Index& index, con
 
 // Sign bytes of the 7-bit fields of a word.
 DODECA_INLINE __m512i signs_of_index(__m512i index) {
-  return _mm512_permutex2var_epi8(load(kIqTables.signs), index, load(kIqTables.signs + 64));
+  return _mm512_permutex2var_epi8(load(quant::kIqTables.signs), index, load(quant::kIqTables.signs + 64));
 }
 DODECA_INLINE __m512i signs_of_word(__m512i word) { return signs_of_index(bits_at(word, 0, 7, 14, 21)); }
 
@@ -211,7 +211,8 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
 
 // Four points per lane: ranks of elements 0..3 and 4..7, two bits each, and sign bytes.
 DODECA_INLINE void iq2_units(__m512i low, __m512i high, __m512i signs, __m512i* codes) {
-  const __m512i first = load(kIqTables.iq2_first), second = load(kIqTables.iq2_second), ranks = bytes(0x0f);
+  const __m512i first = load(quant::kIqTables.iq2_first), second = load(quant::kIqTables.iq2_second),
+                ranks = bytes(0x0f);
   const __m512i pairs[4] = {select(ranks, low, _mm512_slli_epi32(signs, 4)),
                             select(ranks, _mm512_srli_epi32(low, 4), _mm512_slli_epi32(signs, 2)),
                             select(ranks, high, signs),
@@ -230,24 +231,25 @@ DODECA_INLINE void iq2_units(const Table& table, __m512i index, const __mmask64*
 
 struct Iq2 {
   static constexpr float kUnit = 0.125f;
-  static constexpr int kBias = kIq2Bias, kAdded = 1;
+  static constexpr int kBias = quant::kIq2Bias, kAdded = 1;
   static constexpr Order kOrder = Order::kEight;
   DODECA_INLINE static __m512 d(const std::byte* header) { return halves(header); }
 };
 
 struct IQ2_XXS : Iq2 {
-  using Tile = TileIQ2_XXS;
+  using Tile = quant::TileIQ2_XXS;
   static constexpr int kScales = 8;
   DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
     return odd_scales(top_pair(load(body + 256 * p + 64), load(body + 256 * p + 192)));
   }
   DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
-    iq2_units<0>(kIqTables.iq2_xxs, load(body + 128 * ib), nullptr, signs_of_word(load(body + 128 * ib + 64)), codes);
+    iq2_units<0>(quant::kIqTables.iq2_xxs, load(body + 128 * ib), nullptr, signs_of_word(load(body + 128 * ib + 64)),
+                 codes);
   }
 };
 
 struct IQ2_XS : Iq2 {
-  using Tile = TileIQ2_XS;
+  using Tile = quant::TileIQ2_XS;
   static constexpr int kScales = 16;
   DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
     return odd_scales(nibble_pair(body + Tile::kScales, p));
@@ -255,12 +257,13 @@ struct IQ2_XS : Iq2 {
   DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
     const __m512i rest = load(body + 128 * ib + 64);
     const __mmask64 more = _mm512_test_epi8_mask(rest, bytes(1));
-    iq2_units<1>(kIqTables.iq2_xs, load(body + 128 * ib), &more, signs_of_index(_mm512_srli_epi32(rest, 1)), codes);
+    iq2_units<1>(quant::kIqTables.iq2_xs, load(body + 128 * ib), &more, signs_of_index(_mm512_srli_epi32(rest, 1)),
+                 codes);
   }
 };
 
 struct IQ2_S : Iq2 {
-  using Tile = TileIQ2_S;
+  using Tile = quant::TileIQ2_S;
   static constexpr int kScales = 16;
   DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
     return odd_scales(nibble_pair(body + Tile::kScales, p));
@@ -269,7 +272,7 @@ struct IQ2_S : Iq2 {
     const __m512i high = load(body + Tile::kHighBits + 64 * (ib / 4));
     const __mmask64 more[2] = {_mm512_test_epi8_mask(high, bytes(1 << 2 * (ib % 4))),
                                _mm512_test_epi8_mask(high, bytes(2 << 2 * (ib % 4)))};
-    iq2_units<2>(kIqTables.iq2_s, load(body + 128 * ib), more, load(body + 128 * ib + 64), codes);
+    iq2_units<2>(quant::kIqTables.iq2_s, load(body + 128 * ib), more, load(body + 128 * ib + 64), codes);
   }
 };
 
@@ -289,8 +292,8 @@ DODECA_INLINE void iq3_units(const Table& table, const std::uint8_t* values, __m
 }
 
 struct IQ3_XXS {
-  using Tile = TileIQ3_XXS;
-  static constexpr int kScales = 8, kBias = kIq3xxsBias, kAdded = 1;
+  using Tile = quant::TileIQ3_XXS;
+  static constexpr int kScales = 8, kBias = quant::kIq3xxsBias, kAdded = 1;
   static constexpr float kUnit = 0.25f;
   static constexpr Order kOrder = Order::kFour;
   DODECA_INLINE static __m512 d(const std::byte* header) { return halves(header); }
@@ -300,15 +303,16 @@ struct IQ3_XXS {
   DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
     const std::byte* at = body + 192 * ib;
     const __m512i signs = signs_of_word(load(at + 128));
-    iq3_units<0>(kIqTables.iq3_xxs, kIqTables.iq3_xxs_values, load(at), nullptr, bits_at(signs, 0, 4, 8, 12), codes);
-    iq3_units<0>(kIqTables.iq3_xxs, kIqTables.iq3_xxs_values, load(at + 64), nullptr, bits_at(signs, 16, 20, 24, 28),
-                 codes + 4);
+    iq3_units<0>(quant::kIqTables.iq3_xxs, quant::kIqTables.iq3_xxs_values, load(at), nullptr,
+                 bits_at(signs, 0, 4, 8, 12), codes);
+    iq3_units<0>(quant::kIqTables.iq3_xxs, quant::kIqTables.iq3_xxs_values, load(at + 64), nullptr,
+                 bits_at(signs, 16, 20, 24, 28), codes + 4);
   }
 };
 
 struct IQ3_S {
-  using Tile = TileIQ3_S;
-  static constexpr int kScales = 8, kBias = kIq3sBias, kAdded = 1;
+  using Tile = quant::TileIQ3_S;
+  static constexpr int kScales = 8, kBias = quant::kIq3sBias, kAdded = 1;
   static constexpr float kUnit = 1.0f;
   static constexpr Order kOrder = Order::kFour;
   DODECA_INLINE static __m512 d(const std::byte* header) { return halves(header); }
@@ -320,9 +324,10 @@ struct IQ3_S {
     const __m512i signs = load(at + 128), bit = bytes(1 << ib);
     const __mmask64 more[2] = {_mm512_test_epi8_mask(load(body + Tile::kHighBits), bit),
                                _mm512_test_epi8_mask(load(body + Tile::kHighBits + 64), bit)};
-    iq3_units<1>(kIqTables.iq3_s, kIqTables.iq3_s_values, load(at), more, bits_at(signs, 0, 4, 8, 12), codes);
-    iq3_units<1>(kIqTables.iq3_s, kIqTables.iq3_s_values, load(at + 64), more + 1, bits_at(signs, 16, 20, 24, 28),
-                 codes + 4);
+    iq3_units<1>(quant::kIqTables.iq3_s, quant::kIqTables.iq3_s_values, load(at), more, bits_at(signs, 0, 4, 8, 12),
+                 codes);
+    iq3_units<1>(quant::kIqTables.iq3_s, quant::kIqTables.iq3_s_values, load(at + 64), more + 1,
+                 bits_at(signs, 16, 20, 24, 28), codes + 4);
   }
 };
 
@@ -337,13 +342,14 @@ struct Halves {
     const Index first(code);
     Index second = first;  // the block, and with it the quarter, is the same
     second.low = select(bytes(0x0f), ib % 2 == 0 ? upper : _mm512_srli_epi32(upper, 4), code);
-    return {look_up<0>(kIqTables.iq1.low, first, nullptr), look_up<0>(kIqTables.iq1.high, second, nullptr)};
+    return {look_up<0>(quant::kIqTables.iq1.low, first, nullptr),
+            look_up<0>(quant::kIqTables.iq1.high, second, nullptr)};
   }
 };
 
 // Codes are the ranks: a weight is kUnit * d * (2s + 1) times 8 * code - 7, or - 9 where the shift is negative.
 struct IQ1_S {
-  using Tile = TileIQ1_S;
+  using Tile = quant::TileIQ1_S;
   static constexpr int kScales = 8, kBias = 0, kAdded = 1;
   static constexpr float kUnit = 0.125f;
   static constexpr Order kOrder = Order::kEight;
@@ -370,8 +376,8 @@ struct IQ1_S {
 };
 
 struct IQ1_M {
-  using Tile = TileIQ1_M;
-  static constexpr int kScales = 16, kBias = kIq1Bias;
+  using Tile = quant::TileIQ1_M;
+  static constexpr int kScales = 16, kBias = quant::kIq1Bias;
   static constexpr int kAdded = 4;  // products of bytes that fit 16 bits together
   static constexpr float kUnit = 0.125f;
   static constexpr Order kOrder = Order::kEight;
@@ -391,7 +397,7 @@ struct IQ1_M {
   }
   DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
     const Halves points = Halves::of<Tile>(body, ib);
-    const __m512i first = load(kIqTables.iq1_first), second = load(kIqTables.iq1_second);
+    const __m512i first = load(quant::kIqTables.iq1_first), second = load(quant::kIqTables.iq1_second);
     const __mmask64 minus = _mm512_test_epi8_mask(load(body + Tile::kSigns), bytes(1 << ib));
     const __m512i negative = _mm512_maskz_mov_epi8(minus, bytes(0x10)), ranks = bytes(0x0f);
     const __m512i pairs[4] = {

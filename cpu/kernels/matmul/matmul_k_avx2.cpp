@@ -1,4 +1,4 @@
-// Products with the K types and IQ4_XS. Layouts: tiles.hpp.
+// Products with the K types and IQ4_XS. Layouts: quant/formats.
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 #include "cpu/kernels/matmul/super_blocks_avx2.hpp"
 
@@ -14,7 +14,7 @@ DODECA_INLINE __m256i byte_twice(__m256i four, int i) {
 }
 
 struct Q2_K : SuperBlocks<Q2_K> {
-  using Tile = TileQ2_K;
+  using Tile = quant::TileQ2_K;
   static constexpr int kScales = 16, kUnits = 4, kMins = 8, kOffset = 0;
 
   struct Half {
@@ -36,7 +36,7 @@ struct Q2_K : SuperBlocks<Q2_K> {
 };
 
 struct Q3_K : SuperBlocks<Q3_K> {
-  using Tile = TileQ3_K;
+  using Tile = quant::TileQ3_K;
   static constexpr int kScales = 16, kUnits = 4, kMins = 0, kOffset = 4;
   static constexpr int kFetchFrom = 1;  // the hardware loses the stream, NOTES.md
 
@@ -92,7 +92,7 @@ struct SixBits {
 };
 
 struct Q4_K : SuperBlocks<Q4_K> {
-  using Tile = TileQ4_K;
+  using Tile = quant::TileQ4_K;
   static constexpr int kScales = 8, kUnits = 8, kMins = 4, kOffset = 0;
 
   struct Half : SixBits<Tile> {
@@ -102,7 +102,7 @@ struct Q4_K : SuperBlocks<Q4_K> {
 };
 
 struct Q5_K : SuperBlocks<Q5_K> {
-  using Tile = TileQ5_K;
+  using Tile = quant::TileQ5_K;
   static constexpr int kScales = 8, kUnits = 4, kMins = 4, kOffset = 0;
 
   struct Half : SixBits<Tile> {
@@ -114,7 +114,7 @@ struct Q5_K : SuperBlocks<Q5_K> {
 };
 
 struct Q6_K : SuperBlocks<Q6_K> {
-  using Tile = TileQ6_K;
+  using Tile = quant::TileQ6_K;
   static constexpr int kScales = 16, kUnits = 2, kMins = 0, kOffset = 32;
 
   struct Half {
@@ -139,7 +139,7 @@ struct Q6_K : SuperBlocks<Q6_K> {
 };
 
 struct IQ4_XS : SuperBlocks<IQ4_XS, true> {
-  using Tile = TileIQ4_XS;
+  using Tile = quant::TileIQ4_XS;
   static constexpr int kScales = 8, kUnits = 1, kMins = 0, kOffset = 0;
 
   struct Half {
@@ -149,8 +149,7 @@ struct IQ4_XS : SuperBlocks<IQ4_XS, true> {
         : at(body + 32 * h),
           low(load(body + 32 * h + Tile::kScales)),
           high(_mm256_cvtepu16_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(header + 32 + 16 * h)))),
-          table(_mm256_broadcastsi128_si256(
-              _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113))) {}
+          table(table16(quant::kIq4Values)) {}
     DODECA_INLINE __m256i scale(int i) const {
       const __m256i nibble =
           _mm256_and_si256(_mm256_srli_epi32(low, 4 * (i / 2) + 16 * (i % 2)), _mm256_set1_epi32(15));

@@ -1,4 +1,4 @@
-// Products with the K types and IQ4_XS. Layouts: tiles.hpp.
+// Products with the K types and IQ4_XS. Layouts: quant/formats.
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 #include "cpu/kernels/matmul/super_blocks_vnni.hpp"
 
@@ -8,7 +8,7 @@ namespace {
 // ---- Q2_K
 
 struct Q2_K : SuperBlocks<Q2_K> {
-  using Tile = TileQ2_K;
+  using Tile = quant::TileQ2_K;
   static constexpr int kMaxTiles = 4, kPairs = 8;
   static constexpr bool kMins = true;
 
@@ -84,7 +84,7 @@ struct Q2_K : SuperBlocks<Q2_K> {
 // ---- Q3_K
 
 struct Q3_K : SuperBlocks<Q3_K> {
-  using Tile = TileQ3_K;
+  using Tile = quant::TileQ3_K;
   static constexpr int kMaxTiles = 4, kPairs = 0;
   static constexpr bool kMins = false;
 
@@ -218,7 +218,7 @@ DODECA_INLINE void decode_scales6(const std::byte* header, const std::byte* body
 }
 
 struct Q4_K : SuperBlocks<Q4_K> {
-  using Tile = TileQ4_K;
+  using Tile = quant::TileQ4_K;
   static constexpr int kPairs = 4;
   static constexpr bool kMins = true;
 
@@ -273,7 +273,7 @@ struct Q4_K : SuperBlocks<Q4_K> {
 };
 
 struct Q5_K : SuperBlocks<Q5_K> {
-  using Tile = TileQ5_K;
+  using Tile = quant::TileQ5_K;
   static constexpr int kPairs = 4;
   static constexpr bool kMins = true;
 
@@ -347,7 +347,7 @@ struct Q5_K : SuperBlocks<Q5_K> {
 // ---- Q6_K
 
 struct Q6_K : SuperBlocks<Q6_K> {
-  using Tile = TileQ6_K;
+  using Tile = quant::TileQ6_K;
   static constexpr int kPairs = 8;
   static constexpr bool kMins = false;
 
@@ -448,18 +448,15 @@ struct Q6_K : SuperBlocks<Q6_K> {
 
 // ---- IQ4_XS
 
+constexpr quant::BiasedTable kIq4Table = quant::biased(quant::kIq4Values, 128);
+
 struct IQ4_XS : SuperBlocks<IQ4_XS> {
-  using Tile = TileIQ4_XS;
+  using Tile = quant::TileIQ4_XS;
   static constexpr int kPairs = 4;
   static constexpr bool kMins = false;
 
   // The sixteen values plus 128.
-  DODECA_INLINE static __m512i table() {
-    return _mm512_broadcast_i32x4(_mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, static_cast<char>(129),
-                                                static_cast<char>(141), static_cast<char>(153), static_cast<char>(166),
-                                                static_cast<char>(181), static_cast<char>(197), static_cast<char>(217),
-                                                static_cast<char>(241)));
-  }
+  DODECA_INLINE static __m512i table() { return table16(kIq4Table.value); }
   // Scale - 32 of sub-block k; high: the u16 of the header in every lane.
   DODECA_INLINE static __m512i scale(__m512i low, __m512i high, int k) {
     const __m512i nibble = _mm512_and_si512(_mm512_srli_epi32(low, 4 * (k / 2) + 16 * (k % 2)), _mm512_set1_epi32(15));

@@ -1,15 +1,14 @@
 // The products' definition: plain loops over the tiles, in the order that matmul.hpp fixes. gemm is the same.
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "cpu/kernels/matmul/matmul.hpp"
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
-#include "cpu/kernels/matmul/row_block.hpp"
-#include "cpu/kernels/matmul/tiles.hpp"
 #include "cpu/kernels/quantize_act/q8_blocks.hpp"
 #include "quant/codec.hpp"
 #include "quant/float_types.hpp"
-#include "quant/iq_grids.hpp"
+#include "quant/layout/block_tiles.hpp"
 
 namespace dodeca::cpu::scalar {
 namespace {
@@ -43,124 +42,62 @@ void for_tiles(const MatmulArgs& args, Body body) {
 
 // ---- integer types
 
-constexpr std::int8_t kIQ4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
-constexpr std::int8_t kFp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-
-// Types of lattice points: value = unit * (2s + 1) * point, points as small integers; IQ1 in eighths.
+// A block's row as the product's small integers.
+struct Integers {
+  std::int16_t weight[256];
+  std::int16_t scale[16];
+};
 template <DType T>
-constexpr float kUnit = 0.0f;
-template <>
-constexpr float kUnit<DType::kIQ1_S> = 0.125f;
-template <>
-constexpr float kUnit<DType::kIQ1_M> = 0.125f;
-template <>
-constexpr float kUnit<DType::kIQ2_XXS> = 0.125f;
-template <>
-constexpr float kUnit<DType::kIQ2_XS> = 0.125f;
-template <>
-constexpr float kUnit<DType::kIQ2_S> = 0.125f;
-template <>
-constexpr float kUnit<DType::kIQ3_XXS> = 0.25f;
-template <>
-constexpr float kUnit<DType::kIQ3_S> = 1.0f;
-template <DType T>
-constexpr bool kLattice = kUnit<T> != 0.0f;
-
-// Points looked up, with their signs, into the codes (as i8).
-template <DType T>
-void expand(RowBlock& w) {
-  for (int k = 0; k < 256; ++k) {
-    const unsigned sign = w.sign[k / 8];
-    int value = 0;
-    if constexpr (T == DType::kIQ1_S || T == DType::kIQ1_M) {
-      value = 8 * quant::kIq1sGrid[w.index[k / 8]][k % 8] + (sign != 0 ? -1 : 1);
-    } else {
-      if constexpr (T == DType::kIQ2_XXS) value = quant::kIq2xxsGrid[w.index[k / 8]][k % 8];
-      if constexpr (T == DType::kIQ2_XS) value = quant::kIq2xsGrid[w.index[k / 8]][k % 8];
-      if constexpr (T == DType::kIQ2_S) value = quant::kIq2sGrid[w.index[k / 8]][k % 8];
-      if constexpr (T == DType::kIQ3_XXS) value = quant::kIq3xxsGrid[w.index[k / 4]][k % 4];
-      if constexpr (T == DType::kIQ3_S) value = quant::kIq3sGrid[w.index[k / 4]][k % 4];
-      constexpr bool kWhole = T == DType::kIQ2_S || T == DType::kIQ3_S;  // sign bytes, not indices
-      if (((kWhole ? sign : quant::sign_byte(sign)) >> (k % 8)) & 1) value = -value;
-    }
-    w.code[k] = static_cast<std::uint8_t>(value);
-  }
+void read_integers(const quant::RowBlock& row, Integers& out) {
+  using F = quant::Format<T>;
+  for (int k = 0; k < F::Tile::kColumns; ++k) out.weight[k] = static_cast<std::int16_t>(F::weight(row, k));
+  for (int g = 0; g < F::Tile::kColumns / F::kSub; ++g) out.scale[g] = static_cast<std::int16_t>(F::scale(row, g));
 }
 
 template <DType T>
-int weight(std::uint8_t code) {
-  if constexpr (kLattice<T>) return static_cast<std::int8_t>(code);
-  if constexpr (T == DType::kQ3_K) return code - 4;
-  if constexpr (T == DType::kQ6_K) return code - 32;
-  if constexpr (T == DType::kQ4_0) return code - 8;
-  if constexpr (T == DType::kQ5_0) return code - 16;
-  if constexpr (T == DType::kQ8_0) return static_cast<std::int8_t>(code);
-  if constexpr (T == DType::kIQ4_NL || T == DType::kIQ4_XS) return kIQ4Values[code];
-  if constexpr (T == DType::kMXFP4) return kFp4Values[code];
-  return code;
-}
-template <DType T>
-int sub_scale(std::uint8_t scale) {
-  if constexpr (kLattice<T>) return 2 * scale + 1;
-  if constexpr (T == DType::kQ3_K || T == DType::kIQ4_XS) return scale - 32;
-  if constexpr (T == DType::kQ6_K) return static_cast<std::int8_t>(scale);
-  return scale;
-}
-
-template <DType T>
-void super_block(const RowBlock& w, const Q8Block256& x, float& acc) {
-  constexpr bool kSixteen = T == DType::kQ2_K || T == DType::kQ3_K || T == DType::kQ6_K || T == DType::kIQ1_M ||
-                            T == DType::kIQ2_XS || T == DType::kIQ2_S;
-  constexpr bool kMinima = T == DType::kQ2_K || T == DType::kQ4_K || T == DType::kQ5_K;
-  constexpr int kSub = kSixteen ? 16 : 32;
+void add_product(const quant::RowBlock& row, const Integers& w, const Q8Block256& x, float& acc) {
+  using F = quant::Format<T>;
+  constexpr int kSub = F::kSub;
   std::int32_t isum = 0, msum = 0;
   for (int g = 0; g < 256 / kSub; ++g) {
     std::int32_t dot = 0;
-    for (int k = kSub * g; k < kSub * (g + 1); ++k) dot += weight<T>(w.code[k]) * x.q[k];
-    isum += sub_scale<T>(w.scale[g]) * dot;
-    if constexpr (kMinima) msum += w.min[g] * (kSub == 16 ? x.sums16[g] : x.sums32[g]);
+    for (int k = kSub * g; k < kSub * (g + 1); ++k) dot += w.weight[k] * x.q[k];
+    isum += w.scale[g] * dot;
+    if constexpr (F::kMinima) msum += row.min[g] * (kSub == 16 ? x.sums16[g] : x.sums32[g]);
   }
-  const float d = quant::f16_to_f32(w.d);
-  acc = std::fma((kLattice<T> ? kUnit<T> * d : d) * x.scale, static_cast<float>(isum), acc);
-  if constexpr (kMinima) {
-    acc = std::fma(-(quant::f16_to_f32(w.m) * x.scale), static_cast<float>(msum), acc);
+  acc = std::fma((F::kUnit * F::factor(row)) * x.scale, static_cast<float>(isum), acc);
+  if constexpr (F::kMinima) {
+    acc = std::fma(-(quant::f16_to_f32(row.m) * x.scale), static_cast<float>(msum), acc);
   }
 }
 
 template <DType T>
-void small_block(const RowBlock& w, const Q8Block32& x, float& acc) {
+void add_product(const quant::RowBlock& row, const Integers& w, const Q8Block32& x, float& acc) {
+  using F = quant::Format<T>;
   std::int32_t isum = 0;
-  for (int k = 0; k < 32; ++k) isum += weight<T>(w.code[k]) * x.q[k];
-  const float d = T == DType::kMXFP4 ? quant::e8m0_half_to_f32(static_cast<std::uint8_t>(w.d)) : quant::f16_to_f32(w.d);
-  acc = std::fma(d * x.scale, static_cast<float>(isum), acc);
-  if constexpr (T == DType::kQ4_1 || T == DType::kQ5_1) {
-    acc = std::fma(quant::f16_to_f32(w.m), x.scale * static_cast<float>(x.sum), acc);
+  for (int k = 0; k < 32; ++k) isum += w.weight[k] * x.q[k];
+  acc = std::fma(F::factor(row) * x.scale, static_cast<float>(isum), acc);
+  if constexpr (F::kOffset) {
+    acc = std::fma(quant::f16_to_f32(row.m), x.scale * static_cast<float>(x.sum), acc);
   }
 }
 
 template <DType T>
 void blocks(const MatmulArgs& args) {
-  const BlockFormat& format = block_format(T);
-  const std::size_t tile_bytes = format.tile_bytes(args.n_in);
+  using Tiles = quant::BlockTiles<T>;
+  using Act = std::conditional_t<Tiles::Tile::kColumns == 256, Q8Block256, Q8Block32>;
+  const std::size_t tile_bytes = Tiles::Tile::bytes(args.n_in);
   for_tiles(args, [&](std::int64_t tile, std::int64_t first, int count, float(*acc)[kTileRows]) {
     const std::byte* base = args.weights + static_cast<std::size_t>(tile) * tile_bytes;
-    RowBlock rows[kTileRows];
+    quant::RowBlock rows[kTileRows];
+    Integers integers[kTileRows];
     std::memset(acc, 0, sizeof(float) * kTileRows * static_cast<std::size_t>(count));
-    for (std::int64_t block = 0; block < args.n_in / format.columns; ++block) {
-      format.from_tile(base + format.header(block), base + format.body(block), rows);
-      if constexpr (kLattice<T>) {
-        for (RowBlock& row : rows) expand<T>(row);
-      }
+    for (std::int64_t block = 0; block < args.n_in / Tiles::Tile::kColumns; ++block) {
+      Tiles::get(base, block, rows);
+      for (int r = 0; r < kTileRows; ++r) read_integers<T>(rows[r], integers[r]);
       for (int i = 0; i < count; ++i) {
-        const std::byte* act = act_row(args, first + i);
-        for (int r = 0; r < kTileRows; ++r) {
-          if constexpr (T == DType::kQ2_K || T == DType::kQ3_K || T == DType::kQ4_K || T == DType::kQ5_K ||
-                        T == DType::kQ6_K || T == DType::kIQ4_XS || kLattice<T>) {
-            super_block<T>(rows[r], reinterpret_cast<const Q8Block256*>(act)[block], acc[i][r]);
-          } else {
-            small_block<T>(rows[r], reinterpret_cast<const Q8Block32*>(act)[block], acc[i][r]);
-          }
-        }
+        const Act& x = reinterpret_cast<const Act*>(act_row(args, first + i))[block];
+        for (int r = 0; r < kTileRows; ++r) add_product<T>(rows[r], integers[r], x, acc[i][r]);
       }
     }
   });
@@ -207,35 +144,49 @@ void floats(const MatmulArgs& args) {
 }
 
 void fp8(const MatmulArgs& args) {
-  const std::size_t tile_bytes = TileF8::bytes(args.n_in);
+  const std::size_t tile_bytes = quant::TileF8::bytes(args.n_in);
   for_tiles(args, [&](std::int64_t tile, std::int64_t first, int count, float(*acc)[kTileRows]) {
     const std::byte* base = args.weights + static_cast<std::size_t>(tile) * tile_bytes;
     for (int i = 0; i < count; ++i) {
       const auto* x = reinterpret_cast<const float*>(act_row(args, first + i));
       for (int r = 0; r < kTileRows; ++r) {
         acc[i][r] = 0;
-        for (std::int64_t block = 0; block < args.n_in / TileF8::kColumns; ++block) {
-          const float scale = reinterpret_cast<const float*>(base + TileF8::header(block))[r];
-          const auto* w = reinterpret_cast<const E4M3*>(base + TileF8::body(block)) + r;
+        for (std::int64_t block = 0; block < args.n_in / quant::TileF8::kColumns; ++block) {
+          const float scale = reinterpret_cast<const float*>(base + quant::TileF8::header(block))[r];
+          const auto* w = reinterpret_cast<const E4M3*>(base + quant::TileF8::body(block)) + r;
           acc[i][r] =
-              std::fma(scale * 256.0f, dot(w, kTileRows, x + block * TileF8::kColumns, TileF8::kColumns), acc[i][r]);
+              std::fma(scale * 256.0f, dot(w, kTileRows, x + block * quant::TileF8::kColumns, quant::TileF8::kColumns),
+                       acc[i][r]);
         }
       }
     }
   });
 }
 
-// Types without a layout of their own: rows as in the file, each decoded into the scratch.
+template <DType T>
+void floats_of(const MatmulArgs& args) {
+  if constexpr (T == DType::kF32) {
+    floats<float>(args);
+  } else if constexpr (T == DType::kF16) {
+    floats<F16>(args);
+  } else if constexpr (T == DType::kBF16) {
+    floats<BF16>(args);
+  } else {
+    static_assert(T == DType::kF8_E4M3_B128);
+    fp8(args);
+  }
+}
+
+// Rows as in the file, each decoded into the scratch.
 void raw(const MatmulArgs& args) {
-  const std::size_t tile_bytes = args.layout->tile_bytes(args.n_in);
-  const quant::TypeInfo& info = quant::type_info(args.layout->dtype);
-  const auto row_bytes = static_cast<std::size_t>(args.n_in / info.block_elements * info.block_bytes);
+  const DType dtype = args.layout->dtype;
+  const std::size_t tile_bytes = args.layout->tile_bytes(args.n_in), row_bytes = *quant::row_bytes(dtype, args.n_in);
   auto* decoded = reinterpret_cast<float*>(args.scratch);
   for_tiles(args, [&](std::int64_t tile, std::int64_t first, int count, float(*acc)[kTileRows]) {
     for (int r = 0; r < kTileRows; ++r) {
       const std::byte* row =
           args.weights + static_cast<std::size_t>(tile) * tile_bytes + static_cast<std::size_t>(r) * row_bytes;
-      quant::decode_row(info.dtype, row, decoded, args.n_in);
+      quant::decode_row(dtype, row, decoded, args.n_in);
       for (int i = 0; i < count; ++i) {
         acc[i][r] = dot(decoded, 1, reinterpret_cast<const float*>(act_row(args, first + i)), args.n_in);
       }
@@ -243,35 +194,14 @@ void raw(const MatmulArgs& args) {
   });
 }
 
-template <DType T>
-void run(const MatmulArgs& args) {
-  if constexpr (T == DType::kF32) {
-    floats<float>(args);
-  } else if constexpr (T == DType::kF16) {
-    floats<F16>(args);
-  } else if constexpr (T == DType::kBF16) {
-    floats<BF16>(args);
-  } else if constexpr (T == DType::kF8_E4M3_B128) {
-    fp8(args);
-  } else if constexpr (T == DType::kQ2_K || T == DType::kQ3_K || T == DType::kQ4_K || T == DType::kQ5_K ||
-                       T == DType::kQ6_K || T == DType::kIQ4_XS || T == DType::kQ4_0 || T == DType::kQ4_1 ||
-                       T == DType::kQ5_0 || T == DType::kQ5_1 || T == DType::kQ8_0 || T == DType::kIQ4_NL ||
-                       T == DType::kMXFP4 || kLattice<T>) {
-    blocks<T>(args);
-  } else {
-    raw(args);
-  }
-}
-
 }  // namespace
 
-#define KERNEL_scalar(dtype, weights)                                               \
-  void gemv_##weights(const MatmulArgs& args) noexcept { run<DType::dtype>(args); } \
-  void gemm_##weights(const MatmulArgs& args) noexcept { run<DType::dtype>(args); }
-#define KERNEL_avx2(dtype, weights)
-#define KERNEL_avx512(dtype, weights)
-#define KERNEL_avx512_vnni(dtype, weights)
-#define KERNEL(isa, dtype, weights) KERNEL_##isa(dtype, weights)
-#include "cpu/kernels/matmul/matmul.inc"
+#define SCALAR(lower, ...)                                                  \
+  void gemv_##lower(const MatmulArgs& args) noexcept { __VA_ARGS__(args); } \
+  void gemm_##lower(const MatmulArgs& args) noexcept { __VA_ARGS__(args); }
+#define BLOCKS(name, lower, ...) SCALAR(lower, blocks<DType::k##name>)
+#define FLOATS(name, lower, ...) SCALAR(lower, floats_of<DType::k##name>)
+#define RAW(name, lower, ...) SCALAR(lower, raw)
+#include "quant/types.inc"
 
 }  // namespace dodeca::cpu::scalar

@@ -82,4 +82,8 @@ MatmulChoice select_matmul(DType dtype, Isa isa, FloatGemm float_gemm, std::span
   return choice;
 }
 
+std::size_t matmul_scratch_bytes(std::int64_t n_in) {
+  return kFixedScratchBytes + (static_cast<std::size_t>(n_in) * sizeof(float) + 63) / 64 * 64;
+}
+
 }  // namespace dodeca::cpu

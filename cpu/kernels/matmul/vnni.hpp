@@ -48,6 +48,10 @@ DODECA_INLINE __m512i pair_low(__m512i a, __m512i b) {
   const __m512i up = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0d0c0d0c09080908, 0x0504050401000100));
   return _mm512_mask_shuffle_epi8(a, 0xccccccccccccccccull, b, up);
 }
+// Sixteen bytes in every quarter of a register.
+DODECA_INLINE __m512i table16(const void* at) {
+  return _mm512_broadcast_i32x4(_mm_load_si128(static_cast<const __m128i*>(at)));
+}
 DODECA_INLINE __m512 halves(const void* at) {
   return _mm512_cvtph_ps(_mm256_load_si256(static_cast<const __m256i*>(at)));
 }

@@ -29,6 +29,15 @@ std::string name(DType dtype) { return std::string(quant::name_of(dtype)); }
 
 const MatmulKernel& scalar_line(DType dtype) { return *cpu::select_matmul(dtype, Isa::kScalar).gemv; }
 
+// The layout that products with a type take, of every type.
+std::vector<Layout> multiplied_layouts() {
+  std::vector<Layout> layouts;
+  for (const Layout& layout : cpu::all_layouts()) {
+    if (&cpu::layout_of(layout.dtype) == &layout) layouts.push_back(layout);
+  }
+  return layouts;
+}
+
 std::vector<const MatmulKernel*> all_lines() {
   std::vector<const MatmulKernel*> lines;
   for (const MatmulKernel& line : cpu::gemv_kernels()) lines.push_back(&line);
@@ -64,11 +73,12 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 TEST_CASE("every decodable type has a layout, and packing gives back the file's bits") {
   std::mt19937 random(7);
-  for (const quant::TypeInfo& info : quant::all_types()) {
-    if (!info.decodable) continue;
-    const Layout& layout = cpu::layout_of(info.dtype);
-    CAPTURE(name(info.dtype));
-    CHECK(layout.dtype == info.dtype);
+  std::set<DType> packed;
+  for (const Layout& layout : cpu::all_layouts()) {
+    const quant::TypeInfo& info = quant::type_info(layout.dtype);
+    CAPTURE(layout.name);
+    CHECK(quant::find_layout(layout.dtype, layout.kind) == &layout);
+    packed.insert(layout.dtype);
     for (std::int64_t n_blocks : {1, 2, 3, 5, 17}) {
       const std::int64_t n_in = n_blocks * info.block_elements;
       const std::size_t row_bytes = *quant::row_bytes(info.dtype, n_in);
@@ -77,7 +87,7 @@ TEST_CASE("every decodable type has a layout, and packing gives back the file's 
       const std::size_t tile_bytes = layout.tile_bytes(n_in);
       CHECK(tile_bytes % 64 == 0);
       CHECK(tile_bytes >= 16 * row_bytes);
-      const bool coded = info.dtype == DType::kIQ1_S || info.dtype == DType::kIQ1_M;  // tiles.hpp
+      const bool coded = info.dtype == DType::kIQ1_S || info.dtype == DType::kIQ1_M;  // quant/layout/tile.hpp
       CHECK(100 * tile_bytes < (coded ? 108 : 100) * 16 * row_bytes + 6400);
       for (int n_rows : {16, 5}) {
         const std::byte* in[16];
@@ -102,6 +112,11 @@ TEST_CASE("every decodable type has a layout, and packing gives back the file's 
       }
     }
   }
+  for (const quant::TypeInfo& info : quant::all_types()) CHECK(packed.contains(info.dtype) == info.decodable);
+  CHECK(cpu::layout_of(DType::kQ2_K).name == "q2_k_x16");
+  CHECK(cpu::layout_of(DType::kTQ1_0).kind == cpu::LayoutKind::kRows);
+  CHECK(quant::find_layout(DType::kQ2_K, cpu::LayoutKind::kRows)->name == "q2_k_rows");
+  CHECK(quant::find_layout(DType::kTQ1_0, cpu::LayoutKind::kTiles16) == nullptr);
   CHECK_THROWS_AS(cpu::layout_of(DType::kI32), std::invalid_argument);
 }
 
@@ -114,14 +129,14 @@ TEST_CASE("the lists hold no line twice and a scalar line for every layout") {
       CHECK(seen.insert({line.dtype, line.isa, line.match}).second);
       CHECK(names.insert(line.name).second);
     }
-    for (const Layout& layout : cpu::all_layouts()) {
+    for (const Layout& layout : multiplied_layouts()) {
       CHECK_MESSAGE(seen.count({layout.dtype, Isa::kScalar, cpu::Match::kExact}) == 1, name(layout.dtype));
     }
   }
 }
 
 TEST_CASE("scalar products agree with decoded weights multiplied in double precision") {
-  for (const Layout& layout : cpu::all_layouts()) {
+  for (const Layout& layout : multiplied_layouts()) {
     const std::int64_t block = std::max<std::int64_t>(quant::type_info(layout.dtype).block_elements, 32);
     const std::int64_t n_in = 3 * block, n_out = 19, n_acts = 5;
     const tests::Product product(layout.dtype, n_in, n_out, n_acts, 11);
@@ -157,7 +172,7 @@ TEST_CASE("scalar products agree with decoded weights multiplied in double preci
 
 TEST_CASE("every exact line gives the scalar line's bits for every shape") {
   Skips skips;
-  for (const Layout& layout : cpu::all_layouts()) {
+  for (const Layout& layout : multiplied_layouts()) {
     std::vector<const MatmulKernel*> lines;
     for (const MatmulKernel* line : all_lines()) {
       const bool vector_line =
@@ -201,7 +216,7 @@ TEST_CASE("every exact line gives the scalar line's bits for every shape") {
 
 TEST_CASE("rows and activations of more than one panel, chunk and group of tiles: the scalar line's bits") {
   Skips skips;
-  for (const Layout& layout : cpu::all_layouts()) {
+  for (const Layout& layout : multiplied_layouts()) {
     const std::int64_t block = quant::type_info(layout.dtype).block_elements;
     // Panels of 8 blocks of 256 or 64 of 32, chunks of 128 activations, groups of 16 tiles and then 4 + 2 + 1, the last
     // one partial.
@@ -223,7 +238,7 @@ TEST_CASE("rows and activations of more than one panel, chunk and group of tiles
 }
 
 TEST_CASE("a row's result does not depend on its companions") {
-  for (const Layout& layout : cpu::all_layouts()) {
+  for (const Layout& layout : multiplied_layouts()) {
     const cpu::MatmulChoice choice = cpu::select_matmul(layout.dtype, cpu::host_isa());
     const std::int64_t n_in = std::max<std::int64_t>(quant::type_info(layout.dtype).block_elements, 32) * 2;
     const tests::Product product(layout.dtype, n_in, 40, 20, 3);
@@ -287,7 +302,7 @@ TEST_CASE("oneDNN lines: close to the scalar line, and a row alone gives what it
 }
 
 TEST_CASE("selection") {
-  for (const Layout& layout : cpu::all_layouts()) {
+  for (const Layout& layout : multiplied_layouts()) {
     for (Isa isa : cpu::built_isas()) {
       const cpu::MatmulChoice choice = cpu::select_matmul(layout.dtype, isa);
       REQUIRE(choice.gemv != nullptr);

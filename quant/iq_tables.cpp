@@ -1,4 +1,4 @@
-#include "cpu/kernels/matmul/iq_tables.hpp"
+#include "quant/iq_tables.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -6,7 +6,7 @@
 
 #include "quant/iq_grids.hpp"
 
-namespace dodeca::cpu {
+namespace dodeca::quant {
 namespace {
 
 constexpr int kIq2Values[4] = {8, 25, 43, 0};
@@ -22,7 +22,7 @@ unsigned rank(const int (&values)[kValues], int value) {
 }
 
 template <int kPoints>
-void fill(TernaryTable<kPoints>& table, const quant::Grid<kPoints, 8>& grid, const int (&values)[4]) {
+void fill(TernaryTable<kPoints>& table, const Grid<kPoints, 8>& grid, const int (&values)[4]) {
   for (int p = 0; p < kPoints; ++p) {
     for (int e = 0; e < 4; ++e) {
       const unsigned low = rank(values, grid.points[p][e]), high = rank(values, grid.points[p][4 + e]);
@@ -33,7 +33,7 @@ void fill(TernaryTable<kPoints>& table, const quant::Grid<kPoints, 8>& grid, con
   }
 }
 template <int kPoints>
-void fill(OctalTable<kPoints>& table, const quant::Grid<kPoints, 4>& grid, const int (&values)[8]) {
+void fill(OctalTable<kPoints>& table, const Grid<kPoints, 4>& grid, const int (&values)[8]) {
   for (int p = 0; p < kPoints; ++p) {
     for (int e = 0; e < 4; ++e) {
       const unsigned element = rank(values, grid.points[p][e]);
@@ -86,7 +86,7 @@ std::uint8_t half_ranks(unsigned half) {
   return static_cast<std::uint8_t>(half / 27 | half / 9 % 3 << 2 | half / 3 % 3 << 4 | half % 3 << 6);
 }
 
-void fill(Iq1Table& table, const quant::Grid<2048, 8>& grid) {
+void fill(Iq1Table& table, const Grid<2048, 8>& grid) {
   std::fill(std::begin(table.point), std::end(table.point), kNoIq1Point);
   std::vector<std::uint16_t> point_of(1 << 16, kNoIq1Point);  // by its ranks
   for (unsigned p = 0; p < 2048; ++p) {
@@ -118,13 +118,13 @@ std::uint8_t shifted(int rank, bool negative) {
 
 IqTables make_tables() {
   IqTables t{};
-  fill(t.iq2_xxs, quant::kIq2xxsGrid, kIq2Values);
-  fill(t.iq2_xs, quant::kIq2xsGrid, kIq2Values);
-  fill(t.iq2_s, quant::kIq2sGrid, kIq2Values);
-  fill(t.iq1, quant::kIq1sGrid);
-  fill(t.iq3_xxs, quant::kIq3xxsGrid, kIq3xxsValues);
-  fill(t.iq3_s, quant::kIq3sGrid, kIq3sValues);
-  for (unsigned i = 0; i < 128; ++i) t.signs[i] = quant::sign_byte(i);
+  fill(t.iq2_xxs, kIq2xxsGrid, kIq2Values);
+  fill(t.iq2_xs, kIq2xsGrid, kIq2Values);
+  fill(t.iq2_s, kIq2sGrid, kIq2Values);
+  fill(t.iq1, kIq1sGrid);
+  fill(t.iq3_xxs, kIq3xxsGrid, kIq3xxsValues);
+  fill(t.iq3_s, kIq3sGrid, kIq3sValues);
+  for (unsigned i = 0; i < 128; ++i) t.signs[i] = sign_byte(i);
   for (int i = 0; i < 64; ++i) {
     t.iq2_values[i] = biased(kIq2Bias, kIq2Values[i & 3], i & 4);
     t.iq1_values[i] = shifted(i & 3, i & 4);
@@ -142,4 +142,4 @@ IqTables make_tables() {
 
 const IqTables kIqTables = make_tables();
 
-}  // namespace dodeca::cpu
+}  // namespace dodeca::quant

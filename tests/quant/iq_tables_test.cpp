@@ -1,4 +1,4 @@
-#include "cpu/kernels/matmul/iq_tables.hpp"
+#include "quant/iq_tables.hpp"
 
 #include <doctest/doctest.h>
 
@@ -7,9 +7,9 @@
 using namespace dodeca;
 
 TEST_CASE("every point of IQ1 has a code of its own, and both halves are found by it") {
-  const cpu::Iq1Table& table = cpu::kIqTables.iq1;
+  const quant::Iq1Table& table = quant::kIqTables.iq1;
   int coded = 0;
-  for (unsigned code = 0; code < 4096; ++code) coded += table.point[code] != cpu::kNoIq1Point;
+  for (unsigned code = 0; code < 4096; ++code) coded += table.point[code] != quant::kNoIq1Point;
   CHECK(coded >= 2048);
   for (unsigned p = 0; p < 2048; ++p) {
     CAPTURE(p);

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace dodeca::cpu {
+namespace dodeca::quant {
 
 // Points of eight ternary elements. low and high: elements 0..3 and 4..7, two bits each. spread: byte e holds element e
 // in its low nibble and element 4 + e in its high one.
@@ -51,4 +51,4 @@ inline constexpr int kIq2Bias = 43, kIq1Bias = 9, kIq3xxsBias = 62, kIq3sBias = 
 
 extern const IqTables kIqTables;
 
-}  // namespace dodeca::cpu
+}  // namespace dodeca::quant

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstring>
 
-#include "quant/encode/k_types.hpp"
+#include "quant/encode/super_rows.hpp"
 
 namespace dodeca::quant {
 
@@ -24,9 +24,19 @@ DODECA_LANE V symmetric_scan(const float* x, const float* w, const Levels& level
   return best_scale;
 }
 
-template <class V, class Block, bool kWeighted, bool kScan, class Levels>
+template <class Levels>
+struct SymmetricSmallSpec {
+  Levels levels;
+  SymmetricTrials trials;
+  int first_code = 0;  // what is stored for the least level
+};
+
+template <class V, class Format, bool kWeighted, bool kScan, class Levels>
 void encode_symmetric_small(const float* x, const float* importance, std::byte* dst, std::int64_t n,
-                            const Levels& levels, const SymmetricTrials& trials) {
+                            const SymmetricSmallSpec<Levels>& spec) {
+  using Block = typename Format::Block;
+  const Levels& levels = spec.levels;
+  const SymmetricTrials& trials = spec.trials;
   constexpr int kWeights = kTileLanes * 32;
   Tile<32> tile;
   alignas(64) float scales[kTileLanes];
@@ -41,19 +51,23 @@ void encode_symmetric_small(const float* x, const float* importance, std::byte* 
       }
     }
     for (int lane = 0; lane < n_lanes; ++lane, dst += sizeof(Block)) {
-      SmallPieces pieces;
-      pieces.d = finite_f16(scales[lane]);
-      symmetric_codes<V>(x + i + lane * 32, 32, signed_inverse_of(Lane(f16_to_f32(pieces.d))).v, levels, pieces.levels);
-      Block block;
-      pack(pieces, block);
+      RowBlock numbers;
+      numbers.d = finite_f16(scales[lane]);
+      symmetric_codes<V>(x + i + lane * 32, 32, signed_inverse_of(Lane(f16_to_f32(numbers.d))).v, levels, numbers.code);
+      if (spec.first_code != 0) {
+        for (int k = 0; k < 32; ++k) numbers.code[k] = static_cast<std::uint8_t>(numbers.code[k] + spec.first_code);
+      }
+      Block block{};
+      Format::write(numbers, block);
       std::memcpy(dst, &block, sizeof block);
     }
   }
 }
 
-template <class V, class Block, bool kWeighted>
+template <class V, class Format, bool kWeighted>
 void encode_affine_small(const float* x, const float* importance, std::byte* dst, std::int64_t n, float max_level,
                          const AffineTrials& trials) {
+  using Block = typename Format::Block;
   constexpr int kWeights = kTileLanes * 32;
   Tile<32> tile;
   alignas(64) float scales[kTileLanes], mins[kTileLanes];
@@ -66,13 +80,13 @@ void encode_affine_small(const float* x, const float* importance, std::byte* dst
       fit.min.store(mins + k);
     }
     for (int lane = 0; lane < n_lanes; ++lane, dst += sizeof(Block)) {
-      SmallPieces pieces;
-      pieces.d = finite_f16(scales[lane]);
-      pieces.m = finite_f16(-mins[lane]);
-      const float inverse = inverse_of(Lane(f16_to_f32(pieces.d))).v;
-      affine_levels<V>(x + i + lane * 32, 32, inverse, -f16_to_f32(pieces.m) * inverse, max_level, pieces.levels);
-      Block block;
-      pack(pieces, block);
+      RowBlock numbers;
+      numbers.d = finite_f16(scales[lane]);
+      numbers.m = finite_f16(-mins[lane]);
+      const float inverse = inverse_of(Lane(f16_to_f32(numbers.d))).v;
+      affine_levels<V>(x + i + lane * 32, 32, inverse, -f16_to_f32(numbers.m) * inverse, max_level, numbers.code);
+      Block block{};
+      Format::write(numbers, block);
       std::memcpy(dst, &block, sizeof block);
     }
   }

@@ -1,0 +1,126 @@
+// One block of one row as plain integers: what packing, unpacking, encoding and the scalar products share. Holds every
+// bit of the file's block. Formats (quant/formats) put it together and take it apart.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace dodeca::quant {
+
+struct alignas(64) RowBlock {
+  std::uint8_t code[256];  // unsigned codes; Q8_0: the byte as it is
+  std::uint8_t scale[16];  // per sub-block, as stored (Q6_K: the byte of an i8)
+  std::uint8_t min[16];
+  std::uint16_t d, m;  // bits of d and of dmin, m or scales_h; MXFP4: d is the E8M0 byte
+  float row_scale;     // of types with a row prefix
+  // Lattice types instead of codes: points of eight columns (IQ3: four), and per eight columns the sign index or byte
+  // (IQ1: whether the shift is negative).
+  std::uint16_t index[64];
+  std::uint8_t sign[32];
+};
+
+// Lane r of vector v.
+inline std::uint32_t get(const std::byte* vectors, int v, int r) {
+  std::uint32_t lane;
+  std::memcpy(&lane, vectors + 64 * v + 4 * r, 4);
+  return lane;
+}
+inline void put(std::byte* vectors, int v, int r, std::uint32_t lane) {
+  std::memcpy(vectors + 64 * v + 4 * r, &lane, 4);
+}
+
+// Unit u of a block.
+inline std::uint32_t unit(const RowBlock& block, int u) {
+  std::uint32_t codes;
+  std::memcpy(&codes, block.code + 4 * u, 4);
+  return codes;
+}
+inline void set_unit(RowBlock& block, int u, std::uint32_t codes) { std::memcpy(block.code + 4 * u, &codes, 4); }
+
+inline constexpr std::uint32_t kOnes = 0x01010101u, kThrees = 0x03030303u, kSevens = 0x07070707u,
+                               kNibbles = 0x0f0f0f0fu;
+
+// Fields of two or four bits of n sub-blocks: g = 2p + e at bit width*p + 16e.
+inline std::uint32_t fields(const std::uint8_t* values, int n, int shift, int width) {
+  std::uint32_t lane = 0;
+  for (int g = 0; g < n; ++g) {
+    lane |= ((static_cast<std::uint32_t>(values[g]) >> shift) & ((1u << width) - 1))
+            << (width * (g / 2) + 16 * (g % 2));
+  }
+  return lane;
+}
+inline std::uint8_t field(std::uint32_t lane, int g, int width) {
+  return static_cast<std::uint8_t>((lane >> (width * (g / 2) + 16 * (g % 2))) & ((1u << width) - 1));
+}
+
+// n scales of a byte each, four to a vector, the vectors at the offsets at(0), at(1), ...
+inline constexpr int kBytePlace[4] = {0, 2, 1, 3};
+template <class At>
+void scale_bytes_to_tile(const std::uint8_t* scale, int n, int r, std::byte* body, At at) {
+  for (int g = 0; g < n; ++g) body[at(g / 4) + 4 * r + kBytePlace[g % 4]] = std::byte{scale[g]};
+}
+template <class At>
+void scale_bytes_from_tile(const std::byte* body, int n, int r, std::uint8_t* scale, At at) {
+  for (int g = 0; g < n; ++g) scale[g] = static_cast<std::uint8_t>(body[at(g / 4) + 4 * r + kBytePlace[g % 4]]);
+}
+
+// Units of four bits: vector i, low nibble: unit 2i, high: 2i + 1.
+inline void codes4_to_tile(const RowBlock& b, int r, int n_units, std::byte* codes) {
+  for (int i = 0; i < n_units / 2; ++i) put(codes, i, r, unit(b, 2 * i) | unit(b, 2 * i + 1) << 4);
+}
+inline void codes4_from_tile(const std::byte* codes, int r, int n_units, RowBlock& b) {
+  for (int i = 0; i < n_units / 2; ++i) {
+    const std::uint32_t lane = get(codes, i, r);
+    set_unit(b, 2 * i, lane & kNibbles);
+    set_unit(b, 2 * i + 1, (lane >> 4) & kNibbles);
+  }
+}
+
+// Units 8k to 8k + 7 of five bits. Odd units keep their top four bits in the nibble and the lowest in the plane, even
+// units the other way round.
+inline void codes5_to_tile(const RowBlock& b, int r, int k, std::byte* high, std::byte* codes) {
+  std::uint32_t plane = 0;
+  for (int i = 0; i < 4; ++i) {
+    const std::uint32_t even = unit(b, 8 * k + 2 * i), odd = unit(b, 8 * k + 2 * i + 1);
+    put(codes, i, r, (even & kNibbles) | ((odd >> 1) & kNibbles) << 4);
+    plane |= (odd & kOnes) << 2 * i | ((even >> 4) & kOnes) << (2 * i + 1);
+  }
+  put(high, 0, r, plane);
+}
+inline void codes5_from_tile(const std::byte* high, const std::byte* codes, int r, int k, RowBlock& b) {
+  const std::uint32_t plane = get(high, 0, r);
+  for (int i = 0; i < 4; ++i) {
+    const std::uint32_t lane = get(codes, i, r);
+    set_unit(b, 8 * k + 2 * i, (lane & kNibbles) | ((plane >> (2 * i + 1)) & kOnes) << 4);
+    set_unit(b, 8 * k + 2 * i + 1, ((lane >> 4) & kNibbles) << 1 | ((plane >> 2 * i) & kOnes));
+  }
+}
+
+// In the file: two runs of `half` columns are the low, then the high nibbles of `half` bytes.
+inline void read_nibbles(const std::uint8_t* qs, int half, std::uint8_t* code) {
+  for (int l = 0; l < half; ++l) code[l] = qs[l] & 15;
+  for (int l = 0; l < half; ++l) code[half + l] = qs[l] >> 4;
+}
+inline void write_nibbles(const std::uint8_t* code, int half, std::uint8_t* qs) {
+  for (int l = 0; l < half; ++l) qs[l] = static_cast<std::uint8_t>((code[l] & 15) | (code[half + l] & 15) << 4);
+}
+
+// In the file: columns 128n + 32j + l are bits 2j of qs[32n + l].
+inline void read_2bit(const std::uint8_t* qs, std::uint8_t* code) {
+  for (int n = 0; n < 2; ++n) {
+    for (int j = 0; j < 4; ++j) {
+      for (int l = 0; l < 32; ++l) code[128 * n + 32 * j + l] = (qs[32 * n + l] >> 2 * j) & 3;
+    }
+  }
+}
+inline void write_2bit(const std::uint8_t* code, std::uint8_t* qs) {
+  for (int n = 0; n < 2; ++n) {
+    for (int l = 0; l < 32; ++l) {
+      const std::uint8_t* c = code + 128 * n + l;
+      qs[32 * n + l] = static_cast<std::uint8_t>((c[0] & 3) | (c[32] & 3) << 2 | (c[64] & 3) << 4 | (c[96] & 3) << 6);
+    }
+  }
+}
+
+}  // namespace dodeca::quant
