@@ -255,10 +255,32 @@ TEST_CASE("encoding is a function of the block alone, wherever the bytes lie") {
     encode_row(dtype, x.data(), shifted.data() + 1, 512);
     CHECK(std::equal(whole.begin(), whole.end(), shifted.begin() + 1));
     const std::vector<std::byte> second = encoded(dtype, std::vector<float>(x.begin() + 256, x.end()));
-    CHECK(std::equal(second.begin(), second.end(), whole.begin() + static_cast<std::ptrdiff_t>(whole.size() / 2)));
+    if (type_info(dtype).row_prefix_bytes == 0)  // otherwise the scale of the row ties its blocks together
+      CHECK(std::equal(second.begin(), second.end(), whole.begin() + static_cast<std::ptrdiff_t>(whole.size() / 2)));
     std::vector<float> y(512);
     decode_row(dtype, shifted.data() + 1, y.data(), 512);
     CHECK(y == decoded(dtype, whole, 512));
+  }
+}
+
+TEST_CASE("columns of a row, cut out with the row's prefix, decode to the same values") {
+  Values values;
+  const std::vector<float> x = values.row(1024);
+  for (const DType dtype : encodable_types()) {
+    CAPTURE(name_of(dtype));
+    const std::vector<std::byte> row = encoded(dtype, x);
+    const std::vector<float> whole = decoded(dtype, row, 1024);
+    std::vector<std::byte> part(*row_bytes(dtype, 512));
+    copy_columns(dtype, row.data(), 256, 768, part.data());
+    std::vector<float> columns(512);
+    decode_columns(dtype, row.data(), 256, 768, columns.data());
+    CHECK(columns == std::vector<float>(whole.begin() + 256, whole.begin() + 768));
+    CHECK(decoded(dtype, part, 512) == columns);
+    std::vector<std::byte> two = row;
+    two.insert(two.end(), row.begin(), row.end());
+    std::vector<float> twice(2048);
+    decode_rows(dtype, two.data(), 2, 1024, twice.data());
+    CHECK(std::equal(whole.begin(), whole.end(), twice.begin() + 1024));
   }
 }
 
@@ -270,6 +292,14 @@ TEST_CASE("find_non_finite: the first bad element of every decodable type") {
     const std::int64_t n = 4 * kRow;
     std::vector<std::byte> bytes(*row_bytes(type.dtype, n));
     CHECK(find_non_finite(type.dtype, bytes.data(), n) == -1);
+    if (type.row_prefix_bytes != 0) {  // the scale of the row is the only thing that can be broken
+      for (const float scale : {NAN, INFINITY, 1e37f}) {
+        std::memset(bytes.data(), 0, bytes.size());
+        std::memcpy(bytes.data(), &scale, sizeof scale);
+        CHECK(find_non_finite(type.dtype, bytes.data(), n) == 0);
+      }
+      continue;
+    }
     // All ones in the third block (element 2 of plain types): NaN scales, or NaN itself.
     std::memset(bytes.data() + 2 * type.block_bytes, 0xff, static_cast<std::size_t>(type.block_bytes));
     CHECK(find_non_finite(type.dtype, bytes.data(), n) == 2 * type.block_elements);

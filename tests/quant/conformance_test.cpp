@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 #include <vector>
 
 #include "quant/codec.hpp"
@@ -95,6 +96,12 @@ constexpr Vector kVectors[] = {
      -1443.875,
      -55085.625,
      4756444.171875},
+    {DType::kIQ4_KS,  // tests/golden/iq4_ks.py
+     {1087.5, -54.375, -1272.375, 195.75, -793.875, 489.375},
+     {95.875, -479.375},
+     -7286.0,
+     -1096106.75,
+     100976473.5},
     {DType::kTQ1_0, {-0.125, 0.125, 0, -0.125, 0.125, 0}, {0.125, 0}, -0.125, 73.125, 2.640625},
     {DType::kTQ2_0, {0, -0.125, 0.25, 0.125, 0, -0.125}, {0.125, 0}, 16.25, 2138.875, 5.96875},
     {DType::kMXFP4, {0, 1.5, -1, 0.75, -0.5, 0.375}, {-1.5, -0.125}, -0.25, -33.25, 19.25},
@@ -105,8 +112,15 @@ void put_u16(std::vector<std::byte>& block, std::size_t at, unsigned bits) {
   block[at + 1] = static_cast<std::byte>(bits >> 8);
 }
 
-// Byte k is (167 k + 41) mod 256, then the scales are set to powers of two.
+// A row of one block. Byte k is (167 k + 41) mod 256, then the scales are set to powers of two.
 std::vector<std::byte> patterned_block(DType dtype) {
+  if (dtype == DType::kIQ4_KS) {
+    std::vector<std::byte> row(140);
+    const float scale = 0.125f;
+    std::memcpy(row.data(), &scale, sizeof scale);
+    for (std::size_t k = 0; k < 136; ++k) row[4 + k] = static_cast<std::byte>((167 * k + 41) & 255);
+    return row;
+  }
   std::vector<std::byte> block(static_cast<std::size_t>(type_info(dtype).block_bytes));
   for (std::size_t k = 0; k < block.size(); ++k) block[k] = static_cast<std::byte>((167 * k + 41) & 255);
   switch (dtype) {

@@ -55,7 +55,7 @@ TEST_CASE("foreign ids are named, unknown ones are not") {
   CHECK(foreign_type_name(4) == "Q4_2 (removed from GGUF)");
   CHECK(foreign_type_name(133) == "Q6_0 (ik_llama.cpp)");
   CHECK(foreign_type_name(137) == "IQ2_K (ik_llama.cpp)");
-  CHECK(foreign_type_name(144) == "IQ4_KS (ik_llama.cpp)");
+  CHECK(foreign_type_name(145) == "IQ2_KS (ik_llama.cpp)");
   CHECK(foreign_type_name(158) == "IQ1_KT (ik_llama.cpp)");
   CHECK(foreign_type_name(339) == "IQ4_K_R4 (ik_llama.cpp)");
   for (const std::uint32_t id : {43u, 96u, 142u, 159u, 1000u, 0xffffffffu}) {
@@ -69,6 +69,11 @@ TEST_CASE("row_bytes: whole blocks only, overflow is no size") {
   CHECK(row_bytes(DType::kQ8_0, 128) == 4u * 34);
   CHECK(row_bytes(DType::kF8_E4M3_B128, 256) == 264u);
   CHECK(row_bytes(DType::kF32, 0) == 0u);
+  CHECK(row_bytes(DType::kIQ4_KS, 7168) == 4u + 28u * 136);
+  CHECK(tensor_bytes(DType::kIQ4_KS, 512, 3) == 3u * (4 + 2 * 136));
+  CHECK(tensor_bytes(DType::kQ2_K, 512, 0) == 0u);
+  CHECK_FALSE(tensor_bytes(DType::kQ2_K, 512, -1).has_value());
+  CHECK_FALSE(tensor_bytes(DType::kQ2_K, 512, std::numeric_limits<std::int64_t>::max()).has_value());
   CHECK_FALSE(row_bytes(DType::kQ2_K, 128).has_value());
   CHECK_FALSE(row_bytes(DType::kQ2_K, -256).has_value());
   CHECK_FALSE(row_bytes(DType::kF64, std::numeric_limits<std::int64_t>::max()).has_value());

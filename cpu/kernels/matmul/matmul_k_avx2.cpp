@@ -1,4 +1,4 @@
-// Products with the K types and IQ4_XS. Layouts: quant/formats.
+// Products with the K types, IQ4_XS and IQ4_KS. Layouts: quant/formats.
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 #include "cpu/kernels/matmul/super_blocks_avx2.hpp"
 
@@ -161,6 +161,36 @@ struct IQ4_XS : SuperBlocks<IQ4_XS, true> {
   };
 };
 
+// What bit 0 of a scale byte adds to the codes is added as a multiple of the activations' sums.
+struct IQ4_KS : SuperBlocks<IQ4_KS, true> {
+  using Tile = quant::TileIQ4_KS;
+  static constexpr int kScales = 8, kUnits = 1, kMins = 0, kOffset = 1;
+
+  DODECA_INLINE static __m256 factor(const std::byte* header, int h) {
+    return _mm256_load_ps(reinterpret_cast<const float*>(header) + 8 * h);
+  }
+  // Words of scale bytes as the numbers that they stand for.
+  DODECA_INLINE static __m256i number(__m256i words) {
+    return _mm256_sub_epi16(_mm256_and_si256(words, _mm256_set1_epi16(254)), _mm256_set1_epi16(127));
+  }
+
+  struct Half {
+    const std::byte* at;
+    __m256i table;
+    DODECA_INLINE Half(const std::byte*, const std::byte* body, int h)
+        : at(body + 32 * h), table(table16(quant::kIq4Values)) {}
+    DODECA_INLINE __m256i scale(int i) const { return number(byte_twice(load(at + Tile::scales(i / 4)), i % 4)); }
+    DODECA_INLINE __m256i pair(int p) const {
+      const __m256i four = load(at + Tile::scales(p / 2));
+      const __m256i words = p % 2 == 0 ? _mm256_and_si256(four, _mm256_set1_epi16(255)) : _mm256_srli_epi16(four, 8);
+      const __m256i shift =
+          _mm256_mullo_epi16(_mm256_and_si256(words, _mm256_set1_epi16(1)), _mm256_set1_epi16(-quant::kIq4Shift));
+      return _mm256_mullo_epi16(number(words), shift);
+    }
+    DODECA_INLINE void units(int i, __m256i* codes) const { looked_up(at + Tile::kCodes + 256 * i, table, codes); }
+  };
+};
+
 }  // namespace
 
 DODECA_MATMUL(q2_k, Q2_K)
@@ -169,5 +199,6 @@ DODECA_MATMUL(q4_k, Q4_K)
 DODECA_MATMUL(q5_k, Q5_K)
 DODECA_MATMUL(q6_k, Q6_K)
 DODECA_MATMUL(iq4_xs, IQ4_XS)
+DODECA_MATMUL(iq4_ks, IQ4_KS)
 
 }  // namespace dodeca::cpu::avx2

@@ -1,4 +1,4 @@
-// Products with the K types and IQ4_XS. Layouts: quant/formats.
+// Products with the K types, IQ4_XS and IQ4_KS. Layouts: quant/formats.
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 #include "cpu/kernels/matmul/super_blocks_vnni.hpp"
 
@@ -446,67 +446,57 @@ struct Q6_K : SuperBlocks<Q6_K> {
   }
 };
 
-// ---- IQ4_XS
+// ---- IQ4_XS, IQ4_KS
 
-constexpr quant::BiasedTable kIq4Table = quant::biased(quant::kIq4Values, 128);
+// The sixteen values plus kIq4Bias.
+constexpr int kIq4Bias = 128;
+constexpr quant::BiasedTable kIq4Table = quant::biased(quant::kIq4Values, kIq4Bias);
 
-struct IQ4_XS : SuperBlocks<IQ4_XS> {
-  using Tile = quant::TileIQ4_XS;
+// Format gives Tile, factor(header), and Scales(header, body) with scale(k), an i32, and pair(p): what the activations' sums
+// of sub-blocks 2p and 2p + 1 are multiplied with and then subtracted, i16 pairs.
+template <class Format>
+struct Iq4 : SuperBlocks<Format> {
   static constexpr int kPairs = 4;
   static constexpr bool kMins = false;
-
-  // The sixteen values plus 128.
-  DODECA_INLINE static __m512i table() { return table16(kIq4Table.value); }
-  // Scale - 32 of sub-block k; high: the u16 of the header in every lane.
-  DODECA_INLINE static __m512i scale(__m512i low, __m512i high, int k) {
-    const __m512i nibble = _mm512_and_si512(_mm512_srli_epi32(low, 4 * (k / 2) + 16 * (k % 2)), _mm512_set1_epi32(15));
-    const __m512i top = k < 2 ? _mm512_slli_epi32(high, 4 - 2 * k) : _mm512_srli_epi32(high, 2 * k - 4);
-    return _mm512_sub_epi32(_mm512_or_si512(nibble, _mm512_and_si512(top, _mm512_set1_epi32(48))),
-                            _mm512_set1_epi32(32));
-  }
-  DODECA_INLINE static __m512i high_scales(const std::byte* header) {
-    return _mm512_cvtepu16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(header + 32)));
-  }
 
   template <int C>
   DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block256* const* x,
                                  __m512* acc) {
-    const __m512i low = load(body + Tile::kScales), high = high_scales(header), values = table(), low4 = bytes(0x0f);
+    const typename Format::Scales scales(header, body);
+    const __m512i values = table16(kIq4Table.value), low4 = bytes(0x0f);
     Sums<C> isum, offset;
 #pragma GCC unroll 4
     for (int p = 0; p < 4; ++p) {
-      const __m512i scales[2] = {scale(low, high, 2 * p), scale(low, high, 2 * p + 1)};
-      offset.add32(pair_low(scales[0], scales[1]), x, 2 * p);
+      offset.add32(scales.pair(p), x, 2 * p);
 #pragma GCC unroll 2
       for (int e = 0; e < 2; ++e) {
         const int k = 2 * p + e;
         Sums<C> sum;
 #pragma GCC unroll 4
         for (int i = 0; i < 4; ++i) {
-          const __m512i v = load(body + Tile::kCodes + 64 * (4 * k + i));
+          const __m512i v = load(body + Format::Tile::kCodes + 64 * (4 * k + i));
           sum.add(_mm512_shuffle_epi8(values, _mm512_and_si512(v, low4)), x, 32 * k + 8 * i);
           sum.add(_mm512_shuffle_epi8(values, _mm512_and_si512(_mm512_srli_epi32(v, 4), low4)), x, 32 * k + 8 * i + 4);
         }
-        isum.add_scaled(sum, scales[e]);
+        isum.add_scaled(sum, scales.scale(k));
       }
     }
-    const __m512 d = halves(header);
+    const __m512 d = Format::factor(header);
 #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) {
-      acc[c] = fold(acc[c], d, *x[c], _mm512_sub_epi32(isum.v[c], _mm512_slli_epi32(offset.v[c], 7)));
-    }
+    for (int c = 0; c < C; ++c) acc[c] = fold(acc[c], d, *x[c], _mm512_sub_epi32(isum.v[c], offset.v[c]));
   }
 
   DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
+    using Tile = typename Format::Tile;
     const std::byte *header = tile + Tile::header(block), *body = tile + Tile::body(block);
-    _mm512_store_ps(out.d, halves(header));
-    const __m512i low = load(body + Tile::kScales), high = high_scales(header), values = table(), low4 = bytes(0x0f);
+    _mm512_store_ps(out.d, Format::factor(header));
+    const typename Format::Scales scales(header, body);
+    const __m512i values = table16(kIq4Table.value), low4 = bytes(0x0f);
 #pragma GCC unroll 4
     for (int p = 0; p < 4; ++p) {
-      const __m512i first = scale(low, high, 2 * p), second = scale(low, high, 2 * p + 1);
-      store(out.scales[2 * p], split_scale(first));
-      store(out.scales[2 * p + 1], split_scale(second));
-      store(out.pairs[p], pair_low(first, second));
+      store(out.scales[2 * p], split_scale(scales.scale(2 * p)));
+      store(out.scales[2 * p + 1], split_scale(scales.scale(2 * p + 1)));
+      store(out.pairs[p], scales.pair(p));
     }
     for (int i = 0; i < 32; ++i) {
       const __m512i v = load(body + Tile::kCodes + 64 * i);
@@ -517,11 +507,59 @@ struct IQ4_XS : SuperBlocks<IQ4_XS> {
   DODECA_INLINE static int scale_index(int g) { return g; }
   template <int T, int C>
   DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
-    IQ4_XS::template sum_scaled<T, C, 8, false>(w, x, isum);
+    SuperBlocks<Format>::template sum_scaled<T, C, 8, false>(w, x, isum);
   }
   DODECA_INLINE static __m512i corrected(__m512i isum, __m512i psum, const Q8Block256&) {
-    return _mm512_sub_epi32(isum, _mm512_slli_epi32(psum, 7));
+    return _mm512_sub_epi32(isum, psum);
   }
+};
+
+struct IQ4_XS : Iq4<IQ4_XS> {
+  using Tile = quant::TileIQ4_XS;
+  DODECA_INLINE static __m512 factor(const std::byte* header) { return halves(header); }
+
+  struct Scales {
+    __m512i low, high;  // high: the u16 of the header in every lane
+    DODECA_INLINE Scales(const std::byte* header, const std::byte* body)
+        : low(load(body + Tile::kScales)),
+          high(_mm512_cvtepu16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(header + 32)))) {}
+    DODECA_INLINE __m512i scale(int k) const {
+      const __m512i nibble =
+          _mm512_and_si512(_mm512_srli_epi32(low, 4 * (k / 2) + 16 * (k % 2)), _mm512_set1_epi32(15));
+      const __m512i top = k < 2 ? _mm512_slli_epi32(high, 4 - 2 * k) : _mm512_srli_epi32(high, 2 * k - 4);
+      return _mm512_sub_epi32(_mm512_or_si512(nibble, _mm512_and_si512(top, _mm512_set1_epi32(48))),
+                              _mm512_set1_epi32(32));
+    }
+    DODECA_INLINE __m512i pair(int p) const {
+      static_assert(kIq4Bias == 1 << 7);
+      return _mm512_slli_epi16(pair_low(scale(2 * p), scale(2 * p + 1)), 7);
+    }
+  };
+};
+
+struct IQ4_KS : Iq4<IQ4_KS> {
+  using Tile = quant::TileIQ4_KS;
+  DODECA_INLINE static __m512 factor(const std::byte* header) { return _mm512_load_ps(header); }
+
+  struct Scales {
+    __m512i four[2];
+    DODECA_INLINE Scales(const std::byte*, const std::byte* body)
+        : four{load(body + Tile::scales(0)), load(body + Tile::scales(1))} {}
+    DODECA_INLINE __m512i scale(int k) const {
+      constexpr int kPlace[4] = {0, 2, 1, 3};
+      const __m512i byte = _mm512_and_si512(_mm512_srli_epi32(four[k / 4], 8 * kPlace[k % 4]), _mm512_set1_epi32(254));
+      return _mm512_sub_epi32(byte, _mm512_set1_epi32(127));
+    }
+    // The shift of the table makes the bias smaller.
+    DODECA_INLINE __m512i pair(int p) const {
+      const __m512i v = four[p / 2];
+      const __m512i words = p % 2 == 0 ? _mm512_and_si512(v, _mm512_set1_epi16(255)) : _mm512_srli_epi16(v, 8);
+      const __m512i number = _mm512_sub_epi16(_mm512_and_si512(words, _mm512_set1_epi16(254)), _mm512_set1_epi16(127));
+      static_assert(quant::kIq4Shift == 1 << 2);
+      const __m512i shift = _mm512_slli_epi16(_mm512_and_si512(words, _mm512_set1_epi16(1)), 2);
+      return _mm512_mullo_epi16(number, _mm512_sub_epi16(_mm512_set1_epi16(kIq4Bias), shift));
+    }
+  };
 };
 
 }  // namespace
@@ -532,5 +570,6 @@ DODECA_MATMUL(q4_k, Q4_K)
 DODECA_MATMUL(q5_k, Q5_K)
 DODECA_MATMUL(q6_k, Q6_K)
 DODECA_MATMUL(iq4_xs, IQ4_XS)
+DODECA_MATMUL(iq4_ks, IQ4_KS)
 
 }  // namespace dodeca::cpu::avx512_vnni

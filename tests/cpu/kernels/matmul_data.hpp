@@ -18,7 +18,7 @@ enum class Part { kAll, kScaled, kMin };
 // smallest subnormal or the largest factor, or one whose products overflow or are NaN.
 enum class Factors { kTame, kExtreme };
 
-void keep_part(quant::DType dtype, std::vector<std::byte>& rows, Part part);
+void keep_part(quant::DType dtype, std::int64_t n_in, std::vector<std::byte>& rows, Part part);
 
 // One product: weights packed, activations stored, everything guarded.
 class Product {

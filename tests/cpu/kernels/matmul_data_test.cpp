@@ -40,6 +40,7 @@ Fields fields_of(DType dtype) {
     case DType::kTQ2_0:
       return {{64}, {}};
     case DType::kIQ1_M:
+    case DType::kIQ4_KS:
     case DType::kMXFP4:
     case DType::kF32:
     case DType::kF16:
@@ -55,6 +56,24 @@ Fields fields_of(DType dtype) {
 void put16(std::byte* at, std::uint16_t bits) { std::memcpy(at, &bits, 2); }
 void put_float(std::byte* at, float value) { std::memcpy(at, &value, 4); }
 
+// Calls what(block) for every block of every row.
+template <class What>
+void for_each_block(DType dtype, std::int64_t n_in, std::vector<std::byte>& rows, What&& what) {
+  const quant::TypeInfo& info = quant::type_info(dtype);
+  const std::size_t row_bytes = *quant::row_bytes(dtype, n_in);
+  for (std::size_t row = 0; row < rows.size(); row += row_bytes) {
+    for (auto at = static_cast<std::size_t>(info.row_prefix_bytes); at < row_bytes;
+         at += static_cast<std::size_t>(info.block_bytes))
+      what(rows.data() + row + at);
+  }
+}
+// The same for the scale of a row, where the type has one.
+template <class What>
+void for_each_prefix(DType dtype, std::int64_t n_in, std::vector<std::byte>& rows, What&& what) {
+  if (quant::type_info(dtype).row_prefix_bytes == 0) return;
+  for (std::size_t row = 0; row < rows.size(); row += *quant::row_bytes(dtype, n_in)) what(rows.data() + row);
+}
+
 // n_rows rows of random blocks with tame factors (any code bits, no NaN); [n_rows, row bytes].
 std::vector<std::byte> random_rows(DType dtype, std::int64_t n_rows, std::int64_t n_in, std::mt19937& random) {
   const quant::TypeInfo& info = quant::type_info(dtype);
@@ -62,8 +81,10 @@ std::vector<std::byte> random_rows(DType dtype, std::int64_t n_rows, std::int64_
   std::vector<std::byte> rows(static_cast<std::size_t>(n_rows) * *quant::row_bytes(dtype, n_in));
   for (std::byte& b : rows) b = static_cast<std::byte>(random());
   const Fields fields = fields_of(dtype);
-  for (std::size_t at = 0; at < rows.size(); at += block_bytes) {
-    std::byte* block = rows.data() + at;
+  for_each_prefix(dtype, n_in, rows, [&](std::byte* scale) {
+    put_float(scale, std::uniform_real_distribution<float>(0.0001f, 0.001f)(random));
+  });
+  for_each_block(dtype, n_in, rows, [&](std::byte* block) {
     const auto f16 = [&] { return static_cast<std::uint16_t>(0x2000 + random() % 0x0c00 + (random() % 2 << 15)); };
     for (std::size_t offset : fields.d) put16(block + offset, f16());
     for (std::size_t offset : fields.m) put16(block + offset, f16());
@@ -96,22 +117,21 @@ std::vector<std::byte> random_rows(DType dtype, std::int64_t n_rows, std::int64_
       default:
         break;
     }
-  }
+  });
   return rows;
 }
 
 }  // namespace
 
-void keep_part(DType dtype, std::vector<std::byte>& rows, Part part) {
+void keep_part(DType dtype, std::int64_t n_in, std::vector<std::byte>& rows, Part part) {
   const Fields fields = fields_of(dtype);
-  const auto block_bytes = static_cast<std::size_t>(quant::type_info(dtype).block_bytes);
-  for (std::size_t at = 0; at < rows.size(); at += block_bytes) {
+  for_each_block(dtype, n_in, rows, [&](std::byte* block) {
     if (part == Part::kScaled) {
-      for (std::size_t offset : fields.m) put16(rows.data() + at + offset, 0);
+      for (std::size_t offset : fields.m) put16(block + offset, 0);
     } else if (part == Part::kMin) {
-      for (std::size_t offset : fields.d) put16(rows.data() + at + offset, 0);
+      for (std::size_t offset : fields.d) put16(block + offset, 0);
     }
-  }
+  });
 }
 
 namespace {
@@ -139,9 +159,15 @@ std::vector<std::byte> make_rows(DType dtype, std::int64_t n_out, std::int64_t n
   std::vector<std::byte> rows = random_rows(dtype, n_out, n_in, random);
   const quant::TypeInfo& info = quant::type_info(dtype);
   const auto blocks = static_cast<std::size_t>(n_in / info.block_elements);
-  for (std::size_t row = 1; factors == Factors::kExtreme && row < static_cast<std::size_t>(n_out); row += 2)
-    make_extreme(dtype, rows.data() + (row * blocks + random() % blocks) * static_cast<std::size_t>(info.block_bytes),
-                 random);
+  for (std::size_t row = 1; factors == Factors::kExtreme && row < static_cast<std::size_t>(n_out); row += 2) {
+    std::byte* at = rows.data() + row * *quant::row_bytes(dtype, n_in);
+    const auto prefix = static_cast<std::size_t>(info.row_prefix_bytes);
+    if (prefix != 0) {
+      constexpr float kScales[] = {0.0f, 0x1p-149f, 0x1p100f, -0x1p100f};
+      put_float(at, kScales[random() % std::size(kScales)]);
+    }
+    make_extreme(dtype, at + prefix + random() % blocks * static_cast<std::size_t>(info.block_bytes), random);
+  }
   return rows;
 }
 

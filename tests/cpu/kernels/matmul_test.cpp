@@ -142,8 +142,8 @@ TEST_CASE("scalar products agree with decoded weights multiplied in double preci
     const tests::Product product(layout.dtype, n_in, n_out, n_acts, 11);
     const std::vector<float> got = product.run(scalar_line(layout.dtype), n_acts, false);
     std::vector<std::byte> scaled = product.rows, minimum = product.rows;
-    tests::keep_part(layout.dtype, scaled, tests::Part::kScaled);
-    tests::keep_part(layout.dtype, minimum, tests::Part::kMin);
+    tests::keep_part(layout.dtype, n_in, scaled, tests::Part::kScaled);
+    tests::keep_part(layout.dtype, n_in, minimum, tests::Part::kMin);
     const bool has_min = minimum != product.rows && scaled != product.rows;
     const auto n = static_cast<std::size_t>(n_in);
     std::vector<float> w(n), w_scaled(n), w_min(n);
