@@ -40,6 +40,12 @@ const TypeInfo* find_type(std::string_view name);
 const TypeInfo& type_info(DType dtype);
 inline std::string_view name_of(DType dtype) { return type_info(dtype).name; }
 
+// Types that ik_llama.cpp added: llama.cpp does not read files with them, so they are used only where asked for.
+inline constexpr std::uint32_t kFirstIkType = 133;
+inline bool is_ik_type(DType dtype) {
+  return static_cast<std::uint32_t>(dtype) >= kFirstIkType && dtype < DType::kInternal;
+}
+
 // Why an id that find_type() does not know is refused: the name of the foreign or removed type that owns it
 // ("Q4_2 (removed from GGUF)", "IQ2_K (ik_llama.cpp)"), or empty when nothing is known of it.
 std::string_view foreign_type_name(std::uint32_t id);

@@ -62,6 +62,19 @@ with scratch() as folder:
     must(DODECA, "quantize", DEMO, os.path.join(folder, "bf16.gguf"), "BF16")
     check(generated(fused) == generated(os.path.join(folder, "bf16.gguf")), "the older layout says the same")
 
+    # A type whose rows begin with a scale: made, read back, run at every instruction set, and a source of another file.
+    scaled = os.path.join(folder, "scaled.gguf")
+    done = must(DODECA, "quantize", DEMO, scaled, "IQ4_KS", "--verify")
+    check("read back as written: 106 of 106 tensors" in done.out and "IQ4_KS 65" in done.err, f"IQ4_KS: {done.out!r} {done.err!r}")
+    facts = json.loads(must(DODECA, "inspect", scaled, "--json").out)
+    check(any(t["type"] == "IQ4_KS" for t in facts["types"]) if isinstance(facts.get("types"), list) else "IQ4_KS" in json.dumps(facts),
+          "inspect knows the type")
+    said = generated(scaled)
+    for isa in "scalar", "avx2":
+        args = ("-p", "It is a truth universally acknowledged", "-n", "12", "--temp", "0", "--isa", isa)
+        check(must(DODECA, "run", "-m", scaled, *args).out == said, f"IQ4_KS says the same at {isa}")
+    must(DODECA, "quantize", scaled, os.path.join(folder, "again.gguf"), "Q4_K", "--verify")
+
     # Plans: from headers alone, and from none.
     headers = os.path.join(folder, "cut", "model")  # the name is in the new file
     shutil.copytree(DEMO, headers)

@@ -140,7 +140,7 @@ Allocation allocate_with_card(const std::vector<TensorOptions>& options, std::ui
 std::vector<DType> allocatable_types() {
   std::vector<DType> types;
   for (const DType dtype : writable_types()) {
-    if (quant::type_info(dtype).block_elements > 1) types.push_back(dtype);
+    if (quant::type_info(dtype).block_elements > 1 && !quant::is_ik_type(dtype)) types.push_back(dtype);
   }
   return types;
 }

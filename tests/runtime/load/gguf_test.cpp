@@ -160,6 +160,19 @@ TEST_CASE("tensors have dims, place and data, at any alignment") {
   }
 }
 
+TEST_CASE("a tensor whose rows begin with a scale has so many bytes more") {
+  const TempDir dir;
+  const std::string rows(3 * (4 + 2 * 136), 'r');
+  const std::vector<float> one{1.0f};
+  TinyGguf gguf;
+  gguf.tensor("w", DType::kIQ4_KS, {512, 3}, bytes_of(rows)).f32_tensor("behind", {1}, one);
+  gguf.write(dir / "m.gguf");
+  const GgufFile file = GgufFile::open(dir / "m.gguf");
+  CHECK(file.tensors()[0].bytes == rows.size());
+  CHECK(data_of(file, "w") == rows);
+  CHECK(data_of(file, "behind") == le(1.0f));
+}
+
 TEST_CASE("bytes behind the last tensor are harmless, and a file may have no tensors") {
   const TempDir dir;
   TinyGguf gguf;

@@ -21,8 +21,8 @@ ModelConfig sigmoid_config() {
   return c;
 }
 
-TypeOf type_by_width() {
-  return [](const WantedWeight& w) { return w.n_in % 256 == 0 ? quant::DType::kQ2_K : quant::DType::kF16; };
+TypeOf type_by_width(quant::DType wide = quant::DType::kQ2_K) {
+  return [wide](const WantedWeight& w) { return w.n_in % 256 == 0 ? wide : quant::DType::kF16; };
 }
 
 }  // namespace
@@ -34,8 +34,9 @@ TEST_CASE("random blocks of every type are finite and have the wanted deviation 
     constexpr std::int64_t kBlocks = 512;
     const double wanted = 1 / std::sqrt(2048.0);
     const std::vector<std::byte> blocks = random_blocks(type.dtype, kBlocks, wanted, 7);
-    REQUIRE(blocks.size() == static_cast<std::size_t>(kBlocks * type.block_bytes));
     const std::int64_t n = kBlocks * type.block_elements;
+    REQUIRE(blocks.size() == *quant::row_bytes(type.dtype, n));
+    CHECK(random_rows(type.dtype, 4, n, wanted, 7).size() == 4 * blocks.size());
     CHECK(quant::find_non_finite(type.dtype, blocks.data(), n) == -1);
     std::vector<float> values(static_cast<std::size_t>(n));
     quant::decode_row(type.dtype, blocks.data(), values.data(), n);
@@ -67,6 +68,16 @@ TEST_CASE("a random source has every wanted weight, and a row is the same whenev
   std::vector<float> norm(256);
   source->read_rows_f32(*source->find("output_norm.weight"), 0, 0, 1, norm.data());
   for (const float v : norm) REQUIRE(v == 1.0f);
+}
+
+TEST_CASE("random rows of a type with a row scale begin with it") {
+  const auto source = random_weights(sigmoid_config(), type_by_width(quant::DType::kIQ4_KS), 1);
+  const WeightInfo& experts = *source->find("blk.1.ffn_gate_exps.weight");
+  std::vector<float> values(static_cast<std::size_t>(8 * experts.n_in));
+  source->read_rows_f32(experts, 1, 0, 8, values.data());
+  double squares = 0;
+  for (const float v : values) squares += static_cast<double>(v) * v;
+  CHECK(std::sqrt(squares) == doctest::Approx(std::sqrt(8.0)).epsilon(0.2));
 }
 
 TEST_CASE("without sigmoid scores there is no balancing bias") {
