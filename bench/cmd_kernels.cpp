@@ -129,7 +129,7 @@ std::vector<const cpu::MatmulKernel*> kernels_to_measure(const std::vector<quant
   const bool many = columns >= cpu::kGemmMinRows;
   std::vector<const cpu::MatmulKernel*> lines;
   for (const cpu::MatmulKernel& line : many ? cpu::gemm_kernels() : cpu::gemv_kernels()) {
-    if (line.isa > isa) continue;
+    if (!isa.has(line.isa)) continue;
     if (!types.empty() && std::find(types.begin(), types.end(), line.dtype) == types.end()) continue;
     if (best_only) {
       const cpu::MatmulChoice choice = cpu::select_matmul(line.dtype, isa);

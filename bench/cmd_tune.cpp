@@ -46,7 +46,7 @@ std::vector<const cpu::MatmulKernel*> promising(KernelBench& bench, std::span<co
                                                 cpu::Isa isa, std::int64_t n_rows) {
   std::vector<const cpu::MatmulKernel*> lines;
   for (const cpu::MatmulKernel& line : all) {
-    if (line.dtype != rule.dtype || line.isa > isa || line.match != cpu::Match::kExact) continue;
+    if (line.dtype != rule.dtype || !isa.has(line.isa) || line.match != cpu::Match::kExact) continue;
     bench.check(line, scalar, n_rows);
     lines.push_back(&line);
   }
@@ -116,7 +116,7 @@ std::string table_rows(const Tuned& tuned) {
     for (std::size_t n = 0; n < kTuneRows.size(); ++n) text += fmt::format(" {:6.2f} |", row_ns(times, n));
     text += fmt::format(" {:<12} |\n", taken);
   };
-  const cpu::TunedLines& lines = tuned.choice.lines;
+  const cpu::TunedVariants& lines = tuned.choice.lines;
   for (const LineTimes& times : tuned.times.gemv)
     add(times, times.line->isa == lines.gemv ? fmt::format("to {} rows", lines.gemm_min_rows - 1) : "");
   for (const LineTimes& times : tuned.times.gemm)
@@ -151,7 +151,7 @@ nlohmann::ordered_json tuned_json(const Tuned& tuned) {
       lines.push_back({{"line", times.line->name}, {"row_ns", ns}});
     }
   }
-  const cpu::TunedLines& chosen = tuned.choice.lines;
+  const cpu::TunedVariants& chosen = tuned.choice.lines;
   nlohmann::ordered_json json = {{"type", quant::name_of(chosen.dtype)},
                                  {"rounds", tuned.times.gemv.front().seconds.front().size()},
                                  {"lines", lines},
@@ -174,7 +174,7 @@ void write_choices(const std::vector<Tuned>& all, bool some_types, const runtime
   cpu::MatmulTuning tuning;
   if (some_types) tuning = runtime::cli::find_tuning(search, console.log());
   for (const Tuned& tuned : all) {
-    std::erase_if(tuning, [&](const cpu::TunedLines& lines) { return lines.dtype == tuned.times.dtype; });
+    std::erase_if(tuning, [&](const cpu::TunedVariants& lines) { return lines.dtype == tuned.times.dtype; });
     tuning.push_back(tuned.choice.lines);
   }
   runtime::write_tuning(tuning, search.processor, search.isa, search.user_file);

@@ -33,7 +33,7 @@ struct TimeRatio {
 TimeRatio time_ratio(const LineTimes& a, const LineTimes& b, std::size_t begin, std::size_t end);
 
 struct TuningChoice {
-  cpu::TunedLines lines;
+  cpu::TunedVariants lines;
   std::vector<std::string> differences;  // from the rule, one sentence each
 };
 TuningChoice choose_lines(const TypeTimes& times, cpu::Isa isa);

@@ -3,60 +3,63 @@
 #include <array>
 #include <cstdlib>
 #include <stdexcept>
-#include <string>
 
 namespace dodeca::cpu {
 namespace {
 
-struct Level {
+struct NamedSet {
   Isa isa;
   std::string_view name;
 };
-constexpr std::array kLevels{Level{Isa::kScalar, "scalar"}, Level{Isa::kAvx2, "avx2"}, Level{Isa::kAvx512, "avx512"},
-                             Level{Isa::kAvx512Vnni, "avx512_vnni"}, Level{Isa::kAvx512Bf16, "avx512_bf16"}};
+constexpr std::array kSets{
+#define ISA(name, constant, ...) NamedSet{Isa::constant, #name},
+#include "cpu/isa.inc"
+};
 
 #ifdef DODECA_SCALAR_ONLY
 constexpr std::array kBuilt{Isa::kScalar};
 bool host_has(Isa isa) { return isa == Isa::kScalar; }
 #else
-constexpr std::array kBuilt{Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni, Isa::kAvx512Bf16};
+constexpr std::array kBuilt{
+#define ISA(name, constant, ...) Isa::constant,
+#include "cpu/isa.inc"
+};
 
 // __builtin_cpu_supports answers no for AVX and AVX-512 unless XCR0 says that the operating system saves their state.
 bool host_has(Isa isa) {
   __builtin_cpu_init();
-  switch (isa) {
-    case Isa::kScalar:
-      return true;
-    case Isa::kAvx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
-             __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-    case Isa::kAvx512:
-      return host_has(Isa::kAvx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-             __builtin_cpu_supports("avx512cd");
-    case Isa::kAvx512Vnni:
-      return host_has(Isa::kAvx512) && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
-             __builtin_cpu_supports("avx512vbmi2");
-    case Isa::kAvx512Bf16:
-      return host_has(Isa::kAvx512Vnni) && __builtin_cpu_supports("avx512bf16");
-  }
-  return false;
+#define HAS(feature) &&__builtin_cpu_supports(feature)
+#define ISA(name, constant, contains, features) \
+  if (isa.has(Isa::constant) && !(true features)) return false;
+#include "cpu/isa.inc"
+#undef HAS
+  return true;
 }
 #endif
 
-std::string known_levels() {
+std::string known_sets() {
   std::string names;
-  for (const Level& level : kLevels) names += (names.empty() ? "" : ", ") + std::string(level.name);
+  for (const NamedSet& set : kSets) names += (names.empty() ? "" : ", ") + std::string(set.name);
   return names;
 }
 
 }  // namespace
 
-std::string_view name_of(Isa isa) { return kLevels[static_cast<std::size_t>(isa)].name; }
+std::string name_of(Isa isa) {
+  std::string names;
+  for (std::size_t i = 0; i < kSets.size(); ++i) {
+    bool largest = isa.has(kSets[i].isa);  // and not part of another that is there
+    for (std::size_t k = 0; k < kSets.size(); ++k) {
+      largest = largest && (k == i || !isa.has(kSets[k].isa) || !kSets[k].isa.has(kSets[i].isa));
+    }
+    if (largest) names += (names.empty() ? "" : "+") + std::string(kSets[i].name);
+  }
+  return names;
+}
 
 std::optional<Isa> isa_from_name(std::string_view name) {
-  for (const Level& level : kLevels) {
-    if (level.name == name) return level.isa;
+  for (const NamedSet& set : kSets) {
+    if (set.name == name) return set.isa;
   }
   return std::nullopt;
 }
@@ -64,11 +67,11 @@ std::optional<Isa> isa_from_name(std::string_view name) {
 std::span<const Isa> built_isas() { return kBuilt; }
 
 Isa detected_isa() {
-  Isa best = Isa::kScalar;
-  for (Isa isa : kBuilt) {
-    if (host_has(isa)) best = isa;
+  Isa all;
+  for (const Isa isa : kBuilt) {
+    if (host_has(isa)) all = all | isa;
   }
-  return best;
+  return all;
 }
 
 Isa host_isa() {
@@ -78,11 +81,11 @@ Isa host_isa() {
   const std::optional<Isa> isa = isa_from_name(wanted);
   if (!isa) {
     throw std::invalid_argument("DODECA_ISA=" + std::string(wanted) +
-                                " is no instruction-set level; known: " + known_levels());
+                                " is no instruction-set level; known: " + known_sets());
   }
-  if (*isa > detected) {
-    throw std::invalid_argument("DODECA_ISA=" + std::string(wanted) + " cannot run here: the highest level is " +
-                                std::string(name_of(detected)) + "; known: " + known_levels());
+  if (!detected.has(*isa)) {
+    throw std::invalid_argument("DODECA_ISA=" + std::string(wanted) + " cannot run here: this host and program have " +
+                                name_of(detected) + "; known: " + known_sets());
   }
   return *isa;
 }

@@ -34,10 +34,10 @@ std::vector<double> best_rates(Team& team, double seconds, const Work& work) {
 }  // namespace
 
 double peak_macs(Team& team, PeakKind kind, double seconds, Isa isa) {
-  const PeakKernel* line = select_peak(kind, isa);
-  if (line == nullptr) return 0;
+  const PeakKernel* variant = select_peak(kind, isa);
+  if (variant == nullptr) return 0;
   constexpr std::int64_t kRounds = 1 << 15;  // about 100 us
-  const std::vector<double> rates = best_rates(team, seconds, [&] { return line->run(kRounds); });
+  const std::vector<double> rates = best_rates(team, seconds, [&] { return variant->run(kRounds); });
   return std::accumulate(rates.begin(), rates.end(), 0.0);
 }
 

@@ -9,7 +9,7 @@
 namespace dodeca::cpu {
 
 // Multiply-accumulates per second of all members together, each at its best of several samples while all run; 0 when no
-// line of the kind runs at `isa`.
+// variant of the kind runs at `isa`.
 double peak_macs(Team& team, PeakKind kind, double seconds, Isa isa = host_isa());
 
 // Clock of the slowest member in Hz while all run, from a chain of dependent additions.

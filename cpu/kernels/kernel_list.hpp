@@ -1,47 +1,53 @@
-// How an operation's list of kernels (<op>.inc) becomes a choice. A list line is KERNEL(isa, function): the function
-// lives in namespace dodeca::cpu::<isa> and in the file <op>_<isa>.cpp. The scalar line comes first and defines the
-// results; every other line gives the same bits.
+// How an operation's list of kernels (<op>.inc) becomes a choice. An entry is KERNEL(isa, function), one variant of the
+// operation: the function lives in namespace dodeca::cpu::<isa> and in the file <op>_<isa>.cpp, and needs that instruction
+// set. The scalar variant comes first and defines the results; every other one gives the same bits. Later ones are
+// preferred.
 #pragma once
 
 #include <array>
 #include <cstddef>
+#include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "cpu/isa.hpp"
 
 namespace dodeca::cpu {
 
-inline constexpr std::size_t kIsaCount = static_cast<std::size_t>(Isa::kAvx512Bf16) + 1;
-
 namespace isa_tag {  // the namespace names as values, for the lists
-inline constexpr Isa scalar = Isa::kScalar, avx2 = Isa::kAvx2, avx512 = Isa::kAvx512, avx512_vnni = Isa::kAvx512Vnni,
-                     avx512_bf16 = Isa::kAvx512Bf16;
+#define ISA(name, constant, ...) inline constexpr Isa name = Isa::constant;
+#include "cpu/isa.inc"
 }  // namespace isa_tag
 
 template <class Fn>
-struct KernelLine {
+struct KernelVariant {
   std::string_view name;  // "rms_norm_avx2"
-  Isa isa;
+  Isa isa;                // what it needs
   Fn* run;
 };
 
-// For every level the best line at or below it.
-template <class Fn>
-using KernelTable = std::array<Fn*, kIsaCount>;
-
+// The last variant that `isa` can run.
 template <class Fn, std::size_t N>
-constexpr KernelTable<Fn> best_lines(const std::array<KernelLine<Fn>, N>& lines) {
-  KernelTable<Fn> table{};
-  for (std::size_t level = 0; level < kIsaCount; ++level) {
-    Isa best = Isa::kScalar;
-    for (const KernelLine<Fn>& line : lines) {
-      if (static_cast<std::size_t>(line.isa) <= level && line.isa >= best) {
-        best = line.isa;
-        table[level] = line.run;
-      }
-    }
+const KernelVariant<Fn>& best_variant(const std::array<KernelVariant<Fn>, N>& variants, Isa isa) {
+  std::size_t best = N - 1;
+  while (best > 0 && !isa.has(variants[best].isa)) --best;
+  return variants[best];
+}
+
+// Why a variant is not taken: "gemm_q2_k_avx512_vnni needs avx512_vnni, have avx2".
+inline std::string refusal(std::string_view name, Isa needed, Isa have) {
+  return std::string(name) + " needs " + name_of(needed) + ", have " + name_of(have);
+}
+
+// Why variants of a list are not taken with `isa`, a sentence each.
+template <class Fn>
+std::vector<std::string> refusals(std::span<const KernelVariant<Fn>> variants, Isa isa) {
+  std::vector<std::string> sentences;
+  for (const KernelVariant<Fn>& variant : variants) {
+    if (!isa.has(variant.isa)) sentences.push_back(refusal(variant.name, variant.isa, isa));
   }
-  return table;
+  return sentences;
 }
 
 }  // namespace dodeca::cpu

@@ -51,8 +51,10 @@ struct BlockTiles {
       if (Tile::kGroup != 0 && block % (Tile::kGroup == 0 ? 1 : Tile::kGroup) == 0)
         std::memset(header, 0, 64);  // a group that stays incomplete
       for (int r = 0; r < kTileRows; ++r) {
-        RowBlock numbers = {};
-        if (rows[r] != nullptr) {
+        RowBlock numbers;
+        if (rows[r] == nullptr) {
+          numbers = {};
+        } else {
           Block in;
           std::memcpy(&in, rows[r] + kPrefix + block * std::int64_t{sizeof in}, sizeof in);
           F::read(in, numbers);

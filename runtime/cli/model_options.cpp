@@ -48,7 +48,7 @@ cpu::Isa parse_isa(const std::string& name) {
       known += (known.empty() ? "" : ", ") + std::string(cpu::name_of(level));
     throw Usage(fmt::format("--isa must be one of {}, not '{}'", known, name));
   }
-  if (*isa > cpu::detected_isa())
+  if (!cpu::detected_isa().has(*isa))
     throw Usage(
         fmt::format("--isa {} is above what this host and build run: {}", name, cpu::name_of(cpu::detected_isa())));
   return *isa;

@@ -24,7 +24,7 @@ class TuningReader {
     if (measured_on != processor)
       return {{}, fmt::format("it was measured on {}, this is {}", printable(measured_on, 64), processor)};
     const cpu::Isa measured = level(json, "isa");
-    if (measured < isa)
+    if (!measured.has(isa))
       return {{}, fmt::format("it was measured up to {}, this run has {}", cpu::name_of(measured), cpu::name_of(isa))};
     fields_.check_keys(json, {"dodeca_tuning", "processor", "isa", "types"});
     TuningFile file;
@@ -32,7 +32,7 @@ class TuningReader {
       const quant::TypeInfo* type = quant::find_type(name);
       if (type == nullptr || !type->decodable)
         throw fields_.bad(fmt::format("nothing multiplies '{}'", printable(name, 64)));
-      const bool twice = std::ranges::find(file.tuning, type->dtype, &cpu::TunedLines::dtype) != file.tuning.end();
+      const bool twice = std::ranges::find(file.tuning, type->dtype, &cpu::TunedVariants::dtype) != file.tuning.end();
       if (twice) throw fields_.bad(fmt::format("{} is there twice", type->name));
       file.tuning.push_back(lines_of(type->dtype, lines));
     }
@@ -53,13 +53,13 @@ class TuningReader {
   // Levels that this build leaves out are no errors: another build may have written the file.
   void check_line(std::span<const cpu::MatmulKernel> lines, const char* list, quant::DType dtype, cpu::Isa isa) const {
     const bool built = std::ranges::find(cpu::built_isas(), isa) != cpu::built_isas().end();
-    if (built && cpu::exact_line(lines, dtype, isa) == nullptr)
+    if (built && cpu::exact_variant(lines, dtype, isa) == nullptr)
       throw fields_.bad(fmt::format("{} has no {} line at {}", quant::name_of(dtype), list, cpu::name_of(isa)));
   }
-  cpu::TunedLines lines_of(quant::DType dtype, const Json& json) const {
+  cpu::TunedVariants lines_of(quant::DType dtype, const Json& json) const {
     const std::string_view name = quant::name_of(dtype);
     fields_.check_keys(fields_.object(json, name), {"gemv", "gemm", "gemm_min_rows"});
-    const cpu::TunedLines lines{dtype, level(json, "gemv"), level(json, "gemm"), integer(json, "gemm_min_rows")};
+    const cpu::TunedVariants lines{dtype, level(json, "gemv"), level(json, "gemm"), integer(json, "gemm_min_rows")};
     check_line(cpu::gemv_kernels(), "gemv", dtype, lines.gemv);
     check_line(cpu::gemm_kernels(), "gemm", dtype, lines.gemm);
     if (lines.gemm_min_rows < cpu::kLeastGemmMinRows || lines.gemm_min_rows > cpu::kMostGemmMinRows)
@@ -85,7 +85,7 @@ void write_tuning(const cpu::MatmulTuning& tuning, std::string_view processor, c
                   const std::filesystem::path& path) {
   Json json = {{"dodeca_tuning", kTuningVersion}, {"processor", processor}, {"isa", cpu::name_of(isa)}};
   Json& types = append_key(json, "types", Json::object());
-  for (const cpu::TunedLines& lines : tuning) {
+  for (const cpu::TunedVariants& lines : tuning) {
     append_key(types, std::string(quant::name_of(lines.dtype)),
                {{"gemv", cpu::name_of(lines.gemv)},
                 {"gemm", cpu::name_of(lines.gemm)},

@@ -73,7 +73,7 @@ bool agree(cpu::Match match, float got, float want) {
 }  // namespace
 
 void self_test(const cpu::MatmulKernel& kernel) {
-  const cpu::Layout& layout = cpu::layout_of(kernel.dtype);
+  const cpu::Layout& layout = *quant::find_layout(kernel.dtype, kernel.layout);
   const cpu::MatmulKernel& scalar = *cpu::select_matmul(kernel.dtype, cpu::Isa::kScalar).gemv;
   Trial trial = make_trial(kernel.dtype, layout);
   for (const std::int64_t n : {std::int64_t{1}, std::int64_t{2}, std::int64_t{5}, kMaxRows}) {

@@ -30,8 +30,8 @@ LineTimes line(const cpu::MatmulKernel* kernel, Factor factor, double jitter = 0
   return times;
 }
 
-const cpu::MatmulKernel* gemv(Isa isa) { return cpu::exact_line(cpu::gemv_kernels(), DType::kQ4_K, isa); }
-const cpu::MatmulKernel* gemm(Isa isa) { return cpu::exact_line(cpu::gemm_kernels(), DType::kQ4_K, isa); }
+const cpu::MatmulKernel* gemv(Isa isa) { return cpu::exact_variant(cpu::gemv_kernels(), DType::kQ4_K, isa); }
+const cpu::MatmulKernel* gemm(Isa isa) { return cpu::exact_variant(cpu::gemm_kernels(), DType::kQ4_K, isa); }
 
 // Rule: avx512_vnni for both. f: how gemm's time stands to gemv's.
 template <class F>
@@ -47,7 +47,7 @@ TypeTimes types(F f, double avx2_gemv = 1.5, double avx2_gemm = 1.5, double jitt
 }
 
 const auto usual = [](std::int64_t n) { return n < 9 ? 1.4 : 0.6; };
-const cpu::TunedLines kRule{DType::kQ4_K, Isa::kAvx512Vnni, Isa::kAvx512Vnni, cpu::kGemmMinRows};
+const cpu::TunedVariants kRule{DType::kQ4_K, Isa::kAvx512Vnni, Isa::kAvx512Vnni, cpu::kGemmMinRows};
 
 TuningChoice chosen(const TypeTimes& times) { return choose_lines(times, Isa::kAvx512Bf16); }
 
@@ -73,10 +73,10 @@ TEST_CASE("the rule stays where nothing is clearly faster") {
 
 TEST_CASE("a lower level that is faster is taken, for few rows, for many, for both") {
   const TuningChoice few = chosen(types(usual, 0.7)), many = chosen(types(usual, 1.5, 0.7));
-  CHECK(few.lines == cpu::TunedLines{DType::kQ4_K, Isa::kAvx2, Isa::kAvx512Vnni, 9});
+  CHECK(few.lines == cpu::TunedVariants{DType::kQ4_K, Isa::kAvx2, Isa::kAvx512Vnni, 9});
   REQUIRE(few.differences.size() == 1);
   CHECK(few.differences[0] == "gemv_q4_k_avx2 takes 0.70 of the time of gemv_q4_k_avx512_vnni at 1 to 8 rows");
-  CHECK(many.lines == cpu::TunedLines{DType::kQ4_K, Isa::kAvx512Vnni, Isa::kAvx2, 9});
+  CHECK(many.lines == cpu::TunedVariants{DType::kQ4_K, Isa::kAvx512Vnni, Isa::kAvx2, 9});
   CHECK(chosen(types(usual, 0.7, 0.7)).lines.gemv == Isa::kAvx2);
   CHECK(chosen(types(usual, 0.7, 0.7)).lines.gemm == Isa::kAvx2);
 }

@@ -4,7 +4,9 @@
 #   check_kernel_symbols.sh BUILD_DIR
 set -euo pipefail
 build=${1:?usage: check_kernel_symbols.sh BUILD_DIR}
-mapfile -t objects < <(find "$build" -name '*_avx2.cpp.o' -o -name '*_avx512*.cpp.o' | sort)
+# The suffixes of kernel files: the names of cpu/isa.inc.
+suffixes=$(sed -n 's/^ISA(\([a-z0-9_]*\),.*HAS.*/\1/p' "$(dirname "$0")/../../cpu/isa.inc" | paste -sd'|')
+mapfile -t objects < <(find "$build" -regextype posix-extended -regex ".*_($suffixes)\.cpp\.o" | sort)
 if [[ ${#objects[@]} -eq 0 ]]; then
   echo "no ISA objects under $build"
   exit 1

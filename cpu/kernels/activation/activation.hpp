@@ -15,6 +15,6 @@ namespace dodeca::cpu {
 // gate, up, out: n floats each, n >= 0.
 void swiglu(const float* gate, const float* up, std::int64_t n, float* out, Isa isa) noexcept;
 
-std::span<const KernelLine<SwigluFn>> swiglu_kernels();
+std::span<const KernelVariant<SwigluFn>> swiglu_kernels();
 
 }  // namespace dodeca::cpu

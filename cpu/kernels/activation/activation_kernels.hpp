@@ -1,4 +1,4 @@
-// The lines of activation.inc, declared; contract in activation.hpp.
+// The variants of activation.inc, declared; contract in activation.hpp.
 #pragma once
 
 #include <cstdint>

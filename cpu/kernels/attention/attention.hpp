@@ -26,7 +26,7 @@ void encode_cache_row(quant::DType dtype, const float* row, std::int64_t width, 
 // Folds one block into the running (max, sum, acc): online softmax. Start with max = -inf, sum = 0, acc = 0.
 void mla_block(const MlaBlockArgs& args, Isa isa) noexcept;
 
-std::span<const KernelLine<MlaBlockFn>> mla_block_kernels();
-std::span<const KernelLine<DecodeRowsFn>> decode_cache_rows_kernels();
+std::span<const KernelVariant<MlaBlockFn>> mla_block_kernels();
+std::span<const KernelVariant<DecodeRowsFn>> decode_cache_rows_kernels();
 
 }  // namespace dodeca::cpu

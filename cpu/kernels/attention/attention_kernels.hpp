@@ -1,4 +1,4 @@
-// The lines of attention.inc, declared; contract in attention.hpp. Arithmetic that all lines share:
+// The variants of attention.inc, declared; contract in attention.hpp. Arithmetic that all variants share:
 //   score   scale * dot(q, row): 16 interleaved lanes over width, lane[k % 16] = fma(q[k], row[k], lane[k % 16]), then
 //           combined pairwise (j with j + 8, + 4, + 2, + 1);
 //   p       exp(score - max), exp as in cpu/kernels/exp.hpp; their sum over the block in 16 interleaved lanes combined

@@ -8,17 +8,16 @@
 namespace dodeca::cpu {
 namespace {
 
-constexpr std::array kLines{
+constexpr std::array kVariants{
 #define INTEGER_ATTENTION(isa, name) \
-  KernelLine<const IntegerAttention>{"integer_attention_" #isa, isa_tag::isa, checked<isa::name>()},
+  KernelVariant<const IntegerAttention>{"integer_attention_" #isa, isa_tag::isa, checked<isa::name>()},
 #include "cpu/kernels/attention/integer.inc"
 };
-constexpr KernelTable<const IntegerAttention> kTable = best_lines(kLines);
 
 }  // namespace
 
-const IntegerAttention& integer_attention(Isa isa) { return *kTable[static_cast<std::size_t>(isa)]; }
-std::span<const KernelLine<const IntegerAttention>> integer_attention_kernels() { return kLines; }
+const IntegerAttention& integer_attention(Isa isa) { return *best_variant(kVariants, isa).run; }
+std::span<const KernelVariant<const IntegerAttention>> integer_attention_kernels() { return kVariants; }
 
 std::size_t int8_row_bytes(std::int64_t key, std::int64_t rope) {
   return 2 * sizeof(float) + static_cast<std::size_t>(key + 2 * rope);

@@ -1,5 +1,5 @@
 // Softmax attention in integers: keys, queries, weights and values are whole numbers with float scales, so every dot
-// product is an exact sum and every line gives the same bits. One operation serves both forms of latent attention:
+// product is an exact sum and every variant gives the same bits. One operation serves both forms of latent attention:
 //   absorbed      lanes = heads of a row; a key is a latent cache row, the value is the key itself;
 //   decompressed  lanes = rows of a prompt; keys and values are those of one head.
 // A lane is one (query row, head): lanes never see each other. A chunk is kChunkPositions consecutive positions.
@@ -31,10 +31,10 @@
 
 namespace dodeca::cpu {
 
-// The best line at or below a level; the conditions on shapes and memory are with the arguments (integer_kernels.hpp).
-// No function allocates or throws. Packed queries and loaded chunks are private to the line that made them.
+// The best variant that `isa` can run; the conditions on shapes and memory are with the arguments (integer_kernels.hpp).
+// No function allocates or throws. Packed queries and loaded chunks are private to the variant that made them.
 const IntegerAttention& integer_attention(Isa isa);
-std::span<const KernelLine<const IntegerAttention>> integer_attention_kernels();
+std::span<const KernelVariant<const IntegerAttention>> integer_attention_kernels();
 
 // Rows of a cache of bytes: {float key scale, float rope scale, int8 key[key], int16 rope[rope]}, quantized as above, at
 // even addresses. `row` and the decoded `out` are key + rope floats; key is a multiple of 32, rope of 2.

@@ -1,4 +1,4 @@
-// This line keeps words whatever the digits: a product of byte pairs saturates, one of word pairs does not, and both
+// This variant keeps words whatever the digits: a product of byte pairs saturates, one of word pairs does not, and both
 // cost the same. Layouts (dword = 2 words along the summed direction):
 //   queries  [dword][16 lanes]
 //   keys     rows: a dword is broadcast from memory

@@ -1,4 +1,4 @@
-// Layouts of this line (dword = 4 bytes along the summed direction with Digits::k8, 2 words with k16 and for rope):
+// Layouts of this variant (dword = 4 bytes along the summed direction with Digits::k8, 2 words with k16 and for rope):
 //   queries  [dword of the key][16 lanes]; then [dword of the rope][16 lanes]; k8: then [key block][16 lanes] start sums
 //   keys     rows, as loaded, k8 biased by 128 to unsigned: a dword is broadcast from memory
 //   values   [64 values][group of 4 or 2 positions][64] dwords: the broadcast side are the weights

@@ -1,4 +1,4 @@
-// What the lines of integer attention share beside the arithmetic. Unnamed: every line has its own compiler flags.
+// What the variants of integer attention share beside the arithmetic. Unnamed: every variant has its own compiler flags.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 namespace dodeca::cpu {
 namespace {
 
-// The parts of a loaded chunk, with keys and values as a line holds them.
+// The parts of a loaded chunk, with keys and values as a variant holds them.
 template <class Key, class Value>
 struct ChunkOf {
   ChunkOf(const IntegerShape& s, const std::byte* base) : ChunkOf(ChunkLayout(s), const_cast<std::byte*>(base)) {}

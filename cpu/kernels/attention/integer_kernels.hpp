@@ -1,4 +1,4 @@
-// Arguments and lines of integer attention; the arithmetic is stated in integer.hpp.
+// Arguments and variants of integer attention; the arithmetic is stated in integer.hpp.
 #pragma once
 
 #include <cstddef>
@@ -29,12 +29,12 @@ inline constexpr float kValueTop =
 inline constexpr float kWeightedSum = 2143289344.0f;  // 2^31 - 2^22: rounding 64 weights adds at most 2^20
 
 // Bytes of one strip of packed queries: [key blocks + rope blocks][kStripLanes] scales, then the numbers. Enough for
-// every line: bytes leave room for what a line keeps besides.
+// every variant: bytes leave room for what a variant keeps besides.
 constexpr std::size_t strip_bytes(const IntegerShape& s) {
   return static_cast<std::size_t>(kStripLanes * (4 * (s.key_blocks() + s.rope_blocks()) + 2 * (s.key + s.rope)));
 }
 
-// Where the parts of a loaded chunk begin, in bytes; sizes suffice for every line: the keys' also for the values of a
+// Where the parts of a loaded chunk begin, in bytes; sizes suffice for every variant: the keys' also for the values of a
 // head, which wait there until they are interleaved, and for kSlackPositions rows behind the last, which a line may
 // read, never use, to fill its last tile.
 struct ChunkLayout {

@@ -14,6 +14,6 @@ namespace dodeca::cpu {
 
 std::uint64_t xor_of(const std::byte* data, std::size_t bytes, Isa isa) noexcept;
 
-std::span<const KernelLine<XorOfFn>> xor_of_kernels();
+std::span<const KernelVariant<XorOfFn>> xor_of_kernels();
 
 }  // namespace dodeca::cpu

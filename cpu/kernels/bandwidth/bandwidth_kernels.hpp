@@ -1,4 +1,4 @@
-// The lines of bandwidth.inc, declared; contract in bandwidth.hpp.
+// The variants of bandwidth.inc, declared; contract in bandwidth.hpp.
 #pragma once
 
 #include <cstddef>

@@ -8,22 +8,21 @@
 namespace dodeca::cpu {
 namespace {
 
-#define KERNEL(isa, function) KernelLine<EncodeRowFn>{#function "_" #isa, isa_tag::isa, isa::function},
-constexpr std::array kLines{
+#define KERNEL(isa, function) KernelVariant<EncodeRowFn>{#function "_" #isa, isa_tag::isa, isa::function},
+constexpr std::array kVariants{
 #include "cpu/kernels/encode/encode.inc"
 };
 #undef KERNEL
-constexpr KernelTable<EncodeRowFn> kTable = best_lines(kLines);
 
 }  // namespace
 
 void encode_row(quant::DType dtype, const float* src, std::byte* dst, std::int64_t n, const float* importance,
                 Isa isa) noexcept {
-  if (!kTable[static_cast<std::size_t>(isa)](dtype, src, dst, n, importance)) {
+  if (!best_variant(kVariants, isa).run(dtype, src, dst, n, importance)) {
     quant::encode_row(dtype, src, dst, n, importance);
   }
 }
 
-std::span<const KernelLine<EncodeRowFn>> encode_row_kernels() { return kLines; }
+std::span<const KernelVariant<EncodeRowFn>> encode_row_kernels() { return kVariants; }
 
 }  // namespace dodeca::cpu

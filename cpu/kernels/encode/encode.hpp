@@ -15,9 +15,9 @@ namespace dodeca::cpu {
 void encode_row(quant::DType dtype, const float* src, std::byte* dst, std::int64_t n, const float* importance,
                 Isa isa) noexcept;
 
-// The lines behind it; false for a type that is not searched for, whose encoder is quant's alone.
+// The variants behind it; false for a type that is not searched for, whose encoder is quant's alone.
 using EncodeRowFn = bool(quant::DType dtype, const float* src, std::byte* dst, std::int64_t n,
                          const float* importance) noexcept;
-std::span<const KernelLine<EncodeRowFn>> encode_row_kernels();
+std::span<const KernelVariant<EncodeRowFn>> encode_row_kernels();
 
 }  // namespace dodeca::cpu

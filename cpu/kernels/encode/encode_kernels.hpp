@@ -1,4 +1,4 @@
-// The lines of encode.inc, declared; contract in encode.hpp.
+// The variants of encode.inc, declared; contract in encode.hpp.
 #pragma once
 
 #include <cstddef>

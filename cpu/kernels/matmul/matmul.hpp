@@ -10,7 +10,7 @@
 //   32-blocks  acc = fma(d_w*d_x, float(isum), acc) [then acc = fma(m_w, d_x*float(sum_x), acc) for Q4_1 and Q5_1];
 //   floats     four partial sums s[j], j = k mod 4, s[j] = fma(w, x, s[j]), k ascending; result (s0 + s1) + (s2 + s3);
 //              FP8 does so inside each block of 128 with weights times 2^-8 and folds acc = fma(2^8 * scale, sum, acc).
-// So every exact line of the lists is bit-identical to the scalar one. Lines of class kTolerance (oneDNN) are their own
+// So every exact variant of the lists is bit-identical to the scalar one. Variants of class kTolerance (oneDNN) are their own
 // route, chosen only when asked for.
 #pragma once
 
@@ -36,16 +36,17 @@ using quant::LayoutKind;
 std::size_t matmul_scratch_bytes(std::int64_t n_in);
 
 enum class Match {
-  kExact,      // the same bits as the scalar line
+  kExact,      // the same bits as the scalar variant
   kTolerance,  // a derived bound; a row's result still depends on nothing but the row
 };
 
 struct MatmulKernel {
   std::string_view name;  // "gemv_q2_k_avx512_vnni"
-  Isa isa;
+  Isa isa;                // what it needs
   quant::DType dtype;
   Match match;
   MatmulFn run;
+  LayoutKind layout = LayoutKind::kTiles16;  // how its weights lie
 };
 
 // gemv: made for few activation rows; gemm: for many. Both accept any n_acts >= 0 and any tile range, and give the same
@@ -57,18 +58,18 @@ std::span<const MatmulKernel> gemm_kernels();
 enum class FloatGemm { kOwn, kOneDnn };
 
 struct MatmulChoice {
+  const Layout* layout;  // of the weights, for both
   const MatmulKernel* gemv;
   const MatmulKernel* gemm;
   std::int64_t gemm_min_rows;         // rows from which gemm is preferred over gemv
-  std::vector<std::string> refusals;  // "gemm_q2_k_avx512_vnni needs avx512_vnni, have avx2"
+  std::vector<std::string> refusals;  // why what is preferred is not taken: kernel_list.hpp, a sentence each
 };
-// The lines for a decodable weight type, at most at `isa`: by the rule those of the highest level (a scalar line exists
-// for every layout), gemm from kGemmMinRows on; what `tuning` says of the type is preferred when both its lines are
-// here.
+// The variants for a decodable weight type that `isa` can run: by the rule the last ones of the lists (a scalar one exists
+// for every type), gemm from kGemmMinRows on; what `tuning` says of the type is preferred when both its variants are here.
 MatmulChoice select_matmul(quant::DType dtype, Isa isa, FloatGemm float_gemm = FloatGemm::kOwn,
-                           std::span<const TunedLines> tuning = {});
+                           std::span<const TunedVariants> tuning = {});
 inline constexpr std::int64_t kGemmMinRows = 9;
-// Of `lines` the exact one of a type at a level; null when there is none.
-const MatmulKernel* exact_line(std::span<const MatmulKernel> lines, quant::DType dtype, Isa isa);
+// Of `variants` the exact one of a type for an instruction set; null when there is none.
+const MatmulKernel* exact_variant(std::span<const MatmulKernel> variants, quant::DType dtype, Isa isa);
 
 }  // namespace dodeca::cpu

@@ -1,4 +1,4 @@
-// The lines of matmul.inc, declared.
+// The variants of matmul.inc, declared.
 #pragma once
 
 #include "cpu/kernels/matmul/matmul_args.hpp"

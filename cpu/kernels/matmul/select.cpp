@@ -11,33 +11,49 @@ namespace {
 
 using quant::DType;
 
-#define KERNEL(isa, dtype, weights) \
-  MatmulKernel{"gemv_" #weights "_" #isa, isa_tag::isa, DType::dtype, Match::kExact, checked<isa::gemv_##weights>()},
+// Of the variants that are listed by type alone.
+constexpr LayoutKind layout_kind(DType dtype) {
+  switch (dtype) {
+#define TYPE(...)
+#define RAW(name, ...) \
+  case DType::k##name: \
+    return LayoutKind::kRows;
+#include "quant/types.inc"
+    default:
+      return LayoutKind::kTiles16;
+  }
+}
+
+#define KERNEL(isa, dtype, weights)                                                                                  \
+  MatmulKernel{"gemv_" #weights "_" #isa, isa_tag::isa, DType::dtype, Match::kExact, checked<isa::gemv_##weights>(), \
+               layout_kind(DType::dtype)},
 constexpr std::array kGemv{
 #include "cpu/kernels/matmul/matmul.inc"
 };
 #undef KERNEL
 
-#define KERNEL(isa, dtype, weights) \
-  MatmulKernel{"gemm_" #weights "_" #isa, isa_tag::isa, DType::dtype, Match::kExact, checked<isa::gemm_##weights>()},
-#define ONEDNN(isa, dtype, weights)                                                       \
-  MatmulKernel{"gemm_" #weights "_onednn", isa_tag::isa, DType::dtype, Match::kTolerance, \
-               checked<onednn::gemm_##weights>()},
+#define KERNEL(isa, dtype, weights)                                                                                  \
+  MatmulKernel{"gemm_" #weights "_" #isa, isa_tag::isa, DType::dtype, Match::kExact, checked<isa::gemm_##weights>(), \
+               layout_kind(DType::dtype)},
+#define ONEDNN(isa, dtype, weights)                                                                                 \
+  MatmulKernel{                                                                                                     \
+      "gemm_" #weights "_onednn", isa_tag::isa, DType::dtype, Match::kTolerance, checked<onednn::gemm_##weights>(), \
+      layout_kind(DType::dtype)},
 constexpr std::array kGemm{
 #include "cpu/kernels/matmul/matmul.inc"
 };
 #undef KERNEL
 
-const MatmulKernel* best(std::span<const MatmulKernel> lines, DType dtype, Isa isa, Match match,
+// The last of a type's variants that `isa` can run.
+const MatmulKernel* best(std::span<const MatmulKernel> variants, DType dtype, Isa isa, Match match,
                          std::vector<std::string>& refusals) {
   const MatmulKernel* chosen = nullptr;
-  for (const MatmulKernel& line : lines) {
-    if (line.dtype != dtype || line.match != match) continue;
-    if (line.isa > isa) {
-      refusals.push_back(std::string(line.name) + " needs " + std::string(name_of(line.isa)) + ", have " +
-                         std::string(name_of(isa)));
-    } else if (chosen == nullptr || line.isa >= chosen->isa) {
-      chosen = &line;
+  for (const MatmulKernel& variant : variants) {
+    if (variant.dtype != dtype || variant.layout != layout_of(dtype).kind || variant.match != match) continue;
+    if (isa.has(variant.isa)) {
+      chosen = &variant;
+    } else {
+      refusals.push_back(refusal(variant.name, variant.isa, isa));
     }
   }
   return chosen;
@@ -48,36 +64,35 @@ const MatmulKernel* best(std::span<const MatmulKernel> lines, DType dtype, Isa i
 std::span<const MatmulKernel> gemv_kernels() { return kGemv; }
 std::span<const MatmulKernel> gemm_kernels() { return kGemm; }
 
-const MatmulKernel* exact_line(std::span<const MatmulKernel> lines, DType dtype, Isa isa) {
-  const auto found = std::find_if(lines.begin(), lines.end(), [&](const MatmulKernel& line) {
-    return line.dtype == dtype && line.isa == isa && line.match == Match::kExact;
+const MatmulKernel* exact_variant(std::span<const MatmulKernel> variants, DType dtype, Isa isa) {
+  const auto found = std::find_if(variants.begin(), variants.end(), [&](const MatmulKernel& variant) {
+    return variant.dtype == dtype && variant.isa == isa && variant.match == Match::kExact;
   });
-  return found == lines.end() ? nullptr : &*found;
+  return found == variants.end() ? nullptr : &*found;
 }
 
-MatmulChoice select_matmul(DType dtype, Isa isa, FloatGemm float_gemm, std::span<const TunedLines> tuning) {
-  MatmulChoice choice{};
+MatmulChoice select_matmul(DType dtype, Isa isa, FloatGemm float_gemm, std::span<const TunedVariants> tuning) {
+  MatmulChoice choice{.layout = &layout_of(dtype)};
   choice.gemv = best(kGemv, dtype, isa, Match::kExact, choice.refusals);
   choice.gemm = best(kGemm, dtype, isa, Match::kExact, choice.refusals);
   choice.gemm_min_rows = kGemmMinRows;
   const auto tuned =
-      std::find_if(tuning.begin(), tuning.end(), [&](const TunedLines& lines) { return lines.dtype == dtype; });
+      std::find_if(tuning.begin(), tuning.end(), [&](const TunedVariants& of) { return of.dtype == dtype; });
   if (tuned != tuning.end()) {
-    const MatmulKernel* gemv = exact_line(kGemv, dtype, tuned->gemv);
-    const MatmulKernel* gemm = exact_line(kGemm, dtype, tuned->gemm);
-    if (gemv != nullptr && gemm != nullptr && std::max(gemv->isa, gemm->isa) <= isa) {
+    const MatmulKernel* gemv = exact_variant(kGemv, dtype, tuned->gemv);
+    const MatmulKernel* gemm = exact_variant(kGemm, dtype, tuned->gemm);
+    if (gemv != nullptr && gemm != nullptr && isa.has(gemv->isa | gemm->isa)) {
       choice.gemv = gemv;
       choice.gemm = gemm;
       choice.gemm_min_rows = tuned->gemm_min_rows;
     } else {
-      choice.refusals.push_back("the tuned lines of " + std::string(quant::name_of(dtype)) + " need " +
-                                std::string(name_of(tuned->gemv)) + " and " + std::string(name_of(tuned->gemm)) +
-                                ", have " + std::string(name_of(isa)));
+      choice.refusals.push_back("the tuned kernels of " + std::string(quant::name_of(dtype)) + " need " +
+                                name_of(tuned->gemv) + " and " + name_of(tuned->gemm) + ", have " + name_of(isa));
     }
   }
   if (float_gemm == FloatGemm::kOneDnn) {
-    const MatmulKernel* line = best(kGemm, dtype, isa, Match::kTolerance, choice.refusals);
-    if (line != nullptr) choice.gemm = line;
+    const MatmulKernel* variant = best(kGemm, dtype, isa, Match::kTolerance, choice.refusals);
+    if (variant != nullptr) choice.gemm = variant;
   }
   return choice;
 }

@@ -7,7 +7,7 @@ namespace {
 
 struct Shipped {
   std::string_view processor;
-  TunedLines lines;
+  TunedVariants variants;
 };
 
 // Measured so far: GenuineIntel 6/207 (a Xeon with AMX), 2 cores of a virtual machine with other work, 2026-11-23, all 24
@@ -20,7 +20,7 @@ constexpr std::array<Shipped, 0> kShipped{};
 MatmulTuning shipped_tuning(std::string_view processor) {
   MatmulTuning tuning;
   for (const Shipped& row : kShipped) {
-    if (row.processor == processor) tuning.push_back(row.lines);
+    if (row.processor == processor) tuning.push_back(row.variants);
   }
   return tuning;
 }

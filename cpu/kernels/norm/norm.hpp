@@ -14,6 +14,6 @@ namespace dodeca::cpu {
 // x, weight, out: n floats each, n >= 1. A NaN in x makes the whole row NaN, an infinity itself NaN and the rest zero.
 void rms_norm(const float* x, const float* weight, std::int64_t n, float eps, float* out, Isa isa) noexcept;
 
-std::span<const KernelLine<RmsNormFn>> rms_norm_kernels();
+std::span<const KernelVariant<RmsNormFn>> rms_norm_kernels();
 
 }  // namespace dodeca::cpu

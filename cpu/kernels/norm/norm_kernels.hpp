@@ -1,4 +1,4 @@
-// The lines of norm.inc, declared; contract in norm.hpp.
+// The variants of norm.inc, declared; contract in norm.hpp.
 #pragma once
 
 #include <cstdint>

@@ -8,19 +8,19 @@ namespace dodeca::cpu {
 namespace {
 
 #define KERNEL(isa, kind, function) PeakKernel{#function "_" #isa, isa_tag::isa, PeakKind::kind, isa::function},
-constexpr std::array kLines{
+constexpr std::array kVariants{
 #include "cpu/kernels/peak/peak.inc"
 };
 #undef KERNEL
 
 }  // namespace
 
-std::span<const PeakKernel> peak_kernels() { return kLines; }
+std::span<const PeakKernel> peak_kernels() { return kVariants; }
 
 const PeakKernel* select_peak(PeakKind kind, Isa isa) {
   const PeakKernel* best = nullptr;
-  for (const PeakKernel& line : kLines) {
-    if (line.kind == kind && line.isa <= isa && (best == nullptr || line.isa > best->isa)) best = &line;
+  for (const PeakKernel& variant : kVariants) {
+    if (variant.kind == kind && isa.has(variant.isa)) best = &variant;
   }
   return best;
 }

@@ -3,7 +3,7 @@
 //
 // One instruction sequence per kind and level, the one that the products use: vpdpbusd, without VNNI
 // vpmaddubsw + vpaddw and now and then vpmaddwd + vpaddd; vdpbf16ps; vfmadd231ps. AMX is used through oneDNN only and
-// has no line here.
+// has no variant here.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ struct PeakKernel {
 inline constexpr std::int64_t kMaxPeakRounds = 1 << 17;
 
 std::span<const PeakKernel> peak_kernels();
-// The best line at most at `isa`; null when there is none (BF16 below avx512_bf16).
+// The best variant that `isa` can run; null when there is none (BF16 below avx512_bf16).
 const PeakKernel* select_peak(PeakKind kind, Isa isa);
 
 // n additions, each of which waits for the one before: one per clock cycle on every x86 of the last 20 years. n is a

@@ -1,4 +1,4 @@
-// The lines of peak.inc, declared; contract in peak.hpp.
+// The variants of peak.inc, declared; contract in peak.hpp.
 #pragma once
 
 #include <cstdint>

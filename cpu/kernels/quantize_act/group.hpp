@@ -1,6 +1,6 @@
 // How a group of n floats x becomes whole numbers with one scale: amax = max |x|; scale = amax / top,
 // q = round-half-even(x * (top / amax)). amax < 2^-100 gives scale 0 and q 0, so that top / amax stays finite; an
-// infinity or a NaN gives scale NaN and q 0. The functions are the scalar line of it; a group may come in pieces.
+// infinity or a NaN gives scale NaN and q 0. The functions are the scalar variant of it; a group may come in pieces.
 #pragma once
 
 #include <bit>

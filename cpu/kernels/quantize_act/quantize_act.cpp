@@ -10,12 +10,11 @@
 namespace dodeca::cpu {
 namespace {
 
-#define KERNEL(isa, function) KernelLine<QuantizeActFn>{#function "_" #isa, isa_tag::isa, isa::function},
-constexpr std::array kLines{
+#define KERNEL(isa, function) KernelVariant<QuantizeActFn>{#function "_" #isa, isa_tag::isa, isa::function},
+constexpr std::array kVariants{
 #include "cpu/kernels/quantize_act/quantize_act.inc"
 };
 #undef KERNEL
-constexpr KernelTable<QuantizeActFn> kTable = best_lines(kLines);
 
 constexpr std::int64_t block_of(ActFormat format) {
   return format == ActFormat::kF32 ? 1 : format == ActFormat::kQ8_32 ? 32 : 256;
@@ -37,10 +36,10 @@ void quantize_act(ActFormat format, const float* x, std::int64_t n, std::byte* d
   if (format == ActFormat::kF32) {
     std::memcpy(dst, x, static_cast<std::size_t>(n) * sizeof(float));
   } else {
-    kTable[static_cast<std::size_t>(isa)](format, x, n, dst);
+    best_variant(kVariants, isa).run(format, x, n, dst);
   }
 }
 
-std::span<const KernelLine<QuantizeActFn>> quantize_act_kernels() { return kLines; }
+std::span<const KernelVariant<QuantizeActFn>> quantize_act_kernels() { return kVariants; }
 
 }  // namespace dodeca::cpu

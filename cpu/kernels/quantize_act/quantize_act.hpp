@@ -21,8 +21,8 @@ std::size_t act_row_bytes(ActFormat format, std::int64_t n);
 // copy).
 void quantize_act(ActFormat format, const float* x, std::int64_t n, std::byte* dst, Isa isa) noexcept;
 
-// The lines behind it, for the integer formats.
+// The variants behind it, for the integer formats.
 using QuantizeActFn = void(ActFormat format, const float* x, std::int64_t n, std::byte* dst) noexcept;
-std::span<const KernelLine<QuantizeActFn>> quantize_act_kernels();
+std::span<const KernelVariant<QuantizeActFn>> quantize_act_kernels();
 
 }  // namespace dodeca::cpu

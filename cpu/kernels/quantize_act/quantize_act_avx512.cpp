@@ -9,7 +9,7 @@ namespace {
   return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(bits)));
 }
 
-// Fills q and returns the scale, as the scalar line.
+// Fills q and returns the scale, as the scalar variant.
 template <int kN>
 [[gnu::always_inline]] inline float quantize(const float* x, std::int8_t* q) {
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);

@@ -1,4 +1,4 @@
-// The lines of quantize_act.inc, declared; contract in quantize_act.hpp.
+// The variants of quantize_act.inc, declared; contract in quantize_act.hpp.
 #pragma once
 
 #include <cstddef>

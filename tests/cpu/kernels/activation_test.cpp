@@ -10,7 +10,7 @@
 
 #include "cpu/kernels/exp_scalar.hpp"
 #include "tests/support/guarded_buffer.hpp"
-#include "tests/support/kernel_lines.hpp"
+#include "tests/support/kernel_variants.hpp"
 
 using namespace dodeca;
 using tests::GuardedBuffer;
@@ -83,7 +83,7 @@ TEST_CASE("swiglu: every line gives the scalar bits") {
   const std::vector<float> range = wide_range();
   const std::span<const float> range_view = range;
   for (const auto& line : lines) {
-    if (!tests::line_runs(line.name, line.isa)) continue;
+    if (!tests::variant_runs(line.name, line.isa)) continue;
     std::vector<float> up(range.size(), 0.75f), want(range.size()), got(range.size());
     const auto count = static_cast<std::int64_t>(range.size());
     lines.front().run(range.data(), up.data(), count, want.data());
@@ -102,7 +102,7 @@ TEST_CASE("swiglu: every line gives the scalar bits") {
 
 TEST_CASE("swiglu: extremes") {
   for (const auto& line : cpu::swiglu_kernels()) {
-    if (!tests::line_runs(line.name, line.isa)) continue;
+    if (!tests::variant_runs(line.name, line.isa)) continue;
     const float gate[] = {kInf, -kInf, kNaN, 1e38f, -1e38f, -std::numeric_limits<float>::max(), 0.0f, -0.0f, 1.0f};
     const float up[] = {1, 1, 1, 1, 1, 1, 1, 1, kNaN};
     float out[9];

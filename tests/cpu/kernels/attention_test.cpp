@@ -11,7 +11,7 @@
 #include "quant/codec.hpp"
 #include "tests/support/compare.hpp"
 #include "tests/support/guarded_buffer.hpp"
-#include "tests/support/kernel_lines.hpp"
+#include "tests/support/kernel_variants.hpp"
 #include "tests/support/random_values.hpp"
 
 using namespace dodeca;
@@ -129,7 +129,7 @@ TEST_CASE("mla_block: every line gives the scalar bits") {
     shapes.push_back({5, width + 9, width, 66});
   }
   for (const auto& line : lines) {
-    if (!tests::line_runs(line.name, line.isa)) continue;
+    if (!tests::variant_runs(line.name, line.isa)) continue;
     for (const Shape& shape : shapes) {
       const auto q = random_values(shape.n_heads * shape.width, 3),
                  rows = random_values(shape.n_positions * shape.width, 4);
@@ -146,7 +146,7 @@ TEST_CASE("mla_block: heads do not see each other") {
   const Shape all{11, 96, 64, 100};
   const auto q = random_values(all.n_heads * all.width, 5), rows = random_values(all.n_positions * all.width, 6);
   for (const auto& line : cpu::mla_block_kernels()) {
-    if (!tests::line_runs(line.name, line.isa)) continue;
+    if (!tests::variant_runs(line.name, line.isa)) continue;
     Attention together(all, q, rows);
     together.run(line.run, 0.2f);
     const std::vector<float> want = together.output();
@@ -166,7 +166,7 @@ TEST_CASE("mla_block: very different scores neither overflow nor vanish; NaN sho
   auto q = random_values(shape.n_heads * shape.width, 7);
   const auto rows = random_values(shape.n_positions * shape.width, 8, 300.0f);
   for (const auto& line : cpu::mla_block_kernels()) {
-    if (!tests::line_runs(line.name, line.isa)) continue;
+    if (!tests::variant_runs(line.name, line.isa)) continue;
     Attention attention(shape, q, rows);
     attention.run(line.run, 10.0f);
     const auto result =
@@ -186,7 +186,7 @@ TEST_CASE("mla_block: very different scores neither overflow nor vanish; NaN sho
 
 TEST_CASE("decode_cache_rows: every line gives the codec's bits; rows may be far apart") {
   for (const auto& line : cpu::decode_cache_rows_kernels()) {
-    if (!tests::line_runs(line.name, line.isa)) continue;
+    if (!tests::variant_runs(line.name, line.isa)) continue;
     for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
       for (const std::int64_t width : {32, 64, 96, 288, 576, 1, 7, 40}) {
         const auto row_bytes = quant::row_bytes(dtype, width);
@@ -217,7 +217,7 @@ TEST_CASE("decode_cache_rows: all half and bfloat16 bit patterns") {
   for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = static_cast<std::uint16_t>(i);
   const auto* bytes = reinterpret_cast<const std::byte*>(bits.data());
   for (const auto& line : cpu::decode_cache_rows_kernels()) {
-    if (!tests::line_runs(line.name, line.isa)) continue;
+    if (!tests::variant_runs(line.name, line.isa)) continue;
     for (const DType dtype : {DType::kF16, DType::kBF16}) {
       std::vector<float> got(65536), want(65536);
       quant::decode_row(dtype, bytes, want.data(), 65536);

@@ -11,7 +11,7 @@
 
 #include "quant/codec.hpp"
 #include "tests/support/guarded_buffer.hpp"
-#include "tests/support/kernel_lines.hpp"
+#include "tests/support/kernel_variants.hpp"
 #include "tests/support/random_values.hpp"
 
 using namespace dodeca;
@@ -25,9 +25,9 @@ constexpr std::array kNotSearched = {quant::DType::kF32, quant::DType::kF16, qua
 
 TEST_CASE("every line encodes to the scalar line's bits") {
   std::mt19937 random(7);
-  std::vector<cpu::KernelLine<cpu::EncodeRowFn>> lines;
+  std::vector<cpu::KernelVariant<cpu::EncodeRowFn>> lines;
   for (const auto& line : cpu::encode_row_kernels()) {
-    if (tests::line_runs(line.name, line.isa)) lines.push_back(line);
+    if (tests::variant_runs(line.name, line.isa)) lines.push_back(line);
   }
   for (const quant::TypeInfo& type : quant::all_types()) {
     if (!type.encodable) continue;

@@ -10,7 +10,7 @@
 #include "quant/codec.hpp"
 #include "tests/support/compare.hpp"
 #include "tests/support/guarded_buffer.hpp"
-#include "tests/support/kernel_lines.hpp"
+#include "tests/support/kernel_variants.hpp"
 #include "tests/support/random_values.hpp"
 
 using namespace dodeca;
@@ -202,7 +202,7 @@ TEST_CASE("integer attention: every line gives the scalar bits") {
     for (const std::vector<std::int64_t>& hidden : {some, {}}) {
       const Result want = attend(*lines.front().run, c, q, rows, hidden);
       for (const auto& line : lines) {
-        if (!tests::line_runs(line.name, line.isa)) continue;
+        if (!tests::variant_runs(line.name, line.isa)) continue;
         const Result got = attend(*line.run, c, q, rows, hidden);
         CHECK_MESSAGE(same(got, want), line.name, ", ", c.text(), hidden.empty() ? "" : ", some hidden");
         CHECK(got.intact);
@@ -251,7 +251,7 @@ TEST_CASE("integer attention: the largest sums fit") {
       }
       const auto want = reference(c.shape, q, c.n_positions, 0.2f, floats.data(), floats.data(), c.width());
       for (const auto& line : cpu::integer_attention_kernels()) {
-        if (!tests::line_runs(line.name, line.isa)) continue;
+        if (!tests::variant_runs(line.name, line.isa)) continue;
         const auto got = attend(*line.run, c, q, rows).output(c.shape.value);
         double worst = 0, largest = 0;
         for (std::size_t i = 0; i < got.size(); ++i) {
@@ -273,7 +273,7 @@ TEST_CASE("integer attention: lanes do not see each other, nor what is hidden fr
     const auto q = queries_of(all);
     const Rows rows(all);
     for (const auto& line : cpu::integer_attention_kernels()) {
-      if (!tests::line_runs(line.name, line.isa)) continue;
+      if (!tests::variant_runs(line.name, line.isa)) continue;
       std::vector<std::int64_t> hidden;
       for (std::int64_t l = 0; l < all.n_lanes; ++l) hidden.push_back(l);
       const std::vector<float> want = attend(*line.run, all, q, rows, hidden).output(all.shape.value);
@@ -297,7 +297,7 @@ TEST_CASE("integer attention: NaN shows in its own lane only") {
   q[static_cast<std::size_t>(17 * c.width() + 70)] = kInf;
   const Rows rows(c);
   for (const auto& line : cpu::integer_attention_kernels()) {
-    if (!tests::line_runs(line.name, line.isa)) continue;
+    if (!tests::variant_runs(line.name, line.isa)) continue;
     const std::vector<float> out = attend(*line.run, c, q, rows).output(c.shape.value);
     for (std::int64_t l = 0; l < c.n_lanes; ++l)
       CHECK(std::isnan(out[static_cast<std::size_t>(l * c.shape.value)]) == (l == 3 || l == 17));
@@ -324,7 +324,7 @@ TEST_CASE("integer attention: keys and values of a head; products with the keys"
                  q = random_values(static_cast<std::size_t>(n_lanes * (h.key + 16)), 9);
       std::vector<float> want_product, want_acc;
       for (const auto& line : cpu::integer_attention_kernels()) {
-        if (!tests::line_runs(line.name, line.isa)) continue;
+        if (!tests::variant_runs(line.name, line.isa)) continue;
         const cpu::IntegerAttention& f = *line.run;
         const IntegerShape plain = cpu::without_rope(cached);
         GuardedBuffer<std::byte> product_strips(3 * cpu::strip_bytes(plain), 64),
@@ -390,7 +390,7 @@ TEST_CASE("integer attention: no lanes, nothing done") {
   const Case c = latent(DType::kI8, 32, 2, 0, 3);
   const Rows rows(c);
   for (const auto& line : cpu::integer_attention_kernels()) {
-    if (tests::line_runs(line.name, line.isa)) CHECK(attend(*line.run, c, {}, rows).intact);
+    if (tests::variant_runs(line.name, line.isa)) CHECK(attend(*line.run, c, {}, rows).intact);
   }
 }
 

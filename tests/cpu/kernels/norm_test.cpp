@@ -8,7 +8,7 @@
 
 #include "tests/support/compare.hpp"
 #include "tests/support/guarded_buffer.hpp"
-#include "tests/support/kernel_lines.hpp"
+#include "tests/support/kernel_variants.hpp"
 #include "tests/support/random_values.hpp"
 
 using namespace dodeca;
@@ -39,7 +39,7 @@ TEST_CASE("rms_norm: every line gives the scalar bits, in place too") {
   const auto lines = cpu::rms_norm_kernels();
   REQUIRE(lines.front().isa == cpu::Isa::kScalar);
   for (const auto& line : lines) {
-    if (!tests::line_runs(line.name, line.isa)) continue;
+    if (!tests::variant_runs(line.name, line.isa)) continue;
     for (std::size_t n = 1; n <= 67; ++n) {
       GuardedBuffer<float> x(random_values(n, 3)), weight(random_values(n, 4)), want(n), got(n);
       const auto count = static_cast<std::int64_t>(n);
@@ -53,9 +53,17 @@ TEST_CASE("rms_norm: every line gives the scalar bits, in place too") {
   }
 }
 
+#ifndef DODECA_SCALAR_ONLY
+TEST_CASE("a list says why its variants are not taken") {
+  CHECK(cpu::refusals(cpu::rms_norm_kernels(), cpu::Isa::kAvx2) ==
+        std::vector<std::string>{"rms_norm_avx512 needs avx512, have avx2"});
+  CHECK(cpu::refusals(cpu::rms_norm_kernels(), cpu::Isa::kAvx512Vnni).empty());
+}
+#endif
+
 TEST_CASE("rms_norm: zeros stay zero, NaN shows") {
   for (const auto& line : cpu::rms_norm_kernels()) {
-    if (!tests::line_runs(line.name, line.isa)) continue;
+    if (!tests::variant_runs(line.name, line.isa)) continue;
     const std::vector<float> weight(20, 1.0f);
     std::vector<float> x(20, 0.0f);
     line.run(x.data(), weight.data(), 20, kEps, x.data());

@@ -2,13 +2,13 @@
 
 #include <doctest/doctest.h>
 
-#include "tests/support/kernel_lines.hpp"
+#include "tests/support/kernel_variants.hpp"
 
 using namespace dodeca;
 
 TEST_CASE("peak loops count their multiply-accumulates exactly") {
   for (const cpu::PeakKernel& line : cpu::peak_kernels()) {
-    if (!tests::line_runs(line.name, line.isa)) continue;
+    if (!tests::variant_runs(line.name, line.isa)) continue;
     CAPTURE(line.name);
     const double one = line.run(1);
     CHECK(one >= 8);

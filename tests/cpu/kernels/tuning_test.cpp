@@ -11,7 +11,7 @@
 using namespace dodeca;
 using cpu::Isa;
 using cpu::MatmulChoice;
-using cpu::TunedLines;
+using cpu::TunedVariants;
 using quant::DType;
 
 namespace {
@@ -38,16 +38,17 @@ TEST_CASE("tuned lines are taken for their type, the rule for the others") {
   CHECK(other.gemm_min_rows == cpu::kGemmMinRows);
 }
 
-TEST_CASE("tuned lines above the level, or that do not exist, leave the rule and a reason") {
+TEST_CASE("tuned kernels above the level, or that do not exist, leave the rule and a reason") {
   const MatmulChoice rule = cpu::select_matmul(DType::kQ4_K, Isa::kScalar);
-  for (const TunedLines& lines :
-       {TunedLines{DType::kQ4_K, Isa::kScalar, Isa::kAvx2, 5}, TunedLines{DType::kQ4_K, Isa::kAvx2, Isa::kScalar, 5},
-        TunedLines{DType::kQ4_K, Isa::kScalar, Isa::kAvx512, 5}}) {  // Q4_K has no such line
+  for (const TunedVariants& lines :
+       {TunedVariants{DType::kQ4_K, Isa::kScalar, Isa::kAvx2, 5},
+        TunedVariants{DType::kQ4_K, Isa::kAvx2, Isa::kScalar, 5},
+        TunedVariants{DType::kQ4_K, Isa::kScalar, Isa::kAvx512, 5}}) {  // Q4_K has no such line
     const MatmulChoice choice = choose(DType::kQ4_K, Isa::kScalar, {lines});
     CHECK(choice.gemv == rule.gemv);
     CHECK(choice.gemm == rule.gemm);
     CHECK(choice.gemm_min_rows == cpu::kGemmMinRows);
-    CHECK(says(choice.refusals, "the tuned lines of Q4_K need " + std::string(cpu::name_of(lines.gemv)) + " and " +
+    CHECK(says(choice.refusals, "the tuned kernels of Q4_K need " + std::string(cpu::name_of(lines.gemv)) + " and " +
                                     std::string(cpu::name_of(lines.gemm)) + ", have scalar"));
   }
   const MatmulChoice missing =
@@ -57,13 +58,13 @@ TEST_CASE("tuned lines above the level, or that do not exist, leave the rule and
 
 TEST_CASE("exact lines by level; oneDNN's are none") {
   for (const cpu::MatmulKernel& line : cpu::gemm_kernels()) {
-    const cpu::MatmulKernel* found = cpu::exact_line(cpu::gemm_kernels(), line.dtype, line.isa);
+    const cpu::MatmulKernel* found = cpu::exact_variant(cpu::gemm_kernels(), line.dtype, line.isa);
     if (line.match == cpu::Match::kExact)
       CHECK(found == &line);
     else
       CHECK(found != &line);
   }
-  CHECK(cpu::exact_line(cpu::gemv_kernels(), DType::kQ4_K, Isa::kAvx512) == nullptr);
+  CHECK(cpu::exact_variant(cpu::gemv_kernels(), DType::kQ4_K, Isa::kAvx512) == nullptr);
 }
 
 TEST_CASE("what is shipped names lines that exist, each type once, and differs from the rule") {
@@ -71,13 +72,13 @@ TEST_CASE("what is shipped names lines that exist, each type once, and differs f
   CHECK(cpu::shipped_tuning("").empty());
   for (const std::string& processor : {std::string("GenuineIntel 6/207"), cpu::processor_id()}) {
     std::set<DType> seen;
-    for (const TunedLines& lines : cpu::shipped_tuning(processor)) {
+    for (const TunedVariants& lines : cpu::shipped_tuning(processor)) {
       CHECK(seen.insert(lines.dtype).second);
       CHECK(lines.gemm_min_rows >= cpu::kLeastGemmMinRows);
       CHECK(lines.gemm_min_rows <= cpu::kMostGemmMinRows);
 #ifndef DODECA_SCALAR_ONLY
-      CHECK(cpu::exact_line(cpu::gemv_kernels(), lines.dtype, lines.gemv) != nullptr);
-      CHECK(cpu::exact_line(cpu::gemm_kernels(), lines.dtype, lines.gemm) != nullptr);
+      CHECK(cpu::exact_variant(cpu::gemv_kernels(), lines.dtype, lines.gemv) != nullptr);
+      CHECK(cpu::exact_variant(cpu::gemm_kernels(), lines.dtype, lines.gemm) != nullptr);
       const MatmulChoice rule = cpu::select_matmul(lines.dtype, cpu::built_isas().back());
       CHECK(
           (rule.gemv->isa != lines.gemv || rule.gemm->isa != lines.gemm || rule.gemm_min_rows != lines.gemm_min_rows));

@@ -6,7 +6,7 @@ namespace dodeca::tests {
 void fuzz_tuning(std::string_view bytes) {
   const runtime::TuningFile file = runtime::parse_tuning(bytes, "fuzz", "GenuineIntel 6/207", cpu::Isa::kScalar);
   require(file.unfit.empty() || file.tuning.empty(), "an unfit tuning says something");
-  for (const cpu::TunedLines& lines : file.tuning) require(lines.gemm_min_rows > 0, "rows");
+  for (const cpu::TunedVariants& lines : file.tuning) require(lines.gemm_min_rows > 0, "rows");
 }
 
 std::vector<std::string> fuzz_tuning_seeds() {
