@@ -47,7 +47,7 @@ double cpu_seconds() {
 double relative_error(quant::DType dtype, const std::byte* blocks, const std::vector<float>& rows, std::int64_t columns,
                       const float* importance) {
   std::vector<float> decoded(rows.size());
-  quant::decode_row(dtype, blocks, decoded.data(), static_cast<std::int64_t>(rows.size()));
+  quant::decode_rows(dtype, blocks, static_cast<std::int64_t>(rows.size()) / columns, columns, decoded.data());
   double error = 0, size = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const double w = importance ? importance[i % static_cast<std::size_t>(columns)] : 1.0, x = rows[i];

@@ -65,7 +65,7 @@ struct AffineSuper {
   static constexpr int kPerBlock = 256 / kSub;
 
   // For d and dmin in out: the integers, by exact error among those next to the targets.
-  DODECA_LANE static void choose(const Tile<kSub>& tile, const AffineTargets& targets, const AffineSuperSpec& spec,
+  DODECA_LANE static void choose(const Tile<kSub>& tile, const AffineTargets& targets, AffineSuperSpec spec,
                                  AffineCodes& out) {
     const V levels(spec.max_level), top(spec.max_code);
     for (int k = 0; k < kTileLanes; k += V::kCount) {
@@ -146,7 +146,7 @@ struct AffineSuper {
     }
   }
 
-  static void search(const Tile<kSub>& tile, const AffineSuperSpec& spec, AffineCodes& best) {
+  static void search(const Tile<kSub>& tile, AffineSuperSpec spec, AffineCodes& best) {
     const float max_level = spec.max_level, max_code = spec.max_code;
     alignas(64) float sum_w[kTileLanes], sum_x[kTileLanes];
     AffineTargets targets;

@@ -46,10 +46,11 @@ void Format<DType::kQ3_K>::read(const Block& in, RowBlock& out) {
 }
 void Format<DType::kQ3_K>::write(const RowBlock& in, Block& out) {
   write_2bit(in.code, out.qs);
-  for (int j = 0; j < 8; ++j) {
-    for (int l = 0; l < 32; ++l) {
-      out.hmask[l] = static_cast<std::uint8_t>(out.hmask[l] | (in.code[32 * j + l] >> 2) << j);
-    }
+  constexpr std::uint64_t kEightOnes = 0x0101010101010101ull;
+  for (int l = 0; l < 32; l += 8) {
+    std::uint64_t high = 0;
+    for (int j = 0; j < 8; ++j) high |= (eight_bytes(in.code + 32 * j + l) >> 2 & kEightOnes) << j;
+    set_eight_bytes(out.hmask + l, high);
   }
   for (int g = 0; g < 16; ++g) {
     std::uint8_t &low = out.scales[g % 8], &high = out.scales[8 + g % 4];

@@ -97,28 +97,45 @@ inline void codes5_from_tile(const std::byte* high, const std::byte* codes, int 
   }
 }
 
-// In the file: two runs of `half` columns are the low, then the high nibbles of `half` bytes.
+// Eight bytes at a time, which g++ does not do by itself where bytes may overlap.
+inline std::uint64_t eight_bytes(const std::uint8_t* at) {
+  std::uint64_t eight;
+  std::memcpy(&eight, at, 8);
+  return eight;
+}
+inline void set_eight_bytes(std::uint8_t* at, std::uint64_t eight) { std::memcpy(at, &eight, 8); }
+inline constexpr std::uint64_t kEightNibbles = 0x0f0f0f0f0f0f0f0full, kEightThrees = 0x0303030303030303ull;
+
+// In the file: two runs of `half` columns are the low, then the high nibbles of `half` bytes, a multiple of 8.
 inline void read_nibbles(const std::uint8_t* qs, int half, std::uint8_t* code) {
-  for (int l = 0; l < half; ++l) code[l] = qs[l] & 15;
-  for (int l = 0; l < half; ++l) code[half + l] = qs[l] >> 4;
+  for (int l = 0; l < half; l += 8) {
+    const std::uint64_t both = eight_bytes(qs + l);
+    set_eight_bytes(code + l, both & kEightNibbles);
+    set_eight_bytes(code + half + l, both >> 4 & kEightNibbles);
+  }
 }
 inline void write_nibbles(const std::uint8_t* code, int half, std::uint8_t* qs) {
-  for (int l = 0; l < half; ++l) qs[l] = static_cast<std::uint8_t>((code[l] & 15) | (code[half + l] & 15) << 4);
+  for (int l = 0; l < half; l += 8) {
+    const std::uint64_t low = eight_bytes(code + l), high = eight_bytes(code + half + l);
+    set_eight_bytes(qs + l, (low & kEightNibbles) | (high & kEightNibbles) << 4);
+  }
 }
 
 // In the file: columns 128n + 32j + l are bits 2j of qs[32n + l].
 inline void read_2bit(const std::uint8_t* qs, std::uint8_t* code) {
   for (int n = 0; n < 2; ++n) {
-    for (int j = 0; j < 4; ++j) {
-      for (int l = 0; l < 32; ++l) code[128 * n + 32 * j + l] = (qs[32 * n + l] >> 2 * j) & 3;
+    for (int l = 0; l < 32; l += 8) {
+      const std::uint64_t four = eight_bytes(qs + 32 * n + l);
+      for (int j = 0; j < 4; ++j) set_eight_bytes(code + 128 * n + 32 * j + l, four >> 2 * j & kEightThrees);
     }
   }
 }
 inline void write_2bit(const std::uint8_t* code, std::uint8_t* qs) {
   for (int n = 0; n < 2; ++n) {
-    for (int l = 0; l < 32; ++l) {
-      const std::uint8_t* c = code + 128 * n + l;
-      qs[32 * n + l] = static_cast<std::uint8_t>((c[0] & 3) | (c[32] & 3) << 2 | (c[64] & 3) << 4 | (c[96] & 3) << 6);
+    for (int l = 0; l < 32; l += 8) {
+      std::uint64_t four = 0;
+      for (int j = 0; j < 4; ++j) four |= (eight_bytes(code + 128 * n + 32 * j + l) & kEightThrees) << 2 * j;
+      set_eight_bytes(qs + 32 * n + l, four);
     }
   }
 }

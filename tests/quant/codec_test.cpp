@@ -84,7 +84,7 @@ constexpr double kSlack = 1.1;
 constexpr Reference kReached[] = {
     {DType::kIQ2_XXS, 0.324513, 0.295004}, {DType::kIQ2_XS, 0.282065, 0.257886}, {DType::kIQ2_S, 0.233536, 0.219094},
     {DType::kIQ3_XXS, 0.17409, 0.157718},  {DType::kIQ3_S, 0.126327, 0.117401},  {DType::kIQ4_XS, 0.0719222, 0.0698966},
-    {DType::kIQ1_S, 0.43316, 0.414778},    {DType::kIQ1_M, 0.404454, 0.378922},
+    {DType::kIQ1_S, 0.43316, 0.414778},    {DType::kIQ1_M, 0.404454, 0.378922},  {DType::kIQ4_KS, 0.06917, 0.0667152},
 };
 
 std::vector<float> test_importance() {

@@ -228,9 +228,9 @@ TEST_CASE("importance decides where the error goes") {
   std::vector<float> w(2048, 1.0f);
   for (std::size_t i = 0; i < w.size(); i += 8) w[i] = 1000.0f;
   for (const DType dtype :
-       {DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
-        DType::kQ5_1, DType::kQ8_0, DType::kIQ4_NL, DType::kIQ4_XS, DType::kIQ4_KS, DType::kIQ2_XXS, DType::kIQ2_XS, DType::kIQ2_S,
-        DType::kIQ3_XXS, DType::kIQ3_S, DType::kIQ1_S, DType::kIQ1_M}) {
+       {DType::kQ2_K,   DType::kQ3_K,  DType::kQ4_K,    DType::kQ5_K,   DType::kQ6_K,   DType::kQ4_0,   DType::kQ4_1,
+        DType::kQ5_0,   DType::kQ5_1,  DType::kQ8_0,    DType::kIQ4_NL, DType::kIQ4_XS, DType::kIQ4_KS, DType::kIQ2_XXS,
+        DType::kIQ2_XS, DType::kIQ2_S, DType::kIQ3_XXS, DType::kIQ3_S,  DType::kIQ1_S,  DType::kIQ1_M}) {
     CAPTURE(name_of(dtype));
     std::vector<std::byte> plain(*row_bytes(dtype, 2048)), weighted(plain.size());
     encode_row(dtype, x.data(), plain.data(), 2048);
