@@ -33,9 +33,12 @@ void Format<DType::kQ3_K>::decode(const Block& block, float* y) {
 
 void Format<DType::kQ3_K>::read(const Block& in, RowBlock& out) {
   read_2bit(in.qs, out.code);
-  for (int j = 0; j < 8; ++j) {
-    std::uint8_t* code = out.code + 32 * j;
-    for (int l = 0; l < 32; ++l) code[l] = static_cast<std::uint8_t>(code[l] | ((in.hmask[l] >> j) & 1) << 2);
+  for (int l = 0; l < 32; l += 8) {
+    const std::uint64_t high = eight_bytes(in.hmask + l);
+    for (int j = 0; j < 8; ++j) {
+      std::uint8_t* code = out.code + 32 * j + l;
+      set_eight_bytes(code, eight_bytes(code) | (high >> j & kEightOnes) << 2);
+    }
   }
   for (int g = 0; g < 16; ++g) {
     const int low = g < 8 ? in.scales[g] & 15 : in.scales[g - 8] >> 4;
@@ -46,7 +49,6 @@ void Format<DType::kQ3_K>::read(const Block& in, RowBlock& out) {
 }
 void Format<DType::kQ3_K>::write(const RowBlock& in, Block& out) {
   write_2bit(in.code, out.qs);
-  constexpr std::uint64_t kEightOnes = 0x0101010101010101ull;
   for (int l = 0; l < 32; l += 8) {
     std::uint64_t high = 0;
     for (int j = 0; j < 8; ++j) high |= (eight_bytes(in.code + 32 * j + l) >> 2 & kEightOnes) << j;

@@ -96,9 +96,12 @@ void Format<DType::kQ4_K>::get_row(const std::byte* body, int r, RowBlock& b) {
 
 void Format<DType::kQ5_K>::read(const Block& in, RowBlock& out) {
   for (int j = 0; j < 4; ++j) read_nibbles(in.qs + 32 * j, 32, out.code + 64 * j);
-  for (int j = 0; j < 8; ++j) {
-    std::uint8_t* code = out.code + 32 * j;
-    for (int l = 0; l < 32; ++l) code[l] = static_cast<std::uint8_t>(code[l] | ((in.qh[l] >> j) & 1) << 4);
+  for (int l = 0; l < 32; l += 8) {
+    const std::uint64_t high = eight_bytes(in.qh + l);
+    for (int j = 0; j < 8; ++j) {
+      std::uint8_t* code = out.code + 32 * j + l;
+      set_eight_bytes(code, eight_bytes(code) | (high >> j & kEightOnes) << 4);
+    }
   }
   read_scales6(in.scales, out);
   out.d = in.d;
@@ -106,8 +109,10 @@ void Format<DType::kQ5_K>::read(const Block& in, RowBlock& out) {
 }
 void Format<DType::kQ5_K>::write(const RowBlock& in, Block& out) {
   for (int j = 0; j < 4; ++j) write_nibbles(in.code + 64 * j, 32, out.qs + 32 * j);
-  for (int j = 0; j < 8; ++j) {
-    for (int l = 0; l < 32; ++l) out.qh[l] = static_cast<std::uint8_t>(out.qh[l] | (in.code[32 * j + l] >> 4) << j);
+  for (int l = 0; l < 32; l += 8) {
+    std::uint64_t high = 0;
+    for (int j = 0; j < 8; ++j) high |= (eight_bytes(in.code + 32 * j + l) >> 4 & kEightOnes) << j;
+    set_eight_bytes(out.qh + l, high);
   }
   write_scales6(in, out.scales);
   out.d = in.d;

@@ -30,9 +30,10 @@ void Format<DType::kQ6_K>::read(const Block& in, RowBlock& out) {
   for (int n = 0; n < 2; ++n) {
     std::uint8_t* code = out.code + 128 * n;
     read_nibbles(in.ql + 64 * n, 64, code);
-    for (int j = 0; j < 4; ++j) {
-      for (int l = 0; l < 32; ++l) {
-        code[32 * j + l] = static_cast<std::uint8_t>(code[32 * j + l] | ((in.qh[32 * n + l] >> 2 * j) & 3) << 4);
+    for (int l = 0; l < 32; l += 8) {
+      const std::uint64_t high = eight_bytes(in.qh + 32 * n + l);
+      for (int j = 0; j < 4; ++j) {
+        set_eight_bytes(code + 32 * j + l, eight_bytes(code + 32 * j + l) | (high >> 2 * j & kEightThrees) << 4);
       }
     }
   }
@@ -44,9 +45,10 @@ void Format<DType::kQ6_K>::write(const RowBlock& in, Block& out) {
   for (int n = 0; n < 2; ++n) {
     const std::uint8_t* code = in.code + 128 * n;
     write_nibbles(code, 64, out.ql + 64 * n);
-    for (int l = 0; l < 32; ++l) {
-      out.qh[32 * n + l] = static_cast<std::uint8_t>(code[l] >> 4 | (code[32 + l] >> 4) << 2 |
-                                                     (code[64 + l] >> 4) << 4 | (code[96 + l] >> 4) << 6);
+    for (int l = 0; l < 32; l += 8) {
+      std::uint64_t high = 0;
+      for (int j = 0; j < 4; ++j) high |= (eight_bytes(code + 32 * j + l) >> 4 & kEightThrees) << 2 * j;
+      set_eight_bytes(out.qh + 32 * n + l, high);
     }
   }
   std::memcpy(out.scales, in.scale, 16);

@@ -46,21 +46,20 @@ struct BlockTiles {
         }
       }
     }
+    RowBlock blocks[kTileRows] = {};  // rows that are missing stay zero
     for (std::int64_t block = 0; block < n_in / Tile::kColumns; ++block) {
+      for (int r = 0; r < kTileRows; ++r) {
+        if (rows[r] == nullptr) continue;
+        Block in;
+        std::memcpy(&in, rows[r] + kPrefix + block * std::int64_t{sizeof in}, sizeof in);
+        F::read(in, blocks[r]);
+      }
       std::byte *header = tile + Tile::header(block), *body = tile + Tile::body(block);
       if (Tile::kGroup != 0 && block % (Tile::kGroup == 0 ? 1 : Tile::kGroup) == 0)
         std::memset(header, 0, 64);  // a group that stays incomplete
       for (int r = 0; r < kTileRows; ++r) {
-        RowBlock numbers;
-        if (rows[r] == nullptr) {
-          numbers = {};
-        } else {
-          Block in;
-          std::memcpy(&in, rows[r] + kPrefix + block * std::int64_t{sizeof in}, sizeof in);
-          F::read(in, numbers);
-        }
-        put_factors(numbers, r, header);
-        F::put_row(numbers, r, body);
+        put_factors(blocks[r], r, header);
+        F::put_row(blocks[r], r, body);
       }
     }
   }

@@ -104,7 +104,8 @@ inline std::uint64_t eight_bytes(const std::uint8_t* at) {
   return eight;
 }
 inline void set_eight_bytes(std::uint8_t* at, std::uint64_t eight) { std::memcpy(at, &eight, 8); }
-inline constexpr std::uint64_t kEightNibbles = 0x0f0f0f0f0f0f0f0full, kEightThrees = 0x0303030303030303ull;
+inline constexpr std::uint64_t kEightOnes = 0x0101010101010101ull, kEightThrees = 3 * kEightOnes,
+                               kEightNibbles = 15 * kEightOnes;
 
 // In the file: two runs of `half` columns are the low, then the high nibbles of `half` bytes, a multiple of 8.
 inline void read_nibbles(const std::uint8_t* qs, int half, std::uint8_t* code) {

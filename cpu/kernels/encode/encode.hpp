@@ -6,6 +6,7 @@
 #include <span>
 
 #include "cpu/isa.hpp"
+#include "cpu/kernels/encode/encode_kernels.hpp"
 #include "cpu/kernels/kernel_list.hpp"
 #include "quant/dtype.hpp"
 
@@ -16,8 +17,6 @@ void encode_row(quant::DType dtype, const float* src, std::byte* dst, std::int64
                 Isa isa) noexcept;
 
 // The variants behind it; false for a type that is not searched for, whose encoder is quant's alone.
-using EncodeRowFn = bool(quant::DType dtype, const float* src, std::byte* dst, std::int64_t n,
-                         const float* importance) noexcept;
 std::span<const KernelVariant<EncodeRowFn>> encode_row_kernels();
 
 }  // namespace dodeca::cpu

@@ -5,6 +5,11 @@
 namespace dodeca::cpu::avx512_vnni {
 namespace {
 
+// The number of its lane's first byte in every byte.
+DODECA_INLINE __m512i first_bytes() {
+  return _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12));
+}
+
 // ---- Q2_K
 
 struct Q2_K : SuperBlocks<Q2_K> {
@@ -51,9 +56,7 @@ struct Q2_K : SuperBlocks<Q2_K> {
     _mm512_store_ps(out.d, halves(header));
     _mm512_store_ps(out.m, halves(header + 32));
     const __m512i nibble = _mm512_set1_epi32(0x000f000f), low = bytes(0x03);
-    const __m512i entry = _mm512_set_epi8(12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8,
-                                          8, 4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0,
-                                          12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0);
+    const __m512i entry = first_bytes();
     const __m512i ramp = _mm512_set1_epi32(0x03020100);
 #pragma GCC unroll 4
     for (int s = 0; s < 4; ++s) {
@@ -145,9 +148,7 @@ struct Q3_K : SuperBlocks<Q3_K> {
     const std::byte* body = tile + Tile::body(block);
     _mm512_store_ps(out.d, halves(tile + Tile::header(block)));
     const __m512i high = load(body + Tile::kHighScales), low = bytes(0x03);
-    const __m512i entry = _mm512_set_epi8(12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8,
-                                          8, 4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0,
-                                          12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0);
+    const __m512i entry = first_bytes();
     struct Place {
       int low_vector, low_bit, third_vector, third_bit;
     };
@@ -229,7 +230,7 @@ struct Q4_K : SuperBlocks<Q4_K> {
                   high = load(body + Tile::kHighScales);
     const __m512i low4 = bytes(0x0f), high4 = bytes(0xf0), words = _mm512_set1_epi32(0xffff);
     const __m512i shifted = bytes(2);  // picks the second scale of a pair
-    const __m512i lanes = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0d0c0d0c09080908, 0x0504050401000100));
+    const __m512i lanes = low_half_twice();
     Sums<C> isum, msum;
 #pragma GCC unroll 8
     for (int k = 0; k < 8; ++k) {

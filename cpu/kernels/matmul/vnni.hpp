@@ -43,10 +43,13 @@ DODECA_INLINE __m512i select(__m512i mask, __m512i yes, __m512i no) {
   return _mm512_ternarylogic_epi32(mask, yes, no, 0xca);
 }
 DODECA_INLINE __m512i and_or(__m512i a, __m512i b, __m512i c) { return _mm512_ternarylogic_epi32(a, b, c, 0xea); }
+// For a shuffle: the low half of every lane in both its halves.
+DODECA_INLINE __m512i low_half_twice() {
+  return _mm512_broadcast_i32x4(_mm_set_epi64x(0x0d0c0d0c09080908, 0x0504050401000100));
+}
 // i16 pairs (low half of a, low half of b) in every lane.
 DODECA_INLINE __m512i pair_low(__m512i a, __m512i b) {
-  const __m512i up = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0d0c0d0c09080908, 0x0504050401000100));
-  return _mm512_mask_shuffle_epi8(a, 0xccccccccccccccccull, b, up);
+  return _mm512_mask_shuffle_epi8(a, 0xccccccccccccccccull, b, low_half_twice());
 }
 // Sixteen bytes in every quarter of a register.
 DODECA_INLINE __m512i table16(const void* at) {

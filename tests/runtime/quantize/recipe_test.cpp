@@ -78,6 +78,8 @@ TEST_CASE("fall-backs: the first type whose block divides the row") {
   CHECK(fitting_type(DType::kQ6_K, 128) == DType::kQ8_0);
   CHECK(fitting_type(DType::kQ6_K, 40) == DType::kF16);
   CHECK(fitting_type(DType::kIQ4_NL, 33) == DType::kF16);
+  CHECK(fitting_type(DType::kIQ4_KS, 512) == DType::kIQ4_KS);
+  CHECK(fitting_type(DType::kIQ4_KS, 1408) == DType::kIQ4_NL);
   CHECK(fitting_type(DType::kF32, 7) == DType::kF32);
 }
 
@@ -124,6 +126,13 @@ TEST_CASE("malformed overrides say what is wrong") {
 
 TEST_CASE("every writable type has a file type, and activation formats are not writable") {
   for (const DType dtype : writable_types()) CHECK(file_type_of(dtype) < 1024);
+  CHECK(file_type_of(DType::kQ2_K) == 10);
+  CHECK(file_type_of(DType::kIQ4_KS) == 145);
+  CHECK(file_type_of(DType::kQ8_K) == 1024);  // no file has it throughout
+  CHECK(file_type_text(10) == "Q2_K - Medium");
+  CHECK(file_type_text(15) == "Q4_K - Medium");
+  CHECK(file_type_text(1024 | 145) == "(guessed) IQ4_KS - 4.25 bpw");
+  CHECK(file_type_text(5) == "unknown, may not work");
   CHECK_FALSE(is_writable(DType::kQ8_K));
   CHECK_FALSE(is_writable(DType::kF8_E4M3_B128));
   CHECK_FALSE(is_writable(DType::kTQ1_0));
