@@ -130,11 +130,13 @@ void encode_plainly(const float* src, std::byte* dst, std::int64_t n) {
 }  // namespace
 
 void decode_row(DType dtype, const std::byte* src, float* dst, std::int64_t n) {
-  DODECA_CHECK(type_info(dtype).decodable && n % type_info(dtype).block_elements == 0, dtype, n);
   decode_columns(dtype, src, 0, n, dst);
 }
 
 void decode_columns(DType dtype, const std::byte* row, std::int64_t begin, std::int64_t end, float* dst) {
+  DODECA_CHECK(type_info(dtype).decodable && begin % type_info(dtype).block_elements == 0 &&
+                   end % type_info(dtype).block_elements == 0,
+               dtype, begin, end);
   switch (dtype) {
 #define TYPE(name, lower, id, elements, bytes, ...) \
   case DType::k##name:                              \
@@ -174,22 +176,6 @@ void encode_row_once(DType dtype, const float* src, std::byte* dst, std::int64_t
 
 std::int64_t find_non_finite(DType dtype, const std::byte* src, std::int64_t n) {
   DODECA_CHECK(type_info(dtype).decodable && n % type_info(dtype).block_elements == 0, dtype, n);
-  const TypeInfo& type = type_info(dtype);
-  const ScaleOffsets offsets = f16_offsets(dtype);
-  float values[kSuperBlock];
-  // Plain types are decoded in steps of 256, blocks one by one.
-  const std::int64_t step = type.block_elements == 1 ? kSuperBlock : type.block_elements;
-  const bool by_scale = type.block_elements > 1 && offsets.first >= 0;
-  for (std::int64_t i = 0; i < n; i += step) {
-    const std::int64_t count = std::min(step, n - i);
-    const std::byte* at = src + i / type.block_elements * type.block_bytes;
-    // Integers under finite f16 scales are finite; only a broken scale needs a closer look.
-    if (by_scale && !non_finite_f16(at + offsets.first) && (offsets.second < 0 || !non_finite_f16(at + offsets.second)))
-      continue;
-    decode_row(dtype, at, values, count);
-    for (std::int64_t k = 0; k < count; ++k) {
-      if (!std::isfinite(values[k])) return i + k;
-    }
   switch (dtype) {
 #define TYPE(name, lower, id, elements, bytes, ...) \
   case DType::k##name:                              \

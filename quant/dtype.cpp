@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "quant/check.hpp"
+
 namespace dodeca::quant {
 namespace {
 
@@ -73,6 +75,8 @@ std::optional<std::size_t> tensor_bytes(DType dtype, std::int64_t n_elements, st
 
 void copy_columns(DType dtype, const std::byte* row, std::int64_t begin, std::int64_t end, std::byte* dst) {
   const TypeInfo& type = type_info(dtype);
+  DODECA_CHECK(0 <= begin && begin <= end && begin % type.block_elements == 0 && end % type.block_elements == 0, dtype,
+               begin, end);
   const auto bytes_of = [&](std::int64_t n) {
     return static_cast<std::size_t>(n / type.block_elements * type.block_bytes);
   };

@@ -105,7 +105,7 @@ void Loader::for_each_piece(const WeightInfo& info, std::int64_t row_grain, F&& 
   team_.run([&](const cpu::Member&) {
     error.guard([&] {
       PlacedSum sum;
-      std::vector<std::byte> buffer, parts(whole_rows ? 0 : cpu::kTileRows * part_bytes);
+      std::vector<std::byte> buffer;
       for (std::int64_t u = next.take(); u < n_units; u = next.take()) {
         const std::int64_t slice = u / units_per_slice, begin = u % units_per_slice * unit,
                            end = std::min(info.n_out, begin + unit);

@@ -23,7 +23,8 @@ TEST_CASE("feed-forward blocks of a type with a row scale, cut in parts, add up 
   const std::vector<int> ids = some_ids(12, 64);
   for (const bool compute_f32 : {true, false}) {
     const auto logits = [&](int n_parts, std::uint64_t& contents) {
-      const auto model = runtime::Model::load(*source, team, {.compute_f32 = compute_f32, .n_parts = n_parts}, kSilent);
+      const auto model =
+          load_model(*source, team, {.compute_f32 = compute_f32, .shares = runtime::equal_shares(n_parts)});
       contents = model->contents();
       runtime::Executor executor(*model, team, {.n_positions = 64, .cache_type = quant::DType::kF32});
       return logits_of(executor, ids);

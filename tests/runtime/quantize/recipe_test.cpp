@@ -65,7 +65,7 @@ TEST_CASE("llama.cpp's mixtures: which layers get more bits") {
   CHECK(type_in("Q3_K_S", "blk.3.attn_output.weight") == DType::kQ3_K);
   for (const char* recipe : {"Q3_K_S", "Q3_K_M", "Q3_K_L", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M"}) {
     CHECK(type_in(recipe, "output.weight", -1) == DType::kQ6_K);
-    CHECK(type_in(recipe, "ffn_gate_inp.weight") == DType::kF32);
+    CHECK(type_in(recipe, "blk.3.ffn_gate_inp.weight") == DType::kF32);
   }
 }
 
