@@ -13,7 +13,7 @@ namespace {
 void check_shape([[maybe_unused]] const IntegerShape& s) {
   DODECA_CHECK(s.key > 0 && s.key % 32 == 0, s.key);
   DODECA_CHECK(s.rope >= 0 && s.rope % 2 == 0, s.rope);
-  DODECA_CHECK(s.value > 0 && s.value % 16 == 0, s.value);
+  DODECA_CHECK(s.value >= 0 && s.value % 16 == 0, s.value);
 }
 
 }  // namespace
@@ -49,7 +49,7 @@ void check_step(const ProjectArgs& args) noexcept {
 void check_step(const FoldArgs& args) noexcept {
   check_shape(args.shape);
   DODECA_CHECK(has_chunk(args.n), args.n);
-  DODECA_CHECK(args.n_lanes % kStripLanes == 0 && args.acc_stride >= args.shape.value, args.n_lanes, args.acc_stride);
+  DODECA_CHECK(args.n_lanes >= 0 && args.acc_stride >= args.shape.value, args.n_lanes, args.acc_stride);
   for (std::int64_t lane = 0; kChecks && lane < args.n_lanes; ++lane)
     DODECA_CHECK(0 <= args.visible[lane] && args.visible[lane] <= args.n, lane, args.visible[lane], args.n);
 }
