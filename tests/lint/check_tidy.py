@@ -80,8 +80,8 @@ def main():
     else:
         sizes = changed_files(args.base)
         chosen = sorted((path for path in sizes if path in compiled and os.path.exists(path)), key=lambda p: -sizes[p])
-        for path in chosen[MOST:]:
-            print(f"not looked at: {path}")
+        if len(chosen) > MOST:
+            print(f"{len(chosen) - MOST} smaller changes are not looked at, the first in {chosen[MOST]}")
         chosen = chosen[:MOST]
 
     problems = set()
