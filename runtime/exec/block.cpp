@@ -12,6 +12,22 @@
 
 namespace dodeca::runtime {
 
+void end_phase(const Phase& phase, Pass& pass, const cpu::Member& member) {
+  const std::int64_t count = !phase.finish ? 0 : phase.n_items ? phase.n_items(pass) : pass.n();
+  finish_items(
+      pass, member, count, [&](std::int64_t i) { phase.finish(pass, i); },
+      [&] {
+        if (phase.last) phase.last(pass);
+      });
+}
+
+void run_block(const Block& block, Pass& pass, const cpu::Member& member) {
+  for (const Phase& phase : block.phases(pass)) {
+    phase.deal(pass, member);
+    end_phase(phase, pass, member);
+  }
+}
+
 void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {
   switch (block.kind) {
     case BlockKind::kEmbedding:

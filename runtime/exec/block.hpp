@@ -33,9 +33,7 @@ struct Phase {
   std::string_view name;
   // What all members do, each its share.
   std::function<void(Pass&, const cpu::Member&)> deal;
-  // What is finished one by one when all have done so (norms, rope, quantizing): items of finish(), by default the rows.
-  // One row's are finished by the last member to arrive, because that takes less time than another barrier; those of
-  // several rows are dealt.
+  // What is finished one by one when all have done so (norms, rope, quantizing): n_items, by default the rows.
   std::function<void(Pass&, std::int64_t item)> finish = {};
   std::function<std::int64_t(const Pass&)> n_items = {};
   std::function<void(Pass&)> last = {};  // once, behind all items, before anyone goes on
@@ -66,6 +64,29 @@ class Block {
  private:
   const BlockPlan& plan_;
 };
+
+// A phase's items: f(i) for i < count, then `last` once, then everyone goes on. One row in the pass: the last member to
+// arrive does it all, because that takes less time than another barrier; more: they are dealt.
+template <class F, class Last>
+void finish_items(const Pass& pass, const cpu::Member& member, std::int64_t count, F&& f, Last&& last) {
+  if (pass.n() == 1) {
+    member.barrier([&] {
+      for (std::int64_t i = 0; i < count; ++i) f(i);
+      last();
+    });
+    return;
+  }
+  if (count > 0) {
+    member.barrier();
+    const cpu::Range mine = member.part(count);
+    for (std::int64_t i = mine.begin; i < mine.end; ++i) f(i);
+  }
+  member.barrier(last);
+}
+// Ends a phase as it says.
+void end_phase(const Phase& phase, Pass& pass, const cpu::Member& member);
+// All phases of a block, by all members of a team: from kInput to kOutput.
+void run_block(const Block& block, Pass& pass, const cpu::Member& member);
 
 // What the block demands of the work space.
 void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand);

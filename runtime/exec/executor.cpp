@@ -35,7 +35,7 @@ class BlockRun {
         if (&phase == &phases.back())
           end_block(member, b, phase);
         else
-          end_phase(member, phase);
+          end_phase(phase, pass_, member);
         watch(member, *blocks_[b], phase);
       }
       if (watchers_.observer) {
@@ -47,33 +47,6 @@ class BlockRun {
   std::size_t bad_block() const { return bad_block_.load(); }
 
  private:
-  // f(i) for i < count, then `last` once, then everyone goes on. One row: the last member to arrive does it all.
-  template <class F, class Last>
-  void finish(const cpu::Member& member, std::int64_t count, F&& f, Last&& last) {
-    if (pass_.n() == 1) {
-      member.barrier([&] {
-        for (std::int64_t i = 0; i < count; ++i) f(i);
-        last();
-      });
-      return;
-    }
-    if (count > 0) {
-      member.barrier();
-      const cpu::Range mine = member.part(count);
-      for (std::int64_t i = mine.begin; i < mine.end; ++i) f(i);
-    }
-    member.barrier(last);
-  }
-
-  void end_phase(const cpu::Member& member, const Phase& phase) {
-    const std::int64_t count = !phase.finish ? 0 : phase.n_items ? phase.n_items(pass_) : pass_.n();
-    finish(
-        member, count, [&](std::int64_t i) { phase.finish(pass_, i); },
-        [&] {
-          if (phase.last) phase.last(pass_);
-        });
-  }
-
   // The residual sum of the member's own columns, then the norms of what the next block reads.
   void end_block(const cpu::Member& member, std::size_t b, const Phase& phase) {
     if (blocks_[b]->has_output()) {
@@ -86,8 +59,8 @@ class BlockRun {
     }
     const Block* next = b + 1 < blocks_.size() ? blocks_[b + 1] : nullptr;
     const bool normalized = next != nullptr && !next->norm().empty();
-    finish(
-        member, normalized ? next->n_inputs(pass_) : 0, [&](std::int64_t i) { enter(*next, b + 1, i); },
+    finish_items(
+        pass_, member, normalized ? next->n_inputs(pass_) : 0, [&](std::int64_t i) { enter(*next, b + 1, i); },
         [&] {
           if (phase.last) phase.last(pass_);
         });

@@ -41,9 +41,10 @@ RowFormat RowFormat::of(const ModelConfig& config, AttentionKind kind, DType dty
     if (!format.integer) {
       throw Error(
           ErrorKind::kUnsupported,
-          fmt::format("cache type i8 is for latent attention in integers (not on the float32 route), with a latent of a "
-                      "multiple of 32 values and an even rope part; this model's have {} and {}",
-                      config.kv_lora_rank, config.qk_rope_head_dim));
+          fmt::format(
+              "cache type i8 is for latent attention in integers (not on the float32 route), with a latent of a "
+              "multiple of 32 values and an even rope part; this model's have {} and {}",
+              config.kv_lora_rank, config.qk_rope_head_dim));
     }
     format.row_bytes = cpu::int8_row_bytes(format.integer->key, format.integer->rope);
     return format;

@@ -1,10 +1,11 @@
+#include "runtime/exec/activations.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cstring>
 #include <vector>
 
 #include "cpu/kernels/matmul/matmul.hpp"
-#include "runtime/exec/activations.hpp"
 
 using namespace dodeca;
 using namespace dodeca::runtime;
