@@ -204,10 +204,10 @@ void Options::add_file(std::string_view names, std::string_view value_name, File
 
 FileRoles& Options::files() { return impl_->files; }
 
-void Options::value(std::string_view names, std::string& target, std::string help, std::string value_name,
+void Options::value(std::string_view names, std::string& target, std::string help, const std::string& value_name,
                     FileUse use) {
   add_file(names, value_name, use, [&target] { return std::vector{target}; });
-  add(names, 1, std::move(help), std::move(value_name),
+  add(names, 1, std::move(help), value_name,
       [&target](const std::string&, const auto& texts) { target = texts.back(); });
 }
 
@@ -231,10 +231,10 @@ void Options::value(std::string_view names, double& target, std::string help, Re
   });
 }
 
-void Options::values(std::string_view names, std::vector<std::string>& target, std::string help, std::string value_name,
-                     FileUse use) {
+void Options::values(std::string_view names, std::vector<std::string>& target, std::string help,
+                     const std::string& value_name, FileUse use) {
   add_file(names, value_name, use, [&target] { return target; });
-  add(names, 1, std::move(help), std::move(value_name),
+  add(names, 1, std::move(help), value_name,
       [&target](const std::string&, const auto& texts) { target.insert(target.end(), texts.begin(), texts.end()); });
 }
 

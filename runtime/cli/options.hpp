@@ -62,14 +62,14 @@ class Options {
 
   // names: all spellings, comma-separated, with their dashes: "-ngl,--n-gpu-layers". Targets must outlive parse().
   void flag(std::string_view names, bool& target, std::string help);
-  void value(std::string_view names, std::string& target, std::string help, std::string value_name = "TEXT",
+  void value(std::string_view names, std::string& target, std::string help, const std::string& value_name = "TEXT",
              FileUse use = FileUse::kNone);
   void value(std::string_view names, std::int64_t& target, std::string help, Bounds bounds = {});
   void value(std::string_view names, std::int32_t& target, std::string help, Bounds bounds = {});
   void value(std::string_view names, double& target, std::string help, RealBounds bounds = {});
   // Repeatable; values are appended in order.
   void values(std::string_view names, std::vector<std::string>& target, std::string help,
-              std::string value_name = "TEXT", FileUse use = FileUse::kNone);
+              const std::string& value_name = "TEXT", FileUse use = FileUse::kNone);
   // One of the listed words.
   void choice(std::string_view names, std::string& target, std::vector<std::string> choices, std::string help);
   // A flag that takes the next argument only when that is one of the listed words (llama.cpp's `-fa`, `-fa on`);
