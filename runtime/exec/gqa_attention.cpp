@@ -114,8 +114,9 @@ void GqaAttention::write_cache_row(Pass& pass, std::int64_t i) const {
   const float* angles = pass.space.array<float>(ArrayBuffer::kAngles) + i * c.rope.dim;
   float* values = pass.buffer(RowBuffer::kKv).row(i);
   float* q = pass.buffer(RowBuffer::kQuery).row(i);
-  for (std::int64_t h = 0; h < kv; ++h) cpu::rope_rotate(values + (kv + h) * d, angles, c.rope.dim / 2);
-  for (std::int64_t h = 0; h < c.n_heads; ++h) cpu::rope_rotate(q + h * d, angles, c.rope.dim / 2);
+  const auto rotate = c.rope.pairing == RopePairing::kHalves ? cpu::rope_rotate_halves : cpu::rope_rotate;
+  for (std::int64_t h = 0; h < kv; ++h) rotate(values + (kv + h) * d, angles, c.rope.dim / 2);
+  for (std::int64_t h = 0; h < c.n_heads; ++h) rotate(q + h * d, angles, c.rope.dim / 2);
   float* cached = values + 2 * kv * d;
   for (std::int64_t h = 0; h < kv; ++h) {
     std::copy_n(values + h * d, d, cached + 2 * h * d);
@@ -166,9 +167,8 @@ void GqaAttention::attend(Pass& pass, const cpu::Member& member) const {
                       .scratch = scratch + at.scores},
                      pass.isa);
     }
-    const std::int64_t part = part_of_[static_cast<std::size_t>(h)];
-    float* out = pass.buffer(RowBuffer::kHeads).row(part * pass.n() + i) +
-                 (h - first_of_[static_cast<std::size_t>(h)]) * group * d;
+    const std::int64_t part = part_of_[h];
+    float* out = pass.buffer(RowBuffer::kHeads).row(part * pass.n() + i) + (h - first_of_[h]) * group * d;
     for (std::int64_t g = 0; g < group; ++g) {
       for (std::int64_t j = 0; j < d; ++j) out[g * d + j] = acc[g * d + j] / sum[g];
     }

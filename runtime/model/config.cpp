@@ -36,8 +36,7 @@ std::int64_t ModelConfig::cache_row_width(AttentionKind kind) const {
 }
 
 double ModelConfig::softmax_scale(AttentionKind kind) const {
-  const double dim =
-      static_cast<double>(kind == AttentionKind::kMla ? qk_nope_head_dim + qk_rope_head_dim : head_dim);
+  const double dim = static_cast<double>(kind == AttentionKind::kMla ? qk_nope_head_dim + qk_rope_head_dim : head_dim);
   // DeepSeek-V3 inference/model.py: the score is scaled by mscale squared, because q and k would each carry one factor.
   const double mscale = rope.yarn && rope.factor > 1.0 ? 1.0 + 0.1 * rope.mscale_all_dim * std::log(rope.factor) : 1.0;
   return mscale * mscale / std::sqrt(dim);
@@ -53,9 +52,9 @@ std::vector<double> ModelConfig::inv_freq() const {
     const double theta = std::pow(rope.base, -2.0 * static_cast<double>(i) / static_cast<double>(rope.dim));
     if (rope.yarn) {
       const double ramp = std::clamp((static_cast<double>(i) - low) / std::max(0.001, high - low), 0.0, 1.0);
-      result[static_cast<std::size_t>(i)] = theta / rope.factor * ramp + theta * (1.0 - ramp);
+      result[i] = theta / rope.factor * ramp + theta * (1.0 - ramp);
     } else {
-      result[static_cast<std::size_t>(i)] = theta / rope.factor;
+      result[i] = theta / rope.factor;
     }
   }
   return result;
@@ -87,6 +86,7 @@ void validate(const ModelConfig& c) {
   }
   require_range("number of described layers", static_cast<std::int64_t>(c.layers.size()), c.n_layers, c.n_layers);
   if (mla) {
+    require(c.rope.pairing == RopePairing::kInterleaved, "rope pairing by halves", 1, "0 with latent attention");
     require_range("kv_lora_rank", c.kv_lora_rank, 1, kMaxDim);
     require_range("q_lora_rank", c.q_lora_rank, 0, kMaxDim);
     require_range("qk_nope_head_dim", c.qk_nope_head_dim, 1, 65536);

@@ -31,7 +31,7 @@ struct RopeConfig {
   double beta_fast = 32.0, beta_slow = 1.0;
   double mscale_all_dim = 0.0;  // softmax scale is multiplied by (1 + 0.1 * mscale_all_dim * ln(factor))^2
   double magnitude = 1.0;       // factor on cos and sin; 1 for every published DeepSeek model
-  RopePairing pairing = RopePairing::kInterleaved;
+  RopePairing pairing = RopePairing::kInterleaved;  // kHalves: grouped queries alone
 };
 
 struct LayerConfig {
@@ -65,13 +65,11 @@ struct ModelConfig {
   bool tied_embeddings = false;
 
   // Layers of multi-token prediction are built as the last main one.
-  const LayerConfig& layer(std::int64_t index) const {
-    return index < n_layers ? layers[static_cast<std::size_t>(index)] : layers.back();
-  }
+  const LayerConfig& layer(std::int64_t index) const { return index < n_layers ? layers[index] : layers.back(); }
   // Floats per cached token in a layer: kv_lora_rank + qk_rope_head_dim for MLA, 2 * n_kv_heads * head_dim for GQA.
   std::int64_t cache_row_width(AttentionKind kind) const;
   double softmax_scale(AttentionKind kind) const;  // 1/sqrt(head dim), times YaRN's mscale squared
-  std::vector<double> inv_freq() const;  // [rope.dim / 2], YaRN applied
+  std::vector<double> inv_freq() const;            // [rope.dim / 2], YaRN applied
 };
 
 // The size of the tensor of that name, or nothing where the file has none.

@@ -13,13 +13,22 @@ void rope_angles(std::int64_t position, const std::vector<double>& inv_freq, flo
   }
 }
 
+namespace {
+
+void rotate(float& first, float& second, const float* cos_sin) noexcept {
+  const float a = first, b = second, c = cos_sin[0], s = cos_sin[1];
+  first = a * c - b * s;
+  second = a * s + b * c;
+}
+
+}  // namespace
+
 void rope_rotate(float* x, const float* cos_sin, std::int64_t n_pairs) noexcept {
-  for (std::int64_t i = 0; i < n_pairs; ++i) {
-    const float a = x[2 * i], b = x[2 * i + 1];
-    const float c = cos_sin[2 * i], s = cos_sin[2 * i + 1];
-    x[2 * i] = a * c - b * s;
-    x[2 * i + 1] = a * s + b * c;
-  }
+  for (std::int64_t i = 0; i < n_pairs; ++i) rotate(x[2 * i], x[2 * i + 1], cos_sin + 2 * i);
+}
+
+void rope_rotate_halves(float* x, const float* cos_sin, std::int64_t n_pairs) noexcept {
+  for (std::int64_t i = 0; i < n_pairs; ++i) rotate(x[i], x[i + n_pairs], cos_sin + 2 * i);
 }
 
 }  // namespace dodeca::cpu

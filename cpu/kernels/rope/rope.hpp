@@ -1,4 +1,5 @@
-// Rotary position embedding on interleaved pairs (2i, 2i+1), in place: (a, b) -> (a cos - b sin, a sin + b cos).
+// Rotary position embedding in place: (a, b) -> (a cos - b sin, a sin + b cos) on pairs of a head's dimensions, which are
+// (2i, 2i + 1) or, in models converted that way, (i, i + n_pairs).
 #pragma once
 
 #include <cstdint>
@@ -11,5 +12,6 @@ namespace dodeca::cpu {
 void rope_angles(std::int64_t position, const std::vector<double>& inv_freq, float* cos_sin) noexcept;
 // x: 2 * n_pairs floats of one head; cos_sin: as many, from rope_angles(). They do not overlap.
 void rope_rotate(float* x, const float* cos_sin, std::int64_t n_pairs) noexcept;
+void rope_rotate_halves(float* x, const float* cos_sin, std::int64_t n_pairs) noexcept;
 
 }  // namespace dodeca::cpu

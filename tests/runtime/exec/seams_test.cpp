@@ -203,9 +203,11 @@ std::vector<Vec> reference_logits(const MemorySource& source, const std::vector<
   }
   const auto rotate = [&](double* v, std::size_t position) {
     for (std::size_t i = 0; i < D / 2; ++i) {
-      const double angle = static_cast<double>(position) * c.inv_freq()[i], a = v[2 * i], b = v[2 * i + 1];
-      v[2 * i] = a * std::cos(angle) - b * std::sin(angle);
-      v[2 * i + 1] = a * std::sin(angle) + b * std::cos(angle);
+      const bool halves = c.rope.pairing == runtime::RopePairing::kHalves;
+      double &first = v[halves ? i : 2 * i], &second = v[halves ? i + D / 2 : 2 * i + 1];
+      const double angle = static_cast<double>(position) * c.inv_freq()[i], a = first, b = second;
+      first = a * std::cos(angle) - b * std::sin(angle);
+      second = a * std::sin(angle) + b * std::cos(angle);
     }
   };
   for (int layer = 0; layer < 2; ++layer) {
@@ -265,7 +267,10 @@ std::vector<Vec> reference_logits(const MemorySource& source, const std::vector<
 }
 
 TEST_CASE("a grouped-query model with a softmax-over-selected router runs from its description") {
-  MemorySource source(gqa_config(), 3);
+  runtime::ModelConfig c = gqa_config();
+  SUBCASE("pairs side by side") {}
+  SUBCASE("pairs of halves") { c.rope.pairing = runtime::RopePairing::kHalves; }
+  MemorySource source(c, 3);
   for (int layer = 0; layer < 2; ++layer) {  // choose by the logits alone, as such routers do
     auto& bias = source.values("blk." + std::to_string(layer) + ".exp_probs_b.bias");
     std::fill(bias.begin(), bias.end(), 0.0f);
