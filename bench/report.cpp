@@ -312,6 +312,9 @@ class MarkdownReport : public Report {
       const bool by_bytes = r.macs.int8 > r.macs.f32;  // a prompt's products
       write_(trace_table(r.test.label(), r.trace, seconds, r.bytes_per_token > 0 ? r.read_bandwidth : 0,
                          by_bytes ? r.peak.int8 : 0));
+      if (&r == &results_.back()) {
+        for (const std::string& refusal : r.refusals) write_("not run here: " + refusal + "\n");
+      }
     }
   }
 

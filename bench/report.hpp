@@ -43,6 +43,7 @@ struct Result {
   std::uint64_t cache_bytes = 0;       // last-level caches together: weights that fit are not read from memory
   std::optional<Extrapolation> whole;  // when only some layers are held
   runtime::Trace trace;                // with --trace: of the timed passes
+  std::vector<std::string> refusals;   // with --trace: kernels that do not run here, and why
 
   double mean_ns() const;
   double stddev_ns() const;  // of the sample: n - 1

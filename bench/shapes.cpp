@@ -48,34 +48,16 @@ ModelConfig slice_config(const ModelConfig& whole, std::int64_t n_layers) {
   return with_layers(whole, n_layers - n_moe, n_moe);
 }
 
-runtime::TypeChoice parse_recipe(const std::string& flag, const std::string& name) {
-  runtime::TypeChoice choice;
-  choice.recipe = runtime::find_recipe(name);
-  if (choice.recipe != nullptr) return choice;
-  const quant::TypeInfo* type = quant::find_type(std::string_view(name));
-  if (type == nullptr || !type->decodable) {
-    std::string known;
-    for (const runtime::Recipe* recipe : runtime::all_recipes()) known += fmt::format("{}, ", recipe->name);
-    throw Usage(fmt::format("{} must be {}or a type that can be computed with (Q2_K, IQ4_XS, BF16, ...), not '{}'",
-                            flag, known, name));
-  }
-  choice.uniform = type->dtype;
-  return choice;
-}
-
 runtime::TypeOf types_of(const runtime::TypeChoice& recipe, const ModelConfig& whole, const ModelConfig& part) {
   const std::int64_t whole_dense = n_dense_layers(whole), whole_moe = whole.n_layers - whole_dense;
   const std::int64_t part_dense = n_dense_layers(part), part_moe = part.n_layers - part_dense;
-  return [=, n_layers = whole.n_layers](const runtime::WantedWeight& weight) {
-    std::int64_t layer = weight.id.layer;
+  return [=, type = runtime::cli::types_of(recipe, whole.n_layers)](runtime::WantedWeight weight) {
+    std::int64_t& layer = weight.id.layer;
     if (layer >= part_dense)
       layer = whole_dense + (layer - part_dense) * whole_moe / part_moe;
     else if (layer >= 0)
       layer = layer % whole_dense;
-    return runtime::fitting_type(
-        runtime::choose_type(recipe, {.name = weight.name, .id = {weight.id.role, layer}, .n_layers = n_layers},
-                             weight.rank()),
-        weight.n_in);
+    return type(weight);
   };
 }
 

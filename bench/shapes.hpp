@@ -7,12 +7,15 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/cli/recipe_option.hpp"
 #include "runtime/model/config.hpp"
 #include "runtime/model/random_source.hpp"
 #include "runtime/plan/plan.hpp"
 #include "runtime/quantize/recipe.hpp"
 
 namespace dodeca::bench {
+
+using runtime::cli::parse_recipe;
 
 // A published configuration (runtime/model/shapes.hpp). n_experts > 0: as many routed experts instead. Throws
 // runtime::cli::Usage when the model cannot have so many.
@@ -25,8 +28,6 @@ runtime::ModelConfig with_layers(const runtime::ModelConfig& whole, std::int64_t
 runtime::ModelConfig slice_config(const runtime::ModelConfig& whole, std::int64_t n_layers);
 std::int64_t n_dense_layers(const runtime::ModelConfig& config);
 
-// A recipe's or a type's name. Throws runtime::cli::Usage naming flag and what there is.
-runtime::TypeChoice parse_recipe(const std::string& flag, const std::string& name);
 // Types as in the whole model's file: a part's MoE layers stand for layers spread evenly over the whole model's.
 runtime::TypeOf types_of(const runtime::TypeChoice& recipe, const runtime::ModelConfig& whole,
                          const runtime::ModelConfig& part);

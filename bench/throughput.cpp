@@ -273,7 +273,10 @@ Result Throughput::run(const Test& test) {
     if (test.n_gen > 0) generate(executor, test.n_gen, workers);
     result.samples_ns.push_back(std::max<std::uint64_t>(watch.nanoseconds(), 1));
   }
-  if (options_.trace) result.trace = trace;
+  if (options_.trace) {
+    result.trace = trace;
+    result.refusals = runtime::refusals_of(executor.plan());
+  }
   count_work(executor, trace, result);
   return result;
 }

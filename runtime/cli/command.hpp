@@ -37,5 +37,6 @@ int cmd_imatrix(std::span<const std::string> args);
 int cmd_ppl(std::span<const std::string> args);
 int cmd_tokenize(std::span<const std::string> args);
 int cmd_inspect(std::span<const std::string> args);
+int cmd_plan(std::span<const std::string> args);
 
 }  // namespace dodeca::runtime::cli

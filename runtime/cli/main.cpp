@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
       {"ppl", cmd_ppl, "perplexity and divergence on a text"},
       {"tokenize", cmd_tokenize, "text to token ids and back"},
       {"inspect", cmd_inspect, "what is in a model file"},
+      {"plan", cmd_plan, "where a model lies on this machine, what it takes, and why"},
   };
   return program_main("dodeca",
                       "dodeca runs Mixture-of-Experts language models of the DeepSeek-V3 class from system RAM.",

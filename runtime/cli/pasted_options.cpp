@@ -17,9 +17,10 @@ enum Commands : unsigned {
   kTokenize = 16,
   kQuantize = 32,
   kBench = 64,
+  kPlan = 128,
   kText = kRun | kBatch,
   kEval = kPpl | kImatrix,
-  kModel = kText | kEval | kBench,
+  kModel = kText | kEval | kBench | kPlan,
   kAll = kModel | kTokenize | kQuantize,
 };
 constexpr struct {
@@ -27,7 +28,7 @@ constexpr struct {
   Commands bit;
 } kCommands[] = {{"dodeca run", kRun},         {"dodeca batch", kBatch},       {"dodeca ppl", kPpl},
                  {"dodeca imatrix", kImatrix}, {"dodeca tokenize", kTokenize}, {"dodeca quantize", kQuantize},
-                 {"dodeca-bench", kBench}};
+                 {"dodeca-bench", kBench},     {"dodeca plan", kPlan}};
 
 constexpr PastedOption accepted(std::string_view names, Value value, unsigned commands, std::string_view answer) {
   return {names, value, commands, "*", answer, ""};

@@ -14,7 +14,7 @@ Machine machine_of(const cpu::Topology& topology, std::uint64_t available_bytes)
     machine.nodes.push_back({.id = node.os_index, .n_cores = 0, .memory_bytes = node.memory_bytes});
   if (machine.nodes.empty()) machine.nodes.emplace_back();
   for (const cpu::Core& core : topology.cores) {
-    ++machine.nodes[static_cast<std::size_t>(core.node)].n_cores;
+    ++machine.nodes[core.node].n_cores;
     machine.n_l3 = std::max(machine.n_l3, core.l3 + 1);
   }
   return machine;

@@ -21,7 +21,7 @@ std::vector<Span> cut(std::int64_t count, std::int64_t unit, const Shares& share
   }
   for (std::int64_t left = units - std::accumulate(n.begin(), n.end(), std::int64_t{0}); left > 0; --left) {
     const auto most = std::max_element(lack.begin(), lack.end(), [](double a, double b) { return a < b - 1e-9; });
-    ++n[static_cast<std::size_t>(most - lack.begin())];
+    ++n[most - lack.begin()];
     *most -= 1.0;
   }
   std::vector<Span> spans;

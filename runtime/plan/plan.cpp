@@ -77,7 +77,7 @@ class Blocks {
   void add_all() {
     add(BlockKind::kEmbedding, kNoLayer, {kEmbedding});
     for (std::int64_t layer = 0; layer < plan_.n_layers(); ++layer) {
-      if (layer < c_.n_layers) add_layer(layer, c_.layers[static_cast<std::size_t>(layer)]);
+      if (layer < c_.n_layers) add_layer(layer, c_.layers[layer]);
     }
     add(BlockKind::kHead, kNoLayer, {kOutputNorm, c_.tied_embeddings ? kEmbedding : kOutput});
     for (std::int64_t layer = c_.n_layers; layer < plan_.n_layers(); ++layer) {
@@ -212,9 +212,7 @@ class Blocks {
           break;
       }
       if (is_routed(w.id.role) && !block.experts.expert_part.empty()) {
-        std::erase_if(part.slices, [&](std::int64_t e) {
-          return block.experts.expert_part[static_cast<std::size_t>(e)] != static_cast<int>(p);
-        });
+        std::erase_if(part.slices, [&](std::int64_t e) { return block.experts.expert_part[e] != static_cast<int>(p); });
       }
       w.parts.push_back(std::move(part));
     }
@@ -314,6 +312,16 @@ std::vector<std::string> kernel_facts(const Plan& plan) {
     if (std::find(facts.begin(), facts.end(), fact) == facts.end()) facts.push_back(std::move(fact));
   }
   return facts;
+}
+
+std::vector<std::string> refusals_of(const Plan& plan) {
+  std::vector<std::string> refusals;
+  for (const WeightPlan& w : plan.weights) {
+    for (const std::string& refusal : w.refusals) {
+      if (std::ranges::find(refusals, refusal) == refusals.end()) refusals.push_back(refusal);
+    }
+  }
+  return refusals;
 }
 
 }  // namespace dodeca::runtime

@@ -105,4 +105,7 @@ inline Plan make_plan(const WeightSource& source, const Machine& machine, const 
 // The kernels of a plan, a line each: "Q4_K: gemv_q4_k_avx2, from 9 rows gemm_q4_k_avx2".
 std::vector<std::string> kernel_facts(const Plan& plan);
 
+// Faster kernels that do not run here, and why, each once: "gemv_q4_k_avx512_vnni needs avx512_vnni, have avx2".
+std::vector<std::string> refusals_of(const Plan& plan);
+
 }  // namespace dodeca::runtime

@@ -1,0 +1,71 @@
+// dodeca plan: where a model's blocks lie on this machine, what they take and which kernels multiply them. Reads headers
+// only.
+#include <nlohmann/json.hpp>
+
+#include "runtime/cli/command.hpp"
+#include "runtime/cli/model_options.hpp"
+#include "runtime/cli/plan_report.hpp"
+#include "runtime/cli/recipe_option.hpp"
+#include "runtime/engine/workers.hpp"
+#include "runtime/model/shapes.hpp"
+
+namespace dodeca::runtime::cli {
+namespace {
+
+struct PlanArguments {
+  ModelOptions model;
+  std::string shape, recipe;
+  std::int64_t parallel = 1;
+  bool json = false, mtp = false;
+};
+
+PlanArguments parse_plan(std::span<const std::string> args, Console& console) {
+  PlanArguments parsed;
+  Options options("dodeca plan", "Says where a model lies on this machine, what it takes, and why, without loading it.",
+                  "dodeca plan -m model.gguf -c 32768\n  dodeca plan --shape deepseek-v3 --recipe ud-q2_k_xl --json");
+  parsed.model.add_flags(options);
+  options.choice("--shape", parsed.shape, shape_names(), "a published model's shape instead of -m");
+  options.value("--recipe", parsed.recipe, "with --shape: recipe or type of its weights (default: ud-q2_k_xl)", "NAME");
+  options.value("-np,--parallel", parsed.parallel, "sequences that share the cache (default: 1)", {1, 4096});
+  options.flag("--mtp", parsed.mtp, "the multi-token-prediction layers too");
+  options.flag("--json", parsed.json, "one JSON object");
+  console.add_flags(options);
+  options.parse(args);
+  if (parsed.shape.empty() == parsed.model.model.empty()) throw Usage("-m FILE or --shape NAME is needed, one of them");
+  if (parsed.shape.empty() && !parsed.recipe.empty()) throw Usage("--recipe goes with --shape: a file has its types");
+  if (parsed.recipe.empty()) parsed.recipe = "ud-q2_k_xl";
+  if (!parsed.shape.empty()) parsed.model.model = parsed.shape;  // for the checks alone
+  parsed.model.check();
+  return parsed;
+}
+
+Plan plan_of(const PlanArguments& arguments, const Console& console) {
+  PlanOptions options = arguments.model.plan_options(console);
+  options.mtp = arguments.mtp;
+  const Machine machine = this_machine();
+  if (!arguments.shape.empty()) {
+    const ModelConfig config = published_shape(arguments.shape);
+    const TypeChoice recipe = parse_recipe("--recipe", arguments.recipe);
+    return make_plan(config, random_weight_infos(config, types_of(recipe, config.n_layers)), {}, machine, options);
+  }
+  return make_plan(*arguments.model.open(console.log()), machine, options);
+}
+
+}  // namespace
+
+int cmd_plan(std::span<const std::string> args) {
+  Console console;
+  const PlanArguments arguments = parse_plan(args, console);
+  const Plan plan = plan_of(arguments, console);
+  PlannedRun run{
+      .executor = arguments.model.session_options().executor,
+      .n_threads = arguments.model.threads > 0 ? arguments.model.threads : default_threads(cpu::read_topology()),
+      .context = context_for(plan.config, arguments.model.ctx_size)};
+  run.executor.n_sequences = static_cast<std::int32_t>(arguments.parallel);
+  run.executor.n_positions = positions_for(run.context, run.executor.n_sequences);
+  print_out(arguments.json ? plan_json(plan, run).dump(1) + "\n" : plan_text(plan, run, console.verbose));
+  flush_out();
+  return 0;
+}
+
+}  // namespace dodeca::runtime::cli

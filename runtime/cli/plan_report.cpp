@@ -1,0 +1,162 @@
+#include "runtime/cli/plan_report.hpp"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "runtime/cli/console.hpp"
+
+namespace dodeca::runtime::cli {
+namespace {
+
+std::string size_text(double bytes) { return bytes_text(bytes); }
+
+// "Q2_K 2, Q6_K 1" of a block's matrices.
+std::string types_text(const Plan& plan, const BlockPlan& block) {
+  std::map<quant::DType, int> counts;
+  for (const std::size_t w : block.weights) {
+    if (plan.weights[w].layout != nullptr || block.kind == BlockKind::kEmbedding) ++counts[plan.weights[w].dtype];
+  }
+  std::vector<std::string> parts;
+  for (const auto& [dtype, n] : counts) parts.push_back(fmt::format("{} {}", quant::name_of(dtype), n));
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+// Blocks of consecutive layers that were planned alike.
+struct BlockGroup {
+  const BlockPlan* first;
+  std::int64_t n = 1, last_layer = kNoLayer;
+  std::string types;
+  bool takes(const BlockPlan& block, const std::string& block_types) const {
+    return first->kind == block.kind && first->bytes == block.bytes && first->place == block.place &&
+           types == block_types;
+  }
+  std::string layers() const {
+    if (first->layer == kNoLayer) return "";
+    return n == 1 ? std::to_string(first->layer) : fmt::format("{}-{}", first->layer, last_layer);
+  }
+};
+
+std::vector<BlockGroup> groups_of(const Plan& plan) {
+  std::vector<BlockGroup> groups;
+  std::map<BlockKind, std::size_t> last;  // group of the last block of a kind
+  for (const BlockPlan& block : plan.blocks) {
+    const std::string types = types_text(plan, block);
+    const auto at = last.find(block.kind);
+    if (at != last.end() && groups[at->second].takes(block, types)) {
+      ++groups[at->second].n;
+      groups[at->second].last_layer = block.layer;
+      continue;
+    }
+    last[block.kind] = groups.size();
+    groups.push_back({&block, 1, block.layer, types});
+  }
+  return groups;
+}
+
+std::string blocks_text(const Plan& plan) {
+  std::string text = fmt::format("\n{:<22} {:>8} {:<6} {:>5} {:>12} {:>12}  {}\n", "block", "layers", "place", "parts",
+                                 "memory", "per token", "weights of a block");
+  for (const BlockGroup& group : groups_of(plan)) {
+    const BlockPlan& block = *group.first;
+    text +=
+        fmt::format("{:<22} {:>8} {:<6} {:>5} {:>12} {:>12}  {}\n", name_of(block.kind), group.layers(), block.place,
+                    block.n_parts(), size_text(static_cast<double>(block.bytes) * static_cast<double>(group.n)),
+                    size_text(block.bytes_per_token * static_cast<double>(group.n)), group.types);
+  }
+  return text + fmt::format("{:<22} {:>8} {:<6} {:>5} {:>12} {:>12}\n", "all", "", "", "",
+                            size_text(static_cast<double>(plan.bytes)), size_text(plan.bytes_per_token));
+}
+
+std::string kernel_text(const WeightPlan& w) {
+  if (w.gemv == nullptr) return std::string(name_of(w.storage));
+  std::string text =
+      fmt::format("{}, {}, from {} rows {}", name_of(w.storage), w.gemv->name, w.gemm_min_rows, w.gemm->name);
+  if (w.prompt != nullptr) text += fmt::format(", prompts {}", w.prompt->name);
+  return text;
+}
+
+std::string weights_text(const Plan& plan) {
+  std::string text;
+  for (const BlockPlan& block : plan.blocks) {
+    text += fmt::format("\n{} on {}: {}\n", block.name(), block.place, block.reason);
+    for (const std::size_t i : block.weights) {
+      const WeightPlan& w = plan.weights[i];
+      text += fmt::format("  {:<30} {:<9} {:>10}  {}\n", w.name, quant::name_of(w.dtype),
+                          size_text(static_cast<double>(w.bytes)), kernel_text(w));
+    }
+  }
+  const std::vector<std::string> refusals = refusals_of(plan);
+  if (!refusals.empty()) text += "\nkernels that do not run here:\n";
+  for (const std::string& refusal : refusals) text += "  " + refusal + "\n";
+  return text;
+}
+
+}  // namespace
+
+std::string plan_text(const Plan& plan, const PlannedRun& run, bool verbose) {
+  const auto size = [](std::uint64_t bytes) { return size_text(static_cast<double>(bytes)); };
+  const Machine& machine = plan.machine;
+  std::string text = fmt::format("model: {}, {} layers\n", plan.config.name, plan.config.n_layers);
+  text += fmt::format("machine: {}, {} cores in {} core complexes, {} memory node{}, {} threads at {}\n", machine.name,
+                      machine.n_cores, machine.n_l3, machine.nodes.size(), machine.nodes.size() == 1 ? "" : "s",
+                      run.n_threads, cpu::name_of(plan.options.isa));
+  const std::uint64_t cache = run.cache_bytes(plan), work = run.work_bytes(plan), need = plan.bytes + cache + work,
+                      have = machine.available_bytes;
+  text +=
+      fmt::format("memory: weights {}, cache {} ({} positions, {}), work space {}: {} needed, {} free{}\n",
+                  size(plan.bytes), size(cache), run.context, quant::name_of(run.executor.cache_type), size(work),
+                  size(need), size(have), need > have ? fmt::format(": does not fit by {}", size(need - have)) : "");
+  for (const std::string& fact : kernel_facts(plan)) text += "kernels of " + fact + "\n";
+  text += blocks_text(plan);
+  if (verbose) text += weights_text(plan);
+  return text;
+}
+
+Json plan_json(const Plan& plan, const PlannedRun& run) {
+  Json out = {{"dodeca_plan", 1},
+              {"model", plan.config.name},
+              {"machine",
+               {{"name", plan.machine.name},
+                {"cores", plan.machine.n_cores},
+                {"core_complexes", plan.machine.n_l3},
+                {"memory_nodes", plan.machine.nodes.size()},
+                {"available_bytes", plan.machine.available_bytes}}},
+              {"isa", cpu::name_of(plan.options.isa)},
+              {"threads", run.n_threads},
+              {"memory",
+               {{"weights", plan.bytes},
+                {"cache", run.cache_bytes(plan)},
+                {"work_space", run.work_bytes(plan)},
+                {"positions", run.context},
+                {"cache_type", quant::name_of(run.executor.cache_type)}}},
+              {"bytes_per_token", plan.bytes_per_token}};
+  Json blocks = Json::array();
+  for (const BlockPlan& block : plan.blocks) {
+    Json entry = {{"name", block.name()},     {"place", block.place}, {"reason", block.reason},
+                  {"parts", block.n_parts()}, {"bytes", block.bytes}, {"bytes_per_token", block.bytes_per_token},
+                  {"weights", Json::array()}};
+    for (const std::size_t i : block.weights) {
+      const WeightPlan& w = plan.weights[i];
+      Json weight = {{"name", w.name},
+                     {"type", quant::name_of(w.dtype)},
+                     {"storage", name_of(w.storage)},
+                     {"bytes", w.bytes},
+                     {"bytes_per_token", w.bytes_per_token}};
+      if (w.gemv != nullptr) {
+        weight["gemv"] = w.gemv->name;
+        weight["gemm"] = w.gemm->name;
+        weight["gemm_min_rows"] = w.gemm_min_rows;
+        weight["refusals"] = w.refusals;
+      }
+      entry["weights"].push_back(std::move(weight));
+    }
+    blocks.push_back(std::move(entry));
+  }
+  out["blocks"] = std::move(blocks);
+  return out;
+}
+
+}  // namespace dodeca::runtime::cli

@@ -1,0 +1,16 @@
+// A recipe's or a type's name on a command line, and the types that a published model gets by it.
+#pragma once
+
+#include <string>
+
+#include "runtime/model/random_source.hpp"
+#include "runtime/quantize/recipe.hpp"
+
+namespace dodeca::runtime::cli {
+
+// Throws Usage naming flag and what there is.
+TypeChoice parse_recipe(const std::string& flag, const std::string& name);
+// Of every weight of a model of n_layers layers.
+TypeOf types_of(const TypeChoice& recipe, std::int64_t n_layers);
+
+}  // namespace dodeca::runtime::cli
