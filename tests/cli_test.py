@@ -9,7 +9,7 @@ import time
 
 from program import BENCH, DEMO, DODECA, ROOT, check, finish, must, run, scratch
 
-COMMANDS = ["run", "batch", "quantize", "ppl", "tokenize", "inspect"]
+COMMANDS = ["run", "batch", "quantize", "ppl", "tokenize", "inspect", "plan"]
 
 
 def check_help():
@@ -55,6 +55,10 @@ def check_usage_errors():
     usage(["imatrix", "-m", DEMO, "-f", __file__, "-o", "-"], "-o -", "file")
     usage(["quantize", DEMO, "-", "Q8_0"], "OUT.gguf", "file")
     usage(["quantize", DEMO], "OUT")
+    usage(["plan"], "-m", "--shape")
+    usage(["plan", "-m", DEMO, "--shape", "deepseek-v3"], "-m", "--shape")
+    usage(["plan", "-m", DEMO, "--recipe", "ud-q2_k_xl"], "--recipe", "--shape")
+    usage(["plan", "--shape", "deepseek-v3", "--recipe", "Q9_X"], "--recipe", "Q9_X")
     usage(["quantize", DEMO, "out.gguf", "Q9_X"], "Q9_X")
     usage(["--frobnicate"], "--frobnicate", program=BENCH)
     usage(["-m", DEMO, "-p", "5-"], "-p", program=BENCH)
@@ -158,12 +162,35 @@ def wait_until_blocked(pid):
     check(False, "the process waits for its standard input")
 
 
+def check_plan(gguf, facts):
+    plan = json.loads(must(DODECA, "plan", "-m", gguf, "--json").out)
+    blocks = plan["blocks"]
+    check(blocks[0]["name"] == "embedding" and blocks[-1]["name"] == "output head", "plan: from the embedding to the head")
+    check(sum(b["bytes"] for b in blocks) == plan["memory"]["weights"], "plan: the blocks' bytes are the weights'")
+    check(abs(sum(b["bytes_per_token"] for b in blocks) - plan["bytes_per_token"]) < 1, "plan: so are those of a token")
+    check(abs(plan["bytes_per_token"] / facts["bytes_per_token"] - 1) < 0.03, "plan reads what inspect says")
+    text = must(DODECA, "plan", "-m", gguf, "-v", env={"DODECA_ISA": "scalar"}).out
+    check("blk.0.attn_output.weight" in text and "gemv_q4_k_avx2 needs avx2, have scalar" in text,
+          "plan -v: weights, kernels and why a faster one does not run")
+    whole = must(DODECA, "plan", "--shape", "deepseek-v3", "-c", "32768", "-t", "64").out
+    check("64 threads" in whole and "32768 positions" in whole and "3-60" in whole, f"plan --shape: {whole}")
+    check("KiB" in must(DODECA, "plan", "-m", DEMO, "--compute", "f32", "--mtp").out, "plan of a directory")
+
+
 def check_work(folder):
     gguf = os.path.join(folder, "dynamic.gguf")
     must(DODECA, "quantize", DEMO, gguf, "--recipe", "ud-q2_k_xl")
     check(not [n for n in os.listdir(folder) if n.startswith("dynamic") and n != "dynamic.gguf"], "no temporary file is left")
     facts = json.loads(must(DODECA, "inspect", gguf, "--json").out)
     check(facts["file_bytes"] == os.path.getsize(gguf), "inspect --json: the size of the file")
+
+    check_plan(gguf, facts)
+    dumps = [os.path.join(folder, name) for name in ("scalar.txt", "vector.txt")]
+    for path, level in zip(dumps, ("scalar", "")):
+        must(DODECA, "run", "-m", gguf, "-p", "It is", "-n", "2", "--temp", "0", "--dump-layers", path, env={"DODECA_ISA": level})
+    lines = [open(path, encoding="utf-8").read().splitlines() for path in dumps]
+    check(lines[0] == lines[1] and "layer 0 attention: 3 rows, bits " in lines[0][1],
+          f"--dump-layers: the same lines at every level: {lines[0][:2]}, {lines[1][:2]}")
 
     for extra, count in (([], 5), (["--override-kv", "tokenizer.ggml.add_bos_token=bool:false"], 4)):
         done = must(DODECA, "run", "-m", gguf, "-p", "It is a truth", "-n", "1", "--temp", "0", *extra)

@@ -10,6 +10,7 @@
 #include "cpu/topology.hpp"
 #include "runtime/base/error.hpp"
 #include "runtime/base/stopwatch.hpp"
+#include "runtime/cli/layer_dump.hpp"
 #include "runtime/cli/tuning.hpp"
 
 namespace dodeca::runtime::cli {
@@ -90,6 +91,8 @@ void ModelOptions::add_flags(Options& options) {
   options.value("-ctv,--cache-type-v", cache_type_v, "must equal -ctk: MLA has one cache", "TYPE");
   options.value("--isa", isa, "at most this instruction-set level (also DODECA_ISA)", "LEVEL");
   options.choice("--compute", compute, {"auto", "f32"}, "f32: the float32 reference route");
+  options.value("--dump-layers", dump_layers, "write what every block gives, a line each, for comparing runs", "FILE",
+                FileUse::kWrites);
   options.values("--override-kv,-okv", override_kv, kOverrideHelp, "KEY=TYPE:VALUE,...");
   options.flag("--plain-topk", plain_topk, "no expert groups where the file names none");
   options.flag("--onednn", onednn, "multiply prompts by BF16 and F32 weights with oneDNN (BF16: activations rounded)");
@@ -155,6 +158,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   loaded.session =
       std::make_unique<Session>(std::move(source), std::move(plan), std::move(workers), std::move(session), log);
   bar.finish();
+  if (!options.dump_layers.empty()) loaded.session->executor().set_observer(dump_layers(options.dump_layers));
   loaded.load_seconds = watch.seconds();
   say_loaded(loaded, console);
   return loaded;

@@ -34,7 +34,7 @@ struct ModelOptions {
   std::int64_t ctx_size = -1;                   // -1: 8192 or the model's own if less; 0: the model's own
   std::int64_t batch = 2048, micro_batch = 512;
   std::string cache_type_k, cache_type_v;  // empty: f16, on the float32 route f32
-  std::string isa, compute;
+  std::string isa, compute, dump_layers;
   std::vector<std::string> override_kv;
   bool plain_topk = false, onednn = false;
 
