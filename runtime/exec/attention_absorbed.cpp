@@ -120,8 +120,8 @@ class AbsorbedUnit {
 
   static SoftmaxState partial(const Pass& pass, std::int64_t row, std::int64_t chunk, std::int64_t head) noexcept {
     const std::int64_t heads = pass.config.n_heads, value = pass.config.kv_lora_rank;
-    float* base = pass.space.array<float>(ArrayBuffer::kPartials) +
-                  (pass.first_partial[static_cast<std::size_t>(row)] + chunk) * heads * (2 + value);
+    float* base =
+        pass.space.array<float>(ArrayBuffer::kPartials) + (pass.first_partial[row] + chunk) * heads * (2 + value);
     return {base + head, base + heads + head, base + 2 * heads + head * value};
   }
 
@@ -303,7 +303,7 @@ void attend_absorbed(const Pass& pass, const cpu::Member& member, const LatentAt
     const auto n_groups = static_cast<std::int64_t>(pass.groups.size());
     for (std::int64_t u = next.take(); u < n_groups * cut.head_units; u = next.take()) {
       // Later groups see more context: taking them first balances the members.
-      const RowGroup& group = pass.groups[static_cast<std::size_t>(n_groups - 1 - u / cut.head_units)];
+      const RowGroup& group = pass.groups[n_groups - 1 - u / cut.head_units];
       if (is_absorbed(pass, attention, group))
         AbsorbedUnit(pass, scratch, layer, group, heads_of(u % cut.head_units)).run();
     }

@@ -26,22 +26,22 @@ std::int64_t BlockTable::capacity() const { return n_blocks() * kPositions; }
 std::int64_t BlockTable::free_positions() const { return static_cast<std::int64_t>(free_.size()) * kPositions; }
 
 std::int32_t BlockTable::block_of(std::int32_t sequence, std::int64_t position) const {
-  return at(sequence).blocks[static_cast<std::size_t>(position / kPositions)];
+  return at(sequence).blocks[position / kPositions];
 }
 
 std::int32_t BlockTable::take() {
   const std::int32_t block = free_.back();
   free_.pop_back();
-  references_[static_cast<std::size_t>(block)] = 1;
+  references_[block] = 1;
   return block;
 }
 
 void BlockTable::drop(std::int32_t block) {
-  if (--references_[static_cast<std::size_t>(block)] == 0) free_.push_back(block);
+  if (--references_[block] == 0) free_.push_back(block);
 }
 
 bool BlockTable::writes_shared(const Sequence& s) const {
-  return s.length % kPositions != 0 && references_[static_cast<std::size_t>(s.blocks.back())] > 1;
+  return s.length % kPositions != 0 && references_[s.blocks.back()] > 1;
 }
 
 std::int64_t BlockTable::blocks_wanted(const Sequence& s, std::int64_t n) const {
@@ -88,7 +88,7 @@ void BlockTable::fork(std::int32_t src, std::int32_t dst, std::int64_t n) {
   Sequence& to = at(dst);
   to.length = std::min(n, from.length);
   to.blocks.assign(from.blocks.begin(), from.blocks.begin() + blocks_for(to.length));
-  for (const std::int32_t block : to.blocks) ++references_[static_cast<std::size_t>(block)];
+  for (const std::int32_t block : to.blocks) ++references_[block];
 }
 
 }  // namespace dodeca::runtime

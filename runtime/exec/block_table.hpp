@@ -37,8 +37,8 @@ class BlockTable {
     std::vector<std::int32_t> blocks;
     std::int64_t length = 0;
   };
-  Sequence& at(std::int32_t sequence) { return sequences_[static_cast<std::size_t>(sequence)]; }
-  const Sequence& at(std::int32_t sequence) const { return sequences_[static_cast<std::size_t>(sequence)]; }
+  Sequence& at(std::int32_t sequence) { return sequences_[sequence]; }
+  const Sequence& at(std::int32_t sequence) const { return sequences_[sequence]; }
   std::int32_t take();
   void drop(std::int32_t block);
   // Whether the next position of the sequence lies in a block that others hold too.

@@ -194,7 +194,7 @@ void Executor::Impl::check(std::span<const Row> rows, const LayerRange& layers, 
     if (row.sequence < 0 || row.sequence >= cache.n_sequences()) {
       throw Error(ErrorKind::kBadRequest, fmt::format("sequence {} of {}", row.sequence, cache.n_sequences()));
     }
-    std::int64_t& expected = next[static_cast<std::size_t>(row.sequence)];
+    std::int64_t& expected = next[row.sequence];
     if (row.position != expected) {
       throw Error(ErrorKind::kBadRequest,
                   fmt::format("a row of sequence {} is at position {}, the sequence goes on at {}", row.sequence,
@@ -211,7 +211,7 @@ std::vector<std::int64_t> Executor::Impl::lengths() const {
 }
 
 void Executor::Impl::truncate(const std::vector<std::int64_t>& lengths) {
-  for (std::int32_t s = 0; s < cache.n_sequences(); ++s) cache.truncate(s, lengths[static_cast<std::size_t>(s)]);
+  for (std::int32_t s = 0; s < cache.n_sequences(); ++s) cache.truncate(s, lengths[s]);
 }
 
 void Executor::Impl::refuse_non_finite(std::span<const Block* const> ran, std::size_t bad) const {

@@ -14,9 +14,7 @@ class Head final : public Block {
   std::span<const float> norm() const override { return norm_; }
   bool has_output() const override { return false; }
   std::int64_t n_inputs(const Pass& pass) const override { return static_cast<std::int64_t>(pass.wanted.size()); }
-  std::int64_t input_row(const Pass& pass, std::int64_t k) const override {
-    return pass.wanted[static_cast<std::size_t>(k)];
-  }
+  std::int64_t input_row(const Pass& pass, std::int64_t k) const override { return pass.wanted[k]; }
   RowBuffer input_buffer() const override { return RowBuffer::kHeadInput; }
 
  private:

@@ -8,7 +8,7 @@ void InputSums::Input::add(const cpu::Member& member, std::int64_t slice, const 
   const cpu::Range mine = member.part(n_in, 8);  // a cache line of sums has one owner
   double* out = sums.data() + slice * n_in;
   for (std::int64_t i = mine.begin; i < mine.end; ++i) out[i] += static_cast<double>(row[i]) * row[i];
-  if (member.index == 0) counts[static_cast<std::size_t>(slice)] += 1.0;
+  if (member.index == 0) counts[slice] += 1.0;
 }
 
 InputSums::InputSums(const Plan& plan) {

@@ -60,8 +60,8 @@ class KvCache {
   const std::byte* block(std::int64_t layer, std::int32_t sequence, std::int64_t position) const;
 
  private:
-  LayerStore& store(std::int64_t layer) { return *stores_[static_cast<std::size_t>(layer)]; }
-  const LayerStore& store(std::int64_t layer) const { return *stores_[static_cast<std::size_t>(layer)]; }
+  LayerStore& store(std::int64_t layer) { return *stores_[layer]; }
+  const LayerStore& store(std::int64_t layer) const { return *stores_[layer]; }
 
   BlockTable table_;
   std::vector<std::unique_ptr<LayerStore>> stores_;  // one per layer

@@ -35,7 +35,7 @@ class LatentAttention {
 
   const MlaWeights& weights() const { return weights_; }
   std::int64_t layer() const { return layer_; }
-  const MlaWeights::Head& head(std::int64_t h) const { return weights_.heads[static_cast<std::size_t>(h)]; }
+  const MlaWeights::Head& head(std::int64_t h) const { return weights_.heads[h]; }
   const PackedMatrix& k_b(std::int64_t h) const { return weights_.k_b[head(h).part]; }
   const PackedMatrix& v_b(std::int64_t h) const { return weights_.v_b[head(h).part]; }
   // A head's results of row i, input of the output projection.

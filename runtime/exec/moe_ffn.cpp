@@ -119,7 +119,7 @@ template <class F>
 void MoeFfn::for_each_expert(const Pass& pass, F&& f) const {
   for (std::size_t p = 0; p < gate_.size(); ++p) {
     for (std::int64_t expert = 0; expert < pass.config.n_routed_experts; ++expert) {
-      const std::int32_t slice = slice_[p][static_cast<std::size_t>(expert)];
+      const std::int32_t slice = slice_[p][expert];
       const SlotRange slots = slots_of(pass, expert);
       if (slice >= 0 && slots.count() > 0) f(p, slice, slots);
     }

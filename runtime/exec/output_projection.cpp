@@ -36,7 +36,7 @@ void project_heads(const Pass& pass, const cpu::Member& member, std::span<const 
   const cpu::Range columns = own_columns(member, pass.config.hidden_size);
   for (std::int64_t i = 0; i < pass.n(); ++i) {
     float* out = pass.buffer(RowBuffer::kOutput).row(i);
-    for (std::int64_t j = columns.begin; j < columns.end; ++j) out[j] += bias[static_cast<std::size_t>(j)];
+    for (std::int64_t j = columns.begin; j < columns.end; ++j) out[j] += bias[j];
   }
 }
 

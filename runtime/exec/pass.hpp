@@ -42,7 +42,7 @@ struct Pass {
   std::span<const float> hidden;            // [rows, hidden] the residual stream as it comes in; empty: from tokens
 
   std::int64_t n() const { return static_cast<std::int64_t>(rows.size()); }
-  const Row& row(std::int64_t i) const { return rows[static_cast<std::size_t>(i)]; }
+  const Row& row(std::int64_t i) const { return rows[i]; }
   // Rows of both kinds share a pass only where that makes no difference (executor.cpp).
   bool prompt() const { return rows.front().prompt; }
   Activations& buffer(RowBuffer which) const { return space.rows(which); }

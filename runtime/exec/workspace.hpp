@@ -103,7 +103,7 @@ class Workspace {
   }
   std::size_t array_bytes(ArrayBuffer buffer) const { return arrays_[static_cast<std::size_t>(buffer)].size(); }
   std::byte* scratch(const cpu::Member& member, ThreadBuffer buffer) {
-    return threads_[static_cast<std::size_t>(member.index)][static_cast<std::size_t>(buffer)].data();
+    return threads_[member.index][static_cast<std::size_t>(buffer)].data();
   }
 
  private:

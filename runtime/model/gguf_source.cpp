@@ -134,8 +134,7 @@ class GgufSource final : public WeightSource {
          .n_out = wanted.n_out,
          .n_slices = wanted.n_slices,
          .source_rank = wanted.rank(),
-         .where = fmt::format("{}: {}", file_.files()[static_cast<std::size_t>(tensor.file)].path().filename().string(),
-                              tensor.name)});
+         .where = fmt::format("{}: {}", file_.files()[tensor.file].path().filename().string(), tensor.name)});
     places_[wanted.name] = place;
   }
 

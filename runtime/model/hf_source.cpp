@@ -185,9 +185,7 @@ class HfSource final : public WeightSource {
     places_[wanted.name] = std::move(place);
   }
 
-  std::string file_name(const SafeTensor& tensor) const {
-    return dir_.files()[static_cast<std::size_t>(tensor.file)].path().filename().string();
-  }
+  std::string file_name(const SafeTensor& tensor) const { return dir_.files()[tensor.file].path().filename().string(); }
 
   // Scale rows that cover tensor rows [first, first + n), as floats [rows of blocks, blocks per row].
   std::vector<float> read_scales(const SafeTensor& scale, std::int64_t first, std::int64_t n) const {
@@ -208,7 +206,7 @@ class HfSource final : public WeightSource {
     for (std::int64_t r = 0; r < n; ++r) {
       const std::int64_t scale_row = (first + r) / kScaleBlock - first / kScaleBlock;
       for (std::int64_t b = 0; b < blocks; ++b, dst += sizeof(float) + kScaleBlock) {
-        std::memcpy(dst, &scales[static_cast<std::size_t>(scale_row * scale.shape[1] + b)], sizeof(float));
+        std::memcpy(dst, &scales[scale_row * scale.shape[1] + b], sizeof(float));
         std::memcpy(dst + sizeof(float), raw.data() + r * n_in + b * kScaleBlock, kScaleBlock);
       }
     }
@@ -232,8 +230,7 @@ class HfSource final : public WeightSource {
       const std::int64_t scale_row = (first + r) / kScaleBlock - first / kScaleBlock;
       for (std::int64_t c = 0; c < n_in; c += kScaleBlock) {
         const std::int64_t width = std::min(kScaleBlock, n_in - c);
-        std::memcpy(block.data(), &scales[static_cast<std::size_t>(scale_row * scale->shape[1] + c / kScaleBlock)],
-                    sizeof(float));
+        std::memcpy(block.data(), &scales[scale_row * scale->shape[1] + c / kScaleBlock], sizeof(float));
         std::memset(block.data() + sizeof(float), 0, kScaleBlock);
         std::memcpy(block.data() + sizeof(float), raw.data() + r * n_in + c, static_cast<std::size_t>(width));
         quant::decode_row(quant::DType::kF8_E4M3_B128, block.data(), values.data(), kScaleBlock);

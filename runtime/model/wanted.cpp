@@ -119,7 +119,7 @@ std::vector<WantedWeight> wanted_weights(const ModelConfig& c, bool mtp) {
     build.embedding();
     build.head();
     for (std::int64_t layer = 0; layer < c.n_layers; ++layer) {
-      const LayerConfig& described = c.layers[static_cast<std::size_t>(layer)];
+      const LayerConfig& described = c.layers[layer];
       build.begin_layer(layer);
       build.attention(described.attention);
       build.ffn(described.ffn);

@@ -80,9 +80,9 @@ void set_experts(Keys& keys, const ModelConfig& c) {
 
 std::int64_t leading_dense_layers(const ModelConfig& c) {
   std::int64_t n = 0;
-  while (n < c.n_layers && c.layers[static_cast<std::size_t>(n)].ffn == FfnKind::kDense) ++n;
+  while (n < c.n_layers && c.layers[n].ffn == FfnKind::kDense) ++n;
   for (std::int64_t layer = n; layer < c.n_layers; ++layer)
-    if (c.layers[static_cast<std::size_t>(layer)].ffn == FfnKind::kDense)
+    if (c.layers[layer].ffn == FfnKind::kDense)
       throw Error(
           ErrorKind::kUnsupported,
           fmt::format("layer {} is dense and layer {} has experts (moe_layer_freq above 1): GGUF has no key for that",

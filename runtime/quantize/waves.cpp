@@ -114,14 +114,14 @@ std::vector<MemberState> run_waves(const std::vector<OutputTensor>& tensors, std
     FirstError error;
     team.run([&](const cpu::Member& member) {
       error.guard([&] {
-        MemberState& state = states[static_cast<std::size_t>(member.index)];
+        MemberState& state = states[member.index];
         if (member.index == 0) {
           const TimedScope watch(state.writing);
           for (const Unit& unit : taking.units) work.take(unit, {taking.bytes.get() + unit.offset, unit.bytes});
         }
         const auto n_units = static_cast<std::int64_t>(making.units.size());
         for (std::int64_t u = next.take(); u < n_units; u = next.take()) {
-          Unit& unit = making.units[static_cast<std::size_t>(u)];
+          Unit& unit = making.units[u];
           work.make(unit, state, making.bytes.get() + unit.offset);
         }
       });
@@ -155,8 +155,7 @@ void read_values(const WeightSource& source, const OutputTensor& tensor, Unit& u
   std::vector<float> key(static_cast<std::size_t>(n_nope * n_latent));
   read(*tensor.key_half, 0, n_latent, key.data());
   for (std::int64_t d = 0; d < n_nope; ++d)
-    for (std::int64_t l = 0; l < n_latent; ++l)
-      values[d * n_latent + l] = key[static_cast<std::size_t>(l * n_nope + d)];
+    for (std::int64_t l = 0; l < n_latent; ++l) values[d * n_latent + l] = key[l * n_nope + d];
   read(*tensor.weight, 0, tensor.weight->n_out, values + n_nope * n_latent);
 }
 

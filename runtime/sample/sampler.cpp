@@ -36,7 +36,7 @@ LogprobsResult logprobs(std::span<const float> logits, std::int32_t token, std::
   for (const float logit : logits) sum += std::exp(logit - max);
   const double log_sum = max + std::log(sum);
   LogprobsResult result;
-  result.chosen = static_cast<float>(logits[static_cast<std::size_t>(token)] - log_sum);
+  result.chosen = static_cast<float>(logits[token] - log_sum);
   if (n_top <= 0) return result;
   std::vector<TokenLogprob> all(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) all[i] = {static_cast<std::int32_t>(i), logits[i]};
@@ -73,7 +73,7 @@ std::int32_t Sampler::sample(std::span<const float> logits) {
     penalized_.assign(logits.begin(), logits.end());
     for (const auto& [token, count] : counts_) {
       if (token < 0 || static_cast<std::size_t>(token) >= penalized_.size()) continue;
-      float& logit = penalized_[static_cast<std::size_t>(token)];
+      float& logit = penalized_[token];
       const double scaled = logit <= 0 ? logit * options_.repeat_penalty : logit / options_.repeat_penalty;
       logit = static_cast<float>(scaled - static_cast<double>(count) * options_.frequency_penalty -
                                  options_.presence_penalty);

@@ -169,7 +169,7 @@ Vocab vocab_from_tokenizer_json(const std::filesystem::path& directory) {
   const std::optional<HfTemplate> around = read_hf_template(json_member(root, "post_processor"));
   const bool llama_class = json_string(config, "tokenizer_class").find("Llama") != std::string::npos;
   const auto role_text = [&](Role role) {
-    return vocab.role(role) == Vocab::kNone ? "" : vocab.tokens[static_cast<std::size_t>(vocab.role(role))];
+    return vocab.role(role) == Vocab::kNone ? "" : vocab.tokens[vocab.role(role)];
   };
   vocab.add_bos = json_bool(config, "add_bos_token", llama_class);
   vocab.add_eos = json_bool(config, "add_eos_token", false);

@@ -62,8 +62,7 @@ void pack_tile(const PackedMatrix& m, const WeightInfo& info, const Span& column
 // Where a part keeps each slice of the whole weight; -1: in another part.
 std::vector<std::int64_t> places_of(const WeightPart& part, std::int64_t n_slices) {
   std::vector<std::int64_t> places(static_cast<std::size_t>(n_slices), -1);
-  for (std::size_t i = 0; i < part.slices.size(); ++i)
-    places[static_cast<std::size_t>(part.slices[i])] = static_cast<std::int64_t>(i);
+  for (std::size_t i = 0; i < part.slices.size(); ++i) places[part.slices[i]] = static_cast<std::int64_t>(i);
   return places;
 }
 
@@ -141,7 +140,7 @@ std::vector<PackedMatrix> Loader::read_parts(const WeightPlan& weight, const Wei
                                                : nullptr;
                      for (std::size_t p = 0; p < matrices.size(); ++p) {
                        const WeightPart& part = weight.parts[p];
-                       const std::int64_t place = places[p][static_cast<std::size_t>(slice)];
+                       const std::int64_t place = places[p][slice];
                        if (!matrices[p] || place < 0 || row < part.rows.begin || row >= part.rows.end) continue;
                        const PackedMatrix& m = matrices[p];
                        const std::int64_t tile = place * m.n_tiles + (row - part.rows.begin) / cpu::kTileRows;
