@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cpu/kernels/attention/attention.hpp"
+#include "quant/check.hpp"
 #include "runtime/base/error.hpp"
 
 namespace dodeca::runtime {
@@ -26,6 +27,7 @@ std::int64_t BlockTable::capacity() const { return n_blocks() * kPositions; }
 std::int64_t BlockTable::free_positions() const { return static_cast<std::int64_t>(free_.size()) * kPositions; }
 
 std::int32_t BlockTable::block_of(std::int32_t sequence, std::int64_t position) const {
+  DODECA_CHECK(position >= 0 && position < length(sequence), sequence, position, length(sequence));
   return at(sequence).blocks[position / kPositions];
 }
 
@@ -81,14 +83,24 @@ void BlockTable::truncate(std::int32_t sequence, std::int64_t n) {
   }
 }
 
-void BlockTable::fork(std::int32_t src, std::int32_t dst, std::int64_t n) {
+void BlockTable::fork(std::int32_t src, std::int32_t dst, std::int64_t n, const CopyRows& copy) {
   if (src == dst) return truncate(dst, n);
   truncate(dst, 0);
   const Sequence& from = at(src);
   Sequence& to = at(dst);
-  to.length = std::min(n, from.length);
-  to.blocks.assign(from.blocks.begin(), from.blocks.begin() + blocks_for(to.length));
+  n = std::min(n, from.length);
+  const std::int64_t whole = n / kPositions, rest = n % kPositions;
+  if (rest > 0 && free_.empty()) {
+    throw Error(ErrorKind::kDoesNotFit,
+                fmt::format("the context is full: no block is free to fork {} positions, {} in all", n, capacity()));
+  }
+  to.blocks.assign(from.blocks.begin(), from.blocks.begin() + whole);
   for (const std::int32_t block : to.blocks) ++references_[block];
+  if (rest > 0) {
+    to.blocks.push_back(take());
+    copy(from.blocks[whole], to.blocks.back(), rest);
+  }
+  to.length = n;
 }
 
 }  // namespace dodeca::runtime

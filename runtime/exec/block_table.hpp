@@ -1,6 +1,6 @@
 // Which cache blocks hold which positions of which sequence: counts and indices alone, no bytes. A block holds
 // cpu::kContextBlock positions of every layer; sequences share blocks by reference count, and who writes into a shared
-// one gets a copy of its own first (copy-on-write).
+// one (cut inside it, then appended to) gets a copy of its own first: copy-on-write.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,9 @@ class BlockTable {
   // Counts n more positions. Throws Error{kDoesNotFit} with the numbers, nothing changed.
   void append(std::int32_t sequence, std::int64_t n, const CopyRows& copy);
   void truncate(std::int32_t sequence, std::int64_t n);  // keeps the first n positions
-  // dst (emptied first) becomes the first n positions of src; no bytes are copied until one of them goes on.
-  void fork(std::int32_t src, std::int32_t dst, std::int64_t n);
+  // dst (emptied first) becomes the first n positions of src: whole blocks are shared, a partial last one is copied now,
+  // so that both may grow by what is free then. Throws Error{kDoesNotFit} when no block is free for that, dst empty.
+  void fork(std::int32_t src, std::int32_t dst, std::int64_t n, const CopyRows& copy);
 
  private:
   struct Sequence {

@@ -50,10 +50,16 @@ KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options)
     stores_.push_back(std::make_unique<LayerStore>(format, table_.n_blocks()));
 }
 
+void KvCache::copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows) {
+  for (const auto& store : stores_) store->copy_rows(from, to, n_rows);
+}
+
 void KvCache::append(std::int32_t sequence, std::int64_t n) {
-  table_.append(sequence, n, [&](std::int32_t from, std::int32_t to, std::int64_t n_rows) {
-    for (const auto& store : stores_) store->copy_rows(from, to, n_rows);
-  });
+  table_.append(sequence, n, [this](auto from, auto to, auto n_rows) { copy_rows(from, to, n_rows); });
+}
+
+void KvCache::fork(std::int32_t src, std::int32_t dst, std::int64_t n) {
+  table_.fork(src, dst, n, [this](auto from, auto to, auto n_rows) { copy_rows(from, to, n_rows); });
 }
 
 std::size_t KvCache::position_bytes() const {

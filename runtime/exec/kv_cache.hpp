@@ -38,8 +38,8 @@ class KvCache {
   // numbers.
   void append(std::int32_t sequence, std::int64_t n);
   void truncate(std::int32_t sequence, std::int64_t n) { table_.truncate(sequence, n); }  // keeps the first n positions
-  // dst (emptied first) becomes the first n positions of src.
-  void fork(std::int32_t src, std::int32_t dst, std::int64_t n) { table_.fork(src, dst, n); }
+  // dst (emptied first) becomes the first n positions of src. Error{kDoesNotFit}: no block is free for a partial last one.
+  void fork(std::int32_t src, std::int32_t dst, std::int64_t n);
 
   // All positions of a sequence as bytes, and back into an emptied sequence. restore throws Error{kBadFile} when the
   // stream was saved for another shape or type.
@@ -60,6 +60,7 @@ class KvCache {
   const std::byte* block(std::int64_t layer, std::int32_t sequence, std::int64_t position) const;
 
  private:
+  void copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows);
   LayerStore& store(std::int64_t layer) { return *stores_[layer]; }
   const LayerStore& store(std::int64_t layer) const { return *stores_[layer]; }
 
