@@ -1,7 +1,7 @@
 // Every storage type that a tensor can have (the list: quant/types.inc): name, block length, bytes per block.
 //
-// A row is its prefix (most types have none), then its blocks; nothing is aligned, and a tensor is its rows. Values below kInternal are the type ids of GGUF files; those from kInternal on exist in memory or in safetensors
-// only. Nothing here allocates or throws: unknown ids and sizes that overflow come back as std::nullopt.
+// A row is its prefix (most types have none), then its blocks; nothing is aligned, and a tensor is its rows. Values below
+// kInternal are the type ids of GGUF files; those from kInternal on exist in memory or in safetensors only. Nothing here allocates or throws: unknown ids and sizes that overflow come back as std::nullopt.
 #pragma once
 
 #include <cstddef>

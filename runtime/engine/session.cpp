@@ -24,30 +24,35 @@ Session::Session(std::shared_ptr<const WeightSource> source, Plan plan, Workers 
   model_ =
       Model::load(*source_, std::move(plan), workers_.prompts(),
                   {.extra_bytes = work + options_.extra_bytes, .progress = std::exchange(options_.progress, {})}, log);
-  executor_ = std::make_unique<Executor>(*model_, workers_.generation(), options_.executor);
-  executor_->set_log(log_);
+  make_executor();
 }
 
 Session::~Session() = default;
 
+void Session::make_executor() {
+  executor_ = std::make_unique<Executor>(*model_, workers_.generation(), options_.executor);
+  executor_->set_log(log_);
+}
+
 Executor& Session::restart(const ExecutorOptions& options, Workers workers) {
+  ExecutorOptions wanted = options;
+  wanted.integer_attention = !plan().options.compute_f32;
   engine_.reset();
   pass_.reset();
-  executor_.reset();
-  workers_ = std::move(workers);
-  options_.executor = options;
-  options_.executor.integer_attention = !plan().options.compute_f32;
-  const std::uint64_t need = Executor::bytes_needed(plan(), options_.executor, workers_.most_threads());
-  const std::uint64_t have = cpu::available_memory_bytes();
-  constexpr double kGiB = 1 << 30;
+  executor_.reset();  // gives its memory back first
+  const std::uint64_t need = Executor::bytes_needed(plan(), wanted, workers.most_threads()),
+                      have = cpu::available_memory_bytes();
   if (need > have) {
+    make_executor();
+    constexpr double kGiB = 1 << 30;
     throw Error(ErrorKind::kDoesNotFit,
                 fmt::format("cache and work space need {:.2f} GiB of memory, {:.2f} GiB are free",
                             static_cast<double>(need) / kGiB, static_cast<double>(have) / kGiB))
         .with(Remedy::kSmallerCache);
   }
-  executor_ = std::make_unique<Executor>(*model_, workers_.generation(), options_.executor);
-  executor_->set_log(log_);
+  workers_ = std::move(workers);
+  options_.executor = wanted;
+  make_executor();
   return *executor_;
 }
 

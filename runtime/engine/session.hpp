@@ -32,7 +32,7 @@ class Session {
           const Log& log);
   ~Session();
   // Another cache and work space, and other threads, over the same weights. Ends the engine. Throws Error{kDoesNotFit}
-  // when they do not fit.
+  // when they do not fit; the executor then is a new one of the old sizes.
   Executor& restart(const ExecutorOptions& options, Workers workers);
   // An engine on the executor; the vocabulary's tokenizer must outlive it.
   Engine& start_engine(Vocabulary vocabulary, const EngineOptions& options);
@@ -46,6 +46,8 @@ class Session {
   const ExecutorOptions& executor_options() const { return options_.executor; }
 
  private:
+  void make_executor();
+
   std::shared_ptr<const WeightSource> source_;
   Workers workers_;
   SessionOptions options_;

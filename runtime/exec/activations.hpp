@@ -4,11 +4,13 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 
 #include "cpu/isa.hpp"
 #include "cpu/kernels/matmul/matmul_args.hpp"
 #include "cpu/kernels/quantize_act/quantize_act.hpp"
 #include "cpu/memory.hpp"
+#include "quant/check.hpp"
 
 namespace dodeca::runtime {
 
@@ -32,10 +34,9 @@ class Activations {
 
   std::int64_t width() const { return n_; }
   std::int64_t n_rows() const { return n_rows_; }
-  float* row(std::int64_t i) {
-    return reinterpret_cast<float*>(floats_.data() + static_cast<std::size_t>(i) * stride_);
-  }
+  float* row(std::int64_t i) { return const_cast<float*>(std::as_const(*this).row(i)); }
   const float* row(std::int64_t i) const {
+    DODECA_CHECK(i >= 0 && i < n_rows_, i, n_rows_, n_);
     return reinterpret_cast<const float*>(floats_.data() + static_cast<std::size_t>(i) * stride_);
   }
   std::int64_t stride_floats() const { return static_cast<std::int64_t>(stride_ / sizeof(float)); }

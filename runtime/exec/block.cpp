@@ -49,7 +49,10 @@ void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes,
 
 Demand demand_of(const Plan& plan, const RunSizes& sizes) {
   Demand demand;
-  for (const BlockPlan& block : plan.blocks) add_demand(plan, block, sizes, demand);
+  for (const BlockPlan& block : plan.blocks) {
+    add_demand(plan, block, sizes, demand);
+    if (block.kind == BlockKind::kHead) break;  // nothing runs what is behind it yet
+  }
   return demand;
 }
 

@@ -49,8 +49,8 @@ class Block {
   Block& operator=(const Block&) = delete;
 
   const BlockPlan& plan() const { return plan_; }
-  // In order; the list may depend on the kind and number of the rows. The last phase of a block with an output leaves
-  // it so that every member has written the columns of its own share (own_columns).
+  // In order; the list may depend on the kind and number of the rows. The last phase of a block with an output finishes
+  // nothing row by row, and leaves it so that every member has written the columns of its own share (own_columns).
   virtual std::span<const Phase> phases(const Pass& pass) const = 0;
   // Weight of the norm before the block; empty: it reads none.
   virtual std::span<const float> norm() const { return {}; }
@@ -90,7 +90,7 @@ void run_block(const Block& block, Pass& pass, const cpu::Member& member);
 
 // What the block demands of the work space.
 void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand);
-// All blocks of a plan.
+// All blocks of a plan that run.
 Demand demand_of(const Plan& plan, const RunSizes& sizes);
 // The block that a plan describes, on the placed weights of its model.
 std::unique_ptr<Block> make_block(const Model& model, const BlockPlan& plan);

@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "cpu/kernels/norm/norm.hpp"
+#include "quant/check.hpp"
 #include "runtime/exec/input_sums.hpp"
 #include "runtime/exec/trace.hpp"
 
@@ -49,6 +50,7 @@ class BlockRun {
  private:
   // The residual sum of the member's own columns, then the norms of what the next block reads.
   void end_block(const cpu::Member& member, std::size_t b, const Phase& phase) {
+    DODECA_CHECK(!phase.finish, b);
     if (blocks_[b]->has_output()) {
       const cpu::Range columns = own_columns(member, pass_.config.hidden_size);
       for (std::int64_t i = 0; i < pass_.n(); ++i) {
@@ -58,25 +60,36 @@ class BlockRun {
       }
     }
     const Block* next = b + 1 < blocks_.size() ? blocks_[b + 1] : nullptr;
-    const bool normalized = next != nullptr && !next->norm().empty();
+    const std::int64_t count = next != nullptr ? next->n_inputs(pass_) : blocks_[b]->has_output() ? pass_.n() : 0;
     finish_items(
-        pass_, member, normalized ? next->n_inputs(pass_) : 0, [&](std::int64_t i) { enter(*next, b + 1, i); },
+        pass_, member, count,
+        [&](std::int64_t i) {
+          if (next != nullptr)
+            enter(*next, b + 1, i);
+          else
+            note_non_finite(b + 1, i);  // it leaves as it is
+        },
         [&] {
           if (phase.last) phase.last(pass_);
         });
   }
 
-  // Normalizes input i of a block, in every format that is read there, and notes the first non-finite one.
-  void enter(const Block& block, std::size_t index, std::int64_t i) {
-    const std::int64_t n = pass_.config.hidden_size;
-    const float* x = pass_.buffer(RowBuffer::kResidual).row(block.input_row(pass_, i));
+  // Notes the first block that finds a row of the residual stream NaN or infinite.
+  void note_non_finite(std::size_t block, std::int64_t row) {
+    const float* x = pass_.buffer(RowBuffer::kResidual).row(row);
     float poison = 0.0f;  // becomes NaN with the first non-finite value
-    for (std::int64_t j = 0; j < n; ++j) poison += x[j] * 0.0f;
-    if (!(poison == 0.0f)) {
-      std::size_t first = bad_block_.load(std::memory_order_relaxed);
-      while (index < first && !bad_block_.compare_exchange_weak(first, index, std::memory_order_relaxed)) {
-      }
+    for (std::int64_t j = 0; j < pass_.config.hidden_size; ++j) poison += x[j] * 0.0f;
+    if (poison == 0.0f) return;
+    std::size_t first = bad_block_.load(std::memory_order_relaxed);
+    while (block < first && !bad_block_.compare_exchange_weak(first, block, std::memory_order_relaxed)) {
     }
+  }
+
+  // Normalizes input i of a block, in every format that is read there.
+  void enter(const Block& block, std::size_t index, std::int64_t i) {
+    const std::int64_t n = pass_.config.hidden_size, row = block.input_row(pass_, i);
+    note_non_finite(index, row);
+    const float* x = pass_.buffer(RowBuffer::kResidual).row(row);
     Activations& input = pass_.buffer(block.input_buffer());
     cpu::rms_norm(x, block.norm().data(), n, static_cast<float>(pass_.config.rms_norm_eps), input.row(i), pass_.isa);
     input.quantize(i, n, pass_.isa);
@@ -160,7 +173,11 @@ std::uint64_t Executor::bytes_needed(const Plan& plan, const ExecutorOptions& o,
 const Plan& Executor::plan() const { return impl_->model.plan(); }
 KvCache& Executor::cache() { return impl_->cache; }
 void Executor::set_trace(Trace* trace) { impl_->watchers.trace = trace; }
-void Executor::set_input_sums(InputSums* sums) { impl_->watchers.sums = sums; }
+void Executor::set_input_sums(InputSums* sums) {
+  if (sums != nullptr && plan().options.shares.size() > 1)
+    throw Error(ErrorKind::kBadRequest, "inputs are not collected from models that are cut into parts");
+  impl_->watchers.sums = sums;
+}
 void Executor::set_observer(BlockObserver observer) { impl_->watchers.observer = std::move(observer); }
 void Executor::set_log(Log log) { impl_->log = std::move(log); }
 
@@ -218,7 +235,7 @@ void Executor::Impl::refuse_non_finite(std::span<const Block* const> ran, std::s
   if (bad == kNoBlock) return;
   const BlockPlan& culprit = ran[bad - 1]->plan();  // the one before what read it
   throw Error(ErrorKind::kBadFile, culprit.kind == BlockKind::kEmbedding
-                                       ? std::string("an embedding is NaN or infinite")
+                                       ? std::string("an embedding, or a hidden row that came in, is NaN or infinite")
                                        : fmt::format("an activation became NaN or infinite in layer {} ({})",
                                                      culprit.layer, name_of(culprit.kind)));
 }

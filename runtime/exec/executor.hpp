@@ -1,6 +1,6 @@
 // Runs rows through a model: the one forward pass, a loop over blocks and their phases. Owns the KV cache and all work
-// space, sized when made for its team; forward() cannot fail but for want of memory, a full cache and NaN activations. A
-// row's result does not depend on the team's size nor on the rows beside it.
+// space, sized when made for its team; forward() fails for bad rows, a full cache, NaN activations and want of memory,
+// and for nothing else. A row's result does not depend on the team's size nor on the rows beside it.
 #pragma once
 
 #include <cstdint>

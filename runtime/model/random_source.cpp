@@ -59,7 +59,7 @@ class RandomSource final : public WeightSource {
 
  private:
   static void read_vector(const WeightInfo& weight, std::uint64_t key, std::byte* dst) {
-    if (weight.name.ends_with(".bias")) {
+    if (is_bias(weight.id.role)) {
       const std::vector<std::byte> values = random_blocks(quant::DType::kF32, weight.n_in, kBiasDeviation, key);
       std::memcpy(dst, values.data(), values.size());
     } else {

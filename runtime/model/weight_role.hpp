@@ -1,5 +1,4 @@
-// What a weight is for, whatever its name. Code asks the role; names are for files, patterns and messages, and only
-// this file turns one into the other.
+// What a weight is for, whatever its name. Code asks the role; names are for files, patterns and messages.
 #pragma once
 
 #include <cstddef>
@@ -86,6 +85,11 @@ const RoleInfo& role_info(WeightRole role);
 inline WeightGroup group_of(WeightRole role) { return role_info(role).group; }
 // Of which a token reads only those that it chose.
 inline bool is_routed(WeightRole role) { return group_of(role) == WeightGroup::kRoutedExperts; }
+
+inline bool is_bias(WeightRole role) {
+  return role == WeightRole::kRouterBias || role == WeightRole::kQABias || role == WeightRole::kKvABias ||
+         role == WeightRole::kAttentionOutputBias;
+}
 
 // A weight of a model: its role and layer, kNoLayer outside.
 struct WeightId {

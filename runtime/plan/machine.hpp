@@ -19,7 +19,7 @@ struct Machine {
   std::string name;  // of its processor
   int n_cores = 1, n_l3 = 1;
   std::vector<Node> nodes = {{}};         // of memory; at least one
-  std::uint64_t available_bytes = 0;      // of memory, for this process; 0: not known
+  std::uint64_t available_bytes = 0;      // of memory, for this process; 2^64 - 1: not known
   std::vector<std::string> devices = {};  // accelerators
 };
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "runtime/model/wanted.hpp"
+
 namespace dodeca::runtime {
 namespace {
 
@@ -33,7 +35,8 @@ void choose_kernels(WeightPlan& w, const PlanOptions& options) {
   w.refusals = std::move(choice.refusals);
   // Routing and logits stay in float32 (router, head); the route goes by the row's kind, never by how many rows there
   // are, so that a row's result does not depend on its companions.
-  const bool plain = w.n_slices == 1 && w.id.role != kRouter && w.id.role != kOutput && w.id.role != kEmbedding;
+  const bool plain = w.n_slices == 1 && w.id.role != kRouter && w.id.role != kOutput && w.id.role != kMtpOutput &&
+                     w.id.role != kEmbedding;
   if (options.onednn && !options.compute_f32 && plain &&
       (w.dtype == quant::DType::kBF16 || w.dtype == quant::DType::kF32)) {
     const cpu::MatmulChoice many = cpu::select_matmul(w.dtype, options.isa, cpu::FloatGemm::kOneDnn);
@@ -122,9 +125,11 @@ class Blocks {
       if (w == nullptr) continue;
       block.weights.push_back(static_cast<std::size_t>(w - plan_.weights.data()));
       if (w->layout != nullptr) set_parts(block, *w);
-      if (kind == BlockKind::kHead && role == kEmbedding) continue;  // counted where it is looked up
-      block.bytes += w->bytes;
-      block.bytes_per_token += w->bytes_per_token;
+      if (w->storage != Storage::kRows && kind != BlockKind::kEmbedding) block.bytes_per_pass += w->bytes;
+      // One row is looked up; a matrix that is the head as well lies in memory once, with the embedding.
+      const bool looked_up = kind == BlockKind::kEmbedding && w->layout != nullptr;
+      block.bytes_per_token += looked_up ? w->bytes_per_token / static_cast<double>(w->n_out) : w->bytes_per_token;
+      if (kind != BlockKind::kHead || role != kEmbedding) block.bytes += w->bytes;
     }
     set_inputs(block);
     plan_.blocks.push_back(std::move(block));
@@ -263,6 +268,15 @@ class Blocks {
   std::vector<std::pair<WeightId, std::size_t>> index_;
 };
 
+// Some writers keep only part of these layers.
+void check_mtp(const ModelConfig& config, const std::vector<WeightInfo>& found) {
+  for (const WantedWeight& wanted : wanted_weights(config, true)) {
+    if (wanted.optional || std::ranges::find(found, wanted.id, &WeightInfo::id) != found.end()) continue;
+    throw Error(ErrorKind::kBadFile,
+                fmt::format("the multi-token-prediction layer has no {}: it was left out of the file", wanted.name));
+  }
+}
+
 }  // namespace
 
 std::string_view name_of(Storage storage) {
@@ -291,14 +305,18 @@ Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights
   Plan plan{.config = config, .options = options, .machine = machine};
   for (const WeightInfo& info : weights) plan.weights.push_back(plan_weight(config, info, options));
   if (options.mtp) {
+    check_mtp(config, mtp_weights);
     for (const WeightInfo& info : mtp_weights) plan.weights.push_back(plan_weight(config, info, options));
   }
   for (const WeightPlan& w : plan.weights) {
     plan.bytes += w.bytes;
-    plan.bytes_per_token += w.bytes_per_token;
-    plan.prompt_route = plan.prompt_route || w.prompt != nullptr;
+    plan.prompt_route = plan.prompt_route || (w.prompt != nullptr && w.id.layer < config.n_layers);
   }
   Blocks(config, plan).add_all();
+  for (const BlockPlan& block : plan.blocks) {
+    if (block.layer < config.n_layers)
+      plan.bytes_per_token += block.bytes_per_token;  // what is behind does not run yet
+  }
   return plan;
 }
 

@@ -66,9 +66,10 @@ struct BlockPlan {
   FfnCut experts;             // kMoeFfn: of the routed experts
   std::vector<std::size_t> weights = {};  // in Plan::weights
   std::vector<InputPlan> inputs = {};
-  std::uint64_t bytes = 0;       // of weights in memory
-  double bytes_per_token = 0.0;  // of weights, read to generate one token
-  std::string name() const;      // "layer 3 attention"
+  std::uint64_t bytes = 0;           // of weights in memory
+  double bytes_per_token = 0.0;      // of weights, read to generate one token
+  std::uint64_t bytes_per_pass = 0;  // of weights, read by a prompt's pass that reaches every expert
+  std::string name() const;          // "layer 3 attention"
   std::int64_t n_parts() const { return static_cast<std::int64_t>(parts.size()); }
 };
 
@@ -86,7 +87,7 @@ struct Plan {
   ModelConfig config;
   PlanOptions options;
   Machine machine;
-  std::vector<WeightPlan> weights = {};  // those of WeightSource::weights(), then the chosen ones of mtp_weights()
+  std::vector<WeightPlan> weights = {};  // those of WeightSource::weights(); with mtp then those of mtp_weights()
   std::vector<BlockPlan> blocks = {};    // in the order in which they run; multi-token prediction behind the head
   std::uint64_t bytes = 0;
   double bytes_per_token = 0.0;

@@ -54,7 +54,7 @@ class TuningReader {
   void check_line(std::span<const cpu::MatmulKernel> lines, const char* list, quant::DType dtype, cpu::Isa isa) const {
     const bool built = std::ranges::find(cpu::built_isas(), isa) != cpu::built_isas().end();
     if (built && cpu::exact_variant(lines, dtype, isa) == nullptr)
-      throw fields_.bad(fmt::format("{} has no {} line at {}", quant::name_of(dtype), list, cpu::name_of(isa)));
+      throw fields_.bad(fmt::format("{} has no {} kernel at {}", quant::name_of(dtype), list, cpu::name_of(isa)));
   }
   cpu::TunedVariants lines_of(quant::DType dtype, const Json& json) const {
     const std::string_view name = quant::name_of(dtype);

@@ -21,7 +21,7 @@ namespace dodeca::runtime {
 // What a recipe may ask about a weight.
 struct WeightName {
   std::string_view name;  // GGUF name, for patterns
-  WeightId id;            // attn_kv_b: of attn_v_b
+  WeightId id;            // of a joined attn_kv_b: that of attn_v_b
   std::int64_t n_layers = 0;
   bool tied_output = false;  // an embedding that is also the output matrix
 };

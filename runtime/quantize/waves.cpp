@@ -17,7 +17,8 @@ constexpr int kUnitsPerMember = 16;
 
 std::int64_t unit_rows(const OutputTensor& tensor) {
   // A source that transposes attn_k_b reads a whole head for any of its rows: a head stays together.
-  if (tensor.key_half != nullptr || tensor.name.ends_with("attn_k_b.weight")) return tensor.rows_per_slice();
+  if (tensor.key_half != nullptr || (tensor.weight != nullptr && tensor.weight->id.role == WeightRole::kKB))
+    return tensor.rows_per_slice();
   return std::max<std::int64_t>(1, kUnitWeights / tensor.n_in());
 }
 

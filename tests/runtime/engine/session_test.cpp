@@ -91,6 +91,8 @@ TEST_CASE("what does not fit is refused before anything is read, and again when 
     CHECK(error.kind() == ErrorKind::kDoesNotFit);
     CHECK(error.remedy() == Remedy::kSmallerCache);
   }
+  CHECK(session.executor().cache().n_sequences() == 2);  // as it was
+  CHECK(logits_of(session.executor()).size() > 0);
 }
 
 TEST_CASE("a context is the one asked for, the model's own, or the default") {

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "tests/runtime/exec/exec_fixture.hpp"
 #include "tests/support/memory_source.hpp"
@@ -38,6 +39,9 @@ TEST_CASE("layers one after another, on executors of their own, give the bits of
   CHECK_THROWS_AS(first.forward_layers(rows, {1, n_layers}, {}, out), Error);  // no hidden rows
   CHECK_THROWS_AS(first.forward_layers(rows, {2, 2}, want.logits, out), Error);
   CHECK_THROWS_AS(first.forward_layers(rows, {0, n_layers + 1}, {}, out), Error);
+  std::vector<float> broken(rows.size() * static_cast<std::size_t>(demo.model->config().hidden_size), 1.0f);
+  broken[5] = std::numeric_limits<float>::infinity();
+  CHECK_THROWS_WITH_AS(first.forward_layers(rows, {1, 2}, broken, out), doctest::Contains("hidden row"), Error);
   CHECK(first.cache().length(0) == 0);
 }
 

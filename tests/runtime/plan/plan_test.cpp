@@ -85,6 +85,23 @@ TEST_CASE("kernels that do not run here are kept with the reason; those that do 
   CHECK(std::ranges::find(refusals, "gemv_q4_k_avx2 needs avx2, have scalar") != refusals.end());
 }
 
+TEST_CASE("a tied matrix is looked up by the embedding and read by the head") {
+  ModelConfig c = published_shape("deepseek-v2-lite");
+  c.tied_embeddings = true;
+  const Plan plan = plan_of(c);
+  const BlockPlan &first = plan.blocks.front(), &last = plan.blocks.back();
+  CHECK(first.bytes > 0);
+  CHECK(first.bytes_per_token < 1e4);
+  CHECK(last.bytes_per_token > static_cast<double>(first.bytes));
+  CHECK(last.bytes < first.bytes);  // the norm alone
+}
+
+TEST_CASE("multi-token prediction is refused where its weights were left out") {
+  ModelConfig c = published_shape("deepseek-v2-lite");
+  c.n_mtp_layers = 1;
+  CHECK_THROWS_WITH_AS(plan_of(c, {.mtp = true}), doctest::Contains("left out"), Error);
+}
+
 TEST_CASE("a machine is its topology") {
   const Machine machine = machine_of(cpu::synthetic_topology("package:1 numa:2 l3:2 core:4 pu:1"), 123);
   CHECK(machine.nodes.size() == 2);

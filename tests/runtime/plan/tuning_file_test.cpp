@@ -81,8 +81,8 @@ TEST_CASE("a broken kernel tuning: file and reason are named") {
       {file_of(type + R"({"gemv":"scalar","gemm":"scalar","gemm_min_rows":18446744073709551615}})"), "not 2 to 33"},
       {file_of(type + R"({"gemv":"scalar","gemm":"scalar","gemm_min_rows":7,"rows":1}})"), "unknown key \"rows\""},
 #ifndef DODECA_SCALAR_ONLY
-      {file_of(type + R"({"gemv":"avx512","gemm":"scalar","gemm_min_rows":7}})"), "Q4_K has no gemv line at avx512"},
-      {file_of(type + R"({"gemv":"scalar","gemm":"avx512","gemm_min_rows":7}})"), "Q4_K has no gemm line at avx512"},
+      {file_of(type + R"({"gemv":"avx512","gemm":"scalar","gemm_min_rows":7}})"), "Q4_K has no gemv kernel at avx512"},
+      {file_of(type + R"({"gemv":"scalar","gemm":"avx512","gemm_min_rows":7}})"), "Q4_K has no gemm kernel at avx512"},
 #endif
   };
   for (const auto& [text, reason] : cases) {
