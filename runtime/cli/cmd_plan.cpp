@@ -1,11 +1,13 @@
 // dodeca plan: where a model's blocks lie on this machine, what they take and which kernels multiply them. Reads headers
 // only.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "runtime/cli/command.hpp"
 #include "runtime/cli/model_options.hpp"
 #include "runtime/cli/plan_report.hpp"
 #include "runtime/cli/recipe_option.hpp"
+#include "runtime/engine/engine.hpp"
 #include "runtime/engine/workers.hpp"
 #include "runtime/model/shapes.hpp"
 
@@ -33,6 +35,7 @@ PlanArguments parse_plan(std::span<const std::string> args, Console& console) {
   options.parse(args);
   if (parsed.shape.empty() == parsed.model.model.empty()) throw Usage("-m FILE or --shape NAME is needed, one of them");
   if (parsed.shape.empty() && !parsed.recipe.empty()) throw Usage("--recipe goes with --shape: a file has its types");
+  if (!parsed.shape.empty() && parsed.mtp) throw Usage("--mtp goes with -m: a shape has the main layers alone");
   if (parsed.recipe.empty()) parsed.recipe = "ud-q2_k_xl";
   if (!parsed.shape.empty()) parsed.model.model = parsed.shape;  // for the checks alone
   parsed.model.check();
@@ -51,18 +54,28 @@ Plan plan_of(const PlanArguments& arguments, const Console& console) {
   return make_plan(*arguments.model.open(console.log()), machine, options);
 }
 
+// As `run` and `batch` size their sessions.
+PlannedRun run_of(const PlanArguments& arguments, const Plan& plan) {
+  const int here = default_threads(cpu::read_topology());
+  const auto threads = [&](std::int32_t asked, int otherwise) { return asked > 0 ? asked : otherwise; };
+  const int generation = threads(arguments.model.threads, here);
+  PlannedRun run{.executor = arguments.model.session_options().executor,
+                 .n_threads = std::max(generation, threads(arguments.model.threads_batch, generation)),
+                 .context = context_for(plan.config, arguments.model.ctx_size)};
+  const auto n_parallel = static_cast<std::int32_t>(arguments.parallel);
+  run.executor.n_sequences = Engine::sequences_for(n_parallel);
+  run.executor.n_positions = positions_for(run.context, n_parallel);
+  run.executor.integer_attention = !plan.options.compute_f32;
+  return run;
+}
+
 }  // namespace
 
 int cmd_plan(std::span<const std::string> args) {
   Console console;
   const PlanArguments arguments = parse_plan(args, console);
   const Plan plan = plan_of(arguments, console);
-  PlannedRun run{
-      .executor = arguments.model.session_options().executor,
-      .n_threads = arguments.model.threads > 0 ? arguments.model.threads : default_threads(cpu::read_topology()),
-      .context = context_for(plan.config, arguments.model.ctx_size)};
-  run.executor.n_sequences = static_cast<std::int32_t>(arguments.parallel);
-  run.executor.n_positions = positions_for(run.context, run.executor.n_sequences);
+  const PlannedRun run = run_of(arguments, plan);
   print_out(arguments.json ? plan_json(plan, run).dump(1) + "\n" : plan_text(plan, run, console.verbose));
   flush_out();
   return 0;

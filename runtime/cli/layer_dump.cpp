@@ -38,12 +38,14 @@ std::string line_of(const BlockPlan& block, const Pass& pass, std::int64_t n_pas
 
 }  // namespace
 
-BlockObserver dump_layers(const std::string& path) {
+BlockObserver dump_layers(const std::string& path, const Log& log) {
   const auto out = std::make_shared<std::ofstream>(path, std::ios::trunc);
   if (!*out) throw Error(ErrorKind::kIo, fmt::format("cannot write {}", path));
-  return [out, n_pass = std::int64_t{-1}](const BlockPlan& block, const Pass& pass) mutable {
+  return [out, path, log = Log(log), n_pass = std::int64_t{-1}](const BlockPlan& block, const Pass& pass) mutable {
     if (block.kind == BlockKind::kEmbedding) ++n_pass;
-    *out << line_of(block, pass, n_pass) << std::flush;
+    if (!*out || *out << line_of(block, pass, n_pass) << std::flush || !log) return;
+    log(Level::kWarning, fmt::format("{} cannot be written on: the dump of layers ends here", path));
+    log = nullptr;
   };
 }
 

@@ -9,7 +9,8 @@
 
 namespace dodeca::runtime::cli {
 
-// Appends to an emptied file. Throws Error{kIo} when it cannot be written.
-BlockObserver dump_layers(const std::string& path);
+// Writes a file anew. Throws Error{kIo} when it cannot be opened; a line that cannot be written ends the dump with a
+// warning.
+BlockObserver dump_layers(const std::string& path, const Log& log);
 
 }  // namespace dodeca::runtime::cli

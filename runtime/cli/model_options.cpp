@@ -158,7 +158,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   loaded.session =
       std::make_unique<Session>(std::move(source), std::move(plan), std::move(workers), std::move(session), log);
   bar.finish();
-  if (!options.dump_layers.empty()) loaded.session->executor().set_observer(dump_layers(options.dump_layers));
+  if (!options.dump_layers.empty()) loaded.session->executor().set_observer(dump_layers(options.dump_layers, log));
   loaded.load_seconds = watch.seconds();
   say_loaded(loaded, console);
   return loaded;

@@ -57,17 +57,21 @@ std::vector<BlockGroup> groups_of(const Plan& plan) {
 }
 
 std::string blocks_text(const Plan& plan) {
-  std::string text = fmt::format("\n{:<22} {:>8} {:<6} {:>5} {:>12} {:>12}  {}\n", "block", "layers", "place", "parts",
-                                 "memory", "per token", "weights of a block");
+  std::string text = fmt::format("\n{:<22} {:>8} {:<6} {:>5} {:>12} {:>12} {:>12}  {}\n", "block", "layers", "place",
+                                 "parts", "memory", "per token", "per prompt", "weights of a block");
+  double per_pass = 0;
   for (const BlockGroup& group : groups_of(plan)) {
     const BlockPlan& block = *group.first;
-    text +=
-        fmt::format("{:<22} {:>8} {:<6} {:>5} {:>12} {:>12}  {}\n", name_of(block.kind), group.layers(), block.place,
-                    block.n_parts(), size_text(static_cast<double>(block.bytes) * static_cast<double>(group.n)),
-                    size_text(block.bytes_per_token * static_cast<double>(group.n)), group.types);
+    const auto n = static_cast<double>(group.n);
+    per_pass += static_cast<double>(block.bytes_per_pass) * n;
+    text += fmt::format("{:<22} {:>8} {:<6} {:>5} {:>12} {:>12} {:>12}  {}\n", name_of(block.kind), group.layers(),
+                        block.place, block.n_parts(), size_text(static_cast<double>(block.bytes) * n),
+                        size_text(block.bytes_per_token * n), size_text(static_cast<double>(block.bytes_per_pass) * n),
+                        group.types);
   }
-  return text + fmt::format("{:<22} {:>8} {:<6} {:>5} {:>12} {:>12}\n", "all", "", "", "",
-                            size_text(static_cast<double>(plan.bytes)), size_text(plan.bytes_per_token));
+  return text + fmt::format("{:<22} {:>8} {:<6} {:>5} {:>12} {:>12} {:>12}\n", "all", "", "", "",
+                            size_text(static_cast<double>(plan.bytes)), size_text(plan.bytes_per_token),
+                            size_text(per_pass));
 }
 
 std::string kernel_text(const WeightPlan& w) {
@@ -135,8 +139,13 @@ Json plan_json(const Plan& plan, const PlannedRun& run) {
               {"bytes_per_token", plan.bytes_per_token}};
   Json blocks = Json::array();
   for (const BlockPlan& block : plan.blocks) {
-    Json entry = {{"name", block.name()},     {"place", block.place}, {"reason", block.reason},
-                  {"parts", block.n_parts()}, {"bytes", block.bytes}, {"bytes_per_token", block.bytes_per_token},
+    Json entry = {{"name", block.name()},
+                  {"place", block.place},
+                  {"reason", block.reason},
+                  {"parts", block.n_parts()},
+                  {"bytes", block.bytes},
+                  {"bytes_per_token", block.bytes_per_token},
+                  {"bytes_per_prompt_pass", block.bytes_per_pass},
                   {"weights", Json::array()}};
     for (const std::size_t i : block.weights) {
       const WeightPlan& w = plan.weights[i];
