@@ -39,7 +39,9 @@ std::int64_t pauses_in(std::int64_t ns) {
 }
 
 Barrier::Barrier(int n)
-    : n_groups_((n + kGroup - 1) / kGroup), groups_(new Group[n_groups_]), missing_groups_(n_groups_) {
+    : n_groups_((n + kGroup - 1) / kGroup),
+      groups_(new Group[static_cast<std::size_t>(n_groups_)]),
+      missing_groups_(n_groups_) {
   for (int g = 0; g < n_groups_; ++g) {
     groups_[g].size = std::min(kGroup, n - g * kGroup);
     groups_[g].missing.store(groups_[g].size, std::memory_order_relaxed);

@@ -26,7 +26,7 @@ std::vector<double> best_rates(Team& team, double seconds, const Work& work) {
       mine = std::max(mine, amount / std::chrono::duration<double>(end - start).count());
       start = end;
     }
-    best[member.index] = mine;
+    best[static_cast<std::size_t>(member.index)] = mine;
   });
   return best;
 }

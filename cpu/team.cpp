@@ -42,7 +42,7 @@ class CpuSet {
  public:
   static CpuSet of_pu(int pu) {
     CpuSet set;
-    if (pu >= 0 && pu < kProcessors) set.words_[pu / kBits] = 1UL << (pu % kBits);
+    if (pu >= 0 && pu < kProcessors) set.words_[static_cast<std::size_t>(pu / kBits)] = 1UL << (pu % kBits);
     return set;  // empty for a number that cannot be: binding to it fails
   }
   // The calling thread's affinity; empty when the system does not tell.

@@ -24,7 +24,7 @@ std::size_t checked_argmax(std::span<const float> logits) {
   return best;
 }
 
-constexpr auto better = [](const auto& a, const auto& b) {
+constexpr auto kBetter = [](const auto& a, const auto& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
 };
 
@@ -95,8 +95,8 @@ std::int32_t Sampler::sample(std::span<const float> logits) {
     if (end <= sorted) return;
     const auto from = candidates_.begin() + static_cast<std::ptrdiff_t>(sorted);
     const auto to = candidates_.begin() + static_cast<std::ptrdiff_t>(end);
-    if (to != candidates_.end()) std::nth_element(from, to, candidates_.end(), better);
-    std::sort(from, to, better);
+    if (to != candidates_.end()) std::nth_element(from, to, candidates_.end(), kBetter);
+    std::sort(from, to, kBetter);
     sorted = end;
   };
   if (options_.top_k > 0) sort_to(n);

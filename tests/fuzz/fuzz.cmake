@@ -5,6 +5,7 @@ if(DODECA_SANITIZE)
   # Of the folders above runtime/model only what reads: the whole folders take minutes to build with sanitizers.
   file(GLOB batch_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/runtime/batch/*.cpp)
   file(GLOB cache_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/runtime/exec/kv_cache*.cpp
+       ${PROJECT_SOURCE_DIR}/runtime/exec/block_table.cpp ${PROJECT_SOURCE_DIR}/runtime/exec/layer_store.cpp
        ${PROJECT_SOURCE_DIR}/runtime/cli/prompt_cache*.cpp)
   set(reader_sources sample/sampler.cpp engine/engine.cpp engine/stop_matcher.cpp eval/log_probs.cpp
       eval/logits_file.cpp plan/tuning_file.cpp quantize/recipe_file.cpp quantize/type_override.cpp
