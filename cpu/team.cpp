@@ -269,7 +269,7 @@ void Team::Impl::run(const std::function<void(const Member&)>& body) {
   if (n_ > 1) barrier_.arrive_and_wait(0, busy_);
 }
 
-Team::Team(int n, std::vector<int> pus) : size_(n) {
+Team::Team(int n, const std::vector<int>& pus) : size_(n) {
   if (n < 1) throw std::invalid_argument("a team needs at least 1 thread, not " + std::to_string(n));
   if (!pus.empty() && pus.size() != static_cast<std::size_t>(n)) {
     throw std::invalid_argument("a team of " + std::to_string(n) + " threads needs as many processors, not " +

@@ -74,7 +74,7 @@ class Team {
   // unbound. Throws std::invalid_argument for n < 1 or another number of pus, ThreadsRefused when the system does not
   // let so many threads start, std::system_error when binding fails, std::runtime_error when OpenMP gives fewer threads
   // than asked (OMP_THREAD_LIMIT).
-  explicit Team(int n, std::vector<int> pus = {});
+  explicit Team(int n, const std::vector<int>& pus = {});
   ~Team();
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
