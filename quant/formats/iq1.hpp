@@ -28,7 +28,7 @@ struct TileIQ1_S : BlockTile<2, 832, 256> {
   static constexpr int high_bits(int v) { return 64 + 192 * v + 128; }
 };
 template <>
-struct Format<DType::kIQ1_S> : PackedFormat<BlockIQ1_S, TileIQ1_S, 32> {
+struct Format<DType::kIQ1_S> : LatticeFormat<BlockIQ1_S, TileIQ1_S, 32> {
   static constexpr float kUnit = 0.125f;
   static void decode(const Block& block, float* y);
   static void read(const Block& in, RowBlock& out);
@@ -36,7 +36,6 @@ struct Format<DType::kIQ1_S> : PackedFormat<BlockIQ1_S, TileIQ1_S, 32> {
   static void put_row(const RowBlock& b, int r, std::byte* body);
   static void get_row(const std::byte* body, int r, RowBlock& b);
   static int weight(const RowBlock& b, int k) { return ternary_weight(b, k); }
-  static int scale(const RowBlock& b, int g) { return 2 * b.scale[g] + 1; }
 };
 
 struct BlockIQ1_M {
@@ -50,7 +49,7 @@ struct TileIQ1_M : PlainTile<0, 960, 256> {
   static constexpr int high_bits(int v) { return 192 + 192 * v + 128; }
 };
 template <>
-struct Format<DType::kIQ1_M> : PackedFormat<BlockIQ1_M, TileIQ1_M, 16> {
+struct Format<DType::kIQ1_M> : LatticeFormat<BlockIQ1_M, TileIQ1_M, 16> {
   static constexpr float kUnit = 0.125f;
   static void decode(const Block& block, float* y);
   static void read(const Block& in, RowBlock& out);
@@ -58,7 +57,6 @@ struct Format<DType::kIQ1_M> : PackedFormat<BlockIQ1_M, TileIQ1_M, 16> {
   static void put_row(const RowBlock& b, int r, std::byte* body);
   static void get_row(const std::byte* body, int r, RowBlock& b);
   static int weight(const RowBlock& b, int k) { return ternary_weight(b, k); }
-  static int scale(const RowBlock& b, int g) { return 2 * b.scale[g] + 1; }
 };
 
 }  // namespace dodeca::quant

@@ -20,7 +20,7 @@ struct TileIQ2_XXS : BlockTile<2, 1024, 256> {
   static constexpr int kPoints = 0;
 };
 template <>
-struct Format<DType::kIQ2_XXS> : PackedFormat<BlockIQ2_XXS, TileIQ2_XXS, 32> {
+struct Format<DType::kIQ2_XXS> : LatticeFormat<BlockIQ2_XXS, TileIQ2_XXS, 32> {
   static constexpr float kUnit = 0.125f;
   static void decode(const Block& block, float* y);
   static void read(const Block& in, RowBlock& out);
@@ -30,7 +30,6 @@ struct Format<DType::kIQ2_XXS> : PackedFormat<BlockIQ2_XXS, TileIQ2_XXS, 32> {
   static int weight(const RowBlock& b, int k) {
     return with_sign(kIq2xxsGrid[b.index[k / 8]][k % 8], sign_byte(b.sign[k / 8]), k);
   }
-  static int scale(const RowBlock& b, int g) { return 2 * b.scale[g] + 1; }
 };
 
 struct BlockIQ2_XS {
@@ -42,7 +41,7 @@ struct TileIQ2_XS : BlockTile<2, 1152, 256> {
   static constexpr int kPoints = 0, kScales = 1024;
 };
 template <>
-struct Format<DType::kIQ2_XS> : PackedFormat<BlockIQ2_XS, TileIQ2_XS, 16> {
+struct Format<DType::kIQ2_XS> : LatticeFormat<BlockIQ2_XS, TileIQ2_XS, 16> {
   static constexpr float kUnit = 0.125f;
   static void decode(const Block& block, float* y);
   static void read(const Block& in, RowBlock& out);
@@ -52,7 +51,6 @@ struct Format<DType::kIQ2_XS> : PackedFormat<BlockIQ2_XS, TileIQ2_XS, 16> {
   static int weight(const RowBlock& b, int k) {
     return with_sign(kIq2xsGrid[b.index[k / 8]][k % 8], sign_byte(b.sign[k / 8]), k);
   }
-  static int scale(const RowBlock& b, int g) { return 2 * b.scale[g] + 1; }
 };
 
 struct BlockIQ2_S {
@@ -66,7 +64,7 @@ struct TileIQ2_S : BlockTile<2, 1280, 256> {
   static constexpr int kPoints = 0, kHighBits = 1024, kScales = 1152;
 };
 template <>
-struct Format<DType::kIQ2_S> : PackedFormat<BlockIQ2_S, TileIQ2_S, 16> {
+struct Format<DType::kIQ2_S> : LatticeFormat<BlockIQ2_S, TileIQ2_S, 16> {
   static constexpr float kUnit = 0.125f;
   static void decode(const Block& block, float* y);
   static void read(const Block& in, RowBlock& out);
@@ -74,7 +72,6 @@ struct Format<DType::kIQ2_S> : PackedFormat<BlockIQ2_S, TileIQ2_S, 16> {
   static void put_row(const RowBlock& b, int r, std::byte* body);
   static void get_row(const std::byte* body, int r, RowBlock& b);
   static int weight(const RowBlock& b, int k) { return with_sign(kIq2sGrid[b.index[k / 8]][k % 8], b.sign[k / 8], k); }
-  static int scale(const RowBlock& b, int g) { return 2 * b.scale[g] + 1; }
 };
 
 }  // namespace dodeca::quant

@@ -21,7 +21,7 @@ struct TileIQ3_XXS : BlockTile<2, 1536, 256> {
   static constexpr int kPoints = 0;
 };
 template <>
-struct Format<DType::kIQ3_XXS> : PackedFormat<BlockIQ3_XXS, TileIQ3_XXS, 32> {
+struct Format<DType::kIQ3_XXS> : LatticeFormat<BlockIQ3_XXS, TileIQ3_XXS, 32> {
   static constexpr float kUnit = 0.25f;
   static void decode(const Block& block, float* y);
   static void read(const Block& in, RowBlock& out);
@@ -31,7 +31,6 @@ struct Format<DType::kIQ3_XXS> : PackedFormat<BlockIQ3_XXS, TileIQ3_XXS, 32> {
   static int weight(const RowBlock& b, int k) {
     return with_sign(kIq3xxsGrid[b.index[k / 4]][k % 4], sign_byte(b.sign[k / 8]), k);
   }
-  static int scale(const RowBlock& b, int g) { return 2 * b.scale[g] + 1; }
 };
 
 struct BlockIQ3_S {
@@ -45,7 +44,7 @@ struct TileIQ3_S : BlockTile<2, 1728, 256> {
   static constexpr int kPoints = 0, kHighBits = 1536, kScales = 1664;
 };
 template <>
-struct Format<DType::kIQ3_S> : PackedFormat<BlockIQ3_S, TileIQ3_S, 32> {
+struct Format<DType::kIQ3_S> : LatticeFormat<BlockIQ3_S, TileIQ3_S, 32> {
   static constexpr float kUnit = 1.0f;
   static void decode(const Block& block, float* y);
   static void read(const Block& in, RowBlock& out);
@@ -53,7 +52,6 @@ struct Format<DType::kIQ3_S> : PackedFormat<BlockIQ3_S, TileIQ3_S, 32> {
   static void put_row(const RowBlock& b, int r, std::byte* body);
   static void get_row(const std::byte* body, int r, RowBlock& b);
   static int weight(const RowBlock& b, int k) { return with_sign(kIq3sGrid[b.index[k / 4]][k % 4], b.sign[k / 8], k); }
-  static int scale(const RowBlock& b, int g) { return 2 * b.scale[g] + 1; }
 };
 
 }  // namespace dodeca::quant

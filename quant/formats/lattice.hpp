@@ -4,9 +4,16 @@
 #include <cstdint>
 #include <cstring>
 
+#include "quant/formats/format.hpp"
 #include "quant/layout/row_block.hpp"
 
 namespace dodeca::quant {
+
+// Scales are odd: 2 s + 1.
+template <class Block, class Tile, int kSub>
+struct LatticeFormat : PackedFormat<Block, Tile, kSub> {
+  static int scale(const RowBlock& b, int g) { return 2 * b.scale[g] + 1; }
+};
 
 // Column k of a point, negative where bit k % 8 of the sign byte is set.
 inline int with_sign(int value, unsigned sign_byte, int k) { return (sign_byte >> (k % 8)) & 1 ? -value : value; }

@@ -76,6 +76,24 @@ std::span<const RoleInfo> all_roles() { return kInfos; }
 
 const RoleInfo& role_info(WeightRole role) { return kInfos[static_cast<std::size_t>(role)]; }
 
+BlockPart part_of(WeightRole role) {
+  if (role == kOutputNorm) return BlockPart::kHead;
+  if (role == kFfnNorm) return BlockPart::kFfn;
+  switch (group_of(role)) {
+    case WeightGroup::kEmbedding:
+      return BlockPart::kEmbedding;
+    case WeightGroup::kOutput:
+      return BlockPart::kHead;
+    case WeightGroup::kAttention:
+    case WeightGroup::kNorms:  // the others are between projections of attention, or before them
+      return BlockPart::kAttention;
+    case WeightGroup::kMtp:
+      return BlockPart::kMtp;
+    default:
+      return BlockPart::kFfn;
+  }
+}
+
 std::string gguf_name(WeightId id) {
   const RoleInfo& info = role_info(id.role);
   return (info.in_layer ? "blk." + std::to_string(id.layer) + "." : "") + std::string(info.name);

@@ -71,6 +71,9 @@ enum class WeightGroup : std::uint8_t {
 inline constexpr std::size_t kWeightGroups = 10;
 std::string_view group_name(WeightGroup group);
 
+// The block that reads a weight.
+enum class BlockPart : std::uint8_t { kEmbedding, kAttention, kFfn, kHead, kMtp };
+
 inline constexpr std::int64_t kNoLayer = -1;
 
 struct RoleInfo {
@@ -83,6 +86,7 @@ struct RoleInfo {
 std::span<const RoleInfo> all_roles();
 const RoleInfo& role_info(WeightRole role);
 inline WeightGroup group_of(WeightRole role) { return role_info(role).group; }
+BlockPart part_of(WeightRole role);
 // Of which a token reads only those that it chose.
 inline bool is_routed(WeightRole role) { return group_of(role) == WeightGroup::kRoutedExperts; }
 

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "runtime/model/wanted.hpp"
@@ -73,41 +74,36 @@ WeightPlan plan_weight(const ModelConfig& config, const WeightInfo& info, const 
 class Blocks {
  public:
   Blocks(const ModelConfig& config, Plan& plan) : c_(config), plan_(plan) {
-    for (std::size_t i = 0; i < plan.weights.size(); ++i) index_.push_back({plan.weights[i].id, i});
-    std::ranges::sort(index_);
+    for (std::size_t i = 0; i < plan.weights.size(); ++i) {
+      const WeightId id = plan.weights[i].id;
+      index_[id] = i;
+      by_block_[{id.layer, part_of(id.role)}].push_back(i);
+    }
+    if (c_.tied_embeddings && index_.contains({kEmbedding}))
+      by_block_[{kNoLayer, BlockPart::kHead}].push_back(index_.at({kEmbedding}));
   }
 
   void add_all() {
-    add(BlockKind::kEmbedding, kNoLayer, {kEmbedding});
-    for (std::int64_t layer = 0; layer < plan_.n_layers(); ++layer) {
-      if (layer < c_.n_layers) add_layer(layer, c_.layers[layer]);
-    }
-    add(BlockKind::kHead, kNoLayer, {kOutputNorm, c_.tied_embeddings ? kEmbedding : kOutput});
+    add(BlockKind::kEmbedding, kNoLayer, BlockPart::kEmbedding);
+    for (std::int64_t layer = 0; layer < c_.n_layers; ++layer) add_layer(layer);
+    add(BlockKind::kHead, kNoLayer, BlockPart::kHead);
     for (std::int64_t layer = c_.n_layers; layer < plan_.n_layers(); ++layer) {
-      add(BlockKind::kMtp, layer,
-          {kMtpEmbeddingNorm, kMtpHiddenNorm, kMtpProjection, kMtpEmbedding, kMtpOutputNorm, kMtpOutput});
-      add_layer(layer, c_.layers.back());
+      add(BlockKind::kMtp, layer, BlockPart::kMtp);
+      add_layer(layer);
     }
   }
 
  private:
-  void add_layer(std::int64_t layer, const LayerConfig& described) {
-    if (described.attention == AttentionKind::kMla)
-      add(BlockKind::kMlaAttention, layer,
-          {kAttentionNorm, kQ, kQA, kQABias, kQANorm, kQB, kKvA, kKvABias, kKvANorm, kKB, kVB, kAttentionOutput,
-           kAttentionOutputBias});
-    else
-      add(BlockKind::kGqaAttention, layer, {kAttentionNorm, kQ, kK, kV, kAttentionOutput});
-    if (described.ffn == FfnKind::kDense)
-      add(BlockKind::kDenseFfn, layer, {kFfnNorm, kGate, kUp, kDown});
-    else
-      add(BlockKind::kMoeFfn, layer,
-          {kFfnNorm, kRouter, kRouterBias, kExpertGate, kExpertUp, kExpertDown, kSharedGate, kSharedUp, kSharedDown});
+  void add_layer(std::int64_t layer) {
+    const LayerConfig& described = c_.layer(layer);
+    add(described.attention == AttentionKind::kMla ? BlockKind::kMlaAttention : BlockKind::kGqaAttention, layer,
+        BlockPart::kAttention);
+    add(described.ffn == FfnKind::kDense ? BlockKind::kDenseFfn : BlockKind::kMoeFfn, layer, BlockPart::kFfn);
   }
 
   WeightPlan* find(WeightId id) {
-    const auto at = std::ranges::lower_bound(index_, id, {}, &std::pair<WeightId, std::size_t>::first);
-    return at == index_.end() || at->first != id ? nullptr : &plan_.weights[at->second];
+    const auto at = index_.find(id);
+    return at == index_.end() ? nullptr : &plan_.weights[at->second];
   }
   std::int64_t block_of(WeightId id) {
     const WeightPlan* w = find(id);
@@ -115,21 +111,20 @@ class Blocks {
     return std::lcm<std::int64_t>(cpu::kTileRows, own);
   }
 
-  void add(BlockKind kind, std::int64_t layer, std::initializer_list<WeightRole> roles) {
+  void add(BlockKind kind, std::int64_t layer, BlockPart part) {
     BlockPlan block{
         .kind = kind, .layer = layer, .place = "cpu", .reason = "no device takes it", .parts = {}, .experts = {}};
     if (plan_.machine.devices.empty()) block.reason = "the machine has no device";
     set_parts(block);
-    for (const WeightRole role : roles) {
-      WeightPlan* w = find({role, role_info(role).in_layer ? layer : kNoLayer});
-      if (w == nullptr) continue;
-      block.weights.push_back(static_cast<std::size_t>(w - plan_.weights.data()));
+    block.weights = by_block_[{layer, part}];
+    for (const std::size_t i : block.weights) {
+      WeightPlan* w = &plan_.weights[i];
       if (w->layout != nullptr) set_parts(block, *w);
       if (w->storage != Storage::kRows && kind != BlockKind::kEmbedding) block.bytes_per_pass += w->bytes;
       // One row is looked up; a matrix that is the head as well lies in memory once, with the embedding.
       const bool looked_up = kind == BlockKind::kEmbedding && w->layout != nullptr;
       block.bytes_per_token += looked_up ? w->bytes_per_token / static_cast<double>(w->n_out) : w->bytes_per_token;
-      if (kind != BlockKind::kHead || role != kEmbedding) block.bytes += w->bytes;
+      if (kind != BlockKind::kHead || w->id.role != kEmbedding) block.bytes += w->bytes;
     }
     set_inputs(block);
     plan_.blocks.push_back(std::move(block));
@@ -265,7 +260,8 @@ class Blocks {
 
   const ModelConfig& c_;
   Plan& plan_;
-  std::vector<std::pair<WeightId, std::size_t>> index_;
+  std::map<WeightId, std::size_t> index_;
+  std::map<std::pair<std::int64_t, BlockPart>, std::vector<std::size_t>> by_block_;
 };
 
 // Some writers keep only part of these layers.
