@@ -45,6 +45,18 @@ TEST_CASE("layers one after another, on executors of their own, give the bits of
   CHECK(first.cache().length(0) == 0);
 }
 
+TEST_CASE("NaN and infinity do not leave in the residual stream") {
+  MemorySource source(small_mla_config(2, 0), 5);
+  for (float& v : source.values("blk.0.ffn_down.weight")) v = 3e38f;
+  cpu::Team team(2);
+  const auto model = load_model(source, team);
+  Executor executor(*model, team, {.n_positions = 64, .cache_type = quant::DType::kF32});
+  ForwardOutput out;
+  CHECK_THROWS_WITH_AS(executor.forward_layers(rows_of({1, 2, 3}), {0, 1}, {}, out),
+                       doctest::Contains("layer 0 (feed-forward)"), Error);
+  CHECK(executor.cache().length(0) == 0);
+}
+
 TEST_CASE("rows that want the hidden state get the last norm's, in their order, with or without logits") {
   MemorySource source(small_mla_config(2, 0), 3);
   cpu::Team team(2);
