@@ -8,21 +8,24 @@ std::string trace_table(std::string_view test, const runtime::Trace& trace, doub
                         double int8_peak) {
   const double passes = static_cast<double>(trace.passes);
   if (trace.passes == 0) return {};
-  double sum_ns = 0, bytes = 0;
+  double sum_ns = 0, bytes = 0, alone_ns = 0;
   for (const runtime::Trace::Entry& entry : trace.phases) {
     sum_ns += static_cast<double>(entry.ns);
     bytes += static_cast<double>(entry.bytes);
+    alone_ns += static_cast<double>(entry.alone_ns);
   }
   std::string out = fmt::format("\n{}: phases of a pass, mean of {}\n\n", test, trace.passes);
-  out += "| phase           |   ms/pass | share % |    MB/pass |   GB/s |\n";
-  out += "| --------------- | --------: | ------: | ---------: | -----: |\n";
-  const auto line = [&](std::string_view name, double ns, double n_bytes) {
-    out += fmt::format("| {:<15} | {:>9.3f} | {:>7.1f} | {:>10.2f} | {:>6.2f} |\n", name, ns / 1e6 / passes,
-                       sum_ns > 0 ? 100 * ns / sum_ns : 0.0, n_bytes / 1e6 / passes, ns > 0 ? n_bytes / ns : 0.0);
+  out += "| phase           |   ms/pass | share % |    MB/pass |   GB/s | alone us |\n";
+  out += "| --------------- | --------: | ------: | ---------: | -----: | -------: |\n";
+  const auto line = [&](std::string_view name, double ns, double n_bytes, double alone) {
+    out += fmt::format("| {:<15} | {:>9.3f} | {:>7.1f} | {:>10.2f} | {:>6.2f} | {:>8.1f} |\n", name, ns / 1e6 / passes,
+                       sum_ns > 0 ? 100 * ns / sum_ns : 0.0, n_bytes / 1e6 / passes, ns > 0 ? n_bytes / ns : 0.0,
+                       alone / 1e3 / passes);
   };
   for (const runtime::Trace::Entry& entry : trace.phases)
-    line(entry.name, static_cast<double>(entry.ns), static_cast<double>(entry.bytes));
-  line("sum", sum_ns, bytes);
+    line(entry.name, static_cast<double>(entry.ns), static_cast<double>(entry.bytes),
+         static_cast<double>(entry.alone_ns));
+  line("sum", sum_ns, bytes, alone_ns);
   const double per_pass = seconds / passes;
   out += fmt::format("\n{:.3f} ms per pass by the clock around it; the phases sum to {:.1f} % of it\n", 1e3 * per_pass,
                      seconds > 0 ? 100 * sum_ns / 1e9 / seconds : 0.0);

@@ -1,4 +1,4 @@
-// The table of `--trace`: what each phase of the layers took in the timed passes of one test, the bytes of weights and
+// The table of `--trace`: what each phase of the layers took in the timed passes of one test, how much of it one member worked alone in a barrier, the bytes of weights and
 // cache that it read and the rate that this makes, and how far the phases' sum is from the time measured around the
 // passes.
 #pragma once

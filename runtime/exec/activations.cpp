@@ -21,6 +21,7 @@ std::size_t stride_of(cpu::ActFormat format, std::int64_t n, ActFormats formats)
 Activations::Activations(std::int64_t n_rows, std::int64_t n, ActFormats formats)
     : n_(n), n_rows_(n_rows), stride_(stride_of(cpu::ActFormat::kF32, n, formats)) {
   floats_ = cpu::Buffer(static_cast<std::size_t>(n_rows) * stride_);
+  factors_.assign(static_cast<std::size_t>(n_rows), 1.0f);
   for (const Copy& copy : kCopies) {
     strides_[index(copy.format)] = stride_of(copy.format, n, formats);
     copies_[index(copy.format)] = cpu::Buffer(static_cast<std::size_t>(n_rows) * strides_[index(copy.format)]);
@@ -30,7 +31,7 @@ Activations::Activations(std::int64_t n_rows, std::int64_t n, ActFormats formats
 std::uint64_t Activations::bytes_needed(std::int64_t n_rows, std::int64_t n, ActFormats formats) {
   std::uint64_t row = stride_of(cpu::ActFormat::kF32, n, formats);
   for (const Copy& copy : kCopies) row += stride_of(copy.format, n, formats);
-  return static_cast<std::uint64_t>(n_rows) * row;
+  return static_cast<std::uint64_t>(n_rows) * (row + sizeof(float));
 }
 
 void Activations::quantize(std::int64_t i, std::int64_t n, cpu::Isa isa) noexcept {
@@ -42,8 +43,21 @@ void Activations::quantize(std::int64_t i, std::int64_t n, cpu::Isa isa) noexcep
   }
 }
 
+void Activations::quantize_block(std::int64_t i, std::int64_t block, std::int64_t n, cpu::Isa isa) noexcept {
+  const std::int64_t begin = block * kBlockColumns, end = std::min(n, begin + kBlockColumns);
+  for (const auto& [format, columns] : kCopies) {
+    const std::size_t stride = strides_[index(format)];
+    const std::int64_t n_whole = (end - begin) / columns * columns;
+    if (stride == 0 || n_whole == 0) continue;
+    cpu::quantize_act(
+        format, row(i) + begin, n_whole,
+        copies_[index(format)].data() + static_cast<std::size_t>(i) * stride + cpu::act_row_bytes(format, begin), isa);
+  }
+}
+
 void Activations::copy(const Activations& from, std::int64_t n_rows) {
   std::memcpy(floats_.data(), from.floats_.data(), static_cast<std::size_t>(n_rows) * stride_);
+  std::copy_n(from.factors_.begin(), n_rows, factors_.begin());
   for (std::size_t k = 0; k < copies_.size(); ++k) {
     if (strides_[k] > 0)
       std::memcpy(copies_[k].data(), from.copies_[k].data(), static_cast<std::size_t>(n_rows) * strides_[k]);

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "cpu/isa.hpp"
 #include "cpu/kernels/matmul/matmul_args.hpp"
@@ -13,6 +14,10 @@
 #include "quant/check.hpp"
 
 namespace dodeca::runtime {
+
+// Columns of a row that are finished together: whole blocks of every format, for a whole number of tiles.
+inline constexpr std::int64_t kBlockColumns = 256;
+inline std::int64_t blocks_of(std::int64_t n) { return (n + kBlockColumns - 1) / kBlockColumns; }
 
 // Formats beside float32 that rows are kept in.
 class ActFormats {
@@ -43,7 +48,12 @@ class Activations {
   // Makes the int8 copies of row i from its first n floats, in whole blocks of each format: rows that several weights
   // share are as wide as the widest, and a format that a narrow one wants need not divide that.
   void quantize(std::int64_t i, std::int64_t n, cpu::Isa isa) noexcept;
-  void quantize(std::int64_t i, cpu::Isa isa) noexcept { quantize(i, n_, isa); }
+  // The same for one block of columns, the last of which may be shorter.
+  void quantize_block(std::int64_t i, std::int64_t block, std::int64_t n, cpu::Isa isa) noexcept;
+  // What products with row i are multiplied with: 1, or the factor of a norm that the row itself holds the rest of.
+  float factor(std::int64_t i) const { return factors_[static_cast<std::size_t>(i)]; }
+  void set_factor(std::int64_t i, float factor) { factors_[static_cast<std::size_t>(i)] = factor; }
+  const float* factors() const { return factors_.data(); }
   // Row i as a weight reads it, and the bytes from one row to the next.
   const std::byte* data(cpu::ActFormat format, std::int64_t i = 0) const {
     const cpu::Buffer& rows = format == cpu::ActFormat::kF32 ? floats_ : copies_[index(format)];
@@ -62,6 +72,7 @@ class Activations {
   std::array<std::size_t, 2> strides_ = {};  // 0: format not wanted
   cpu::Buffer floats_;
   std::array<cpu::Buffer, 2> copies_;
+  std::vector<float> factors_;
 };
 
 }  // namespace dodeca::runtime

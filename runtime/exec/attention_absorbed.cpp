@@ -323,15 +323,22 @@ void attend_absorbed(const Pass& pass, const cpu::Member& member, const LatentAt
   }
 }
 
-void merge_absorbed(const Pass& pass, const cpu::Member& member, std::int64_t head, std::int64_t begin,
-                    std::int64_t end) noexcept {
-  if (!cut_of(pass, member.size).by_chunk) return;
-  for (std::int64_t i = begin; i < end; ++i) {
-    const SoftmaxState running = AbsorbedUnit::partial(pass, i, 0, head);
-    for (std::int64_t chunk = 1; chunk < chunks_of(pass.row(i)); ++chunk)
-      merge_softmax(running, AbsorbedUnit::partial(pass, i, chunk, head), 1, pass.config.kv_lora_rank);
-    AbsorbedUnit::write_result(pass, i, {head, head + 1}, running);
-  }
+const float* absorbed_result(const Pass& pass, const cpu::Member& member, std::int64_t head, std::int64_t i,
+                             bool keep) noexcept {
+  const std::int64_t value = pass.config.kv_lora_rank;
+  float* latent = pass.buffer(RowBuffer::kLatent).row(i) + head * value;
+  if (!cut_of(pass, member.size).by_chunk) return latent;
+  auto* scratch = reinterpret_cast<float*>(pass.space.scratch(member, ThreadBuffer::kAttention));
+  const SoftmaxState merged{scratch, scratch + 1, scratch + 2}, first = AbsorbedUnit::partial(pass, i, 0, head);
+  *merged.max = *first.max;
+  *merged.sum = *first.sum;
+  std::copy_n(first.acc, value, merged.acc);
+  for (std::int64_t chunk = 1; chunk < chunks_of(pass.row(i)); ++chunk)
+    merge_softmax(merged, AbsorbedUnit::partial(pass, i, chunk, head), 1, value);
+  const float inverse = 1.0f / *merged.sum;
+  for (std::int64_t v = 0; v < value; ++v) merged.acc[v] *= inverse;
+  if (keep) std::copy_n(merged.acc, value, latent);
+  return merged.acc;
 }
 
 }  // namespace dodeca::runtime

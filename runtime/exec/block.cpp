@@ -1,6 +1,7 @@
 #include "runtime/exec/block.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "runtime/exec/dense_ffn.hpp"
 #include "runtime/exec/embedding.hpp"
@@ -12,20 +13,8 @@
 
 namespace dodeca::runtime {
 
-void end_phase(const Phase& phase, Pass& pass, const cpu::Member& member) {
-  const std::int64_t count = !phase.finish ? 0 : phase.n_items ? phase.n_items(pass) : pass.n();
-  finish_items(
-      pass, member, count, [&](std::int64_t i) { phase.finish(pass, i); },
-      [&] {
-        if (phase.last) phase.last(pass);
-      });
-}
-
 void run_block(const Block& block, Pass& pass, const cpu::Member& member) {
-  for (const Phase& phase : block.phases(pass)) {
-    phase.deal(pass, member);
-    end_phase(phase, pass, member);
-  }
+  for (const Phase& phase : block.phases(pass)) run_phase(phase, pass, member);
 }
 
 void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {
@@ -93,18 +82,36 @@ void project(const Pass& pass, const cpu::Member& member, const Projection& p) {
   multiply({.weight = p.weight,
             .tile_begin = p.tiles.begin,
             .tile_end = p.tiles.end,
-            .acts = acts.data(format),
+            .acts = acts.data(format, p.first_act),
             .act_stride = acts.stride(format),
+            .act_factors = acts.factors() + p.first_act,
             .n_acts = pass.n(),
-            .out = out.row(0) + p.out_begin + p.weight.row_begin,
+            .out = out.row(p.first_out) + p.out_begin + p.weight.row_begin,
             .out_stride = out.stride_floats(),
             .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
             .prompt = pass.prompt()});
 }
 
+TileLoad load_of(const PackedMatrix& part) {
+  return {.n_tiles = part.n_tiles, .tile_bytes = part.tile_bytes, .first_tile = part.row_begin / cpu::kTileRows};
+}
+
+float& squares_of(const Pass& pass, std::int64_t i, std::int64_t block) {
+  const auto per_row = static_cast<std::int64_t>(pass.space.array_bytes(ArrayBuffer::kSquares) / sizeof(float)) /
+                       pass.buffer(RowBuffer::kResidual).n_rows();
+  return pass.space.array<float>(ArrayBuffer::kSquares)[i * per_row + block];
+}
+
+float inverse_norm(const Pass& pass, std::int64_t i, std::int64_t n) {
+  float sum = 0.0f;
+  for (std::int64_t b = 0; b < blocks_of(n); ++b) sum += squares_of(pass, i, b);
+  return 1.0f / std::sqrt(sum / static_cast<float>(n) + static_cast<float>(pass.config.rms_norm_eps));
+}
+
 Tap tap_rows(WeightRole role, RowBuffer buffer) {
   return {role, [=](const Pass& pass, const RowSink& sink) {
-            for (std::int64_t i = 0; i < pass.n(); ++i) sink(0, pass.buffer(buffer).row(i));
+            const Activations& rows = pass.buffer(buffer);
+            for (std::int64_t i = 0; i < pass.n(); ++i) sink(0, rows.row(i), rows.factor(i));
           }};
 }
 

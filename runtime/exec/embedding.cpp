@@ -1,5 +1,7 @@
 #include "runtime/exec/embedding.hpp"
 
+#include <algorithm>
+
 #include "cpu/kernels/rope/rope.hpp"
 #include "quant/codec.hpp"
 
@@ -35,6 +37,9 @@ void Embedding::add_demand(const Plan& plan, const BlockPlan& block, const RunSi
   demand.rows(RowBuffer::kResidual, sizes.micro_batch, c.hidden_size);
   demand.rows(RowBuffer::kInput, sizes.micro_batch, c.hidden_size);
   demand.rows(RowBuffer::kOutput, sizes.micro_batch, c.hidden_size);
+  demand.array(ArrayBuffer::kSquares, sizes.micro_batch * blocks_of(std::max(c.hidden_size, c.q_lora_rank)),
+               sizeof(float));
+  demand.blocks(blocks_of(c.hidden_size));
   demand.array(ArrayBuffer::kAngles, sizes.micro_batch * c.rope.dim, sizeof(float));
   if (const WeightPlan* w = PlannedWeights(plan, block)[WeightRole::kEmbedding])
     demand.scratch(ThreadBuffer::kFileRow, *quant::row_bytes(w->dtype, w->n_in));

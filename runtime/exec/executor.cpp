@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
+#include <utility>
 
 #include "cpu/kernels/norm/norm.hpp"
 #include "quant/check.hpp"
@@ -32,11 +34,10 @@ class BlockRun {
     for (std::size_t b = 0; b < blocks_.size(); ++b) {
       const std::span<const Phase> phases = blocks_[b]->phases(pass_);
       for (const Phase& phase : phases) {
-        phase.deal(pass_, member);
         if (&phase == &phases.back())
-          end_block(member, b, phase);
+          run_last_phase(member, b, phase);
         else
-          end_phase(phase, pass_, member);
+          run_phase(phase, pass_, member);
         watch(member, *blocks_[b], phase);
       }
       if (watchers_.observer) {
@@ -48,61 +49,81 @@ class BlockRun {
   std::size_t bad_block() const { return bad_block_.load(); }
 
  private:
-  // The residual sum of the member's own columns, then the norms of what the next block reads.
-  void end_block(const cpu::Member& member, std::size_t b, const Phase& phase) {
+  // Behind the last phase of a block: the residual sum, and the norm of what the next block reads.
+  void run_last_phase(const cpu::Member& member, std::size_t b, const Phase& phase) {
     DODECA_CHECK(!phase.finish, b);
-    if (blocks_[b]->has_output()) {
-      const cpu::Range columns = own_columns(member, pass_.config.hidden_size);
-      for (std::int64_t i = 0; i < pass_.n(); ++i) {
-        float* x = pass_.buffer(RowBuffer::kResidual).row(i);
-        const float* add = pass_.buffer(RowBuffer::kOutput).row(i);
-        for (std::int64_t j = columns.begin; j < columns.end; ++j) x[j] += add[j];
-      }
-    }
-    const Block* next = b + 1 < blocks_.size() ? blocks_[b + 1] : nullptr;
-    const std::int64_t count = next != nullptr ? next->n_inputs(pass_) : blocks_[b]->has_output() ? pass_.n() : 0;
+    const bool finished = run_share(phase, pass_, member, [&](std::int64_t columns) {
+      phase.finish_block(pass_, columns);
+      for (std::int64_t i = 0; i < pass_.n(); ++i) pass_on(b, i, columns);
+    });
+    const bool goes_on = blocks_[b]->has_output() || b + 1 < blocks_.size();
     finish_items(
-        pass_, member, count,
+        pass_, member, finished || !goes_on ? 0 : pass_.n(),
         [&](std::int64_t i) {
-          if (next != nullptr)
-            enter(*next, b + 1, i);
-          else
-            note_non_finite(b + 1, i);  // it leaves as it is
+          for (std::int64_t columns = 0; columns < blocks_of(pass_.config.hidden_size); ++columns)
+            pass_on(b, i, columns);
+          set_factor(b, i);
         },
         [&] {
+          for (std::int64_t i = 0; finished && i < pass_.n(); ++i) set_factor(b, i);
           if (phase.last) phase.last(pass_);
         });
   }
 
-  // Notes the first block that finds a row of the residual stream NaN or infinite.
-  void note_non_finite(std::size_t block, std::int64_t row) {
-    const float* x = pass_.buffer(RowBuffer::kResidual).row(row);
-    float poison = 0.0f;  // becomes NaN with the first non-finite value
-    for (std::int64_t j = 0; j < pass_.config.hidden_size; ++j) poison += x[j] * 0.0f;
-    if (poison == 0.0f) return;
+  // The input of the block behind block b that row i of the pass becomes; null: it is not read.
+  struct NextInput {
+    Activations* rows = nullptr;
+    std::int64_t index = -1;
+    const float* weight = nullptr;
+    explicit operator bool() const { return index >= 0; }
+  };
+  NextInput next_input(std::size_t b, std::int64_t i) const {
+    if (b + 1 == blocks_.size()) return {};
+    const Block& next = *blocks_[b + 1];
+    return {&pass_.buffer(next.input_buffer()), next.input_of(pass_, i), next.norm().data()};
+  }
+
+  // A block of columns of row i: added to the residual stream, weighed by the next block's norm, in every format that is
+  // read there.
+  void pass_on(std::size_t b, std::int64_t i, std::int64_t columns) {
+    const std::int64_t hidden = pass_.config.hidden_size, begin = columns * kBlockColumns,
+                       n = std::min(hidden - begin, kBlockColumns);
+    float* x = pass_.buffer(RowBuffer::kResidual).row(i) + begin;
+    const float* add = blocks_[b]->has_output() ? pass_.buffer(RowBuffer::kOutput).row(i) + begin : nullptr;
+    const NextInput next = next_input(b, i);
+    if (!next) {
+      for (std::int64_t j = 0; add != nullptr && j < n; ++j) x[j] += add[j];
+      if (b + 1 == blocks_.size()) note_non_finite(b + 1, x, n);  // it leaves as it is
+      return;
+    }
+    const float squares =
+        cpu::add_and_weigh(x, add, next.weight + begin, n, x, next.rows->row(next.index) + begin, pass_.isa);
+    squares_of(pass_, i, columns) = squares;
+    next.rows->quantize_block(next.index, columns, hidden, pass_.isa);
+    if (!std::isfinite(squares)) note_non_finite(b + 1, x, n);
+  }
+  void set_factor(std::size_t b, std::int64_t i) {
+    if (const NextInput next = next_input(b, i))
+      next.rows->set_factor(next.index, inverse_norm(pass_, i, pass_.config.hidden_size));
+  }
+
+  // Notes the first block that finds something NaN or infinite in the residual stream.
+  void note_non_finite(std::size_t block, const float* x, std::int64_t n) {
+    if (std::all_of(x, x + n, [](float value) { return std::isfinite(value); })) return;
     std::size_t first = bad_block_.load(std::memory_order_relaxed);
     while (block < first && !bad_block_.compare_exchange_weak(first, block, std::memory_order_relaxed)) {
     }
   }
 
-  // Normalizes input i of a block, in every format that is read there.
-  void enter(const Block& block, std::size_t index, std::int64_t i) {
-    const std::int64_t n = pass_.config.hidden_size, row = block.input_row(pass_, i);
-    note_non_finite(index, row);
-    const float* x = pass_.buffer(RowBuffer::kResidual).row(row);
-    Activations& input = pass_.buffer(block.input_buffer());
-    cpu::rms_norm(x, block.norm().data(), n, static_cast<float>(pass_.config.rms_norm_eps), input.row(i), pass_.isa);
-    input.quantize(i, n, pass_.isa);
-  }
-
   void watch(const cpu::Member& member, const Block& block, const Phase& phase) {
     if (watchers_.trace != nullptr && member.index == 0)
-      watchers_.trace->end(phase.name, phase.work ? phase.work(pass_) : Work{});
+      watchers_.trace->end(phase.name, phase.work ? phase.work(pass_) : Work{}, std::exchange(pass_.alone_ns, 0));
     if (watchers_.sums == nullptr) return;
     for (const Tap& tap : phase.taps) {
       InputSums::Input* input = watchers_.sums->find({tap.role, block.plan().layer});
       if (input != nullptr)
-        tap.rows(pass_, [&](std::int64_t slice, const float* row) { input->add(member, slice, row); });
+        tap.rows(pass_,
+                 [&](std::int64_t slice, const float* row, float factor) { input->add(member, slice, row, factor); });
     }
   }
 
@@ -250,6 +271,7 @@ void Executor::Impl::run(std::span<const Row> rows, const LayerRange& layers, st
   out.logits.resize(logits_at + pass.logit_rows.size() * static_cast<std::size_t>(c.vocab_size));
   pass.logits = out.logits.data() + logits_at;
   pass.hidden = hidden;
+  pass.traced = watchers.trace != nullptr;
 
   const std::vector<const Block*> chosen = blocks_of(layers);
   BlockRun block_run(chosen, pass, watchers);
@@ -262,9 +284,12 @@ void Executor::Impl::run(std::span<const Row> rows, const LayerRange& layers, st
     for (std::int64_t i = 0; i < pass.n(); ++i) append(out.residual, pass.buffer(RowBuffer::kResidual).row(i));
     return;
   }
+  const Activations& last = pass.buffer(RowBuffer::kHeadInput);
   for (std::size_t k = 0; k < pass.wanted.size(); ++k) {
-    if (pass.row(pass.wanted[k]).wants_hidden)
-      append(out.hidden, pass.buffer(RowBuffer::kHeadInput).row(static_cast<std::int64_t>(k)));
+    if (!pass.row(pass.wanted[k]).wants_hidden) continue;
+    const auto i = static_cast<std::int64_t>(k);
+    append(out.hidden, last.row(i));
+    for (auto x = out.hidden.end() - c.hidden_size; x != out.hidden.end(); ++x) *x *= last.factor(i);
   }
 }
 

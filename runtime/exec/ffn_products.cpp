@@ -32,6 +32,7 @@ void gate_up_piece(const Pass& pass, const cpu::Member& member, const GateUp& p,
               .acts = in.data(format, slots.act_rows == nullptr ? slots.begin : 0),
               .act_stride = in.stride(format),
               .act_rows = slots.act_rows == nullptr ? nullptr : slots.act_rows + slots.begin,
+              .act_factors = in.factors() + (slots.act_rows == nullptr ? slots.begin : 0),
               .n_acts = slots.count(),
               .out = out - first,
               .out_stride = n,
@@ -66,8 +67,7 @@ void add_down_piece(const Pass& pass, const cpu::Member& member, const Down& p, 
   for (std::int64_t i = 0; i < slots.count(); ++i) {
     const std::int64_t slot = slots.begin + i;
     const float weight = p.slot_weights == nullptr ? 1.0f : p.slot_weights[slot];
-    float* y = pass.buffer(RowBuffer::kOutput).row(slots.row_of(slot)) + first;
-    for (std::int64_t j = 0; j < valid; ++j) y[j] += weight * out[i * n + j];
+    add_weighted(pass.buffer(RowBuffer::kOutput).row(slots.row_of(slot)) + first, out + i * n, weight, valid);
   }
 }
 
@@ -86,6 +86,35 @@ void add_down(const Pass& pass, const cpu::Member& member, const Down& p) noexce
     for (std::int64_t tile = p.tiles.begin; tile < p.tiles.end; tile += kProductTiles)
       add_down_piece(pass, member, p, {tile, std::min(p.tiles.end, tile + kProductTiles)}, piece);
   });
+}
+
+void swiglu_block(const Pass& pass, std::int64_t row, std::int64_t block, std::int64_t width,
+                  RowBuffer hidden) noexcept {
+  const cpu::Range columns = columns_of(block, width);
+  Activations& out = pass.buffer(hidden);
+  cpu::swiglu(pass.buffer(RowBuffer::kGate).row(row) + columns.begin,
+              pass.buffer(RowBuffer::kUp).row(row) + columns.begin, columns.end - columns.begin,
+              out.row(row) + columns.begin, pass.isa);
+  out.quantize_block(row, block, width, pass.isa);
+}
+
+void add_weighted(float* y, const float* x, float weight, std::int64_t n) noexcept {
+  for (; n >= cpu::kTileRows; n -= cpu::kTileRows, y += cpu::kTileRows, x += cpu::kTileRows) {
+    for (std::int64_t j = 0; j < cpu::kTileRows; ++j) y[j] += weight * x[j];  // a known length becomes vectors
+  }
+  for (std::int64_t j = 0; j < n; ++j) y[j] += weight * x[j];
+}
+
+void add_parts(const Pass& pass, std::int64_t n_parts, std::int64_t block) noexcept {
+  const cpu::Range columns = columns_of(block, pass.config.hidden_size);
+  for (std::int64_t i = 0; i < pass.n(); ++i) {
+    float* y = pass.buffer(RowBuffer::kOutput).row(i) + columns.begin;
+    std::fill_n(y, columns.end - columns.begin, 0.0f);
+    for (std::int64_t p = 0; p < n_parts; ++p) {
+      add_weighted(y, pass.buffer(RowBuffer::kPartSums).row(p * pass.n() + i) + columns.begin, 1.0f,
+                   columns.end - columns.begin);
+    }
+  }
 }
 
 bool clear_own_columns(const Pass& pass, const cpu::Member& member) noexcept {

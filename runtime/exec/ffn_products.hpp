@@ -2,6 +2,7 @@
 // or of a dense block, and for one part of it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "runtime/exec/block.hpp"
@@ -37,6 +38,18 @@ struct Down {
 };
 // Adds weight * down(h) to the columns of the tiles in the rows of kOutput.
 void add_down(const Pass& pass, const cpu::Member& member, const Down& product) noexcept;
+
+// Columns [begin, end) of a block of a row of `width`.
+inline cpu::Range columns_of(std::int64_t block, std::int64_t width) {
+  return {block * kBlockColumns, std::min(width, (block + 1) * kBlockColumns)};
+}
+// A block of row `row` of a hidden buffer = silu(gate) * up, from kGate and kUp, quantized; `width` of the whole row.
+void swiglu_block(const Pass& pass, std::int64_t row, std::int64_t block, std::int64_t width,
+                  RowBuffer hidden) noexcept;
+// y += weight * x, n values of a block.
+void add_weighted(float* y, const float* x, float weight, std::int64_t n) noexcept;
+// A block of columns of every row of kOutput = the sum of the parts' rows [part * rows + row] in kPartSums.
+void add_parts(const Pass& pass, std::int64_t n_parts, std::int64_t block) noexcept;
 
 // Sets the member's columns of all rows of kOutput to zero; false when it has none.
 bool clear_own_columns(const Pass& pass, const cpu::Member& member) noexcept;

@@ -6,7 +6,6 @@
 
 #include "cpu/kernels/attention/attention.hpp"
 #include "cpu/kernels/rope/rope.hpp"
-#include "runtime/exec/output_projection.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -37,8 +36,8 @@ GqaAttention::GqaAttention(const Model& model, const BlockPlan& plan)
       q_(model.weights().parts({kQ, plan.layer})),
       k_(model.weights().parts({kK, plan.layer})),
       v_(model.weights().parts({kV, plan.layer})),
-      output_(model.weights().parts({kAttentionOutput, plan.layer})),
-      norm_(model.weights().vector({kAttentionNorm, plan.layer})) {
+      norm_(model.weights().vector({kAttentionNorm, plan.layer})),
+      output_(model.weights().parts({kAttentionOutput, plan.layer}), {}) {
   for (std::size_t p = 0; p < plan.parts.size(); ++p) {
     for (std::int64_t h = plan.parts[p].begin; h < plan.parts[p].end; ++h) {
       part_of_.push_back(static_cast<std::int64_t>(p));
@@ -46,11 +45,13 @@ GqaAttention::GqaAttention(const Model& model, const BlockPlan& plan)
     }
   }
   for (const auto& parts : {q_, v_, k_}) {
-    for (const PackedMatrix& part : parts) loads_.push_back({part.n_tiles, part.tile_bytes});
+    for (const PackedMatrix& part : parts) loads_.push_back({.n_tiles = part.n_tiles, .tile_bytes = part.tile_bytes});
   }
   phases_ = {
       {.name = "q, k, v",
-       .deal = [this](Pass& pass, const cpu::Member& member) { deal_projections(pass, member); },
+       .loads = [this](const Pass&) { return std::span<const TileLoad>(loads_); },
+       .run = [this](Pass& pass, const cpu::Member& member, std::size_t load,
+                     const cpu::Range& tiles) { project_inputs(pass, member, load, tiles); },
        .finish = [this](Pass& pass, std::int64_t i) { write_cache_row(pass, i); },
        .work =
            [this](const Pass&) {
@@ -63,17 +64,9 @@ GqaAttention::GqaAttention(const Model& model, const BlockPlan& plan)
        .taps = {tap_rows(kQ, RowBuffer::kInput)}},
       {.name = "attention",
        .deal = [this](Pass& pass, const cpu::Member& member) { attend(pass, member); },
-       .finish = [this](Pass& pass, std::int64_t i) { quantize_heads(pass, output_, i); },
+       .finish = [this](Pass& pass, std::int64_t i) { output_.quantize(pass, i); },
        .work = [this](const Pass& pass) { return Work{pass.cache_bytes(this->plan().layer)}; }},
-      {.name = "output",
-       .deal = [this](Pass& pass, const cpu::Member& member) { project_heads(pass, member, output_, {}); },
-       .work =
-           [this](const Pass&) {
-             Work work;
-             for (const PackedMatrix& part : output_) work.bytes += part.slice_bytes();
-             return work;
-           },
-       .taps = {tap_rows(kAttentionOutput, RowBuffer::kHeads)}},
+      output_.phase(),
   };
 }
 
@@ -89,22 +82,20 @@ void GqaAttention::add_demand(const Plan& plan, const BlockPlan& block, const Ru
   demand.rows(RowBuffer::kQuery, m, c.n_heads * c.head_dim);
   demand.rows(RowBuffer::kHeads, block.n_parts() * m, kv_heads * (c.n_heads / c.n_kv_heads) * c.head_dim);
   demand.scratch(ThreadBuffer::kAttention, static_cast<std::size_t>(Space(c).total) * sizeof(float));
-  demand_output_projection(block, sizes, demand);
+  OutputProjection::add_demand(plan, block, sizes, demand);
 }
 
 // Values before keys in a row of kKv.
-void GqaAttention::deal_projections(Pass& pass, const cpu::Member& member) const {
-  const std::size_t n_parts = q_.size();
+void GqaAttention::project_inputs(Pass& pass, const cpu::Member& member, std::size_t load,
+                                  const cpu::Range& tiles) const {
+  const std::size_t n_parts = q_.size(), part = load % n_parts;
   const std::int64_t values = pass.config.n_kv_heads * pass.config.head_dim;
-  deal_tiles(member, loads_, [&](std::size_t load, const cpu::Range& tiles) {
-    const std::size_t part = load % n_parts;
-    if (load < n_parts)
-      project(pass, member, {q_[part], tiles, RowBuffer::kInput, RowBuffer::kQuery});
-    else if (load < 2 * n_parts)
-      project(pass, member, {v_[part], tiles, RowBuffer::kInput, RowBuffer::kKv});
-    else
-      project(pass, member, {k_[part], tiles, RowBuffer::kInput, RowBuffer::kKv, values});
-  });
+  if (load < n_parts)
+    project(pass, member, {q_[part], tiles, RowBuffer::kInput, RowBuffer::kQuery});
+  else if (load < 2 * n_parts)
+    project(pass, member, {v_[part], tiles, RowBuffer::kInput, RowBuffer::kKv});
+  else
+    project(pass, member, {k_[part], tiles, RowBuffer::kInput, RowBuffer::kKv, values});
 }
 
 void GqaAttention::write_cache_row(Pass& pass, std::int64_t i) const {

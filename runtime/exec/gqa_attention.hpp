@@ -3,7 +3,7 @@
 // "latent" = value, "rope" = key.
 #pragma once
 
-#include "runtime/exec/block.hpp"
+#include "runtime/exec/output_projection.hpp"
 
 namespace dodeca::runtime {
 
@@ -16,14 +16,15 @@ class GqaAttention final : public Block {
   std::span<const float> norm() const override { return norm_; }
 
  private:
-  void deal_projections(Pass& pass, const cpu::Member& member) const;
+  void project_inputs(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const;
   void write_cache_row(Pass& pass, std::int64_t i) const;
   void attend(Pass& pass, const cpu::Member& member) const;
 
-  std::span<const PackedMatrix> q_, k_, v_, output_;  // one per part
+  std::span<const PackedMatrix> q_, k_, v_;  // one per part
   std::span<const float> norm_;
   std::vector<std::int64_t> part_of_, first_of_;  // [kv heads] its part, and that part's first
   std::vector<TileLoad> loads_;                   // of q, v and k
+  OutputProjection output_;
   std::vector<Phase> phases_;
 };
 

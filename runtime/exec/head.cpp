@@ -1,5 +1,7 @@
 #include "runtime/exec/head.hpp"
 
+#include <algorithm>
+
 #include "runtime/exec/multiply.hpp"
 
 namespace dodeca::runtime {
@@ -15,19 +17,23 @@ Head::Head(const Model& model, const BlockPlan& plan)
     : Block(plan),
       output_(model.weights().parts({role_of_output(model.config())})),
       norm_(model.weights().vector({WeightRole::kOutputNorm})) {
-  for (const PackedMatrix& part : output_) loads_.push_back({part.n_tiles, part.tile_bytes});
-  phases_ = {{.name = "head",
-              .deal = [this](Pass& pass, const cpu::Member& member) { deal_logits(pass, member); },
-              .work =
-                  [this](const Pass& pass) {
-                    Work work;
-                    for (const PackedMatrix& part : output_) work.bytes += part.slice_bytes();
-                    return pass.logit_rows.empty() ? Work{} : work;
-                  },
-              .taps = {{role_of_output(model.config()), [](const Pass& pass, const RowSink& sink) {
-                          for (const std::int32_t k : pass.logit_rows)
-                            sink(0, pass.buffer(RowBuffer::kHeadInput).row(k));
-                        }}}}};
+  for (const PackedMatrix& part : output_) loads_.push_back(load_of(part));
+  phases_ = {
+      {.name = "head",
+       .loads =
+           [this](const Pass& pass) { return std::span(loads_).first(pass.logit_rows.empty() ? 0 : loads_.size()); },
+       .run = [this](Pass& pass, const cpu::Member& member, std::size_t part,
+                     const cpu::Range& tiles) { project(pass, member, part, tiles); },
+       .work =
+           [this](const Pass& pass) {
+             Work work;
+             for (const PackedMatrix& part : output_) work.bytes += part.slice_bytes();
+             return pass.logit_rows.empty() ? Work{} : work;
+           },
+       .taps = {{role_of_output(model.config()), [](const Pass& pass, const RowSink& sink) {
+                   for (const std::int32_t k : pass.logit_rows)
+                     sink(0, pass.buffer(RowBuffer::kHeadInput).row(k), pass.buffer(RowBuffer::kHeadInput).factor(k));
+                 }}}}};
 }
 
 void Head::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {
@@ -35,23 +41,26 @@ void Head::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& 
   demand.read_by(RowBuffer::kHeadInput, PlannedWeights(plan, block)[role_of_output(plan.config)]);
 }
 
-void Head::deal_logits(const Pass& pass, const cpu::Member& member) const {
-  if (pass.logit_rows.empty()) return;
+std::int64_t Head::input_of(const Pass& pass, std::int64_t row) const {
+  const auto found = std::ranges::lower_bound(pass.wanted, row);
+  return found == pass.wanted.end() || *found != row ? -1 : found - pass.wanted.begin();
+}
+
+void Head::project(const Pass& pass, const cpu::Member& member, std::size_t p, const cpu::Range& tiles) const {
   const Activations& input = pass.buffer(RowBuffer::kHeadInput);
-  deal_tiles(member, loads_, [&](std::size_t p, const cpu::Range& tiles) {
-    const PackedMatrix& part = output_[p];
-    const cpu::ActFormat format = part.layout->act;
-    multiply({.weight = part,
-              .tile_begin = tiles.begin,
-              .tile_end = tiles.end,
-              .acts = input.data(format),
-              .act_stride = input.stride(format),
-              .act_rows = pass.logit_rows.data(),
-              .n_acts = static_cast<std::int64_t>(pass.logit_rows.size()),
-              .out = pass.logits + part.row_begin,
-              .out_stride = pass.config.vocab_size,
-              .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul)});
-  });
+  const PackedMatrix& part = output_[p];
+  const cpu::ActFormat format = part.layout->act;
+  multiply({.weight = part,
+            .tile_begin = tiles.begin,
+            .tile_end = tiles.end,
+            .acts = input.data(format),
+            .act_stride = input.stride(format),
+            .act_rows = pass.logit_rows.data(),
+            .act_factors = input.factors(),
+            .n_acts = static_cast<std::int64_t>(pass.logit_rows.size()),
+            .out = pass.logits + part.row_begin,
+            .out_stride = pass.config.vocab_size,
+            .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul)});
 }
 
 }  // namespace dodeca::runtime

@@ -13,12 +13,11 @@ class Head final : public Block {
   std::span<const Phase> phases(const Pass&) const override { return phases_; }
   std::span<const float> norm() const override { return norm_; }
   bool has_output() const override { return false; }
-  std::int64_t n_inputs(const Pass& pass) const override { return static_cast<std::int64_t>(pass.wanted.size()); }
-  std::int64_t input_row(const Pass& pass, std::int64_t k) const override { return pass.wanted[k]; }
   RowBuffer input_buffer() const override { return RowBuffer::kHeadInput; }
+  std::int64_t input_of(const Pass& pass, std::int64_t row) const override;
 
  private:
-  void deal_logits(const Pass& pass, const cpu::Member& member) const;
+  void project(const Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) const;
 
   std::span<const PackedMatrix> output_;  // by rows
   std::span<const float> norm_;

@@ -4,10 +4,13 @@
 
 namespace dodeca::runtime {
 
-void InputSums::Input::add(const cpu::Member& member, std::int64_t slice, const float* row) noexcept {
+void InputSums::Input::add(const cpu::Member& member, std::int64_t slice, const float* row, float factor) noexcept {
   const cpu::Range mine = member.part(n_in, 8);  // a cache line of sums has one owner
   double* out = sums.data() + slice * n_in;
-  for (std::int64_t i = mine.begin; i < mine.end; ++i) out[i] += static_cast<double>(row[i]) * row[i];
+  for (std::int64_t i = mine.begin; i < mine.end; ++i) {
+    const double value = static_cast<double>(row[i]) * factor;
+    out[i] += value * value;
+  }
   if (member.index == 0) counts[slice] += 1.0;
 }
 

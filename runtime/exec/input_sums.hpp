@@ -20,9 +20,9 @@ struct InputSums {
     std::vector<double> sums;    // [n_slices, n_in]
     std::vector<double> counts;  // [n_slices] rows that were added
 
-    // One row of a slice. All members call it; each adds the columns that are its own, so nothing is shared and the
+    // One row of a slice, times a factor. All members call it; each adds the columns that are its own, so nothing is shared and the
     // order of a sum is that of the calls.
-    void add(const cpu::Member& member, std::int64_t slice, const float* row) noexcept;
+    void add(const cpu::Member& member, std::int64_t slice, const float* row, float factor) noexcept;
   };
 
   // Of all blocks of a plan. Not for models cut into parts.

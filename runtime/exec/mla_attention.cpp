@@ -8,7 +8,6 @@
 #include "runtime/exec/attention_absorbed.hpp"
 #include "runtime/exec/attention_decompressed.hpp"
 #include "runtime/exec/multiply.hpp"
-#include "runtime/exec/output_projection.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -28,78 +27,64 @@ std::uint64_t bytes_of(std::span<const PackedMatrix> parts) {
   return bytes;
 }
 
-// Rows of one head times its slice of a weight.
+// Tiles of one head's slice of a weight times kHeadRows rows at most.
 struct HeadProduct {
   const PackedMatrix& weight;
   std::int64_t slice = 0;
-  const Activations& src;  // from column src_begin on
-  std::int64_t src_begin = 0;
+  cpu::Range tiles;
+  std::int64_t n_rows = 0;
   float* out = nullptr;
   std::int64_t out_stride = 0;
 };
 
-// For rows [begin, end), kHeadRows at most.
-void multiply_head(const Pass& pass, const cpu::Member& member, const HeadProduct& p, std::int64_t begin,
-                   std::int64_t end) noexcept {
+// source(i): the input of row i, as floats.
+template <class F>
+void multiply_head(const Pass& pass, const cpu::Member& member, const HeadProduct& p, F&& source) noexcept {
   const cpu::ActFormat format = p.weight.layout->act;
   const std::size_t stride = cpu::act_row_bytes(format, p.weight.n_in);
   std::byte* acts = pass.space.scratch(member, ThreadBuffer::kHeadActs);
-  for (std::int64_t i = begin; i < end; ++i) {
-    cpu::quantize_act(format, p.src.row(i) + p.src_begin, p.weight.n_in,
-                      acts + static_cast<std::size_t>(i - begin) * stride, pass.isa);
-  }
+  for (std::int64_t i = 0; i < p.n_rows; ++i)
+    cpu::quantize_act(format, source(i), p.weight.n_in, acts + static_cast<std::size_t>(i) * stride, pass.isa);
   multiply({.weight = p.weight,
             .slice = p.slice,
-            .tile_begin = 0,
-            .tile_end = p.weight.n_tiles,
+            .tile_begin = p.tiles.begin,
+            .tile_end = p.tiles.end,
             .acts = acts,
             .act_stride = stride,
-            .n_acts = end - begin,
+            .n_acts = p.n_rows,
             .out = p.out,
             .out_stride = p.out_stride,
             .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
             .prompt = pass.prompt()});
 }
 
-// The rows of q_b that are the head's queries, for rows [begin, end).
-void project_head(const Pass& pass, const cpu::Member& member, const PackedMatrix& q_b, std::int64_t index,
-                  const cpu::Range& rows) noexcept {
-  const std::int64_t tiles = head_dim(pass.config) / cpu::kTileRows;
-  const cpu::ActFormat format = q_b.layout->act;
-  const Activations& q_a = pass.buffer(RowBuffer::kQA);
-  Activations& q = pass.buffer(RowBuffer::kQuery);
-  multiply({.weight = q_b,
-            .tile_begin = index * tiles,
-            .tile_end = (index + 1) * tiles,
-            .acts = q_a.data(format, rows.begin),
-            .act_stride = q_a.stride(format),
-            .n_acts = rows.end - rows.begin,
-            .out = q.row(rows.begin) + q_b.row_begin,
-            .out_stride = q.stride_floats(),
-            .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
-            .prompt = pass.prompt()});
+// The tiles of all heads of a part's weight, head after head, and the blocks that their results make up.
+TileLoad load_of_heads(const PackedMatrix& weight, std::int64_t first_block) {
+  return {.n_tiles = weight.n_slices * weight.n_tiles,
+          .tile_bytes = weight.tile_bytes,
+          .first_block = first_block,
+          .tiles_per_block = weight.n_out % cpu::kTileRows == 0 ? kBlockColumns / cpu::kTileRows : kWholeLoad};
 }
 
-// f(head, begin, end) for the member's share of (head, kHeadRows rows).
+// f(index, tiles) for each head, by its index in the part, that tiles of load_of_heads() belong to, and those of its own.
 template <class F>
-void for_each_head_unit(const Pass& pass, const cpu::Member& member, F&& f) noexcept {
-  const std::int64_t row_units = (pass.n() + kHeadRows - 1) / kHeadRows;
-  const cpu::Range range = member.part(pass.config.n_heads * row_units);
-  for (std::int64_t u = range.begin; u < range.end; ++u) {
-    const std::int64_t begin = u % row_units * kHeadRows;
-    f(u / row_units, begin, std::min(pass.n(), begin + kHeadRows));
+void for_each_head(const PackedMatrix& weight, const cpu::Range& tiles, F&& f) {
+  for (std::int64_t t = tiles.begin; t < tiles.end;) {
+    const std::int64_t index = t / weight.n_tiles, first = index * weight.n_tiles,
+                       stop = std::min(tiles.end, first + weight.n_tiles);
+    f(index, cpu::Range{t - first, stop - first});
+    t = stop;
   }
 }
 
-// Ranges of rows within [begin, end) that take the absorbed form.
+// f(begin, end) for ranges of at most kHeadRows rows that take the absorbed form.
 template <class F>
-void for_each_absorbed(const Pass& pass, const LatentAttention& attention, std::int64_t begin, std::int64_t end,
-                       F&& f) noexcept {
-  while (begin < end) {
-    std::int64_t stop = begin;
-    while (stop < end && !attention.is_decompressed(pass, pass.row(stop))) ++stop;
-    if (stop > begin) f(begin, stop);
-    begin = std::max(stop, begin + 1);
+void for_each_absorbed(const Pass& pass, const LatentAttention& attention, F&& f) noexcept {
+  for (std::int64_t begin = 0; begin < pass.n();) {
+    std::int64_t end = begin;
+    while (end < std::min(pass.n(), begin + kHeadRows) && !attention.is_decompressed(pass, pass.row(end))) ++end;
+    if (end > begin) f(begin, end);
+    begin = std::max(end, begin + 1);
   }
 }
 
@@ -135,15 +120,36 @@ bool LatentAttention::is_decompressed(const Pass& pass, const Row& row) const no
   return row.prompt && can_decompress_ && pass.cache.format(layer_).integer;
 }
 
-MlaAttention::MlaAttention(const Model& model, const BlockPlan& plan) : Block(plan), attention_(model, plan) {
+MlaAttention::MlaAttention(const Model& model, const BlockPlan& plan)
+    : Block(plan), attention_(model, plan), output_(attention_.weights().output, attention_.weights().output_bias) {
   const MlaWeights& w = attention_.weights();
-  for (const auto& parts : {w.q_a.empty() ? w.q : w.q_a, w.kv_a}) {
-    for (const PackedMatrix& part : parts) latent_loads_.push_back({part.n_tiles, part.tile_bytes});
+  const ModelConfig& c = model.config();
+  const std::int64_t d = head_dim(c);
+  query_tiles_ = d % cpu::kTileRows == 0 ? d / cpu::kTileRows : kWholeLoad;
+  const bool lora = !w.q_a.empty();
+  kv_block_ = lora ? blocks_of(c.q_lora_rank) : n_query_blocks(c);
+  for (const PackedMatrix& part : lora ? w.q_a : w.q) {
+    latent_loads_.push_back(load_of(part));
+    if (!lora) latent_loads_.back().tiles_per_block = query_tiles_;
   }
-  for (const PackedMatrix& part : w.q_b) query_loads_.push_back({part.n_tiles, part.tile_bytes});
-  by_head_ = {latent_phase(), query_phase(true), attention_phase(), value_phase(), output_phase()};
-  all_heads_ = {latent_phase(), query_phase(false), attention_phase(), value_phase(), output_phase()};
-  if (!w.q_b.empty()) all_heads_.insert(all_heads_.begin() + 1, query_projection_phase());
+  for (const PackedMatrix& part : w.kv_a) {
+    latent_loads_.push_back(load_of(part));
+    latent_loads_.back().first_block = kv_block_;
+    latent_loads_.back().tiles_per_block = kWholeLoad;
+  }
+  for (const PackedMatrix& part : w.q_b) {
+    query_loads_.push_back(load_of(part));
+    query_loads_.back().tiles_per_block = query_tiles_;
+  }
+  for (const PackedMatrix& part : w.k_b) absorb_loads_.push_back(load_of_heads(part, 0));
+  std::int64_t first = 0;
+  for (const PackedMatrix& part : w.v_b) {
+    value_loads_.push_back(load_of_heads(part, first));
+    first_value_block_.push_back(first);
+    first += blocks_of(part.n_slices * part.n_out);
+  }
+  phases_ = {latent_phase(), absorb_phase(), attention_phase(), value_phase(), output_.phase()};
+  if (lora) phases_.insert(phases_.begin() + 1, query_phase());
 }
 
 void MlaAttention::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {
@@ -168,13 +174,14 @@ void MlaAttention::add_demand(const Plan& plan, const BlockPlan& block, const Ru
                                                                  cpu::act_row_bytes(cpu::ActFormat::kF32, w.n_in)));
   }
   demand.scratch(ThreadBuffer::kAttention, std::max(absorbed_scratch_bytes(c), decompressed_scratch_bytes(c, m)));
+  demand.blocks(std::max(c.n_heads, blocks_of(c.q_lora_rank)) + 1);
+  demand.blocks(blocks_of(c.n_heads * c.v_head_dim) + block.n_parts());
   demand_partials(c, sizes, demand);
-  demand_output_projection(block, sizes, demand);
+  OutputProjection::add_demand(plan, block, sizes, demand);
 }
 
-bool MlaAttention::by_head(const Pass& pass) const {
-  const MlaWeights& w = attention_.weights();
-  return !w.q_b.empty() && pass.n() < w.q_b.front().gemm_min_rows && head_dim(pass.config) % cpu::kTileRows == 0;
+std::int64_t MlaAttention::n_query_blocks(const ModelConfig& c) const {
+  return query_tiles_ == kWholeLoad ? 1 : c.n_heads;
 }
 
 // ---- the phases -----------------------------------------------------------------------------------------------------
@@ -182,100 +189,140 @@ bool MlaAttention::by_head(const Pass& pass) const {
 Phase MlaAttention::latent_phase() const {
   const MlaWeights& w = attention_.weights();
   const bool lora = !w.q_a.empty();
-  return {.name = lora ? "q_a, kv_a" : "q, kv_a",
-          .deal =
-              [this, lora](Pass& pass, const cpu::Member& member) {
-                const MlaWeights& w = attention_.weights();
-                deal_tiles(member, latent_loads_, [&](std::size_t load, const cpu::Range& tiles) {
-                  const std::span<const PackedMatrix> first = lora ? w.q_a : w.q;
-                  if (load < first.size())
-                    project(pass, member,
-                            {first[load], tiles, RowBuffer::kInput, lora ? RowBuffer::kQA : RowBuffer::kQuery});
-                  else
-                    project(pass, member, {w.kv_a[load - first.size()], tiles, RowBuffer::kInput, RowBuffer::kKv});
-                });
-              },
-          .finish = [this](Pass& pass, std::int64_t i) { write_cache_row(pass, i); },
-          .last =
-              [this](Pass&) {
-                absorbed_units_.reset();
-                decompressed_units_.reset();
-              },
-          .work = [&w, lora](const Pass&) { return Work{bytes_of(lora ? w.q_a : w.q) + bytes_of(w.kv_a)}; },
-          .taps = {tap_rows(kKvA, RowBuffer::kInput)}};
+  return {
+      .name = lora ? "q_a, kv_a" : "q, kv_a",
+      .loads = [this](const Pass&) { return std::span<const TileLoad>(latent_loads_); },
+      .run =
+          [this, lora](Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) {
+            const MlaWeights& w = attention_.weights();
+            const std::span<const PackedMatrix> first = lora ? w.q_a : w.q;
+            if (load < first.size())
+              project(pass, member, {first[load], tiles, RowBuffer::kInput, lora ? RowBuffer::kQA : RowBuffer::kQuery});
+            else
+              project(pass, member, {w.kv_a[load - first.size()], tiles, RowBuffer::kInput, RowBuffer::kKv});
+          },
+      .finish_block = [this](Pass& pass, std::int64_t block) { finish_latent_block(pass, block); },
+      .finish =
+          [this, lora](Pass& pass, std::int64_t i) {
+            write_cache_row(pass, i);
+            if (!lora) return rotate_query(pass, i, 0, pass.config.n_heads);
+            for (std::int64_t b = 0; b < blocks_of(pass.config.q_lora_rank); ++b) weigh_query_block(pass, i, b);
+            set_query_factor(pass, i);
+          },
+      .last =
+          [this, lora](Pass& pass) {
+            for (std::int64_t i = 0; lora && pass.few() && i < pass.n(); ++i) set_query_factor(pass, i);
+            absorbed_units_.reset();
+            decompressed_units_.reset();
+          },
+      .work = [&w, lora](const Pass&) { return Work{bytes_of(lora ? w.q_a : w.q) + bytes_of(w.kv_a)}; },
+      .taps = {tap_rows(kKvA, RowBuffer::kInput)}};
 }
 
-// Latent normalized, key rotated, row written to the cache; q_a normalized and quantized.
+void MlaAttention::finish_latent_block(Pass& pass, std::int64_t block) const {
+  for (std::int64_t i = 0; i < pass.n(); ++i) {
+    if (block == kv_block_)
+      write_cache_row(pass, i);
+    else if (attention_.weights().q_a.empty())
+      rotate_query_block(pass, i, block);
+    else
+      weigh_query_block(pass, i, block);
+  }
+}
+
+// Latent normalized, key rotated, row written to the cache.
 void MlaAttention::write_cache_row(Pass& pass, std::int64_t i) const {
   const ModelConfig& c = pass.config;
   const MlaWeights& w = attention_.weights();
-  const auto eps = static_cast<float>(c.rms_norm_eps);
   float* kv = pass.buffer(RowBuffer::kKv).row(i);
   add_bias(kv, w.kv_a_bias);
-  cpu::rms_norm(kv, w.kv_a_norm.data(), c.kv_lora_rank, eps, kv, pass.isa);
+  cpu::rms_norm(kv, w.kv_a_norm.data(), c.kv_lora_rank, static_cast<float>(c.rms_norm_eps), kv, pass.isa);
   cpu::rope_rotate(kv + c.kv_lora_rank, pass.space.array<float>(ArrayBuffer::kAngles) + i * c.rope.dim, c.rope.dim / 2);
   pass.cache.write_row(attention_.layer(), pass.row(i).sequence, pass.row(i).position, kv);
-  if (w.q_a.empty()) return;
-  Activations& q_a = pass.buffer(RowBuffer::kQA);
-  add_bias(q_a.row(i), w.q_a_bias);
-  cpu::rms_norm(q_a.row(i), w.q_a_norm.data(), c.q_lora_rank, eps, q_a.row(i), pass.isa);
-  q_a.quantize(i, c.q_lora_rank, pass.isa);
 }
 
-Phase MlaAttention::query_projection_phase() const {
+// A block of the query's latent, weighed by its norm and quantized; the norm's factor goes with the row.
+void MlaAttention::weigh_query_block(Pass& pass, std::int64_t i, std::int64_t block) const {
+  const MlaWeights& w = attention_.weights();
+  const std::int64_t width = pass.config.q_lora_rank, begin = block * kBlockColumns,
+                     n = std::min(width - begin, kBlockColumns);
+  Activations& q_a = pass.buffer(RowBuffer::kQA);
+  float* x = q_a.row(i) + begin;
+  alignas(64) float sum[kBlockColumns];
+  squares_of(pass, i, block) = cpu::add_and_weigh(x, w.q_a_bias.empty() ? nullptr : w.q_a_bias.data() + begin,
+                                                  w.q_a_norm.data() + begin, n, sum, x, pass.isa);
+  q_a.quantize_block(i, block, width, pass.isa);
+}
+
+void MlaAttention::set_query_factor(Pass& pass, std::int64_t i) {
+  pass.buffer(RowBuffer::kQA).set_factor(i, inverse_norm(pass, i, pass.config.q_lora_rank));
+}
+
+void MlaAttention::rotate_query(Pass& pass, std::int64_t i, std::int64_t begin, std::int64_t end) {
+  const ModelConfig& c = pass.config;
+  const float* angles = pass.space.array<float>(ArrayBuffer::kAngles) + i * c.rope.dim;
+  float* q = pass.buffer(RowBuffer::kQuery).row(i) + c.qk_nope_head_dim;
+  for (std::int64_t head = begin; head < end; ++head) cpu::rope_rotate(q + head * head_dim(c), angles, c.rope.dim / 2);
+}
+
+void MlaAttention::rotate_query_block(Pass& pass, std::int64_t i, std::int64_t block) const {
+  const bool by_head = query_tiles_ != kWholeLoad;
+  rotate_query(pass, i, by_head ? block : 0, by_head ? block + 1 : pass.config.n_heads);
+}
+
+Phase MlaAttention::query_phase() const {
   const MlaWeights& w = attention_.weights();
   return {.name = "q_b",
-          .deal =
-              [this](Pass& pass, const cpu::Member& member) {
-                deal_tiles(member, query_loads_, [&](std::size_t part, const cpu::Range& tiles) {
-                  project(pass, member, {attention_.weights().q_b[part], tiles, RowBuffer::kQA, RowBuffer::kQuery});
-                });
+          .loads = [this](const Pass&) { return std::span<const TileLoad>(query_loads_); },
+          .run =
+              [&w](Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) {
+                project(pass, member, {w.q_b[part], tiles, RowBuffer::kQA, RowBuffer::kQuery});
               },
+          .finish_block =
+              [this](Pass& pass, std::int64_t block) {
+                for (std::int64_t i = 0; i < pass.n(); ++i) rotate_query_block(pass, i, block);
+              },
+          .finish = [](Pass& pass, std::int64_t i) { rotate_query(pass, i, 0, pass.config.n_heads); },
           .work = [&w](const Pass&) { return Work{bytes_of(w.q_b)}; },
           .taps = {tap_rows(kQB, RowBuffer::kQA)}};
 }
 
-Phase MlaAttention::query_phase(bool with_projection) const {
+Phase MlaAttention::absorb_phase() const {
   const MlaWeights& w = attention_.weights();
-  Phase phase{.name = with_projection ? "q_b, k_b" : "k_b",
-              .deal = [this, with_projection](
-                          Pass& pass, const cpu::Member& member) { deal_queries(pass, member, with_projection); },
-              .work = [&w, with_projection](
-                          const Pass&) { return Work{(with_projection ? bytes_of(w.q_b) : 0) + bytes_of(w.k_b)}; }};
-  if (with_projection && !w.q_b.empty()) phase.taps.push_back(tap_rows(kQB, RowBuffer::kQA));
-  phase.taps.push_back({kKB, [](const Pass& pass, const RowSink& sink) {
-                          for (std::int64_t i = 0; i < pass.n(); ++i) {
-                            const float* q = pass.buffer(RowBuffer::kQuery).row(i);
-                            for (std::int64_t h = 0; h < pass.config.n_heads; ++h)
-                              sink(h, q + h * head_dim(pass.config));
-                          }
-                        }});
-  return phase;
+  return {.name = "k_b",
+          .loads = [this](const Pass&) { return std::span<const TileLoad>(absorb_loads_); },
+          .run = [this](Pass& pass, const cpu::Member& member, std::size_t part,
+                        const cpu::Range& tiles) { absorb(pass, member, part, tiles); },
+          .work = [&w](const Pass&) { return Work{bytes_of(w.k_b)}; },
+          .taps = {{kKB, [](const Pass& pass, const RowSink& sink) {
+                      for (std::int64_t i = 0; i < pass.n(); ++i) {
+                        const float* q = pass.buffer(RowBuffer::kQuery).row(i);
+                        for (std::int64_t h = 0; h < pass.config.n_heads; ++h)
+                          sink(h, q + h * head_dim(pass.config), 1.0f);
+                      }
+                    }}}};
 }
 
-void MlaAttention::deal_queries(Pass& pass, const cpu::Member& member, bool with_projection) const {
+void MlaAttention::absorb(Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) const {
   const ModelConfig& c = pass.config;
   const std::int64_t d = head_dim(c), width = cache_width(c);
+  const PackedMatrix& k_b = attention_.weights().k_b[part];
   Activations &q = pass.buffer(RowBuffer::kQuery), &absorbed = pass.buffer(RowBuffer::kAbsorbedQuery);
-  const float* angles = pass.space.array<float>(ArrayBuffer::kAngles);
-  for_each_head_unit(pass, member, [&](std::int64_t head, std::int64_t begin, std::int64_t end) {
-    const MlaWeights::Head& at = attention_.head(head);
-    if (with_projection) project_head(pass, member, attention_.weights().q_b[at.part], at.index, {begin, end});
-    for (std::int64_t i = begin; i < end; ++i)
-      cpu::rope_rotate(q.row(i) + head * d + c.qk_nope_head_dim, angles + i * c.rope.dim, c.rope.dim / 2);
-    for_each_absorbed(pass, attention_, begin, end, [&](std::int64_t first, std::int64_t last) {
-      for (std::int64_t i = first; i < last; ++i) {
+  for_each_head(k_b, tiles, [&](std::int64_t index, const cpu::Range& own) {
+    const std::int64_t head = plan().parts[part].begin + index;
+    for_each_absorbed(pass, attention_, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; own.begin == 0 && i < end; ++i) {
         std::memcpy(absorbed.row(i) + head * width + c.kv_lora_rank, q.row(i) + head * d + c.qk_nope_head_dim,
                     static_cast<std::size_t>(c.qk_rope_head_dim) * sizeof(float));
       }
       multiply_head(pass, member,
-                    {.weight = attention_.k_b(head),
-                     .slice = at.index,
-                     .src = q,
-                     .src_begin = head * d,
-                     .out = absorbed.row(first) + head * width,
+                    {.weight = k_b,
+                     .slice = index,
+                     .tiles = own,
+                     .n_rows = end - begin,
+                     .out = absorbed.row(begin) + head * width,
                      .out_stride = absorbed.stride_floats()},
-                    first, last);
+                    [&](std::int64_t i) { return q.row(begin + i) + head * d; });
     });
   });
 }
@@ -293,41 +340,45 @@ Phase MlaAttention::attention_phase() const {
 Phase MlaAttention::value_phase() const {
   const MlaWeights& w = attention_.weights();
   return {.name = "v_b",
-          .deal = [this](Pass& pass, const cpu::Member& member) { deal_values(pass, member); },
-          .finish = [this](Pass& pass, std::int64_t i) { quantize_heads(pass, attention_.weights().output, i); },
+          .loads = [this](const Pass&) { return std::span<const TileLoad>(value_loads_); },
+          .run = [this](Pass& pass, const cpu::Member& member, std::size_t part,
+                        const cpu::Range& tiles) { carry_out(pass, member, part, tiles); },
+          .finish_block = [this](Pass& pass, std::int64_t block) { quantize_value_block(pass, block); },
+          .finish = [this](Pass& pass, std::int64_t i) { output_.quantize(pass, i); },
           .work = [&w](const Pass&) { return Work{bytes_of(w.v_b)}; },
           .taps = {{kVB, [](const Pass& pass, const RowSink& sink) {
                       for (std::int64_t i = 0; i < pass.n(); ++i) {
                         const float* latent = pass.buffer(RowBuffer::kLatent).row(i);
                         for (std::int64_t h = 0; h < pass.config.n_heads; ++h)
-                          sink(h, latent + h * pass.config.kv_lora_rank);
+                          sink(h, latent + h * pass.config.kv_lora_rank, 1.0f);
                       }
                     }}}};
 }
 
-void MlaAttention::deal_values(Pass& pass, const cpu::Member& member) const {
-  const Activations& latent = pass.buffer(RowBuffer::kLatent);
-  for_each_head_unit(pass, member, [&](std::int64_t head, std::int64_t begin, std::int64_t end) {
-    for_each_absorbed(pass, attention_, begin, end, [&](std::int64_t first, std::int64_t last) {
-      merge_absorbed(pass, member, head, first, last);
+void MlaAttention::carry_out(Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) const {
+  const PackedMatrix& v_b = attention_.weights().v_b[part];
+  for_each_head(v_b, tiles, [&](std::int64_t index, const cpu::Range& own) {
+    const std::int64_t head = plan().parts[part].begin + index;
+    for_each_absorbed(pass, attention_, [&](std::int64_t begin, std::int64_t end) {
       multiply_head(pass, member,
-                    {.weight = attention_.v_b(head),
-                     .slice = attention_.head(head).index,
-                     .src = latent,
-                     .src_begin = head * pass.config.kv_lora_rank,
-                     .out = attention_.result(pass, head, first),
+                    {.weight = v_b,
+                     .slice = index,
+                     .tiles = own,
+                     .n_rows = end - begin,
+                     .out = attention_.result(pass, head, begin),
                      .out_stride = pass.buffer(RowBuffer::kHeads).stride_floats()},
-                    first, last);
+                    [&](std::int64_t i) { return absorbed_result(pass, member, head, begin + i, own.begin == 0); });
     });
   });
 }
 
-Phase MlaAttention::output_phase() const {
-  const MlaWeights& w = attention_.weights();
-  return {.name = "output",
-          .deal = [&w](Pass& pass, const cpu::Member& member) { project_heads(pass, member, w.output, w.output_bias); },
-          .work = [&w](const Pass&) { return Work{bytes_of(w.output)}; },
-          .taps = {tap_rows(kAttentionOutput, RowBuffer::kHeads)}};
+void MlaAttention::quantize_value_block(Pass& pass, std::int64_t block) const {
+  std::size_t part = first_value_block_.size() - 1;
+  while (block < first_value_block_[part]) --part;
+  if (value_loads_[part].tiles_per_block != kWholeLoad)
+    return output_.quantize_block(pass, part, block - first_value_block_[part]);
+  for (std::int64_t b = 0; b < blocks_of(attention_.weights().output[part].n_in); ++b)
+    output_.quantize_block(pass, part, b);
 }
 
 }  // namespace dodeca::runtime

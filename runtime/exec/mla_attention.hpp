@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "runtime/exec/block.hpp"
+#include "runtime/exec/output_projection.hpp"
 
 namespace dodeca::runtime {
 
@@ -58,28 +58,36 @@ class MlaAttention final : public Block {
   MlaAttention(const Model& model, const BlockPlan& plan);
   static void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand);
 
-  std::span<const Phase> phases(const Pass& pass) const override { return by_head(pass) ? by_head_ : all_heads_; }
+  std::span<const Phase> phases(const Pass&) const override { return phases_; }
   std::span<const float> norm() const override { return attention_.weights().norm; }
 
  private:
-  // Few rows: whoever makes a head's queries also absorbs them, in one phase. Many rows share the decoding of q_b better
-  // when all of them are multiplied together.
-  bool by_head(const Pass& pass) const;
   Phase latent_phase() const;
-  Phase query_projection_phase() const;
-  Phase query_phase(bool with_projection) const;
+  Phase query_phase() const;
+  Phase absorb_phase() const;
   Phase attention_phase() const;
   Phase value_phase() const;
-  Phase output_phase() const;
 
+  std::int64_t n_query_blocks(const ModelConfig& config) const;
+  void finish_latent_block(Pass& pass, std::int64_t block) const;
   void write_cache_row(Pass& pass, std::int64_t i) const;
-  void deal_queries(Pass& pass, const cpu::Member& member, bool with_projection) const;
-  void deal_values(Pass& pass, const cpu::Member& member) const;
+  void weigh_query_block(Pass& pass, std::int64_t i, std::int64_t block) const;
+  static void set_query_factor(Pass& pass, std::int64_t i);
+  static void rotate_query(Pass& pass, std::int64_t i, std::int64_t begin, std::int64_t end);  // heads
+  void rotate_query_block(Pass& pass, std::int64_t i, std::int64_t block) const;
+  // The query of a head into the latent space, and the result out of it.
+  void absorb(Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) const;
+  void carry_out(Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) const;
+  void quantize_value_block(Pass& pass, std::int64_t block) const;
 
   LatentAttention attention_;
+  OutputProjection output_;
+  std::int64_t query_tiles_ = 0;        // of one head's query; kWholeLoad where heads share tiles
+  std::int64_t kv_block_ = 0;           // of the first phase's results: the cache row, behind those of the query
   std::vector<TileLoad> latent_loads_;  // of q_a (or q), then of kv_a
-  std::vector<TileLoad> query_loads_;   // of q_b
-  std::vector<Phase> by_head_, all_heads_;
+  std::vector<TileLoad> query_loads_, absorb_loads_, value_loads_;  // of q_b, k_b, v_b
+  std::vector<std::int64_t> first_value_block_;                     // per part, of the results of v_b
+  std::vector<Phase> phases_;
   mutable cpu::WorkCounter absorbed_units_, decompressed_units_;
 };
 

@@ -1,6 +1,7 @@
 #include "runtime/exec/moe_ffn.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "runtime/exec/multiply.hpp"
 #include "runtime/exec/routing.hpp"
@@ -11,15 +12,17 @@ namespace {
 using enum WeightRole;
 
 // Rows of an expert, on average, up to which its weights take longer to read than to use.
-constexpr std::int64_t kFewRows = 4;
+constexpr std::int64_t kFewRowsEach = 4;
 
 // Weights are whole where inputs are collected.
 Tap tap_slots(WeightRole role, RowBuffer buffer, bool by_row) {
   return {role, [=](const Pass& pass, const RowSink& sink) {
             for (std::int64_t expert = 0; expert < pass.config.n_routed_experts; ++expert) {
               const SlotRange slots = slots_of(pass, expert);
-              for (std::int64_t slot = slots.begin; slot < slots.end; ++slot)
-                sink(expert, pass.buffer(buffer).row(by_row ? slots.row_of(slot) : slot));
+              for (std::int64_t slot = slots.begin; slot < slots.end; ++slot) {
+                const std::int64_t row = by_row ? slots.row_of(slot) : slot;
+                sink(expert, pass.buffer(buffer).row(row), pass.buffer(buffer).factor(row));
+              }
             }
           }};
 }
@@ -44,36 +47,22 @@ MoeFfn::MoeFfn(const Model& model, const BlockPlan& plan)
       if (mine && gate_[p]) slice[e] = next++;
     }
   }
-  for (const PackedMatrix& part : router_) loads_.push_back({part.n_tiles, part.tile_bytes});
-  loads_.insert(loads_.end(), shared_.loads().begin(), shared_.loads().end());
-
-  phases_ = {
-      {.name = "router, shared",
-       .deal = [this](Pass& pass, const cpu::Member& member) { deal_always_read(pass, member); },
-       .finish = [this](Pass& pass, std::int64_t i) { finish_routing(pass, i); },
-       .last =
-           [this](Pass& pass) {
-             group_slots(pass);
-             units_.reset();
-           },
-       .work = [this](const Pass&) { return always_read_work(); },
-       .taps = {tap_rows(kRouter, RowBuffer::kInput)}},
-      {.name = "gate, up",
-       .deal = [this](Pass& pass, const cpu::Member& member) { deal_gate_up(pass, member); },
-       .finish = [this](Pass& pass, std::int64_t slot) { quantize_slot(pass, slot); },
-       .n_items = [](const Pass& pass) { return n_slots(pass); },
-       .last =
-           [this](Pass&) {
-             if (elsewhere_) elsewhere_->wait();
-           },
-       .work = [this](const Pass& pass) { return gate_up_work(pass); },
-       .taps = {tap_slots(kExpertGate, RowBuffer::kInput, true)}},
-      {.name = "down",
-       .deal = [this](Pass& pass, const cpu::Member& member) { deal_down(pass, member); },
-       .work = [this](const Pass& pass) { return down_work(pass); },
-       .taps = {tap_slots(kExpertDown, RowBuffer::kExpertHidden, false)}},
-  };
-  if (!shared_.loads().empty()) phases_[2].taps.push_back(tap_rows(kSharedDown, RowBuffer::kDenseHidden));
+  for (const PackedMatrix& part : router_) {
+    few_loads_.push_back(load_of(part));
+    few_loads_.back().tiles_per_block = kWholeLoad;
+  }
+  many_loads_ = few_loads_;
+  for (TileLoad load : shared_.gate_up_loads()) {
+    load.first_block += 1;  // behind the router's
+    few_loads_.push_back(load);
+  }
+  many_loads_.insert(many_loads_.end(), shared_.pair_loads().begin(), shared_.pair_loads().end());
+  for (const PackedMatrix& part : gate_) expert_blocks_ = std::max(expert_blocks_, blocks_of(part.n_out));
+  const std::size_t most = gate_.size() * static_cast<std::size_t>(kFewRows * model.config().n_experts_per_tok);
+  chosen_.reserve(most);
+  gate_up_loads_.reserve(2 * most);
+  down_loads_.reserve(most + gate_.size());
+  phases_ = {always_read_phase(), gate_up_phase(), down_phase()};
 }
 
 void MoeFfn::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {
@@ -84,16 +73,54 @@ void MoeFfn::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes
   std::int64_t width = 0;
   for (const Span& columns : block.experts.columns) width = std::max(width, columns.size());
   demand.rows(RowBuffer::kExpertHidden, block.n_parts() * sizes.micro_batch * plan.config.n_experts_per_tok, width);
+  const std::int64_t few = block.n_parts() * std::min(sizes.micro_batch, kFewRows) * plan.config.n_experts_per_tok;
+  for (const RowBuffer product : {RowBuffer::kGate, RowBuffer::kUp}) demand.rows(product, few, width);
+  demand.rows(RowBuffer::kPartSums, few + block.n_parts() * std::min(sizes.micro_batch, kFewRows),
+              plan.config.hidden_size);
+  demand.blocks(few * blocks_of(width));
   demand.products(sizes.micro_batch);
+  if (const WeightPlan* shared = weights[kSharedGate]) demand.blocks(1 + block.n_parts() * blocks_of(shared->n_out));
   DenseFfn::add_demand(weights, DenseFfn::kShared, block.n_parts(), sizes, demand);
 }
 
 // ---- router and shared expert ---------------------------------------------------------------------------------------
 
+Phase MoeFfn::always_read_phase() const {
+  return {
+      .name = "router, shared",
+      .loads =
+          [this](const Pass&) { return std::span(few_loads_).first(elsewhere_ ? router_.size() : few_loads_.size()); },
+      .run = [this](Pass& pass, const cpu::Member& member, std::size_t load,
+                    const cpu::Range& tiles) { run_always_read(pass, member, load, tiles); },
+      .deal = [this](Pass& pass, const cpu::Member& member) { deal_always_read(pass, member); },
+      .finish_block =
+          [this](Pass& pass, std::int64_t block) {
+            if (block > 0) return shared_.finish_gate_up(pass, block - 1);
+            for (std::int64_t i = 0; i < pass.n(); ++i) route_row(pass, router_bias_, i);
+          },
+      .finish = [this](Pass& pass, std::int64_t i) { finish_routing(pass, i); },
+      .last =
+          [this](Pass& pass) {
+            group_slots(pass);
+            if (pass.few()) choose(pass);
+            units_.reset();
+          },
+      .work = [this](const Pass&) { return always_read_work(); },
+      .taps = {tap_rows(kRouter, RowBuffer::kInput)}};
+}
+
+void MoeFfn::run_always_read(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const {
+  if (elsewhere_ && load == 0 && tiles.begin == 0) elsewhere_->submit(pass);
+  if (load < router_.size())
+    project(pass, member, {router_[load], tiles, RowBuffer::kInput, RowBuffer::kRouterLogits});
+  else
+    shared_.run_gate_up(pass, member, load - router_.size(), tiles);
+}
+
 void MoeFfn::deal_always_read(Pass& pass, const cpu::Member& member) const {
   if (elsewhere_ && member.index == 0) elsewhere_->submit(pass);
-  const std::span<const TileLoad> here = std::span(loads_).first(elsewhere_ ? router_.size() : loads_.size());
-  deal_tiles(member, here, [&](std::size_t load, const cpu::Range& tiles) {
+  const std::span<const TileLoad> here = std::span(many_loads_).first(elsewhere_ ? router_.size() : many_loads_.size());
+  for_share(here, member.index, member.size, [&](std::size_t load, const cpu::Range& tiles) {
     if (load < router_.size())
       project(pass, member, {router_[load], tiles, RowBuffer::kInput, RowBuffer::kRouterLogits});
     else
@@ -126,6 +153,125 @@ void MoeFfn::for_each_expert(const Pass& pass, F&& f) const {
   }
 }
 
+void MoeFfn::choose(const Pass& pass) const {
+  chosen_.clear();
+  gate_up_loads_.clear();
+  down_loads_.clear();
+  for_each_expert(pass, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
+    const auto first = static_cast<std::int64_t>(chosen_.size()) * expert_blocks_;
+    for (const PackedMatrix* weight : {&gate_[p], &up_[p]})
+      gate_up_loads_.push_back({.n_tiles = weight->n_tiles, .tile_bytes = weight->tile_bytes, .first_block = first});
+    down_loads_.push_back({.n_tiles = down_[p].n_tiles, .tile_bytes = down_[p].tile_bytes});
+    chosen_.push_back({p, slice, slots});
+  });
+  if (!elsewhere_) down_loads_.insert(down_loads_.end(), shared_.down_loads().begin(), shared_.down_loads().end());
+}
+
+Phase MoeFfn::gate_up_phase() const {
+  return {.name = "gate, up",
+          .loads = [this](const Pass&) { return std::span<const TileLoad>(gate_up_loads_); },
+          .run = [this](Pass& pass, const cpu::Member& member, std::size_t load,
+                        const cpu::Range& tiles) { run_gate_up(pass, member, load, tiles); },
+          .deal = [this](Pass& pass, const cpu::Member& member) { deal_gate_up(pass, member); },
+          .finish_block = [this](Pass& pass, std::int64_t block) { finish_gate_up(pass, block); },
+          .finish = [this](Pass& pass, std::int64_t slot) { quantize_slot(pass, slot); },
+          .n_items = [](const Pass& pass) { return n_slots(pass); },
+          .last =
+              [this](Pass&) {
+                if (elsewhere_) elsewhere_->wait();
+              },
+          .work = [this](const Pass& pass) { return gate_up_work(pass); },
+          .taps = {tap_slots(kExpertGate, RowBuffer::kInput, true)}};
+}
+
+// A product of an expert's rows, to the rows of its slots.
+void MoeFfn::run_gate_up(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const {
+  const auto& [part, slice, slots] = chosen_[load / 2];
+  const PackedMatrix& weight = load % 2 == 0 ? gate_[part] : up_[part];
+  const Activations& in = pass.buffer(RowBuffer::kInput);
+  Activations& out = pass.buffer(load % 2 == 0 ? RowBuffer::kGate : RowBuffer::kUp);
+  const cpu::ActFormat format = weight.layout->act;
+  multiply({.weight = weight,
+            .slice = slice,
+            .tile_begin = tiles.begin,
+            .tile_end = tiles.end,
+            .acts = in.data(format),
+            .act_stride = in.stride(format),
+            .act_rows = slots.act_rows + slots.begin,
+            .act_factors = in.factors(),
+            .n_acts = slots.count(),
+            .out = out.row(static_cast<std::int64_t>(part) * n_slots(pass) + slots.begin),
+            .out_stride = out.stride_floats(),
+            .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
+            .prompt = pass.prompt()});
+}
+
+void MoeFfn::finish_gate_up(Pass& pass, std::int64_t block) const {
+  const auto& [part, slice, slots] = chosen_[static_cast<std::size_t>(block / expert_blocks_)];
+  for (std::int64_t slot = slots.begin; slot < slots.end; ++slot)
+    swiglu_block(pass, static_cast<std::int64_t>(part) * n_slots(pass) + slot, block % expert_blocks_,
+                 gate_[part].n_out, RowBuffer::kExpertHidden);
+}
+
+Phase MoeFfn::down_phase() const {
+  Phase phase{.name = "down",
+              .loads = [this](const Pass&) { return std::span<const TileLoad>(down_loads_); },
+              .run = [this](Pass& pass, const cpu::Member& member, std::size_t load,
+                            const cpu::Range& tiles) { run_down(pass, member, load, tiles); },
+              .deal = [this](Pass& pass, const cpu::Member& member) { deal_down(pass, member); },
+              .finish_block = [this](Pass& pass, std::int64_t block) { finish_down(pass, block); },
+              .work = [this](const Pass& pass) { return down_work(pass); },
+              .taps = {tap_slots(kExpertDown, RowBuffer::kExpertHidden, false)}};
+  if (!shared_.down_loads().empty()) phase.taps.push_back(tap_rows(kSharedDown, RowBuffer::kDenseHidden));
+  return phase;
+}
+
+void MoeFfn::run_down(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const {
+  const std::int64_t n = n_slots(pass);
+  if (load >= chosen_.size())
+    return shared_.run_down(pass, member, load - chosen_.size(), tiles, std::ssize(down_) * n);
+  const auto& [part, slice, slots] = chosen_[load];
+  const PackedMatrix& weight = down_[part];
+  const std::int64_t first = static_cast<std::int64_t>(part) * n + slots.begin;
+  const Activations& in = pass.buffer(RowBuffer::kExpertHidden);
+  Activations& out = pass.buffer(RowBuffer::kPartSums);
+  const cpu::ActFormat format = weight.layout->act;
+  multiply({.weight = weight,
+            .slice = slice,
+            .tile_begin = tiles.begin,
+            .tile_end = tiles.end,
+            .acts = in.data(format, first),
+            .act_stride = in.stride(format),
+            .n_acts = slots.count(),
+            .out = out.row(first),
+            .out_stride = out.stride_floats(),
+            .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
+            .prompt = pass.prompt()});
+}
+
+// In the order of the experts for every row, then the shared one.
+void MoeFfn::finish_down(Pass& pass, std::int64_t block) const {
+  const cpu::Range columns = columns_of(block, pass.config.hidden_size);
+  const std::int64_t width = columns.end - columns.begin, n = n_slots(pass);
+  Activations &sums = pass.buffer(RowBuffer::kPartSums), &out = pass.buffer(RowBuffer::kOutput);
+  const auto* weights = pass.space.array<float>(ArrayBuffer::kSlotWeights);
+  for (std::int64_t i = 0; i < pass.n(); ++i) std::fill_n(out.row(i) + columns.begin, width, 0.0f);
+  for (const auto& [part, slice, slots] : chosen_) {
+    for (std::int64_t slot = slots.begin; slot < slots.end; ++slot)
+      add_weighted(out.row(slots.row_of(slot)) + columns.begin,
+                   sums.row(static_cast<std::int64_t>(part) * n + slot) + columns.begin, weights[slot], width);
+  }
+  for (std::int64_t i = 0; i < pass.n(); ++i) {
+    float* y = out.row(i) + columns.begin;
+    if (elsewhere_) {
+      add_weighted(y, elsewhere_->output().row(i) + columns.begin, 1.0f, width);
+      continue;
+    }
+    for (std::int64_t p = 0; p < std::ssize(shared_.down_loads()); ++p)
+      add_weighted(y, sums.row(std::ssize(down_) * n + p * pass.n() + i) + columns.begin, 1.0f, width);
+  }
+}
+
 // f(part, slice, slots, tiles) for all tiles of gate and up, dealt over the members. Few rows for an expert: equal shares
 // of the tiles, because reading them is the work. Many: kFfnTiles at a time to whoever is free, because experts have
 // different numbers of rows.
@@ -137,7 +283,7 @@ void MoeFfn::for_each_unit(const Pass& pass, const cpu::Member& member, F&& f) c
     n_rows += slots.count();
     all_tiles += gate_[p].n_tiles;
   });
-  if (n_rows > kFewRows * n_experts) {
+  if (n_rows > kFewRowsEach * n_experts) {
     std::int64_t unit = 0, mine = units_.take();
     for_each_expert(pass, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
       const std::int64_t n_tiles = gate_[p].n_tiles, n_units = (n_tiles + kFfnTiles - 1) / kFfnTiles;

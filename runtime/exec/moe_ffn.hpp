@@ -21,8 +21,26 @@ class MoeFfn final : public Block {
 
  private:
   // What is read for every row whatever was chosen: the router, and gate and up of the shared expert.
+  Phase always_read_phase() const;
+  void run_always_read(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const;
   void deal_always_read(Pass& pass, const cpu::Member& member) const;
   void finish_routing(Pass& pass, std::int64_t i) const;
+
+  // Few rows: gate and up of each chosen expert are loads, [2 * k] and [2 * k + 1], then their down products.
+  struct Chosen {
+    std::size_t part;
+    std::int32_t slice;
+    SlotRange slots;
+  };
+  void choose(const Pass& pass) const;
+  Phase gate_up_phase() const;
+  void run_gate_up(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const;
+  void finish_gate_up(Pass& pass, std::int64_t block) const;
+  Phase down_phase() const;
+  void run_down(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const;
+  void finish_down(Pass& pass, std::int64_t block) const;
+
+  // Many rows.
   void deal_gate_up(Pass& pass, const cpu::Member& member) const;
   void quantize_slot(Pass& pass, std::int64_t slot) const;
   void deal_down(Pass& pass, const cpu::Member& member) const;
@@ -40,8 +58,12 @@ class MoeFfn final : public Block {
   std::vector<std::vector<std::int32_t>> slice_;  // [part][expert] slice that holds the expert, -1: in another part
   DenseFfn shared_;
   std::unique_ptr<Elsewhere> elsewhere_;
-  std::vector<TileLoad> loads_;  // of the router's parts, then of the shared expert's
+  std::vector<TileLoad> few_loads_, many_loads_;  // of the router's parts, then of the shared expert's
   std::vector<Phase> phases_;
+  std::int64_t expert_blocks_ = 0;  // of an expert's hidden row, in its widest part
+  // Made behind the routing, for few rows; the room is there from the beginning.
+  mutable std::vector<Chosen> chosen_;
+  mutable std::vector<TileLoad> gate_up_loads_, down_loads_;
   mutable cpu::WorkCounter units_;  // of gate and up, where they are dealt one by one
 };
 

@@ -38,6 +38,20 @@ void multiply_reference(const Product& p, cpu::MatmulArgs args, cpu::MatmulFn ru
   }
 }
 
+void scale_results(const Product& p) noexcept {
+  const std::int64_t n_out = p.weight.n_out, begin = p.tile_begin * cpu::kTileRows,
+                     end = std::min(p.tile_end * cpu::kTileRows, n_out);
+  for (std::int64_t i = 0; i < p.n_acts; ++i) {
+    const float factor = p.act_factors[p.act_rows == nullptr ? i : p.act_rows[i]];
+    float* out = p.out + i * p.out_stride + begin;
+    std::int64_t left = end - begin;
+    for (; left >= cpu::kTileRows; left -= cpu::kTileRows, out += cpu::kTileRows) {  // known lengths become vectors
+      for (std::int64_t r = 0; r < cpu::kTileRows; ++r) out[r] *= factor;
+    }
+    for (std::int64_t r = 0; r < left; ++r) out[r] *= factor;
+  }
+}
+
 }  // namespace
 
 std::size_t multiply_scratch_bytes(const WeightPlan& weight) {
@@ -65,8 +79,11 @@ void multiply(const Product& p) noexcept {
                              .out = p.out,
                              .out_stride = p.out_stride,
                              .scratch = p.scratch};
-  if (w.reference) return multiply_reference(p, args, run);
-  run(args);
+  if (w.reference)
+    multiply_reference(p, args, run);
+  else
+    run(args);
+  if (p.act_factors != nullptr) scale_results(p);
 }
 
 }  // namespace dodeca::runtime

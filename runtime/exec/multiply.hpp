@@ -18,6 +18,7 @@ struct Product {
   const std::byte* acts = nullptr;  // in the weight's format
   std::size_t act_stride = 0;
   const std::int32_t* act_rows = nullptr;  // null: 0, 1, 2, ...
+  const float* act_factors = nullptr;      // [activation row] what its results are multiplied with; null: 1
   std::int64_t n_acts = 0;
   float* out = nullptr;  // out[i * out_stride + row], row absolute in the matrix
   std::int64_t out_stride = 0;

@@ -1,7 +1,7 @@
 // One micro-batch on its way through the blocks: its rows, and the memory that they use.
 #pragma once
 
-#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -17,6 +17,8 @@ namespace dodeca::runtime {
 // Positions that are folded one after another into one partial result; partial results are merged in order. A fixed
 // number, so that the bits do not depend on how the work was split.
 inline constexpr std::int64_t kContextChunk = 512;
+// Rows up to which reading weights is the work, and what follows a product is done by whoever completes a block of it.
+inline constexpr std::int64_t kFewRows = 8;
 // Rows of one sequence that share the decoding of a cache block.
 inline constexpr std::int64_t kRowGroup = 8;
 
@@ -41,13 +43,35 @@ struct Pass {
   float* logits = nullptr;                  // [logit_rows, vocab]
   std::span<const float> hidden;            // [rows, hidden] the residual stream as it comes in; empty: from tokens
 
+  bool traced = false;
+  std::uint64_t alone_ns = 0;  // time in which one member worked and all others waited, since it was last set to 0
+
   std::int64_t n() const { return static_cast<std::int64_t>(rows.size()); }
   const Row& row(std::int64_t i) const { return rows[i]; }
   // Rows of both kinds share a pass only where that makes no difference (executor.cpp).
   bool prompt() const { return rows.front().prompt; }
+  bool few() const { return n() <= kFewRows; }
   Activations& buffer(RowBuffer which) const { return space.rows(which); }
   // Bytes of cached rows that the pass attends to in a layer, each sequence's once.
   std::uint64_t cache_bytes(std::int64_t layer) const;
+};
+
+// Adds the time of its life to a traced pass's alone_ns.
+class AloneTimer {
+ public:
+  explicit AloneTimer(Pass& pass) : pass_(pass.traced ? &pass : nullptr) {
+    if (pass_ != nullptr) begin_ = Clock::now();
+  }
+  ~AloneTimer() {
+    if (pass_ != nullptr) pass_->alone_ns += static_cast<std::uint64_t>((Clock::now() - begin_).count());
+  }
+  AloneTimer(const AloneTimer&) = delete;
+  AloneTimer& operator=(const AloneTimer&) = delete;
+
+ private:
+  using Clock = std::chrono::steady_clock;  // nanoseconds
+  Pass* pass_;
+  Clock::time_point begin_ = {};
 };
 
 // A context chunk for every kContextChunk positions up to the row's own.

@@ -16,6 +16,7 @@ struct Trace {
   struct Entry {
     std::string_view name;  // of the phase; those of all layers are one entry
     std::uint64_t ns = 0, bytes = 0, count = 0;
+    std::uint64_t alone_ns = 0;     // of ns, in which one member worked in a barrier and all others waited
     std::uint64_t expert_macs = 0;  // multiply-accumulates, of phases that run experts
   };
   std::vector<Entry> phases;  // in the order in which they were met
@@ -28,7 +29,7 @@ struct Trace {
     last = Clock::now();
     ++passes;
   }
-  void end(std::string_view phase, const Work& work);
+  void end(std::string_view phase, const Work& work, std::uint64_t alone_ns);
 };
 
 }  // namespace dodeca::runtime

@@ -33,6 +33,8 @@ void Demand::products(std::int64_t micro_batch) {
   scratch(ThreadBuffer::kProducts, static_cast<std::size_t>(n_rows * kProductTiles * cpu::kTileRows) * sizeof(float));
 }
 
+void Demand::blocks(std::int64_t n_blocks) { array(ArrayBuffer::kBlockCounters, n_blocks, sizeof(BlockCounter)); }
+
 std::uint64_t Demand::bytes(int n_threads) const {
   std::uint64_t sum = 0;
   for (const Rows& rows : rows_) sum += Activations::bytes_needed(rows.n_rows, rows.width, rows.formats);

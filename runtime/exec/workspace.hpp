@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -34,8 +35,11 @@ enum class RowBuffer {
   kLatent,         // [M, heads * latent] attention's result before v_b
   kHeads,          // [P * M, heads of a part * v] input of the output projection
   kRouterLogits,   // [M, experts]
-  kExpertHidden,   // [P * S, expert width]
-  kDenseHidden,    // [P * M, dense or shared width]
+  kGate,
+  kUp,            // [P * slots of few rows, expert width], or [P * few rows, dense or shared width]
+  kExpertHidden,  // [P * S, expert width]
+  kDenseHidden,   // [P * M, dense or shared width]
+  kPartSums,      // [P * slots of few rows + P * few rows, hidden] products that are added to kOutput block by block
   kCount
 };
 
@@ -48,8 +52,15 @@ enum class ArrayBuffer {
   kSlotRows,       // int32 [S] row of a slot; slots are (row, expert) pairs sorted by expert
   kSlotWeights,    // float [S]
   kSlotBegin,      // int32 [experts + 1] first slot of each expert
+  kSquares,        // float [M, blocks of a row] sums of squares behind a norm
+  kBlockCounters,  // BlockCounter [blocks of a phase]
   kPartials,       // float [partials, heads, 2 + latent] results of context chunks: max, sum, acc
   kCount
+};
+
+// Tiles of a block of results that are done; zero between phases.
+struct alignas(64) BlockCounter {
+  std::atomic<std::int64_t> tiles{0};
 };
 
 // Work space of one thread.
@@ -75,6 +86,7 @@ class Demand {
   void array(ArrayBuffer buffer, std::int64_t n, std::size_t element_bytes);
   void scratch(ThreadBuffer buffer, std::size_t bytes);
   void products(std::int64_t micro_batch);  // scratch kProducts
+  void blocks(std::int64_t n_blocks);       // of the results of a phase
 
   std::uint64_t bytes(int n_threads) const;
 

@@ -9,12 +9,24 @@ constexpr std::array kVariants{
 };
 #undef KERNEL
 
+#define KERNEL(isa, function) KernelVariant<AddAndWeighFn>{#function "_" #isa, isa_tag::isa, isa::function},
+constexpr std::array kAddAndWeighVariants{
+#include "cpu/kernels/norm/add_and_weigh.inc"
+};
+#undef KERNEL
+
 }  // namespace
 
 void rms_norm(const float* x, const float* weight, std::int64_t n, float eps, float* out, Isa isa) noexcept {
   best_variant(kVariants, isa).run(x, weight, n, eps, out);
 }
 
+float add_and_weigh(const float* x, const float* add, const float* weight, std::int64_t n, float* sum, float* out,
+                    Isa isa) noexcept {
+  return best_variant(kAddAndWeighVariants, isa).run(x, add, weight, n, sum, out);
+}
+
 std::span<const KernelVariant<RmsNormFn>> rms_norm_kernels() { return kVariants; }
+std::span<const KernelVariant<AddAndWeighFn>> add_and_weigh_kernels() { return kAddAndWeighVariants; }
 
 }  // namespace dodeca::cpu

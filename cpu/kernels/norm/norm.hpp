@@ -14,6 +14,13 @@ namespace dodeca::cpu {
 // x, weight, out: n floats each, n >= 1. A NaN in x makes the whole row NaN, an infinity itself NaN and the rest zero.
 void rms_norm(const float* x, const float* weight, std::int64_t n, float eps, float* out, Isa isa) noexcept;
 
+// The same in pieces, for a row whose columns are finished one block after another: sum = x + add, out = sum * weight,
+// and the sum of the squares of `sum`, in the lanes of rms_norm. What is left of the norm is one factor for the row:
+// 1 / sqrt(all squares / n of the row + eps). n >= 1; add null: nothing is added; sum and out may be x.
+float add_and_weigh(const float* x, const float* add, const float* weight, std::int64_t n, float* sum, float* out,
+                    Isa isa) noexcept;
+
 std::span<const KernelVariant<RmsNormFn>> rms_norm_kernels();
+std::span<const KernelVariant<AddAndWeighFn>> add_and_weigh_kernels();
 
 }  // namespace dodeca::cpu

@@ -45,4 +45,30 @@ void rms_norm(const float* x, const float* weight, std::int64_t n, float eps, fl
   }
 }
 
+float add_and_weigh(const float* x, const float* add, const float* weight, std::int64_t n, float* sum,
+                    float* out) noexcept {
+  __m256 lanes[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      const std::int64_t at = i + 8 * h;
+      __m256 value = _mm256_loadu_ps(x + at);
+      if (add != nullptr) value = _mm256_add_ps(value, _mm256_loadu_ps(add + at));
+      lanes[h] = _mm256_fmadd_ps(value, value, lanes[h]);
+      _mm256_storeu_ps(sum + at, value);
+      _mm256_storeu_ps(out + at, _mm256_mul_ps(value, _mm256_loadu_ps(weight + at)));
+    }
+  }
+  for (int h = 0; h < 2 && i < n; ++h, i += 8) {
+    const __m256i mask = mask_of(n - i);
+    __m256 value = _mm256_maskload_ps(x + i, mask);
+    if (add != nullptr) value = _mm256_add_ps(value, _mm256_maskload_ps(add + i, mask));
+    lanes[h] = _mm256_fmadd_ps(value, value, lanes[h]);
+    _mm256_maskstore_ps(sum + i, mask, value);
+    _mm256_maskstore_ps(out + i, mask, _mm256_mul_ps(value, _mm256_maskload_ps(weight + i, mask)));
+  }
+  return sum_pairwise(lanes[0], lanes[1]);
+}
+
 }  // namespace dodeca::cpu::avx2

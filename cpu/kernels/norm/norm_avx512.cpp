@@ -40,4 +40,18 @@ void rms_norm(const float* x, const float* weight, std::int64_t n, float eps, fl
   }
 }
 
+float add_and_weigh(const float* x, const float* add, const float* weight, std::int64_t n, float* sum,
+                    float* out) noexcept {
+  __m512 lanes = _mm512_setzero_ps();
+  for (std::int64_t i = 0; i < n; i += 16) {
+    const __mmask16 mask = n - i >= 16 ? 0xffff : mask_of(n - i);
+    __m512 value = _mm512_maskz_loadu_ps(mask, x + i);
+    if (add != nullptr) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, add + i));
+    lanes = _mm512_fmadd_ps(value, value, lanes);
+    _mm512_mask_storeu_ps(sum + i, mask, value);
+    _mm512_mask_storeu_ps(out + i, mask, _mm512_mul_ps(value, _mm512_maskz_loadu_ps(mask, weight + i)));
+  }
+  return sum_pairwise(lanes);
+}
+
 }  // namespace dodeca::cpu::avx512

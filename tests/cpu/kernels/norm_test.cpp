@@ -73,3 +73,34 @@ TEST_CASE("rms_norm: zeros stay zero, NaN shows") {
     for (float value : x) CHECK(std::isnan(value));
   }
 }
+
+TEST_CASE("add_and_weigh: the norm of a row in blocks, the same bits for every variant") {
+  const auto variants = cpu::add_and_weigh_kernels();
+  REQUIRE(variants.front().isa == cpu::Isa::kScalar);
+  for (const auto& variant : variants) {
+    if (!tests::variant_runs(variant.name, variant.isa)) continue;
+    for (std::size_t n = 1; n <= 67; ++n) {
+      const auto count = static_cast<std::int64_t>(n);
+      const std::vector<float> x = random_values(n, 5), add = random_values(n, 6), weight = random_values(n, 7);
+      for (const float* addend : {add.data(), static_cast<const float*>(nullptr)}) {
+        GuardedBuffer<float> sum(x), out(n);
+        const float squares = variant.run(sum.data(), addend, weight.data(), count, sum.data(), out.data());
+        std::vector<float> want_sum(n), want_out(n);
+        const float want =
+            variants.front().run(x.data(), addend, weight.data(), count, want_sum.data(), want_out.data());
+        CHECK_MESSAGE(tests::same_bits(&squares, &want, 1), variant.name, " n=", n);
+        CHECK_MESSAGE(tests::same_bits(sum.data(), want_sum.data(), n), variant.name, " n=", n);
+        CHECK_MESSAGE(tests::same_bits(out.data(), want_out.data(), n), variant.name, " n=", n);
+        CHECK(sum.intact());
+        CHECK(out.intact());
+        double exact = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+          CHECK(want_sum[i] == (addend == nullptr ? x[i] : x[i] + add[i]));
+          CHECK(want_out[i] == want_sum[i] * weight[i]);
+          exact += static_cast<double>(want_sum[i]) * want_sum[i];
+        }
+        CHECK(std::abs(want - exact) <= 1e-6 * exact);
+      }
+    }
+  }
+}

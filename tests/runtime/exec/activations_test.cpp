@@ -31,7 +31,12 @@ TEST_CASE("rows as wide as the widest reader: the format of a narrower one stays
     cpu::Buffer want(before.size());
     cpu::quantize_act(format, rows.row(1), kNarrow, want.data(), isa);
     CHECK(std::memcmp(before.data(), want.data(), before.size()) == 0);
-    rows.quantize(0, isa);
+    rows.quantize(0, rows.width(), isa);
+    CHECK(copy(1) == before);
+    std::memset(const_cast<std::byte*>(rows.data(format, 1)), 0, before.size());
+    for (std::int64_t block = 0; block < blocks_of(kNarrow); ++block) rows.quantize_block(1, block, kNarrow, isa);
+    CHECK(copy(1) == before);
+    rows.quantize_block(0, blocks_of(rows.width()) - 1, rows.width(), isa);
     CHECK(copy(1) == before);
   }
 }

@@ -99,8 +99,9 @@ class NaiveMla final : public runtime::Block {
     const std::int64_t position = pass.row(i).position, nope = c_.qk_nope_head_dim, rope = c_.qk_rope_head_dim,
                        latent = c_.kv_lora_rank, v = c_.v_head_dim;
     const auto at = static_cast<std::size_t>(position);
-    const float* in = pass.buffer(runtime::RowBuffer::kInput).row(i);
-    const Row x(in, in + c_.hidden_size);
+    const runtime::Activations& input = pass.buffer(runtime::RowBuffer::kInput);
+    Row x(input.row(i), input.row(i) + c_.hidden_size);
+    for (double& value : x) value *= input.factor(i);
     Row inner = x;
     if (c_.q_lora_rank > 0) {
       inner = q_a_.times(x);
