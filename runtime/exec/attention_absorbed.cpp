@@ -27,14 +27,23 @@ void merge_softmax(const SoftmaxState& into, const SoftmaxState& part, std::int6
     into.sum[h] = into.sum[h] * a + part.sum[h] * b;
     float* acc = into.acc + h * width;
     const float* add = part.acc + h * width;
-    for (std::int64_t i = 0; i < width; ++i) acc[i] = acc[i] * a + add[i] * b;
+    std::int64_t i = 0;
+    for (; i + 16 <= width; i += 16) {  // known lengths become vectors
+      for (std::int64_t j = i; j < i + 16; ++j) acc[j] = acc[j] * a + add[j] * b;
+    }
+    for (; i < width; ++i) acc[i] = acc[i] * a + add[i] * b;
   }
 }
 
 // (row, head) pairs of one work unit at most; a unit of one row takes many heads, one of many rows few.
 constexpr std::int64_t kUnitLanes = 256;
 constexpr std::int64_t kLeastHeads = 16;
-static_assert(kUnitLanes / kRowGroup >= kLeastHeads && kContextChunk % cpu::kChunkPositions == 0);
+static_assert(kUnitLanes / kRowGroup >= kLeastHeads);
+
+cpu::IntegerShape widest_shape(const ModelConfig& c) {
+  return {cpu::Digits::k16, c.kv_lora_rank, c.qk_rope_head_dim, c.kv_lora_rank};
+}
+std::int64_t n_strips(const ModelConfig& c) { return (c.n_heads + cpu::kStripLanes - 1) / cpu::kStripLanes; }
 
 // The parts of a thread's work space.
 struct Space {
@@ -43,7 +52,7 @@ struct Space {
   explicit Space(const ModelConfig& c) {
     const auto value = static_cast<std::size_t>(c.kv_lora_rank), lanes = static_cast<std::size_t>(kUnitLanes),
                width = value + static_cast<std::size_t>(c.qk_rope_head_dim);
-    const cpu::IntegerShape shape{cpu::Digits::k16, c.kv_lora_rank, c.qk_rope_head_dim, c.kv_lora_rank};
+    const cpu::IntegerShape shape = widest_shape(c);
     BufferParts parts;
     q = parts.take(lanes * width * sizeof(float));
     for (std::size_t& s : state) s = parts.take(lanes * (2 + value) * sizeof(float));
@@ -56,6 +65,13 @@ struct Space {
   }
 };
 
+// Packed queries of a strip of heads of row i; strips of a row follow each other.
+std::byte* packed_strip(const Pass& pass, std::int64_t layer, std::int64_t i, std::int64_t strip) {
+  return pass.space.array<std::byte>(ArrayBuffer::kQueryStrips) +
+         static_cast<std::size_t>(i * n_strips(pass.config) + strip) *
+             cpu::strip_bytes(*pass.cache.format(layer).integer);
+}
+
 // One unit: the rows of a group x some heads, over context chunks.
 class AbsorbedUnit {
  public:
@@ -67,6 +83,7 @@ class AbsorbedUnit {
         n_heads_(heads.size()),
         value_(pass.config.kv_lora_rank),
         width_(value_ + pass.config.qk_rope_head_dim),
+        length_(context_cut(pass.config, pass.row(group.first).position).length),
         scale_(static_cast<float>(pass.config.softmax_scale(AttentionKind::kMla))),
         format_(pass.cache.format(layer)),
         kernels_(cpu::integer_attention(pass.isa)) {
@@ -88,12 +105,16 @@ class AbsorbedUnit {
       }
       q_ = q;
     }
-    if (format_.integer) kernels_.pack_queries({*format_.integer, q_, width_, group.count * n_heads_, scale_, strips_});
+    if (!format_.integer) return;
+    if (pass.few() && group.count == 1)
+      strips_ = packed_strip(pass, layer, group.first, heads.begin / cpu::kStripLanes);
+    else
+      kernels_.pack_queries({*format_.integer, q_, width_, group.count * n_heads_, scale_, strips_});
   }
 
   // All chunks, merged in order, result divided by its sum into `latent`.
   void run() noexcept {
-    const std::int64_t n_chunks = chunks_of(last());
+    const std::int64_t n_chunks = context_cut(pass_.config, last().position).count;
     for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk) {
       fold_chunk(chunk, chunk == 0 ? running_ : chunk_);
       if (chunk == 0) continue;
@@ -105,9 +126,8 @@ class AbsorbedUnit {
       write_result(pass_, group_.first + r, heads_, row_state(running_, r));
   }
 
-  // One chunk, into the partial results; the member's next is likely `step` chunks on.
-  void run_partial(std::int64_t chunk, std::int64_t step) noexcept {
-    chunk_step_ = step;
+  // One chunk, into the partial results.
+  void run_partial(std::int64_t chunk) noexcept {
     fold_chunk(chunk, chunk_);
     for (std::int64_t r = 0; r < group_.count; ++r) {
       if (!visible(r, chunk)) continue;
@@ -144,15 +164,26 @@ class AbsorbedUnit {
   }
   const Row& row(std::int64_t r) const { return pass_.row(group_.first + r); }
   const Row& last() const { return row(group_.count - 1); }
-  bool visible(std::int64_t r, std::int64_t chunk) const { return row(r).position >= chunk * kContextChunk; }
+  bool visible(std::int64_t r, std::int64_t chunk) const { return row(r).position >= chunk * length_; }
+  // Cached rows from a position on, as far as its block of the cache reaches.
+  const std::byte* rows_at(std::int64_t position) const {
+    const std::int64_t inside = position % cpu::kContextBlock;
+    return pass_.cache.block(layer_, row(0).sequence, position - inside) +
+           static_cast<std::size_t>(inside) * format_.row_bytes;
+  }
+  // How many positions of [position, end) are folded at once: whole blocks of the cache, or the rest of one.
+  static std::int64_t step(std::int64_t position, std::int64_t end, std::int64_t most) {
+    const std::int64_t inside = position % cpu::kContextBlock;
+    return std::min(end - position, inside == 0 ? most : cpu::kContextBlock - inside);
+  }
 
   void fold_chunk(std::int64_t chunk, const SoftmaxState& to) noexcept {
     const std::int64_t m = group_.count * n_heads_;
     std::fill_n(to.max, m, -std::numeric_limits<float>::infinity());
     std::fill_n(to.sum, m, 0.0f);
     std::fill_n(to.acc, m * value_, 0.0f);
-    const std::int64_t begin = chunk * kContextChunk;
-    const std::int64_t end = std::min<std::int64_t>(begin + kContextChunk, last().position + 1);
+    const std::int64_t begin = chunk * length_;
+    const std::int64_t end = std::min<std::int64_t>(begin + length_, last().position + 1);
     if (format_.integer)
       fold_integers(begin, end, to);
     else
@@ -160,23 +191,21 @@ class AbsorbedUnit {
   }
 
   void fold_integers(std::int64_t begin, std::int64_t end, const SoftmaxState& to) noexcept {
-    for (std::int64_t position = begin; position < end; position += cpu::kChunkPositions) {
-      const std::int64_t n = std::min<std::int64_t>(cpu::kChunkPositions, end - position);
+    for (std::int64_t position = begin, n = 0; position < end; position += n) {
+      n = step(position, end, cpu::kChunkPositions);
       const std::byte* blocks[cpu::kChunkPositions / cpu::kWeightBlock];
-      for (std::int64_t i = 0; i < n; i += cpu::kWeightBlock)
-        blocks[i / cpu::kWeightBlock] = pass_.cache.block(layer_, row(0).sequence, position + i);
+      for (std::int64_t i = 0; i < n; i += cpu::kWeightBlock) blocks[i / cpu::kWeightBlock] = rows_at(position + i);
       kernels_.load_cache({*format_.integer, format_.dtype, blocks, format_.row_bytes, n, chunk_rows_});
       for (std::int64_t r = 0; r < group_.count; ++r) {
         const std::int64_t seen = std::clamp<std::int64_t>(row(r).position + 1 - position, 0, n);
         std::fill_n(visible_ + r * n_heads_, n_heads_, static_cast<std::int32_t>(seen));
       }
-      // What is loaded next: the rest of this context chunk, or the chunk that this member probably takes then.
-      const std::int64_t after = position + cpu::kChunkPositions;
-      const std::int64_t next = after < end ? after : after + (chunk_step_ - 1) * kContextChunk;
+      // What is loaded next: the rest of this chunk, or the next one, which this member probably takes then.
       const std::byte* ahead[cpu::kChunkPositions / cpu::kWeightBlock];
       std::int64_t n_ahead = 0;
+      const std::int64_t next = (position + n + cpu::kWeightBlock - 1) / cpu::kWeightBlock * cpu::kWeightBlock;
       for (std::int64_t i = 0; i < cpu::kChunkPositions && next + i <= last().position; i += cpu::kWeightBlock)
-        ahead[n_ahead++] = pass_.cache.block(layer_, row(0).sequence, next + i);
+        ahead[n_ahead++] = rows_at(next + i);
       kernels_.fold({.shape = *format_.integer,
                      .queries = strips_,
                      .n_lanes = group_.count * n_heads_,
@@ -194,10 +223,9 @@ class AbsorbedUnit {
   }
 
   void fold_floats(std::int64_t begin, std::int64_t end, const SoftmaxState& to) noexcept {
-    for (std::int64_t position = begin; position < end; position += cpu::kContextBlock) {
-      const std::int64_t n = std::min<std::int64_t>(cpu::kContextBlock, end - position);
-      cpu::decode_cache_rows(format_.dtype, pass_.cache.block(layer_, row(0).sequence, position), format_.row_bytes, n,
-                             width_, block_, pass_.isa);
+    for (std::int64_t position = begin, n = 0; position < end; position += n) {
+      n = step(position, end, cpu::kContextBlock);
+      cpu::decode_cache_rows(format_.dtype, rows_at(position), format_.row_bytes, n, width_, block_, pass_.isa);
       if (row(0).position + 1 >= position + n) {  // every row sees the whole block: one matrix of rows * heads
         fold_block(0, group_.count * n_heads_, n, to);
         continue;
@@ -228,7 +256,7 @@ class AbsorbedUnit {
   const std::int64_t layer_;
   const RowGroup group_;
   const Span heads_;
-  const std::int64_t n_heads_, value_, width_;
+  const std::int64_t n_heads_, value_, width_, length_;
   const float scale_;
   const RowFormat& format_;
   const cpu::IntegerAttention& kernels_;
@@ -237,7 +265,6 @@ class AbsorbedUnit {
   std::byte *strips_, *chunk_rows_;
   std::int32_t* visible_;
   SoftmaxState chunk_, running_;
-  std::int64_t chunk_step_ = 1;
 };
 
 // Groups of prompt rows alone are left to the decompressed form.
@@ -250,76 +277,77 @@ bool is_absorbed(const Pass& pass, const LatentAttention& attention, const RowGr
 
 std::int64_t partial_floats(const ModelConfig& c) { return c.n_heads * (2 + c.kv_lora_rank); }
 
-// (row, chunk) pairs that there is room for.
-std::int64_t max_partials(const Pass& pass) {
-  return static_cast<std::int64_t>(pass.space.array_bytes(ArrayBuffer::kPartials) / sizeof(float)) /
-         partial_floats(pass.config);
-}
-
-// How the work is cut. No result depends on it: heads are independent, and chunks are merged in order either way.
-struct Cut {
-  bool by_chunk;  // chunks are spread over the members and merged afterwards
-  std::int64_t heads_per_unit, head_units;
-};
-
-Cut cut_of(const Pass& pass, int n_members) {
-  const std::int64_t heads = pass.config.n_heads, wanted = 4 * n_members;
-  std::int64_t most_rows = 1, n_chunks = 0;
-  for (const RowGroup& group : pass.groups) {
-    most_rows = std::max(most_rows, group.count);
-    n_chunks += chunks_of(pass.row(group.first + group.count - 1));
-  }
-  const auto n_groups = static_cast<std::int64_t>(pass.groups.size());
-  // Many heads per unit share the loading of a chunk; fewer make more units.
-  Cut cut{.by_chunk = false, .heads_per_unit = std::min(heads, kUnitLanes / most_rows), .head_units = 0};
-  const auto units = [&] { return (heads + cut.heads_per_unit - 1) / cut.heads_per_unit; };
-  const std::int64_t n_partials = pass.first_partial.back();
-  cut.by_chunk = n_groups * units() < wanted && n_partials > pass.n() && n_partials <= max_partials(pass);
-  const std::int64_t parts = cut.by_chunk ? n_chunks : n_groups;
-  while (cut.heads_per_unit > kLeastHeads && parts * units() < wanted)
-    cut.heads_per_unit = std::max(kLeastHeads, (cut.heads_per_unit / 2 + kLeastHeads - 1) / kLeastHeads * kLeastHeads);
-  cut.head_units = units();
-  return cut;
-}
-
 }  // namespace
 
 std::size_t absorbed_scratch_bytes(const ModelConfig& c) { return Space(c).total; }
 
 void demand_partials(const ModelConfig& c, const RunSizes& sizes, Demand& demand) {
-  const std::int64_t n = sizes.n_positions / kContextChunk + sizes.n_sequences + 64;
-  demand.array(ArrayBuffer::kPartials, n * partial_floats(c), sizeof(float));
+  std::int64_t most = 1;  // chunks of a row
+  for (std::int64_t position = 0; position < sizes.n_positions; position += kRowGroup)
+    most = std::max(most, context_cut(c, position).count);
+  demand.array(ArrayBuffer::kQueryStrips, std::min(sizes.micro_batch, kFewRows) * n_strips(c),
+               cpu::strip_bytes(widest_shape(c)));
+  demand.blocks(n_strips(c));
+  demand.array(ArrayBuffer::kPartials, std::min(sizes.micro_batch, kFewRows) * most * partial_floats(c), sizeof(float));
+}
+
+void list_chunks(const Pass& pass, std::vector<ContextChunk>& chunks, std::vector<TileLoad>& loads) {
+  chunks.clear();
+  loads.clear();
+  const std::int64_t strips = n_strips(pass.config);
+  for (std::size_t g = 0; g < pass.groups.size(); ++g) {
+    const std::int64_t last = pass.row(pass.groups[g].first + pass.groups[g].count - 1).position;
+    const ContextCut cut = context_cut(pass.config, last);
+    for (std::int64_t c = 0; c < cut.count; ++c) {
+      chunks.push_back({g, c});
+      const std::int64_t n = std::min(cut.length, last + 1 - c * cut.length);
+      loads.push_back({.n_tiles = strips, .tile_bytes = static_cast<std::uint64_t>(n)});
+    }
+  }
+}
+
+void pack_strip(const Pass& pass, std::int64_t layer, std::int64_t strip) noexcept {
+  const ModelConfig& c = pass.config;
+  const RowFormat& format = pass.cache.format(layer);
+  if (!format.integer) return;
+  const std::int64_t width = c.kv_lora_rank + c.qk_rope_head_dim, head = strip * cpu::kStripLanes;
+  for (std::int64_t i = 0; i < pass.n(); ++i) {
+    cpu::integer_attention(pass.isa).pack_queries(
+        {*format.integer, pass.buffer(RowBuffer::kAbsorbedQuery).row(i) + head * width, width,
+         std::min<std::int64_t>(cpu::kStripLanes, c.n_heads - head),
+         static_cast<float>(c.softmax_scale(AttentionKind::kMla)), packed_strip(pass, layer, i, strip)});
+  }
+}
+
+void attend_chunk(const Pass& pass, const cpu::Member& member, const LatentAttention& attention,
+                  const ContextChunk& chunk, const cpu::Range& strips) noexcept {
+  std::byte* scratch = pass.space.scratch(member, ThreadBuffer::kAttention);
+  const RowGroup& group = pass.groups[chunk.group];
+  const std::int64_t end = std::min(pass.config.n_heads, strips.end * cpu::kStripLanes),
+                     unit = kUnitLanes / group.count / cpu::kStripLanes * cpu::kStripLanes;
+  for (std::int64_t head = strips.begin * cpu::kStripLanes; head < end; head += unit)
+    AbsorbedUnit(pass, scratch, attention.layer(), group, {head, std::min(end, head + unit)}).run_partial(chunk.index);
 }
 
 void attend_absorbed(const Pass& pass, const cpu::Member& member, const LatentAttention& attention,
                      cpu::WorkCounter& next) noexcept {
-  const std::int64_t heads = pass.config.n_heads, layer = attention.layer();
-  const Cut cut = cut_of(pass, member.size);
+  const std::int64_t heads = pass.config.n_heads, wanted = 4 * member.size,
+                     n_groups = static_cast<std::int64_t>(pass.groups.size());
+  std::int64_t most_rows = 1;
+  for (const RowGroup& group : pass.groups) most_rows = std::max(most_rows, group.count);
+  // Many heads per unit share the loading of a chunk; fewer make more units.
+  std::int64_t per_unit = std::min(heads, kUnitLanes / most_rows);
+  const auto head_units = [&] { return (heads + per_unit - 1) / per_unit; };
+  while (per_unit > kLeastHeads && n_groups * head_units() < wanted)
+    per_unit = std::max(kLeastHeads, (per_unit / 2 + kLeastHeads - 1) / kLeastHeads * kLeastHeads);
+  const std::int64_t units = head_units();
   std::byte* scratch = pass.space.scratch(member, ThreadBuffer::kAttention);
-  const auto heads_of = [&](std::int64_t u) {
-    return Span{u * cut.heads_per_unit, std::min(heads, (u + 1) * cut.heads_per_unit)};
-  };
-  if (!cut.by_chunk) {
-    const auto n_groups = static_cast<std::int64_t>(pass.groups.size());
-    for (std::int64_t u = next.take(); u < n_groups * cut.head_units; u = next.take()) {
-      // Later groups see more context: taking them first balances the members.
-      const RowGroup& group = pass.groups[n_groups - 1 - u / cut.head_units];
-      if (is_absorbed(pass, attention, group))
-        AbsorbedUnit(pass, scratch, layer, group, heads_of(u % cut.head_units)).run();
-    }
-    return;
-  }
-  const std::int64_t step = std::max<std::int64_t>(1, member.size / cut.head_units);
-  std::int64_t u = next.take(), first = 0;
-  for (const RowGroup& group : pass.groups) {
-    if (!is_absorbed(pass, attention, group)) continue;
-    const std::int64_t n = chunks_of(pass.row(group.first + group.count - 1));
-    for (; u < first + n * cut.head_units; u = next.take()) {
-      const std::int64_t mine = u - first;
-      AbsorbedUnit(pass, scratch, layer, group, heads_of(mine % cut.head_units))
-          .run_partial(mine / cut.head_units, step);
-    }
-    first += n * cut.head_units;
+  for (std::int64_t u = next.take(); u < n_groups * units; u = next.take()) {
+    // Later groups see more context: taking them first balances the members.
+    const RowGroup& group = pass.groups[n_groups - 1 - u / units];
+    const std::int64_t head = u % units * per_unit;
+    if (is_absorbed(pass, attention, group))
+      AbsorbedUnit(pass, scratch, attention.layer(), group, {head, std::min(heads, head + per_unit)}).run();
   }
 }
 
@@ -327,13 +355,13 @@ const float* absorbed_result(const Pass& pass, const cpu::Member& member, std::i
                              bool keep) noexcept {
   const std::int64_t value = pass.config.kv_lora_rank;
   float* latent = pass.buffer(RowBuffer::kLatent).row(i) + head * value;
-  if (!cut_of(pass, member.size).by_chunk) return latent;
+  if (!pass.few()) return latent;
   auto* scratch = reinterpret_cast<float*>(pass.space.scratch(member, ThreadBuffer::kAttention));
   const SoftmaxState merged{scratch, scratch + 1, scratch + 2}, first = AbsorbedUnit::partial(pass, i, 0, head);
   *merged.max = *first.max;
   *merged.sum = *first.sum;
   std::copy_n(first.acc, value, merged.acc);
-  for (std::int64_t chunk = 1; chunk < chunks_of(pass.row(i)); ++chunk)
+  for (std::int64_t chunk = 1; chunk < context_cut(pass.config, pass.row(i).position).count; ++chunk)
     merge_softmax(merged, AbsorbedUnit::partial(pass, i, chunk, head), 1, value);
   const float inverse = 1.0f / *merged.sum;
   for (std::int64_t v = 0; v < value; ++v) merged.acc[v] *= inverse;

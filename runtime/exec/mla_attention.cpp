@@ -58,15 +58,7 @@ void multiply_head(const Pass& pass, const cpu::Member& member, const HeadProduc
             .prompt = pass.prompt()});
 }
 
-// The tiles of all heads of a part's weight, head after head, and the blocks that their results make up.
-TileLoad load_of_heads(const PackedMatrix& weight, std::int64_t first_block) {
-  return {.n_tiles = weight.n_slices * weight.n_tiles,
-          .tile_bytes = weight.tile_bytes,
-          .first_block = first_block,
-          .tiles_per_block = weight.n_out % cpu::kTileRows == 0 ? kBlockColumns / cpu::kTileRows : kWholeLoad};
-}
-
-// f(index, tiles) for each head, by its index in the part, that tiles of load_of_heads() belong to, and those of its own.
+// f(index, tiles) for each head, by its index in the part, that tiles of all heads of a weight belong to, and those of its own.
 template <class F>
 void for_each_head(const PackedMatrix& weight, const cpu::Range& tiles, F&& f) {
   for (std::int64_t t = tiles.begin; t < tiles.end;) {
@@ -141,10 +133,19 @@ MlaAttention::MlaAttention(const Model& model, const BlockPlan& plan)
     query_loads_.push_back(load_of(part));
     query_loads_.back().tiles_per_block = query_tiles_;
   }
-  for (const PackedMatrix& part : w.k_b) absorb_loads_.push_back(load_of_heads(part, 0));
+  for (std::size_t p = 0; p < w.k_b.size(); ++p) {  // the results of a strip of heads are a block
+    absorb_loads_.push_back({.n_tiles = w.k_b[p].n_slices * w.k_b[p].n_tiles,
+                             .tile_bytes = w.k_b[p].tile_bytes,
+                             .first_tile = plan.parts[p].begin * w.k_b[p].n_tiles,
+                             .tiles_per_block = cpu::kStripLanes * w.k_b[p].n_tiles});
+  }
   std::int64_t first = 0;
   for (const PackedMatrix& part : w.v_b) {
-    value_loads_.push_back(load_of_heads(part, first));
+    value_loads_.push_back(
+        {.n_tiles = part.n_slices * part.n_tiles,
+         .tile_bytes = part.tile_bytes,
+         .first_block = first,
+         .tiles_per_block = part.n_out % cpu::kTileRows == 0 ? kBlockColumns / cpu::kTileRows : kWholeLoad});
     first_value_block_.push_back(first);
     first += blocks_of(part.n_slices * part.n_out);
   }
@@ -212,6 +213,7 @@ Phase MlaAttention::latent_phase() const {
       .last =
           [this, lora](Pass& pass) {
             for (std::int64_t i = 0; lora && pass.few() && i < pass.n(); ++i) set_query_factor(pass, i);
+            if (pass.few()) list_chunks(pass, chunks_, chunk_loads_);
             absorbed_units_.reset();
             decompressed_units_.reset();
           },
@@ -293,6 +295,7 @@ Phase MlaAttention::absorb_phase() const {
           .loads = [this](const Pass&) { return std::span<const TileLoad>(absorb_loads_); },
           .run = [this](Pass& pass, const cpu::Member& member, std::size_t part,
                         const cpu::Range& tiles) { absorb(pass, member, part, tiles); },
+          .finish_block = [this](Pass& pass, std::int64_t strip) { pack_strip(pass, attention_.layer(), strip); },
           .work = [&w](const Pass&) { return Work{bytes_of(w.k_b)}; },
           .taps = {{kKB, [](const Pass& pass, const RowSink& sink) {
                       for (std::int64_t i = 0; i < pass.n(); ++i) {
@@ -329,6 +332,9 @@ void MlaAttention::absorb(Pass& pass, const cpu::Member& member, std::size_t par
 
 Phase MlaAttention::attention_phase() const {
   return {.name = "attention",
+          .loads = [this](const Pass&) { return std::span<const TileLoad>(chunk_loads_); },
+          .run = [this](Pass& pass, const cpu::Member& member, std::size_t load,
+                        const cpu::Range& strips) { attend_chunk(pass, member, attention_, chunks_[load], strips); },
           .deal =
               [this](Pass& pass, const cpu::Member& member) {
                 attend_absorbed(pass, member, attention_, absorbed_units_);

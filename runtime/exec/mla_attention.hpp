@@ -88,6 +88,9 @@ class MlaAttention final : public Block {
   std::vector<TileLoad> query_loads_, absorb_loads_, value_loads_;  // of q_b, k_b, v_b
   std::vector<std::int64_t> first_value_block_;                     // per part, of the results of v_b
   std::vector<Phase> phases_;
+  // Of the context of few rows, listed behind the first phase.
+  mutable std::vector<ContextChunk> chunks_;
+  mutable std::vector<TileLoad> chunk_loads_;
   mutable cpu::WorkCounter absorbed_units_, decompressed_units_;
 };
 

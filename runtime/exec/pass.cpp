@@ -1,14 +1,36 @@
 #include "runtime/exec/pass.hpp"
 
+#include <algorithm>
+
+#include "cpu/kernels/attention/integer_kernels.hpp"
+
 namespace dodeca::runtime {
+
+ContextCut context_cut(const ModelConfig& config, std::int64_t position) {
+  const std::int64_t seen = (position / kRowGroup + 1) * kRowGroup;
+  const std::int64_t strips = std::max<std::int64_t>(1, config.n_heads / cpu::kStripLanes);
+  const std::int64_t few = std::max<std::int64_t>(1, std::min(64 / strips, seen * strips / 64)),
+                     many = std::max<std::int64_t>(1, 192 / strips);
+  const std::int64_t wanted = seen >= 64 * many ? many : few;
+  std::int64_t length = (seen + wanted - 1) / wanted;
+  if (length >= 512) length = (length + 63) / 64 * 64;  // whole blocks of the cache
+  return {length, position / length + 1};
+}
 
 Pass::Pass(const ModelConfig& model, cpu::Isa level, KvCache& kv_cache, Workspace& workspace,
            std::span<const Row> its_rows)
-    : config(model), isa(level), cache(kv_cache), space(workspace), rows(its_rows), first_partial{0} {
+    : config(model),
+      isa(level),
+      cache(kv_cache),
+      space(workspace),
+      rows(its_rows),
+      first_partial{0},
+      few_(n() <= kFewRows) {
   for (std::int64_t i = 0; i < n(); ++i) {
-    first_partial.push_back(first_partial.back() + chunks_of(row(i)));
+    first_partial.push_back(first_partial.back() + context_cut(config, row(i).position).count);
+    few_ = few_ && !row(i).prompt;
     const bool continues = i > 0 && row(i - 1).sequence == row(i).sequence;
-    if (continues && groups.back().count < kRowGroup)
+    if (continues && row(i).position % kRowGroup != 0)
       ++groups.back().count;
     else
       groups.push_back({i, 1});

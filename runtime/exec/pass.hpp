@@ -14,15 +14,25 @@
 
 namespace dodeca::runtime {
 
-// Positions that are folded one after another into one partial result; partial results are merged in order. A fixed
-// number, so that the bits do not depend on how the work was split.
-inline constexpr std::int64_t kContextChunk = 512;
+// How latent attention cuts the context of a row: `count` chunks of `length` positions (the last may be shorter), each
+// folded into a result of its own; results are merged in order. It depends on the row's own position alone, so that the
+// bits do not depend on how the work was split; rows of a RowGroup share the length. Chunks times groups of 16 heads
+// feed 64 members (V3 from 64 positions on), and where chunks are long enough 192; each costs a merge.
+struct ContextCut {
+  std::int64_t length = 0, count = 0;
+};
+ContextCut context_cut(const ModelConfig& config, std::int64_t position);
+struct ContextChunk {
+  std::size_t group = 0;  // in Pass::groups
+  std::int64_t index = 0;
+};
+
 // Rows up to which reading weights is the work, and what follows a product is done by whoever completes a block of it.
 inline constexpr std::int64_t kFewRows = 8;
-// Rows of one sequence that share the decoding of a cache block.
+// Positions, from a multiple of it on, of rows of one sequence that share the decoding of a cache block.
 inline constexpr std::int64_t kRowGroup = 8;
 
-// Consecutive rows of one sequence at consecutive positions, at most kRowGroup.
+// Consecutive rows of one sequence at consecutive positions between multiples of kRowGroup.
 struct RowGroup {
   std::int64_t first = 0, count = 0;
 };
@@ -50,10 +60,13 @@ struct Pass {
   const Row& row(std::int64_t i) const { return rows[i]; }
   // Rows of both kinds share a pass only where that makes no difference (executor.cpp).
   bool prompt() const { return rows.front().prompt; }
-  bool few() const { return n() <= kFewRows; }
+  bool few() const { return few_; }  // and all of them generated ones
   Activations& buffer(RowBuffer which) const { return space.rows(which); }
   // Bytes of cached rows that the pass attends to in a layer, each sequence's once.
   std::uint64_t cache_bytes(std::int64_t layer) const;
+
+ private:
+  bool few_;
 };
 
 // Adds the time of its life to a traced pass's alone_ns.
@@ -73,8 +86,5 @@ class AloneTimer {
   Pass* pass_;
   Clock::time_point begin_ = {};
 };
-
-// A context chunk for every kContextChunk positions up to the row's own.
-inline std::int64_t chunks_of(const Row& row) { return row.position / kContextChunk + 1; }
 
 }  // namespace dodeca::runtime

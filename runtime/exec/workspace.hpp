@@ -54,7 +54,8 @@ enum class ArrayBuffer {
   kSlotBegin,      // int32 [experts + 1] first slot of each expert
   kSquares,        // float [M, blocks of a row] sums of squares behind a norm
   kBlockCounters,  // BlockCounter [blocks of a phase]
-  kPartials,       // float [partials, heads, 2 + latent] results of context chunks: max, sum, acc
+  kQueryStrips,    // bytes [few rows, strips of heads, packed queries of absorbed attention]
+  kPartials,       // float [partials of few rows, heads, 2 + latent] results of context chunks: max, sum, acc
   kCount
 };
 
