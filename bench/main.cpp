@@ -3,6 +3,7 @@
 #include "bench/cmd_bench.hpp"
 #include "bench/cmd_encoders.hpp"
 #include "bench/cmd_kernels.hpp"
+#include "bench/cmd_shares.hpp"
 #include "bench/cmd_tune.hpp"
 #include "bench/membw.hpp"
 #include "runtime/cli/command.hpp"
@@ -15,6 +16,7 @@ int main(int argc, char** argv) {
       {"attention", bench::cmd_attention, "latent attention over each cache type"},
       {"tune", bench::cmd_tune, "choose the fastest matrix products for this processor"},
       {"encoders", bench::cmd_encoders, "error and speed of quantizing rows"},
+      {"shares", bench::cmd_shares, "how evenly a token's work is dealt over teams of any size"},
       {"barrier", bench::cmd_barrier, "cost of the barrier between two phases"},
   };
   return runtime::cli::program_main("dodeca-bench",

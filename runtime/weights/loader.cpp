@@ -22,24 +22,6 @@ void check_finite(const WeightInfo& info, std::int64_t slice, std::int64_t row, 
   }
 }
 
-PackedMatrix empty_matrix(const WeightPlan& plan, const WeightPart& part) {
-  PackedMatrix m{.layout = plan.layout,
-                 .gemv = plan.gemv,
-                 .gemm = plan.gemm,
-                 .gemm_min_rows = plan.gemm_min_rows,
-                 .prompt = plan.prompt,
-                 .n_in = part.columns.size(),
-                 .n_out = part.rows.size(),
-                 .n_slices = static_cast<std::int64_t>(part.slices.size()),
-                 .row_begin = part.rows.begin,
-                 .reference = plan.storage == Storage::kReference,
-                 .dtype = plan.dtype};
-  m.n_tiles = (m.n_out + cpu::kTileRows - 1) / cpu::kTileRows;
-  m.tile_bytes = m.reference ? cpu::kTileRows * *quant::row_bytes(plan.dtype, m.n_in) : m.layout->tile_bytes(m.n_in);
-  m.data = cpu::Buffer(static_cast<std::size_t>(m.n_slices * m.n_tiles) * m.tile_bytes);
-  return m;
-}
-
 // 16 rows of a part, from whole rows in file form; null: padding. `scratch` holds the part's columns of them.
 void pack_tile(const PackedMatrix& m, const WeightInfo& info, const Span& columns, const std::byte* const* rows,
                std::vector<std::byte>& scratch, std::byte* tile) {
@@ -126,7 +108,9 @@ std::vector<PackedMatrix> Loader::read_parts(const WeightPlan& weight, const Wei
   std::vector<PackedMatrix> matrices;
   std::vector<std::vector<std::int64_t>> places;
   for (const WeightPart& part : weight.parts) {
-    matrices.push_back(empty_matrix(weight, part));
+    matrices.push_back(unplaced(weight, part));
+    PackedMatrix& m = matrices.back();
+    m.data = cpu::Buffer(static_cast<std::size_t>(m.n_slices * m.n_tiles) * m.tile_bytes);
     places.push_back(places_of(part, info.n_slices));
   }
   const std::size_t row_bytes = info.row_bytes();

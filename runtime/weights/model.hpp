@@ -25,6 +25,9 @@ class Model {
   static std::unique_ptr<Model> load(const WeightSource& source, Plan plan, cpu::Team& team, const LoadOptions& options,
                                      const Log& log);
 
+  // The shapes of all weights without any memory behind them: for asking how work would be dealt.
+  static std::unique_ptr<Model> without_weights(Plan plan);
+
   const Plan& plan() const { return plan_; }
   const ModelConfig& config() const { return plan_.config; }
   const WeightStore& weights() const { return weights_; }

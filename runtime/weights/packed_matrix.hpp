@@ -5,6 +5,7 @@
 
 #include "cpu/kernels/matmul/matmul.hpp"
 #include "cpu/memory.hpp"
+#include "runtime/plan/plan.hpp"
 
 namespace dodeca::runtime {
 
@@ -33,5 +34,8 @@ struct PackedMatrix {
   // Row `row` of slice `index` as floats [n_in]; `scratch` holds one row in file form.
   void decode_row(std::int64_t index, std::int64_t row, std::byte* scratch, float* out) const noexcept;
 };
+
+// What a part of a weight will be, without memory yet.
+PackedMatrix unplaced(const WeightPlan& weight, const WeightPart& part);
 
 }  // namespace dodeca::runtime
