@@ -34,7 +34,7 @@ struct Limits {
 constexpr std::pair<cpu::PeakKind, const char*> kKinds[] = {
     {cpu::PeakKind::kInt8, "int8"}, {cpu::PeakKind::kBf16, "bf16"}, {cpu::PeakKind::kF32, "f32"}};
 
-// The register-only loop of the arithmetic that a line does: int8 products of quantized weights, float32 otherwise;
+// The register-only loop of the arithmetic that a variant does: int8 products of quantized weights, float32 otherwise;
 // oneDNN multiplies BF16 as such.
 const cpu::PeakKernel* peak_of(const cpu::MatmulKernel& kernel, cpu::Isa isa) {
   if (kernel.match == cpu::Match::kTolerance && kernel.dtype == quant::DType::kBF16) {
@@ -127,17 +127,17 @@ std::vector<quant::DType> parse_types(const std::vector<std::string>& texts) {
 std::vector<const cpu::MatmulKernel*> kernels_to_measure(const std::vector<quant::DType>& types, cpu::Isa isa,
                                                          std::int64_t columns, bool best_only) {
   const bool many = columns >= cpu::kGemmMinRows;
-  std::vector<const cpu::MatmulKernel*> lines;
-  for (const cpu::MatmulKernel& line : many ? cpu::gemm_kernels() : cpu::gemv_kernels()) {
-    if (!isa.has(line.isa)) continue;
-    if (!types.empty() && std::find(types.begin(), types.end(), line.dtype) == types.end()) continue;
+  std::vector<const cpu::MatmulKernel*> variants;
+  for (const cpu::MatmulKernel& variant : many ? cpu::gemm_kernels() : cpu::gemv_kernels()) {
+    if (!isa.has(variant.isa)) continue;
+    if (!types.empty() && std::find(types.begin(), types.end(), variant.dtype) == types.end()) continue;
     if (best_only) {
-      const cpu::MatmulChoice choice = cpu::select_matmul(line.dtype, isa);
-      if ((many ? choice.gemm : choice.gemv) != &line) continue;
+      const cpu::MatmulChoice choice = cpu::select_matmul(variant.dtype, isa);
+      if ((many ? choice.gemm : choice.gemv) != &variant) continue;
     }
-    lines.push_back(&line);
+    variants.push_back(&variant);
   }
-  return lines;
+  return variants;
 }
 
 namespace {
@@ -232,16 +232,17 @@ void measure_kernels(KernelBench& bench, const KernelsOptions& o, Each each) {
   const cpu::Isa isa = o.bench.isa;
   std::set<quant::DType> wanted;
   for (const std::int64_t n : o.columns)
-    for (const cpu::MatmulKernel* line : kernels_to_measure(o.types, isa, n, o.best_only)) wanted.insert(line->dtype);
+    for (const cpu::MatmulKernel* variant : kernels_to_measure(o.types, isa, n, o.best_only))
+      wanted.insert(variant->dtype);
   for (const quant::DType dtype : wanted) {
     bench.use(dtype, *std::max_element(o.columns.begin(), o.columns.end()));
     for (const std::int64_t n : o.columns) {
-      for (const cpu::MatmulKernel* line : kernels_to_measure({dtype}, isa, n, o.best_only)) {
+      for (const cpu::MatmulKernel* variant : kernels_to_measure({dtype}, isa, n, o.best_only)) {
         runtime::cli::throw_if_stopped();
-        bench.check(*line, *cpu::select_matmul(dtype, cpu::Isa::kScalar).gemv, n);
-        Row row{.kernel = line, .columns = n, .bytes_per_weight = bench.bytes_per_weight()};
-        row.cache = bench.from_cache(*line, n, *peak_of(*line, isa));
-        if (n < cpu::kGemmMinRows) row.memory = bench.from_memory(*line, n);
+        bench.check(*variant, *cpu::select_matmul(dtype, cpu::Isa::kScalar).gemv, n);
+        Row row{.kernel = variant, .columns = n, .bytes_per_weight = bench.bytes_per_weight()};
+        row.cache = bench.from_cache(*variant, n, *peak_of(*variant, isa));
+        if (n < cpu::kGemmMinRows) row.memory = bench.from_memory(*variant, n);
         each(row);
       }
     }

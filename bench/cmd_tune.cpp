@@ -26,36 +26,36 @@ namespace {
 using runtime::cli::Usage;
 
 constexpr std::int64_t kTuneColumns = 2048;
-constexpr double kHopeless = 2;                       // times the fastest line's time: not worth a race
+constexpr double kHopeless = 2;                       // times the fastest variant's time: not worth a race
 constexpr std::int64_t kFewRows = 8, kManyRows = 32;  // of the trials that say so, of gemv and gemm
 
 std::vector<quant::DType> types_to_tune(const std::vector<std::string>& texts) {
   std::vector<quant::DType> types = parse_types(texts);
   for (const quant::DType dtype : types)
     if (cpu::layout_of(dtype).kind == cpu::LayoutKind::kRows)
-      throw Usage(fmt::format("--types: {} has no lines of its own", quant::name_of(dtype)));
+      throw Usage(fmt::format("--types: {} has no variants of its own", quant::name_of(dtype)));
   if (types.empty())
     for (const cpu::Layout& layout : cpu::all_layouts())
       if (layout.kind != cpu::LayoutKind::kRows) types.push_back(layout.dtype);
   return types;
 }
 
-// The exact lines of a list that are worth a race, the rule's own among them; all give its bits.
+// The exact variants of a list that are worth a race, the rule's own among them; all give its bits.
 std::vector<const cpu::MatmulKernel*> promising(KernelBench& bench, std::span<const cpu::MatmulKernel> all,
                                                 const cpu::MatmulKernel& rule, const cpu::MatmulKernel& scalar,
                                                 cpu::Isa isa, std::int64_t n_rows) {
-  std::vector<const cpu::MatmulKernel*> lines;
-  for (const cpu::MatmulKernel& line : all) {
-    if (line.dtype != rule.dtype || !isa.has(line.isa) || line.match != cpu::Match::kExact) continue;
-    bench.check(line, scalar, n_rows);
-    lines.push_back(&line);
+  std::vector<const cpu::MatmulKernel*> variants;
+  for (const cpu::MatmulKernel& variant : all) {
+    if (variant.dtype != rule.dtype || !isa.has(variant.isa) || variant.match != cpu::Match::kExact) continue;
+    bench.check(variant, scalar, n_rows);
+    variants.push_back(&variant);
   }
   std::vector<double> seconds;
-  for (const auto& times : bench.race(lines, {&n_rows, 1}, 0)) seconds.push_back(median(times[0]));
+  for (const auto& times : bench.race(variants, {&n_rows, 1}, 0)) seconds.push_back(median(times[0]));
   const double least = *std::ranges::min_element(seconds);
   std::vector<const cpu::MatmulKernel*> kept;
-  for (std::size_t i = 0; i < lines.size(); ++i)
-    if (lines[i] == &rule || seconds[i] <= kHopeless * least) kept.push_back(lines[i]);
+  for (std::size_t i = 0; i < variants.size(); ++i)
+    if (variants[i] == &rule || seconds[i] <= kHopeless * least) kept.push_back(variants[i]);
   return kept;
 }
 
@@ -63,32 +63,35 @@ TypeTimes measure(KernelBench& bench, quant::DType dtype, cpu::Isa isa, double s
   const cpu::MatmulChoice rule = cpu::select_matmul(dtype, isa);
   const cpu::MatmulKernel& scalar = *cpu::select_matmul(dtype, cpu::Isa::kScalar).gemv;
   bench.use(dtype, kTuneRows.back());
-  std::vector<const cpu::MatmulKernel*> lines =
+  std::vector<const cpu::MatmulKernel*> variants =
       promising(bench, cpu::gemv_kernels(), *rule.gemv, scalar, isa, kFewRows);
-  const std::size_t n_gemv = lines.size();
-  for (const cpu::MatmulKernel* line : promising(bench, cpu::gemm_kernels(), *rule.gemm, scalar, isa, kManyRows))
-    lines.push_back(line);
-  const std::size_t n_exact = lines.size();
+  const std::size_t n_gemv = variants.size();
+  for (const cpu::MatmulKernel* variant : promising(bench, cpu::gemm_kernels(), *rule.gemm, scalar, isa, kManyRows))
+    variants.push_back(variant);
+  const std::size_t n_exact = variants.size();
   if (const auto other = cpu::select_matmul(dtype, isa, cpu::FloatGemm::kOneDnn); other.gemm != rule.gemm)
-    lines.push_back(other.gemm);
-  KernelBench::Times times = bench.race(lines, kTuneRows, seconds);
+    variants.push_back(other.gemm);
+  KernelBench::Times times = bench.race(variants, kTuneRows, seconds);
   TypeTimes result{dtype, {}, {}, {}};
-  for (std::size_t i = 0; i < lines.size(); ++i)
-    (i < n_gemv ? result.gemv : i < n_exact ? result.gemm : result.onednn).push_back({lines[i], std::move(times[i])});
+  for (std::size_t i = 0; i < variants.size(); ++i)
+    (i < n_gemv    ? result.gemv
+     : i < n_exact ? result.gemm
+                   : result.onednn)
+        .push_back({variants[i], std::move(times[i])});
   return result;
 }
 
 struct Tuned {
   TypeTimes times;
   TuningChoice choice;
-  // oneDNN's time over that of the chosen line at the most rows; no value where oneDNN has no line.
+  // oneDNN's time over that of the chosen variant at the most rows; no value where oneDNN has no variant.
   std::optional<TimeRatio> onednn;
 };
 
 Tuned tune(KernelBench& bench, quant::DType dtype, cpu::Isa isa, double seconds) {
   Tuned tuned{measure(bench, dtype, isa, seconds), {}, {}};
-  tuned.choice = choose_lines(tuned.times, isa);
-  const auto is_chosen = [&](const LineTimes& times) { return times.line->isa == tuned.choice.lines.gemm; };
+  tuned.choice = choose_variants(tuned.times, isa);
+  const auto is_chosen = [&](const VariantTimes& times) { return times.variant->isa == tuned.choice.tuned.gemm; };
   if (!tuned.times.onednn.empty())
     tuned.onednn = time_ratio(tuned.times.onednn.front(), *std::ranges::find_if(tuned.times.gemm, is_chosen),
                               kTuneRows.size() - 1, kTuneRows.size());
@@ -96,12 +99,12 @@ Tuned tune(KernelBench& bench, quant::DType dtype, cpu::Isa isa, double seconds)
 }
 
 // Nanoseconds for one activation row times one weight row.
-double row_ns(const LineTimes& times, std::size_t n) {
+double row_ns(const VariantTimes& times, std::size_t n) {
   return 1e9 * median(times.seconds[n]) / static_cast<double>(kTuneRows[n] * cpu::kTileRows);
 }
 
 std::string table_head() {
-  std::string head = fmt::format("| {:<27} |", "line"), rule = fmt::format("| {:-<27} |", "");
+  std::string head = fmt::format("| {:<27} |", "variant"), rule = fmt::format("| {:-<27} |", "");
   for (const std::int64_t n : kTuneRows) {
     head += fmt::format(" {:>6} |", n);
     rule += " -----: |";
@@ -111,17 +114,17 @@ std::string table_head() {
 
 std::string table_rows(const Tuned& tuned) {
   std::string text;
-  const auto add = [&](const LineTimes& times, const std::string& taken) {
-    text += fmt::format("| {:<27} |", times.line->name);
+  const auto add = [&](const VariantTimes& times, const std::string& taken) {
+    text += fmt::format("| {:<27} |", times.variant->name);
     for (std::size_t n = 0; n < kTuneRows.size(); ++n) text += fmt::format(" {:6.2f} |", row_ns(times, n));
     text += fmt::format(" {:<12} |\n", taken);
   };
-  const cpu::TunedVariants& lines = tuned.choice.lines;
-  for (const LineTimes& times : tuned.times.gemv)
-    add(times, times.line->isa == lines.gemv ? fmt::format("to {} rows", lines.gemm_min_rows - 1) : "");
-  for (const LineTimes& times : tuned.times.gemm)
-    add(times, times.line->isa == lines.gemm ? fmt::format("from {} rows", lines.gemm_min_rows) : "");
-  for (const LineTimes& times : tuned.times.onednn) add(times, "--onednn");
+  const cpu::TunedVariants& taken = tuned.choice.tuned;
+  for (const VariantTimes& times : tuned.times.gemv)
+    add(times, times.variant->isa == taken.gemv ? fmt::format("to {} rows", taken.gemm_min_rows - 1) : "");
+  for (const VariantTimes& times : tuned.times.gemm)
+    add(times, times.variant->isa == taken.gemm ? fmt::format("from {} rows", taken.gemm_min_rows) : "");
+  for (const VariantTimes& times : tuned.times.onednn) add(times, "--onednn");
   return text;
 }
 
@@ -143,18 +146,18 @@ std::string conclusions(const std::vector<Tuned>& all) {
 }
 
 nlohmann::ordered_json tuned_json(const Tuned& tuned) {
-  nlohmann::ordered_json lines = nlohmann::ordered_json::array();
+  nlohmann::ordered_json variants = nlohmann::ordered_json::array();
   for (const auto* list : {&tuned.times.gemv, &tuned.times.gemm, &tuned.times.onednn}) {
-    for (const LineTimes& times : *list) {
+    for (const VariantTimes& times : *list) {
       std::vector<double> ns;
       for (std::size_t n = 0; n < kTuneRows.size(); ++n) ns.push_back(row_ns(times, n));
-      lines.push_back({{"line", times.line->name}, {"row_ns", ns}});
+      variants.push_back({{"variant", times.variant->name}, {"row_ns", ns}});
     }
   }
-  const cpu::TunedVariants& chosen = tuned.choice.lines;
+  const cpu::TunedVariants& chosen = tuned.choice.tuned;
   nlohmann::ordered_json json = {{"type", quant::name_of(chosen.dtype)},
                                  {"rounds", tuned.times.gemv.front().seconds.front().size()},
-                                 {"lines", lines},
+                                 {"variants", variants},
                                  {"gemv", cpu::name_of(chosen.gemv)},
                                  {"gemm", cpu::name_of(chosen.gemm)},
                                  {"gemm_min_rows", chosen.gemm_min_rows},
@@ -174,8 +177,8 @@ void write_choices(const std::vector<Tuned>& all, bool some_types, const runtime
   cpu::MatmulTuning tuning;
   if (some_types) tuning = runtime::cli::find_tuning(search, console.log());
   for (const Tuned& tuned : all) {
-    std::erase_if(tuning, [&](const cpu::TunedVariants& lines) { return lines.dtype == tuned.times.dtype; });
-    tuning.push_back(tuned.choice.lines);
+    std::erase_if(tuning, [&](const cpu::TunedVariants& kept) { return kept.dtype == tuned.times.dtype; });
+    tuning.push_back(tuned.choice.tuned);
   }
   runtime::write_tuning(tuning, search.processor, search.isa, search.user_file);
   console.info(fmt::format("{} types written to {}", tuning.size(), search.user_file.string()));

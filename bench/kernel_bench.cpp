@@ -186,11 +186,11 @@ KernelBench::FromMemory KernelBench::from_memory(const cpu::MatmulKernel& kernel
   return {weights / median(samples[1]), weights * bytes_per_weight_ / median(samples[0])};
 }
 
-KernelBench::Times KernelBench::race(std::span<const cpu::MatmulKernel* const> lines,
+KernelBench::Times KernelBench::race(std::span<const cpu::MatmulKernel* const> variants,
                                      std::span<const std::int64_t> columns, double seconds) {
   const std::int64_t n_tiles =
       std::clamp<std::int64_t>(static_cast<std::int64_t>(options_.cache_bytes / tile_bytes_), 1, kGroupTiles);
-  Times times(lines.size(), std::vector<std::vector<double>>(columns.size()));
+  Times times(variants.size(), std::vector<std::vector<double>>(columns.size()));
   std::atomic<bool> done = false;
   team_.run([&](const cpu::Member& member) {
     Space& space = spaces_[member.index];
@@ -198,12 +198,12 @@ KernelBench::Times KernelBench::race(std::span<const cpu::MatmulKernel* const> l
     const Clock::time_point start = Clock::now();
     for (int round = 1; !done; ++round) {
       for (std::size_t n = 0; n < columns.size(); ++n) {
-        for (std::size_t line = 0; line < lines.size(); ++line) {
-          multiply(*lines[line], columns[n], first, n_tiles, space);  // whatever the line before left in cache
+        for (std::size_t v = 0; v < variants.size(); ++v) {
+          multiply(*variants[v], columns[n], first, n_tiles, space);  // whatever the variant before left in cache
           const double before = thread_cpu_seconds();
-          multiply(*lines[line], columns[n], first, n_tiles, space);
+          multiply(*variants[v], columns[n], first, n_tiles, space);
           const double taken = thread_cpu_seconds() - before;
-          if (member.index == 0) times[line][n].push_back(taken / static_cast<double>(n_tiles));
+          if (member.index == 0) times[v][n].push_back(taken / static_cast<double>(n_tiles));
         }
       }
       if (member.index == 0 && round >= kLeastSamples && seconds_between(start, Clock::now()) >= seconds) done = true;

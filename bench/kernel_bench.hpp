@@ -1,5 +1,5 @@
-// One matrix-product line at a time: how fast it goes with weights from cache and with weights from memory. Every rate
-// is the sum over the members of a team; each member works on weights and activations of its own.
+// One matrix-product variant at a time: how fast it goes with weights from cache and with weights from memory. Every
+// rate is the sum over the members of a team; each member works on weights and activations of its own.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ class KernelBench {
   void use(quant::DType dtype, std::int64_t max_columns);
   double bytes_per_weight() const { return bytes_per_weight_; }
 
-  // Throws runtime::Error when an exact line gives other bits than the scalar line `reference`.
+  // Throws runtime::Error when an exact variant gives other bits than the scalar variant `reference`.
   void check(const cpu::MatmulKernel& kernel, const cpu::MatmulKernel& reference, std::int64_t columns);
   // Medians, as in from_memory().
   struct FromCache {
@@ -42,11 +42,11 @@ class KernelBench {
     double read_bytes_per_s = 0;  // of the plain read loop, alternating with the kernel
   };
   FromMemory from_memory(const cpu::MatmulKernel& kernel, std::int64_t columns);
-  // Several lines with weights from cache, each with every number of columns in every round, so that all meet the same
-  // disturbances: seconds of thread CPU time per tile as times[line][index of columns][round]. Other members only keep
+  // Several variants with weights from cache, each with every number of columns in every round, so that all meet the same
+  // disturbances: seconds of thread CPU time per tile as times[variant][index of columns][round]. Other members only keep
   // their cores as busy.
   using Times = std::vector<std::vector<std::vector<double>>>;
-  Times race(std::span<const cpu::MatmulKernel* const> lines, std::span<const std::int64_t> columns, double seconds);
+  Times race(std::span<const cpu::MatmulKernel* const> variants, std::span<const std::int64_t> columns, double seconds);
 
  private:
   struct Space {  // of one member

@@ -103,7 +103,7 @@ if wanted barrier; then
   put "" "What this means for 64 and 96 threads is estimated in cpu/NOTES.md."
 fi
 if wanted kernels; then
-  section "Matrix products" "The line of each type that this host takes; columns are activation rows."
+  section "Matrix products" "The variant of each type that this host takes; columns are activation rows."
   table "$bench" kernels -q --best --seconds "$seconds"
   section "Matrix products, AVX2" "What a host without AVX-512 takes."
   table "$bench" kernels -q --best --isa avx2 --types Q2_K,Q3_K,Q4_K,Q5_K,Q6_K,Q8_0,Q4_0,IQ4_NL --seconds "$seconds"

@@ -28,13 +28,13 @@ class TuningReader {
       return {{}, fmt::format("it was measured up to {}, this run has {}", cpu::name_of(measured), cpu::name_of(isa))};
     fields_.check_keys(json, {"dodeca_tuning", "processor", "isa", "types"});
     TuningFile file;
-    for (const auto& [name, lines] : fields_.object(fields_.member(json, "types"), "types").items()) {
+    for (const auto& [name, variants] : fields_.object(fields_.member(json, "types"), "types").items()) {
       const quant::TypeInfo* type = quant::find_type(name);
       if (type == nullptr || !type->decodable)
         throw fields_.bad(fmt::format("nothing multiplies '{}'", printable(name, 64)));
       const bool twice = std::ranges::find(file.tuning, type->dtype, &cpu::TunedVariants::dtype) != file.tuning.end();
       if (twice) throw fields_.bad(fmt::format("{} is there twice", type->name));
-      file.tuning.push_back(lines_of(type->dtype, lines));
+      file.tuning.push_back(variants_of(type->dtype, variants));
     }
     return file;
   }
@@ -51,21 +51,22 @@ class TuningReader {
     return *isa;
   }
   // Levels that this build leaves out are no errors: another build may have written the file.
-  void check_line(std::span<const cpu::MatmulKernel> lines, const char* list, quant::DType dtype, cpu::Isa isa) const {
+  void check_variant(std::span<const cpu::MatmulKernel> variants, const char* list, quant::DType dtype,
+                     cpu::Isa isa) const {
     const bool built = std::ranges::find(cpu::built_isas(), isa) != cpu::built_isas().end();
-    if (built && cpu::exact_variant(lines, dtype, isa) == nullptr)
+    if (built && cpu::exact_variant(variants, dtype, isa) == nullptr)
       throw fields_.bad(fmt::format("{} has no {} kernel at {}", quant::name_of(dtype), list, cpu::name_of(isa)));
   }
-  cpu::TunedVariants lines_of(quant::DType dtype, const Json& json) const {
+  cpu::TunedVariants variants_of(quant::DType dtype, const Json& json) const {
     const std::string_view name = quant::name_of(dtype);
     fields_.check_keys(fields_.object(json, name), {"gemv", "gemm", "gemm_min_rows"});
-    const cpu::TunedVariants lines{dtype, level(json, "gemv"), level(json, "gemm"), integer(json, "gemm_min_rows")};
-    check_line(cpu::gemv_kernels(), "gemv", dtype, lines.gemv);
-    check_line(cpu::gemm_kernels(), "gemm", dtype, lines.gemm);
-    if (lines.gemm_min_rows < cpu::kLeastGemmMinRows || lines.gemm_min_rows > cpu::kMostGemmMinRows)
-      throw fields_.bad(fmt::format("\"gemm_min_rows\" of {} is {}, not {} to {}", name, lines.gemm_min_rows,
+    const cpu::TunedVariants tuned{dtype, level(json, "gemv"), level(json, "gemm"), integer(json, "gemm_min_rows")};
+    check_variant(cpu::gemv_kernels(), "gemv", dtype, tuned.gemv);
+    check_variant(cpu::gemm_kernels(), "gemm", dtype, tuned.gemm);
+    if (tuned.gemm_min_rows < cpu::kLeastGemmMinRows || tuned.gemm_min_rows > cpu::kMostGemmMinRows)
+      throw fields_.bad(fmt::format("\"gemm_min_rows\" of {} is {}, not {} to {}", name, tuned.gemm_min_rows,
                                     cpu::kLeastGemmMinRows, cpu::kMostGemmMinRows));
-    return lines;
+    return tuned;
   }
 
   JsonFields fields_;
@@ -85,11 +86,11 @@ void write_tuning(const cpu::MatmulTuning& tuning, std::string_view processor, c
                   const std::filesystem::path& path) {
   Json json = {{"dodeca_tuning", kTuningVersion}, {"processor", processor}, {"isa", cpu::name_of(isa)}};
   Json& types = append_key(json, "types", Json::object());
-  for (const cpu::TunedVariants& lines : tuning) {
-    append_key(types, std::string(quant::name_of(lines.dtype)),
-               {{"gemv", cpu::name_of(lines.gemv)},
-                {"gemm", cpu::name_of(lines.gemm)},
-                {"gemm_min_rows", lines.gemm_min_rows}});
+  for (const cpu::TunedVariants& tuned : tuning) {
+    append_key(types, std::string(quant::name_of(tuned.dtype)),
+               {{"gemv", cpu::name_of(tuned.gemv)},
+                {"gemm", cpu::name_of(tuned.gemm)},
+                {"gemm_min_rows", tuned.gemm_min_rows}});
   }
   std::error_code error;
   if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);

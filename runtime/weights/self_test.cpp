@@ -38,7 +38,7 @@ Trial make_trial(quant::DType dtype, const cpu::Layout& layout) {
     for (std::size_t k = 0; k < x.size(); ++k)
       x[k] =
           static_cast<float>(static_cast<double>(mix64(static_cast<std::uint64_t>(i) << 32 | k) >> 11) * 0x1p-52 - 1.0);
-    // By the scalar line, so that only the product is on trial.
+    // By the scalar variant, so that only the product is on trial.
     cpu::quantize_act(layout.act, x.data(), kColumns,
                       trial.acts.data() + static_cast<std::size_t>(i) * trial.act_stride, cpu::Isa::kScalar);
   }

@@ -11,7 +11,7 @@ namespace dodeca::runtime {
 // Throws Error{kUnsupported} that names the kernel and the first wrong value.
 void self_test(const Plan& plan);
 
-// One kernel against the scalar line of its type, as self_test does.
+// One kernel against the scalar variant of its type, as self_test does.
 void self_test(const cpu::MatmulKernel& kernel);
 
 }  // namespace dodeca::runtime

@@ -9,13 +9,13 @@ using namespace dodeca;
 using namespace dodeca::bench;
 using quant::DType;
 
-TEST_CASE("every line at or below a level is measured, gemm lines from 9 columns on") {
+TEST_CASE("every variant at or below a level is measured, gemm variants from 9 columns on") {
   CHECK(kernels_to_measure({}, cpu::Isa::kAvx512Bf16, 1, false).size() == cpu::gemv_kernels().size());
   CHECK(kernels_to_measure({}, cpu::Isa::kAvx512Bf16, 9, false).size() == cpu::gemm_kernels().size());
-  for (const cpu::MatmulKernel* line : kernels_to_measure({DType::kQ2_K}, cpu::Isa::kAvx2, 8, false)) {
-    CHECK(line->dtype == DType::kQ2_K);
-    CHECK(cpu::Isa::kAvx2.has(line->isa));
-    CHECK(line->name.starts_with("gemv"));
+  for (const cpu::MatmulKernel* variant : kernels_to_measure({DType::kQ2_K}, cpu::Isa::kAvx2, 8, false)) {
+    CHECK(variant->dtype == DType::kQ2_K);
+    CHECK(cpu::Isa::kAvx2.has(variant->isa));
+    CHECK(variant->name.starts_with("gemv"));
   }
   const auto best = kernels_to_measure({DType::kQ2_K, DType::kQ6_K}, cpu::Isa::kAvx512Bf16, 128, true);
   REQUIRE(best.size() == 2);
@@ -48,7 +48,7 @@ TEST_CASE("rates come out for narrow and wide weights, one and two members") {
   }
 }
 
-TEST_CASE("a line that gives other results is not measured") {
+TEST_CASE("a variant that gives other results is not measured") {
   cpu::Team team(1);
   KernelBench bench(team, {.isa = cpu::host_isa(),
                            .buffer_bytes = std::size_t{1} << 20,

@@ -12,15 +12,15 @@
 
 using namespace dodeca;
 
-TEST_CASE("xor_of: every line reads every word") {
+TEST_CASE("xor_of: every variant reads every word") {
   std::mt19937_64 rng(1);
-  for (const auto& line : cpu::xor_of_kernels()) {
-    if (!tests::variant_runs(line.name, line.isa)) continue;
+  for (const auto& variant : cpu::xor_of_kernels()) {
+    if (!tests::variant_runs(variant.name, variant.isa)) continue;
     for (const std::size_t n : {0, 64, 512, 640}) {  // words
       const tests::GuardedBuffer<std::uint64_t> words(n, 64);
       std::uint64_t want = 0;
       for (std::uint64_t& word : words.span()) want ^= word = rng();
-      CHECK_MESSAGE(line.run(reinterpret_cast<const std::byte*>(words.data()), n * 8) == want, line.name, " ", n);
+      CHECK_MESSAGE(variant.run(reinterpret_cast<const std::byte*>(words.data()), n * 8) == want, variant.name, " ", n);
     }
   }
 }

@@ -35,7 +35,7 @@ constexpr std::size_t strip_bytes(const IntegerShape& s) {
 }
 
 // Where the parts of a loaded chunk begin, in bytes; sizes suffice for every variant: the keys' also for the values of a
-// head, which wait there until they are interleaved, and for kSlackPositions rows behind the last, which a line may
+// head, which wait there until they are interleaved, and for kSlackPositions rows behind the last, which a variant may
 // read, never use, to fill its last tile.
 struct ChunkLayout {
   std::size_t key_scale, rope_scale, value_scale, value_reach, rope, keys, values, total;

@@ -55,7 +55,7 @@ TEST_CASE("exp: within 1.1 ulp of the true value, denormal results included") {
   CHECK(std::isnan(cpu::scalar::exp_one(-kNaN)));
 }
 
-TEST_CASE("swiglu: the scalar line is the formula") {
+TEST_CASE("swiglu: the scalar variant is the formula") {
   double worst = 0;
   for (double x = -87; x < 100; x += 1e-3) {
     const float gate = static_cast<float>(x), up = 1.0f;
@@ -77,36 +77,36 @@ TEST_CASE("swiglu: the scalar line is the formula") {
   }
 }
 
-TEST_CASE("swiglu: every line gives the scalar bits") {
-  const auto lines = cpu::swiglu_kernels();
-  REQUIRE(lines.front().isa == cpu::Isa::kScalar);
+TEST_CASE("swiglu: every variant gives the scalar bits") {
+  const auto variants = cpu::swiglu_kernels();
+  REQUIRE(variants.front().isa == cpu::Isa::kScalar);
   const std::vector<float> range = wide_range();
   const std::span<const float> range_view = range;
-  for (const auto& line : lines) {
-    if (!tests::variant_runs(line.name, line.isa)) continue;
+  for (const auto& variant : variants) {
+    if (!tests::variant_runs(variant.name, variant.isa)) continue;
     std::vector<float> up(range.size(), 0.75f), want(range.size()), got(range.size());
     const auto count = static_cast<std::int64_t>(range.size());
-    lines.front().run(range.data(), up.data(), count, want.data());
-    line.run(range.data(), up.data(), count, got.data());
-    CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), range.size()), line.name);
+    variants.front().run(range.data(), up.data(), count, want.data());
+    variant.run(range.data(), up.data(), count, got.data());
+    CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), range.size()), variant.name);
     for (std::size_t n = 0; n <= 40; ++n) {
       GuardedBuffer<float> gate(range_view.subspan(12345, n)), other(range_view.subspan(777, n)), out(n);
       std::vector<float> expected(n);
-      lines.front().run(gate.data(), other.data(), static_cast<std::int64_t>(n), expected.data());
-      line.run(gate.data(), other.data(), static_cast<std::int64_t>(n), out.data());
-      CHECK_MESSAGE(tests::same_bits(out.data(), expected.data(), n), line.name, " n=", n);
+      variants.front().run(gate.data(), other.data(), static_cast<std::int64_t>(n), expected.data());
+      variant.run(gate.data(), other.data(), static_cast<std::int64_t>(n), out.data());
+      CHECK_MESSAGE(tests::same_bits(out.data(), expected.data(), n), variant.name, " n=", n);
       CHECK(out.intact());
     }
   }
 }
 
 TEST_CASE("swiglu: extremes") {
-  for (const auto& line : cpu::swiglu_kernels()) {
-    if (!tests::variant_runs(line.name, line.isa)) continue;
+  for (const auto& variant : cpu::swiglu_kernels()) {
+    if (!tests::variant_runs(variant.name, variant.isa)) continue;
     const float gate[] = {kInf, -kInf, kNaN, 1e38f, -1e38f, -std::numeric_limits<float>::max(), 0.0f, -0.0f, 1.0f};
     const float up[] = {1, 1, 1, 1, 1, 1, 1, 1, kNaN};
     float out[9];
-    line.run(gate, up, 9, out);
+    variant.run(gate, up, 9, out);
     CHECK(out[0] == kInf);
     for (int i : {1, 4, 5, 6, 7}) CHECK(out[i] == 0.0f);
     CHECK(std::isnan(out[2]));

@@ -103,7 +103,7 @@ std::string text_of(const Shape& s) {
 
 }  // namespace
 
-TEST_CASE("mla_block: the scalar line is softmax attention, over several blocks") {
+TEST_CASE("mla_block: the scalar variant is softmax attention, over several blocks") {
   for (const Shape& shape : {Shape{2, 72, 64, 1}, Shape{3, 96, 80, 64}, Shape{2, 576, 512, 300}}) {
     const auto q = random_values(shape.n_heads * shape.width, 1),
                rows = random_values(shape.n_positions * shape.width, 2);
@@ -116,9 +116,9 @@ TEST_CASE("mla_block: the scalar line is softmax attention, over several blocks"
   }
 }
 
-TEST_CASE("mla_block: every line gives the scalar bits") {
-  const auto lines = cpu::mla_block_kernels();
-  REQUIRE(lines.front().isa == cpu::Isa::kScalar);
+TEST_CASE("mla_block: every variant gives the scalar bits") {
+  const auto variants = cpu::mla_block_kernels();
+  REQUIRE(variants.front().isa == cpu::Isa::kScalar);
   std::vector<Shape> shapes = {{8, 288, 256, 130}, {16, 576, 512, 64}, {128, 576, 512, 3}, {17, 64, 64, 65}};
   for (std::int64_t heads = 1; heads <= 9; ++heads) {
     for (const std::int64_t positions : {1, 2, 3, 4, 5, 15, 16, 17, 63, 64, 65})
@@ -128,15 +128,15 @@ TEST_CASE("mla_block: every line gives the scalar bits") {
     shapes.push_back({3, width, width, 7});
     shapes.push_back({5, width + 9, width, 66});
   }
-  for (const auto& line : lines) {
-    if (!tests::variant_runs(line.name, line.isa)) continue;
+  for (const auto& variant : variants) {
+    if (!tests::variant_runs(variant.name, variant.isa)) continue;
     for (const Shape& shape : shapes) {
       const auto q = random_values(shape.n_heads * shape.width, 3),
                  rows = random_values(shape.n_positions * shape.width, 4);
       Attention want(shape, q, rows), got(shape, q, rows);
-      want.run(lines.front().run, 0.135f);
-      got.run(line.run, 0.135f);
-      CHECK_MESSAGE(got.same_as(want), line.name, ", ", text_of(shape));
+      want.run(variants.front().run, 0.135f);
+      got.run(variant.run, 0.135f);
+      CHECK_MESSAGE(got.same_as(want), variant.name, ", ", text_of(shape));
       CHECK(got.intact());
     }
   }
@@ -145,18 +145,18 @@ TEST_CASE("mla_block: every line gives the scalar bits") {
 TEST_CASE("mla_block: heads do not see each other") {
   const Shape all{11, 96, 64, 100};
   const auto q = random_values(all.n_heads * all.width, 5), rows = random_values(all.n_positions * all.width, 6);
-  for (const auto& line : cpu::mla_block_kernels()) {
-    if (!tests::variant_runs(line.name, line.isa)) continue;
+  for (const auto& variant : cpu::mla_block_kernels()) {
+    if (!tests::variant_runs(variant.name, variant.isa)) continue;
     Attention together(all, q, rows);
-    together.run(line.run, 0.2f);
+    together.run(variant.run, 0.2f);
     const std::vector<float> want = together.output();
     for (std::int64_t h = 0; h < all.n_heads; ++h) {
       const std::vector<float> one(q.begin() + h * all.width, q.begin() + (h + 1) * all.width);
       Attention alone({1, all.width, all.value_width, all.n_positions}, one, rows);
-      alone.run(line.run, 0.2f);
+      alone.run(variant.run, 0.2f);
       const std::vector<float> got = alone.output();
       CHECK_MESSAGE(tests::same_bits(got.data(), want.data() + h * all.value_width, got.size()),
-                    line.name << " head " << h);
+                    variant.name << " head " << h);
     }
   }
 }
@@ -165,17 +165,17 @@ TEST_CASE("mla_block: very different scores neither overflow nor vanish; NaN sho
   const Shape shape{2, 32, 16, 70};
   auto q = random_values(shape.n_heads * shape.width, 7);
   const auto rows = random_values(shape.n_positions * shape.width, 8, 300.0f);
-  for (const auto& line : cpu::mla_block_kernels()) {
-    if (!tests::variant_runs(line.name, line.isa)) continue;
+  for (const auto& variant : cpu::mla_block_kernels()) {
+    if (!tests::variant_runs(variant.name, variant.isa)) continue;
     Attention attention(shape, q, rows);
-    attention.run(line.run, 10.0f);
+    attention.run(variant.run, 10.0f);
     const auto result =
         tests::compare(attention.output(), reference(shape, q, rows, 10.0f), {.abs = 1e-3, .rel = 1e-4});
-    CHECK_MESSAGE(result.ok, line.name, ": ", result.report);
+    CHECK_MESSAGE(result.ok, variant.name, ": ", result.report);
     auto bad = q;
     bad[3] = std::numeric_limits<float>::quiet_NaN();
     Attention spoilt(shape, bad, rows);
-    spoilt.run(line.run, 10.0f);
+    spoilt.run(variant.run, 10.0f);
     const std::vector<float> out = spoilt.output();
     for (std::int64_t v = 0; v < shape.value_width; ++v) {
       CHECK(std::isnan(out[v]));
@@ -184,9 +184,9 @@ TEST_CASE("mla_block: very different scores neither overflow nor vanish; NaN sho
   }
 }
 
-TEST_CASE("decode_cache_rows: every line gives the codec's bits; rows may be far apart") {
-  for (const auto& line : cpu::decode_cache_rows_kernels()) {
-    if (!tests::variant_runs(line.name, line.isa)) continue;
+TEST_CASE("decode_cache_rows: every variant gives the codec's bits; rows may be far apart") {
+  for (const auto& variant : cpu::decode_cache_rows_kernels()) {
+    if (!tests::variant_runs(variant.name, variant.isa)) continue;
     for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
       for (const std::int64_t width : {32, 64, 96, 288, 576, 1, 7, 40}) {
         const auto row_bytes = quant::row_bytes(dtype, width);
@@ -202,9 +202,9 @@ TEST_CASE("decode_cache_rows: every line gives the codec's bits; rows may be far
           std::vector<float> want(n * width);
           for (std::int64_t i = 0; i < n; ++i)
             quant::decode_row(dtype, packed.data() + i * stride, want.data() + i * width, width);
-          line.run(dtype, packed.data(), stride, n, width, out.data());
+          variant.run(dtype, packed.data(), stride, n, width, out.data());
           CHECK_MESSAGE(tests::same_bits(out.data(), want.data(), want.size()),
-                        line.name << " " << quant::name_of(dtype) << " width " << width);
+                        variant.name << " " << quant::name_of(dtype) << " width " << width);
           CHECK(out.intact());
         }
       }
@@ -216,13 +216,13 @@ TEST_CASE("decode_cache_rows: all half and bfloat16 bit patterns") {
   std::vector<std::uint16_t> bits(65536);
   for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = static_cast<std::uint16_t>(i);
   const auto* bytes = reinterpret_cast<const std::byte*>(bits.data());
-  for (const auto& line : cpu::decode_cache_rows_kernels()) {
-    if (!tests::variant_runs(line.name, line.isa)) continue;
+  for (const auto& variant : cpu::decode_cache_rows_kernels()) {
+    if (!tests::variant_runs(variant.name, variant.isa)) continue;
     for (const DType dtype : {DType::kF16, DType::kBF16}) {
       std::vector<float> got(65536), want(65536);
       quant::decode_row(dtype, bytes, want.data(), 65536);
-      line.run(dtype, bytes, 2 * 65536, 1, 65536, got.data());
-      CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), want.size()), line.name, " ", quant::name_of(dtype));
+      variant.run(dtype, bytes, 2 * 65536, 1, 65536, got.data());
+      CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), want.size()), variant.name, " ", quant::name_of(dtype));
     }
   }
 }

@@ -23,11 +23,11 @@ constexpr std::array kNotSearched = {quant::DType::kF32, quant::DType::kF16, qua
 
 }  // namespace
 
-TEST_CASE("every line encodes to the scalar line's bits") {
+TEST_CASE("every variant encodes to the scalar variant's bits") {
   std::mt19937 random(7);
-  std::vector<cpu::KernelVariant<cpu::EncodeRowFn>> lines;
-  for (const auto& line : cpu::encode_row_kernels()) {
-    if (tests::variant_runs(line.name, line.isa)) lines.push_back(line);
+  std::vector<cpu::KernelVariant<cpu::EncodeRowFn>> variants;
+  for (const auto& variant : cpu::encode_row_kernels()) {
+    if (tests::variant_runs(variant.name, variant.isa)) variants.push_back(variant);
   }
   for (const quant::TypeInfo& type : quant::all_types()) {
     if (!type.encodable) continue;
@@ -51,13 +51,13 @@ TEST_CASE("every line encodes to the scalar line's bits") {
              {static_cast<const float*>(nullptr), static_cast<const float*>(importance.data())}) {
           std::vector<std::byte> want(*quant::row_bytes(type.dtype, n));
           quant::encode_row(type.dtype, values.data(), want.data(), n, weights);
-          for (const auto& line : lines) {
+          for (const auto& variant : variants) {
             const tests::GuardedBuffer<std::byte> got(want.size());
-            REQUIRE_MESSAGE(line.run(type.dtype, values.data(), got.data(), n, weights) == searched, line.name, " ",
-                            type.name);
+            REQUIRE_MESSAGE(variant.run(type.dtype, values.data(), got.data(), n, weights) == searched, variant.name,
+                            " ", type.name);
             if (!searched) continue;
-            CHECK_MESSAGE(std::memcmp(want.data(), got.data(), want.size()) == 0, line.name, " ", type.name, " n ", n,
-                          " kind ", kind, weights ? " weighted" : "");
+            CHECK_MESSAGE(std::memcmp(want.data(), got.data(), want.size()) == 0, variant.name, " ", type.name, " n ",
+                          n, " kind ", kind, weights ? " weighted" : "");
           }
         }
       }

@@ -86,7 +86,7 @@ struct Result {
 };
 
 // Attention of all lanes over all positions; lane l sees n_positions - hidden[l].
-Result attend(const cpu::IntegerAttention& line, const Case& c, const std::vector<float>& q, const Rows& rows,
+Result attend(const cpu::IntegerAttention& variant, const Case& c, const std::vector<float>& q, const Rows& rows,
               const std::vector<std::int64_t>& hidden = {}) {
   const IntegerShape& s = c.shape;
   const auto lanes = static_cast<std::size_t>(c.n_lanes);
@@ -95,18 +95,18 @@ Result attend(const cpu::IntegerAttention& line, const Case& c, const std::vecto
   GuardedBuffer<std::byte> chunk(cpu::ChunkLayout(s).total, 64);
   const GuardedBuffer<float> max(std::vector<float>(lanes, -kInf)), sum(std::vector<float>(lanes, 0.0f)),
       acc(std::vector<float>(lanes * static_cast<std::size_t>(s.value), 0.0f));
-  line.pack_queries({s, queries.data(), c.width(), c.n_lanes, 0.2f, strips.data()});
+  variant.pack_queries({s, queries.data(), c.width(), c.n_lanes, 0.2f, strips.data()});
   for (std::int64_t begin = 0; begin < c.n_positions; begin += cpu::kChunkPositions) {
     const std::int64_t n = std::min<std::int64_t>(cpu::kChunkPositions, c.n_positions - begin);
     std::vector<const std::byte*> blocks;
     for (std::int64_t i = 0; i < n; i += cpu::kWeightBlock) blocks.push_back(rows.row(begin + i));
-    line.load_cache({s, c.dtype, blocks.data(), c.row_bytes(), n, chunk.data()});
+    variant.load_cache({s, c.dtype, blocks.data(), c.row_bytes(), n, chunk.data()});
     GuardedBuffer<std::int32_t> visible(lanes);
     for (std::size_t l = 0; l < lanes; ++l) {
       const std::int64_t seen = c.n_positions - (hidden.empty() ? 0 : hidden[l]) - begin;
       visible[l] = static_cast<std::int32_t>(std::clamp<std::int64_t>(seen, 0, n));
     }
-    line.fold(
+    variant.fold(
         {s, strips.data(), c.n_lanes, chunk.data(), n, visible.data(), max.data(), sum.data(), acc.data(), s.value});
   }
   return {{max.data(), max.data() + lanes},
@@ -143,7 +143,8 @@ std::vector<float> reference(const IntegerShape& s, const std::vector<float>& q,
     for (double& w : weight) sum += w = std::exp(w - max);
     for (std::int64_t v = 0; v < s.value; ++v) {
       double value = 0;
-      for (std::int64_t p = 0; p < n; ++p) value += weight[static_cast<std::size_t>(p)] * values[p * value_stride + v];
+      for (std::int64_t p = 0; p < n; ++p)
+        value += weight[static_cast<std::size_t>(p)] * values[p * value_stride + v];
       out.push_back(static_cast<float>(value / sum));
     }
   }
@@ -154,7 +155,7 @@ const std::vector<DType> kTypes = {DType::kI8, DType::kF16, DType::kBF16, DType:
 
 }  // namespace
 
-TEST_CASE("integer attention: the scalar line is softmax attention") {
+TEST_CASE("integer attention: the scalar variant is softmax attention") {
   for (const DType dtype : kTypes) {
     for (const std::int64_t key : {160, 512}) {
       Case c = latent(dtype, key, 32, 5, 300);
@@ -174,9 +175,9 @@ TEST_CASE("integer attention: the scalar line is softmax attention") {
   }
 }
 
-TEST_CASE("integer attention: every line gives the scalar bits") {
-  const auto lines = cpu::integer_attention_kernels();
-  REQUIRE(lines.front().isa == cpu::Isa::kScalar);
+TEST_CASE("integer attention: every variant gives the scalar bits") {
+  const auto variants = cpu::integer_attention_kernels();
+  REQUIRE(variants.front().isa == cpu::Isa::kScalar);
   std::vector<Case> cases;
   for (const DType dtype : kTypes) {
     cases.push_back(latent(dtype, 512, 64, 34, 70));
@@ -200,11 +201,11 @@ TEST_CASE("integer attention: every line gives the scalar bits") {
     std::vector<std::int64_t> some;
     for (std::int64_t l = 0; l < c.n_lanes; ++l) some.push_back(l % 5 == 4 ? c.n_positions : l % 3);
     for (const std::vector<std::int64_t>& hidden : {some, {}}) {
-      const Result want = attend(*lines.front().run, c, q, rows, hidden);
-      for (const auto& line : lines) {
-        if (!tests::variant_runs(line.name, line.isa)) continue;
-        const Result got = attend(*line.run, c, q, rows, hidden);
-        CHECK_MESSAGE(same(got, want), line.name, ", ", c.text(), hidden.empty() ? "" : ", some hidden");
+      const Result want = attend(*variants.front().run, c, q, rows, hidden);
+      for (const auto& variant : variants) {
+        if (!tests::variant_runs(variant.name, variant.isa)) continue;
+        const Result got = attend(*variant.run, c, q, rows, hidden);
+        CHECK_MESSAGE(same(got, want), variant.name, ", ", c.text(), hidden.empty() ? "" : ", some hidden");
         CHECK(got.intact);
       }
     }
@@ -250,9 +251,9 @@ TEST_CASE("integer attention: the largest sums fit") {
               static_cast<float>(floats[static_cast<std::size_t>(k)] * (5.0 * static_cast<double>(l + 1) / squares)));
       }
       const auto want = reference(c.shape, q, c.n_positions, 0.2f, floats.data(), floats.data(), c.width());
-      for (const auto& line : cpu::integer_attention_kernels()) {
-        if (!tests::variant_runs(line.name, line.isa)) continue;
-        const auto got = attend(*line.run, c, q, rows).output(c.shape.value);
+      for (const auto& variant : cpu::integer_attention_kernels()) {
+        if (!tests::variant_runs(variant.name, variant.isa)) continue;
+        const auto got = attend(*variant.run, c, q, rows).output(c.shape.value);
         double worst = 0, largest = 0;
         for (std::size_t i = 0; i < got.size(); ++i) {
           largest = std::max(largest, static_cast<double>(std::abs(want[i])));
@@ -260,8 +261,8 @@ TEST_CASE("integer attention: the largest sums fit") {
           CHECK(std::isfinite(got[i]));
         }
         // Twice what was measured, of "one of a row".
-        CHECK_MESSAGE(worst <= 5e-4 * largest, line.name, ", ", extreme.name, ", ", quant::name_of(dtype), ": off by ",
-                      worst, " of ", largest);
+        CHECK_MESSAGE(worst <= 5e-4 * largest, variant.name, ", ", extreme.name, ", ", quant::name_of(dtype),
+                      ": off by ", worst, " of ", largest);
       }
     }
   }
@@ -272,19 +273,19 @@ TEST_CASE("integer attention: lanes do not see each other, nor what is hidden fr
     const Case all = latent(dtype, 64, 32, 37, 100);
     const auto q = queries_of(all);
     const Rows rows(all);
-    for (const auto& line : cpu::integer_attention_kernels()) {
-      if (!tests::variant_runs(line.name, line.isa)) continue;
+    for (const auto& variant : cpu::integer_attention_kernels()) {
+      if (!tests::variant_runs(variant.name, variant.isa)) continue;
       std::vector<std::int64_t> hidden;
       for (std::int64_t l = 0; l < all.n_lanes; ++l) hidden.push_back(l);
-      const std::vector<float> want = attend(*line.run, all, q, rows, hidden).output(all.shape.value);
+      const std::vector<float> want = attend(*variant.run, all, q, rows, hidden).output(all.shape.value);
       for (std::int64_t l = 0; l < all.n_lanes; l += 4) {
         Case one = all;
         one.n_lanes = 1;
         one.n_positions = all.n_positions - l;
         const std::vector<float> own(q.begin() + l * all.width(), q.begin() + (l + 1) * all.width());
-        const std::vector<float> got = attend(*line.run, one, own, Rows(one)).output(all.shape.value);
+        const std::vector<float> got = attend(*variant.run, one, own, Rows(one)).output(all.shape.value);
         CHECK_MESSAGE(tests::same_bits(got.data(), want.data() + l * all.shape.value, got.size()),
-                      line.name << " " << all.text() << " lane " << l);
+                      variant.name << " " << all.text() << " lane " << l);
       }
     }
   }
@@ -296,9 +297,9 @@ TEST_CASE("integer attention: NaN shows in its own lane only") {
   q[static_cast<std::size_t>(3 * c.width() + 7)] = std::numeric_limits<float>::quiet_NaN();
   q[static_cast<std::size_t>(17 * c.width() + 70)] = kInf;
   const Rows rows(c);
-  for (const auto& line : cpu::integer_attention_kernels()) {
-    if (!tests::variant_runs(line.name, line.isa)) continue;
-    const std::vector<float> out = attend(*line.run, c, q, rows).output(c.shape.value);
+  for (const auto& variant : cpu::integer_attention_kernels()) {
+    if (!tests::variant_runs(variant.name, variant.isa)) continue;
+    const std::vector<float> out = attend(*variant.run, c, q, rows).output(c.shape.value);
     for (std::int64_t l = 0; l < c.n_lanes; ++l)
       CHECK(std::isnan(out[static_cast<std::size_t>(l * c.shape.value)]) == (l == 3 || l == 17));
   }
@@ -323,9 +324,9 @@ TEST_CASE("integer attention: keys and values of a head; products with the keys"
                  made = random_values(static_cast<std::size_t>(n * stride), 8),
                  q = random_values(static_cast<std::size_t>(n_lanes * (h.key + 16)), 9);
       std::vector<float> want_product, want_acc;
-      for (const auto& line : cpu::integer_attention_kernels()) {
-        if (!tests::variant_runs(line.name, line.isa)) continue;
-        const cpu::IntegerAttention& f = *line.run;
+      for (const auto& variant : cpu::integer_attention_kernels()) {
+        if (!tests::variant_runs(variant.name, variant.isa)) continue;
+        const cpu::IntegerAttention& f = *variant.run;
         const IntegerShape plain = cpu::without_rope(cached);
         GuardedBuffer<std::byte> product_strips(3 * cpu::strip_bytes(plain), 64),
             strips(3 * cpu::strip_bytes(head), 64), latents(cpu::ChunkLayout(cached).total, 64),
@@ -352,8 +353,8 @@ TEST_CASE("integer attention: keys and values of a head; products with the keys"
         for (std::int64_t i = 0; i < n; ++i)
           products.insert(products.end(), product.data() + i * out_stride, product.data() + i * out_stride + n_lanes);
         if (!want_acc.empty()) {
-          CHECK_MESSAGE(tests::same_bits(products.data(), want_product.data(), products.size()), line.name);
-          CHECK_MESSAGE(tests::same_bits(acc.data(), want_acc.data(), want_acc.size()), line.name);
+          CHECK_MESSAGE(tests::same_bits(products.data(), want_product.data(), products.size()), variant.name);
+          CHECK_MESSAGE(tests::same_bits(acc.data(), want_acc.data(), want_acc.size()), variant.name);
           continue;
         }
         want_product = products;
@@ -378,8 +379,9 @@ TEST_CASE("integer attention: keys and values of a head; products with the keys"
         CHECK_MESSAGE(projected.ok, projected.report);
         std::vector<float> out(want_acc);
         for (std::size_t i = 0; i < out.size(); ++i) out[i] /= sum[i / static_cast<std::size_t>(h.value)];
-        const auto attended = tests::compare(out, reference(head, q, n, 0.1f, keys.data(), made.data() + h.key, stride),
-                                             {.abs = bytes ? 0.033 : 3e-4, .nmse = bytes ? 6e-4 : 4e-8});
+        const auto attended =
+            tests::compare(out, reference(head, q, n, 0.1f, keys.data(), made.data() + h.key, stride),
+                           {.abs = bytes ? 0.033 : 3e-4, .nmse = bytes ? 6e-4 : 4e-8});
         CHECK_MESSAGE(attended.ok, attended.report);
       }
     }
@@ -389,8 +391,8 @@ TEST_CASE("integer attention: keys and values of a head; products with the keys"
 TEST_CASE("integer attention: no lanes, nothing done") {
   const Case c = latent(DType::kI8, 32, 2, 0, 3);
   const Rows rows(c);
-  for (const auto& line : cpu::integer_attention_kernels()) {
-    if (tests::variant_runs(line.name, line.isa)) CHECK(attend(*line.run, c, {}, rows).intact);
+  for (const auto& variant : cpu::integer_attention_kernels()) {
+    if (tests::variant_runs(variant.name, variant.isa)) CHECK(attend(*variant.run, c, {}, rows).intact);
   }
 }
 

@@ -27,7 +27,7 @@ namespace {
 
 std::string name(DType dtype) { return std::string(quant::name_of(dtype)); }
 
-const MatmulKernel& scalar_line(DType dtype) { return *cpu::select_matmul(dtype, Isa::kScalar).gemv; }
+const MatmulKernel& scalar_variant(DType dtype) { return *cpu::select_matmul(dtype, Isa::kScalar).gemv; }
 
 // The layout that products with a type take, of every type.
 std::vector<Layout> multiplied_layouts() {
@@ -38,23 +38,23 @@ std::vector<Layout> multiplied_layouts() {
   return layouts;
 }
 
-std::vector<const MatmulKernel*> all_lines() {
-  std::vector<const MatmulKernel*> lines;
-  for (const MatmulKernel& line : cpu::gemv_kernels()) lines.push_back(&line);
-  for (const MatmulKernel& line : cpu::gemm_kernels()) lines.push_back(&line);
-  return lines;
+std::vector<const MatmulKernel*> all_variants() {
+  std::vector<const MatmulKernel*> variants;
+  for (const MatmulKernel& variant : cpu::gemv_kernels()) variants.push_back(&variant);
+  for (const MatmulKernel& variant : cpu::gemm_kernels()) variants.push_back(&variant);
+  return variants;
 }
 
-// Lines that this host cannot run are named; with DODECA_REQUIRE_ISA=<level> those at or below it are failures.
+// Variants that this host cannot run are named; with DODECA_REQUIRE_ISA=<level> those at or below it are failures.
 class Skips {
  public:
-  bool skip(const MatmulKernel& line) {
-    if (cpu::host_isa().has(line.isa)) return false;
+  bool skip(const MatmulKernel& variant) {
+    if (cpu::host_isa().has(variant.isa)) return false;
     const char* required = std::getenv("DODECA_REQUIRE_ISA");
     if (required != nullptr)
-      CHECK_MESSAGE(!cpu::isa_from_name(required).value().has(line.isa), line.name, " cannot run here");
+      CHECK_MESSAGE(!cpu::isa_from_name(required).value().has(variant.isa), variant.name, " cannot run here");
     names_ += ' ';
-    names_ += line.name;
+    names_ += variant.name;
     return true;
   }
   ~Skips() {
@@ -120,14 +120,14 @@ TEST_CASE("every decodable type has a layout, and packing gives back the file's 
   CHECK_THROWS_AS(cpu::layout_of(DType::kI32), std::invalid_argument);
 }
 
-TEST_CASE("the lists hold no line twice and a scalar line for every layout") {
-  for (const auto lines : {cpu::gemv_kernels(), cpu::gemm_kernels()}) {
+TEST_CASE("the lists hold no variant twice and a scalar variant for every layout") {
+  for (const auto variants : {cpu::gemv_kernels(), cpu::gemm_kernels()}) {
     std::set<std::tuple<DType, cpu::LayoutKind, std::string, cpu::Match>> seen;
     std::set<std::string_view> names;
-    for (const MatmulKernel& line : lines) {
-      CAPTURE(line.name);
-      CHECK(seen.insert({line.dtype, line.layout, cpu::name_of(line.isa), line.match}).second);
-      CHECK(names.insert(line.name).second);
+    for (const MatmulKernel& variant : variants) {
+      CAPTURE(variant.name);
+      CHECK(seen.insert({variant.dtype, variant.layout, cpu::name_of(variant.isa), variant.match}).second);
+      CHECK(names.insert(variant.name).second);
     }
     for (const Layout& layout : multiplied_layouts()) {
       CHECK_MESSAGE(seen.count({layout.dtype, layout.kind, "scalar", cpu::Match::kExact}) == 1, name(layout.dtype));
@@ -140,7 +140,7 @@ TEST_CASE("scalar products agree with decoded weights multiplied in double preci
     const std::int64_t block = std::max<std::int64_t>(quant::type_info(layout.dtype).block_elements, 32);
     const std::int64_t n_in = 3 * block, n_out = 19, n_acts = 5;
     const tests::Product product(layout.dtype, n_in, n_out, n_acts, 11);
-    const std::vector<float> got = product.run(scalar_line(layout.dtype), n_acts, false);
+    const std::vector<float> got = product.run(scalar_variant(layout.dtype), n_acts, false);
     std::vector<std::byte> scaled = product.rows, minimum = product.rows;
     tests::keep_part(layout.dtype, n_in, scaled, tests::Part::kScaled);
     tests::keep_part(layout.dtype, n_in, minimum, tests::Part::kMin);
@@ -170,16 +170,16 @@ TEST_CASE("scalar products agree with decoded weights multiplied in double preci
   }
 }
 
-TEST_CASE("every exact line gives the scalar line's bits for every shape") {
+TEST_CASE("every exact variant gives the scalar variant's bits for every shape") {
   Skips skips;
   for (const Layout& layout : multiplied_layouts()) {
-    std::vector<const MatmulKernel*> lines;
-    for (const MatmulKernel* line : all_lines()) {
-      const bool vector_line =
-          line->dtype == layout.dtype && line->isa != Isa::kScalar && line->match == cpu::Match::kExact;
-      if (vector_line && !skips.skip(*line)) lines.push_back(line);
+    std::vector<const MatmulKernel*> variants;
+    for (const MatmulKernel* variant : all_variants()) {
+      const bool vector_variant =
+          variant->dtype == layout.dtype && variant->isa != Isa::kScalar && variant->match == cpu::Match::kExact;
+      if (vector_variant && !skips.skip(*variant)) variants.push_back(variant);
     }
-    if (lines.empty()) continue;
+    if (variants.empty()) continue;
     const std::int64_t block = quant::type_info(layout.dtype).block_elements;
     std::vector<std::int64_t> widths = {block, 2 * block, 3 * block, 5 * block};
     if (block == 1) widths = {1, 3, 4, 7, 64, 129};
@@ -192,21 +192,21 @@ TEST_CASE("every exact line gives the scalar line's bits for every shape") {
                                      tests::Factors::kExtreme);
         for (std::int64_t n_acts : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 64}) {
           const bool gather = n_acts % 2 == 1;
-          const std::vector<float> want = product.run(scalar_line(layout.dtype), n_acts, gather);
-          for (const MatmulKernel* line : lines) {
-            CHECK_MESSAGE(same_bits(product.run(*line, n_acts, gather), want), line->name, " n_in ", n_in, " n_out ",
-                          n_out, " n_acts ", n_acts, " gather ", gather);
+          const std::vector<float> want = product.run(scalar_variant(layout.dtype), n_acts, gather);
+          for (const MatmulKernel* variant : variants) {
+            CHECK_MESSAGE(same_bits(product.run(*variant, n_acts, gather), want), variant->name, " n_in ", n_in,
+                          " n_out ", n_out, " n_acts ", n_acts, " gather ", gather);
           }
         }
         const std::int64_t begin = product.n_tiles() / 3, end = product.n_tiles() - product.n_tiles() / 4;
         for (std::int64_t n_acts : {1, 11}) {
-          const std::vector<float> part = product.run(scalar_line(layout.dtype), n_acts, true, begin, end);
-          for (const MatmulKernel* line : lines) {
-            CHECK_MESSAGE(same_bits(product.run(*line, n_acts, true, begin, end), part), line->name, " tiles ", begin,
-                          " to ", end);
-            CHECK_MESSAGE(same_bits(product.run(*line, n_acts, true, end, end),
-                                    product.run(scalar_line(layout.dtype), n_acts, true, end, end)),
-                          line->name, " no tiles");
+          const std::vector<float> part = product.run(scalar_variant(layout.dtype), n_acts, true, begin, end);
+          for (const MatmulKernel* variant : variants) {
+            CHECK_MESSAGE(same_bits(product.run(*variant, n_acts, true, begin, end), part), variant->name, " tiles ",
+                          begin, " to ", end);
+            CHECK_MESSAGE(same_bits(product.run(*variant, n_acts, true, end, end),
+                                    product.run(scalar_variant(layout.dtype), n_acts, true, end, end)),
+                          variant->name, " no tiles");
           }
         }
       }
@@ -214,7 +214,7 @@ TEST_CASE("every exact line gives the scalar line's bits for every shape") {
   }
 }
 
-TEST_CASE("rows and activations of more than one panel, chunk and group of tiles: the scalar line's bits") {
+TEST_CASE("rows and activations of more than one panel, chunk and group of tiles: the scalar variant's bits") {
   Skips skips;
   for (const Layout& layout : multiplied_layouts()) {
     const std::int64_t block = quant::type_info(layout.dtype).block_elements;
@@ -223,14 +223,14 @@ TEST_CASE("rows and activations of more than one panel, chunk and group of tiles
     const std::int64_t n_in = 11 * 256 + (block == 32 ? 64 : 0), n_out = 23 * 16 - 5, n_acts = 131, n_checked = 24;
     const tests::Product product(layout.dtype, n_in, n_out, n_acts, 17, tests::Factors::kExtreme);
     const std::vector<float> want =
-        product.run(scalar_line(layout.dtype), n_checked, true);  // of scattered activations
-    for (const MatmulKernel& line : cpu::gemm_kernels()) {
-      if (line.dtype != layout.dtype || line.match != cpu::Match::kExact || line.isa == Isa::kScalar) continue;
-      if (skips.skip(line)) continue;
-      const std::vector<float> got = product.run(line, n_acts, false);
+        product.run(scalar_variant(layout.dtype), n_checked, true);  // of scattered activations
+    for (const MatmulKernel& variant : cpu::gemm_kernels()) {
+      if (variant.dtype != layout.dtype || variant.match != cpu::Match::kExact || variant.isa == Isa::kScalar) continue;
+      if (skips.skip(variant)) continue;
+      const std::vector<float> got = product.run(variant, n_acts, false);
       for (std::int64_t i = 0; i < n_checked; ++i) {
         const float *wanted = want.data() + i * n_out, *row = got.data() + product.act_row(i, true) * n_out;
-        CHECK_MESSAGE(tests::same_bits(row, wanted, static_cast<std::size_t>(n_out)), line.name, " activation ",
+        CHECK_MESSAGE(tests::same_bits(row, wanted, static_cast<std::size_t>(n_out)), variant.name, " activation ",
                       product.act_row(i, true));
       }
     }
@@ -247,19 +247,19 @@ TEST_CASE("a row's result does not depend on its companions") {
   }
 }
 
-TEST_CASE("oneDNN lines: close to the scalar line, and a row alone gives what it gives in company, in any team") {
+TEST_CASE("oneDNN variants: close to the scalar variant, and a row alone gives what it gives in company, in any team") {
   Skips skips;
-  for (const MatmulKernel& line : cpu::gemm_kernels()) {
-    if (line.match != cpu::Match::kTolerance || skips.skip(line)) continue;
+  for (const MatmulKernel& variant : cpu::gemm_kernels()) {
+    if (variant.match != cpu::Match::kTolerance || skips.skip(variant)) continue;
     const std::int64_t n_in = 600, n_out = 300, n_acts = 270;  // more than one of everything that is cut up
-    const tests::Product product(line.dtype, n_in, n_out, n_acts, 5);
+    const tests::Product product(variant.dtype, n_in, n_out, n_acts, 5);
     std::vector<float> got, again;
     const auto in_team = [&](int size, std::vector<float>& out) {
       cpu::Team team(size);
       std::vector<std::vector<float>> parts(static_cast<std::size_t>(size));
       team.run([&](const cpu::Member& member) {
         const cpu::Range range = member.part(product.n_tiles());
-        parts[static_cast<std::size_t>(member.index)] = product.run(line, n_acts, false, range.begin, range.end);
+        parts[static_cast<std::size_t>(member.index)] = product.run(variant, n_acts, false, range.begin, range.end);
       });
       out = parts[0];
       for (int i = 1; i < size; ++i) {
@@ -276,26 +276,27 @@ TEST_CASE("oneDNN lines: close to the scalar line, and a row alone gives what it
     in_team(2, again);
     CHECK(same_bits(got, again));
     std::vector<float> alone;
-    cpu::Team(1).run([&](const cpu::Member&) { alone = product.run(line, 4, true); });  // rows 3, 10, 17, 24
+    cpu::Team(1).run([&](const cpu::Member&) { alone = product.run(variant, 4, true); });  // rows 3, 10, 17, 24
     for (std::int64_t i = 0; i < 4; ++i) {
       CHECK(std::memcmp(&alone[static_cast<std::size_t>(i * n_out)],
                         &got[static_cast<std::size_t>(product.act_row(i, true) * n_out)],
                         static_cast<std::size_t>(n_out) * sizeof(float)) == 0);
     }
     // Activations rounded to the weights' precision (half a unit of 8 bits for BF16), then n_in roundings of sums.
-    const double rounding = (line.dtype == DType::kBF16 ? 0x1p-9 : 0.0) + static_cast<double>(2 * n_in) * 0x1p-24;
-    const std::vector<float> want = product.run(scalar_line(line.dtype), n_acts, false);
+    const double rounding = (variant.dtype == DType::kBF16 ? 0x1p-9 : 0.0) + static_cast<double>(2 * n_in) * 0x1p-24;
+    const std::vector<float> want = product.run(scalar_variant(variant.dtype), n_acts, false);
     std::vector<float> w(static_cast<std::size_t>(n_in));
     for (std::int64_t r = 0; r < n_out; ++r) {
-      quant::decode_row(line.dtype,
-                        product.rows.data() + static_cast<std::size_t>(r) * *quant::row_bytes(line.dtype, n_in),
+      quant::decode_row(variant.dtype,
+                        product.rows.data() + static_cast<std::size_t>(r) * *quant::row_bytes(variant.dtype, n_in),
                         w.data(), n_in);
       for (std::int64_t i = 0; i < n_acts; i += 13) {
         const std::vector<float> x = product.dequantized_act(i);
         double magnitude = 0;
         for (std::size_t k = 0; k < x.size(); ++k) magnitude += std::fabs(static_cast<double>(w[k]) * x[k]);
         const std::size_t at = static_cast<std::size_t>(i * n_out + r);
-        CHECK_MESSAGE(std::fabs(got[at] - want[at]) <= rounding * magnitude, line.name, " row ", r, " activation ", i);
+        CHECK_MESSAGE(std::fabs(got[at] - want[at]) <= rounding * magnitude, variant.name, " row ", r, " activation ",
+                      i);
       }
     }
   }

@@ -21,7 +21,7 @@ constexpr float kEps = 1e-6f;
 
 }  // namespace
 
-TEST_CASE("rms_norm: the scalar line is the formula") {
+TEST_CASE("rms_norm: the scalar variant is the formula") {
   for (const std::size_t n : {1u, 7u, 64u, 1000u, 7168u}) {
     const std::vector<float> x = random_values(n, 1), weight = random_values(n, 2);
     double squares = 0;
@@ -35,20 +35,20 @@ TEST_CASE("rms_norm: the scalar line is the formula") {
   }
 }
 
-TEST_CASE("rms_norm: every line gives the scalar bits, in place too") {
-  const auto lines = cpu::rms_norm_kernels();
-  REQUIRE(lines.front().isa == cpu::Isa::kScalar);
-  for (const auto& line : lines) {
-    if (!tests::variant_runs(line.name, line.isa)) continue;
+TEST_CASE("rms_norm: every variant gives the scalar bits, in place too") {
+  const auto variants = cpu::rms_norm_kernels();
+  REQUIRE(variants.front().isa == cpu::Isa::kScalar);
+  for (const auto& variant : variants) {
+    if (!tests::variant_runs(variant.name, variant.isa)) continue;
     for (std::size_t n = 1; n <= 67; ++n) {
       GuardedBuffer<float> x(random_values(n, 3)), weight(random_values(n, 4)), want(n), got(n);
       const auto count = static_cast<std::int64_t>(n);
-      lines.front().run(x.data(), weight.data(), count, kEps, want.data());
-      line.run(x.data(), weight.data(), count, kEps, got.data());
-      CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), n), line.name, " n=", n);
+      variants.front().run(x.data(), weight.data(), count, kEps, want.data());
+      variant.run(x.data(), weight.data(), count, kEps, got.data());
+      CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), n), variant.name, " n=", n);
       CHECK(got.intact());
-      line.run(x.data(), weight.data(), count, kEps, x.data());
-      CHECK_MESSAGE(tests::same_bits(x.data(), want.data(), n), line.name, " in place, n=", n);
+      variant.run(x.data(), weight.data(), count, kEps, x.data());
+      CHECK_MESSAGE(tests::same_bits(x.data(), want.data(), n), variant.name, " in place, n=", n);
     }
   }
 }
@@ -62,14 +62,14 @@ TEST_CASE("a list says why its variants are not taken") {
 #endif
 
 TEST_CASE("rms_norm: zeros stay zero, NaN shows") {
-  for (const auto& line : cpu::rms_norm_kernels()) {
-    if (!tests::variant_runs(line.name, line.isa)) continue;
+  for (const auto& variant : cpu::rms_norm_kernels()) {
+    if (!tests::variant_runs(variant.name, variant.isa)) continue;
     const std::vector<float> weight(20, 1.0f);
     std::vector<float> x(20, 0.0f);
-    line.run(x.data(), weight.data(), 20, kEps, x.data());
+    variant.run(x.data(), weight.data(), 20, kEps, x.data());
     for (float value : x) CHECK(value == 0.0f);
     x[19] = std::numeric_limits<float>::quiet_NaN();
-    line.run(x.data(), weight.data(), 20, kEps, x.data());
+    variant.run(x.data(), weight.data(), 20, kEps, x.data());
     for (float value : x) CHECK(std::isnan(value));
   }
 }

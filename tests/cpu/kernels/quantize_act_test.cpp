@@ -40,11 +40,11 @@ TEST_CASE("quantized activations: scale, rounding, sums") {
   CHECK(block.sum == -2);
 }
 
-TEST_CASE("every line quantizes to the scalar line's bits") {
+TEST_CASE("every variant quantizes to the scalar variant's bits") {
   std::mt19937 random(5);
-  for (const auto& line : cpu::quantize_act_kernels()) {
-    if (!cpu::host_isa().has(line.isa)) {
-      MESSAGE("skipped, this host has no such instructions: ", line.name);
+  for (const auto& variant : cpu::quantize_act_kernels()) {
+    if (!cpu::host_isa().has(variant.isa)) {
+      MESSAGE("skipped, this host has no such instructions: ", variant.name);
       continue;
     }
     for (ActFormat format : {ActFormat::kQ8_256, ActFormat::kQ8_32}) {
@@ -63,9 +63,9 @@ TEST_CASE("every line quantizes to the scalar line's bits") {
           if (kind == 7) x[0] = -std::numeric_limits<float>::max();
           const std::size_t bytes = cpu::act_row_bytes(format, static_cast<std::int64_t>(n));
           tests::GuardedBuffer<std::byte> want(bytes), got(bytes);
-          line.run(format, x.data(), static_cast<std::int64_t>(n), got.data());
+          variant.run(format, x.data(), static_cast<std::int64_t>(n), got.data());
           cpu::quantize_act(format, x.data(), static_cast<std::int64_t>(n), want.data(), cpu::Isa::kScalar);
-          CHECK_MESSAGE(std::memcmp(want.data(), got.data(), bytes) == 0, line.name, " n ", n, " kind ", kind);
+          CHECK_MESSAGE(std::memcmp(want.data(), got.data(), bytes) == 0, variant.name, " n ", n, " kind ", kind);
         }
       }
     }

@@ -102,7 +102,7 @@ TEST_CASE("a kernel tuning cut off or changed anywhere is read or refused, nothi
   const std::string good = file_of(R"({"Q4_K":)" + kGood + R"(,"Q6_K":)" + kGood + "}");
   const auto survives = [](const std::string& text) {
     try {
-      for (const cpu::TunedVariants& lines : parsed(text).tuning) CHECK(lines.gemm_min_rows <= cpu::kMostGemmMinRows);
+      for (const cpu::TunedVariants& tuned : parsed(text).tuning) CHECK(tuned.gemm_min_rows <= cpu::kMostGemmMinRows);
     } catch (const Error& error) {
       CHECK(error.kind() == ErrorKind::kBadFile);
     }

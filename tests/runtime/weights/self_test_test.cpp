@@ -10,11 +10,11 @@ using namespace dodeca;
 
 TEST_CASE("every kernel that this processor can run passes its trial") {
   int tried = 0;
-  for (const auto& lines : {cpu::gemv_kernels(), cpu::gemm_kernels()}) {
-    for (const cpu::MatmulKernel& line : lines) {
-      if (!cpu::host_isa().has(line.isa)) continue;
-      CAPTURE(line.name);
-      CHECK_NOTHROW(runtime::self_test(line));
+  for (const auto& variants : {cpu::gemv_kernels(), cpu::gemm_kernels()}) {
+    for (const cpu::MatmulKernel& variant : variants) {
+      if (!cpu::host_isa().has(variant.isa)) continue;
+      CAPTURE(variant.name);
+      CHECK_NOTHROW(runtime::self_test(variant));
       ++tried;
     }
   }
