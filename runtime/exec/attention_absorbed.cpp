@@ -225,7 +225,7 @@ class AbsorbedUnit {
   void fold_floats(std::int64_t begin, std::int64_t end, const SoftmaxState& to) noexcept {
     for (std::int64_t position = begin, n = 0; position < end; position += n) {
       n = step(position, end, cpu::kContextBlock);
-      cpu::decode_cache_rows(format_.dtype, rows_at(position), format_.row_bytes, n, width_, block_, pass_.isa);
+      cpu::decode_cache_rows({format_.dtype, rows_at(position), format_.row_bytes, n, width_}, block_, pass_.isa);
       if (row(0).position + 1 >= position + n) {  // every row sees the whole block: one matrix of rows * heads
         fold_block(0, group_.count * n_heads_, n, to);
         continue;

@@ -1,7 +1,6 @@
 #include "cpu/kernels/attention/attention.hpp"
 
 #include "quant/check.hpp"
-#include "quant/codec.hpp"
 
 namespace dodeca::cpu {
 namespace {
@@ -17,15 +16,11 @@ constexpr std::array kDecodeRows{
 
 }  // namespace
 
-void decode_cache_rows(quant::DType dtype, const std::byte* rows, std::size_t row_bytes, std::int64_t n,
-                       std::int64_t width, float* out, Isa isa) noexcept {
-  DODECA_CHECK(n >= 0 && n <= kContextBlock && width > 0, n, width);
-  DODECA_CHECK(row_bytes >= quant::row_bytes(dtype, width).value_or(0), dtype, width, row_bytes);
-  best_variant(kDecodeRows, isa).run(dtype, rows, row_bytes, n, width, out);
-}
-
-void encode_cache_row(quant::DType dtype, const float* row, std::int64_t width, std::byte* out) noexcept {
-  quant::encode_row_once(dtype, row, out, width);
+void decode_cache_rows(const CacheRows& from, float* out, Isa isa) noexcept {
+  DODECA_CHECK(from.n >= 0 && from.n <= kContextBlock && from.width > 0, from.n, from.width);
+  DODECA_CHECK(from.row_bytes >= quant::row_bytes(from.dtype, from.width).value_or(0), from.dtype, from.width,
+               from.row_bytes);
+  best_variant(kDecodeRows, isa).run(from, out);
 }
 
 void mla_block(const MlaBlockArgs& args, Isa isa) noexcept {

@@ -6,22 +6,16 @@
 // positions may be passed as one matrix of rows * heads.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <span>
 
 #include "cpu/isa.hpp"
 #include "cpu/kernels/attention/attention_kernels.hpp"
 #include "cpu/kernels/kernel_list.hpp"
-#include "quant/dtype.hpp"
 
 namespace dodeca::cpu {
 
-// Reads n rows of one cache block in `dtype` (F32, F16, BF16, Q8_0), each row_bytes apart, into floats [n, width].
-void decode_cache_rows(quant::DType dtype, const std::byte* rows, std::size_t row_bytes, std::int64_t n,
-                       std::int64_t width, float* out, Isa isa) noexcept;
-// The way in: one row of `width` finite floats. The same code at every level: one row per token and layer is not hot.
-void encode_cache_row(quant::DType dtype, const float* row, std::int64_t width, std::byte* out) noexcept;
+// Reads rows of one cache block into floats [n, width].
+void decode_cache_rows(const CacheRows& from, float* out, Isa isa) noexcept;
 
 // Folds one block into the running (max, sum, acc): online softmax. Start with max = -inf, sum = 0, acc = 0.
 void mla_block(const MlaBlockArgs& args, Isa isa) noexcept;

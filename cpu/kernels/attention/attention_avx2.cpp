@@ -86,14 +86,21 @@ float soften(float* p, std::int64_t n, float* running_max, float* running_sum) {
   return _mm_cvtss_f32(correction);
 }
 
+// Heads whose values are summed together; past the last one it is repeated and not stored.
+struct ValueHeads {
+  int n;
+  const float* p[kValueHeads];
+  float* acc[kValueHeads];
+  float correction[kValueHeads];
+};
+
 // Vectors [v, v + 8 * V) of up to four heads.
 template <int V>
-void value_tile(const MlaBlockArgs& a, const float* const* p, float* const* acc, const float* correction, int n_heads,
-                std::int64_t v) {
+void value_tile(const MlaBlockArgs& a, const ValueHeads& heads, std::int64_t v) {
   __m256 sum[kValueHeads][V];
   for (int h = 0; h < kValueHeads; ++h) {
     for (int i = 0; i < V; ++i) {
-      sum[h][i] = _mm256_mul_ps(_mm256_loadu_ps(acc[h] + v + 8 * i), _mm256_set1_ps(correction[h]));
+      sum[h][i] = _mm256_mul_ps(_mm256_loadu_ps(heads.acc[h] + v + 8 * i), _mm256_set1_ps(heads.correction[h]));
     }
   }
   const float* row = a.rows + v;
@@ -101,26 +108,25 @@ void value_tile(const MlaBlockArgs& a, const float* const* p, float* const* acc,
     __m256 value[V];
     for (int i = 0; i < V; ++i) value[i] = _mm256_loadu_ps(row + 8 * i);
     for (int h = 0; h < kValueHeads; ++h) {
-      const __m256 weight = _mm256_set1_ps(p[h][position]);
+      const __m256 weight = _mm256_set1_ps(heads.p[h][position]);
       for (int i = 0; i < V; ++i) sum[h][i] = _mm256_fmadd_ps(weight, value[i], sum[h][i]);
     }
   }
   for (int h = 0; h < kValueHeads; ++h) {  // a constant count: the sums stay in registers
-    if (h >= n_heads) break;
-    for (int i = 0; i < V; ++i) _mm256_storeu_ps(acc[h] + v + 8 * i, sum[h][i]);
+    if (h >= heads.n) break;
+    for (int i = 0; i < V; ++i) _mm256_storeu_ps(heads.acc[h] + v + 8 * i, sum[h][i]);
   }
 }
 
 // The last value_width % 8 values.
-void value_tail(const MlaBlockArgs& a, const float* const* p, float* const* acc, const float* correction, int n_heads,
-                std::int64_t v) {
+void value_tail(const MlaBlockArgs& a, const ValueHeads& heads, std::int64_t v) {
   const __m256i mask = mask_of(a.value_width - v);
-  for (int h = 0; h < n_heads; ++h) {
-    __m256 sum = _mm256_mul_ps(_mm256_maskload_ps(acc[h] + v, mask), _mm256_set1_ps(correction[h]));
+  for (int h = 0; h < heads.n; ++h) {
+    __m256 sum = _mm256_mul_ps(_mm256_maskload_ps(heads.acc[h] + v, mask), _mm256_set1_ps(heads.correction[h]));
     for (std::int64_t i = 0; i < a.n_positions; ++i) {
-      sum = _mm256_fmadd_ps(_mm256_set1_ps(p[h][i]), _mm256_maskload_ps(a.rows + i * a.width + v, mask), sum);
+      sum = _mm256_fmadd_ps(_mm256_set1_ps(heads.p[h][i]), _mm256_maskload_ps(a.rows + i * a.width + v, mask), sum);
     }
-    _mm256_maskstore_ps(acc[h] + v, mask, sum);
+    _mm256_maskstore_ps(heads.acc[h] + v, mask, sum);
   }
 }
 
@@ -147,22 +153,20 @@ void heads_block(const MlaBlockArgs& a, std::int64_t begin, std::int64_t end) {
   for (std::int64_t v = 0; v < a.value_width;) {
     const std::int64_t left = a.value_width - v;
     for (std::int64_t h0 = begin; h0 < end; h0 += kValueHeads) {
-      const int n_heads = static_cast<int>(end - h0 < kValueHeads ? end - h0 : kValueHeads);
-      const float* p[kValueHeads];
-      float* acc[kValueHeads];
-      float scale[kValueHeads];
+      ValueHeads heads;
+      heads.n = static_cast<int>(end - h0 < kValueHeads ? end - h0 : kValueHeads);
       for (int h = 0; h < kValueHeads; ++h) {
-        const std::int64_t head = h < n_heads ? h0 + h : end - 1;
-        p[h] = a.scratch + head * kContextBlock;
-        acc[h] = a.acc + head * a.value_width;
-        scale[h] = correction[head - begin];
+        const std::int64_t head = h < heads.n ? h0 + h : end - 1;
+        heads.p[h] = a.scratch + head * kContextBlock;
+        heads.acc[h] = a.acc + head * a.value_width;
+        heads.correction[h] = correction[head - begin];
       }
       if (left >= 8 * kValueVectors) {
-        value_tile<kValueVectors>(a, p, acc, scale, n_heads, v);
+        value_tile<kValueVectors>(a, heads, v);
       } else if (left >= 8) {
-        value_tile<1>(a, p, acc, scale, n_heads, v);
+        value_tile<1>(a, heads, v);
       } else {
-        value_tail(a, p, acc, scale, n_heads, v);
+        value_tail(a, heads, v);
       }
     }
     v += left >= 8 * kValueVectors ? 8 * kValueVectors : 8;
@@ -208,21 +212,21 @@ void mla_block(const MlaBlockArgs& a) noexcept {
   }
 }
 
-void decode_cache_rows(quant::DType dtype, const std::byte* rows, std::size_t row_bytes, std::int64_t n,
-                       std::int64_t width, float* out) noexcept {
-  for (std::int64_t i = 0; i < n; ++i, rows += row_bytes, out += width) {
-    switch (dtype) {
+void decode_cache_rows(const CacheRows& from, float* out) noexcept {
+  const std::byte* row = from.rows;
+  for (std::int64_t i = 0; i < from.n; ++i, row += from.row_bytes, out += from.width) {
+    switch (from.dtype) {
       case quant::DType::kF16:
-        decode_f16(rows, width, out);
+        decode_f16(row, from.width, out);
         break;
       case quant::DType::kBF16:
-        decode_bf16(rows, width, out);
+        decode_bf16(row, from.width, out);
         break;
       case quant::DType::kQ8_0:
-        decode_q8_0(rows, width, out);
+        decode_q8_0(row, from.width, out);
         break;
       default:  // F32
-        __builtin_memcpy(out, rows, static_cast<std::size_t>(width) * sizeof(float));
+        __builtin_memcpy(out, row, static_cast<std::size_t>(from.width) * sizeof(float));
     }
   }
 }

@@ -95,15 +95,23 @@ float soften(float* p, std::int64_t n, float* running_max, float* running_sum) {
   return _mm_cvtss_f32(correction);
 }
 
+// Heads whose values are summed together; past the last one it is repeated and not stored.
+struct ValueHeads {
+  int n;
+  const float* p[kHeads];
+  float* acc[kHeads];
+  float correction[kHeads];
+};
+
 // Vectors [v, v + 16 * V) of up to four heads; the last vector may be partial.
 template <int V>
-void value_tile(const MlaBlockArgs& a, const float* const* p, float* const* acc, const float* correction, int n_heads,
-                std::int64_t v, __mmask16 last) {
+void value_tile(const MlaBlockArgs& a, const ValueHeads& heads, std::int64_t v, __mmask16 last) {
   __m512 sum[kHeads][V];
   for (int h = 0; h < kHeads; ++h) {
     for (int i = 0; i < V; ++i) {
       const __mmask16 mask = i == V - 1 ? last : static_cast<__mmask16>(0xffff);
-      sum[h][i] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, acc[h] + v + 16 * i), _mm512_set1_ps(correction[h]));
+      sum[h][i] =
+          _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, heads.acc[h] + v + 16 * i), _mm512_set1_ps(heads.correction[h]));
     }
   }
   const float* row = a.rows + v;
@@ -112,14 +120,14 @@ void value_tile(const MlaBlockArgs& a, const float* const* p, float* const* acc,
     for (int i = 0; i < V - 1; ++i) value[i] = _mm512_loadu_ps(row + 16 * i);
     value[V - 1] = _mm512_maskz_loadu_ps(last, row + 16 * (V - 1));
     for (int h = 0; h < kHeads; ++h) {
-      const __m512 weight = _mm512_set1_ps(p[h][position]);
+      const __m512 weight = _mm512_set1_ps(heads.p[h][position]);
       for (int i = 0; i < V; ++i) sum[h][i] = _mm512_fmadd_ps(weight, value[i], sum[h][i]);
     }
   }
   for (int h = 0; h < kHeads; ++h) {  // a constant count: the sums stay in registers
-    if (h >= n_heads) break;
+    if (h >= heads.n) break;
     for (int i = 0; i < V; ++i) {
-      _mm512_mask_storeu_ps(acc[h] + v + 16 * i, i == V - 1 ? last : static_cast<__mmask16>(0xffff), sum[h][i]);
+      _mm512_mask_storeu_ps(heads.acc[h] + v + 16 * i, i == V - 1 ? last : static_cast<__mmask16>(0xffff), sum[h][i]);
     }
   }
 }
@@ -149,20 +157,18 @@ void heads_block(const MlaBlockArgs& a, std::int64_t begin, std::int64_t end) {
     const std::int64_t left = a.value_width - v;
     const bool full = left >= 16 * kVectors;
     for (std::int64_t h0 = begin; h0 < end; h0 += kHeads) {
-      const int n_heads = static_cast<int>(end - h0 < kHeads ? end - h0 : kHeads);
-      const float* p[kHeads];
-      float* acc[kHeads];
-      float scale[kHeads];
+      ValueHeads heads;
+      heads.n = static_cast<int>(end - h0 < kHeads ? end - h0 : kHeads);
       for (int h = 0; h < kHeads; ++h) {
-        const std::int64_t head = h < n_heads ? h0 + h : end - 1;
-        p[h] = a.scratch + head * kContextBlock;
-        acc[h] = a.acc + head * a.value_width;
-        scale[h] = correction[head - begin];
+        const std::int64_t head = h < heads.n ? h0 + h : end - 1;
+        heads.p[h] = a.scratch + head * kContextBlock;
+        heads.acc[h] = a.acc + head * a.value_width;
+        heads.correction[h] = correction[head - begin];
       }
       if (full) {
-        value_tile<kVectors>(a, p, acc, scale, n_heads, v, static_cast<__mmask16>(0xffff));
+        value_tile<kVectors>(a, heads, v, static_cast<__mmask16>(0xffff));
       } else {
-        value_tile<1>(a, p, acc, scale, n_heads, v, mask_of(left));
+        value_tile<1>(a, heads, v, mask_of(left));
       }
     }
     v += full ? 16 * kVectors : 16;
@@ -206,21 +212,21 @@ void mla_block(const MlaBlockArgs& a) noexcept {
   }
 }
 
-void decode_cache_rows(quant::DType dtype, const std::byte* rows, std::size_t row_bytes, std::int64_t n,
-                       std::int64_t width, float* out) noexcept {
-  for (std::int64_t i = 0; i < n; ++i, rows += row_bytes, out += width) {
-    switch (dtype) {
+void decode_cache_rows(const CacheRows& from, float* out) noexcept {
+  const std::byte* row = from.rows;
+  for (std::int64_t i = 0; i < from.n; ++i, row += from.row_bytes, out += from.width) {
+    switch (from.dtype) {
       case quant::DType::kF16:
-        decode_f16(rows, width, out);
+        decode_f16(row, from.width, out);
         break;
       case quant::DType::kBF16:
-        decode_bf16(rows, width, out);
+        decode_bf16(row, from.width, out);
         break;
       case quant::DType::kQ8_0:
-        decode_q8_0(rows, width, out);
+        decode_q8_0(row, from.width, out);
         break;
       default:  // F32
-        __builtin_memcpy(out, rows, static_cast<std::size_t>(width) * sizeof(float));
+        __builtin_memcpy(out, row, static_cast<std::size_t>(from.width) * sizeof(float));
     }
   }
 }

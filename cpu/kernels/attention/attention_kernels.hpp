@@ -28,9 +28,16 @@ struct MlaBlockArgs {
   float* scratch;  // [n_heads, kContextBlock]
 };
 
+// Rows of one cache block.
+struct CacheRows {
+  quant::DType dtype;     // F32, F16, BF16 or Q8_0
+  const std::byte* rows;  // the first one
+  std::size_t row_bytes;  // from one row to the next, at least what `width` numbers take
+  std::int64_t n, width;  // 0..kContextBlock rows of `width` numbers
+};
+
 using MlaBlockFn = void(const MlaBlockArgs& args) noexcept;
-using DecodeRowsFn = void(quant::DType dtype, const std::byte* rows, std::size_t row_bytes, std::int64_t n,
-                          std::int64_t width, float* out) noexcept;
+using DecodeRowsFn = void(const CacheRows& from, float* out) noexcept;
 
 #define MLA_BLOCK(isa, function) \
   namespace isa {                \

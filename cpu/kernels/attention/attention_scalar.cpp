@@ -47,10 +47,10 @@ void mla_block(const MlaBlockArgs& a) noexcept {
   }
 }
 
-void decode_cache_rows(quant::DType dtype, const std::byte* rows, std::size_t row_bytes, std::int64_t n,
-                       std::int64_t width, float* out) noexcept {
-  for (std::int64_t i = 0; i < n; ++i) {
-    quant::decode_row(dtype, rows + static_cast<std::size_t>(i) * row_bytes, out + i * width, width);
+void decode_cache_rows(const CacheRows& from, float* out) noexcept {
+  for (std::int64_t i = 0; i < from.n; ++i) {
+    const std::byte* row = from.rows + static_cast<std::size_t>(i) * from.row_bytes;
+    quant::decode_row(from.dtype, row, out + i * from.width, from.width);
   }
 }
 

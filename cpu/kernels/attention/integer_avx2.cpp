@@ -182,10 +182,10 @@ void to_floats(quant::DType dtype, const std::byte* row, std::int64_t k, std::in
   }
 }
 
-// Numbers [begin, begin + n) of a cache row as words, in pieces, so that no buffer limits the width: the extent first.
+// A part of a cache row as words, in blocks, so that no buffer limits the width: the extent first.
 // Returns the largest as a float.
-float cached_words(quant::DType dtype, const std::byte* row, std::int64_t begin, std::int64_t n, std::int64_t block,
-                   std::int16_t* q, float* scale) {
+float cached_words(const RowPart& from, std::int16_t* q, float* scale) {
+  const auto [dtype, row, begin, n, block] = from;
   alignas(32) float floats[kKeyBlock];
   Extent extent;
   for (std::int64_t k = 0; k < n; k += block) {
@@ -214,8 +214,8 @@ void load_cache(const LoadCacheArgs& a) noexcept {
       widen(row + 8, s.key, to.keys + i * s.key);
       std::memcpy(to.rope + i * s.rope, row + 8 + s.key, static_cast<std::size_t>(2 * s.rope));
     } else {
-      to.value_reach[i] = cached_words(a.dtype, row, 0, s.key, kKeyBlock, to.keys + i * s.key, to.key_scale + i);
-      cached_words(a.dtype, row, s.key, s.rope, kRopeBlock, to.rope + i * s.rope, to.rope_scale + i);
+      to.value_reach[i] = cached_words({a.dtype, row, 0, s.key, kKeyBlock}, to.keys + i * s.key, to.key_scale + i);
+      cached_words({a.dtype, row, s.key, s.rope, kRopeBlock}, to.rope + i * s.rope, to.rope_scale + i);
     }
     to.value_scale[i] = to.key_scale[i];
   }
@@ -254,24 +254,28 @@ struct ScoreTile {
     const std::byte* q = queries + 64 * (shape.key_blocks() + shape.rope_blocks());
     for (std::int64_t b = 0; b < shape.key_blocks(); ++b, q += 32 * kKeyBlock) {
       const std::int64_t dwords = min64(kKeyBlock, shape.key - b * kKeyBlock) / 2;
-      const float* after = b + 1 == shape.key_blocks() ? chunk.key_scale + first : nullptr;
-      block(first, b, q, chunk.keys + first * shape.key + b * kKeyBlock, shape.key, dwords, nullptr, after);
+      const float* scale = b + 1 == shape.key_blocks() ? chunk.key_scale + first : nullptr;
+      block<Part::kKey>(first, b, q, chunk.keys + first * shape.key + b * kKeyBlock, dwords, scale);
     }
   }
   void ropes(std::int64_t first) const {
     const std::byte* q = queries + 64 * (shape.key_blocks() + shape.rope_blocks()) + 32 * shape.key;
     for (std::int64_t b = 0; b < shape.rope_blocks(); ++b, q += 32 * kRopeBlock) {
       const std::int64_t dwords = min64(kRopeBlock, shape.rope - b * kRopeBlock) / 2;
-      block(first, shape.key_blocks() + b, q, chunk.rope + first * shape.rope + b * kRopeBlock, shape.rope, dwords,
-            chunk.rope_scale + first, nullptr);
+      block<Part::kRope>(first, shape.key_blocks() + b, q, chunk.rope + first * shape.rope + b * kRopeBlock, dwords,
+                         chunk.rope_scale + first);
     }
   }
 
  private:
-  // One block of the summed direction; its sums are scaled per position before, all sums after.
+  enum class Part { kKey, kRope };
+
+  // One block of the summed direction. A position's scale multiplies all sums so far of its key, in the last block (null
+  // in the others), but only the block's own sums of its rope.
+  template <Part kPart>
   [[gnu::noinline]] void block(std::int64_t first, std::int64_t b, const std::byte* q, const std::int16_t* rows,
-                               std::int64_t stride, std::int64_t dwords, const float* before,
-                               const float* after) const {
+                               std::int64_t dwords, const float* position_scale) const {
+    const std::int64_t stride = kPart == Part::kKey ? shape.key : shape.rope;
     __m256i acc[kPositions][2];
     for (auto& row : acc) row[0] = row[1] = _mm256_setzero_si256();
     for (std::int64_t k = 0; k < dwords; ++k, q += 64) {
@@ -287,9 +291,10 @@ struct ScoreTile {
       for (int v = 0; v < 2; ++v) {
         float* to = out + (first + p) * out_stride + 8 * v;
         __m256 sum = _mm256_cvtepi32_ps(acc[p][v]);
-        if (before != nullptr) sum = _mm256_mul_ps(sum, _mm256_set1_ps(before[p]));
+        if (kPart == Part::kRope) sum = _mm256_mul_ps(sum, _mm256_set1_ps(position_scale[p]));
         sum = _mm256_fmadd_ps(sum, _mm256_load_ps(scale + 8 * v), b == 0 ? _mm256_setzero_ps() : _mm256_loadu_ps(to));
-        if (after != nullptr) sum = _mm256_mul_ps(sum, _mm256_set1_ps(after[p]));
+        if (kPart == Part::kKey && position_scale != nullptr)
+          sum = _mm256_mul_ps(sum, _mm256_set1_ps(position_scale[p]));
         _mm256_storeu_ps(to, sum);
       }
     }

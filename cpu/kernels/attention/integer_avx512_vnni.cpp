@@ -52,7 +52,7 @@ void pack_queries(const PackQueriesArgs& a) noexcept {
     const auto pack = [&](std::int64_t begin, std::int64_t n, bool words) {
       const float* rows[kStripLanes];
       for (std::int64_t lane = 0; lane < lanes; ++lane) rows[lane] = a.q + (first + lane) * a.q_stride + begin;
-      quantize_lanes(rows, lanes, n, words, a.scale, scale, staged);
+      quantize_lanes({rows, lanes, n}, words, a.scale, scale, staged);
       const std::int64_t dwords = words ? n / 2 : n / 4;
       interleave_lanes(reinterpret_cast<const std::int32_t*>(staged), dwords, kKeyBlock / 2, out);
       out += dwords * kStripLanes;
@@ -147,8 +147,8 @@ void load_cache(const LoadCacheArgs& a) noexcept {
       std::memcpy(rope, row + 8 + key_bytes, static_cast<std::size_t>(2 * s.rope));
     } else {
       auto* words = reinterpret_cast<std::int16_t*>(key);
-      to.value_reach[i] = cached_words(a.dtype, row, 0, s.key, kKeyBlock, words, to.key_scale + i);
-      cached_words(a.dtype, row, s.key, s.rope, kRopeBlock, rope, to.rope_scale + i);
+      to.value_reach[i] = cached_words({a.dtype, row, 0, s.key, kKeyBlock}, words, to.key_scale + i);
+      cached_words({a.dtype, row, s.key, s.rope, kRopeBlock}, rope, to.rope_scale + i);
     }
     to.value_scale[i] = to.key_scale[i];
   }

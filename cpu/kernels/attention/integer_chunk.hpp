@@ -31,6 +31,13 @@ struct ChunkOf {
         values(reinterpret_cast<Value*>(base + at.values)) {}
 };
 
+// Numbers [begin, begin + n) of a cache row, `block` of them at a time.
+struct RowPart {
+  quant::DType dtype;
+  const std::byte* row;
+  std::int64_t begin, n, block;
+};
+
 constexpr std::int64_t min64(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
 inline std::int64_t most_visible(const std::int32_t* visible, std::int64_t n_lanes) {

@@ -119,9 +119,15 @@ inline void interleave_lanes(const std::int32_t* rows, std::int64_t n, std::int6
   }
 }
 
-// Groups of n numbers of sixteen lanes at once: no reduction and no division per lane. Lanes without a row give zeros.
-inline void quantize_lanes(const float* const* rows, std::int64_t lanes, std::int64_t n, bool words, float scale,
-                           float* scales, std::int16_t (*out)[kKeyBlock]) {
+// A group of n numbers from each of up to sixteen rows.
+struct LaneGroups {
+  const float* const* rows;
+  std::int64_t lanes, n;
+};
+
+// The groups of sixteen lanes at once: no reduction and no division per lane. Lanes without a row give zeros.
+inline void quantize_lanes(LaneGroups from, bool words, float scale, float* scales, std::int16_t (*out)[kKeyBlock]) {
+  const auto [rows, lanes, n] = from;
   __m512i max[16], squares[16];
   for (std::int64_t lane = 0; lane < 16; ++lane) {
     const Extent extent = lane < lanes ? extent_of(rows[lane], n) : Extent();
@@ -200,10 +206,10 @@ inline void to_floats(quant::DType dtype, const std::byte* row, std::int64_t k, 
   }
 }
 
-// Numbers [begin, begin + n) of a cache row as words, in pieces, so that no buffer limits the width: the extent first.
+// A part of a cache row as words, in blocks, so that no buffer limits the width: the extent first.
 // Returns the largest as a float.
-inline float cached_words(quant::DType dtype, const std::byte* row, std::int64_t begin, std::int64_t n,
-                          std::int64_t block, std::int16_t* q, float* scale) {
+inline float cached_words(const RowPart& from, std::int16_t* q, float* scale) {
+  const auto [dtype, row, begin, n, block] = from;
   alignas(64) float floats[kKeyBlock];
   RowExtent extent;
   for (std::int64_t k = 0; k < n; k += block) {

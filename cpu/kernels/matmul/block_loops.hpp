@@ -103,24 +103,23 @@ template <class F, int C>
 constexpr int kChunk = 128, kGroupTiles = 16;
 constexpr std::int64_t kPanelBytes = 320 << 10;
 
-template <class F, int T, int C>
-DODECA_INLINE void columns(const MatmulArgs& args, const typename F::Decoded* w, std::int64_t block, int n_blocks,
-                           std::int64_t first, int i, float* acc) {
-  const typename F::Act* x[C];
-  for (int c = 0; c < C; ++c) x[c] = act_row<typename F::Act>(args, first + i + c) + block;
-  F::template multiply<T, C>(w, x, n_blocks, acc + static_cast<std::size_t>(i) * (T * kTileRows));
-}
-
 // Where a panel's weights begin.
 struct PanelStart {
   std::int64_t tile, block;
 };
 
-// Blocks of T tiles from `at` to `end` times `count` activation rows, added to acc[count][T][16] (set, from block 0 on)
-// and stored after the last block. `next` is what will be read after this panel.
+// Activation rows [first, first + count).
+struct ActRows {
+  std::int64_t first;
+  int count;
+};
+
+// Blocks of T tiles from `at` to `end` times some activation rows, added to acc[count][T][16] (set, from block 0 on) and
+// stored after the last block. `next` is what will be read after this panel.
 template <class F, int T>
 [[gnu::noinline]] void gemm_panel(const MatmulArgs& args, PanelStart at, std::int64_t end, PanelStart next,
-                                  std::int64_t first, int count, float* acc) {
+                                  ActRows rows, float* acc) {
+  const auto [first, count] = rows;
   using Tile = typename F::Tile;
   using Decoded = typename F::Decoded;
   const std::size_t tile_bytes = Tile::bytes(args.n_in);
@@ -138,16 +137,22 @@ template <class F, int T>
       fetch(packed + Tile::body(block), later + Tile::body(next.block + block - at.block), bytes);
       F::decode(packed, block, n, w[t]);
     }
-    for (int i = 0, groups = (count + F::kMaxColumns - 1) / F::kMaxColumns; groups > 0; --groups) {
+    int i = 0;
+    const auto columns = [&]<int C>() __attribute__((always_inline)) {
+      const typename F::Act* x[C];
+      for (int c = 0; c < C; ++c) x[c] = act_row<typename F::Act>(args, first + i + c) + block;
+      F::template multiply<T, C>(w, x, n, acc + static_cast<std::size_t>(i) * (T * kTileRows));
+    };
+    for (int groups = (count + F::kMaxColumns - 1) / F::kMaxColumns; groups > 0; --groups) {
       const int c = (count - i + groups - 1) / groups;  // as even as can be: a small group leaves multipliers waiting
       if constexpr (F::kMaxColumns == 6) {
-        if (c == 6) columns<F, T, 6>(args, w, block, n, first, i, acc);
-        if (c == 5) columns<F, T, 5>(args, w, block, n, first, i, acc);
-        if (c == 4) columns<F, T, 4>(args, w, block, n, first, i, acc);
+        if (c == 6) columns.template operator()<6>();
+        if (c == 5) columns.template operator()<5>();
+        if (c == 4) columns.template operator()<4>();
       }
-      if (c == 3) columns<F, T, 3>(args, w, block, n, first, i, acc);
-      if (c == 2) columns<F, T, 2>(args, w, block, n, first, i, acc);
-      if (c == 1) columns<F, T, 1>(args, w, block, n, first, i, acc);
+      if (c == 3) columns.template operator()<3>();
+      if (c == 2) columns.template operator()<2>();
+      if (c == 1) columns.template operator()<1>();
       i += c;
     }
   }
@@ -157,18 +162,25 @@ template <class F, int T>
   }
 }
 
+// What gemm_panel takes, for n_tiles tiles.
+struct Panels {
+  PanelStart at;
+  std::int64_t n_tiles, end;
+  PanelStart next;
+  ActRows rows;
+};
+
 // The same for 1 to T tiles.
 template <class F, int T>
-DODECA_INLINE void gemm_tiles(const MatmulArgs& args, PanelStart at, std::int64_t end, PanelStart next,
-                              std::int64_t first, int count, float* acc, std::int64_t n_tiles) {
-  if (n_tiles >= T) {
-    gemm_panel<F, T>(args, at, end, next, first, count, acc);
-    n_tiles -= T;
-    at.tile += T;
-    acc += static_cast<std::size_t>(T * count) * kTileRows;
+DODECA_INLINE void gemm_tiles(const MatmulArgs& args, Panels p, float* acc) {
+  if (p.n_tiles >= T) {
+    gemm_panel<F, T>(args, p.at, p.end, p.next, p.rows, acc);
+    p.n_tiles -= T;
+    p.at.tile += T;
+    acc += static_cast<std::size_t>(T * p.rows.count) * kTileRows;
   }
   if constexpr (T > 1) {
-    if (n_tiles > 0) gemm_tiles<F, T / 2>(args, at, end, next, first, count, acc, n_tiles);
+    if (p.n_tiles > 0) gemm_tiles<F, T / 2>(args, p, acc);
   }
 }
 
@@ -192,8 +204,8 @@ DODECA_INLINE void gemm_many(const MatmulArgs& args) {
           PanelStart next{tile + kTiles, begin};
           if (next.tile >= group_end) next = end < n_blocks ? PanelStart{group, end} : PanelStart{group_end, 0};
           const std::int64_t n_tiles = group_end - tile < kTiles ? group_end - tile : kTiles;
-          gemm_tiles<F, kTiles>(args, {tile, begin}, end, next, first, count, sums + (tile - group) * count * kTileRows,
-                                n_tiles);
+          gemm_tiles<F, kTiles>(args, {{tile, begin}, n_tiles, end, next, {first, count}},
+                                sums + (tile - group) * count * kTileRows);
         }
       }
     }

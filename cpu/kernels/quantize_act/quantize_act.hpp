@@ -10,8 +10,8 @@
 
 #include "cpu/isa.hpp"
 #include "cpu/kernels/kernel_list.hpp"
-#include "cpu/kernels/matmul/matmul_args.hpp"
 #include "cpu/kernels/quantize_act/q8_blocks.hpp"
+#include "cpu/kernels/quantize_act/quantize_act_kernels.hpp"
 
 namespace dodeca::cpu {
 
@@ -22,7 +22,6 @@ std::size_t act_row_bytes(ActFormat format, std::int64_t n);
 void quantize_act(ActFormat format, const float* x, std::int64_t n, std::byte* dst, Isa isa) noexcept;
 
 // The variants behind it, for the integer formats.
-using QuantizeActFn = void(ActFormat format, const float* x, std::int64_t n, std::byte* dst) noexcept;
 std::span<const KernelVariant<QuantizeActFn>> quantize_act_kernels();
 
 }  // namespace dodeca::cpu

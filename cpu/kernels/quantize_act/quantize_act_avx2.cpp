@@ -1,5 +1,7 @@
 #include <immintrin.h>
 
+#include "cpu/kernels/quantize_act/group.hpp"
+#include "cpu/kernels/quantize_act/q8_blocks.hpp"
 #include "cpu/kernels/quantize_act/quantize_act_kernels.hpp"
 
 namespace dodeca::cpu::avx2 {

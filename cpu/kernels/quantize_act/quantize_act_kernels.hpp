@@ -5,8 +5,6 @@
 #include <cstdint>
 
 #include "cpu/kernels/matmul/matmul_args.hpp"
-#include "cpu/kernels/quantize_act/group.hpp"
-#include "cpu/kernels/quantize_act/q8_blocks.hpp"
 
 namespace dodeca::cpu {
 

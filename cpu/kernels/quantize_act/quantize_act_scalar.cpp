@@ -1,3 +1,5 @@
+#include "cpu/kernels/quantize_act/group.hpp"
+#include "cpu/kernels/quantize_act/q8_blocks.hpp"
 #include "cpu/kernels/quantize_act/quantize_act_kernels.hpp"
 
 namespace dodeca::cpu::scalar {

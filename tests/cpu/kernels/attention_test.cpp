@@ -202,7 +202,7 @@ TEST_CASE("decode_cache_rows: every variant gives the codec's bits; rows may be 
           std::vector<float> want(n * width);
           for (std::int64_t i = 0; i < n; ++i)
             quant::decode_row(dtype, packed.data() + i * stride, want.data() + i * width, width);
-          variant.run(dtype, packed.data(), stride, n, width, out.data());
+          variant.run({dtype, packed.data(), stride, n, width}, out.data());
           CHECK_MESSAGE(tests::same_bits(out.data(), want.data(), want.size()),
                         variant.name << " " << quant::name_of(dtype) << " width " << width);
           CHECK(out.intact());
@@ -221,7 +221,7 @@ TEST_CASE("decode_cache_rows: all half and bfloat16 bit patterns") {
     for (const DType dtype : {DType::kF16, DType::kBF16}) {
       std::vector<float> got(65536), want(65536);
       quant::decode_row(dtype, bytes, want.data(), 65536);
-      variant.run(dtype, bytes, 2 * 65536, 1, 65536, got.data());
+      variant.run({dtype, bytes, 2 * 65536, 1, 65536}, got.data());
       CHECK_MESSAGE(tests::same_bits(got.data(), want.data(), want.size()), variant.name, " ", quant::name_of(dtype));
     }
   }

@@ -125,9 +125,15 @@ std::vector<float> queries_of(const Case& c, unsigned seed = 1) {
   return random_values(static_cast<std::size_t>(c.n_lanes * c.width()), seed, c.spread);
 }
 
-// Softmax attention by the textbook, in double; rows of queries and keys are [key | rope].
+struct KeysAndValues {
+  const float* keys;  // rows of [key | rope]
+  const float* values;
+  std::int64_t value_stride;
+};
+
+// Softmax attention by the textbook, in double; rows of queries are as those of keys.
 std::vector<float> reference(const IntegerShape& s, const std::vector<float>& q, std::int64_t n, float scale,
-                             const float* keys, const float* values, std::int64_t value_stride) {
+                             const KeysAndValues& cache) {
   const std::int64_t width = s.key + s.rope, n_lanes = static_cast<std::int64_t>(q.size()) / width;
   std::vector<float> out;
   for (std::int64_t l = 0; l < n_lanes; ++l) {
@@ -136,7 +142,7 @@ std::vector<float> reference(const IntegerShape& s, const std::vector<float>& q,
     for (std::int64_t p = 0; p < n; ++p) {
       double& w = weight[static_cast<std::size_t>(p)];
       for (std::int64_t k = 0; k < width; ++k)
-        w += static_cast<double>(q[static_cast<std::size_t>(l * width + k)]) * keys[p * width + k];
+        w += static_cast<double>(q[static_cast<std::size_t>(l * width + k)]) * cache.keys[p * width + k];
       w *= scale;
       max = std::max(max, w);
     }
@@ -144,7 +150,7 @@ std::vector<float> reference(const IntegerShape& s, const std::vector<float>& q,
     for (std::int64_t v = 0; v < s.value; ++v) {
       double value = 0;
       for (std::int64_t p = 0; p < n; ++p)
-        value += weight[static_cast<std::size_t>(p)] * values[p * value_stride + v];
+        value += weight[static_cast<std::size_t>(p)] * cache.values[p * cache.value_stride + v];
       out.push_back(static_cast<float>(value / sum));
     }
   }
@@ -164,7 +170,7 @@ TEST_CASE("integer attention: the scalar variant is softmax attention") {
       const Rows rows(c);
       const Result got = attend(*cpu::integer_attention_kernels().front().run, c, q, rows);
       const auto floats = rows.floats();
-      const auto want = reference(c.shape, q, c.n_positions, 0.2f, floats.data(), floats.data(), c.width());
+      const auto want = reference(c.shape, q, c.n_positions, 0.2f, {floats.data(), floats.data(), c.width()});
       // Twice what was measured. Rounding to half a step: of the queries and the weights, and of the keys unless the
       // cache already did.
       const tests::Tolerance bound = dtype == DType::kI8 ? tests::Tolerance{.abs = 0.015, .nmse = 2.8e-4}
@@ -250,7 +256,7 @@ TEST_CASE("integer attention: the largest sums fit") {
           q.push_back(
               static_cast<float>(floats[static_cast<std::size_t>(k)] * (5.0 * static_cast<double>(l + 1) / squares)));
       }
-      const auto want = reference(c.shape, q, c.n_positions, 0.2f, floats.data(), floats.data(), c.width());
+      const auto want = reference(c.shape, q, c.n_positions, 0.2f, {floats.data(), floats.data(), c.width()});
       for (const auto& variant : cpu::integer_attention_kernels()) {
         if (!tests::variant_runs(variant.name, variant.isa)) continue;
         const auto got = attend(*variant.run, c, q, rows).output(c.shape.value);
@@ -380,7 +386,7 @@ TEST_CASE("integer attention: keys and values of a head; products with the keys"
         std::vector<float> out(want_acc);
         for (std::size_t i = 0; i < out.size(); ++i) out[i] /= sum[i / static_cast<std::size_t>(h.value)];
         const auto attended =
-            tests::compare(out, reference(head, q, n, 0.1f, keys.data(), made.data() + h.key, stride),
+            tests::compare(out, reference(head, q, n, 0.1f, {keys.data(), made.data() + h.key, stride}),
                            {.abs = bytes ? 0.033 : 3e-4, .nmse = bytes ? 6e-4 : 4e-8});
         CHECK_MESSAGE(attended.ok, attended.report);
       }
