@@ -76,12 +76,31 @@ ModelConfig kimi_k2() {
   return c;
 }
 
+// Without its sparse attention, whose indexer chooses 2048 positions: up to a context of so many it changes nothing.
+ModelConfig glm_5() {
+  ModelConfig c = deepseek_v3();
+  c.name = "glm-5";
+  c.context_length = 202752;
+  c.vocab_size = 154880;
+  c.hidden_size = 6144;
+  set_layers(c, 3, 75);
+  c.rms_norm_eps = 1e-5;
+  c.n_heads = 64;
+  c.q_lora_rank = 2048;
+  c.qk_nope_head_dim = 192;
+  c.v_head_dim = 256;
+  c.intermediate_size = 12288;
+  c.n_group = c.topk_group = 1;
+  c.rope = {.dim = 64};  // not stretched; its base changes no speed
+  return c;
+}
+
 struct Shape {
   std::string_view name;
   ModelConfig (*make)();
 };
 constexpr Shape kShapes[] = {
-    {"deepseek-v3", deepseek_v3}, {"deepseek-v2-lite", deepseek_v2_lite}, {"kimi-k2", kimi_k2}};
+    {"deepseek-v3", deepseek_v3}, {"deepseek-v2-lite", deepseek_v2_lite}, {"kimi-k2", kimi_k2}, {"glm-5", glm_5}};
 
 }  // namespace
 

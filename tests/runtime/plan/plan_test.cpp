@@ -28,7 +28,7 @@ Plan plan_of(const ModelConfig& c, const PlanOptions& options = {}) {
 }  // namespace
 
 TEST_CASE("every weight belongs to one block, in the order in which blocks run") {
-  for (const char* shape : {"deepseek-v3", "deepseek-v2-lite", "kimi-k2"}) {
+  for (const char* shape : {"deepseek-v3", "deepseek-v2-lite", "kimi-k2", "glm-5"}) {
     const ModelConfig c = published_shape(shape);
     const Plan plan = plan_of(c);
     REQUIRE(plan.blocks.size() == static_cast<std::size_t>(2 * c.n_layers + 2));
