@@ -272,7 +272,8 @@ class Lattice {
       const Lane wanted(step > 1e-20f ? 0.5f * (target_[b] / step) - 0.5f : 0);
       const Lane middle = round(min(max(wanted, Lane(0)), Lane(15)));
       for (int t = 0; t < kAtOnce; ++t) {
-        codes[t][b] = min(max(middle + Lane(static_cast<float>(t - kAtOnce / 2)), Lane(0)), Lane(15)).v;
+        const int away = t - kAtOnce / 2;
+        codes[t][b] = min(max(middle + Lane(static_cast<float>(away)), Lane(0)), Lane(15)).v;
         trials[t].scale[b] = step * (2 * codes[t][b] + 1);
       }
     }

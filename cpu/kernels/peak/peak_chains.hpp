@@ -22,7 +22,7 @@ template <int kChains, typename Lane, typename Register, typename Step>
   double total = 0;
 #pragma GCC unroll 12
   for (int c = 0; c < kChains; ++c) {
-    Lane lanes[sizeof(Register) / sizeof(Lane)];
+    Lane lanes[sizeof(Register) / sizeof(Lane)];  // NOLINT(bugprone-sizeof-expression): one lane in the scalar variant
     std::memcpy(lanes, &sum[c], sizeof(Register));
     for (const Lane lane : lanes) total += static_cast<double>(lane);
   }
