@@ -140,8 +140,13 @@ check "lint: check_format" bash tests/lint/check_format.sh
 require "release: build" build release
 check "lint: check_kernel_symbols" bash tests/lint/check_kernel_symbols.sh build/release
 # Every folder that has tests has its program: one that was not built is a failure.
-for folder in $(find tests -name '*_test.cpp' | sed -E 's#^tests/(runtime/[^/]+|[^/]+)/.*#\1#' | sort -u); do
-  doctest "release: test_${folder//\//_}" "build/release/tests/test_${folder//\//_}"
+# Programs with teams of threads wait for one another on all processors and run one at a time, the others beside each other.
+mapfile -t programs < <(find tests -name '*_test.cpp' | sed -E 's#^tests/(runtime/[^/]+|[^/]+)/.*#test_\1#; s#/#_#g' | sort -u)
+teamless=(test_runtime_text test_runtime_load test_runtime_sample test_runtime_base test_runtime_model test_quant test_fuzz
+       test_support)  # those without teams, the longest first
+doctests release "${teamless[@]}"
+for program in "${programs[@]}"; do
+  [[ " ${teamless[*]} " == *" $program "* ]] || doctest "release: $program" "build/release/tests/$program"
 done
 grep -ahE 'MESSAGE: .*skipped' "$logs"/release__test_*.log | sed 's/.*MESSAGE: */not run here: /' | sort -u
 for script in tests/*_test.py; do
@@ -150,8 +155,8 @@ done
 
 # ---- debug: every file and every header compiled alone, run-time checks on ----------------------------------------------
 if [[ $quick == no ]]; then
-  debug_targets=(test_runtime_exec test_quant test_runtime_weights test_runtime_model test_runtime_engine test_runtime_plan
-                 test_runtime_base)  # the longest first
+  # The longest first. The sanitizers' build below has the same checks on for quant, base and model.
+  debug_targets=(test_runtime_exec test_runtime_weights test_runtime_engine test_runtime_plan)
   require "debug: build" build debug dodeca dodeca-bench all_verify_interface_header_sets "${debug_targets[@]}"
   doctests debug "${debug_targets[@]}"
   check "lint: check_tidy" python3 tests/lint/check_tidy.py build/debug
@@ -164,7 +169,7 @@ if [[ $quick == no ]]; then
   asan_targets=(test_cpu test_runtime_text test_quant test_runtime_load test_runtime_base test_runtime_model)
   require "asan: build" build asan "${asan_targets[@]}" fuzz
   doctests asan "${asan_targets[@]}"
-  fuzz 30
+  fuzz 15  # tests/fuzz/hunt.sh is for long runs
 
   require "tsan: build" build tsan test_team
   TSAN_OPTIONS=halt_on_error=1 doctest "tsan: the thread team" "${unrandomised[@]}" build/tsan/tests/test_team
