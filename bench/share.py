@@ -28,8 +28,9 @@ EXPERTS = {"deepseek-v3": (256, 16), "kimi-k2": (384, 8), "glm-5": (256, 8), "de
 SHAPES = ["deepseek-v3", "kimi-k2", "glm-5"]
 MOST_LAYERS = 6          # one dense, five with experts: more say nothing new
 MEMORY_SHARE = 0.8       # of what is free
-FILL_PER_CORE = 0.15e9   # bytes of random weights per second
+FILL_PER_CORE = 0.08e9   # bytes of random weights per second, with what is loaded beside the slice
 FILL_SHARE = 0.5         # of a step's time
+PATIENCE = 30            # seconds that any step may take
 SHORT = 300              # seconds: below, fewer types, tokens and repetitions
 
 # What is kept of a row of dodeca-bench: the test and its results, none of the fields that repeat the machine.
@@ -152,7 +153,8 @@ def steps_for(shapes, plans, seconds):
 
     def tokens(name, share, shape, *arguments):
         held, reason = slice_of(shape, plans[shape], share * seconds)
-        return Step(name, share, ["--shape", shape, *(held or []), *arguments, "-r", 1 if short else 2, "-o", "jsonl", "-q"], reason)
+        repetitions = ["-r", 1 if short else 2]
+        return Step(name, share, ["--shape", shape, *(held or []), *arguments, *repetitions, "-o", "jsonl", "-q"], reason)
 
     half = max(1, cores // 2)
     steps = [Step("memory bandwidth", 0.03, ["membw", "-t", part_counts(per_node), *timed(1)]),
@@ -180,8 +182,9 @@ def measure(page, steps, program, seconds):
             entry["reason"] = step.skip
             say(f"{step.name}: skipped, {step.skip}")
         else:
-            say(f"{step.name}: at most {min(left, 2 * step.share * seconds):.0f} s")
-            run_step(program, step, min(left, 2 * step.share * seconds), entry)
+            limit = min(left, max(PATIENCE, 2 * step.share * seconds))
+            say(f"{step.name}: at most {limit:.0f} s")
+            run_step(program, step, limit, entry)
             say(f"{step.name}: {entry['status']}, {entry['seconds']} s"
                 + (f" ({entry['reason']})" if "reason" in entry else ""))
         page.save()
