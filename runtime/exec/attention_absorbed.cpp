@@ -300,8 +300,8 @@ void list_chunks(const Pass& pass, std::vector<ContextChunk>& chunks, std::vecto
     const ContextCut cut = context_cut(pass.config, last);
     for (std::int64_t c = 0; c < cut.count; ++c) {
       chunks.push_back({g, c});
-      const std::int64_t n = std::min(cut.length, last + 1 - c * cut.length);
-      loads.push_back({.n_tiles = strips, .tile_bytes = static_cast<std::uint64_t>(n)});
+      // The last one counts as much as the others, so that members get whole units where there is one for each.
+      loads.push_back({.n_tiles = strips, .tile_bytes = static_cast<std::uint64_t>(cut.length)});
     }
   }
 }

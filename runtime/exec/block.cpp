@@ -26,6 +26,9 @@ void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes,
     case BlockKind::kGqaAttention:
       return GqaAttention::add_demand(plan, block, sizes, demand);
     case BlockKind::kDenseFfn:
+      PiecedProjection::add_demand(
+          {PlannedWeights(plan, block)[WeightRole::kGate], PlannedWeights(plan, block)[WeightRole::kUp]}, sizes,
+          demand);
       return DenseFfn::add_demand(PlannedWeights(plan, block), DenseFfn::kDense, block.n_parts(), sizes, demand);
     case BlockKind::kMoeFfn:
       return MoeFfn::add_demand(plan, block, sizes, demand);
@@ -82,7 +85,7 @@ void project(const Pass& pass, const cpu::Member& member, const Projection& p) {
   multiply({.weight = p.weight,
             .tile_begin = p.tiles.begin,
             .tile_end = p.tiles.end,
-            .acts = acts.data(format, p.first_act),
+            .acts = acts.data(format, p.first_act, p.weight.column_begin),
             .act_stride = acts.stride(format),
             .act_factors = acts.factors() + p.first_act,
             .n_acts = pass.n(),

@@ -69,7 +69,7 @@ struct Projection {
   RowBuffer acts, out;
   std::int64_t out_begin = 0;
   std::int64_t first_act = 0, first_out = 0;  // the buffers' rows of the pass's first row
-};
+};                                            // a piece of a weight reads its own columns
 void project(const Pass& pass, const cpu::Member& member, const Projection& projection);
 
 // What a load of tiles of a part is, whose results are columns of a row of the whole weight.

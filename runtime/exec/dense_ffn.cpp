@@ -5,27 +5,43 @@
 
 namespace dodeca::runtime {
 
-DenseFfn::DenseFfn(const Model& model, const BlockPlan& plan, const Roles& roles)
+DenseFfn::DenseFfn(const Model& model, const BlockPlan& plan, const Roles& roles, std::int64_t first_piece)
     : Block(plan),
-      gate_(model.weights().parts({roles.gate, plan.layer})),
-      up_(model.weights().parts({roles.up, plan.layer})),
+      gate_(model.weights().parts({roles.gate, plan.layer}),
+            {.acts = RowBuffer::kInput, .out = RowBuffer::kGate, .first_piece = first_piece, .out_by_part = true}),
+      up_(model.weights().parts({roles.up, plan.layer}), {.acts = RowBuffer::kInput,
+                                                          .out = RowBuffer::kUp,
+                                                          .first_piece = first_piece + gate_.n_pieces(),
+                                                          .out_by_part = true}),
       down_(model.weights().parts({roles.down, plan.layer})),
       norm_(model.weights().vector({WeightRole::kFfnNorm, plan.layer})) {
-  for (std::size_t p = 0; p < gate_.size(); ++p) {
-    first_block_.push_back(n_blocks_);
-    for (const PackedMatrix* weight : {&gate_[p], &up_[p]})
-      gate_up_loads_.push_back(
-          {.n_tiles = weight->n_tiles, .tile_bytes = weight->tile_bytes, .first_block = n_blocks_});
-    pair_loads_.push_back({.n_tiles = gate_[p].n_tiles, .tile_bytes = gate_[p].tile_bytes + up_[p].tile_bytes});
-    down_loads_.push_back(load_of(down_[p]));
-    n_blocks_ += blocks_of(gate_[p].n_out);
+  std::int64_t n_blocks = 0;
+  for (std::int64_t p = 0; p < gate_.n_parts(); ++p) {
+    first_block_.push_back(n_blocks);
+    widths_.push_back(gate_.n_out(p));
+    pair_loads_.push_back({.n_tiles = gate_.part(p).front().n_tiles,
+                           .tile_bytes = tile_bytes_of(gate_.part(p)) + tile_bytes_of(up_.part(p))});
+    n_blocks += blocks_of(gate_.n_out(p));
   }
+  for (const PiecedProjection* weight : {&gate_, &up_}) {
+    for (std::int64_t p = 0; p < weight->n_parts(); ++p) {
+      for (const PackedMatrix& piece : weight->part(p))
+        gate_up_loads_.push_back({.n_tiles = piece.n_tiles,
+                                  .tile_bytes = piece.tile_bytes,
+                                  .first_block = first_block_[static_cast<std::size_t>(p)]});
+    }
+  }
+  for (const PackedMatrix& piece : down_) down_loads_.push_back(load_of(piece));
   phases_ = {
       {.name = "dense gate, up",
        .loads = [this](const Pass&) { return gate_up_loads(); },
        .run = [this](Pass& pass, const cpu::Member& member, std::size_t load,
                      const cpu::Range& tiles) { run_gate_up(pass, member, load, tiles); },
-       .deal = [this](Pass& pass, const cpu::Member& member) { deal_gate_up(pass, member); },
+       .deal =
+           [this](Pass& pass, const cpu::Member& member) {
+             for_share(pair_loads_, member.index, member.size,
+                       [&](std::size_t part, const cpu::Range& tiles) { gate_up_tiles(pass, member, part, tiles); });
+           },
        .finish_block = [this](Pass& pass, std::int64_t block) { finish_gate_up(pass, block); },
        .finish = [this](Pass& pass, std::int64_t i) { quantize_row(pass, i); },
        .work = [this](const Pass&) { return Work{gate_up_bytes()}; },
@@ -54,86 +70,73 @@ void DenseFfn::add_demand(const PlannedWeights& weights, const Roles& roles, std
   std::int64_t width = 0;
   for (const WeightPart& part : down->parts) width = std::max(width, part.columns.size());
   demand.rows(RowBuffer::kDenseHidden, n_parts * sizes.micro_batch, width);
-  const std::int64_t few = n_parts * std::min(sizes.micro_batch, kFewRows);
-  for (const RowBuffer product : {RowBuffer::kGate, RowBuffer::kUp}) demand.rows(product, few, width);
-  demand.rows(RowBuffer::kPartSums, few, down->n_out);
+  const std::int64_t few = std::min(sizes.micro_batch, kFewRows);
+  for (const RowBuffer product : {RowBuffer::kGate, RowBuffer::kUp}) demand.rows(product, n_parts * few, width);
+  demand.rows(RowBuffer::kPartSums, down->n_pieces() * few, down->n_out);
   demand.blocks(n_parts * blocks_of(width));
   demand.products(sizes.micro_batch);
 }
 
 void DenseFfn::run_gate_up(const Pass& pass, const cpu::Member& member, std::size_t load,
                            const cpu::Range& tiles) const {
-  const std::size_t part = load / 2;
-  project(pass, member,
-          {.weight = load % 2 == 0 ? gate_[part] : up_[part],
-           .tiles = tiles,
-           .acts = RowBuffer::kInput,
-           .out = load % 2 == 0 ? RowBuffer::kGate : RowBuffer::kUp,
-           .out_begin = -gate_[part].row_begin,
-           .first_out = static_cast<std::int64_t>(part) * pass.n()});
+  const auto at = static_cast<std::int64_t>(load);
+  if (at < gate_.n_pieces())
+    gate_.run(pass, member, at, tiles);
+  else
+    up_.run(pass, member, at - gate_.n_pieces(), tiles);
 }
 
 void DenseFfn::finish_gate_up(const Pass& pass, std::int64_t block) const {
-  std::size_t part = first_block_.size() - 1;
-  while (block < first_block_[part]) --part;
-  const std::int64_t width = gate_[part].n_out, own = block - first_block_[part];
+  std::size_t p = first_block_.size() - 1;
+  while (block < first_block_[p]) --p;
+  const std::int64_t own = block - first_block_[p], width = widths_[p], part = static_cast<std::int64_t>(p);
+  for (const PiecedProjection* weight : {&gate_, &up_}) weight->sum(pass, columns_of(own, width), part);
   for (std::int64_t i = 0; i < pass.n(); ++i)
-    swiglu_block(pass, static_cast<std::int64_t>(part) * pass.n() + i, own, width, RowBuffer::kDenseHidden);
+    swiglu_block(pass, part * pass.n() + i, own, width, RowBuffer::kDenseHidden);
 }
 
-void DenseFfn::run_down(const Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles,
+void DenseFfn::run_down(const Pass& pass, const cpu::Member& member, std::size_t index, const cpu::Range& tiles,
                         std::int64_t first_row) const {
-  const std::int64_t first = static_cast<std::int64_t>(part) * pass.n();
+  const PackedMatrix& piece = down_[index];
   project(pass, member,
-          {.weight = down_[part],
+          {.weight = piece,
            .tiles = tiles,
            .acts = RowBuffer::kDenseHidden,
            .out = RowBuffer::kPartSums,
-           .first_act = first,
-           .first_out = first_row + first});
-}
-
-void DenseFfn::deal_gate_up(const Pass& pass, const cpu::Member& member) const {
-  for_share(pair_loads_, member.index, member.size,
-            [&](std::size_t part, const cpu::Range& tiles) { gate_up_tiles(pass, member, part, tiles); });
+           .first_act = piece.part * pass.n(),
+           .first_out = first_row + static_cast<std::int64_t>(index) * pass.n()});
 }
 
 void DenseFfn::gate_up_tiles(const Pass& pass, const cpu::Member& member, std::size_t part,
                              const cpu::Range& tiles) const {
+  const auto p = static_cast<std::int64_t>(part);
   gate_up(pass, member,
-          {.gate = gate_[part],
-           .up = up_[part],
+          {.gate = gate_.part(p),
+           .up = up_.part(p),
            .tiles = tiles,
            .slots = {0, pass.n()},
            .hidden = RowBuffer::kDenseHidden,
-           .hidden_offset = static_cast<std::int64_t>(part) * pass.n()});
+           .hidden_offset = p * pass.n()});
 }
 
 void DenseFfn::quantize_row(const Pass& pass, std::int64_t i) const {
-  for (std::size_t p = 0; p < down_.size(); ++p) {
-    if (down_[p])
-      pass.buffer(RowBuffer::kDenseHidden)
-          .quantize(static_cast<std::int64_t>(p) * pass.n() + i, down_[p].n_in, pass.isa);
-  }
+  for (std::size_t p = 0; p < widths_.size(); ++p)
+    pass.buffer(RowBuffer::kDenseHidden).quantize(static_cast<std::int64_t>(p) * pass.n() + i, widths_[p], pass.isa);
 }
 
 void DenseFfn::add_down_columns(const Pass& pass, const cpu::Member& member) const {
-  for (std::size_t p = 0; p < down_.size(); ++p) {
-    if (!down_[p]) continue;
+  for (const PackedMatrix& piece : down_) {
+    if (!piece) continue;
     add_down(pass, member,
-             {.down = down_[p],
-              .tiles = member.part(down_[p].n_tiles),
+             {.down = piece,
+              .tiles = member.part(piece.n_tiles),
               .slots = {0, pass.n()},
               .hidden = RowBuffer::kDenseHidden,
-              .hidden_offset = static_cast<std::int64_t>(p) * pass.n()});
+              .hidden_offset = piece.part * pass.n()});
   }
 }
 
-std::uint64_t DenseFfn::gate_up_bytes() const {
-  std::uint64_t bytes = 0;
-  for (std::size_t p = 0; p < gate_.size(); ++p) bytes += gate_[p].slice_bytes() + up_[p].slice_bytes();
-  return bytes;
-}
+std::uint64_t DenseFfn::gate_up_bytes() const { return gate_.bytes() + up_.bytes(); }
 
 std::uint64_t DenseFfn::down_bytes() const {
   std::uint64_t bytes = 0;

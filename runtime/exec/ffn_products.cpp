@@ -5,6 +5,7 @@
 
 #include "cpu/kernels/activation/activation.hpp"
 #include "runtime/exec/multiply.hpp"
+#include "runtime/exec/pieced_projection.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -21,25 +22,28 @@ void gate_up_piece(const Pass& pass, const cpu::Member& member, const GateUp& p,
                    const SlotRange& slots) noexcept {
   const std::int64_t n = (tiles.end - tiles.begin) * cpu::kTileRows, first = tiles.begin * cpu::kTileRows;
   auto* gate = reinterpret_cast<float*>(pass.space.scratch(member, ThreadBuffer::kProducts));
-  float* up = gate + slots.count() * n;
+  float *up = gate + slots.count() * n, *of_piece = up + slots.count() * n;
   const Activations& in = pass.buffer(RowBuffer::kInput);
-  for (const auto& [weight, out] : {std::pair{&p.gate, gate}, std::pair{&p.up, up}}) {
-    const cpu::ActFormat format = weight->layout->act;
-    multiply({.weight = *weight,
-              .slice = p.slice,
-              .tile_begin = tiles.begin,
-              .tile_end = tiles.end,
-              .acts = in.data(format, slots.act_rows == nullptr ? slots.begin : 0),
-              .act_stride = in.stride(format),
-              .act_rows = slots.act_rows == nullptr ? nullptr : slots.act_rows + slots.begin,
-              .act_factors = in.factors() + (slots.act_rows == nullptr ? slots.begin : 0),
-              .n_acts = slots.count(),
-              .out = out - first,
-              .out_stride = n,
-              .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
-              .prompt = pass.prompt()});
+  for (const auto& [pieces, out] : {std::pair{p.gate, gate}, std::pair{p.up, up}}) {
+    const cpu::ActFormat format = pieces.front().layout->act;
+    const std::int64_t first_act = slots.act_rows == nullptr ? slots.begin : 0;
+    multiply_pieces(pieces,
+                    {.weight = pieces.front(),
+                     .slice = p.slice,
+                     .tile_begin = tiles.begin,
+                     .tile_end = tiles.end,
+                     .acts = in.data(format, first_act),
+                     .act_stride = in.stride(format),
+                     .act_rows = slots.act_rows == nullptr ? nullptr : slots.act_rows + slots.begin,
+                     .act_factors = in.factors() + first_act,
+                     .n_acts = slots.count(),
+                     .out = out - first,
+                     .out_stride = n,
+                     .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
+                     .prompt = pass.prompt()},
+                    of_piece);
   }
-  const std::int64_t valid = std::min(n, p.gate.n_out - first);
+  const std::int64_t valid = std::min(n, p.gate.front().n_out - first);
   Activations& hidden = pass.buffer(p.hidden);
   for (std::int64_t i = 0; i < slots.count(); ++i)
     cpu::swiglu(gate + i * n, up + i * n, valid, hidden.row(p.hidden_offset + slots.begin + i) + first, pass.isa);
@@ -57,7 +61,7 @@ void add_down_piece(const Pass& pass, const cpu::Member& member, const Down& p, 
             .slice = p.slice,
             .tile_begin = tiles.begin,
             .tile_end = tiles.end,
-            .acts = hidden.data(format, p.hidden_offset + slots.begin),
+            .acts = hidden.data(format, p.hidden_offset + slots.begin, p.down.column_begin),
             .act_stride = hidden.stride(format),
             .n_acts = slots.count(),
             .out = out - first,

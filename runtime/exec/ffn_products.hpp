@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 
 #include "runtime/exec/block.hpp"
 
@@ -18,7 +19,7 @@ struct SlotRange {
 };
 
 struct GateUp {
-  const PackedMatrix &gate, &up;
+  std::span<const PackedMatrix> gate, up;  // the pieces of one part
   std::int64_t slice = 0;
   cpu::Range tiles;
   SlotRange slots;

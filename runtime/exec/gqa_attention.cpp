@@ -82,7 +82,7 @@ void GqaAttention::add_demand(const Plan& plan, const BlockPlan& block, const Ru
   demand.rows(RowBuffer::kQuery, m, c.n_heads * c.head_dim);
   demand.rows(RowBuffer::kHeads, block.n_parts() * m, kv_heads * (c.n_heads / c.n_kv_heads) * c.head_dim);
   demand.scratch(ThreadBuffer::kAttention, static_cast<std::size_t>(Space(c).total) * sizeof(float));
-  OutputProjection::add_demand(plan, block, sizes, demand);
+  OutputProjection::add_demand(*weights[kAttentionOutput], sizes, demand);
 }
 
 // Values before keys in a row of kKv.

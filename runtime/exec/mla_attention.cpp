@@ -7,6 +7,7 @@
 #include "cpu/kernels/rope/rope.hpp"
 #include "runtime/exec/attention_absorbed.hpp"
 #include "runtime/exec/attention_decompressed.hpp"
+#include "runtime/exec/ffn_products.hpp"
 #include "runtime/exec/multiply.hpp"
 
 namespace dodeca::runtime {
@@ -113,22 +114,28 @@ bool LatentAttention::is_decompressed(const Pass& pass, const Row& row) const no
 }
 
 MlaAttention::MlaAttention(const Model& model, const BlockPlan& plan)
-    : Block(plan), attention_(model, plan), output_(attention_.weights().output, attention_.weights().output_bias) {
+    : Block(plan),
+      attention_(model, plan),
+      output_(attention_.weights().output, attention_.weights().output_bias),
+      query_in_(attention_.weights().q_a.empty() ? attention_.weights().q : attention_.weights().q_a,
+                {.acts = RowBuffer::kInput,
+                 .out = attention_.weights().q_a.empty() ? RowBuffer::kQuery : RowBuffer::kQA}),
+      kv_in_(attention_.weights().kv_a,
+             {.acts = RowBuffer::kInput, .out = RowBuffer::kKv, .first_piece = query_in_.n_pieces()}) {
   const MlaWeights& w = attention_.weights();
   const ModelConfig& c = model.config();
   const std::int64_t d = head_dim(c);
   query_tiles_ = d % cpu::kTileRows == 0 ? d / cpu::kTileRows : kWholeLoad;
   const bool lora = !w.q_a.empty();
   kv_block_ = lora ? blocks_of(c.q_lora_rank) : n_query_blocks(c);
-  for (const PackedMatrix& part : lora ? w.q_a : w.q) {
-    latent_loads_.push_back(load_of(part));
-    if (!lora) latent_loads_.back().tiles_per_block = query_tiles_;
+  latent_loads_ = query_in_.piece_loads();
+  for (TileLoad& load : latent_loads_) load.tiles_per_block = lora ? load.tiles_per_block : query_tiles_;
+  for (TileLoad load : kv_in_.piece_loads()) {
+    load.first_block = kv_block_;
+    latent_loads_.push_back(load);
   }
-  for (const PackedMatrix& part : w.kv_a) {
-    latent_loads_.push_back(load_of(part));
-    latent_loads_.back().first_block = kv_block_;
-    latent_loads_.back().tiles_per_block = kWholeLoad;
-  }
+  latent_part_loads_ = query_in_.part_loads();
+  for (const TileLoad& load : kv_in_.part_loads()) latent_part_loads_.push_back(load);
   for (const PackedMatrix& part : w.q_b) {
     query_loads_.push_back(load_of(part));
     query_loads_.back().tiles_per_block = query_tiles_;
@@ -175,10 +182,11 @@ void MlaAttention::add_demand(const Plan& plan, const BlockPlan& block, const Ru
                                                                  cpu::act_row_bytes(cpu::ActFormat::kF32, w.n_in)));
   }
   demand.scratch(ThreadBuffer::kAttention, std::max(absorbed_scratch_bytes(c), decompressed_scratch_bytes(c, m)));
-  demand.blocks(std::max(c.n_heads, blocks_of(c.q_lora_rank)) + 1);
+  demand.blocks(std::max(c.n_heads, blocks_of(c.q_lora_rank)) + blocks_of(cache_width(c)));
+  PiecedProjection::add_demand({weights[kQ], weights[kQA], weights[kKvA]}, sizes, demand);
   demand.blocks(blocks_of(c.n_heads * c.v_head_dim) + block.n_parts());
   demand_partials(c, sizes, demand);
-  OutputProjection::add_demand(plan, block, sizes, demand);
+  OutputProjection::add_demand(*weights[kAttentionOutput], sizes, demand);
 }
 
 std::int64_t MlaAttention::n_query_blocks(const ModelConfig& c) const {
@@ -190,45 +198,58 @@ std::int64_t MlaAttention::n_query_blocks(const ModelConfig& c) const {
 Phase MlaAttention::latent_phase() const {
   const MlaWeights& w = attention_.weights();
   const bool lora = !w.q_a.empty();
-  return {
-      .name = lora ? "q_a, kv_a" : "q, kv_a",
-      .loads = [this](const Pass&) { return std::span<const TileLoad>(latent_loads_); },
-      .run =
-          [this, lora](Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) {
-            const MlaWeights& w = attention_.weights();
-            const std::span<const PackedMatrix> first = lora ? w.q_a : w.q;
-            if (load < first.size())
-              project(pass, member, {first[load], tiles, RowBuffer::kInput, lora ? RowBuffer::kQA : RowBuffer::kQuery});
-            else
-              project(pass, member, {w.kv_a[load - first.size()], tiles, RowBuffer::kInput, RowBuffer::kKv});
-          },
-      .finish_block = [this](Pass& pass, std::int64_t block) { finish_latent_block(pass, block); },
-      .finish =
-          [this, lora](Pass& pass, std::int64_t i) {
-            write_cache_row(pass, i);
-            if (!lora) return rotate_query(pass, i, 0, pass.config.n_heads);
-            for (std::int64_t b = 0; b < blocks_of(pass.config.q_lora_rank); ++b) weigh_query_block(pass, i, b);
-            set_query_factor(pass, i);
-          },
-      .last =
-          [this, lora](Pass& pass) {
-            for (std::int64_t i = 0; lora && pass.few() && i < pass.n(); ++i) set_query_factor(pass, i);
-            if (pass.few()) list_chunks(pass, chunks_, chunk_loads_);
-            absorbed_units_.reset();
-            decompressed_units_.reset();
-          },
-      .work = [&w, lora](const Pass&) { return Work{bytes_of(lora ? w.q_a : w.q) + bytes_of(w.kv_a)}; },
-      .taps = {tap_rows(kKvA, RowBuffer::kInput)}};
+  return {.name = lora ? "q_a, kv_a" : "q, kv_a",
+          .loads =
+              [this](const Pass& pass) {
+                return std::span<const TileLoad>(pass.few() ? latent_loads_ : latent_part_loads_);
+              },
+          .run =
+              [this](Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) {
+                const auto at = static_cast<std::int64_t>(load),
+                           n_first = pass.few() ? query_in_.n_pieces() : query_in_.n_parts();
+                if (at < n_first)
+                  query_in_.run(pass, member, at, tiles);
+                else
+                  kv_in_.run(pass, member, at - n_first, tiles);
+              },
+          .finish_block = [this](Pass& pass, std::int64_t block) { finish_latent_block(pass, block); },
+          .finish =
+              [this, lora](Pass& pass, std::int64_t i) {
+                write_cache_row(pass, i);
+                if (!lora) return rotate_query(pass, i, 0, pass.config.n_heads);
+                for (std::int64_t b = 0; b < blocks_of(pass.config.q_lora_rank); ++b) weigh_query_block(pass, i, b);
+                set_query_factor(pass, i);
+              },
+          .last =
+              [this, lora](Pass& pass) {
+                for (std::int64_t i = 0; lora && pass.few() && i < pass.n(); ++i) set_query_factor(pass, i);
+                if (pass.few()) list_chunks(pass, chunks_, chunk_loads_);
+                absorbed_units_.reset();
+                decompressed_units_.reset();
+              },
+          .work = [&w, lora](const Pass&) { return Work{bytes_of(lora ? w.q_a : w.q) + bytes_of(w.kv_a)}; },
+          .taps = {tap_rows(kKvA, RowBuffer::kInput)}};
 }
 
 void MlaAttention::finish_latent_block(Pass& pass, std::int64_t block) const {
-  for (std::int64_t i = 0; i < pass.n(); ++i) {
-    if (block == kv_block_)
+  const ModelConfig& c = pass.config;
+  if (block >= kv_block_) {
+    const std::int64_t width = cache_width(c);
+    kv_in_.sum(pass, columns_of(block - kv_block_, width));
+    for (std::int64_t i = 0, last = kv_blocks_done_.is_last_of(blocks_of(width)); last && i < pass.n(); ++i)
       write_cache_row(pass, i);
-    else if (attention_.weights().q_a.empty())
-      rotate_query_block(pass, i, block);
-    else
+    return;
+  }
+  const bool lora = !attention_.weights().q_a.empty(), by_head = query_tiles_ != kWholeLoad;
+  const std::int64_t d = head_dim(c);
+  query_in_.sum(pass, lora      ? columns_of(block, c.q_lora_rank)
+                      : by_head ? cpu::Range{block * d, (block + 1) * d}
+                                : cpu::Range{0, c.n_heads * d});
+  for (std::int64_t i = 0; i < pass.n(); ++i) {
+    if (lora)
       weigh_query_block(pass, i, block);
+    else
+      rotate_query_block(pass, i, block);
   }
 }
 
@@ -383,8 +404,7 @@ void MlaAttention::quantize_value_block(Pass& pass, std::int64_t block) const {
   while (block < first_value_block_[part]) --part;
   if (value_loads_[part].tiles_per_block != kWholeLoad)
     return output_.quantize_block(pass, part, block - first_value_block_[part]);
-  for (std::int64_t b = 0; b < blocks_of(attention_.weights().output[part].n_in); ++b)
-    output_.quantize_block(pass, part, b);
+  for (std::int64_t b = 0; b < blocks_of(output_.width(part)); ++b) output_.quantize_block(pass, part, b);
 }
 
 }  // namespace dodeca::runtime

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runtime/exec/output_projection.hpp"
+#include "runtime/exec/pieced_projection.hpp"
 
 namespace dodeca::runtime {
 
@@ -82,15 +83,17 @@ class MlaAttention final : public Block {
 
   LatentAttention attention_;
   OutputProjection output_;
-  std::int64_t query_tiles_ = 0;        // of one head's query; kWholeLoad where heads share tiles
-  std::int64_t kv_block_ = 0;           // of the first phase's results: the cache row, behind those of the query
-  std::vector<TileLoad> latent_loads_;  // of q_a (or q), then of kv_a
+  std::int64_t query_tiles_ = 0;       // of one head's query; kWholeLoad where heads share tiles
+  PiecedProjection query_in_, kv_in_;  // q_a (or q), kv_a
+  std::int64_t kv_block_ = 0;          // of the first phase's results: the cache row, behind those of the query
+  std::vector<TileLoad> latent_loads_, latent_part_loads_;          // of q_a (or q), then of kv_a
   std::vector<TileLoad> query_loads_, absorb_loads_, value_loads_;  // of q_b, k_b, v_b
   std::vector<std::int64_t> first_value_block_;                     // per part, of the results of v_b
   std::vector<Phase> phases_;
   // Of the context of few rows, listed behind the first phase.
   mutable std::vector<ContextChunk> chunks_;
   mutable std::vector<TileLoad> chunk_loads_;
+  mutable Arrivals kv_blocks_done_;
   mutable cpu::WorkCounter absorbed_units_, decompressed_units_;
 };
 

@@ -31,13 +31,14 @@ Tap tap_slots(WeightRole role, RowBuffer buffer, bool by_row) {
 
 MoeFfn::MoeFfn(const Model& model, const BlockPlan& plan)
     : Block(plan),
-      router_(model.weights().parts({kRouter, plan.layer})),
+      router_(model.weights().parts({kRouter, plan.layer}),
+              {.acts = RowBuffer::kInput, .out = RowBuffer::kRouterLogits}),
       gate_(model.weights().parts({kExpertGate, plan.layer})),
       up_(model.weights().parts({kExpertUp, plan.layer})),
       down_(model.weights().parts({kExpertDown, plan.layer})),
       norm_(model.weights().vector({kFfnNorm, plan.layer})),
       router_bias_(model.weights().vector({kRouterBias, plan.layer})),
-      shared_(model, plan, DenseFfn::kShared) {
+      shared_(model, plan, DenseFfn::kShared, router_.n_pieces()) {
   const auto n_experts = static_cast<std::size_t>(model.config().n_routed_experts);
   for (std::size_t p = 0; p < gate_.size(); ++p) {
     std::int32_t next = 0;
@@ -47,15 +48,14 @@ MoeFfn::MoeFfn(const Model& model, const BlockPlan& plan)
       if (mine && gate_[p]) slice[e] = next++;
     }
   }
-  for (const PackedMatrix& part : router_) {
-    few_loads_.push_back(load_of(part));
-    few_loads_.back().tiles_per_block = kWholeLoad;
-  }
-  many_loads_ = few_loads_;
+  router_blocks_ = (model.config().n_routed_experts + cpu::kTileRows - 1) / cpu::kTileRows;
+  few_loads_ = router_.piece_loads();
+  for (TileLoad& load : few_loads_) load.tiles_per_block = 1;
   for (TileLoad load : shared_.gate_up_loads()) {
-    load.first_block += 1;  // behind the router's
+    load.first_block += router_blocks_;
     few_loads_.push_back(load);
   }
+  many_loads_ = router_.part_loads();
   many_loads_.insert(many_loads_.end(), shared_.pair_loads().begin(), shared_.pair_loads().end());
   for (const PackedMatrix& part : gate_) expert_blocks_ = std::max(expert_blocks_, blocks_of(part.n_out));
   const std::size_t most = gate_.size() * static_cast<std::size_t>(kFewRows * model.config().n_experts_per_tok);
@@ -75,56 +75,67 @@ void MoeFfn::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes
   demand.rows(RowBuffer::kExpertHidden, block.n_parts() * sizes.micro_batch * plan.config.n_experts_per_tok, width);
   const std::int64_t few = block.n_parts() * std::min(sizes.micro_batch, kFewRows) * plan.config.n_experts_per_tok;
   for (const RowBuffer product : {RowBuffer::kGate, RowBuffer::kUp}) demand.rows(product, few, width);
-  demand.rows(RowBuffer::kPartSums, few + block.n_parts() * std::min(sizes.micro_batch, kFewRows),
-              plan.config.hidden_size);
+  const WeightPlan* shared_down = weights[kSharedDown];
+  const std::int64_t n_pieces = shared_down == nullptr ? 0 : shared_down->n_pieces();
+  demand.rows(RowBuffer::kPartSums, few + n_pieces * std::min(sizes.micro_batch, kFewRows), plan.config.hidden_size);
+  PiecedProjection::add_demand({weights[kRouter], weights[kSharedGate], weights[kSharedUp]}, sizes, demand);
+  demand.blocks((plan.config.n_routed_experts + cpu::kTileRows - 1) / cpu::kTileRows);
   demand.blocks(few * blocks_of(width));
   demand.products(sizes.micro_batch);
-  if (const WeightPlan* shared = weights[kSharedGate]) demand.blocks(1 + block.n_parts() * blocks_of(shared->n_out));
+  if (const WeightPlan* shared = weights[kSharedGate])
+    demand.blocks((plan.config.n_routed_experts + cpu::kTileRows - 1) / cpu::kTileRows +
+                  block.n_parts() * blocks_of(shared->n_out));
   DenseFfn::add_demand(weights, DenseFfn::kShared, block.n_parts(), sizes, demand);
 }
 
 // ---- router and shared expert ---------------------------------------------------------------------------------------
 
 Phase MoeFfn::always_read_phase() const {
-  return {
-      .name = "router, shared",
-      .loads =
-          [this](const Pass&) { return std::span(few_loads_).first(elsewhere_ ? router_.size() : few_loads_.size()); },
-      .run = [this](Pass& pass, const cpu::Member& member, std::size_t load,
-                    const cpu::Range& tiles) { run_always_read(pass, member, load, tiles); },
-      .deal = [this](Pass& pass, const cpu::Member& member) { deal_always_read(pass, member); },
-      .finish_block =
-          [this](Pass& pass, std::int64_t block) {
-            if (block > 0) return shared_.finish_gate_up(pass, block - 1);
-            for (std::int64_t i = 0; i < pass.n(); ++i) route_row(pass, router_bias_, i);
-          },
-      .finish = [this](Pass& pass, std::int64_t i) { finish_routing(pass, i); },
-      .last =
-          [this](Pass& pass) {
-            group_slots(pass);
-            if (pass.few()) choose(pass);
-            units_.reset();
-          },
-      .work = [this](const Pass&) { return always_read_work(); },
-      .taps = {tap_rows(kRouter, RowBuffer::kInput)}};
+  return {.name = "router, shared",
+          .loads =
+              [this](const Pass&) {
+                return std::span(few_loads_)
+                    .first(elsewhere_ ? static_cast<std::size_t>(router_.n_pieces()) : few_loads_.size());
+              },
+          .run = [this](Pass& pass, const cpu::Member& member, std::size_t load,
+                        const cpu::Range& tiles) { run_always_read(pass, member, load, tiles); },
+          .deal = [this](Pass& pass, const cpu::Member& member) { deal_always_read(pass, member); },
+          .finish_block =
+              [this](Pass& pass, std::int64_t block) {
+                if (block >= router_blocks_) return shared_.finish_gate_up(pass, block - router_blocks_);
+                router_.sum(pass, {block * cpu::kTileRows, (block + 1) * cpu::kTileRows});
+                if (!router_blocks_done_.is_last_of(router_blocks_)) return;
+                for (std::int64_t i = 0; i < pass.n(); ++i) route_row(pass, router_bias_, i);
+              },
+          .finish = [this](Pass& pass, std::int64_t i) { finish_routing(pass, i); },
+          .last =
+              [this](Pass& pass) {
+                group_slots(pass);
+                if (pass.few()) choose(pass);
+                units_.reset();
+              },
+          .work = [this](const Pass&) { return always_read_work(); },
+          .taps = {tap_rows(kRouter, RowBuffer::kInput)}};
 }
 
 void MoeFfn::run_always_read(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const {
   if (elsewhere_ && load == 0 && tiles.begin == 0) elsewhere_->submit(pass);
-  if (load < router_.size())
-    project(pass, member, {router_[load], tiles, RowBuffer::kInput, RowBuffer::kRouterLogits});
+  const auto at = static_cast<std::int64_t>(load);
+  if (at < router_.n_pieces())
+    router_.run(pass, member, at, tiles);
   else
-    shared_.run_gate_up(pass, member, load - router_.size(), tiles);
+    shared_.run_gate_up(pass, member, load - static_cast<std::size_t>(router_.n_pieces()), tiles);
 }
 
 void MoeFfn::deal_always_read(Pass& pass, const cpu::Member& member) const {
   if (elsewhere_ && member.index == 0) elsewhere_->submit(pass);
-  const std::span<const TileLoad> here = std::span(many_loads_).first(elsewhere_ ? router_.size() : many_loads_.size());
+  const auto n_router = static_cast<std::size_t>(router_.n_parts());
+  const std::span<const TileLoad> here = std::span(many_loads_).first(elsewhere_ ? n_router : many_loads_.size());
   for_share(here, member.index, member.size, [&](std::size_t load, const cpu::Range& tiles) {
-    if (load < router_.size())
-      project(pass, member, {router_[load], tiles, RowBuffer::kInput, RowBuffer::kRouterLogits});
+    if (load < n_router)
+      router_.run(pass, member, static_cast<std::int64_t>(load), tiles);
     else
-      shared_.gate_up_tiles(pass, member, load - router_.size(), tiles);
+      shared_.gate_up_tiles(pass, member, load - n_router, tiles);
   });
 }
 
@@ -133,11 +144,7 @@ void MoeFfn::finish_routing(Pass& pass, std::int64_t i) const {
   route_row(pass, router_bias_, i);
 }
 
-Work MoeFfn::always_read_work() const {
-  Work work{.bytes = shared_.gate_up_bytes()};
-  for (const PackedMatrix& part : router_) work.bytes += part.slice_bytes();
-  return work;
-}
+Work MoeFfn::always_read_work() const { return {.bytes = shared_.gate_up_bytes() + router_.bytes()}; }
 
 // ---- the chosen experts ---------------------------------------------------------------------------------------------
 
@@ -308,8 +315,8 @@ void MoeFfn::for_each_unit(const Pass& pass, const cpu::Member& member, F&& f) c
 void MoeFfn::deal_gate_up(Pass& pass, const cpu::Member& member) const {
   for_each_unit(pass, member, [&](std::size_t p, std::int32_t slice, const SlotRange& slots, const cpu::Range& tiles) {
     gate_up(pass, member,
-            {.gate = gate_[p],
-             .up = up_[p],
+            {.gate = {&gate_[p], 1},
+             .up = {&up_[p], 1},
              .slice = slice,
              .tiles = tiles,
              .slots = slots,

@@ -53,17 +53,20 @@ class MoeFfn final : public Block {
   Work gate_up_work(const Pass& pass) const;
   Work down_work(const Pass& pass) const;
 
-  std::span<const PackedMatrix> router_, gate_, up_, down_;  // one per part
+  PiecedProjection router_;
+  std::span<const PackedMatrix> gate_, up_, down_;  // one per part
   std::span<const float> norm_, router_bias_;
   std::vector<std::vector<std::int32_t>> slice_;  // [part][expert] slice that holds the expert, -1: in another part
   DenseFfn shared_;
   std::unique_ptr<Elsewhere> elsewhere_;
   std::vector<TileLoad> few_loads_, many_loads_;  // of the router's parts, then of the shared expert's
   std::vector<Phase> phases_;
+  std::int64_t router_blocks_ = 0;  // of its results, one per tile
   std::int64_t expert_blocks_ = 0;  // of an expert's hidden row, in its widest part
   // Made behind the routing, for few rows; the room is there from the beginning.
   mutable std::vector<Chosen> chosen_;
   mutable std::vector<TileLoad> gate_up_loads_, down_loads_;
+  mutable Arrivals router_blocks_done_;
   mutable cpu::WorkCounter units_;  // of gate and up, where they are dealt one by one
 };
 

@@ -3,49 +3,49 @@
 #include <algorithm>
 
 #include "runtime/exec/ffn_products.hpp"
+#include "runtime/exec/pieced_projection.hpp"
 
 namespace dodeca::runtime {
 
-OutputProjection::OutputProjection(std::span<const PackedMatrix> parts, std::span<const float> bias)
-    : parts_(parts), bias_(bias) {
-  for (const PackedMatrix& part : parts_) loads_.push_back(load_of(part));
+OutputProjection::OutputProjection(std::span<const PackedMatrix> pieces, std::span<const float> bias)
+    : pieces_(pieces), bias_(bias) {
+  for (const PackedMatrix& piece : pieces_) loads_.push_back(load_of(piece));
+  for (const auto& part : by_part(pieces_)) widths_.push_back(n_in_of(part));
 }
 
-void OutputProjection::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {
-  if (block.n_parts() == 1) return;
+void OutputProjection::add_demand(const WeightPlan& weight, const RunSizes& sizes, Demand& demand) {
+  if (weight.n_pieces() == 1) return;
   demand.products(sizes.micro_batch);
-  demand.rows(RowBuffer::kPartSums, block.n_parts() * std::min(sizes.micro_batch, kFewRows), plan.config.hidden_size);
+  demand.rows(RowBuffer::kPartSums, weight.n_pieces() * std::min(sizes.micro_batch, kFewRows), weight.n_out);
 }
 
 void OutputProjection::quantize(const Pass& pass, std::int64_t i) const noexcept {
-  for (std::size_t p = 0; p < parts_.size(); ++p) {
-    if (parts_[p])
-      pass.buffer(RowBuffer::kHeads).quantize(static_cast<std::int64_t>(p) * pass.n() + i, parts_[p].n_in, pass.isa);
-  }
+  for (std::size_t p = 0; p < widths_.size(); ++p)
+    pass.buffer(RowBuffer::kHeads).quantize(static_cast<std::int64_t>(p) * pass.n() + i, widths_[p], pass.isa);
 }
 
 void OutputProjection::quantize_block(const Pass& pass, std::size_t part, std::int64_t block) const noexcept {
   for (std::int64_t i = 0; i < pass.n(); ++i) {
     pass.buffer(RowBuffer::kHeads)
-        .quantize_block(static_cast<std::int64_t>(part) * pass.n() + i, block, parts_[part].n_in, pass.isa);
+        .quantize_block(static_cast<std::int64_t>(part) * pass.n() + i, block, widths_[part], pass.isa);
   }
 }
 
 Phase OutputProjection::phase() const {
   Phase phase{.name = "output",
               .loads = [this](const Pass&) { return std::span<const TileLoad>(loads_); },
-              .run = [this](Pass& pass, const cpu::Member& member, std::size_t part,
-                            const cpu::Range& tiles) { project(pass, member, part, tiles); },
+              .run = [this](Pass& pass, const cpu::Member& member, std::size_t piece,
+                            const cpu::Range& tiles) { project(pass, member, piece, tiles); },
               .finish_block =
                   [this](Pass& pass, std::int64_t block) {
                     if (whole()) return;
-                    add_parts(pass, static_cast<std::int64_t>(parts_.size()), block);
+                    add_parts(pass, static_cast<std::int64_t>(pieces_.size()), block);
                     add_bias(pass, columns_of(block, pass.config.hidden_size));
                   },
               .work =
                   [this](const Pass&) {
                     Work work;
-                    for (const PackedMatrix& part : parts_) work.bytes += part.slice_bytes();
+                    for (const PackedMatrix& piece : pieces_) work.bytes += piece.slice_bytes();
                     return work;
                   },
               .taps = {tap_rows(WeightRole::kAttentionOutput, RowBuffer::kHeads)}};
@@ -53,30 +53,30 @@ Phase OutputProjection::phase() const {
   return phase;
 }
 
-void OutputProjection::project(const Pass& pass, const cpu::Member& member, std::size_t part,
+void OutputProjection::project(const Pass& pass, const cpu::Member& member, std::size_t index,
                                const cpu::Range& tiles) const {
-  const std::int64_t first = static_cast<std::int64_t>(part) * pass.n();
+  const PackedMatrix& piece = pieces_[index];
   runtime::project(pass, member,
-                   {.weight = parts_[part],
+                   {.weight = piece,
                     .tiles = tiles,
                     .acts = RowBuffer::kHeads,
                     .out = whole() ? RowBuffer::kOutput : RowBuffer::kPartSums,
-                    .first_act = first,
-                    .first_out = whole() ? 0 : first});
-  if (whole()) add_bias(pass, {tiles.begin * cpu::kTileRows, std::min(tiles.end * cpu::kTileRows, parts_[part].n_out)});
+                    .first_act = piece.part * pass.n(),
+                    .first_out = whole() ? 0 : static_cast<std::int64_t>(index) * pass.n()});
+  if (whole()) add_bias(pass, {tiles.begin * cpu::kTileRows, std::min(tiles.end * cpu::kTileRows, piece.n_out)});
 }
 
-// Many rows: every member its columns of all parts.
+// Many rows: every member its columns of all pieces.
 void OutputProjection::deal(const Pass& pass, const cpu::Member& member) const {
   if (!clear_own_columns(pass, member)) return;
-  for (std::size_t p = 0; p < parts_.size(); ++p) {
-    if (!parts_[p]) continue;
+  for (const PackedMatrix& piece : pieces_) {
+    if (!piece) continue;
     add_down(pass, member,
-             {.down = parts_[p],
-              .tiles = member.part(parts_[p].n_tiles),
+             {.down = piece,
+              .tiles = member.part(piece.n_tiles),
               .slots = {0, pass.n()},
               .hidden = RowBuffer::kHeads,
-              .hidden_offset = static_cast<std::int64_t>(p) * pass.n()});
+              .hidden_offset = piece.part * pass.n()});
   }
   add_bias(pass, own_columns(member, pass.config.hidden_size));
 }

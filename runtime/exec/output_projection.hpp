@@ -1,5 +1,5 @@
 // The projection that ends an attention block: from the heads' results (kHeads) to kOutput, parts of the heads added in
-// their order, plus the bias.
+// their order, pieces of each part in theirs, plus the bias.
 #pragma once
 
 #include "runtime/exec/block.hpp"
@@ -9,21 +9,23 @@ namespace dodeca::runtime {
 class OutputProjection {
  public:
   // bias may be empty.
-  OutputProjection(std::span<const PackedMatrix> parts, std::span<const float> bias);
-  static void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand);
+  OutputProjection(std::span<const PackedMatrix> pieces, std::span<const float> bias);
+  static void add_demand(const WeightPlan& weight, const RunSizes& sizes, Demand& demand);
 
   // Row i's results of heads in the formats that the parts read; `block`: of the part's columns.
   void quantize(const Pass& pass, std::int64_t i) const noexcept;
   void quantize_block(const Pass& pass, std::size_t part, std::int64_t block) const noexcept;
+  std::int64_t width(std::size_t part) const { return widths_[part]; }
   Phase phase() const;
 
  private:
-  bool whole() const { return parts_.size() == 1; }
-  void project(const Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) const;
+  bool whole() const { return pieces_.size() == 1; }
+  void project(const Pass& pass, const cpu::Member& member, std::size_t piece, const cpu::Range& tiles) const;
   void deal(const Pass& pass, const cpu::Member& member) const;
   void add_bias(const Pass& pass, const cpu::Range& columns) const;
 
-  std::span<const PackedMatrix> parts_;
+  std::span<const PackedMatrix> pieces_;
+  std::vector<std::int64_t> widths_;  // of the parts
   std::span<const float> bias_;
   std::vector<TileLoad> loads_;
 };

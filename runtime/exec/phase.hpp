@@ -89,6 +89,19 @@ void for_share(std::span<const TileLoad> loads, int index, int size, F&& f) {
   }
 }
 
+// For what needs several blocks: true for the one that was the last of n to come.
+class Arrivals {
+ public:
+  bool is_last_of(std::int64_t n) {
+    if (count_.fetch_add(1, std::memory_order_acq_rel) + 1 < n) return false;
+    count_.store(0, std::memory_order_relaxed);
+    return true;
+  }
+
+ private:
+  std::atomic<std::int64_t> count_{0};
+};
+
 // Whether a phase of this pass deals its loads.
 inline bool deals_loads(const Phase& phase, const Pass& pass) { return phase.loads && (pass.few() || !phase.deal); }
 

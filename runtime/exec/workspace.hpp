@@ -35,6 +35,7 @@ enum class RowBuffer {
   kLatent,         // [M, heads * latent] attention's result before v_b
   kHeads,          // [P * M, heads of a part * v] input of the output projection
   kRouterLogits,   // [M, experts]
+  kPieces,         // [pieces of the weights of a phase * few rows, results of a weight] before they are added up
   kGate,
   kUp,            // [P * slots of few rows, expert width], or [P * few rows, dense or shared width]
   kExpertHidden,  // [P * S, expert width]
@@ -67,7 +68,7 @@ struct alignas(64) BlockCounter {
 // Work space of one thread.
 enum class ThreadBuffer {
   kMatmul,     // of multiply(), the largest
-  kProducts,   // of a few tiles: [kPieceRows, kProductTiles * 16]
+  kProducts,   // of a few tiles: [kPieceRows, (kProductTiles + kFfnTiles) * 16], the last for one piece of a weight
   kHeadActs,   // int8 rows of one head: [kHeadRows, act row]
   kAttention,  // queries, cache rows, scores and partial results of one unit
   kFileRow,    // one row of a weight in file form

@@ -49,6 +49,7 @@ WeightPlan plan_weight(const ModelConfig& config, const WeightInfo& info, const 
   WeightPlan w{.id = info.id,
                .name = info.name,
                .dtype = info.dtype,
+               .piece_columns = info.n_in,
                .n_in = info.n_in,
                .n_out = info.n_out,
                .n_slices = info.n_slices};
@@ -61,8 +62,7 @@ WeightPlan plan_weight(const ModelConfig& config, const WeightInfo& info, const 
   }
   choose_kernels(w, options);
   const std::int64_t tiles = (info.n_out + cpu::kTileRows - 1) / cpu::kTileRows * info.n_slices;
-  w.bytes = static_cast<std::uint64_t>(tiles) *
-            (w.storage == Storage::kReference ? cpu::kTileRows * info.row_bytes() : w.layout->tile_bytes(info.n_in));
+  w.bytes = static_cast<std::uint64_t>(tiles) * w.tile_bytes();
   w.bytes_per_token = static_cast<double>(w.bytes);
   if (is_routed(info.id.role))
     w.bytes_per_token *= static_cast<double>(config.n_experts_per_tok) / static_cast<double>(config.n_routed_experts);
@@ -126,6 +126,7 @@ class Blocks {
       block.bytes_per_token += looked_up ? w->bytes_per_token / static_cast<double>(w->n_out) : w->bytes_per_token;
       if (kind != BlockKind::kHead || w->id.role != kEmbedding) block.bytes += w->bytes;
     }
+    set_pieces(block);
     set_inputs(block);
     plan_.blocks.push_back(std::move(block));
   }
@@ -218,6 +219,56 @@ class Blocks {
     }
   }
 
+  // Of the weights that are multiplied in one phase, each in its turn.
+  void set_pieces(const BlockPlan& block) {
+    const auto in_one_phase = [&](std::initializer_list<WeightRole> roles) {
+      std::vector<WeightPlan*> weights;
+      for (const WeightRole role : roles) {
+        if (WeightPlan* w = find({role, block.layer})) weights.push_back(w);
+      }
+      cut_into_pieces(weights, 0);
+    };
+    switch (block.kind) {
+      case BlockKind::kMlaAttention:
+        in_one_phase({kQ, kQA, kKvA});
+        in_one_phase({kAttentionOutput});
+        break;
+      case BlockKind::kGqaAttention:
+        in_one_phase({kAttentionOutput});
+        break;
+      case BlockKind::kDenseFfn:
+        in_one_phase({kGate, kUp});
+        in_one_phase({kDown});
+        break;
+      case BlockKind::kMoeFfn: {
+        in_one_phase({kRouter, kSharedGate, kSharedUp});
+        WeightPlan *shared = find({kSharedDown, block.layer}), *expert = find({kExpertDown, block.layer});
+        if (shared != nullptr && expert != nullptr) cut_into_pieces({shared}, expert->tile_bytes());
+        break;
+      }
+      default:
+        break;
+    }
+  }
+
+  // So that no piece of a tile has more than about `bytes`; 0: a share of the phase that keeps the most of 192 members
+  // near the mean.
+  static void cut_into_pieces(const std::vector<WeightPlan*>& weights, std::uint64_t bytes) {
+    constexpr std::uint64_t kSmallPhase = 20'000'000, kUnits = 1792, kUnitsOfSmall = 1500;
+    std::uint64_t all = 0;
+    for (const WeightPlan* w : weights) all += w->bytes;
+    if (bytes == 0) bytes = all / (all < kSmallPhase ? kUnitsOfSmall : kUnits);
+    for (WeightPlan* w : weights) {
+      // Whole blocks of every type and of every activation format.
+      const bool plain = w->layout->act == cpu::ActFormat::kF32 && quant::type_info(w->dtype).block_elements == 1;
+      const std::int64_t unit = plain ? 64 : 256, n_units = w->n_in / unit,
+                         n_wanted = static_cast<std::int64_t>((w->tile_bytes() + bytes) / (bytes + 1));
+      if (n_units < 2 || n_wanted < 2) continue;
+      const std::int64_t columns = std::max<std::int64_t>(1, (n_units + n_wanted / 2) / n_wanted) * unit;
+      w->piece_columns = std::min(w->n_in, columns);
+    }
+  }
+
   void set_inputs(BlockPlan& block) {
     const auto add_input = [&](std::initializer_list<WeightRole> roles) {
       InputPlan input;
@@ -284,6 +335,17 @@ std::string_view name_of(Storage storage) {
     default:
       return "rows, decoded";
   }
+}
+
+std::int64_t WeightPlan::n_pieces() const {
+  std::int64_t n = 0;
+  for (const WeightPart& part : parts)
+    n += std::max<std::int64_t>(1, (part.columns.size() + piece_columns - 1) / piece_columns);
+  return n;
+}
+
+std::uint64_t WeightPlan::tile_bytes() const {
+  return storage == Storage::kReference ? cpu::kTileRows * *quant::row_bytes(dtype, n_in) : layout->tile_bytes(n_in);
 }
 
 std::string_view name_of(BlockKind kind) {

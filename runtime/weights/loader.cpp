@@ -105,14 +105,11 @@ void Loader::for_each_piece(const WeightInfo& info, std::int64_t row_grain, F&& 
 }
 
 std::vector<PackedMatrix> Loader::read_parts(const WeightPlan& weight, const WeightInfo& info) {
-  std::vector<PackedMatrix> matrices;
-  std::vector<std::vector<std::int64_t>> places;
-  for (const WeightPart& part : weight.parts) {
-    matrices.push_back(unplaced(weight, part));
-    PackedMatrix& m = matrices.back();
+  std::vector<PackedMatrix> matrices = unplaced(weight);
+  for (PackedMatrix& m : matrices)
     m.data = cpu::Buffer(static_cast<std::size_t>(m.n_slices * m.n_tiles) * m.tile_bytes);
-    places.push_back(places_of(part, info.n_slices));
-  }
+  std::vector<std::vector<std::int64_t>> places;
+  for (const WeightPart& part : weight.parts) places.push_back(places_of(part, info.n_slices));
   const std::size_t row_bytes = info.row_bytes();
   for_each_piece(info, cpu::kTileRows,
                  [&](std::int64_t slice, std::int64_t begin, std::int64_t end, const std::vector<std::byte>& buffer) {
@@ -122,13 +119,13 @@ std::vector<PackedMatrix> Loader::read_parts(const WeightPlan& weight, const Wei
                      for (std::int64_t r = 0; r < cpu::kTileRows; ++r)
                        rows[r] = row + r < end ? buffer.data() + static_cast<std::size_t>(row + r - begin) * row_bytes
                                                : nullptr;
-                     for (std::size_t p = 0; p < matrices.size(); ++p) {
-                       const WeightPart& part = weight.parts[p];
-                       const std::int64_t place = places[p][slice];
-                       if (!matrices[p] || place < 0 || row < part.rows.begin || row >= part.rows.end) continue;
-                       const PackedMatrix& m = matrices[p];
-                       const std::int64_t tile = place * m.n_tiles + (row - part.rows.begin) / cpu::kTileRows;
-                       pack_tile(m, info, part.columns, rows, scratch,
+                     for (const PackedMatrix& m : matrices) {
+                       const WeightPart& part = weight.parts[m.part];
+                       const std::int64_t place = places[m.part][slice];
+                       if (!m || place < 0 || row < part.rows.begin || row >= part.rows.end) continue;
+                       const std::int64_t tile = place * m.n_tiles + (row - part.rows.begin) / cpu::kTileRows,
+                                          first = part.columns.begin + m.column_begin;
+                       pack_tile(m, info, {first, first + m.n_in}, rows, scratch,
                                  m.data.data() + static_cast<std::size_t>(tile) * m.tile_bytes);
                      }
                    }

@@ -43,10 +43,7 @@ std::unique_ptr<Model> Model::load(const WeightSource& source, Plan plan, cpu::T
 std::unique_ptr<Model> Model::without_weights(Plan plan) {
   std::unique_ptr<Model> model(new Model(std::move(plan)));
   for (const WeightPlan& weight : model->plan_.weights) {
-    if (weight.layout == nullptr) continue;
-    std::vector<PackedMatrix> parts;
-    for (const WeightPart& part : weight.parts) parts.push_back(unplaced(weight, part));
-    model->weights_.add(weight.id, std::move(parts));
+    if (weight.layout != nullptr) model->weights_.add(weight.id, unplaced(weight));
   }
   return model;
 }

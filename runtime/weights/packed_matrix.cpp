@@ -1,24 +1,47 @@
 #include "runtime/weights/packed_matrix.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 #include "quant/codec.hpp"
 
 namespace dodeca::runtime {
 
-PackedMatrix unplaced(const WeightPlan& plan, const WeightPart& part) {
-  PackedMatrix m{.layout = plan.layout,
-                 .gemv = plan.gemv,
-                 .gemm = plan.gemm,
-                 .gemm_min_rows = plan.gemm_min_rows,
-                 .prompt = plan.prompt,
-                 .n_in = part.columns.size(),
+namespace {
+
+PackedMatrix unplaced(const WeightPlan& weight, std::int64_t part_index, std::int64_t column_begin, std::int64_t n_in) {
+  const WeightPart& part = weight.parts[static_cast<std::size_t>(part_index)];
+  PackedMatrix m{.layout = weight.layout,
+                 .gemv = weight.gemv,
+                 .gemm = weight.gemm,
+                 .gemm_min_rows = weight.gemm_min_rows,
+                 .prompt = weight.prompt,
+                 .n_in = n_in,
                  .n_out = part.rows.size(),
                  .n_slices = static_cast<std::int64_t>(part.slices.size()),
                  .row_begin = part.rows.begin,
-                 .reference = plan.storage == Storage::kReference,
-                 .dtype = plan.dtype};
+                 .part = part_index,
+                 .column_begin = column_begin,
+                 .reference = weight.storage == Storage::kReference,
+                 .dtype = weight.dtype};
   m.n_tiles = (m.n_out + cpu::kTileRows - 1) / cpu::kTileRows;
-  m.tile_bytes = m.reference ? cpu::kTileRows * *quant::row_bytes(plan.dtype, m.n_in) : m.layout->tile_bytes(m.n_in);
+  m.tile_bytes = m.reference ? cpu::kTileRows * *quant::row_bytes(weight.dtype, m.n_in) : m.layout->tile_bytes(m.n_in);
   return m;
+}
+
+}  // namespace
+
+std::vector<PackedMatrix> unplaced(const WeightPlan& weight) {
+  std::vector<PackedMatrix> matrices;
+  for (std::int64_t p = 0; p < std::ssize(weight.parts); ++p) {
+    const std::int64_t width = weight.parts[static_cast<std::size_t>(p)].columns.size();
+    std::int64_t begin = 0;
+    do {
+      matrices.push_back(unplaced(weight, p, begin, std::min(weight.piece_columns, width - begin)));
+      begin += weight.piece_columns;
+    } while (begin < width);
+  }
+  return matrices;
 }
 
 void PackedMatrix::decode_row(std::int64_t index, std::int64_t row, std::byte* scratch, float* out) const noexcept {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "cpu/kernels/matmul/matmul.hpp"
 #include "cpu/memory.hpp"
@@ -9,7 +10,7 @@
 
 namespace dodeca::runtime {
 
-// A weight, or one part of it, in tiles: n_slices matrices of n_out rows and n_in columns, slice after slice. Read-only
+// A weight, or one piece of the columns of one of its parts, in tiles: n_slices matrices of n_out rows and n_in columns, slice after slice. Read-only
 // after load.
 struct PackedMatrix {
   const cpu::Layout* layout = nullptr;  // null: there is no such weight
@@ -19,6 +20,7 @@ struct PackedMatrix {
   const cpu::MatmulKernel* prompt = nullptr;                    // null: gemv and gemm for prompts too
   std::int64_t n_in = 0, n_out = 0, n_slices = 0, n_tiles = 0;  // tiles per slice
   std::int64_t row_begin = 0;                                   // of the whole weight's rows, a multiple of 16
+  std::int64_t part = 0, column_begin = 0;                      // of the part's columns, a multiple of 64
   std::size_t tile_bytes = 0;
   bool reference = false;  // tiles are 16 rows in file form, of type `dtype`; multiplied as decoded float32
   quant::DType dtype = quant::DType::kF32;
@@ -35,7 +37,7 @@ struct PackedMatrix {
   void decode_row(std::int64_t index, std::int64_t row, std::byte* scratch, float* out) const noexcept;
 };
 
-// What a part of a weight will be, without memory yet.
-PackedMatrix unplaced(const WeightPlan& weight, const WeightPart& part);
+// What the parts of a weight will be, and the pieces of each in order, without memory yet.
+std::vector<PackedMatrix> unplaced(const WeightPlan& weight);
 
 }  // namespace dodeca::runtime

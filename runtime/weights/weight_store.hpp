@@ -20,8 +20,8 @@ struct RowTable {
 
 class WeightStore {
  public:
-  // One matrix per part of the weight's block, empty ones where a part has nothing of it; no parts: the model has no
-  // such weight.
+  // One matrix per piece of every part of the weight's block (WeightPlan), part after part; an empty one where a part has
+  // nothing of it; none: the model has no such weight.
   std::span<const PackedMatrix> parts(WeightId id) const;
   // Of a norm or a bias; empty: the model has none.
   std::span<const float> vector(WeightId id) const;

@@ -67,12 +67,16 @@ class NaiveMla final : public runtime::Block {
     return model_.weights().vector({role, plan().layer});
   }
   Matrix read(runtime::WeightRole role) const {
-    const runtime::PackedMatrix& m = model_.weights().parts({role, plan().layer}).front();
-    Matrix out{m.n_in, m.n_out, std::vector<float>(static_cast<std::size_t>(m.n_slices * m.n_out * m.n_in))};
-    std::vector<std::byte> scratch(*quant::row_bytes(m.dtype, m.n_in));
-    for (std::int64_t s = 0; s < m.n_slices; ++s) {
-      for (std::int64_t r = 0; r < m.n_out; ++r)
-        m.decode_row(s, r, scratch.data(), out.values.data() + (s * m.n_out + r) * m.n_in);
+    const std::span<const runtime::PackedMatrix> pieces = model_.weights().parts({role, plan().layer});
+    const runtime::PackedMatrix& last = pieces.back();
+    const std::int64_t n_in = last.column_begin + last.n_in;
+    Matrix out{n_in, last.n_out, std::vector<float>(static_cast<std::size_t>(last.n_slices * last.n_out * n_in))};
+    std::vector<std::byte> scratch(*quant::row_bytes(last.dtype, n_in));
+    for (const runtime::PackedMatrix& m : pieces) {
+      for (std::int64_t s = 0; s < m.n_slices; ++s) {
+        for (std::int64_t r = 0; r < m.n_out; ++r)
+          m.decode_row(s, r, scratch.data(), out.values.data() + (s * m.n_out + r) * n_in + m.column_begin);
+      }
     }
     return out;
   }

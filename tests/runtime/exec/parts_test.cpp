@@ -91,6 +91,38 @@ TEST_CASE("V3-wide and V2-Lite-wide quantized models in 2, 3, 4 and 8 parts") {
   }
 }
 
+TEST_CASE("weights in pieces: the same bits for one row and many, and for any team") {
+  for (const char* shape : {"deepseek-v3", "deepseek-v2-lite"}) {
+    const ModelConfig c = slice_of(shape);
+    const auto source = random_model(c);
+    cpu::Team two(2), five(5);
+    for (const Shares& shares : {equal_shares(1), equal_shares(2)}) {
+      const auto model = load_model(*source, two, {.shares = shares});
+      std::size_t n_pieced = 0;
+      for (const WeightPlan& w : model->plan().weights) n_pieced += w.piece_columns > 0 && w.piece_columns < w.n_in;
+      CHECK(n_pieced >= 8);
+      const std::vector<int> ids = some_ids(21, static_cast<int>(c.vocab_size));
+      Executor executor(*model, two, {.n_positions = 128});
+      const std::vector<float> want = logits_of(executor, rows_of(ids));  // many
+      CHECK(same_bits(logits_of(executor, rows_of(ids), &five), want));
+      for (const std::size_t at_once : {1u, 3u, 8u}) {
+        executor.cache().truncate(0, 0);
+        std::vector<float> got;
+        ForwardOutput out;
+        for (std::size_t begin = 0; begin < ids.size(); begin += at_once) {
+          const std::size_t end = std::min(ids.size(), begin + at_once);
+          executor.forward(rows_of({ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                                    ids.begin() + static_cast<std::ptrdiff_t>(end)},
+                                   0, static_cast<std::int32_t>(begin)),
+                           out, begin % 2 == 0 ? &two : &five);
+          got.insert(got.end(), out.logits.begin(), out.logits.end());
+        }
+        CHECK(same_bits(got, want));
+      }
+    }
+  }
+}
+
 TEST_CASE("in float32 nothing but the order of sums differs, whatever the shares") {
   ModelConfig c = small_mla_config(1, 1);
   c.n_heads = 6;
