@@ -18,12 +18,11 @@
 namespace dodeca::bench {
 namespace {
 
-// Workers on the first n cores of a node; more threads than cores are refused by the caller.
-std::unique_ptr<cpu::Team> team_on_node(const cpu::Topology& topology, int node, int n) {
-  std::vector<int> pus;
-  for (const cpu::Core& core : topology.cores)
-    if (core.node == node && static_cast<int>(pus.size()) < n) pus.push_back(core.first_pu);
-  return std::make_unique<cpu::Team>(n, pus);
+// What belongs to one node of a machine.
+cpu::Topology part_at(const cpu::Topology& topology, int node) {
+  cpu::Topology part = topology;
+  std::erase_if(part.cores, [&](const cpu::Core& core) { return core.node != node; });
+  return part;
 }
 
 std::vector<std::int64_t> default_thread_counts(int n_cores) {
@@ -80,8 +79,8 @@ int cmd_membw(std::span<const std::string> args) {
   if (output == "md")
     runtime::cli::print_out("| node | memory | threads |       GB/s |\n| ---: | -----: | ------: | ---------: |\n");
   for (int node = 0; node < static_cast<int>(topology.nodes.size()); ++node) {
-    const auto n_cores = static_cast<int>(std::count_if(topology.cores.begin(), topology.cores.end(),
-                                                        [&](const cpu::Core& c) { return c.node == node; }));
+    const cpu::Topology here = part_at(topology, node);
+    const auto n_cores = static_cast<int>(here.cores.size());
     if (n_cores == 0) continue;
     std::vector<std::int64_t> counts;
     for (const std::string& text : thread_texts)
@@ -91,13 +90,13 @@ int cmd_membw(std::span<const std::string> args) {
       if (memory != node && !cross) continue;
       for (const std::int64_t n : counts) {
         runtime::cli::throw_if_stopped();
-        const auto team = team_on_node(topology, node, static_cast<int>(n));
+        cpu::Team team(cpu::choose_seats(here, static_cast<int>(n)));
         const int bound = topology.nodes.size() > 1 ? topology.nodes[memory].os_index : -1;
         const cpu::Buffer buffer(bytes, bound);
         if (bound >= 0 && !buffer.bound() && !std::exchange(unbound, true))
           console.warn(
               "this system does not let memory be bound to a node: the memory may be on another one than named");
-        const double rate = cpu::read_bandwidth(*team, buffer, seconds);
+        const double rate = cpu::read_bandwidth(team, buffer, seconds);
         if (output == "md") {
           runtime::cli::print_out(fmt::format("| {:4} | {:6} | {:7} | {:10.2f} |\n", topology.nodes[node].os_index,
                                               topology.nodes[memory].os_index, n, rate / 1e9));

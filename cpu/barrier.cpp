@@ -38,14 +38,20 @@ std::int64_t pauses_in(std::int64_t ns) {
   return ns * kRounds / fastest;
 }
 
-Barrier::Barrier(int n)
-    : n_groups_((n + kGroup - 1) / kGroup),
-      groups_(new Group[static_cast<std::size_t>(n_groups_)]),
-      missing_groups_(n_groups_) {
+Barrier::Barrier(const std::vector<int>& domains) {
+  std::vector<int> sizes;
+  for (std::size_t i = 0; i < domains.size(); ++i) {
+    if (i == 0 || domains[i] != domains[i - 1] || sizes.back() == kMostInGroup) sizes.push_back(0);
+    ++sizes.back();
+    group_of_.push_back(static_cast<int>(sizes.size()) - 1);
+  }
+  n_groups_ = static_cast<int>(sizes.size());
+  groups_.reset(new Group[sizes.size()]);
   for (int g = 0; g < n_groups_; ++g) {
-    groups_[g].size = std::min(kGroup, n - g * kGroup);
+    groups_[g].size = sizes[static_cast<std::size_t>(g)];
     groups_[g].missing.store(groups_[g].size, std::memory_order_relaxed);
   }
+  missing_groups_.store(n_groups_, std::memory_order_relaxed);
 }
 
 void Barrier::wait_past(Group& group, std::uint32_t old, const Patience& patience) {
@@ -64,7 +70,7 @@ void Barrier::wait_past(Group& group, std::uint32_t old, const Patience& patienc
 }
 
 void Barrier::arrive_and_wait(int index, const Patience& patience, const Last& last) {
-  Group& group = groups_[index / kGroup];
+  Group& group = groups_[group_of_[static_cast<std::size_t>(index)]];
   // Cannot advance before this thread arrives.
   const std::uint32_t old = group.epoch.load(std::memory_order_relaxed);
   if (group.missing.fetch_sub(1, std::memory_order_acq_rel) != 1) return wait_past(group, old, patience);

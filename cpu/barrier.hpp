@@ -1,6 +1,6 @@
-// A reusable barrier of n threads in two levels: groups of neighbours, then one arrival per group. The last to arrive
-// releases every group through that group's own cache line. Waiting spins with pause, then yields, then sleeps on a
-// futex, so that more threads than processors, or a neighbour's load, cost time slices and not minutes.
+// A reusable barrier of n threads in two levels: groups, then one arrival per group. The last to arrive releases every
+// group through that group's own cache line. Waiting spins with pause, then yields, then sleeps on a futex, so that more
+// threads than processors, or a neighbour's load, cost time slices and not minutes.
 //
 // Not std::barrier, nor std::atomic::wait: both give the processor away after a few dozen pauses, and between two
 // phases of a token a waiter must not.
@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 namespace dodeca::cpu {
 
@@ -27,12 +28,14 @@ class Barrier {
     void (*run)(void* data);  // null: nothing
     void* data;
   };
-  explicit Barrier(int n);
+  // domains[i] is where thread i runs (an L3): neighbours of one domain make a group, as handing a cache line over is
+  // cheap among them. The size is the number of threads.
+  explicit Barrier(const std::vector<int>& domains);
   void arrive_and_wait(int index, const Patience& patience, const Last& last = {});
 
  private:
-  // Neighbours in the team's order mostly share an L3.
-  static constexpr int kGroup = 8;
+  // Members arrive one after the other on a group's line, groups on the common one: larger groups would not pay.
+  static constexpr int kMostInGroup = 8;
   struct alignas(64) Group {
     std::atomic<int> missing{0};
     int size = 0;
@@ -41,9 +44,10 @@ class Barrier {
   };
   static void wait_past(Group& group, std::uint32_t old, const Patience& patience);
 
-  const int n_groups_;
+  std::vector<int> group_of_;  // [n]
+  int n_groups_ = 0;
   std::unique_ptr<Group[]> groups_;
-  alignas(64) std::atomic<int> missing_groups_;
+  alignas(64) std::atomic<int> missing_groups_{0};
 };
 
 }  // namespace dodeca::cpu

@@ -103,6 +103,13 @@ void require_threads(int n_members) {
   if (refused) throw *refused;
 }
 
+// Where each member runs, as the barrier takes it; unbound members are all of one domain.
+std::vector<int> domains_of(int n, const std::vector<Seat>& seats) {
+  std::vector<int> domains(static_cast<std::size_t>(n), 0);
+  std::transform(seats.begin(), seats.end(), domains.begin(), [](const Seat& seat) { return seat.l3; });
+  return domains;
+}
+
 // Tells OpenMP users inside a body to stay on this thread.
 class OneOpenMpThread {
  public:
@@ -120,7 +127,7 @@ class OneOpenMpThread {
 }  // namespace
 
 struct Team::Impl {
-  Impl(Team& team, int n, const std::vector<int>& pus);
+  Impl(Team& team, int n, const std::vector<Seat>& seats);  // seats: n or none
   ~Impl();
   void start();
   void run(const std::function<void(const Member&)>& body);
@@ -134,9 +141,9 @@ struct Team::Impl {
 
   Team& team_;
   const int n_;
-  std::vector<int> pus_;
-  std::vector<CpuSet> bindings_;  // [n_], or none
-  std::vector<int> errors_;       // [n_], of binding
+  const std::vector<Seat> seats_;  // [n_], or none
+  std::vector<CpuSet> bindings_;   // [n_], or none
+  std::vector<int> errors_;        // [n_], of binding
   Patience busy_, idle_;
   Barrier barrier_;
   std::mutex turn_;
@@ -148,18 +155,21 @@ struct Team::Impl {
   std::vector<std::thread> threads_;  // the one that enters the region, or all workers
 };
 
-Team::Impl::Impl(Team& team, int n, const std::vector<int>& pus)
-    : team_(team), n_(n), pus_(pus), errors_(static_cast<std::size_t>(n)), barrier_(n) {
-  for (const int pu : pus_) bindings_.push_back(CpuSet::of_pu(pu));
-  std::vector<int> distinct = pus_;
-  std::sort(distinct.begin(), distinct.end());
-  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
-  const int n_cpus = pus_.empty() ? CpuSet::of_this_thread().count() : static_cast<int>(distinct.size());
+Team::Impl::Impl(Team& team, int n, const std::vector<Seat>& seats)
+    : team_(team), n_(n), seats_(seats), errors_(static_cast<std::size_t>(n)), barrier_(domains_of(n, seats)) {
+  std::vector<int> pus;
+  for (const Seat& seat : seats_) {
+    bindings_.push_back(CpuSet::of_pu(seat.pu));
+    pus.push_back(seat.pu);
+  }
+  std::sort(pus.begin(), pus.end());
+  pus.erase(std::unique(pus.begin(), pus.end()), pus.end());
+  const int n_cpus = seats_.empty() ? CpuSet::of_this_thread().count() : static_cast<int>(pus.size());
   const std::int64_t us = pauses_in(1000);
   if (n > n_cpus) {  // members share processors: one that spins keeps another from working
     busy_ = {0, 100};
     idle_ = {0, 0};
-  } else if (pus_.empty()) {  // the scheduler may put two members on one processor for a while
+  } else if (seats_.empty()) {  // the scheduler may put two members on one processor for a while
     busy_ = {1000 * us, 100};
     idle_ = {100 * us, 0};
   } else {  // each has its own: giving it away would only help strangers
@@ -195,7 +205,7 @@ void Team::Impl::start() {
   for (std::size_t i = 0; i < errors_.size(); ++i) {
     if (errors_[i] == 0) continue;
     throw std::system_error(errors_[i], std::generic_category(),
-                            "cannot bind a thread to processor " + std::to_string(pus_[i]));
+                            "cannot bind a thread to processor " + std::to_string(seats_[i].pu));
   }
 }
 
@@ -269,13 +279,15 @@ void Team::Impl::run(const std::function<void(const Member&)>& body) {
   if (n_ > 1) barrier_.arrive_and_wait(0, busy_);
 }
 
-Team::Team(int n, const std::vector<int>& pus) : size_(n) {
+Team::Team(int n) : size_(n) {
   if (n < 1) throw std::invalid_argument("a team needs at least 1 thread, not " + std::to_string(n));
-  if (!pus.empty() && pus.size() != static_cast<std::size_t>(n)) {
-    throw std::invalid_argument("a team of " + std::to_string(n) + " threads needs as many processors, not " +
-                                std::to_string(pus.size()));
-  }
-  impl_ = std::make_unique<Impl>(*this, n, pus);
+  impl_ = std::make_unique<Impl>(*this, n, std::vector<Seat>());
+  impl_->start();
+}
+
+Team::Team(const std::vector<Seat>& seats) : size_(static_cast<int>(seats.size())) {
+  if (seats.empty()) throw std::invalid_argument("a team needs at least 1 seat");
+  impl_ = std::make_unique<Impl>(*this, size_, seats);
   impl_->start();
 }
 

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "cpu/barrier.hpp"
+#include "cpu/seats.hpp"
 
 namespace dodeca::cpu {
 
@@ -70,11 +71,12 @@ struct ThreadsRefused : std::system_error {
 
 class Team {
  public:
-  // pus: the OS index of the processor that each member is bound to; its size is the team's. Empty pu list with n > 0:
-  // unbound. Throws std::invalid_argument for n < 1 or another number of pus, ThreadsRefused when the system does not
-  // let so many threads start, std::system_error when binding fails, std::runtime_error when OpenMP gives fewer threads
-  // than asked (OMP_THREAD_LIMIT).
-  explicit Team(int n, const std::vector<int>& pus = {});
+  // n members that run where the system puts them. Throws std::invalid_argument for n < 1, ThreadsRefused when the system
+  // does not let so many threads start, std::runtime_error when OpenMP gives fewer threads than asked
+  // (OMP_THREAD_LIMIT).
+  explicit Team(int n);
+  // A member bound to each seat's hardware thread; std::system_error when binding fails.
+  explicit Team(const std::vector<Seat>& seats);
   ~Team();
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;

@@ -63,6 +63,7 @@ int home_node(hwloc_topology_t topology, hwloc_obj_t core) {
 
 struct FoundCore {
   int first_pu, node, l3;  // node: OS index; l3: hwloc's index
+  std::vector<int> siblings;
 };
 
 std::vector<FoundCore> find_cores(hwloc_topology_t topology, hwloc_const_bitmap_t usable) {
@@ -77,8 +78,11 @@ std::vector<FoundCore> find_cores(hwloc_topology_t topology, hwloc_const_bitmap_
     if (hwloc_bitmap_iszero(mine.get()) != 0) continue;
     hwloc_obj_t group = hwloc_get_ancestor_obj_by_type(topology, HWLOC_OBJ_L3CACHE, core);
     if (group == nullptr) group = hwloc_get_ancestor_obj_by_type(topology, HWLOC_OBJ_PACKAGE, core);
-    cores.push_back({hwloc_bitmap_first(mine.get()), home_node(topology, core),
-                     group == nullptr ? 0 : static_cast<int>(group->logical_index)});
+    const int first = hwloc_bitmap_first(mine.get());
+    cores.push_back(
+        {first, home_node(topology, core), group == nullptr ? 0 : static_cast<int>(group->logical_index), {}});
+    for (int pu = hwloc_bitmap_next(mine.get(), first); pu >= 0; pu = hwloc_bitmap_next(mine.get(), pu))
+      cores.back().siblings.push_back(pu);
   }
   return cores;
 }
@@ -120,7 +124,7 @@ Topology describe(hwloc_topology_t topology) {
   std::map<int, int> l3_index;  // counted without gaps, in the order of the cores
   for (const FoundCore& core : cores) {
     const int l3 = l3_index.emplace(core.l3, static_cast<int>(l3_index.size())).first->second;
-    result.cores.push_back({core.first_pu, index_of(core.node), l3});
+    result.cores.push_back({core.first_pu, index_of(core.node), l3, core.siblings});
   }
   return result;
 }

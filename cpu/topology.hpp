@@ -9,9 +9,10 @@
 namespace dodeca::cpu {
 
 struct Core {
-  int first_pu = 0;  // OS index of the first hardware thread that we may use; threads are bound to it
-  int node = 0;      // index into Topology::nodes
-  int l3 = 0;        // which L3 (core complex), counted over the machine
+  int first_pu = 0;           // OS index of the first hardware thread that we may use; threads are bound to it
+  int node = 0;               // index into Topology::nodes
+  int l3 = 0;                 // which L3 (core complex), counted over the machine
+  std::vector<int> siblings;  // OS indices of its further hardware threads that we may use
 };
 struct Node {
   int os_index = 0;

@@ -41,9 +41,11 @@ std::string thread_limits() {
   return text;
 }
 
-std::unique_ptr<cpu::Team> team_of(int n, std::vector<int> bound_to) {
+// `where`: a number of unbound members, or seats.
+template <class Where>
+std::unique_ptr<cpu::Team> team_of(const Where& where) {
   try {
-    return std::make_unique<cpu::Team>(n, std::move(bound_to));
+    return std::make_unique<cpu::Team>(where);
   } catch (const cpu::ThreadsRefused& refused) {
     throw Error(ErrorKind::kDoesNotFit, fmt::format("{} threads were wanted and the system let {} start: {}",
                                                     refused.wanted, refused.given, thread_limits()))
@@ -62,18 +64,16 @@ int default_threads(const cpu::Topology& topology) {
 std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Log& log) {
   const cpu::Topology topology = cpu::read_topology();
   const int n = n_threads > 0 ? n_threads : default_threads(topology);
-  std::vector<int> pus;
-  if (n <= std::ssize(topology.cores)) {
-    for (int i = 0; i < n; ++i) pus.push_back(topology.cores[i].first_pu);
-  } else {
-    log(Level::kWarning, fmt::format("{} threads on {} cores: threads are not bound and will wait for each other", n,
-                                     topology.cores.size()));
+  if (n > cpu::count_seats(topology)) {
+    log(Level::kWarning, fmt::format("{} threads on {} processors: threads are not bound and will wait for each other",
+                                     n, cpu::count_seats(topology)));
+    return team_of(n);
   }
   try {
-    return team_of(n, pus);
+    return team_of(cpu::choose_seats(topology, n));
   } catch (const std::system_error& error) {
     log(Level::kWarning, fmt::format("threads are not bound to cores: {}", error.what()));
-    return team_of(n, {});
+    return team_of(n);
   }
 }
 

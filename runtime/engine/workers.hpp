@@ -13,8 +13,8 @@ namespace dodeca::runtime {
 // One thread per physical core that the process may use, fewer where control groups grant less processor time: more
 // would stop each other in mid-phase.
 int default_threads(const cpu::Topology& topology);
-// A team bound to cores, of default_threads() where n_threads is 0 or less. Warns where threads cannot be bound. Throws
-// Error{kDoesNotFit} when the system lets fewer threads start.
+// A team bound to cores (cpu/seats.hpp says which), of default_threads() where n_threads is 0 or less. Warns where
+// threads cannot be bound. Throws Error{kDoesNotFit} when the system lets fewer threads start.
 std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Log& log);
 
 class Workers {

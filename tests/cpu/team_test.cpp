@@ -25,10 +25,9 @@ using cpu::Team;
 
 namespace {
 
-std::vector<int> usable_pus() {
-  std::vector<int> pus;
-  for (const cpu::Core& core : cpu::read_topology().cores) pus.push_back(core.first_pu);
-  return pus;
+std::vector<cpu::Seat> all_cores() {
+  const cpu::Topology topology = cpu::read_topology();
+  return cpu::choose_seats(topology, static_cast<int>(topology.cores.size()));
 }
 
 cpu_set_t affinity() {
@@ -92,6 +91,31 @@ TEST_CASE("team: a barrier separates phases") {
       const auto mine = static_cast<std::size_t>(member.index);
       const auto next = static_cast<std::size_t>((member.index + 1) % member.size);
       for (int phase = 0; phase < n_phases; ++phase) {
+        cell[mine] = phase;
+        member.barrier();
+        if (cell[next] != phase) ++wrong;
+        member.barrier();
+      }
+    });
+    CHECK(wrong == 0);
+  }
+}
+
+TEST_CASE("team: a barrier separates phases whatever the L3s of the members") {
+  const int pu = all_cores()[0].pu;
+  for (const std::vector<int>& l3s : {std::vector<int>{0, 0, 0, 1, 1, 2},
+                                      {0, 1, 2, 3},
+                                      {5, 5, 5, 5, 5, 5, 5, 5, 5, 5},
+                                      {0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0}}) {
+    std::vector<cpu::Seat> seats;
+    for (const int l3 : l3s) seats.push_back({.pu = pu, .l3 = l3});
+    Team team(seats);
+    std::vector<int> cell(l3s.size(), 0);  // not atomic on purpose
+    std::atomic<int> wrong{0};
+    team.run([&](const Member& member) {
+      const auto mine = static_cast<std::size_t>(member.index);
+      const auto next = static_cast<std::size_t>((member.index + 1) % member.size);
+      for (int phase = 0; phase < 20; ++phase) {
         cell[mine] = phase;
         member.barrier();
         if (cell[next] != phase) ++wrong;
@@ -220,12 +244,13 @@ TEST_CASE("team: callers on several threads take turns") {
 }
 
 TEST_CASE("team: members are bound to their processors; the caller is free again afterwards") {
-  const std::vector<int> pus = usable_pus();
+  const std::vector<cpu::Seat> seats = all_cores();
   const cpu_set_t before = affinity();
   {
-    Team team(static_cast<int>(pus.size()), pus);
+    Team team(seats);
     CHECK(same_set(before, affinity()));
-    std::vector<int> where(pus.size(), -1);
+    std::vector<int> where(seats.size(), -1), pus;
+    for (const cpu::Seat& seat : seats) pus.push_back(seat.pu);
     team.run([&](const Member& member) {
       const cpu_set_t mine = affinity();
       if (CPU_COUNT(&mine) == 1) where[static_cast<std::size_t>(member.index)] = sched_getcpu();
@@ -240,9 +265,9 @@ TEST_CASE("team: impossible sizes and processors are refused, the caller's affin
   const cpu_set_t before = affinity();
   CHECK_THROWS_AS(Team(0), std::invalid_argument);
   CHECK_THROWS_AS(Team(-3), std::invalid_argument);
-  CHECK_THROWS_AS(Team(2, {0}), std::invalid_argument);
-  CHECK_THROWS_AS(Team(1, {100'000}), std::system_error);
-  CHECK_THROWS_AS(Team(2, {usable_pus()[0], 100'000}), std::system_error);
+  CHECK_THROWS_AS(Team(std::vector<cpu::Seat>()), std::invalid_argument);
+  CHECK_THROWS_AS(Team(std::vector<cpu::Seat>{{.pu = 100'000}}), std::system_error);
+  CHECK_THROWS_AS(Team(std::vector<cpu::Seat>{all_cores()[0], {.pu = 100'000}}), std::system_error);
   CHECK(same_set(before, affinity()));
 }
 

@@ -38,9 +38,9 @@ TEST_CASE("prompts run on the one team unless another size is wanted") {
   CHECK(&Workers(team).prompts() == &team);
 }
 
-TEST_CASE("more threads than cores are said and run unbound") {
+TEST_CASE("more threads than processors are said and run unbound") {
   std::vector<std::string> lines;
-  const int n = default_threads(cpu::read_topology()) + 64;
+  const int n = cpu::count_seats(cpu::read_topology()) + 64;
   const auto team = make_team(n, [&](Level level, std::string_view line) {
     CHECK(level == Level::kWarning);
     lines.emplace_back(line);
