@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 
 #include "runtime/base/error.hpp"
 #include "runtime/engine/stop_matcher.hpp"
@@ -124,10 +123,11 @@ bool Engine::step() {
       std::any_of(active_.begin(), active_.end(), [](const auto& a) { return a->n_rows > 0 && a->in_prompt(); });
   const auto begin = std::chrono::steady_clock::now();
   pass_.forward(rows_, output_, prompt);
-  std::size_t logits_row = 0;
+  sample();
+  std::size_t next_sampled = 0;
   // By index: a callback may submit, but nothing is added to or removed from active_ before the sweep.
   for (std::size_t i = 0; i < active_.size(); ++i)
-    if (active_[i]->n_rows > 0) process(*active_[i], logits_row);
+    if (active_[i]->n_rows > 0) process(*active_[i], next_sampled);
   ++stats_.steps;
   (prompt ? stats_.prompt_seconds : stats_.generation_seconds) +=
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -264,39 +264,49 @@ void Engine::make_room() {
   }
 }
 
-void Engine::process(Active& active, std::size_t& logits_row) {
+// Tokens and logprobs of all rows that wanted logits, in the order in which process() takes them.
+void Engine::sample() {
+  sampled_.clear();
   const auto vocab = static_cast<std::size_t>(pass_.vocab_size());
-  const auto next_logits = [&] { return std::span(output_.logits).subspan(vocab * logits_row++, vocab); };
+  const auto next_logits = [&] { return std::span(output_.logits).subspan(vocab * sampled_.size(), vocab); };
+  for (const auto& active : active_) {
+    if (active->n_rows == 0) continue;
+    const Request& request = active->request;
+    const std::int64_t end = active->computed + active->n_rows;
+    if (active->in_prompt() && request.prompt_logprobs)
+      for (std::int64_t p = active->computed; p < std::min(end, active->n_prompt - 1); ++p)
+        sampled_.push_back({.logits = next_logits(),
+                            .n_logprobs = std::max<std::int64_t>(request.n_logprobs, 0),
+                            .token = active->tokens[p + 1]});
+    if (end == std::ssize(active->tokens) && request.max_tokens != 0)
+      sampled_.push_back({.sampler = &active->sampler,
+                          .logits = next_logits(),
+                          .banned = request.ignore_eos ? std::span<const std::int32_t>(vocabulary_.end_tokens)
+                                                       : std::span<const std::int32_t>(),
+                          .n_logprobs = request.n_logprobs});
+  }
+  sample_rows(sampled_, pass_.team());
+}
+
+void Engine::process(Active& active, std::size_t& next_sampled) {
+  const auto next = [&] {
+    SampledRow& row = sampled_[next_sampled++];
+    if (row.error) std::rethrow_exception(row.error);
+    return TokenInfo{row.token, row.logprobs.chosen, std::move(row.logprobs.top)};
+  };
   const Request& request = active.request;
   const bool was_prompt = active.in_prompt();
   if (was_prompt) stats_.prompt_tokens += active.n_rows;
   if (was_prompt && request.prompt_logprobs) {
     if (active.prompt_infos.empty()) active.prompt_infos.push_back({active.tokens[0], 0, {}});
-    for (std::int64_t p = active.computed; p < std::min(active.computed + active.n_rows, active.n_prompt - 1); ++p) {
-      const std::int32_t token = active.tokens[p + 1];
-      LogprobsResult result = logprobs(next_logits(), token, request.n_logprobs);
-      active.prompt_infos.push_back({token, result.chosen, std::move(result.top)});
-    }
+    for (std::int64_t p = active.computed; p < std::min(active.computed + active.n_rows, active.n_prompt - 1); ++p)
+      active.prompt_infos.push_back(next());
   }
   active.computed += active.n_rows;
   if (active.computed < static_cast<std::int64_t>(active.tokens.size())) return;
   if (request.max_tokens == 0) return finish(active, FinishReason::kMaxTokens, nullptr, "");
 
-  const std::span<float> logits = next_logits();
-  const std::vector<float>* raw = nullptr;
-  std::vector<float> unmasked;
-  if (request.ignore_eos) {
-    if (request.n_logprobs >= 0) unmasked.assign(logits.begin(), logits.end()), raw = &unmasked;
-    for (const std::int32_t token : vocabulary_.end_tokens) logits[token] = -std::numeric_limits<float>::infinity();
-  }
-  TokenInfo info;
-  info.token = active.sampler.sample(logits);
-  if (request.n_logprobs >= 0) {
-    LogprobsResult result =
-        logprobs(raw != nullptr ? std::span<const float>(*raw) : logits, info.token, request.n_logprobs);
-    info.logprob = result.chosen;
-    info.top = std::move(result.top);
-  }
+  const TokenInfo info = next();
   active.sampler.accept(info.token);
   active.tokens.push_back(info.token);
   ++stats_.generated_tokens;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "runtime/engine/forward_pass.hpp"
+#include "runtime/sample/sample_rows.hpp"
 #include "runtime/sample/sampler.hpp"
 
 namespace dodeca::runtime {
@@ -120,7 +121,8 @@ class Engine {
   bool evict_kept(std::int32_t except);
   std::int32_t take_slot(std::int32_t except);
   std::span<const std::int32_t> sharing(const Active& active) const;
-  void process(Active& active, std::size_t& logits_row);
+  void sample();
+  void process(Active& active, std::size_t& next_sampled);
   void finish(Active& active, FinishReason reason, const TokenInfo* token, std::string text);
   void emit(Active& active, Event event);
   void sweep();
@@ -134,6 +136,7 @@ class Engine {
   std::deque<std::unique_ptr<Active>> queue_;
   std::vector<Row> rows_;
   ForwardOutput output_;
+  std::vector<SampledRow> sampled_;  // of this step's rows that wanted logits
   RequestId next_id_ = 1;
   std::uint64_t clock_ = 0;  // for least-recently-used
 };

@@ -24,6 +24,8 @@ class ForwardPass {
   virtual void fork(std::int32_t src, std::int32_t dst, std::int64_t n) = 0;
   // Appends the rows to their sequences. prompt: some rows are prompt, not generation.
   virtual void forward(std::span<const Row> rows, ForwardOutput& out, bool prompt) = 0;
+  // Whose members may also sample from the logits of the last forward(); null: the caller alone.
+  virtual cpu::Team* team() { return nullptr; }
 };
 
 class ExecutorPass final : public ForwardPass {
@@ -37,11 +39,13 @@ class ExecutorPass final : public ForwardPass {
   void truncate(std::int32_t sequence, std::int64_t n) override;
   void fork(std::int32_t src, std::int32_t dst, std::int64_t n) override;
   void forward(std::span<const Row> rows, ForwardOutput& out, bool prompt) override;
+  cpu::Team* team() override;
 
  private:
   Executor& executor_;
   cpu::Team& team_;
   cpu::Team& prompt_team_;
+  cpu::Team* last_team_;
 };
 
 }  // namespace dodeca::runtime

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/sample/scanned_logits.hpp"
+
 namespace dodeca::runtime {
 
 struct SamplerOptions {
@@ -29,11 +31,12 @@ struct TokenLogprob {
 };
 
 // log softmax of the untouched logits: of `token`, and of the n_top most likely ones, best first.
-// Throws Error{kBadFile} when a logit is NaN or all are infinite.
 struct LogprobsResult {
   float chosen = 0;
   std::vector<TokenLogprob> top;
 };
+LogprobsResult logprobs(const ScannedLogits& logits, std::int32_t token, std::int64_t n_top);
+// Throws as ScannedLogits.
 LogprobsResult logprobs(std::span<const float> logits, std::int32_t token, std::int64_t n_top);
 
 class Sampler {
@@ -41,22 +44,22 @@ class Sampler {
   explicit Sampler(const SamplerOptions& options);
   // Tokens that the penalties should see: the prompt's, then every sampled one (sample() does not add by itself).
   void accept(std::int32_t token);
-  // Throws Error{kBadFile} when a logit is NaN or none is finite: the weights or the computation are broken.
+  // The logits that penalties change, with their new values; to be put in place before draw().
+  std::vector<Candidate> penalties(std::span<const float> logits) const;
+  std::int32_t draw(const ScannedLogits& logits);
+  // Both, on a copy, by the calling thread alone; sample_rows.hpp does it for many sequences. Throws as ScannedLogits.
   std::int32_t sample(std::span<const float> logits);
 
  private:
-  struct Candidate {
-    float logit;
-    std::int32_t token;
-  };
   bool has_penalties() const;
   double uniform();  // [0, 1), 53 bits
+  void find_candidates(const ScannedLogits& logits);
+  void cut_top_p(const ScannedLogits& logits, std::size_t n);
 
   SamplerOptions options_;
   std::mt19937_64 random_;
   std::deque<std::int32_t> recent_;
   std::unordered_map<std::int32_t, std::int64_t> counts_;  // of recent_
-  std::vector<float> penalized_;
   std::vector<Candidate> candidates_;
   std::vector<double> weights_;
 };
