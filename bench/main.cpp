@@ -4,6 +4,7 @@
 #include "bench/cmd_encoders.hpp"
 #include "bench/cmd_kernels.hpp"
 #include "bench/cmd_shares.hpp"
+#include "bench/cmd_sample.hpp"
 #include "bench/cmd_tune.hpp"
 #include "bench/membw.hpp"
 #include "runtime/cli/command.hpp"
@@ -18,6 +19,7 @@ int main(int argc, char** argv) {
       {"encoders", bench::cmd_encoders, "error and speed of quantizing rows"},
       {"shares", bench::cmd_shares, "how evenly a token's work is dealt over teams of any size"},
       {"barrier", bench::cmd_barrier, "cost of the barrier between two phases"},
+      {"sample", bench::cmd_sample, "time from a step's logits to its tokens"},
   };
   return runtime::cli::program_main("dodeca-bench",
                                     "dodeca-bench measures prompt processing and token generation as llama-bench does, "

@@ -57,6 +57,13 @@ def check_attention():
     check(len(must(BENCH, "attention", "--seconds", "0.001", "--isa", "avx2", "-q").out.splitlines()) == 6, "a table")
 
 
+def check_sample():
+    rows = json.loads(must(BENCH, "sample", "-t", "1,2", "--parallel", "1,3", "--vocab", "1000", "--seconds", "0.001",
+                           "-o", "json", "-q").out)
+    check({(row["sequences"], row["threads"]) for row in rows} == {(1, 1), (1, 2), (3, 1), (3, 2)}, "all combinations")
+    check({"greedy", "defaults"} <= {row["sampling"] for row in rows} and all(row["ms"] > 0 for row in rows), str(rows))
+
+
 def check_barrier():
     rows = json.loads(must(BENCH, "barrier", "-t", "1,2", "--seconds", "0.02", "-o", "json", "-q").out)
     check([r["threads"] for r in rows] == [1, 2], "one row per team size")
@@ -128,6 +135,7 @@ check_too_large()
 check_shape()
 check_parallel()
 check_barrier()
+check_sample()
 check_attention()
 check_kernels()
 check_tune()
