@@ -7,6 +7,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "bench/statistics.hpp"
 #include "bench/test_matrix.hpp"
 #include "cpu/topology.hpp"
 #include "runtime/cli/console.hpp"
@@ -72,11 +73,31 @@ BarrierCost measure_barrier(cpu::Team& team, double seconds) {
   return summarize(std::move(times), clock_ns);
 }
 
+EntryCost measure_entry(cpu::Team& team, double seconds) {
+  const auto median_us = [&](std::chrono::microseconds spin) {
+    const std::chrono::microseconds before = team.idle_spin();
+    team.set_idle_spin(spin);
+    std::vector<double> times;
+    const Clock::time_point first = Clock::now();
+    while (times.size() < 5 || ns_between(first, Clock::now()) < seconds / 2 * 1e9) {
+      const Clock::time_point left = Clock::now();
+      while (Clock::now() - left < std::chrono::milliseconds(1)) continue;
+      const Clock::time_point begin = Clock::now();
+      team.run([](const cpu::Member&) {});
+      times.push_back(ns_between(begin, Clock::now()) / 1e3);
+    }
+    team.set_idle_spin(before);
+    return median(times);
+  };
+  return {.asleep_us = median_us(cpu::Team::kIdleSpin), .awake_us = median_us(std::chrono::milliseconds(100))};
+}
+
 int cmd_barrier(std::span<const std::string> args) {
   runtime::cli::Options options(
       "dodeca-bench barrier",
-      "Measures what the team's barrier between two phases costs, and what the barriers of one "
-      "token add up to.",
+      "Measures what the team's barrier between two phases costs, what the barriers of one token\n"
+      "add up to, and what it costs to begin a token after a millisecond of other work, with threads that\n"
+      "slept and with threads that stayed awake (--poll of run and batch).",
       "dodeca-bench barrier\n"
       "  dodeca-bench barrier -t 1,2,4-16*2 -o json\n"
       "  dodeca-bench barrier --layers 27 --phases 10");
@@ -104,20 +125,22 @@ int cmd_barrier(std::span<const std::string> args) {
   }
   console.info(fmt::format("{}, {} cores", topology.cpu_model, n_cores));
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  const std::string per_token = fmt::format("us per token of {} x {}", n_layers, n_phases);
   if (output == "md")
     runtime::cli::print_out(
-        fmt::format("| threads |  min ns | median ns |    p99 ns | us per token of {} x {} |\n"
-                    "| ------: | ------: | --------: | --------: | {:->{}}: |\n",
-                    n_layers, n_phases, "", fmt::formatted_size("us per token of {} x {}", n_layers, n_phases) - 1));
+        fmt::format("| threads |  min ns | median ns |    p99 ns | {} | us asleep | us awake |\n"
+                    "| ------: | ------: | --------: | --------: | {:->{}}: | --------: | -------: |\n",
+                    per_token, "", per_token.size() - 1));
   for (const std::int64_t n : counts) {
     runtime::cli::throw_if_stopped();
     const auto team = runtime::make_team(static_cast<std::int32_t>(n), console.log());
     const BarrierCost cost = measure_barrier(*team, seconds);
+    const EntryCost entry = measure_entry(*team, seconds / 2);
     const double token_us = cost.token_us(n_layers, n_phases);
     if (output == "md") {
-      runtime::cli::print_out(fmt::format("| {:7} | {:7.0f} | {:9.0f} | {:9.0f} | {:>{}.1f} |\n", n, cost.min_ns,
-                                          cost.median_ns, cost.p99_ns, token_us,
-                                          fmt::formatted_size("us per token of {} x {}", n_layers, n_phases)));
+      runtime::cli::print_out(fmt::format("| {:7} | {:7.0f} | {:9.0f} | {:9.0f} | {:>{}.1f} | {:9.1f} | {:8.1f} |\n", n,
+                                          cost.min_ns, cost.median_ns, cost.p99_ns, token_us, per_token.size(),
+                                          entry.asleep_us, entry.awake_us));
       runtime::cli::flush_out();
     }
     rows.push_back({{"threads", n},
@@ -127,6 +150,8 @@ int cmd_barrier(std::span<const std::string> args) {
                     {"layers", n_layers},
                     {"phases", n_phases},
                     {"us_per_token", token_us},
+                    {"entry_asleep_us", entry.asleep_us},
+                    {"entry_awake_us", entry.awake_us},
                     {"cpu_info", topology.cpu_model}});
   }
   if (output == "json") runtime::cli::print_out(rows.dump(2) + "\n");

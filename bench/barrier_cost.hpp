@@ -24,6 +24,13 @@ BarrierCost summarize(std::vector<double> times_ns, double clock_ns);
 // About `seconds` of barriers one after another, each timed by member 0.
 BarrierCost measure_barrier(cpu::Team& team, double seconds);
 
+// Microseconds of entering and leaving run() after the caller has been busy elsewhere for a millisecond, as between two
+// tokens: with members that slept, and with members that were told to stay awake. Medians of about `seconds`.
+struct EntryCost {
+  double asleep_us = 0, awake_us = 0;
+};
+EntryCost measure_entry(cpu::Team& team, double seconds);
+
 // dodeca-bench barrier
 int cmd_barrier(std::span<const std::string> args);
 

@@ -55,7 +55,11 @@ Barrier::Barrier(const std::vector<int>& domains) {
 }
 
 void Barrier::wait_past(Group& group, std::uint32_t old, const Patience& patience) {
-  for (std::int64_t i = 0; i < patience.pauses; ++i) {
+  const auto pauses = [&] {
+    return patience.changing_pauses == nullptr ? patience.pauses
+                                               : patience.changing_pauses->load(std::memory_order_relaxed);
+  };
+  for (std::int64_t i = 0; i < pauses(); ++i) {
     if (group.epoch.load(std::memory_order_acquire) != old) return;
     _mm_pause();
   }

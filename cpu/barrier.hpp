@@ -17,6 +17,8 @@ namespace dodeca::cpu {
 // should not send it to sleep.
 struct Patience {
   std::int64_t pauses, yields;
+  // Read in every round instead of `pauses`, where there is one: what changes it reaches waiters that spin already.
+  const std::atomic<std::int64_t>* changing_pauses = nullptr;
 };
 // Pauses that take about `ns` on this processor (one is 10 to 140 cycles).
 std::int64_t pauses_in(std::int64_t ns);

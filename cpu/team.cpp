@@ -131,6 +131,12 @@ struct Team::Impl {
   ~Impl();
   void start();
   void run(const std::function<void(const Member&)>& body);
+  void set_idle_spin(std::chrono::microseconds time) {
+    if (idle_spin_.load() == time) return;  // leaves the cache line to its readers
+    idle_spin_ = time;
+    idle_pauses_ = pauses_per_ms_ * time.count() / 1000;
+  }
+  std::chrono::microseconds idle_spin() const { return idle_spin_.load(); }
 
  private:
   friend class Member;
@@ -141,10 +147,14 @@ struct Team::Impl {
 
   Team& team_;
   const int n_;
+  std::atomic<std::chrono::microseconds> idle_spin_{};
   const std::vector<Seat> seats_;  // [n_], or none
   std::vector<CpuSet> bindings_;   // [n_], or none
   std::vector<int> errors_;        // [n_], of binding
-  Patience busy_, idle_;
+  Patience busy_;
+  std::int64_t pauses_per_ms_ = 0;  // 0: members that have nothing to do sleep at once
+  alignas(64) std::atomic<std::int64_t> idle_pauses_{0};
+  const Patience idle_{0, 0, &idle_pauses_};
   Barrier barrier_;
   std::mutex turn_;
   bool running_ = false;
@@ -165,17 +175,17 @@ Team::Impl::Impl(Team& team, int n, const std::vector<Seat>& seats)
   std::sort(pus.begin(), pus.end());
   pus.erase(std::unique(pus.begin(), pus.end()), pus.end());
   const int n_cpus = seats_.empty() ? CpuSet::of_this_thread().count() : static_cast<int>(pus.size());
-  const std::int64_t us = pauses_in(1000);
+  const std::int64_t ms = pauses_in(1'000'000);
   if (n > n_cpus) {  // members share processors: one that spins keeps another from working
     busy_ = {0, 100};
-    idle_ = {0, 0};
   } else if (seats_.empty()) {  // the scheduler may put two members on one processor for a while
-    busy_ = {1000 * us, 100};
-    idle_ = {100 * us, 0};
+    busy_ = {ms, 100};
+    pauses_per_ms_ = ms;
   } else {  // each has its own: giving it away would only help strangers
-    busy_ = {10'000 * us, 0};
-    idle_ = {100 * us, 0};
+    busy_ = {10 * ms, 0};
+    pauses_per_ms_ = ms;
   }
+  set_idle_spin(kIdleSpin);
 }
 
 Team::Impl::~Impl() {
@@ -294,6 +304,8 @@ Team::Team(const std::vector<Seat>& seats) : size_(static_cast<int>(seats.size()
 Team::~Team() = default;
 
 void Team::run(const std::function<void(const Member&)>& body) { impl_->run(body); }
+void Team::set_idle_spin(std::chrono::microseconds time) { impl_->set_idle_spin(time); }
+std::chrono::microseconds Team::idle_spin() const { return impl_->idle_spin(); }
 
 void Member::arrive(const Barrier::Last& last) const {
   if (size > 1)

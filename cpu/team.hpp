@@ -5,12 +5,13 @@
 // phase; results never depend on which member did what.
 //
 // Members are bound to their processors; the caller, member 0, only during run(). Between runs members spin for about
-// 100 us and then sleep. run() of one team from several threads at once is taken in turn; a body may run another team;
-// run() of the same team from inside its own body runs there alone, as a team of one. Libraries that ask OpenMP inside
-// a body (oneDNN) are told to use one thread.
+// 100 us (set_idle_spin() changes that) and then sleep. run() of one team from several threads at once is taken in turn;
+// a body may run another team; run() of the same team from inside its own body runs there alone, as a team of one.
+// Libraries that ask OpenMP inside a body (oneDNN) are told to use one thread.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -84,6 +85,13 @@ class Team {
   int size() const { return size_; }
   // Runs body(member) on every member, the caller being member 0; returns when all are done.
   void run(const std::function<void(const Member&)>& body);
+
+  // About how long members spin for the next run() before they sleep; also for those that wait now. Waking a sleeping
+  // member takes tens of microseconds, a spinning one keeps its processor from others. Without effect, as nobody spins,
+  // where there are more members than processors.
+  void set_idle_spin(std::chrono::microseconds time);
+  std::chrono::microseconds idle_spin() const;
+  static constexpr std::chrono::microseconds kIdleSpin{100};
 
  private:
   friend class Member;

@@ -86,6 +86,7 @@ BatchArguments parse_batch(std::span<const std::string> args, Console& console) 
       "Answers a file of requests in OpenAI's batch format. After a stop or a kill the same command resumes.",
       "dodeca batch -m model.gguf -i requests.jsonl -o results.jsonl --parallel 8");
   a.model.add_flags(options);
+  a.model.add_engine_flags(options);
   options.value("-i,--input,--input-file", input, "requests, one JSON object per line", "FILE", FileUse::kDeclared);
   options.value("-o,--output,--output-file", output, "results; beside it OUTPUT.state, which says what they belong to",
                 "FILE", FileUse::kDeclared);
@@ -173,13 +174,14 @@ int cmd_batch(std::span<const std::string> args) {
     return CommandNeeds{Engine::sequences_for(n_parallel), positions_for(context, n_parallel)};
   });
   batch.confirm_model(contents_text(loaded.session->model().contents()));
-  Engine& engine = loaded.session->start_engine(
-      vocabulary_of(tokenizer, loaded.config().vocab_size),
-      {.n_parallel = n_parallel,
-       .context = loaded.context,
-       .batch = model.batch,
-       .micro_batch = model.micro_batch,
-       .share_generated = false});  // prompt rows attend in another form than generated ones
+  Engine& engine =
+      loaded.session->start_engine(vocabulary_of(tokenizer, loaded.config().vocab_size),
+                                   {.n_parallel = n_parallel,
+                                    .context = loaded.context,
+                                    .batch = model.batch,
+                                    .micro_batch = model.micro_batch,
+                                    .share_generated = false,  // prompt rows attend in another form than generated ones
+                                    .poll = model.poll});
   answer(batch, a, engine, tokenizer, console);
   return exit_code(batch.counts(), a.batch, a.allow_errors, console);
 }

@@ -29,6 +29,7 @@ struct RunOptions {
 
   void add_flags(Options& options) {
     model.add_flags(options);
+    model.add_engine_flags(options);
     options.value("-p,--prompt", prompt, "complete this text; with -cnv: the first message");
     options.value("-f,--file", file,
                   "the same from a file, as it is but for one line end at its end; -: standard input", "FILE",
@@ -195,7 +196,8 @@ int cmd_run(std::span<const std::string> args) {
                                                  .context = loaded.context,
                                                  .batch = run.model.batch,
                                                  .micro_batch = run.model.micro_batch,
-                                                 .short_prompt = chats ? short_prompt_rows(loaded.config()) : 0});
+                                                 .short_prompt = chats ? short_prompt_rows(loaded.config()) : 0,
+                                                 .poll = run.model.poll});
 
   Request request;
   request.sampling = run.sampling.values;

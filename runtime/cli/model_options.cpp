@@ -75,8 +75,10 @@ void ModelOptions::add_flags(Options& options) {
   options.value("-m,--model", model, "GGUF file, first file of a split one, or Hugging Face directory", "PATH",
                 FileUse::kModel);
   options.files().reads(tuning_search(cpu::Isa::kScalar).file(), "the kernel tuning");
-  options.value("-t,--threads", threads, "worker threads for generation; -1: the default (one per physical core)",
-                {-1, kMaxThreads});
+  options.value(
+      "-t,--threads", threads,
+      "worker threads for generation, spread over L3 caches and nodes; -1: the default (one per physical core)",
+      {-1, kMaxThreads});
   options.value("-tb,--threads-batch", threads_batch, "worker threads for prompts; -1: the default (as -t)",
                 {-1, kMaxThreads});
   options.value("-c,--ctx-size", ctx_size,
@@ -96,6 +98,12 @@ void ModelOptions::add_flags(Options& options) {
   options.values("--override-kv,-okv", override_kv, kOverrideHelp, "KEY=TYPE:VALUE,...");
   options.flag("--plain-topk", plain_topk, "no expert groups where the file names none");
   options.flag("--onednn", onednn, "multiply prompts by BF16 and F32 weights with oneDNN (BF16: activations rounded)");
+}
+
+void ModelOptions::add_engine_flags(Options& options) {
+  options.value("--poll", poll,
+                "how long threads stay awake between two tokens, in units of 2 ms; 0: they sleep at once (default: 50)",
+                {0, 100});
 }
 
 void ModelOptions::check() const {

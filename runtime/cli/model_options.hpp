@@ -37,9 +37,11 @@ struct ModelOptions {
   std::string isa, compute, dump_layers;
   std::vector<std::string> override_kv;
   bool plain_topk = false, onednn = false;
+  int poll = 50;
 
   void add_flags(Options& options);
-  void check() const;  // after parse: -m given, -ctv equal to -ctk; throws Usage
+  void add_engine_flags(Options& options);  // of commands that generate
+  void check() const;                       // after parse: -m given, -ctv equal to -ctk; throws Usage
 
   cpu::Isa isa_level() const { return parse_isa(isa); }
   quant::DType cache_type() const;

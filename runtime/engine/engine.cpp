@@ -83,7 +83,7 @@ Engine::Engine(ForwardPass& pass, Vocabulary vocabulary, const EngineOptions& op
                     pass.free_positions()));
 }
 
-Engine::~Engine() = default;
+Engine::~Engine() { pass_.rest(); }
 
 RequestId Engine::submit(Request request, OnToken on_token) {
   const auto n_prompt = static_cast<std::int64_t>(request.prompt.size());
@@ -132,6 +132,7 @@ bool Engine::step() {
   (prompt ? stats_.prompt_seconds : stats_.generation_seconds) +=
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   sweep();
+  if (active_.empty() && queue_.empty()) pass_.rest();
   return true;
 }
 

@@ -68,6 +68,7 @@ struct EngineOptions {
   // Prompts of which fewer tokens are still to be computed go as generated rows: for a few rows after a long context
   // that form of attention is cheaper. 0 where a result must not depend on what is in the cache already.
   std::int64_t short_prompt = 0;
+  int poll = 50;  // 0 to 100: how long threads stay awake for the next step (ExecutorPass says how long)
 };
 
 struct EngineStats {

@@ -2,6 +2,7 @@
 // executor is one (ExecutorPass); tests bring a deterministic stand-in.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 
@@ -26,12 +27,19 @@ class ForwardPass {
   virtual void forward(std::span<const Row> rows, ForwardOutput& out, bool prompt) = 0;
   // Whose members may also sample from the logits of the last forward(); null: the caller alone.
   virtual cpu::Team* team() { return nullptr; }
+  // Nothing is to be computed for now: threads that spin for the next forward() may sleep.
+  virtual void rest() {}
 };
 
 class ExecutorPass final : public ForwardPass {
  public:
-  // Passes with prompt rows run on prompt_team, the others on team.
-  ExecutorPass(Executor& executor, cpu::Team& team, cpu::Team& prompt_team);
+  // Passes with prompt rows run on prompt_team, the others on team. Between passes the members of the team that ran last
+  // spin for 2 ms times `poll` (0 to 100), so that they are awake when a token has been sampled and shown; those of the
+  // other team, and all after rest(), sleep soon.
+  ExecutorPass(Executor& executor, cpu::Team& team, cpu::Team& prompt_team, int poll);
+  ~ExecutorPass() override { rest(); }
+  ExecutorPass(const ExecutorPass&) = delete;
+  ExecutorPass& operator=(const ExecutorPass&) = delete;
   std::int64_t vocab_size() const override;
   std::int32_t n_sequences() const override;
   std::int64_t block_positions() const override;
@@ -40,12 +48,14 @@ class ExecutorPass final : public ForwardPass {
   void fork(std::int32_t src, std::int32_t dst, std::int64_t n) override;
   void forward(std::span<const Row> rows, ForwardOutput& out, bool prompt) override;
   cpu::Team* team() override;
+  void rest() override;
 
  private:
   Executor& executor_;
   cpu::Team& team_;
   cpu::Team& prompt_team_;
   cpu::Team* last_team_;
+  std::chrono::microseconds awake_;
 };
 
 }  // namespace dodeca::runtime

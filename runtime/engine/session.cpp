@@ -58,7 +58,7 @@ Executor& Session::restart(const ExecutorOptions& options, Workers workers) {
 
 Engine& Session::start_engine(Vocabulary vocabulary, const EngineOptions& options) {
   engine_.reset();
-  pass_ = std::make_unique<ExecutorPass>(*executor_, workers_.generation(), workers_.prompts());
+  pass_ = std::make_unique<ExecutorPass>(*executor_, workers_.generation(), workers_.prompts(), options.poll);
   engine_ = std::make_unique<Engine>(*pass_, std::move(vocabulary), options);
   return *engine_;
 }

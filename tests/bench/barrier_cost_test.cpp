@@ -17,6 +17,14 @@ TEST_CASE("barrier times are sorted out without the clock's own") {
   CHECK(summarize({}, 20).median_ns == 0);
 }
 
+TEST_CASE("entering a team takes time, and leaves it as patient as it was") {
+  cpu::Team team(2);
+  const EntryCost cost = measure_entry(team, 0.02);
+  CHECK(cost.asleep_us > 0);
+  CHECK(cost.awake_us > 0);
+  CHECK(team.idle_spin() == cpu::Team::kIdleSpin);
+}
+
 TEST_CASE("a barrier of two costs more than nothing") {
   cpu::Team team(2);
   const BarrierCost cost = measure_barrier(team, 0.01);

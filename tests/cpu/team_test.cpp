@@ -271,16 +271,43 @@ TEST_CASE("team: impossible sizes and processors are refused, the caller's affin
   CHECK(same_set(before, affinity()));
 }
 
-TEST_CASE("team: idle members sleep") {
-  Team team(2);
-  team.run([](const Member& member) { member.barrier(); });
+namespace {
+
+// Processor time that this process takes while the caller sleeps for 200 ms.
+double idle_cpu_ms() {
   timespec start{}, end{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
-  const double cpu_ms =
-      static_cast<double>(end.tv_sec - start.tv_sec) * 1e3 + static_cast<double>(end.tv_nsec - start.tv_nsec) * 1e-6;
-  CHECK(cpu_ms < 50);
+  return static_cast<double>(end.tv_sec - start.tv_sec) * 1e3 + static_cast<double>(end.tv_nsec - start.tv_nsec) * 1e-6;
+}
+
+}  // namespace
+
+TEST_CASE("team: idle members sleep, stay awake when told to, and sleep when told to while they spin") {
+  Team team(2);
+  const auto run = [&] { team.run([](const Member& member) { member.barrier(); }); };
+  run();
+  CHECK(idle_cpu_ms() < 50);
+  if (all_cores().size() < 2) return;  // members that share a processor never spin
+  team.set_idle_spin(std::chrono::seconds(20));
+  run();
+  CHECK(idle_cpu_ms() > 20);  // of 200, on a machine that may have other work
+  CHECK(idle_cpu_ms() > 20);
+  team.set_idle_spin(Team::kIdleSpin);
+  CHECK(idle_cpu_ms() < 50);
+  run();
+  CHECK(idle_cpu_ms() < 50);
+  team.set_idle_spin(std::chrono::milliseconds(10));  // not longer than that, whoever forgets to take it back
+  run();
+  CHECK(idle_cpu_ms() < 100);
+}
+
+TEST_CASE("team: more members than processors never spin while idle") {
+  Team team(static_cast<int>(all_cores().size()) * 2 + 62);
+  team.set_idle_spin(std::chrono::seconds(20));
+  team.run([](const Member& member) { member.barrier(); });
+  CHECK(idle_cpu_ms() < 50);
 }
 
 #ifndef DODECA_STD_TEAM

@@ -273,6 +273,21 @@ TEST_CASE("a callback may submit the next request") {
   CHECK(finished == 20);
 }
 
+TEST_CASE("the pass may rest when no request is left, and not between tokens") {
+  FakePass pass(4, 64);
+  Engine engine(pass, FakePass::vocabulary(), {.n_parallel = 1, .context = 32, .batch = 8, .micro_batch = 8});
+  Request request;
+  request.prompt = {1, 2, 3};
+  request.ignore_eos = true;
+  request.max_tokens = 3;
+  for (int i = 0; i < 2; ++i) engine.submit(request, [](const Event&) {});
+  while (engine.n_active() + engine.n_queued() > 0 || pass.n_rows == 0) {
+    CHECK(pass.n_rests == 0);
+    engine.step();
+  }
+  CHECK(pass.n_rests == 1);
+}
+
 TEST_CASE("logprobs of sampled and prompt tokens are the model's") {
   std::mt19937 random(9);
   for (const std::int64_t micro_batch : {3, 200}) {

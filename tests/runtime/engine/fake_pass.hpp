@@ -101,7 +101,9 @@ class FakePass final : public runtime::ForwardPass {
     return out;
   }
 
-  std::int64_t n_rows = 0, n_forks = 0;
+  void rest() override { ++n_rests; }
+
+  std::int64_t n_rows = 0, n_forks = 0, n_rests = 0;
   std::vector<std::int64_t> rows_per_pass;
 
  private:

@@ -57,9 +57,18 @@ TEST_CASE("a session computes what its parts put together by hand compute") {
     request.sampling.temperature = 0;
     request.max_tokens = 2;
     std::size_t n_tokens = 0;
-    engine.submit(request, [&](const Event& event) { n_tokens += event.token != nullptr; });
+    // Prompts have a team of their own here. The team that may be needed next stays awake, the other one sleeps.
+    const cpu::Team &generation = session.workers().generation(), &prompts = session.workers().prompts();
+    engine.submit(request, [&](const Event& event) {
+      n_tokens += event.token != nullptr;
+      const bool first = n_tokens == 1;
+      CHECK((first ? prompts : generation).idle_spin() == std::chrono::milliseconds(100));
+      CHECK((first ? generation : prompts).idle_spin() == std::chrono::milliseconds(0));
+    });
     while (engine.step()) continue;
     CHECK(n_tokens == 2);
+    CHECK(generation.idle_spin() == cpu::Team::kIdleSpin);
+    CHECK(prompts.idle_spin() == cpu::Team::kIdleSpin);
   }
 }
 
