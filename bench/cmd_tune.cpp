@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -16,6 +17,7 @@
 #include "runtime/cli/console.hpp"
 #include "runtime/cli/model_options.hpp"
 #include "runtime/cli/options.hpp"
+#include "runtime/cli/thread_choice.hpp"
 #include "runtime/cli/tuning.hpp"
 #include "runtime/engine/workers.hpp"
 #include "runtime/plan/tuning_file.hpp"
@@ -194,7 +196,9 @@ int cmd_tune(std::span<const std::string> args) {
       "The variants of a type take turns, with weights from cache; another one than that of the highest level, or\n"
       "another number of rows from which gemm takes over, is chosen where it is clearly faster: by 3 % in the median\n"
       "and at all in three of four rounds. oneDNN's products are measured beside them; --onednn remains the user's\n"
-      "choice, since it changes results. DODECA_TUNING=FILE names another file to read, DODECA_TUNING=none none.",
+      "choice, since it changes results. DODECA_TUNING=FILE names another file to read, DODECA_TUNING=none none.\n"
+      "Also chooses anew how many threads generation and prompts get without -t, from the speed of memory, and keeps\n"
+      "that in dodeca/threads.json in $XDG_CACHE_HOME or ~/.cache.",
       "dodeca-bench tune                                half a minute, on a machine with nothing else to do\n"
       "  dodeca-bench tune --types Q4_K,Q6_K --seconds 5 --dry-run");
   runtime::cli::Console console;
@@ -240,8 +244,11 @@ int cmd_tune(std::span<const std::string> args) {
       runtime::cli::flush_out();
     }
   }
+  const runtime::cli::ThreadChoice choice =
+      runtime::cli::refresh_threads(topology, dry_run ? std::filesystem::path() : runtime::cli::thread_cache_file(),
+                                    runtime::cli::read_rate_of(topology), console.log());
   if (output == "md") {
-    runtime::cli::print_out("\n" + conclusions(all));
+    runtime::cli::print_out("\n" + conclusions(all) + runtime::cli::threads_text(choice) + "\n");
   } else {
     nlohmann::ordered_json report = {{"processor", search.processor},
                                      {"cpu_info", topology.cpu_model},
@@ -250,6 +257,9 @@ int cmd_tune(std::span<const std::string> args) {
                                      {"n_in", kTuneColumns},
                                      {"rows", kTuneRows},
                                      {"types", nlohmann::ordered_json::array()}};
+    report["generation_threads"] = choice.generation;
+    report["prompt_threads"] = choice.prompts;
+    report["threads_reason"] = choice.reason;
     for (const Tuned& tuned : all) report["types"].push_back(tuned_json(tuned));
     runtime::cli::print_out(report.dump(2) + "\n");
   }

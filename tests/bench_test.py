@@ -89,7 +89,7 @@ def check_kernels():
 
 def check_tune():
     with scratch() as folder:
-        home, file = {"XDG_CONFIG_HOME": folder, "DODECA_TUNING": ""}, os.path.join(folder, "dodeca", "tuning.json")
+        home, file = {"XDG_CONFIG_HOME": folder, "XDG_CACHE_HOME": folder, "DODECA_TUNING": ""}, os.path.join(folder, "dodeca", "tuning.json")
         quick = ["tune", "--types", "Q4_K,F32", "--seconds", "0.001"]
         table = must(BENCH, *quick, "--dry-run", env=home).out
         check("| gemv_q4_k_" in table and "--onednn" in table, f"variants and what is taken: {table}")
@@ -97,6 +97,8 @@ def check_tune():
 
         report = json.loads(must(BENCH, *quick, "-o", "json", env=home).out)
         check([t["type"] for t in report["types"]] == ["Q4_K", "F32"], "the types asked for")
+        check(1 <= report["generation_threads"] <= report["prompt_threads"] and report["threads_reason"],
+              "how many threads, and why")
         for tuned in report["types"]:
             check(all(len(variant["row_ns"]) == 9 and min(variant["row_ns"]) > 0 for variant in tuned["variants"]), f"times: {tuned}")
         with open(file) as f:

@@ -10,6 +10,22 @@ from program import DEMO, DODECA, check, finish, must, run, scratch
 PROMPT = "It is a truth universally acknowledged, that a single man in possession of a good fortune"
 
 
+def check_threads():
+    def said(*options):
+        done = must(DODECA, "run", "-m", DEMO, "-p", "It is", "-n", "2", "--temp", "0", *options)
+        return next(line for line in done.err.splitlines() if line.startswith("threads: "))
+
+    check(said("-t", "1") == "threads: 1: as asked for", "-t is taken as it is")
+    check(said("-t", "1", "-tb", "2") == "threads: 1 for generation, 2 for prompts: as asked for", "-tb too")
+    n_cores = len(os.sched_getaffinity(0))
+    if n_cores <= 4:
+        check(" core" in said(), f"why so many threads: {said()}")
+    check(run(DODECA, "run", "-m", DEMO, "-p", "It is", "--poll", "101").code == 2, "--poll has a largest value")
+    outs = {must(DODECA, "run", "-m", DEMO, "-p", "It is", "-n", "8", "--temp", "0", "-t", "2", "--poll", poll).out
+            for poll in ("0", "50", "100")}
+    check(len(outs) == 1, "--poll changes no text")
+
+
 def check_chat_through_a_pipe(folder):
     chat = [DODECA, "run", "-m", DEMO, "-cnv", "-n", "8", "--temp", "0", "-q"]
     answers = must(*chat, stdin=b"Who is Emma?\n/regen\n/clear\nWho is Emma?\n").out.splitlines()
@@ -116,6 +132,7 @@ def check_prompt_cache(folder):
 
 with scratch() as folder:
     check_completion()
+    check_threads()
     check_streams()
     check_chat_through_a_pipe(folder)
     check_prompt_cache(folder)

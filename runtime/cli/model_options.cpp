@@ -11,6 +11,7 @@
 #include "runtime/base/error.hpp"
 #include "runtime/base/stopwatch.hpp"
 #include "runtime/cli/layer_dump.hpp"
+#include "runtime/cli/thread_choice.hpp"
 #include "runtime/cli/tuning.hpp"
 
 namespace dodeca::runtime::cli {
@@ -18,19 +19,26 @@ namespace {
 
 constexpr std::int64_t kMaxThreads = 4096;
 
-std::string team_facts(const cpu::Topology& topology, const Workers& workers) {
-  std::string text = fmt::format("threads: {}", workers.generation().size());
-  if (&workers.prompts() != &workers.generation()) text += fmt::format(" ({} for prompts)", workers.prompts().size());
-  return text + fmt::format(" on {} usable cores, {}", topology.cores.size(), topology.cpu_model);
+// What the user asked for, or what is best here.
+ThreadChoice threads_for(const ModelOptions& options, const cpu::Topology& topology, const Log& log) {
+  const std::string asked = "as asked for";
+  if (options.threads > 0)
+    return {options.threads, options.threads_batch > 0 ? options.threads_batch : options.threads, asked};
+  ThreadChoice choice = cached_threads(topology, thread_cache_file(), read_rate_of(topology), log);
+  if (options.threads_batch > 0) {
+    choice.prompts = options.threads_batch;
+    choice.reason += fmt::format("; for prompts {}", asked);
+  }
+  return choice;
 }
 
 // What a loaded model is, a line each.
 void say_loaded(const LoadedModel& loaded, const Console& console) {
   const Session& session = *loaded.session;
   const ExecutorOptions& executor = session.executor_options();
-  console.info(fmt::format("model: {}, {} in memory, loaded in {:.1f} s; threads: {}, {}", loaded.config().name,
+  console.info(fmt::format("model: {}, {} in memory, loaded in {:.1f} s; {}", loaded.config().name,
                            bytes_text(static_cast<double>(session.model().weight_bytes())), loaded.load_seconds,
-                           session.workers().generation().size(), cpu::name_of(session.model().isa())));
+                           cpu::name_of(session.model().isa())));
   const bool several = executor.n_positions > positions_for(loaded.context, 1);
   const std::uint64_t cache_bytes = KvCache::bytes_needed(loaded.config(), executor.cache_options());
   console.info(fmt::format("cache: {} positions{}, {}, {}", loaded.context,
@@ -75,12 +83,12 @@ void ModelOptions::add_flags(Options& options) {
   options.value("-m,--model", model, "GGUF file, first file of a split one, or Hugging Face directory", "PATH",
                 FileUse::kModel);
   options.files().reads(tuning_search(cpu::Isa::kScalar).file(), "the kernel tuning");
-  options.value(
-      "-t,--threads", threads,
-      "worker threads for generation, spread over L3 caches and nodes; -1: the default (one per physical core)",
-      {-1, kMaxThreads});
-  options.value("-tb,--threads-batch", threads_batch, "worker threads for prompts; -1: the default (as -t)",
+  options.value("-t,--threads", threads,
+                "worker threads for generation, spread over L3 caches and nodes; -1: the default (all cores, or fewer "
+                "where those read memory faster)",
                 {-1, kMaxThreads});
+  options.value("-tb,--threads-batch", threads_batch,
+                "worker threads for prompts; -1: the default (as -t, without -t all cores)", {-1, kMaxThreads});
   options.value("-c,--ctx-size", ctx_size,
                 "context length; 0: the model's own (default: 8192 or the model's own if less)",
                 {0, std::int64_t{1} << 30});
@@ -153,8 +161,11 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
                              config.context_length));
   Plan plan = make_plan(*source, this_machine(), options.plan_options(console));
   const CommandNeeds wanted = needs(plan, loaded.context);
-  Workers workers(options.threads, options.threads_batch, log);
-  console.detail(team_facts(cpu::read_topology(), workers));
+  const cpu::Topology topology = cpu::read_topology();
+  console.detail(fmt::format("processor: {}, {} usable cores", topology.cpu_model, topology.cores.size()));
+  const ThreadChoice threads = threads_for(options, topology, log);
+  console.info(threads_text(threads));
+  Workers workers(threads.generation, threads.prompts, log);
 
   ProgressBar bar(console, "loading", "MB", 1e6);
   SessionOptions session = options.session_options();

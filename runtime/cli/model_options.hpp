@@ -30,7 +30,7 @@ void check_overrides(std::span<const std::string> overrides);
 
 struct ModelOptions {
   std::string model;
-  std::int32_t threads = 0, threads_batch = 0;  // 0 or -1: one per physical core; threads_batch: as threads
+  std::int32_t threads = 0, threads_batch = 0;  // 0 or -1: the default
   std::int64_t ctx_size = -1;                   // -1: 8192 or the model's own if less; 0: the model's own
   std::int64_t batch = 2048, micro_batch = 512;
   std::string cache_type_k, cache_type_v;  // empty: f16, on the float32 route f32
