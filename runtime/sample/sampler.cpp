@@ -77,31 +77,28 @@ std::int32_t Sampler::sample(std::span<const float> logits) {
 
 // Best first where top-k or top-p need an order, else in order of tokens: the draw walks them as they stand.
 void Sampler::find_candidates(const ScannedLogits& logits) {
-  const double max = logits.max();
+  const bool has_min_p = options_.min_p > 0, has_top_k = options_.top_k > 0, has_top_p = options_.top_p < 1.0;
   const double floor =
-      options_.min_p > 0 ? max + std::log(std::min(1.0, options_.min_p)) : -std::numeric_limits<double>::infinity();
-  const bool has_top_k = options_.top_k > 0, has_top_p = options_.top_p < 1.0;
-  if (!has_top_k && !has_top_p) return logits.find_from(floor, candidates_);
-  std::size_t n = logits.all().size();
-  if (has_top_k) {
-    n = std::min(n, static_cast<std::size_t>(options_.top_k));
-    logits.find_best(n, candidates_);
-  }
-  if (has_top_p) cut_top_p(logits, n);
+      has_min_p ? logits.max() + std::log(std::min(1.0, options_.min_p)) : -std::numeric_limits<double>::infinity();
+  candidates_.clear();
+  if (has_top_k)
+    logits.find_best(std::min(logits.all().size(), static_cast<std::size_t>(options_.top_k)), candidates_);
+  else if (has_min_p || !has_top_p)  // with top-p alone they are found as far as they are needed
+    logits.find_from(floor, candidates_);
+  if (has_top_p && !has_top_k) std::sort(candidates_.begin(), candidates_.end(), is_better);
+  if (has_top_p) cut_top_p(logits);
   std::erase_if(candidates_, [&](const Candidate& c) { return c.logit < floor; });
 }
 
-// Keeps the fewest candidates that together have the share top_p of all n. With top-k they are there already, otherwise
-// n is the vocabulary and they are found as far as they are needed.
-void Sampler::cut_top_p(const ScannedLogits& logits, std::size_t n) {
+// Keeps the fewest that together have the share top_p: of the candidates that top-k left, or of the vocabulary.
+void Sampler::cut_top_p(const ScannedLogits& logits) {
   const double max = logits.max();
-  const bool found = options_.top_k > 0;
   double total = 0, cumulative = 0;
-  if (found)
+  if (options_.top_k > 0)
     for (const Candidate& c : candidates_) total += std::exp(c.logit - max);
   else
     for (const float logit : logits.all()) total += std::exp(logit - max);
-  if (!found) candidates_.clear();
+  std::size_t n = candidates_.empty() ? logits.all().size() : candidates_.size();
   for (std::size_t i = 0; i < n; ++i) {
     if (i >= candidates_.size()) logits.find_best(std::min(n, std::max<std::size_t>(256, 4 * i)), candidates_);
     cumulative += std::exp(candidates_[i].logit - max);

@@ -54,7 +54,7 @@ class Sampler {
   bool has_penalties() const;
   double uniform();  // [0, 1), 53 bits
   void find_candidates(const ScannedLogits& logits);
-  void cut_top_p(const ScannedLogits& logits, std::size_t n);
+  void cut_top_p(const ScannedLogits& logits);
 
   SamplerOptions options_;
   std::mt19937_64 random_;
