@@ -98,7 +98,7 @@ int cmd_sample(std::span<const std::string> args) {
   options.parse(args);
 
   const auto numbers = [&](const char* name, const std::vector<std::string>& texts,
-                           std::vector<std::int64_t> standard) {
+                           const std::vector<std::int64_t>& standard) {
     std::vector<std::int64_t> all;
     for (const std::string& text : texts)
       for (const std::int64_t n : parse_range(options.spelling(name), text, 1, 4096)) all.push_back(n);
