@@ -163,7 +163,7 @@ int cmd_attention(std::span<const std::string> args) {
         "| ----- | --------: | ---: | ---: | --------: | -------: | ------: | ------: | --------: | -------: | "
         "-----------: |\n");
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (const quant::DType dtype : runtime::kCacheTypes) {
+  for (const quant::DType dtype : runtime::exec::kCacheTypes) {
     if (dtype == quant::DType::kF32) continue;  // attends in floats
     runtime::cli::throw_if_stopped();
     const Times t = measure(kernels, dtype, seconds);

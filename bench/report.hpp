@@ -42,7 +42,7 @@ struct Result {
   double read_bandwidth = 0;           // measured with as many threads, bytes/s; 0: not measured
   std::uint64_t cache_bytes = 0;       // last-level caches together: weights that fit are not read from memory
   std::optional<Extrapolation> whole;  // when only some layers are held
-  runtime::Trace trace;                // with --trace: of the timed passes
+  runtime::exec::Trace trace;          // with --trace: of the timed passes
   std::vector<std::string> refusals;   // with --trace: kernels that do not run here, and why
 
   double mean_ns() const;

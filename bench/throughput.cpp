@@ -25,11 +25,16 @@
 #include "runtime/quantize/file_type.hpp"
 
 namespace dodeca::bench {
-
 namespace {
 
-runtime::ExecutorOptions executor_options(const Test& test) {
-  runtime::ExecutorOptions options;
+using runtime::exec::Executor;
+using runtime::exec::ExecutorOptions;
+using runtime::exec::ForwardOutput;
+using runtime::exec::Row;
+using runtime::exec::Trace;
+
+ExecutorOptions executor_options(const Test& test) {
+  ExecutorOptions options;
   options.n_sequences = static_cast<std::int32_t>(test.n_parallel);
   options.n_positions = runtime::positions_for(test.n_depth + test.n_prompt + test.n_gen, options.n_sequences);
   options.micro_batch = std::min(test.n_ubatch, test.n_batch);
@@ -38,7 +43,7 @@ runtime::ExecutorOptions executor_options(const Test& test) {
 }
 
 // Gives every sequence n positions of random rows: a pass takes as long over them as over computed ones.
-void fill(runtime::KvCache& cache, std::int64_t n) {
+void fill(runtime::exec::KvCache& cache, std::int64_t n) {
   if (n == 0) return;
   constexpr std::size_t kDifferent = 61;  // rows, used in turn
   std::int64_t width = 0;
@@ -56,7 +61,7 @@ void fill(runtime::KvCache& cache, std::int64_t n) {
   }
 }
 
-void truncate_all(runtime::Executor& executor, std::int64_t n) {
+void truncate_all(Executor& executor, std::int64_t n) {
   for (std::int32_t s = 0; s < executor.cache().n_sequences(); ++s) executor.cache().truncate(s, n);
 }
 
@@ -159,7 +164,7 @@ void Throughput::load(const Test& test) {
   session.executor = executor_options(test);
   runtime::Plan plan = runtime::make_plan(source, runtime::this_machine(), model_options_.plan_options(console_));
   fresh->work = token_work(plan);
-  const std::uint64_t extra_bytes = runtime::Executor::bytes_needed(plan, session.executor, test.n_threads);
+  const std::uint64_t extra_bytes = Executor::bytes_needed(plan, session.executor, test.n_threads);
   runtime::cli::ProgressBar bar(console_, "loading", "MB", 1e6);
   session.progress = bar.callback();
   try {
@@ -172,7 +177,7 @@ void Throughput::load(const Test& test) {
   loaded_ = std::move(fresh);
 }
 
-runtime::Executor& Throughput::start(const Test& test, const runtime::ExecutorOptions& options) {
+Executor& Throughput::start(const Test& test, const ExecutorOptions& options) {
   load(test);
   try {
     return loaded_->session->restart(options, runtime::Workers(team(test.n_threads)));
@@ -181,10 +186,10 @@ runtime::Executor& Throughput::start(const Test& test, const runtime::ExecutorOp
   }
 }
 
-void Throughput::prompt(runtime::Executor& executor, std::int32_t sequence, std::int64_t n, std::int64_t n_batch,
+void Throughput::prompt(Executor& executor, std::int32_t sequence, std::int64_t n, std::int64_t n_batch,
                         cpu::Team& team) {
-  std::vector<runtime::Row> rows;
-  runtime::ForwardOutput out;
+  std::vector<Row> rows;
+  ForwardOutput out;
   for (std::int64_t done = 0; done < n;) {
     const std::int64_t count = std::min(n - done, n_batch);
     const std::int64_t start = executor.cache().length(sequence);
@@ -198,9 +203,9 @@ void Throughput::prompt(runtime::Executor& executor, std::int32_t sequence, std:
   }
 }
 
-void Throughput::generate(runtime::Executor& executor, std::int64_t n, cpu::Team& team) {
-  std::vector<runtime::Row> rows(executor.cache().n_sequences());
-  runtime::ForwardOutput out;
+void Throughput::generate(Executor& executor, std::int64_t n, cpu::Team& team) {
+  std::vector<Row> rows(executor.cache().n_sequences());
+  ForwardOutput out;
   for (std::int64_t i = 0; i < n; ++i) {
     for (std::int32_t s = 0; s < executor.cache().n_sequences(); ++s) {
       rows[s] = {random_token(), static_cast<std::int32_t>(executor.cache().length(s)), s, options_.logits};
@@ -227,7 +232,7 @@ Result Throughput::describe(const Test& test) {
 }
 
 // What a test computes and reads. `trace` is of its timed passes.
-void Throughput::count_work(runtime::Executor& executor, const runtime::Trace& trace, Result& result) const {
+void Throughput::count_work(Executor& executor, const Trace& trace, Result& result) const {
   const Test& test = result.test;
   const TokenWork& work = loaded_->work;
   const runtime::ModelConfig& config = executor.config();
@@ -252,7 +257,7 @@ void Throughput::count_work(runtime::Executor& executor, const runtime::Trace& t
 }
 
 Result Throughput::run(const Test& test) {
-  runtime::Executor& executor = start(test, executor_options(test));
+  Executor& executor = start(test, executor_options(test));
   cpu::Team& workers = team(test.n_threads);
   Result result = describe(test);
   if (options_.delay_seconds > 0) std::this_thread::sleep_for(std::chrono::seconds(options_.delay_seconds));
@@ -263,7 +268,7 @@ Result Throughput::run(const Test& test) {
     truncate_all(executor, 0);
   }
   fill(executor.cache(), test.n_depth);
-  runtime::Trace trace;
+  Trace trace;
   for (std::int64_t i = 0; i < options_.repetitions; ++i) {
     say_(fmt::format("{}: run {}/{}", test.label(), i + 1, options_.repetitions));
     truncate_all(executor, test.n_depth);
@@ -284,16 +289,16 @@ Result Throughput::run(const Test& test) {
 double Throughput::output_ns(const Test& test, std::int64_t n_rows) {
   say_(fmt::format("timing the output matrix with {} row{}", n_rows, n_rows == 1 ? "" : "s"));
   constexpr int kRounds = 15;
-  runtime::ExecutorOptions options;
+  ExecutorOptions options;
   options.n_sequences = static_cast<std::int32_t>(n_rows);
   options.n_positions = runtime::positions_for(2 * kRounds, options.n_sequences);
   options.micro_batch = n_rows;
-  runtime::Executor& executor = start(test, options);
+  Executor& executor = start(test, options);
   cpu::Team& workers = team(test.n_threads);
-  runtime::ForwardOutput out;
+  ForwardOutput out;
   std::vector<double> ns[2];
   for (int i = 0; i < 2 * kRounds; ++i) {
-    std::vector<runtime::Row> rows;
+    std::vector<Row> rows;
     for (std::int32_t s = 0; s < options.n_sequences; ++s) rows.push_back({random_token(), i, s, i % 2 == 1});
     const runtime::Stopwatch watch;
     executor.forward(rows, out, &workers);

@@ -56,12 +56,12 @@ class Throughput {
   double bandwidth(int n_threads);
   Macs peak(int n_threads);
   // The test's model with a new cache and work space.
-  runtime::Executor& start(const Test& test, const runtime::ExecutorOptions& options);
+  runtime::exec::Executor& start(const Test& test, const runtime::exec::ExecutorOptions& options);
   Result describe(const Test& test);
-  void count_work(runtime::Executor& executor, const runtime::Trace& trace, Result& result) const;
-  void prompt(runtime::Executor& executor, std::int32_t sequence, std::int64_t n, std::int64_t n_batch,
+  void count_work(runtime::exec::Executor& executor, const runtime::exec::Trace& trace, Result& result) const;
+  void prompt(runtime::exec::Executor& executor, std::int32_t sequence, std::int64_t n, std::int64_t n_batch,
               cpu::Team& team);
-  void generate(runtime::Executor& executor, std::int64_t n, cpu::Team& team);  // every sequence
+  void generate(runtime::exec::Executor& executor, std::int64_t n, cpu::Team& team);  // every sequence
   std::int32_t random_token();
 
   const runtime::cli::ModelOptions& model_options_;

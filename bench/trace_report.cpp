@@ -4,7 +4,9 @@
 
 namespace dodeca::bench {
 
-std::string trace_table(std::string_view test, const runtime::Trace& trace, double seconds, double read_bandwidth,
+using runtime::exec::Trace;
+
+std::string trace_table(std::string_view test, const Trace& trace, double seconds, double read_bandwidth,
                         double int8_peak) {
   const double passes = static_cast<double>(trace.passes);
   if (trace.passes == 0) return {};
@@ -33,7 +35,7 @@ std::string trace_table(std::string_view test, const runtime::Trace& trace, doub
     out += fmt::format("{:.1f} distinct experts per layer\n",
                        static_cast<double>(trace.experts_touched) / static_cast<double>(trace.expert_phases));
   double expert_macs = 0, expert_ns = 0;
-  for (const runtime::Trace::Entry& entry : trace.phases) {
+  for (const Trace::Entry& entry : trace.phases) {
     if (entry.expert_macs == 0) continue;
     expert_macs += static_cast<double>(entry.expert_macs);
     expert_ns += static_cast<double>(entry.ns);

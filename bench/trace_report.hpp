@@ -12,7 +12,7 @@ namespace dodeca::bench {
 
 // test: "tg128"; seconds: wall time of all traced passes; read_bandwidth: bytes/s, 0 when not measured; int8_peak:
 // multiply-accumulates per second to compare the experts' products with, 0 for none.
-std::string trace_table(std::string_view test, const runtime::Trace& trace, double seconds, double read_bandwidth,
+std::string trace_table(std::string_view test, const runtime::exec::Trace& trace, double seconds, double read_bandwidth,
                         double int8_peak);
 
 }  // namespace dodeca::bench

@@ -157,15 +157,15 @@ void collect(const ImatrixOptions& o, const Console& console) {
                               ids.size(), n_ctx));
     if (o.max_chunks > 0) n_chunks = std::min(n_chunks, o.max_chunks);
     const auto logits = static_cast<std::uint64_t>(rows_per_call * plan.config.vocab_size) * sizeof(float);
-    return CommandNeeds{.extra_bytes = kCopiesOfSums * InputSums::bytes_needed(plan) + logits};
+    return CommandNeeds{.extra_bytes = kCopiesOfSums * exec::InputSums::bytes_needed(plan) + logits};
   });
-  InputSums sums(loaded.session->plan());
+  exec::InputSums sums(loaded.session->plan());
   loaded.session->executor().set_input_sums(&sums);
   EvalModel model = make_eval_model(loaded.session->executor(), loaded.session->workers().prompts(), rows_per_call);
   // As generated rows: a prompt's attention may take another form, which never makes v_b's input.
-  model.forward = [forward = model.forward](std::span<const Row> rows, ForwardOutput& out) {
-    std::vector<Row> plain(rows.begin(), rows.end());
-    for (Row& row : plain) row.prompt = false;
+  model.forward = [forward = model.forward](std::span<const exec::Row> rows, exec::ForwardOutput& out) {
+    std::vector<exec::Row> plain(rows.begin(), rows.end());
+    for (exec::Row& row : plain) row.prompt = false;
     forward(plain, out);
   };
 

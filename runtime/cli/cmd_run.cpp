@@ -16,6 +16,8 @@
 namespace dodeca::runtime::cli {
 namespace {
 
+using exec::KvCache;
+
 struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;

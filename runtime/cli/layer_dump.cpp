@@ -12,10 +12,12 @@
 namespace dodeca::runtime::cli {
 namespace {
 
+using exec::Pass;
+
 constexpr std::int64_t kShown = 6;  // first values of the last row
 
 std::string line_of(const BlockPlan& block, const Pass& pass, std::int64_t n_pass) {
-  const Activations& rows = pass.buffer(RowBuffer::kResidual);
+  const exec::Activations& rows = pass.buffer(exec::RowBuffer::kResidual);
   const std::int64_t n = pass.config.hidden_size;
   std::uint64_t bits = 0;
   double squares = 0.0;
@@ -38,7 +40,7 @@ std::string line_of(const BlockPlan& block, const Pass& pass, std::int64_t n_pas
 
 }  // namespace
 
-BlockObserver dump_layers(const std::string& path, const Log& log) {
+exec::BlockObserver dump_layers(const std::string& path, const Log& log) {
   const auto out = std::make_shared<std::ofstream>(path, std::ios::trunc);
   if (!*out) throw Error(ErrorKind::kIo, fmt::format("cannot write {}", path));
   return [out, path, log = Log(log), n_pass = std::int64_t{-1}](const BlockPlan& block, const Pass& pass) mutable {

@@ -11,6 +11,6 @@ namespace dodeca::runtime::cli {
 
 // Writes a file anew. Throws Error{kIo} when it cannot be opened; a line that cannot be written ends the dump with a
 // warning.
-BlockObserver dump_layers(const std::string& path, const Log& log);
+exec::BlockObserver dump_layers(const std::string& path, const Log& log);
 
 }  // namespace dodeca::runtime::cli

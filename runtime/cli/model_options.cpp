@@ -40,7 +40,7 @@ void say_loaded(const LoadedModel& loaded, const Console& console) {
                            bytes_text(static_cast<double>(session.model().weight_bytes())), loaded.load_seconds,
                            cpu::name_of(session.model().isa())));
   const bool several = executor.n_positions > positions_for(loaded.context, 1);
-  const std::uint64_t cache_bytes = KvCache::bytes_needed(loaded.config(), executor.cache_options());
+  const std::uint64_t cache_bytes = exec::KvCache::bytes_needed(loaded.config(), executor.cache_options());
   console.info(fmt::format("cache: {} positions{}, {}, {}", loaded.context,
                            several ? fmt::format(" per sequence, {} in all", executor.n_positions) : "",
                            quant::name_of(executor.cache_type), bytes_text(static_cast<double>(cache_bytes))));
@@ -64,7 +64,7 @@ cpu::Isa parse_isa(const std::string& name) {
 }
 
 quant::DType parse_cache_type(const std::string& flag, const std::string& name) {
-  for (const quant::DType dtype : kCacheTypes)
+  for (const quant::DType dtype : exec::kCacheTypes)
     if (const quant::TypeInfo* info = quant::find_type(std::string_view(name)); info != nullptr && info->dtype == dtype)
       return dtype;
   throw Usage(fmt::format("{} must be one of f32, f16, bf16, q8_0, i8, not '{}'", flag, name));

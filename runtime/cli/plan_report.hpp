@@ -12,14 +12,14 @@
 namespace dodeca::runtime::cli {
 
 struct PlannedRun {
-  ExecutorOptions executor;
+  exec::ExecutorOptions executor;
   int n_threads = 1;
   std::int64_t context = 0;  // positions per sequence
 
   std::uint64_t cache_bytes(const Plan& plan) const {
-    return KvCache::bytes_needed(plan.config, executor.cache_options(plan.options.mtp));
+    return exec::KvCache::bytes_needed(plan.config, executor.cache_options(plan.options.mtp));
   }
-  std::uint64_t work_bytes(const Plan& plan) const { return demand_of(plan, executor.sizes()).bytes(n_threads); }
+  std::uint64_t work_bytes(const Plan& plan) const { return exec::demand_of(plan, executor.sizes()).bytes(n_threads); }
 };
 
 // verbose: every weight with its kernels, and the faster ones that do not run here and why.

@@ -93,7 +93,7 @@ class CheckingBuffer : public std::streambuf {
 }  // namespace
 
 void save_prompt_cache(const std::filesystem::path& path, const std::string& identity,
-                       std::span<const std::int32_t> tokens, const KvCache& cache, std::int32_t sequence) {
+                       std::span<const std::int32_t> tokens, const exec::KvCache& cache, std::int32_t sequence) {
   OutputFile file(path);
   SummingBuffer buffer(file);
   std::ostream out(&buffer);
@@ -111,7 +111,7 @@ void save_prompt_cache(const std::filesystem::path& path, const std::string& ide
 }
 
 std::vector<std::int32_t> load_prompt_cache(const std::filesystem::path& path, const std::string& identity,
-                                            KvCache& cache, std::int32_t sequence) {
+                                            exec::KvCache& cache, std::int32_t sequence) {
   const InputFile file(path);
   Header header;
   const Header expected;

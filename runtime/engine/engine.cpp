@@ -231,7 +231,7 @@ void Engine::build_rows() {
     for (std::int64_t i = 0; i < n; ++i) {
       const std::int64_t position = active->computed + i;
       const bool last = position + 1 == static_cast<std::int64_t>(active->tokens.size());
-      Row row;
+      exec::Row row;
       row.token = active->tokens[position];
       row.position = static_cast<std::int32_t>(position);
       row.sequence = active->slot;

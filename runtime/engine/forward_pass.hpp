@@ -51,7 +51,7 @@ class ExecutorPass final : public ForwardPass {
   void rest() override;
 
  private:
-  Executor& executor_;
+  exec::Executor& executor_;
   cpu::Team& team_;
   cpu::Team& prompt_team_;
   cpu::Team* last_team_;

@@ -12,6 +12,8 @@
 namespace dodeca::runtime {
 namespace {
 
+using exec::Executor;
+
 constexpr std::int64_t kDefaultContext = 8192;
 
 }  // namespace
@@ -34,8 +36,8 @@ void Session::make_executor() {
   executor_->set_log(log_);
 }
 
-Executor& Session::restart(const ExecutorOptions& options, Workers workers) {
-  ExecutorOptions wanted = options;
+Executor& Session::restart(const exec::ExecutorOptions& options, Workers workers) {
+  exec::ExecutorOptions wanted = options;
   wanted.integer_attention = !plan().options.compute_f32;
   engine_.reset();
   pass_.reset();

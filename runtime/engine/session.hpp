@@ -19,9 +19,9 @@
 namespace dodeca::runtime {
 
 struct SessionOptions {
-  ExecutorOptions executor = {};  // integer_attention is set from the plan
-  std::uint64_t extra_bytes = 0;  // of memory that the caller itself will ask for
-  Progress progress = {};         // of loading: bytes read of all
+  exec::ExecutorOptions executor = {};  // integer_attention is set from the plan
+  std::uint64_t extra_bytes = 0;        // of memory that the caller itself will ask for
+  Progress progress = {};               // of loading: bytes read of all
 };
 
 class Session {
@@ -33,7 +33,7 @@ class Session {
   ~Session();
   // Another cache and work space, and other threads, over the same weights. Ends the engine. Throws Error{kDoesNotFit}
   // when they do not fit; the executor then is a new one of the old sizes.
-  Executor& restart(const ExecutorOptions& options, Workers workers);
+  exec::Executor& restart(const exec::ExecutorOptions& options, Workers workers);
   // An engine on the executor; the vocabulary's tokenizer must outlive it.
   Engine& start_engine(Vocabulary vocabulary, const EngineOptions& options);
 
@@ -42,8 +42,8 @@ class Session {
   const Workers& workers() const { return workers_; }
   const Model& model() const { return *model_; }
   const Plan& plan() const { return model_->plan(); }
-  Executor& executor() { return *executor_; }
-  const ExecutorOptions& executor_options() const { return options_.executor; }
+  exec::Executor& executor() { return *executor_; }
+  const exec::ExecutorOptions& executor_options() const { return options_.executor; }
 
  private:
   void make_executor();
@@ -53,7 +53,7 @@ class Session {
   SessionOptions options_;
   Log log_;
   std::unique_ptr<Model> model_;
-  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<exec::Executor> executor_;
   std::unique_ptr<ExecutorPass> pass_;
   std::unique_ptr<Engine> engine_;
 };

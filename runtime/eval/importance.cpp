@@ -3,6 +3,8 @@
 namespace dodeca::runtime {
 namespace {
 
+using exec::InputSums;
+
 ImportanceMatrix::Entry entry_of(const InputSums::Input& input) {
   ImportanceMatrix::Entry entry{.n_in = input.n_in, .sums = {}, .counts = {}};
   entry.sums.assign(input.sums.begin(), input.sums.end());

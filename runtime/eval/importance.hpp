@@ -8,6 +8,6 @@ namespace dodeca::runtime {
 
 // output: with an entry for the output matrix. attn_k_b and attn_v_b: all heads in one row with one count, as llama.cpp
 // has them.
-ImportanceMatrix importance_matrix(const InputSums& sums, bool output);
+ImportanceMatrix importance_matrix(const exec::InputSums& sums, bool output);
 
 }  // namespace dodeca::runtime

@@ -7,12 +7,14 @@
 
 namespace dodeca::runtime {
 
-EvalModel make_eval_model(Executor& executor, cpu::Team& team, std::int64_t rows_per_call) {
+using exec::Row;
+
+EvalModel make_eval_model(exec::Executor& executor, cpu::Team& team, std::int64_t rows_per_call) {
   EvalModel model;
   model.vocab_size = executor.config().vocab_size;
   model.rows_per_call = rows_per_call;
   model.n_sequences = executor.cache().n_sequences();
-  model.forward = [&executor, &team](std::span<const Row> rows, ForwardOutput& out) {
+  model.forward = [&executor, &team](std::span<const Row> rows, exec::ForwardOutput& out) {
     executor.forward(rows, out, &team);
   };
   model.clear = [&executor](std::int32_t sequence) { executor.cache().truncate(sequence, 0); };
@@ -49,7 +51,7 @@ void run_windows(const EvalModel& model, const Windows& windows,
 
   std::vector<Row> rows;
   std::vector<Prediction> predictions;
-  ForwardOutput out;
+  exec::ForwardOutput out;
   std::int64_t first_window = 0;  // of the call being filled
   const auto flush = [&] {
     if (rows.empty()) return;

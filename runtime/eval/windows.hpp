@@ -14,19 +14,21 @@
 
 namespace dodeca::runtime {
 
+namespace exec {
 class Executor;
+}
 
 // A model as evaluation sees it; made from an executor, or by hand in tests.
 struct EvalModel {
   std::int64_t vocab_size = 0;
   std::int64_t rows_per_call = 512;
   std::int32_t n_sequences = 1;
-  std::function<void(std::span<const Row> rows, ForwardOutput& out)> forward;
+  std::function<void(std::span<const exec::Row> rows, exec::ForwardOutput& out)> forward;
   std::function<void(std::int32_t sequence)> clear;
   // Calls body(i) for every i of [0, n), on as many threads as there are. The body must not throw.
   std::function<void(std::int64_t n, const std::function<void(std::int64_t)>& body)> parallel;
 };
-EvalModel make_eval_model(Executor& executor, cpu::Team& team, std::int64_t rows_per_call);
+EvalModel make_eval_model(exec::Executor& executor, cpu::Team& team, std::int64_t rows_per_call);
 
 struct Windows {
   std::span<const std::int32_t> tokens;  // n_windows * n_ctx

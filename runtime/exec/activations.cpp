@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 namespace {
 
 struct Copy {
@@ -64,4 +64,4 @@ void Activations::copy(const Activations& from, std::int64_t n_rows) {
   }
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -13,7 +13,7 @@
 #include "cpu/memory.hpp"
 #include "quant/check.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 // Columns of a row that are finished together: whole blocks of every format, for a whole number of tiles.
 inline constexpr std::int64_t kBlockColumns = 256;
@@ -75,4 +75,4 @@ class Activations {
   std::vector<float> factors_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -8,7 +8,7 @@
 #include "cpu/kernels/attention/attention.hpp"
 #include "cpu/kernels/attention/integer.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 namespace {
 
@@ -369,4 +369,4 @@ const float* absorbed_result(const Pass& pass, const cpu::Member& member, std::i
   return merged.acc;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -4,7 +4,7 @@
 
 #include "runtime/exec/mla_attention.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 // Bytes of work space per thread.
 std::size_t absorbed_scratch_bytes(const ModelConfig& config);
@@ -28,4 +28,4 @@ void attend_absorbed(const Pass& pass, const cpu::Member& member, const LatentAt
 const float* absorbed_result(const Pass& pass, const cpu::Member& member, std::int64_t head, std::int64_t i,
                              bool keep) noexcept;
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

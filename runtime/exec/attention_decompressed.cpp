@@ -7,7 +7,7 @@
 #include "cpu/kernels/attention/integer.hpp"
 #include "runtime/exec/multiply.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 namespace {
 
 using cpu::IntegerShape;
@@ -220,4 +220,4 @@ void attend_decompressed(const Pass& pass, const cpu::Member& member, const Late
   }
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -5,7 +5,7 @@
 
 #include "runtime/exec/mla_attention.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 // Bytes of work space per thread.
 std::size_t decompressed_scratch_bytes(const ModelConfig& config, std::int64_t micro_batch);
@@ -14,4 +14,4 @@ std::size_t decompressed_scratch_bytes(const ModelConfig& config, std::int64_t m
 void attend_decompressed(const Pass& pass, const cpu::Member& member, const LatentAttention& attention,
                          cpu::WorkCounter& next) noexcept;
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

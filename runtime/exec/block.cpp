@@ -11,7 +11,7 @@
 #include "runtime/exec/moe_ffn.hpp"
 #include "runtime/exec/multiply.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 void run_block(const Block& block, Pass& pass, const cpu::Member& member) {
   for (const Phase& phase : block.phases(pass)) run_phase(phase, pass, member);
@@ -118,4 +118,4 @@ Tap tap_rows(WeightRole role, RowBuffer buffer) {
           }};
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

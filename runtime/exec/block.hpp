@@ -10,7 +10,7 @@
 #include "runtime/exec/phase.hpp"
 #include "runtime/weights/model.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 class Block {
  public:
@@ -82,4 +82,4 @@ float& squares_of(const Pass& pass, std::int64_t i, std::int64_t block);
 // A tap of the pass's rows in a buffer.
 Tap tap_rows(WeightRole role, RowBuffer buffer);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

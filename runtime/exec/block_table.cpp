@@ -8,7 +8,7 @@
 #include "quant/check.hpp"
 #include "runtime/base/error.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 namespace {
 
 constexpr std::int64_t kPositions = cpu::kContextBlock;
@@ -103,4 +103,4 @@ void BlockTable::fork(std::int32_t src, std::int32_t dst, std::int64_t n, const 
   to.length = n;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

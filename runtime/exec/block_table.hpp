@@ -7,7 +7,7 @@
 #include <functional>
 #include <vector>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 class BlockTable {
  public:
@@ -50,4 +50,4 @@ class BlockTable {
   std::vector<Sequence> sequences_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

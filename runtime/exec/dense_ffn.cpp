@@ -150,4 +150,4 @@ std::uint64_t DenseFfn::down_macs() const {
   return macs;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -5,7 +5,7 @@
 #include "runtime/exec/ffn_products.hpp"
 #include "runtime/exec/pieced_projection.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 class DenseFfn final : public Block {
  public:
@@ -53,4 +53,4 @@ class DenseFfn final : public Block {
   std::vector<Phase> phases_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -2,7 +2,7 @@
 
 #include "runtime/exec/ffn_products.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 void add_own_columns(const Pass& pass, const cpu::Member& member, const Activations& rows) noexcept {
   const cpu::Range columns = own_columns(member, pass.config.hidden_size);
@@ -27,4 +27,4 @@ RemoteBlock::RemoteBlock(const BlockPlan& plan, std::span<const float> norm, std
               }}};
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -4,7 +4,7 @@
 
 #include "runtime/exec/block.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 class Elsewhere {
  public:
@@ -33,4 +33,4 @@ class RemoteBlock final : public Block {
 // The member's columns of kOutput += those of rows from elsewhere.
 void add_own_columns(const Pass& pass, const cpu::Member& member, const Activations& rows) noexcept;
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -5,7 +5,7 @@
 #include "cpu/kernels/rope/rope.hpp"
 #include "quant/codec.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 Embedding::Embedding(const Model& model, const BlockPlan& plan)
     : Block(plan),
@@ -64,4 +64,4 @@ void Embedding::rotate(const Pass& pass, std::int64_t i) const {
   for (std::int64_t j = 0; j < rope.dim; ++j) angles[j] *= static_cast<float>(rope.magnitude);
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -4,7 +4,7 @@
 
 #include "runtime/exec/block.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 class Embedding final : public Block {
  public:
@@ -26,4 +26,4 @@ class Embedding final : public Block {
   std::vector<Phase> phases_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -12,7 +12,7 @@
 #include "runtime/exec/input_sums.hpp"
 #include "runtime/exec/trace.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 namespace {
 
 constexpr std::size_t kNoBlock = std::size_t{1} << 40;
@@ -328,4 +328,4 @@ void Executor::forward_layers(std::span<const Row> rows, const LayerRange& layer
   }
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -17,7 +17,7 @@
 #include "runtime/exec/workspace.hpp"
 #include "runtime/weights/model.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 struct Trace;      // trace.hpp
 struct InputSums;  // input_sums.hpp
@@ -81,4 +81,4 @@ class Executor {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

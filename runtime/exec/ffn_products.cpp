@@ -7,7 +7,7 @@
 #include "runtime/exec/multiply.hpp"
 #include "runtime/exec/pieced_projection.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 namespace {
 
 // f(slots) for kPieceRows slots at a time, whose products stay in cache.
@@ -129,4 +129,4 @@ bool clear_own_columns(const Pass& pass, const cpu::Member& member) noexcept {
   return n > 0;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

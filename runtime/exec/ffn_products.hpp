@@ -8,7 +8,7 @@
 
 #include "runtime/exec/block.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 // Slots [begin, end): which rows go through an expert, and where their intermediate results lie.
 struct SlotRange {
@@ -55,4 +55,4 @@ void add_parts(const Pass& pass, std::int64_t n_parts, std::int64_t block) noexc
 // Sets the member's columns of all rows of kOutput to zero; false when it has none.
 bool clear_own_columns(const Pass& pass, const cpu::Member& member) noexcept;
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -7,7 +7,7 @@
 #include "cpu/kernels/attention/attention.hpp"
 #include "cpu/kernels/rope/rope.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 namespace {
 
 using enum WeightRole;
@@ -166,4 +166,4 @@ void GqaAttention::attend(Pass& pass, const cpu::Member& member) const {
   }
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -5,7 +5,7 @@
 
 #include "runtime/exec/output_projection.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 class GqaAttention final : public Block {
  public:
@@ -28,4 +28,4 @@ class GqaAttention final : public Block {
   std::vector<Phase> phases_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -4,7 +4,7 @@
 
 #include "runtime/exec/multiply.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 namespace {
 
 WeightRole role_of_output(const ModelConfig& config) {
@@ -63,4 +63,4 @@ void Head::project(const Pass& pass, const cpu::Member& member, std::size_t p, c
             .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul)});
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

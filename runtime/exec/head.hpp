@@ -3,7 +3,7 @@
 
 #include "runtime/exec/block.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 class Head final : public Block {
  public:
@@ -25,4 +25,4 @@ class Head final : public Block {
   std::vector<Phase> phases_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

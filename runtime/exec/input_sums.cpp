@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 void InputSums::Input::add(const cpu::Member& member, std::int64_t slice, const float* row, float factor) noexcept {
   const cpu::Range mine = member.part(n_in, 8);  // a cache line of sums has one owner
@@ -42,4 +42,4 @@ InputSums::Input* InputSums::find(WeightId weight) {
   return found == inputs.end() ? nullptr : &*found;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -9,7 +9,7 @@
 #include "cpu/team.hpp"
 #include "runtime/plan/plan.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 struct InputSums {
   // The input of one weight, or of several that read the same rows.
@@ -36,4 +36,4 @@ struct InputSums {
   std::vector<Input> inputs;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

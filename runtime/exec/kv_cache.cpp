@@ -9,7 +9,7 @@
 
 #include "cpu/kernels/attention/attention.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 namespace {
 
 constexpr std::int64_t kPositions = cpu::kContextBlock;
@@ -151,4 +151,4 @@ void KvCache::restore(std::int32_t sequence, std::istream& in) {
   }
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -12,7 +12,7 @@
 #include "runtime/exec/layer_store.hpp"
 #include "runtime/model/config.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 struct KvCacheOptions {
   std::int64_t n_positions = 0;  // capacity over all sequences, rounded up to whole blocks
@@ -68,4 +68,4 @@ class KvCache {
   std::vector<std::unique_ptr<LayerStore>> stores_;  // one per layer
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

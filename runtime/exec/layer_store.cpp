@@ -10,7 +10,7 @@
 #include "cpu/kernels/attention/integer.hpp"
 #include "quant/codec.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 namespace {
 
 using quant::DType;
@@ -93,4 +93,4 @@ void LayerStore::read_row(std::int32_t block, std::int64_t row, float* values) c
     quant::decode_row(format_.dtype, from, values, format_.width);
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -12,7 +12,7 @@
 #include "quant/dtype.hpp"
 #include "runtime/model/config.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 inline constexpr std::array kCacheTypes = {quant::DType::kF32, quant::DType::kF16, quant::DType::kBF16,
                                            quant::DType::kQ8_0, quant::DType::kI8};
@@ -54,4 +54,4 @@ class LayerStore {
   std::atomic<bool> clamped_{false};
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

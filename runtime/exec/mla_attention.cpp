@@ -10,7 +10,7 @@
 #include "runtime/exec/ffn_products.hpp"
 #include "runtime/exec/multiply.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 namespace {
 
 using enum WeightRole;
@@ -407,4 +407,4 @@ void MlaAttention::quantize_value_block(Pass& pass, std::int64_t block) const {
   for (std::int64_t b = 0; b < blocks_of(output_.width(part)); ++b) output_.quantize_block(pass, part, b);
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

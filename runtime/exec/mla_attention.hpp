@@ -8,7 +8,7 @@
 #include "runtime/exec/output_projection.hpp"
 #include "runtime/exec/pieced_projection.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 // Weights of one layer's attention, each in one part per part of the heads.
 struct MlaWeights {
@@ -97,4 +97,4 @@ class MlaAttention final : public Block {
   mutable cpu::WorkCounter absorbed_units_, decompressed_units_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

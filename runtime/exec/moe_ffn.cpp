@@ -6,7 +6,7 @@
 #include "runtime/exec/multiply.hpp"
 #include "runtime/exec/routing.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 namespace {
 
 using enum WeightRole;
@@ -370,4 +370,4 @@ Work MoeFfn::down_work(const Pass& pass) const {
   return work;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

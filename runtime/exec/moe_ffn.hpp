@@ -6,7 +6,7 @@
 #include "runtime/exec/dense_ffn.hpp"
 #include "runtime/exec/elsewhere.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 class MoeFfn final : public Block {
  public:
@@ -70,4 +70,4 @@ class MoeFfn final : public Block {
   mutable cpu::WorkCounter units_;  // of gate and up, where they are dealt one by one
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -4,7 +4,7 @@
 
 #include "quant/codec.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 namespace {
 
 // Of a thread's work space, what the kernels themselves take.
@@ -86,4 +86,4 @@ void multiply(const Product& p) noexcept {
   if (p.act_factors != nullptr) scale_results(p);
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -6,7 +6,7 @@
 #include "runtime/plan/plan.hpp"
 #include "runtime/weights/packed_matrix.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 // Work space of one thread for multiply() with any part of a weight.
 std::size_t multiply_scratch_bytes(const WeightPlan& weight);
@@ -27,4 +27,4 @@ struct Product {
 };
 void multiply(const Product& product) noexcept;
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -5,7 +5,7 @@
 #include "runtime/exec/ffn_products.hpp"
 #include "runtime/exec/pieced_projection.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 OutputProjection::OutputProjection(std::span<const PackedMatrix> pieces, std::span<const float> bias)
     : pieces_(pieces), bias_(bias) {
@@ -89,4 +89,4 @@ void OutputProjection::add_bias(const Pass& pass, const cpu::Range& columns) con
   }
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

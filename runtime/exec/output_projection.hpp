@@ -4,7 +4,7 @@
 
 #include "runtime/exec/block.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 class OutputProjection {
  public:
@@ -30,4 +30,4 @@ class OutputProjection {
   std::vector<TileLoad> loads_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -49,4 +49,4 @@ std::uint64_t Pass::cache_bytes(std::int64_t layer) const {
   return positions * cache.format(layer).row_bytes;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

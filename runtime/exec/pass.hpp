@@ -12,7 +12,7 @@
 #include "runtime/exec/workspace.hpp"
 #include "runtime/model/config.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 // How latent attention cuts the context of a row: `count` chunks of `length` positions (the last may be shorter), each
 // folded into a result of its own; results are merged in order. It depends on the row's own position alone, so that the
@@ -87,4 +87,4 @@ class AloneTimer {
   Clock::time_point begin_ = {};
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -4,7 +4,7 @@
 
 #include "cpu/kernels/router/router.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 void demand_routing(const ModelConfig& c, const RunSizes& sizes, Demand& demand) {
   const std::int64_t m = sizes.micro_batch, slots = m * c.n_experts_per_tok;
@@ -70,4 +70,4 @@ std::uint64_t experts_touched(const Pass& pass) noexcept {
   return n;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

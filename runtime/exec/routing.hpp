@@ -7,7 +7,7 @@
 
 #include "runtime/exec/ffn_products.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 void demand_routing(const ModelConfig& config, const RunSizes& sizes, Demand& demand);
 
@@ -20,4 +20,4 @@ SlotRange slots_of(const Pass& pass, std::int64_t expert) noexcept;
 std::int64_t n_slots(const Pass& pass) noexcept;
 std::uint64_t experts_touched(const Pass& pass) noexcept;
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 struct Row {
   std::int32_t token = 0;
@@ -24,4 +24,4 @@ struct ForwardOutput {
   std::vector<float> residual;  // [rows, hidden_size] the residual stream, of calls that end before the last layer
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 void Trace::end(std::string_view phase, const Work& work, std::uint64_t alone_ns) {
   const Clock::time_point now = Clock::now();
@@ -20,4 +20,4 @@ void Trace::end(std::string_view phase, const Work& work, std::uint64_t alone_ns
   last = now;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -10,7 +10,7 @@
 
 #include "runtime/exec/block.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 struct Trace {
   struct Entry {
@@ -32,4 +32,4 @@ struct Trace {
   void end(std::string_view phase, const Work& work, std::uint64_t alone_ns);
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -4,7 +4,7 @@
 
 #include "runtime/exec/multiply.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 void Demand::rows(RowBuffer buffer, std::int64_t n_rows, std::int64_t width) {
   Rows& rows = rows_[static_cast<std::size_t>(buffer)];
@@ -57,4 +57,4 @@ void Workspace::ensure_threads(int n_threads) {
   }
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

@@ -13,7 +13,7 @@
 #include "runtime/exec/activations.hpp"
 #include "runtime/plan/plan.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 // What a run is sized for.
 struct RunSizes {
@@ -141,4 +141,4 @@ class BufferParts {
   std::size_t end_ = 0;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

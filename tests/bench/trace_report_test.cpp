@@ -3,9 +3,10 @@
 #include <doctest/doctest.h>
 
 using namespace dodeca;
+using dodeca::runtime::exec::Trace;
 
 TEST_CASE("the trace's table: per pass, shares, the sum against the clock, the overhead") {
-  runtime::Trace trace;
+  Trace trace;
   trace.passes = 2;
   trace.phases = {{.name = "gate, up",
                    .ns = 6'000'000,
@@ -27,5 +28,5 @@ TEST_CASE("the trace's table: per pass, shares, the sum against the clock, the o
   CHECK(text.find("overhead: 1.540 ms (30.6 %) beyond the 3.500 ms") != std::string::npos);
   CHECK(text.find("gate, up and down: 50.0 GMAC/s, 50.0 % of the int8 peak") != std::string::npos);
   CHECK(bench::trace_table("tg2", trace, 0.01008, 10e9, 0).find("int8") == std::string::npos);  // not measured
-  CHECK(bench::trace_table("tg2", runtime::Trace{}, 1.0, 0, 0).empty());
+  CHECK(bench::trace_table("tg2", Trace{}, 1.0, 0, 0).empty());
 }

@@ -37,9 +37,9 @@ struct LoadedDemo {
 };
 
 // Rows of one sequence from position `begin`, all asking for logits.
-inline std::vector<runtime::Row> rows_of(const std::vector<int>& ids, std::int32_t sequence = 0,
-                                         std::int32_t begin = 0) {
-  std::vector<runtime::Row> rows;
+inline std::vector<runtime::exec::Row> rows_of(const std::vector<int>& ids, std::int32_t sequence = 0,
+                                               std::int32_t begin = 0) {
+  std::vector<runtime::exec::Row> rows;
   for (const int id : ids)
     rows.push_back({.token = id,
                     .position = begin + static_cast<std::int32_t>(rows.size()),

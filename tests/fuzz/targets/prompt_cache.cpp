@@ -10,17 +10,19 @@
 namespace dodeca::tests {
 namespace {
 
+using runtime::exec::KvCache;
+
 constexpr const char* kModel = "a model";
 
-runtime::KvCache small_cache() {
+KvCache small_cache() {
   runtime::ModelConfig config = small_mla_config(1);
-  return runtime::KvCache(config, {.n_positions = 64, .n_sequences = 1});
+  return KvCache(config, {.n_positions = 64, .n_sequences = 1});
 }
 
 }  // namespace
 
 void fuzz_prompt_cache(std::string_view bytes) {
-  static runtime::KvCache cache = small_cache();
+  static KvCache cache = small_cache();
   constexpr std::size_t kSum = sizeof(std::uint64_t);
   const std::string_view body = bytes.substr(0, bytes.size() - std::min(bytes.size(), kSum));
   const MemoryFile memory(std::string(body) + le(runtime::fnv1a(body)));
@@ -35,7 +37,7 @@ void fuzz_prompt_cache(std::string_view bytes) {
 }
 
 std::vector<std::string> fuzz_prompt_cache_seeds() {
-  runtime::KvCache cache = small_cache();
+  KvCache cache = small_cache();
   cache.append(0, 3);
   const std::vector<std::int32_t> tokens = {1, 2, 3};
   runtime::cli::save_prompt_cache(scratch_folder() / "cache", kModel, tokens, cache, 0);

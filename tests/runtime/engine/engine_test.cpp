@@ -355,10 +355,10 @@ TEST_CASE("kept sequences can be found, and restored ones are used") {
 
   Setup other(1, 100);
   const std::int32_t sequence = other.engine.free_sequence();
-  std::vector<Row> rows;
+  std::vector<exec::Row> rows;
   for (std::size_t i = 0; i < prompt.size(); ++i)
     rows.push_back({prompt[i], static_cast<std::int32_t>(i), sequence, false, false});
-  ForwardOutput out;
+  exec::ForwardOutput out;
   other.pass.forward(rows, out, true);
   other.engine.keep(sequence, prompt);
   CHECK(other.run(greedy(prompt, 4)).tokens == FakePass::greedy(prompt, 4));

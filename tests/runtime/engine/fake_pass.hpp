@@ -46,9 +46,9 @@ class FakePass final : public runtime::ForwardPass {
     at(dst) = std::move(to);
     ++n_forks;
   }
-  void forward(std::span<const runtime::Row> rows, runtime::ForwardOutput& out, bool) override {
+  void forward(std::span<const runtime::exec::Row> rows, runtime::exec::ForwardOutput& out, bool) override {
     out.logits.clear();
-    for (const runtime::Row& row : rows) {
+    for (const runtime::exec::Row& row : rows) {
       Sequence& s = at(row.sequence);
       if (row.position != s.length) throw std::logic_error("row out of place");
       if (s.length % kBlock == 0) s.blocks.push_back(new_block());

@@ -13,6 +13,8 @@
 namespace dodeca::runtime {
 namespace {
 
+using exec::Executor;
+
 SessionOptions small_options() {
   return {.executor = {.n_positions = 256, .n_sequences = 2, .micro_batch = 64, .cache_type = quant::DType::kF32}};
 }
@@ -24,7 +26,7 @@ Session open_demo(SessionOptions options, const PlanOptions& plan = {}) {
 }
 
 std::vector<float> logits_of(Executor& executor) {
-  ForwardOutput out;
+  exec::ForwardOutput out;
   executor.forward(tests::rows_of({1, 5, 9}), out);
   return {out.logits.begin(), out.logits.end()};
 }
@@ -40,7 +42,7 @@ TEST_CASE("a session computes what its parts put together by hand compute") {
   CHECK(session.executor_options().integer_attention);
 
   SUBCASE("again after a restart with another cache and other threads") {
-    ExecutorOptions other = small_options().executor;
+    exec::ExecutorOptions other = small_options().executor;
     other.n_positions = 128;
     other.n_sequences = 1;
     Executor& restarted = session.restart(other, Workers(1, 0, tests::kSilent));
@@ -91,7 +93,7 @@ TEST_CASE("what does not fit is refused before anything is read, and again when 
   CHECK(!read);
 
   Session session = open_demo(small_options());
-  ExecutorOptions large = small_options().executor;
+  exec::ExecutorOptions large = small_options().executor;
   large.n_positions = std::int64_t{1} << 44;
   try {
     session.restart(large, Workers(1, 0, tests::kSilent));

@@ -27,10 +27,10 @@ struct FakeModel {
     eval.parallel = [](std::int64_t n, const std::function<void(std::int64_t)>& body) {
       for (std::int64_t i = 0; i < n; ++i) body(i);
     };
-    eval.forward = [this](std::span<const Row> rows, ForwardOutput& out) {
+    eval.forward = [this](std::span<const exec::Row> rows, exec::ForwardOutput& out) {
       call_sizes.push_back(rows.size());
       out.logits.clear();
-      for (const Row& row : rows) {
+      for (const exec::Row& row : rows) {
         auto& sequence = sequences[static_cast<std::size_t>(row.sequence)];
         REQUIRE(row.position == static_cast<std::int32_t>(sequence.size()));
         sequence.push_back(row.token);

@@ -9,6 +9,7 @@
 
 using namespace dodeca;
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::exec;
 
 TEST_CASE("rows as wide as the widest reader: the format of a narrower one stays inside its row") {
   // V2-Lite: dense rows of 10944 are no multiple of 256, the shared expert's 2816 are.

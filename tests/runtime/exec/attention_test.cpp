@@ -9,6 +9,7 @@ namespace {
 
 using namespace dodeca;
 using namespace dodeca::tests;
+using namespace dodeca::runtime::exec;
 using quant::DType;
 
 TEST_CASE("prompt rows: no bit depends on threads, micro-batch or companions") {
@@ -16,21 +17,21 @@ TEST_CASE("prompt rows: no bit depends on threads, micro-batch or companions") {
   const auto vocab = static_cast<int>(demo.model->config().vocab_size);
   const std::vector<int> ids = some_ids(300, vocab);
   for (const DType dtype : {DType::kF16, DType::kQ8_0, DType::kI8}) {
-    runtime::Executor whole(*demo.model, demo.team, {.n_positions = 1024, .n_sequences = 2, .cache_type = dtype});
+    Executor whole(*demo.model, demo.team, {.n_positions = 1024, .n_sequences = 2, .cache_type = dtype});
     const std::vector<float> want = logits_of(whole, prompt_of(ids));
     cpu::Team three(3);
     CHECK(same_bits(want, logits_of(whole, prompt_of(ids), &three)));
-    runtime::Executor cut(*demo.model, demo.team, {.n_positions = 1024, .micro_batch = 37, .cache_type = dtype});
+    Executor cut(*demo.model, demo.team, {.n_positions = 1024, .micro_batch = 37, .cache_type = dtype});
     CHECK(same_bits(want, logits_of(cut, prompt_of(ids))));
 
     // In two calls, each with a generated row of another sequence in front of it.
-    runtime::ForwardOutput out;
+    ForwardOutput out;
     std::vector<float> together;
     whole.cache().truncate(0, 0);
     for (int part = 0; part < 2; ++part) {
-      std::vector<runtime::Row> rows = rows_of({ids[static_cast<std::size_t>(part)]}, 1, part);
+      std::vector<Row> rows = rows_of({ids[static_cast<std::size_t>(part)]}, 1, part);
       const std::vector<int> half(ids.begin() + part * 150, ids.begin() + part * 150 + 150);
-      for (const runtime::Row& row : prompt_of(half, 0, part * 150)) rows.push_back(row);
+      for (const Row& row : prompt_of(half, 0, part * 150)) rows.push_back(row);
       whole.forward(rows, out);
       together.insert(together.end(), out.logits.begin() + vocab, out.logits.end());
     }
@@ -46,12 +47,11 @@ TEST_CASE("both forms are the attention of the paper, as close as their numbers 
   const std::int64_t width = demo.model->config().kv_lora_rank + demo.model->config().qk_rope_head_dim;
   for (const auto& [dtype, most] : {std::pair{DType::kF16, 1.25}, {DType::kQ8_0, 1.1}}) {
     // What the cache's own rounding does to attention in float; whole numbers may add little.
-    runtime::Executor floats(*demo.model, demo.team,
-                             {.n_positions = 512, .cache_type = dtype, .integer_attention = false});
+    Executor floats(*demo.model, demo.team, {.n_positions = 512, .cache_type = dtype, .integer_attention = false});
     CHECK(floats.cache().format(0).row_bytes == quant::row_bytes(dtype, width));
     const std::vector<float> rounded = logits_of(floats, rows_of(ids));
     const double rounding = mean_difference(rounded, want, ids);
-    runtime::Executor executor(*demo.model, demo.team, {.n_positions = 512, .cache_type = dtype});
+    Executor executor(*demo.model, demo.team, {.n_positions = 512, .cache_type = dtype});
     for (const bool prompt : {false, true}) {
       const std::vector<float> got = logits_of(executor, prompt ? prompt_of(ids) : rows_of(ids));
       const double mean = mean_difference(got, want, ids);
@@ -75,9 +75,9 @@ TEST_CASE("values may be wider than the latent space, and keys as well") {
     cpu::Team team(2);
     const auto model = load_model(source, team, {.compute_f32 = true});
     const std::vector<int> ids = some_ids(150, 64);
-    runtime::Executor naive(*model, team, naive_attention(*model, 256));
+    Executor naive(*model, team, naive_attention(*model, 256));
     const std::vector<float> want = logits_of(naive, rows_of(ids));
-    runtime::Executor executor(*model, team, {.n_positions = 256, .cache_type = DType::kF16});
+    Executor executor(*model, team, {.n_positions = 256, .cache_type = DType::kF16});
     CHECK(mean_difference(logits_of(executor, rows_of(ids)), want, ids) < 0.002);
     CHECK(mean_difference(logits_of(executor, prompt_of(ids)), want, ids) < 0.002);
   }
@@ -91,7 +91,7 @@ TEST_CASE("an f16 cache that cuts latents down says so, once, with the layer") {
   cpu::Team team(2);
   const auto model = load_model(source, team, {.compute_f32 = true});
   for (const DType dtype : {DType::kF16, DType::kBF16}) {
-    runtime::Executor executor(*model, team, {.n_positions = 64, .cache_type = dtype});
+    Executor executor(*model, team, {.n_positions = 64, .cache_type = dtype});
     std::vector<std::string> said;
     executor.set_log([&](runtime::Level level, std::string_view line) {
       CHECK(level == runtime::Level::kWarning);

@@ -13,6 +13,7 @@ namespace {
 using namespace dodeca;
 using namespace dodeca::tests;
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::exec;
 
 // A cache whose rows say by whom and when they were written.
 struct Written {

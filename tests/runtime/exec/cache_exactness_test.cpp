@@ -13,6 +13,7 @@ namespace {
 
 using namespace dodeca;
 using namespace dodeca::tests;
+using namespace dodeca::runtime::exec;
 using quant::DType;
 
 struct Shape {
@@ -65,15 +66,15 @@ TEST_CASE("a cache's error is that of its rounding, whatever the shape of the mo
     const auto model = load_model(source, team, {.compute_f32 = false});
     const auto vocab = static_cast<std::size_t>(c.vocab_size);
     const std::vector<int> ids = some_ids(330, static_cast<int>(vocab));
-    runtime::Executor exact(*model, team, {.n_positions = 512, .cache_type = DType::kF32});
+    Executor exact(*model, team, {.n_positions = 512, .cache_type = DType::kF32});
     const std::vector<float> want = logits_of(exact, rows_of(ids));
     // Bytes with one scale per row and products of bytes are made for speed: held against the rounding of q8_0.
     for (const auto& [dtype, rounded, most] : {std::tuple{DType::kF16, DType::kF16, 1.25},
                                                {DType::kQ8_0, DType::kQ8_0, 1.1},
                                                {DType::kI8, DType::kQ8_0, 4.0}}) {
-      runtime::Executor floats(*model, team, {.n_positions = 512, .cache_type = rounded, .integer_attention = false});
+      Executor floats(*model, team, {.n_positions = 512, .cache_type = rounded, .integer_attention = false});
       const Quantiles rounding = quantiles(logits_of(floats, rows_of(ids)), want, vocab);
-      runtime::Executor executor(*model, team, {.n_positions = 512, .cache_type = dtype});
+      Executor executor(*model, team, {.n_positions = 512, .cache_type = dtype});
       for (const bool prompt : {false, true}) {
         const Quantiles got = quantiles(logits_of(executor, prompt ? prompt_of(ids) : rows_of(ids)), want, vocab);
         MESSAGE(std::string(shape.name), " ", std::string(quant::name_of(dtype)),

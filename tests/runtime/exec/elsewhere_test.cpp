@@ -18,6 +18,7 @@ namespace {
 using namespace dodeca;
 using namespace dodeca::tests;
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::exec;
 
 // Runs a block on a team of its own, in the background, after a random delay.
 class OtherTeam final : public Elsewhere {

@@ -18,24 +18,24 @@ inline std::vector<int> some_ids(int n, int vocab, int seed = 1) {
   return ids;
 }
 
-inline std::vector<runtime::Row> prompt_of(const std::vector<int>& ids, std::int32_t sequence = 0,
-                                           std::int32_t begin = 0) {
-  std::vector<runtime::Row> rows = rows_of(ids, sequence, begin);
-  for (runtime::Row& row : rows) row.prompt = true;
+inline std::vector<runtime::exec::Row> prompt_of(const std::vector<int>& ids, std::int32_t sequence = 0,
+                                                 std::int32_t begin = 0) {
+  std::vector<runtime::exec::Row> rows = rows_of(ids, sequence, begin);
+  for (runtime::exec::Row& row : rows) row.prompt = true;
   return rows;
 }
 
 // Of rows of one sequence, from its beginning on.
-inline std::vector<float> logits_of(runtime::Executor& executor, const std::vector<runtime::Row>& rows,
+inline std::vector<float> logits_of(runtime::exec::Executor& executor, const std::vector<runtime::exec::Row>& rows,
                                     cpu::Team* team = nullptr) {
   executor.cache().truncate(rows.front().sequence, 0);
-  runtime::ForwardOutput out;
+  runtime::exec::ForwardOutput out;
   executor.forward(rows, out, team);
   return out.logits;
 }
 
-inline std::vector<float> logits_of(runtime::Executor& executor, const std::vector<int>& ids, std::int32_t sequence = 0,
-                                    cpu::Team* team = nullptr) {
+inline std::vector<float> logits_of(runtime::exec::Executor& executor, const std::vector<int>& ids,
+                                    std::int32_t sequence = 0, cpu::Team* team = nullptr) {
   return logits_of(executor, rows_of(ids, sequence), team);
 }
 

@@ -11,19 +11,20 @@ namespace {
 
 using namespace dodeca;
 using namespace dodeca::tests;
+using namespace dodeca::runtime::exec;
 
 void check_golden(bool naive) {
   const nlohmann::json golden = read_golden();
   LoadedDemo demo({.compute_f32 = true});
-  runtime::Executor executor(*demo.model, demo.team,
-                             naive ? naive_attention(*demo.model, 1024)
-                                   : runtime::ExecutorOptions{.n_positions = 1024, .cache_type = quant::DType::kF32});
+  Executor executor(*demo.model, demo.team,
+                    naive ? naive_attention(*demo.model, 1024)
+                          : ExecutorOptions{.n_positions = 1024, .cache_type = quant::DType::kF32});
   const auto vocab = static_cast<std::size_t>(demo.model->config().vocab_size);
   double worst = 0.0;
   for (const auto& c : golden["cases"]) {
     const auto ids = c["ids"].get<std::vector<int>>();
     executor.cache().truncate(0, 0);
-    runtime::ForwardOutput out;
+    ForwardOutput out;
     executor.forward(rows_of(ids), out);
     for (std::size_t i = 0; i + 1 < ids.size(); ++i) {
       const double diff = std::abs(log_prob(out.logits, vocab, i, static_cast<std::size_t>(ids[i + 1])) -

@@ -12,6 +12,7 @@ namespace {
 using namespace dodeca;
 using namespace dodeca::tests;
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::exec;
 
 }  // namespace
 

@@ -11,7 +11,7 @@
 
 namespace dodeca::tests {
 
-class NaiveMla final : public runtime::Block {
+class NaiveMla final : public runtime::exec::Block {
  public:
   NaiveMla(const runtime::Model& model, const runtime::BlockPlan& plan, std::int64_t n_positions)
       : Block(plan), c_(model.config()), model_(model) {
@@ -30,19 +30,19 @@ class NaiveMla final : public runtime::Block {
     for (auto* list : {&q_, &key_, &value_}) list->resize(static_cast<std::size_t>(n_positions));
     phases_ = {{.name = "rows",
                 .deal =
-                    [this](runtime::Pass& pass, const cpu::Member& member) {
+                    [this](runtime::exec::Pass& pass, const cpu::Member& member) {
                       const cpu::Range mine = member.part(pass.n());
                       for (std::int64_t i = mine.begin; i < mine.end; ++i) prepare(pass, i);
                     }},
                {.name = "attention",
                 .deal =
-                    [this](runtime::Pass& pass, const cpu::Member& member) {
+                    [this](runtime::exec::Pass& pass, const cpu::Member& member) {
                       const cpu::Range mine = member.part(pass.n());
                       for (std::int64_t i = mine.begin; i < mine.end; ++i) attend(pass, i);
                     }},
-               {.name = "done", .deal = [](runtime::Pass&, const cpu::Member&) {}}};
+               {.name = "done", .deal = [](runtime::exec::Pass&, const cpu::Member&) {}}};
   }
-  std::span<const runtime::Phase> phases(const runtime::Pass&) const override { return phases_; }
+  std::span<const runtime::exec::Phase> phases(const runtime::exec::Pass&) const override { return phases_; }
   std::span<const float> norm() const override { return vector(runtime::WeightRole::kAttentionNorm); }
 
  private:
@@ -99,7 +99,7 @@ class NaiveMla final : public runtime::Block {
   }
 
   // Queries, keys and values of one row.
-  void prepare(const runtime::Pass& pass, std::int64_t i) {
+  void prepare(const runtime::exec::Pass& pass, std::int64_t i) {
     const std::int64_t position = pass.row(i).position, nope = c_.qk_nope_head_dim, rope = c_.qk_rope_head_dim,
                        latent = c_.kv_lora_rank, v = c_.v_head_dim;
     const auto at = static_cast<std::size_t>(position);
@@ -131,7 +131,7 @@ class NaiveMla final : public runtime::Block {
     }
   }
 
-  void attend(const runtime::Pass& pass, std::int64_t i) const {
+  void attend(const runtime::exec::Pass& pass, std::int64_t i) const {
     const std::int64_t position = pass.row(i).position, width = c_.qk_nope_head_dim + c_.qk_rope_head_dim,
                        v = c_.v_head_dim;
     const double scale = c_.softmax_scale(runtime::AttentionKind::kMla);
@@ -156,7 +156,7 @@ class NaiveMla final : public runtime::Block {
     }
     Row out = output_.times(joined);
     add(out, vector(runtime::WeightRole::kAttentionOutputBias));
-    float* to = pass.buffer(runtime::RowBuffer::kOutput).row(i);
+    float* to = pass.buffer(runtime::exec::RowBuffer::kOutput).row(i);
     for (std::size_t j = 0; j < out.size(); ++j) to[j] = static_cast<float>(out[j]);
   }
 
@@ -165,14 +165,15 @@ class NaiveMla final : public runtime::Block {
   Matrix q_a_, q_b_, kv_a_, k_b_, v_b_, output_;
   std::vector<double> inv_freq_;
   std::vector<Row> q_, key_, value_;  // by position
-  std::vector<runtime::Phase> phases_;
+  std::vector<runtime::exec::Phase> phases_;
 };
 
 // Options with which an executor attends naively.
-inline runtime::ExecutorOptions naive_attention(const runtime::Model& model, std::int64_t n_positions) {
+inline runtime::exec::ExecutorOptions naive_attention(const runtime::Model& model, std::int64_t n_positions) {
   return {.n_positions = n_positions,
           .cache_type = quant::DType::kF32,
-          .replace = [&model, n_positions](std::unique_ptr<runtime::Block> block) -> std::unique_ptr<runtime::Block> {
+          .replace = [&model, n_positions](
+                         std::unique_ptr<runtime::exec::Block> block) -> std::unique_ptr<runtime::exec::Block> {
             if (block->plan().kind != runtime::BlockKind::kMlaAttention) return block;
             return std::make_unique<NaiveMla>(model, block->plan(), n_positions);
           }};

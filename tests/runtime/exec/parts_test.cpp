@@ -15,6 +15,7 @@ namespace {
 using namespace dodeca;
 using namespace dodeca::tests;
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::exec;
 using quant::DType;
 
 // Two layers of a published shape, one of them dense, with few experts and a short vocabulary.

@@ -9,6 +9,7 @@ namespace {
 
 using namespace dodeca;
 using namespace dodeca::tests;
+using namespace dodeca::runtime::exec;
 
 TEST_CASE("feed-forward blocks of a type with a row scale, cut in parts, add up to the whole") {
   runtime::ModelConfig config = small_mla_config(1, 1);
@@ -26,7 +27,7 @@ TEST_CASE("feed-forward blocks of a type with a row scale, cut in parts, add up 
       const auto model =
           load_model(*source, team, {.compute_f32 = compute_f32, .shares = runtime::equal_shares(n_parts)});
       contents = model->contents();
-      runtime::Executor executor(*model, team, {.n_positions = 64, .cache_type = quant::DType::kF32});
+      Executor executor(*model, team, {.n_positions = 64, .cache_type = quant::DType::kF32});
       return logits_of(executor, ids);
     };
     std::uint64_t whole_contents = 0, contents = 0;

@@ -13,29 +13,30 @@ namespace {
 
 using namespace dodeca;
 using namespace dodeca::tests;
+using namespace dodeca::runtime::exec;
 
 TEST_CASE("a row's logits do not depend on threads, micro-batch or companions") {
   LoadedDemo demo({});
   const int vocab = static_cast<int>(demo.model->config().vocab_size);
   const std::vector<int> ids = some_ids(90, vocab);
-  runtime::Executor whole(*demo.model, demo.team, {.n_positions = 4096, .n_sequences = 3, .micro_batch = 512});
+  Executor whole(*demo.model, demo.team, {.n_positions = 4096, .n_sequences = 3, .micro_batch = 512});
   const std::vector<float> reference = logits_of(whole, ids);
   for (const int threads : {1, 3}) {
     cpu::Team team(threads);
     CHECK(same_bits(reference, logits_of(whole, ids, 0, &team)));
   }
-  runtime::Executor cut(*demo.model, demo.team, {.n_positions = 4096, .n_sequences = 3, .micro_batch = 7});
+  Executor cut(*demo.model, demo.team, {.n_positions = 4096, .n_sequences = 3, .micro_batch = 7});
   CHECK(same_bits(reference, logits_of(cut, ids)));
   cpu::Team three(3);
   CHECK(same_bits(reference, logits_of(cut, ids, 0, &three)));
 
   // One row at a time, between rows of two other sequences.
   std::vector<float> alone;
-  runtime::ForwardOutput out;
+  ForwardOutput out;
   whole.cache().truncate(0, 0);
   const std::vector<int> other = some_ids(90, vocab, 5);
   for (int i = 0; i < 90; ++i) {
-    const std::vector<runtime::Row> rows = {
+    const std::vector<Row> rows = {
         {.token = other[static_cast<std::size_t>(i)], .position = i, .sequence = 1},
         {.token = ids[static_cast<std::size_t>(i)], .position = i, .sequence = 0, .wants_logits = true},
         {.token = other[static_cast<std::size_t>(89 - i)], .position = i, .sequence = 2}};
@@ -49,14 +50,14 @@ TEST_CASE("a long context gives the same bits as a prompt and token by token, sp
   LoadedDemo demo({});
   const int vocab = static_cast<int>(demo.model->config().vocab_size);
   const std::vector<int> ids = some_ids(1300, vocab);  // three context chunks
-  runtime::Executor executor(*demo.model, demo.team, {.n_positions = 4096});
+  Executor executor(*demo.model, demo.team, {.n_positions = 4096});
   const std::vector<float> prompt = logits_of(executor, ids);
   {  // all at once: experts with more than one piece of rows
-    runtime::Executor at_once(*demo.model, demo.team, {.n_positions = 4096, .micro_batch = 1300});
+    Executor at_once(*demo.model, demo.team, {.n_positions = 4096, .micro_batch = 1300});
     CHECK(same_bits(prompt, logits_of(at_once, ids)));
   }
   executor.cache().truncate(0, 1290);
-  runtime::ForwardOutput out;
+  ForwardOutput out;
   std::vector<float> tail;
   for (int i = 1290; i < 1300; ++i) {
     executor.forward(rows_of({ids[static_cast<std::size_t>(i)]}, 0, i), out);
@@ -69,12 +70,12 @@ TEST_CASE("the cache forks, truncates, saves and restores without changing a bit
   LoadedDemo demo({});
   const int vocab = static_cast<int>(demo.model->config().vocab_size);
   const std::vector<int> ids = some_ids(150, vocab);
-  for (const quant::DType type : runtime::kCacheTypes) {
-    runtime::Executor executor(*demo.model, demo.team, {.n_positions = 1024, .n_sequences = 3, .cache_type = type});
+  for (const quant::DType type : kCacheTypes) {
+    Executor executor(*demo.model, demo.team, {.n_positions = 1024, .n_sequences = 3, .cache_type = type});
     const std::vector<float> all = logits_of(executor, ids);
     const std::vector<int> tail(ids.begin() + 100, ids.end());
     const std::vector<float> expected(all.begin() + 100 * vocab, all.end());
-    runtime::ForwardOutput out;
+    ForwardOutput out;
     executor.cache().fork(0, 1, 100);
     executor.forward(rows_of(tail, 1, 100), out);
     CHECK(same_bits(expected, out.logits));
@@ -94,8 +95,8 @@ TEST_CASE("the cache forks, truncates, saves and restores without changing a bit
 
 TEST_CASE("a full cache refuses with its numbers and changes nothing") {
   LoadedDemo demo({});
-  runtime::Executor executor(*demo.model, demo.team, {.n_positions = 64, .n_sequences = 2});
-  runtime::ForwardOutput out;
+  Executor executor(*demo.model, demo.team, {.n_positions = 64, .n_sequences = 2});
+  ForwardOutput out;
   executor.forward(rows_of(some_ids(60, 4096)), out);
   CHECK_THROWS_AS(executor.forward(rows_of(some_ids(5, 4096), 0, 60), out), runtime::Error);
   CHECK(executor.cache().length(0) == 60);
@@ -107,11 +108,11 @@ TEST_CASE("a full cache refuses with its numbers and changes nothing") {
 TEST_CASE("feed-forward blocks in 1 to 4 parts add up to the whole") {
   LoadedDemo whole({.compute_f32 = true});
   const std::vector<int> ids = some_ids(40, 4096);
-  runtime::Executor executor(*whole.model, whole.team, {.n_positions = 128, .cache_type = quant::DType::kF32});
+  Executor executor(*whole.model, whole.team, {.n_positions = 128, .cache_type = quant::DType::kF32});
   const std::vector<float> reference = logits_of(executor, ids);
   for (const int n_parts : {2, 3, 4}) {
     LoadedDemo parts({.compute_f32 = true, .shares = runtime::equal_shares(n_parts)});
-    runtime::Executor cut(*parts.model, parts.team, {.n_positions = 128, .cache_type = quant::DType::kF32});
+    Executor cut(*parts.model, parts.team, {.n_positions = 128, .cache_type = quant::DType::kF32});
     const Comparison result = compare(logits_of(cut, ids), reference, {.abs = 1e-3});
     CHECK_MESSAGE(result.ok, n_parts, " parts: ", result.report);
     CHECK(parts.model->weight_bytes() == whole.model->weight_bytes());
@@ -126,10 +127,10 @@ TEST_CASE("the prompt route goes by the kind of a row, not by its companions") {
   const auto plain = load_model(source, team);
   const auto model = load_model(source, team, {.onednn = true});
   // A float32 cache: no rounding to whole numbers stands between the two routes.
-  runtime::Executor executor(*model, team, {.n_positions = 512, .n_sequences = 2, .cache_type = quant::DType::kF32});
-  runtime::Executor own(*plain, team, {.n_positions = 512, .n_sequences = 2, .cache_type = quant::DType::kF32});
-  const std::vector<runtime::Row> prompt = prompt_of(some_ids(40, 64));
-  runtime::ForwardOutput out;
+  Executor executor(*model, team, {.n_positions = 512, .n_sequences = 2, .cache_type = quant::DType::kF32});
+  Executor own(*plain, team, {.n_positions = 512, .n_sequences = 2, .cache_type = quant::DType::kF32});
+  const std::vector<Row> prompt = prompt_of(some_ids(40, 64));
+  ForwardOutput out;
   executor.forward(prompt, out);
   const std::vector<float> whole = out.logits;
   own.forward(prompt, out);
@@ -139,8 +140,7 @@ TEST_CASE("the prompt route goes by the kind of a row, not by its companions") {
   executor.cache().truncate(0, 0);
   std::vector<float> mixed;
   for (std::size_t i = 0; i < prompt.size(); ++i) {
-    const std::vector<runtime::Row> rows = {prompt[i],
-                                            {.token = 3, .position = static_cast<std::int32_t>(i), .sequence = 1}};
+    const std::vector<Row> rows = {prompt[i], {.token = 3, .position = static_cast<std::int32_t>(i), .sequence = 1}};
     executor.forward(rows, out);
     mixed.insert(mixed.end(), out.logits.begin(), out.logits.end());
   }
@@ -277,7 +277,7 @@ TEST_CASE("a grouped-query model with a softmax-over-selected router runs from i
   }
   cpu::Team team(2);
   const auto model = load_model(source, team);
-  runtime::Executor executor(*model, team, {.n_positions = 256, .cache_type = quant::DType::kF32});
+  Executor executor(*model, team, {.n_positions = 256, .cache_type = quant::DType::kF32});
   const std::vector<int> ids = some_ids(70, 50);
   const std::vector<float> got = logits_of(executor, ids);
   std::vector<float> want;
@@ -296,8 +296,8 @@ TEST_CASE("NaN in a weight is named, NaN in an activation names its layer") {
   source.values("blk.1.ffn_up_exps.weight")[777] = 0.0f;
   for (float& v : source.values("blk.0.attn_output.weight")) v = 3e38f;
   const auto model = load_model(source, team);
-  runtime::Executor executor(*model, team, {.n_positions = 64});
-  runtime::ForwardOutput out;
+  Executor executor(*model, team, {.n_positions = 64});
+  ForwardOutput out;
   CHECK_THROWS_WITH_AS(executor.forward(rows_of({1, 2, 3}), out), doctest::Contains("layer 0"), runtime::Error);
   CHECK(executor.cache().length(0) == 0);
 }

@@ -9,6 +9,7 @@ namespace {
 
 using namespace dodeca;
 using namespace dodeca::tests;
+using namespace dodeca::runtime::exec;
 using quant::DType;
 
 TEST_CASE("every tuning gives the same bits") {
@@ -16,9 +17,9 @@ TEST_CASE("every tuning gives the same bits") {
   const auto logits = [](const cpu::MatmulTuning& tuning) {
     LoadedDemo demo({.tuning = tuning});
     const int vocab = static_cast<int>(demo.model->config().vocab_size);
-    runtime::Executor executor(*demo.model, demo.team, {.n_positions = 1024, .micro_batch = 20});
+    Executor executor(*demo.model, demo.team, {.n_positions = 1024, .micro_batch = 20});
     std::vector<float> all = logits_of(executor, prompt_of(some_ids(45, vocab)));  // 20, 20 and 5 rows
-    runtime::ForwardOutput out;
+    ForwardOutput out;
     for (const int rows : {1, 3, 10}) {
       const auto begin = static_cast<std::int32_t>(executor.cache().length(0));
       executor.forward(rows_of(some_ids(rows, vocab, 7), 0, begin), out);
