@@ -24,14 +24,15 @@ namespace dodeca::runtime {
 
 // Arrays keep their element type so that a rewrite is lossless.
 template <class T>
-struct Array {
+struct MetaArray {
   std::vector<T> values;
 };
 using MetaValue =
     std::variant<std::uint8_t, std::int8_t, std::uint16_t, std::int16_t, std::uint32_t, std::int32_t, float, bool,
-                 std::string, std::uint64_t, std::int64_t, double, Array<std::uint8_t>, Array<std::int8_t>,
-                 Array<std::uint16_t>, Array<std::int16_t>, Array<std::uint32_t>, Array<std::int32_t>, Array<float>,
-                 Array<bool>, Array<std::string>, Array<std::uint64_t>, Array<std::int64_t>, Array<double>>;
+                 std::string, std::uint64_t, std::int64_t, double, MetaArray<std::uint8_t>, MetaArray<std::int8_t>,
+                 MetaArray<std::uint16_t>, MetaArray<std::int16_t>, MetaArray<std::uint32_t>, MetaArray<std::int32_t>,
+                 MetaArray<float>, MetaArray<bool>, MetaArray<std::string>, MetaArray<std::uint64_t>,
+                 MetaArray<std::int64_t>, MetaArray<double>>;
 
 // "u32", "string", "array of f32" ...
 std::string_view meta_type_name(const MetaValue& value);

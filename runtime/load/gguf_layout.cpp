@@ -47,7 +47,7 @@ class HeaderBytes {
     scalar(v);
   }
   template <class T>
-  void put(const Array<T>& array, std::size_t index) {
+  void put(const MetaArray<T>& array, std::size_t index) {
     scalar(kValueType[index - kScalarTypes]);
     scalar(std::uint64_t{array.values.size()});
     for (const auto& element : array.values) scalar(static_cast<const T&>(element));

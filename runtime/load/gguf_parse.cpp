@@ -129,7 +129,7 @@ class Parser {
 
   template <class T>
   MetaValue numbers(std::uint64_t count) {
-    Array<T> array;
+    MetaArray<T> array;
     array.values.resize(check_count(count, sizeof(T)));
     in_.bytes(array.values.data(), array.values.size() * sizeof(T), "a metadata array");
     return array;
@@ -161,13 +161,13 @@ class Parser {
       case 6:
         return numbers<float>(count);
       case 7: {
-        Array<bool> array;
+        MetaArray<bool> array;
         array.values.resize(check_count(count, 1));
         for (std::size_t i = 0; i < array.values.size(); ++i) array.values[i] = read_bool();
         return array;
       }
       case 8: {
-        Array<std::string> array;
+        MetaArray<std::string> array;
         array.values.reserve(std::min<std::size_t>(check_count(count, 8), kMaxReserved));
         if (count > kMaxArrayStrings)
           throw bad("a metadata array claims {} strings; at most {} are allowed", count, kMaxArrayStrings);

@@ -142,7 +142,7 @@ ImportanceMatrix ImportanceMatrix::read(const std::filesystem::path& path) {
 void ImportanceMatrix::write_gguf(const std::filesystem::path& path) const {
   Metadata metadata;
   metadata.set("general.type", std::string("imatrix"));
-  metadata.set("imatrix.datasets", Array<std::string>{datasets});
+  metadata.set("imatrix.datasets", MetaArray<std::string>{datasets});
   metadata.set("imatrix.chunk_count", static_cast<std::uint32_t>(n_chunks));
   metadata.set("imatrix.chunk_size", static_cast<std::uint32_t>(chunk_size));
   std::vector<GgufWriter::TensorSpec> specs;

@@ -16,7 +16,7 @@ struct ArrayElement {
   using type = void;
 };
 template <class T>
-struct ArrayElement<Array<T>> {
+struct ArrayElement<MetaArray<T>> {
   using type = T;
 };
 
@@ -215,7 +215,7 @@ std::optional<std::vector<double>> Metadata::numbers(std::string_view key) const
 const std::vector<std::string>* Metadata::strings(std::string_view key) const {
   const MetaValue* value = find(key);
   if (value == nullptr) return nullptr;
-  if (const auto* v = std::get_if<Array<std::string>>(value)) return &v->values;
+  if (const auto* v = std::get_if<MetaArray<std::string>>(value)) return &v->values;
   wrong_type(key, "an array of strings", *value);
 }
 

@@ -234,7 +234,7 @@ void read_vocabulary(const Metadata& metadata, const Keys& keys, const FindMatri
     log(Level::kInfo, fmt::format("{}vocab_size is {} and token_embd.weight has {} rows: the tensor decides",
                                   keys.prefix(), *by_key, c.vocab_size));
   const MetaValue* tokens = metadata.find("tokenizer.ggml.tokens");
-  if (const auto* texts = tokens == nullptr ? nullptr : std::get_if<Array<std::string>>(tokens);
+  if (const auto* texts = tokens == nullptr ? nullptr : std::get_if<MetaArray<std::string>>(tokens);
       texts != nullptr && static_cast<std::int64_t>(texts->values.size()) > c.vocab_size)
     throw Error(ErrorKind::kBadFile, fmt::format("the vocabulary has {} tokens and token_embd.weight {} rows",
                                                  texts->values.size(), c.vocab_size));

@@ -81,14 +81,14 @@ class BpeEncoder final : public WordEncoder {
       prefixed.append(" ").append(text);
       text = prefixed;
     }
-    std::vector<Symbol> chain;
+    std::vector<MergeSymbol> chain;
     for (const std::string_view word : pretokenizer_.split(text)) encode_word(word, chain, out);
   }
 
   // The symbols that a token's bytes become under ranks below its own; for derive_merges().
-  void parts_below(std::string_view bytes, std::int32_t limit, std::vector<Symbol>& chain) const {
+  void parts_below(std::string_view bytes, std::int32_t limit, std::vector<MergeSymbol>& chain) const {
     start_chain(bytes, chain);
-    merge_symbols(chain, [&](const Symbol& a, const Symbol& b) {
+    merge_symbols(chain, [&](const MergeSymbol& a, const MergeSymbol& b) {
       std::optional<MergeCandidate> found = by_id(bytes, a, b);
       if (found && found->id >= limit) found.reset();
       return found;
@@ -101,14 +101,14 @@ class BpeEncoder final : public WordEncoder {
                                                                     : symbols_.find(bytes)->second;
   }
 
-  void start_chain(std::string_view word, std::vector<Symbol>& chain) const {
+  void start_chain(std::string_view word, std::vector<MergeSymbol>& chain) const {
     chain.clear();
     for (std::size_t i = 0; i < word.size(); ++i) {
       push_symbol(chain, byte_symbol_[static_cast<unsigned char>(word[i])], i, i + 1);
     }
   }
 
-  std::optional<MergeCandidate> by_id(std::string_view word, const Symbol& left, const Symbol& right) const {
+  std::optional<MergeCandidate> by_id(std::string_view word, const MergeSymbol& left, const MergeSymbol& right) const {
     const std::size_t n = right.end - left.begin;
     if (n > longest_) return std::nullopt;
     const auto found = symbols_.find(word.substr(left.begin, n));
@@ -116,7 +116,7 @@ class BpeEncoder final : public WordEncoder {
     return MergeCandidate{found->second, found->second};
   }
 
-  void encode_word(std::string_view word, std::vector<Symbol>& chain, std::vector<TokenId>& out) const {
+  void encode_word(std::string_view word, std::vector<MergeSymbol>& chain, std::vector<TokenId>& out) const {
     if (word.size() <= longest_ && (ignore_merges_ || rank_by_id_ || word.size() == 1)) {
       const auto found = symbols_.find(word);
       if (found != symbols_.end() && found->second < n_tokens_) {
@@ -126,9 +126,9 @@ class BpeEncoder final : public WordEncoder {
     }
     start_chain(word, chain);
     if (rank_by_id_) {
-      merge_symbols(chain, [&](const Symbol& a, const Symbol& b) { return by_id(word, a, b); });
+      merge_symbols(chain, [&](const MergeSymbol& a, const MergeSymbol& b) { return by_id(word, a, b); });
     } else {
-      merge_symbols(chain, [&](const Symbol& a, const Symbol& b) { return pairs_.find(a.id, b.id); });
+      merge_symbols(chain, [&](const MergeSymbol& a, const MergeSymbol& b) { return pairs_.find(a.id, b.id); });
     }
     for (std::int32_t i = 0; i >= 0; i = chain[i].next) {
       if (chain[i].id < n_tokens_) {
@@ -159,7 +159,7 @@ std::unique_ptr<WordEncoder> make_bpe_encoder(const Vocab& vocab) { return std::
 std::vector<std::pair<std::string, std::string>> derive_merges(const Vocab& vocab) {
   const BpeEncoder encoder(vocab);
   std::vector<std::pair<std::string, std::string>> merges;
-  std::vector<Symbol> chain;
+  std::vector<MergeSymbol> chain;
   for (std::size_t id = 0; id < vocab.tokens.size(); ++id) {
     if (vocab.types[id] != TokenType::kNormal) continue;
     const std::optional<std::string> bytes = mapped_to_bytes(vocab.tokens[id]);

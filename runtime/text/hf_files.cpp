@@ -68,13 +68,14 @@ Json optional_json(const std::filesystem::path& path) {
 void read_roles(const std::filesystem::path& directory, const Json& tokenizer_config, Vocab& vocab) {
   const Json config = optional_json(directory / "config.json");
   struct Entry {
-    Role role;
+    TokenRole role;
     const char *text_key, *id_key;
   };
-  constexpr Entry kEntries[] = {{Role::kBos, "bos_token", "bos_token_id"},   {Role::kEos, "eos_token", "eos_token_id"},
-                                {Role::kUnk, "unk_token", "unk_token_id"},   {Role::kSep, "sep_token", "sep_token_id"},
-                                {Role::kPad, "pad_token", "pad_token_id"},   {Role::kCls, "cls_token", "cls_token_id"},
-                                {Role::kMask, "mask_token", "mask_token_id"}};
+  constexpr Entry kEntries[] = {
+      {TokenRole::kBos, "bos_token", "bos_token_id"},   {TokenRole::kEos, "eos_token", "eos_token_id"},
+      {TokenRole::kUnk, "unk_token", "unk_token_id"},   {TokenRole::kSep, "sep_token", "sep_token_id"},
+      {TokenRole::kPad, "pad_token", "pad_token_id"},   {TokenRole::kCls, "cls_token", "cls_token_id"},
+      {TokenRole::kMask, "mask_token", "mask_token_id"}};
   for (const Entry& entry : kEntries) {
     vocab.role(entry.role) = id_of_text(vocab, token_text(tokenizer_config, entry.text_key));
     if (vocab.role(entry.role) != Vocab::kNone) continue;
@@ -83,9 +84,9 @@ void read_roles(const std::filesystem::path& directory, const Json& tokenizer_co
   }
   // GLM names its roles in no file.
   if (vocab.pre == "glm4" || vocab.pre == "chatglm-bpe") {
-    vocab.role(Role::kBos) = id_of_text(vocab, "[gMASK]");
-    vocab.role(Role::kEot) = id_of_text(vocab, "<|user|>");
-    vocab.role(Role::kEom) = id_of_text(vocab, "<|observation|>");
+    vocab.role(TokenRole::kBos) = id_of_text(vocab, "[gMASK]");
+    vocab.role(TokenRole::kEot) = id_of_text(vocab, "<|user|>");
+    vocab.role(TokenRole::kEom) = id_of_text(vocab, "<|observation|>");
   }
   read_ends(config, vocab);
   read_ends(optional_json(directory / "generation_config.json"), vocab);

@@ -9,7 +9,7 @@
 
 namespace dodeca::runtime {
 
-struct Symbol {
+struct MergeSymbol {
   std::int32_t id;           // the caller's
   std::uint32_t begin, end;  // bytes of the text
   std::int32_t prev, next;   // -1: none
@@ -21,7 +21,7 @@ struct MergeCandidate {
 };
 
 // Appends a symbol for text [begin, end) to the chain.
-inline void push_symbol(std::vector<Symbol>& symbols, std::int32_t id, std::size_t begin, std::size_t end) {
+inline void push_symbol(std::vector<MergeSymbol>& symbols, std::int32_t id, std::size_t begin, std::size_t end) {
   const auto index = static_cast<std::int32_t>(symbols.size());
   if (index > 0) symbols.back().next = index;
   symbols.push_back({id, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), index - 1, -1});
@@ -29,7 +29,7 @@ inline void push_symbol(std::vector<Symbol>& symbols, std::int32_t id, std::size
 
 // find(left, right) -> optional<MergeCandidate>. What is left is the chain from symbols[0] along `next`.
 template <class Find>
-void merge_symbols(std::vector<Symbol>& symbols, const Find& find) {
+void merge_symbols(std::vector<MergeSymbol>& symbols, const Find& find) {
   struct Entry {
     std::int64_t key;
     std::int32_t left, right, left_id, right_id, merged_id;
@@ -50,8 +50,8 @@ void merge_symbols(std::vector<Symbol>& symbols, const Find& find) {
   while (!queue.empty()) {
     const Entry entry = queue.top();
     queue.pop();
-    Symbol& left = symbols[entry.left];
-    Symbol& right = symbols[entry.right];
+    MergeSymbol& left = symbols[entry.left];
+    MergeSymbol& right = symbols[entry.right];
     // An entry is stale when either side has merged since: a consumed symbol is nobody's neighbour, a grown one has
     // another id.
     if (left.next != entry.right || right.prev != entry.left || left.id != entry.left_id || right.id != entry.right_id)

@@ -30,7 +30,7 @@ class SentencePieceEncoder final : public WordEncoder {
       : scores_(vocab.scores),
         space_prefix_(vocab.add_space_prefix),
         prefix_if_missing_(vocab.prefix_if_missing),
-        unknown_(vocab.role(Role::kUnk)) {
+        unknown_(vocab.role(TokenRole::kUnk)) {
     byte_token_.fill(Vocab::kNone);
     const auto n_tokens = static_cast<std::int32_t>(vocab.tokens.size());
     scores_.resize(vocab.tokens.size(), 0.0f);
@@ -66,7 +66,7 @@ class SentencePieceEncoder final : public WordEncoder {
         marked += c;
       }
     }
-    std::vector<Symbol> chain;
+    std::vector<MergeSymbol> chain;
     for (std::size_t pos = 0; pos < marked.size();) {
       const std::size_t n = utf8::step_at(marked, pos);
       const auto found = tokens_.find(std::string_view(marked).substr(pos, n));
@@ -74,13 +74,13 @@ class SentencePieceEncoder final : public WordEncoder {
       pos += n;
     }
     if (by_rank_) {
-      merge_symbols(chain, [&](const Symbol& left, const Symbol& right) -> std::optional<MergeCandidate> {
+      merge_symbols(chain, [&](const MergeSymbol& left, const MergeSymbol& right) -> std::optional<MergeCandidate> {
         const auto found = pairs_.find(pair_key(left.id, right.id));
         if (found == pairs_.end()) return std::nullopt;
         return found->second;
       });
     } else {
-      merge_symbols(chain, [&](const Symbol& left, const Symbol& right) -> std::optional<MergeCandidate> {
+      merge_symbols(chain, [&](const MergeSymbol& left, const MergeSymbol& right) -> std::optional<MergeCandidate> {
         const std::size_t n = right.end - left.begin;
         if (n > longest_) return std::nullopt;
         const auto found = tokens_.find(std::string_view(marked).substr(left.begin, n));

@@ -46,8 +46,8 @@ struct Tokenizer::Impl {
     for (std::size_t id = 0; id < vocab.tokens.size(); ++id)
       by_text.insert_or_assign(vocab.tokens[id], static_cast<TokenId>(id));
     set_ends();
-    if (vocab.role(Role::kBos) == Vocab::kNone) vocab.add_bos = false;
-    if (vocab.role(Role::kEos) == Vocab::kNone) vocab.add_eos = false;
+    if (vocab.role(TokenRole::kBos) == Vocab::kNone) vocab.add_bos = false;
+    if (vocab.role(TokenRole::kEos) == Vocab::kNone) vocab.add_eos = false;
     bytes.reserve(vocab.tokens.size());
     for (std::size_t id = 0; id < vocab.tokens.size(); ++id) bytes.push_back(bytes_of(id));
     special = std::make_unique<SpecialTokens>(vocab);
@@ -71,7 +71,8 @@ struct Tokenizer::Impl {
     };
     for (const std::string_view text : kEndTexts) end_text(text);
     for (const std::string_view text : kFimEndTexts) end_text(text);
-    for (const Role role : {Role::kEos, Role::kEot, Role::kEom, Role::kFimPad, Role::kFimRep, Role::kFimSep})
+    for (const TokenRole role : {TokenRole::kEos, TokenRole::kEot, TokenRole::kEom, TokenRole::kFimPad,
+                                 TokenRole::kFimRep, TokenRole::kFimSep})
       end(vocab.role(role));
     for (const TokenId id : vocab.more_ends) end(id);
     // gpt-oss: <|end|> closes a message of an answer that may go on in another channel.
@@ -184,9 +185,9 @@ void Tokenizer::write_metadata(Metadata& metadata, std::int64_t vocab_size) cons
 
 std::vector<TokenId> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   std::vector<TokenId> ids;
-  if (options.add_special && impl_->vocab.add_bos) ids.push_back(impl_->vocab.role(Role::kBos));
+  if (options.add_special && impl_->vocab.add_bos) ids.push_back(impl_->vocab.role(TokenRole::kBos));
   impl_->encode(text, {}, options.parse_special, ids);
-  if (options.add_special && impl_->vocab.add_eos) ids.push_back(impl_->vocab.role(Role::kEos));
+  if (options.add_special && impl_->vocab.add_eos) ids.push_back(impl_->vocab.role(TokenRole::kEos));
   return ids;
 }
 
@@ -198,8 +199,8 @@ std::vector<TokenId> Tokenizer::encode_pieces(std::span<const TextPiece> pieces,
   }
   std::vector<TokenId> ids;
   impl_->encode(text, trusted, true, ids);
-  if (add_special && impl_->vocab.add_bos && (ids.empty() || ids[0] != impl_->vocab.role(Role::kBos))) {
-    ids.insert(ids.begin(), impl_->vocab.role(Role::kBos));
+  if (add_special && impl_->vocab.add_bos && (ids.empty() || ids[0] != impl_->vocab.role(TokenRole::kBos))) {
+    ids.insert(ids.begin(), impl_->vocab.role(TokenRole::kBos));
   }
   return ids;
 }
@@ -232,8 +233,8 @@ namespace {
 std::optional<TokenId> present(TokenId id) { return id == Vocab::kNone ? std::nullopt : std::optional<TokenId>(id); }
 }  // namespace
 
-std::optional<TokenId> Tokenizer::bos() const { return present(impl_->vocab.role(Role::kBos)); }
-std::optional<TokenId> Tokenizer::eos() const { return present(impl_->vocab.role(Role::kEos)); }
+std::optional<TokenId> Tokenizer::bos() const { return present(impl_->vocab.role(TokenRole::kBos)); }
+std::optional<TokenId> Tokenizer::eos() const { return present(impl_->vocab.role(TokenRole::kEos)); }
 bool Tokenizer::add_bos() const { return impl_->vocab.add_bos; }
 bool Tokenizer::is_end_of_generation(TokenId id) const { return impl_->known(id) && impl_->ends[id]; }
 std::optional<TokenId> Tokenizer::find(std::string_view token_text) const { return present(impl_->find(token_text)); }

@@ -37,7 +37,7 @@ struct AddedFlags {
 };
 
 // Tokens with a role, in the order in which converters write their ids.
-enum class Role {
+enum class TokenRole {
   kBos,
   kEos,
   kUnk,
@@ -54,8 +54,8 @@ enum class Role {
   kFimRep,
   kFimSep
 };
-inline constexpr std::size_t kRoles = 15;
-std::string_view role_key(Role role);  // "tokenizer.ggml.bos_token_id"
+inline constexpr std::size_t kTokenRoles = 15;
+std::string_view role_key(TokenRole role);  // "tokenizer.ggml.bos_token_id"
 
 struct Vocab {
   VocabKind kind = VocabKind::kByteLevel;
@@ -74,7 +74,7 @@ struct Vocab {
   std::vector<std::pair<std::string, std::string>> merges;
   std::vector<std::pair<TokenId, AddedFlags>> added_flags;
 
-  std::array<TokenId, kRoles> roles = filled_with_none();  // kNone: not there
+  std::array<TokenId, kTokenRoles> roles = filled_with_none();  // kNone: not there
   std::vector<TokenId> more_ends;  // end of generation besides those that Tokenizer knows by text
   bool add_bos = false, add_eos = false;
   std::string chat_template;
@@ -82,12 +82,12 @@ struct Vocab {
   std::vector<std::pair<std::string, MetaValue>> original;
 
   static constexpr TokenId kNone = -1;
-  TokenId& role(Role r) { return roles[static_cast<std::size_t>(r)]; }
-  TokenId role(Role r) const { return roles[static_cast<std::size_t>(r)]; }
+  TokenId& role(TokenRole r) { return roles[static_cast<std::size_t>(r)]; }
+  TokenId role(TokenRole r) const { return roles[static_cast<std::size_t>(r)]; }
 
  private:
-  static constexpr std::array<TokenId, kRoles> filled_with_none() {
-    std::array<TokenId, kRoles> out{};
+  static constexpr std::array<TokenId, kTokenRoles> filled_with_none() {
+    std::array<TokenId, kTokenRoles> out{};
     out.fill(kNone);
     return out;
   }

@@ -75,21 +75,21 @@ void read_types_and_scores(const Metadata& metadata, Vocab& vocab) {
 
 void read_roles(const Metadata& metadata, Vocab& vocab) {
   const auto n = static_cast<std::int64_t>(vocab.tokens.size());
-  for (std::size_t i = 0; i < kRoles; ++i) {
-    const auto role = static_cast<Role>(i);
+  for (std::size_t i = 0; i < kTokenRoles; ++i) {
+    const auto role = static_cast<TokenRole>(i);
     const std::optional<std::int64_t> id = metadata.integer(role_key(role));
     // An id outside the vocabulary is no token; llama.cpp goes on without it too.
     if (id) vocab.role(role) = *id >= 0 && *id < n ? static_cast<TokenId>(*id) : Vocab::kNone;
   }
-  for (std::size_t i = 0; i < kRoles; ++i) {
+  for (std::size_t i = 0; i < kTokenRoles; ++i) {
     if (vocab.roles[i] >= n) vocab.roles[i] = Vocab::kNone;  // a default that this vocabulary does not reach
   }
 }
 
 }  // namespace
 
-std::string_view role_key(Role role) {
-  static constexpr std::array<std::string_view, kRoles> kKeys = {
+std::string_view role_key(TokenRole role) {
+  static constexpr std::array<std::string_view, kTokenRoles> kKeys = {
       "tokenizer.ggml.bos_token_id",       "tokenizer.ggml.eos_token_id",     "tokenizer.ggml.unknown_token_id",
       "tokenizer.ggml.seperator_token_id", "tokenizer.ggml.padding_token_id", "tokenizer.ggml.cls_token_id",
       "tokenizer.ggml.mask_token_id",      "tokenizer.ggml.eot_token_id",     "tokenizer.ggml.eom_token_id",
@@ -126,9 +126,9 @@ Vocab vocab_from_gguf(const Metadata& metadata) {
   } else {
     vocab.pre = "default";
     vocab.add_bos = vocab.add_space_prefix = true;
-    vocab.role(Role::kBos) = 1;
-    vocab.role(Role::kEos) = 2;
-    vocab.role(Role::kUnk) = 0;
+    vocab.role(TokenRole::kBos) = 1;
+    vocab.role(TokenRole::kEos) = 2;
+    vocab.role(TokenRole::kUnk) = 0;
     vocab.add_space_prefix = metadata.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
   }
   read_roles(metadata, vocab);
@@ -156,8 +156,8 @@ void write_vocab(const Vocab& vocab, Metadata& metadata, std::int64_t vocab_size
         .with("patterns", fmt::format("{}", fmt::join(vocab.patterns, "  ")));
   }
   const auto n = static_cast<std::size_t>(vocab_size);
-  Array<std::string> tokens{vocab.tokens};
-  Array<std::int32_t> types;
+  MetaArray<std::string> tokens{vocab.tokens};
+  MetaArray<std::int32_t> types;
   for (const TokenType type : vocab.types) types.values.push_back(static_cast<std::int32_t>(type));
   for (std::size_t i = vocab.tokens.size(); i < n; ++i) tokens.values.push_back(fmt::format("[PAD{}]", i));
   types.values.resize(n, static_cast<std::int32_t>(TokenType::kUnused));
@@ -167,7 +167,7 @@ void write_vocab(const Vocab& vocab, Metadata& metadata, std::int64_t vocab_size
   metadata.set("tokenizer.ggml.pre", vocab.pre);
   metadata.set("tokenizer.ggml.tokens", std::move(tokens));
   if (!bpe) {
-    Array<float> scores{vocab.scores};
+    MetaArray<float> scores{vocab.scores};
     // Without scores, the rank of the merge that makes a token orders it just as well.
     if (scores.values.empty()) {
       for (std::size_t i = 0; i < vocab.tokens.size(); ++i) scores.values.push_back(-static_cast<float>(i));
@@ -177,15 +177,15 @@ void write_vocab(const Vocab& vocab, Metadata& metadata, std::int64_t vocab_size
   }
   metadata.set("tokenizer.ggml.token_type", std::move(types));
   if (bpe) {
-    Array<std::string> merges;
+    MetaArray<std::string> merges;
     for (const auto& [left, right] : vocab.merges.empty() ? derive_merges(vocab) : vocab.merges) {
       merges.values.push_back(fmt::format("{} {}", left, right));
     }
     metadata.set("tokenizer.ggml.merges", std::move(merges));
   }
-  for (std::size_t i = 0; i < kRoles; ++i) {
+  for (std::size_t i = 0; i < kTokenRoles; ++i) {
     if (vocab.roles[i] != Vocab::kNone)
-      metadata.set(std::string(role_key(static_cast<Role>(i))), static_cast<std::uint32_t>(vocab.roles[i]));
+      metadata.set(std::string(role_key(static_cast<TokenRole>(i))), static_cast<std::uint32_t>(vocab.roles[i]));
   }
   metadata.set("tokenizer.ggml.add_bos_token", vocab.add_bos);
   metadata.set("tokenizer.ggml.add_eos_token", vocab.add_eos);

@@ -168,14 +168,14 @@ Vocab vocab_from_tokenizer_json(const std::filesystem::path& directory) {
   // from its flags, the others go by the template.
   const std::optional<HfTemplate> around = read_hf_template(json_member(root, "post_processor"));
   const bool llama_class = json_string(config, "tokenizer_class").find("Llama") != std::string::npos;
-  const auto role_text = [&](Role role) {
+  const auto role_text = [&](TokenRole role) {
     return vocab.role(role) == Vocab::kNone ? "" : vocab.tokens[vocab.role(role)];
   };
   vocab.add_bos = json_bool(config, "add_bos_token", llama_class);
   vocab.add_eos = json_bool(config, "add_eos_token", false);
   if (around && !(llama_class && json_member(config, "add_bos_token").is_boolean())) {
-    vocab.add_bos = !around->first.empty() && around->first == role_text(Role::kBos);
-    vocab.add_eos = !around->last.empty() && around->last == role_text(Role::kEos);
+    vocab.add_bos = !around->first.empty() && around->first == role_text(TokenRole::kBos);
+    vocab.add_eos = !around->last.empty() && around->last == role_text(TokenRole::kEos);
   }
   return vocab;
 }

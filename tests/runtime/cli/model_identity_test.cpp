@@ -21,7 +21,7 @@ namespace {
 void write_model(const std::filesystem::path& path, float weight, int shard = -1) {
   Metadata metadata;
   metadata.set("general.architecture", std::string("x"));
-  metadata.set("filler", Array<std::string>{std::vector<std::string>(40000, std::string(64, 'v'))});
+  metadata.set("filler", MetaArray<std::string>{std::vector<std::string>(40000, std::string(64, 'v'))});
   if (shard >= 0) {
     metadata.set("split.no", static_cast<std::uint16_t>(shard));
     metadata.set("split.count", std::uint16_t{2});

@@ -24,7 +24,7 @@ struct SplitWork {
 
   explicit SplitWork(std::filesystem::path to) : path(std::move(to)) {
     metadata.set("general.architecture", std::string("x"));
-    metadata.set("tokens", Array<std::string>{{"a", "b"}});
+    metadata.set("tokens", MetaArray<std::string>{{"a", "b"}});
     for (const char* name : {"a", "b", "c", "d", "e", "f"}) specs.push_back({name, DType::kF32, {100}});
   }
   std::vector<GgufWriter::File> files() const { return GgufWriter::files_of(path, metadata, specs, limits); }

@@ -112,7 +112,7 @@ TEST_CASE("metadata of every type come back, versions 2 and 3") {
     CHECK(m.numbers("floats") == std::vector<double>{1, 2});
     CHECK(m.integers("ints") == std::vector<std::int64_t>{-1, 2, 3});
     CHECK(m.integers("empty") == std::vector<std::int64_t>{});
-    CHECK(std::get<Array<bool>>(*m.find("bools")).values == std::vector<bool>{true, false, true});
+    CHECK(std::get<MetaArray<bool>>(*m.find("bools")).values == std::vector<bool>{true, false, true});
     CHECK(m.integers("u8s") == std::vector<std::int64_t>{1, 255});
     CHECK(m.integers("i8s") == std::vector<std::int64_t>{1, -1});
     CHECK(m.integers("u16s") == std::vector<std::int64_t>{65535});

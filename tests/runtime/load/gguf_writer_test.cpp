@@ -30,18 +30,18 @@ Metadata all_types() {
   m.set("u64", std::uint64_t{UINT64_MAX});
   m.set("i64", std::int64_t{INT64_MIN});
   m.set("f64", -2.25);
-  m.set("u8s", Array<std::uint8_t>{{0, 255}});
-  m.set("i8s", Array<std::int8_t>{{-1}});
-  m.set("u16s", Array<std::uint16_t>{{1, 2, 3}});
-  m.set("i16s", Array<std::int16_t>{{-1, 1}});
-  m.set("u32s", Array<std::uint32_t>{});
-  m.set("i32s", Array<std::int32_t>{{-1, 7}});
-  m.set("f32s", Array<float>{{0.5f, -0.0f}});
-  m.set("bools", Array<bool>{{true, false, true}});
-  m.set("strings", Array<std::string>{{"", "a", std::string("b\0c", 3)}});
-  m.set("u64s", Array<std::uint64_t>{{UINT64_MAX}});
-  m.set("i64s", Array<std::int64_t>{{INT64_MIN}});
-  m.set("f64s", Array<double>{{1e300}});
+  m.set("u8s", MetaArray<std::uint8_t>{{0, 255}});
+  m.set("i8s", MetaArray<std::int8_t>{{-1}});
+  m.set("u16s", MetaArray<std::uint16_t>{{1, 2, 3}});
+  m.set("i16s", MetaArray<std::int16_t>{{-1, 1}});
+  m.set("u32s", MetaArray<std::uint32_t>{});
+  m.set("i32s", MetaArray<std::int32_t>{{-1, 7}});
+  m.set("f32s", MetaArray<float>{{0.5f, -0.0f}});
+  m.set("bools", MetaArray<bool>{{true, false, true}});
+  m.set("strings", MetaArray<std::string>{{"", "a", std::string("b\0c", 3)}});
+  m.set("u64s", MetaArray<std::uint64_t>{{UINT64_MAX}});
+  m.set("i64s", MetaArray<std::int64_t>{{INT64_MIN}});
+  m.set("f64s", MetaArray<double>{{1e300}});
   return m;
 }
 
@@ -50,7 +50,7 @@ bool same(const T& a, const T& b) {
   return a == b;
 }
 template <class T>
-bool same(const Array<T>& a, const Array<T>& b) {
+bool same(const MetaArray<T>& a, const MetaArray<T>& b) {
   return a.values == b.values;
 }
 
@@ -94,8 +94,8 @@ TEST_CASE("what is written is byte for byte what the format says, at any alignme
     Metadata metadata;
     metadata.set("general.alignment", alignment);
     metadata.set("general.architecture", std::string("x"));
-    metadata.set("s", Array<std::string>{{"a", "b"}});
-    metadata.set("n", Array<std::int32_t>{{4, 5}});
+    metadata.set("s", MetaArray<std::string>{{"a", "b"}});
+    metadata.set("n", MetaArray<std::int32_t>{{4, 5}});
 
     GgufWriter writer(dir / "m.gguf", metadata,
                       {{"norm", DType::kF32, {3}}, {"q", DType::kQ8_0, {32, 3}}, {"half", DType::kF16, {3, 1}}});

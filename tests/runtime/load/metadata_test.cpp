@@ -33,10 +33,10 @@ TEST_CASE("any integer type that fits is an integer; nothing else is") {
   m.set("float", 1.0f);
   m.set("bool", true);
   m.set("string", std::string("1"));
-  m.set("array", Array<std::int32_t>{{1, 2}});
-  m.set("big array", Array<std::uint64_t>{{1, std::uint64_t{1} << 63}});
-  m.set("floats", Array<float>{{1.5f, 2.5f}});
-  m.set("strings", Array<std::string>{{"a", "b"}});
+  m.set("array", MetaArray<std::int32_t>{{1, 2}});
+  m.set("big array", MetaArray<std::uint64_t>{{1, std::uint64_t{1} << 63}});
+  m.set("floats", MetaArray<float>{{1.5f, 2.5f}});
+  m.set("strings", MetaArray<std::string>{{"a", "b"}});
   CHECK_FALSE(m.integer("absent").has_value());
   CHECK_FALSE(m.integers("absent").has_value());
   CHECK(m.strings("absent") == nullptr);
@@ -61,10 +61,10 @@ TEST_CASE("any integer type that fits is an integer; nothing else is") {
 
 TEST_CASE("arrays of one element and bools as numbers mean what they say") {
   Metadata m;
-  m.set("ids", Array<std::uint8_t>{{7}});
-  m.set("factors", Array<double>{{1.5}});
-  m.set("texts", Array<std::string>{{"a"}});
-  m.set("flags", Array<bool>{{true}});
+  m.set("ids", MetaArray<std::uint8_t>{{7}});
+  m.set("factors", MetaArray<double>{{1.5}});
+  m.set("texts", MetaArray<std::string>{{"a"}});
+  m.set("flags", MetaArray<bool>{{true}});
   m.set("one", std::int8_t{1});
   m.set("zero", std::uint64_t{0});
   m.set("two", std::uint32_t{2});

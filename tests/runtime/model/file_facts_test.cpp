@@ -141,7 +141,9 @@ TEST_CASE("keys that contradict the tensors are refused with both facts") {
   refused(set("attention.sliding_window", 128), {"attention.sliding_window"});
   refused([](ModelFile& f) { f.keys.set("deepseek2.logit_scale", 0.5f); }, {"logit_scale"});
   refused(
-      [](ModelFile& f) { f.keys.set("tokenizer.ggml.tokens", Array<std::string>{std::vector<std::string>(65, "x")}); },
+      [](ModelFile& f) {
+        f.keys.set("tokenizer.ggml.tokens", MetaArray<std::string>{std::vector<std::string>(65, "x")});
+      },
       {"65 tokens", "64 rows"});
   refused([](ModelFile& f) { f.keys.erase("deepseek2.attention.layer_norm_rms_epsilon"); }, {"layer_norm_rms_epsilon"});
 }

@@ -117,10 +117,10 @@ TEST_CASE("hostile GGUF vocabularies") {
   CHECK_FALSE(works(with("tokenizer.ggml.model", std::uint32_t{7})));
   CHECK_FALSE(works(with("tokenizer.ggml.model", std::string("llama"))));  // no scores
   CHECK_FALSE(works(with("tokenizer.ggml.pre", std::string("no-such"))));
-  CHECK_FALSE(works(with("tokenizer.ggml.tokens", Array<std::string>{})));
+  CHECK_FALSE(works(with("tokenizer.ggml.tokens", MetaArray<std::string>{})));
   CHECK_FALSE(works(with("tokenizer.ggml.tokens", std::string("x"))));
-  CHECK_FALSE(works(with("tokenizer.ggml.token_type", Array<std::int32_t>{{1, 2}})));
-  CHECK(works(with("tokenizer.ggml.token_type", Array<std::int32_t>{std::vector<std::int32_t>(257, -77)})));
+  CHECK_FALSE(works(with("tokenizer.ggml.token_type", MetaArray<std::int32_t>{{1, 2}})));
+  CHECK(works(with("tokenizer.ggml.token_type", MetaArray<std::int32_t>{std::vector<std::int32_t>(257, -77)})));
   CHECK(works(with("tokenizer.ggml.bos_token_id", std::uint32_t{4'000'000'000})));
   TinyVocab long_token = v;
   long_token.add(std::string(1025, 'a'), 3);
@@ -128,12 +128,12 @@ TEST_CASE("hostile GGUF vocabularies") {
   CHECK(works(with("tokenizer.ggml.eos_token_id", std::int32_t{-1})));
   CHECK_FALSE(works(with("tokenizer.ggml.bos_token_id", std::string("0"))));
   CHECK(works(with("tokenizer.ggml.add_bos_token", true)));  // without a BOS
-  CHECK(works(with("tokenizer.ggml.tokens", Array<std::string>{std::vector<std::string>(257, "")})));
-  CHECK(works(with("tokenizer.ggml.tokens", Array<std::string>{std::vector<std::string>(257, "\xff\xfe")})));
-  CHECK(works(with("tokenizer.ggml.merges", Array<std::string>{{"", " ", "  ", "ab", "a b c", "\xff b", " b"}})));
+  CHECK(works(with("tokenizer.ggml.tokens", MetaArray<std::string>{std::vector<std::string>(257, "")})));
+  CHECK(works(with("tokenizer.ggml.tokens", MetaArray<std::string>{std::vector<std::string>(257, "\xff\xfe")})));
+  CHECK(works(with("tokenizer.ggml.merges", MetaArray<std::string>{{"", " ", "  ", "ab", "a b c", "\xff b", " b"}})));
   std::vector<std::string> many;
   for (int i = 0; i < 1'000'000; ++i) many.push_back("a b" + std::to_string(i % 5000));
-  CHECK(works(with("tokenizer.ggml.merges", Array<std::string>{std::move(many)})));
+  CHECK(works(with("tokenizer.ggml.merges", MetaArray<std::string>{std::move(many)})));
 
   TinyVocab s;
   s.model = "llama";
@@ -143,7 +143,7 @@ TEST_CASE("hostile GGUF vocabularies") {
   s.add("<0x", 6);
   CHECK(works(s.metadata()));
   Metadata few = s.metadata();
-  few.set("tokenizer.ggml.scores", Array<float>{{1.0f}});
+  few.set("tokenizer.ggml.scores", MetaArray<float>{{1.0f}});
   CHECK_FALSE(works(few));
 }
 

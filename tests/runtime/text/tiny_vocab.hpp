@@ -33,11 +33,11 @@ struct TinyVocab {
     Metadata m;
     m.set("tokenizer.ggml.model", model);
     if (model == "gpt2") m.set("tokenizer.ggml.pre", pre);
-    m.set("tokenizer.ggml.tokens", Array<std::string>{tokens});
-    m.set("tokenizer.ggml.token_type", Array<std::int32_t>{types});
-    if (model == "llama") m.set("tokenizer.ggml.scores", Array<float>{scores});
+    m.set("tokenizer.ggml.tokens", MetaArray<std::string>{tokens});
+    m.set("tokenizer.ggml.token_type", MetaArray<std::int32_t>{types});
+    if (model == "llama") m.set("tokenizer.ggml.scores", MetaArray<float>{scores});
     if (model == "llama") m.set("tokenizer.ggml.add_space_prefix", add_space_prefix);
-    if (model == "gpt2" && !no_merges) m.set("tokenizer.ggml.merges", Array<std::string>{merges});
+    if (model == "gpt2" && !no_merges) m.set("tokenizer.ggml.merges", MetaArray<std::string>{merges});
     m.set("tokenizer.ggml.add_bos_token", model == "llama");
     return m;
   }
