@@ -133,7 +133,7 @@ int cmd_barrier(std::span<const std::string> args) {
                     per_token, "", per_token.size() - 1));
   for (const std::int64_t n : counts) {
     runtime::cli::throw_if_stopped();
-    const auto team = runtime::make_team(static_cast<std::int32_t>(n), console.log());
+    const auto team = runtime::engine::make_team(static_cast<std::int32_t>(n), console.log());
     const BarrierCost cost = measure_barrier(*team, seconds);
     const EntryCost entry = measure_entry(*team, seconds / 2);
     const double token_us = cost.token_us(n_layers, n_phases);

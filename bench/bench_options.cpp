@@ -79,7 +79,7 @@ Axes axes_from(const runtime::cli::Options& options, const Lists& lists) {
   replace(options, "-b", lists.n_batch, 1, 1 << 20, axes.n_batch);
   replace(options, "-ub", lists.n_ubatch, 1, 1 << 16, axes.n_ubatch);
   replace(options, "--parallel", lists.n_parallel, 1, 1024, axes.n_parallel);
-  axes.n_threads = {runtime::default_threads(cpu::read_topology())};
+  axes.n_threads = {runtime::engine::default_threads(cpu::read_topology())};
   replace(options, "-t", lists.threads, 1, 4096, axes.n_threads);
   for (const std::string& text : lists.n_pg) {
     const std::vector<std::string> pair = split(text, ',');

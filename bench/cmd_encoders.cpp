@@ -100,8 +100,8 @@ int cmd_encoders(std::span<const std::string> args) {
   for (std::int64_t run = 0; run < runs; ++run) {
     const double begin = cpu_seconds();
     for (std::int64_t row = 0; row < n_rows; ++row) {
-      runtime::encode_weights(type->dtype, rows.data() + row * columns, blocks.data() + row * row_bytes, columns,
-                              weights, isa, scratch);
+      runtime::quantize::encode_weights(type->dtype, std::span(rows).subspan(row * columns, columns),
+                                        blocks.data() + row * row_bytes, weights, isa, scratch);
     }
     seconds = std::min(seconds, cpu_seconds() - begin);
   }

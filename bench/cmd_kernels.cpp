@@ -270,7 +270,7 @@ Json json_report(const KernelsOptions& o, const Limits& limits, const Json& rows
 
 int cmd_kernels(std::span<const std::string> args) {
   const KernelsOptions o = parse_kernels(args);
-  const auto team = runtime::make_team(o.n_threads, o.console.log());
+  const auto team = runtime::engine::make_team(o.n_threads, o.console.log());
   const Limits limits = measure_limits(*team, o.bench);
   if (!o.as_json) runtime::cli::print_out(facts(limits, o.n_threads) + "\n\n" + kHead);
   KernelBench bench(*team, o.bench);

@@ -228,7 +228,7 @@ int cmd_tune(std::span<const std::string> args) {
   KernelBenchOptions bench_options{.isa = search.isa, .n_in = kTuneColumns};
   bench_options.buffer_bytes = kBufferPerThread * n_threads;
   bench_options.cache_bytes = std::max<std::uint64_t>(topology.l2_bytes, 256 << 10) / 2;
-  const auto team = runtime::make_team(n_threads, console.log());
+  const auto team = runtime::engine::make_team(n_threads, console.log());
   KernelBench bench(*team, bench_options);
   if (output == "md")
     runtime::cli::print_out(

@@ -45,7 +45,7 @@ class ShapeRun {
   const runtime::cli::ModelOptions& model_;
   RunOptions run_;
   const runtime::cli::Console& console_;
-  runtime::TypeChoice recipe_;
+  runtime::quantize::TypeChoice recipe_;
   runtime::ModelConfig whole_, slice_;
   std::string name_;
   runtime::PlanOptions plan_options_;

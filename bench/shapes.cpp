@@ -12,6 +12,7 @@ namespace dodeca::bench {
 
 using runtime::ModelConfig;
 using runtime::cli::Usage;
+using runtime::quantize::TypeChoice;
 
 ModelConfig shape_config(std::string_view name, std::int64_t n_experts) {
   ModelConfig c = runtime::published_shape(name);
@@ -48,7 +49,7 @@ ModelConfig slice_config(const ModelConfig& whole, std::int64_t n_layers) {
   return with_layers(whole, n_layers - n_moe, n_moe);
 }
 
-runtime::TypeOf types_of(const runtime::TypeChoice& recipe, const ModelConfig& whole, const ModelConfig& part) {
+runtime::TypeOf types_of(const TypeChoice& recipe, const ModelConfig& whole, const ModelConfig& part) {
   const std::int64_t whole_dense = n_dense_layers(whole), whole_moe = whole.n_layers - whole_dense;
   const std::int64_t part_dense = n_dense_layers(part), part_moe = part.n_layers - part_dense;
   return [=, type = runtime::cli::types_of(recipe, whole.n_layers)](runtime::WantedWeight weight) {
@@ -61,8 +62,8 @@ runtime::TypeOf types_of(const runtime::TypeChoice& recipe, const ModelConfig& w
   };
 }
 
-std::int64_t most_layers(const ModelConfig& whole, const runtime::TypeChoice& recipe,
-                         const runtime::PlanOptions& options, std::uint64_t bytes) {
+std::int64_t most_layers(const ModelConfig& whole, const TypeChoice& recipe, const runtime::PlanOptions& options,
+                         std::uint64_t bytes) {
   std::int64_t most = 0;
   for (std::int64_t n = 2; n <= whole.n_layers; ++n) {
     const ModelConfig part = slice_config(whole, n);

@@ -29,11 +29,11 @@ runtime::ModelConfig slice_config(const runtime::ModelConfig& whole, std::int64_
 std::int64_t n_dense_layers(const runtime::ModelConfig& config);
 
 // Types as in the whole model's file: a part's MoE layers stand for layers spread evenly over the whole model's.
-runtime::TypeOf types_of(const runtime::TypeChoice& recipe, const runtime::ModelConfig& whole,
+runtime::TypeOf types_of(const runtime::quantize::TypeChoice& recipe, const runtime::ModelConfig& whole,
                          const runtime::ModelConfig& part);
 
 // The most layers of `whole` whose weights take at most `bytes`; 0 when not even two do.
-std::int64_t most_layers(const runtime::ModelConfig& whole, const runtime::TypeChoice& recipe,
+std::int64_t most_layers(const runtime::ModelConfig& whole, const runtime::quantize::TypeChoice& recipe,
                          const runtime::PlanOptions& options, std::uint64_t bytes);
 
 }  // namespace dodeca::bench

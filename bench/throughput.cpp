@@ -27,6 +27,9 @@
 namespace dodeca::bench {
 namespace {
 
+using runtime::engine::positions_for;
+using runtime::engine::Session;
+using runtime::engine::Workers;
 using runtime::exec::Executor;
 using runtime::exec::ExecutorOptions;
 using runtime::exec::ForwardOutput;
@@ -36,7 +39,7 @@ using runtime::exec::Trace;
 ExecutorOptions executor_options(const Test& test) {
   ExecutorOptions options;
   options.n_sequences = static_cast<std::int32_t>(test.n_parallel);
-  options.n_positions = runtime::positions_for(test.n_depth + test.n_prompt + test.n_gen, options.n_sequences);
+  options.n_positions = positions_for(test.n_depth + test.n_prompt + test.n_gen, options.n_sequences);
   options.micro_batch = std::min(test.n_ubatch, test.n_batch);
   options.cache_type = test.cache_type;
   return options;
@@ -76,7 +79,7 @@ std::string model_type_text(const runtime::WeightSource& source) {
   std::string type = "Hugging Face";  // a directory: the type of most of its weights
   if (const runtime::GgufFile* gguf = source.gguf()) {
     // llama.cpp counts a missing file_type as one guessed from the tensors
-    type = runtime::file_type_text(gguf->metadata().integer("general.file_type").value_or(-1));
+    type = runtime::quantize::file_type_text(gguf->metadata().integer("general.file_type").value_or(-1));
   } else {
     std::map<quant::DType, std::int64_t> elements;
     for (const runtime::WeightInfo& weight : source.weights()) elements[weight.dtype] += weight.n_elements();
@@ -98,7 +101,7 @@ Opener file_opener(const runtime::cli::ModelOptions& model, const runtime::cli::
 
 struct Throughput::Loaded {
   std::string path, type_text;
-  std::unique_ptr<runtime::Session> session;
+  std::unique_ptr<Session> session;
   std::uint64_t size = 0, n_params = 0;
   TokenWork work;
 };
@@ -117,7 +120,7 @@ Throughput::~Throughput() = default;
 
 cpu::Team& Throughput::team(int n_threads) {
   std::unique_ptr<cpu::Team>& team = teams_[n_threads];
-  if (!team) team = runtime::make_team(n_threads, console_.log());
+  if (!team) team = runtime::engine::make_team(n_threads, console_.log());
   return *team;
 }
 
@@ -160,7 +163,7 @@ void Throughput::load(const Test& test) {
     fresh->n_params += static_cast<std::uint64_t>(weight.n_elements());
     fresh->size += weight.row_bytes() * static_cast<std::uint64_t>(weight.n_out * weight.n_slices);
   }
-  runtime::SessionOptions session = model_options_.session_options();
+  runtime::engine::SessionOptions session = model_options_.session_options();
   session.executor = executor_options(test);
   runtime::Plan plan = runtime::make_plan(source, runtime::this_machine(), model_options_.plan_options(console_));
   fresh->work = token_work(plan);
@@ -168,8 +171,8 @@ void Throughput::load(const Test& test) {
   runtime::cli::ProgressBar bar(console_, "loading", "MB", 1e6);
   session.progress = bar.callback();
   try {
-    fresh->session = std::make_unique<runtime::Session>(
-        opened.source, std::move(plan), runtime::Workers(team(test.n_threads)), std::move(session), console_.log());
+    fresh->session = std::make_unique<Session>(opened.source, std::move(plan), Workers(team(test.n_threads)),
+                                               std::move(session), console_.log());
   } catch (const runtime::Error& error) {
     if (error.kind() != runtime::ErrorKind::kDoesNotFit || !opened.too_large) throw;
     throw runtime::Error(error.kind(), opened.too_large(extra_bytes));
@@ -180,7 +183,7 @@ void Throughput::load(const Test& test) {
 Executor& Throughput::start(const Test& test, const ExecutorOptions& options) {
   load(test);
   try {
-    return loaded_->session->restart(options, runtime::Workers(team(test.n_threads)));
+    return loaded_->session->restart(options, Workers(team(test.n_threads)));
   } catch (runtime::Error& error) {
     throw error.with("test", test.label());
   }
@@ -291,7 +294,7 @@ double Throughput::output_ns(const Test& test, std::int64_t n_rows) {
   constexpr int kRounds = 15;
   ExecutorOptions options;
   options.n_sequences = static_cast<std::int32_t>(n_rows);
-  options.n_positions = runtime::positions_for(2 * kRounds, options.n_sequences);
+  options.n_positions = positions_for(2 * kRounds, options.n_sequences);
   options.micro_batch = n_rows;
   Executor& executor = start(test, options);
   cpu::Team& workers = team(test.n_threads);

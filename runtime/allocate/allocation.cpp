@@ -9,7 +9,7 @@
 
 #include "runtime/base/error.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::allocate {
 namespace {
 
 constexpr int kSpeedRounds = 8;  // of the linearized product of divergence and bytes per token
@@ -188,7 +188,7 @@ class Solver {
 
 }  // namespace
 
-Allocation allocate(std::span<const TensorOptions> tensors, std::uint64_t max_bytes, double speed_weight) {
+Allocation best_allocation(std::span<const TensorOptions> tensors, std::uint64_t max_bytes, double speed_weight) {
   Allocation best = Solver(tensors, max_bytes, 0).solve();
   if (speed_weight <= 0) return best;
   // divergence * token_bytes^w is least where divergence + (w * D / B) * token_bytes is, D and B being its own.
@@ -198,4 +198,4 @@ Allocation allocate(std::span<const TensorOptions> tensors, std::uint64_t max_by
   return best;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::allocate

@@ -14,7 +14,7 @@
 
 #include "quant/dtype.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::allocate {
 
 struct TypeOption {
   quant::DType dtype;
@@ -38,6 +38,6 @@ struct Allocation {
 
 // speed_weight w: what is made small is divergence * token_bytes^w; 0 looks at quality alone. Throws
 // Error{kDoesNotFit} with the least possible bytes when even those exceed max_bytes.
-Allocation allocate(std::span<const TensorOptions> tensors, std::uint64_t max_bytes, double speed_weight = 0);
+Allocation best_allocation(std::span<const TensorOptions> tensors, std::uint64_t max_bytes, double speed_weight = 0);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::allocate

@@ -12,15 +12,18 @@
 #include "runtime/load/gguf_layout.hpp"
 #include "runtime/model/weight_name.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::allocate {
 namespace {
 
 using quant::DType;
+using quantize::OutputTensor;
+using quantize::TypeChoice;
 
 std::uint64_t padded(std::uint64_t bytes, std::uint64_t alignment) { return bytes + padding_of(bytes, alignment); }
 
 bool is_allocated(const OutputTensor& tensor, const ModelConfig& config, const TypeChoice& given, bool tied) {
-  if (tensor.weight == nullptr || !is_quantizable(tensor.weight->id.role, tensor.weight->source_rank)) return false;
+  if (tensor.weight == nullptr || !quantize::is_quantizable(tensor.weight->id.role, tensor.weight->source_rank))
+    return false;
   const WeightId id = tensor.weight->id;
   return id.layer < config.n_layers &&
          !given.overriding({tensor.name, id, config.n_layers, tied && id.role == WeightRole::kEmbedding});
@@ -32,7 +35,7 @@ struct Candidates {
   std::vector<std::vector<DType>> dtypes;
 };
 
-Candidates candidates_of(const WeightSource& source, const QuantizePlan& plan, const TypeChoice& given,
+Candidates candidates_of(const WeightSource& source, const quantize::QuantizePlan& plan, const TypeChoice& given,
                          const std::vector<DType>& types, bool tied) {
   Candidates result;
   for (const OutputTensor& tensor : plan.tensors) {
@@ -42,7 +45,7 @@ Candidates candidates_of(const WeightSource& source, const QuantizePlan& plan, c
       if (quant::row_bytes(dtype, tensor.n_in())) fitting.push_back(dtype);
     }
     if (fitting.empty()) {
-      for (const DType dtype : types) fitting.push_back(fitting_type(dtype, tensor.n_in()));
+      for (const DType dtype : types) fitting.push_back(quantize::fitting_type(dtype, tensor.n_in()));
       std::ranges::sort(fitting);
       fitting.erase(std::ranges::unique(fitting).begin(), fitting.end());
     }
@@ -122,7 +125,7 @@ Allocation allocate_with_card(const std::vector<TensorOptions>& options, std::ui
                               const AllocationRequest& request) {
   constexpr int kRounds = 8;
   std::uint64_t on_card = request.card_bytes;
-  Allocation allocation = allocate(options, max_bytes + on_card, request.speed_weight);
+  Allocation allocation = best_allocation(options, max_bytes + on_card, request.speed_weight);
   for (int round = 0; round < kRounds && on_card > 0; ++round) {
     std::uint64_t every_token = 0;
     for (std::size_t t = 0; t < options.size(); ++t) {
@@ -130,7 +133,7 @@ Allocation allocate_with_card(const std::vector<TensorOptions>& options, std::ui
     }
     if (every_token >= on_card) break;
     on_card = every_token;
-    allocation = allocate(options, max_bytes + on_card, request.speed_weight);
+    allocation = best_allocation(options, max_bytes + on_card, request.speed_weight);
   }
   return allocation;
 }
@@ -139,13 +142,13 @@ Allocation allocate_with_card(const std::vector<TensorOptions>& options, std::ui
 
 std::vector<DType> allocatable_types() {
   std::vector<DType> types;
-  for (const DType dtype : writable_types()) {
+  for (const DType dtype : quantize::writable_types()) {
     if (quant::type_info(dtype).block_elements > 1 && !quant::is_ik_type(dtype)) types.push_back(dtype);
   }
   return types;
 }
 
-TypeAllocation choose_types(const WeightSource& source, const QuantizePlan& plan, const TypeChoice& given,
+TypeAllocation choose_types(const WeightSource& source, const quantize::QuantizePlan& plan, const TypeChoice& given,
                             const AllocationRequest& request, cpu::Team& team,
                             const std::function<Progress(std::string_view name)>& stage) {
   const ModelConfig& config = source.config();
@@ -180,7 +183,7 @@ TypeAllocation choose_types(const WeightSource& source, const QuantizePlan& plan
     }
   }
   // What is not allocated: the header, vectors, tensors whose type is given.
-  const std::uint64_t plan_bytes = output_files(plan, "").front().bytes, rest = plan_bytes - candidate_bytes;
+  const std::uint64_t plan_bytes = quantize::output_files(plan, "").front().bytes, rest = plan_bytes - candidate_bytes;
   std::uint64_t max_bytes = request.max_file_bytes;
   if (request.max_bits_per_weight > 0) {
     max_bytes = plan_bytes - plan.tensor_bytes() +
@@ -209,4 +212,4 @@ TypeAllocation choose_types(const WeightSource& source, const QuantizePlan& plan
   return result;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::allocate

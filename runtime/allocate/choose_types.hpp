@@ -14,7 +14,7 @@
 #include "runtime/base/log.hpp"
 #include "runtime/quantize/quantize.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::allocate {
 
 // What every rounding is chosen from where its blocks divide the rows.
 std::vector<quant::DType> allocatable_types();
@@ -32,7 +32,7 @@ struct AllocationRequest {
 };
 
 struct AllocatedTensor {
-  const OutputTensor* tensor;  // of the plan
+  const quantize::OutputTensor* tensor;  // of the plan
   quant::DType dtype;
   std::uint64_t bytes;
   double divergence;   // expected of this tensor alone:
@@ -40,7 +40,7 @@ struct AllocatedTensor {
 };
 
 struct TypeAllocation {
-  FileRecipe recipe;  // of the allocated tensors; the plan's own types for all else
+  quantize::FileRecipe recipe;  // of the allocated tensors; the plan's own types for all else
   std::vector<AllocatedTensor> tensors;
   std::uint64_t file_bytes = 0;
   double divergence = 0, bound = 0;  // expected; and what no choice of these types could go below (0: unknown)
@@ -50,8 +50,8 @@ struct TypeAllocation {
 // plan: made with one uniform type for all that is not to be allocated (overrides, MTP layers, vectors). Sensitivities
 // that are neither known nor measured are estimated when none is known, else Error{kBadRequest}. stage(name) gives the
 // progress of a stage that begins. Throws Error{kDoesNotFit} with the least possible size, Stopped.
-TypeAllocation choose_types(const WeightSource& source, const QuantizePlan& plan, const TypeChoice& given,
-                            const AllocationRequest& request, cpu::Team& team,
+TypeAllocation choose_types(const WeightSource& source, const quantize::QuantizePlan& plan,
+                            const quantize::TypeChoice& given, const AllocationRequest& request, cpu::Team& team,
                             const std::function<Progress(std::string_view name)>& stage);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::allocate

@@ -12,8 +12,10 @@
 #include "runtime/eval/windows.hpp"
 #include "runtime/quantize/encode_weights.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::allocate {
 namespace {
+
+using eval::Prediction;
 
 constexpr std::int64_t kRowsPerCall = 512;
 
@@ -48,8 +50,8 @@ class RoundedSource final : public WeightSource {
     std::vector<std::byte> encoded(*quant::row_bytes(rounding.dtype, weight.n_in));
     std::vector<float> scratch;
     for (std::int64_t row = row_begin; row < row_end; ++row, values += weight.n_in) {
-      encode_weights(rounding.dtype, values, encoded.data(), weight.n_in,
-                     importance.empty() ? nullptr : importance.data(), isa_, scratch);
+      quantize::encode_weights(rounding.dtype, {values, static_cast<std::size_t>(weight.n_in)}, encoded.data(),
+                               importance.empty() ? nullptr : importance.data(), isa_, scratch);
       quant::decode_row(rounding.dtype, encoded.data(), values, weight.n_in);
     }
   }
@@ -73,10 +75,10 @@ struct DivergenceMeter::Impl {
   // on_predictions(first, predictions): `first` counts the predictions before them.
   void run(const Roundings& roundings,
            const std::function<void(std::size_t, std::span<const Prediction>)>& take) const {
-    const std::int32_t n_sequences = sequences_for(options.n_ctx, kRowsPerCall, options.n_windows);
+    const std::int32_t n_sequences = eval::sequences_for(options.n_ctx, kRowsPerCall, options.n_windows);
     const auto rounded = std::make_shared<RoundedSource>(source, roundings, options.isa);
-    Session session(
-        rounded, make_plan(*rounded, this_machine(), {.isa = options.isa, .onednn = true}), Workers(team),
+    engine::Session session(
+        rounded, make_plan(*rounded, this_machine(), {.isa = options.isa, .onednn = true}), engine::Workers(team),
         {.executor = {.n_positions = options.n_ctx * n_sequences,
                       .n_sequences = n_sequences,
                       .micro_batch = kRowsPerCall,
@@ -84,8 +86,8 @@ struct DivergenceMeter::Impl {
          .extra_bytes = static_cast<std::uint64_t>(kRowsPerCall * source.config().vocab_size) * sizeof(float)},
         [](Level, std::string_view) {});
     std::size_t done = 0;
-    run_windows(
-        make_eval_model(session.executor(), team, kRowsPerCall),
+    eval::run_windows(
+        eval::make_eval_model(session.executor(), team, kRowsPerCall),
         {.tokens = options.tokens, .n_ctx = options.n_ctx, .n_windows = options.n_windows, .first = options.n_ctx / 2},
         [&](std::span<const Prediction> predictions) {
           take(done, predictions);
@@ -98,11 +100,11 @@ struct DivergenceMeter::Impl {
 DivergenceMeter::DivergenceMeter(const WeightSource& source, cpu::Team& team, MeterOptions options)
     : impl_(new Impl{source, team, std::move(options), 0, {}}) {
   Impl& self = *impl_;
-  self.row_size = static_cast<std::size_t>(packed_row_size(source.config().vocab_size));
+  self.row_size = static_cast<std::size_t>(eval::packed_row_size(source.config().vocab_size));
   const std::int64_t n_predictions = self.options.n_windows * (self.options.n_ctx - 1 - self.options.n_ctx / 2);
   self.base.resize(n_predictions * self.row_size);
   self.run({}, [&](std::size_t first, std::span<const Prediction> predictions) {
-    for (std::size_t i = 0; i < predictions.size(); ++i) pack_row(predictions[i].logits, self.row(first + i));
+    for (std::size_t i = 0; i < predictions.size(); ++i) eval::pack_row(predictions[i].logits, self.row(first + i));
   });
 }
 
@@ -114,9 +116,10 @@ double DivergenceMeter::mean_kld(const Roundings& roundings) const {
   std::size_t count = 0;
   self.run(roundings, [&](std::size_t first, std::span<const Prediction> predictions) {
     for (std::size_t i = 0; i < predictions.size(); ++i) {
-      sum += diverge(predictions[i].logits, unpack_row(self.row(first + i), self.source.config().vocab_size),
-                     predictions[i].target)
-                 .kld;
+      sum +=
+          eval::diverge(predictions[i].logits, eval::unpack_row(self.row(first + i), self.source.config().vocab_size),
+                        predictions[i].target)
+              .kld;
     }
     count += predictions.size();
   });
@@ -124,4 +127,4 @@ double DivergenceMeter::mean_kld(const Roundings& roundings) const {
   return sum / static_cast<double>(count);
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::allocate

@@ -16,7 +16,7 @@
 #include "runtime/load/imatrix.hpp"
 #include "runtime/model/weight_source.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::allocate {
 
 struct Rounding {
   quant::DType dtype;
@@ -43,4 +43,4 @@ class DivergenceMeter {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::allocate

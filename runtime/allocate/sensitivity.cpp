@@ -9,7 +9,7 @@
 #include "runtime/model/weight_name.hpp"
 #include "runtime/model/weight_role.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::allocate {
 namespace {
 
 // Kinds whose errors meet in the same place. The sensitivities are the demo model's, measured on its calibration text by
@@ -89,4 +89,4 @@ quant::DType probe_type(std::string_view name) {
   return guess_group(name) == WeightGroup::kRoutedExperts ? quant::DType::kQ2_K : quant::DType::kQ3_K;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::allocate

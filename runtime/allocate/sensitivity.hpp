@@ -11,7 +11,7 @@
 
 #include "quant/dtype.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::allocate {
 
 // Divergence per relative squared error, by tensor.
 using Sensitivities = std::map<std::string, double, std::less<>>;
@@ -32,4 +32,4 @@ double estimated_sensitivity(std::string_view name, std::int64_t n_layers);
 // The type that a group is rounded to for its measurement: coarse enough to be heard, fine enough to stay linear.
 quant::DType probe_type(std::string_view name);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::allocate

@@ -5,7 +5,7 @@
 #include "runtime/base/printable.hpp"
 #include "runtime/load/json_fields.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::allocate {
 namespace {
 
 constexpr std::uint64_t kMaxSensitivityBytes = std::uint64_t{64} << 20;
@@ -41,4 +41,4 @@ void write_sensitivities(const SensitivityFile& file, const std::filesystem::pat
   write_json(json, path);
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::allocate

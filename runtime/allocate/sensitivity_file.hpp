@@ -12,7 +12,7 @@
 
 #include "runtime/allocate/sensitivity.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::allocate {
 
 struct SensitivityFile {
   std::string model, importance, calibration;
@@ -24,4 +24,4 @@ SensitivityFile read_sensitivities(const std::filesystem::path& path);
 SensitivityFile parse_sensitivities(std::string_view text, std::string_view what);
 void write_sensitivities(const SensitivityFile& file, const std::filesystem::path& path);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::allocate

@@ -8,7 +8,7 @@
 #include "runtime/base/error.hpp"
 #include "runtime/base/first_error.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::allocate {
 namespace {
 
 constexpr std::int64_t kSampledWeights = std::int64_t{1} << 18;  // of a tensor, about
@@ -117,4 +117,4 @@ std::vector<std::vector<double>> weight_errors(const WeightSource& source, std::
   return errors;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::allocate

@@ -14,7 +14,7 @@
 #include "runtime/load/imatrix.hpp"
 #include "runtime/model/weight_source.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::allocate {
 
 struct ErrorQuestion {
   const WeightInfo* weight;
@@ -27,4 +27,4 @@ struct ErrorQuestion {
 std::vector<std::vector<double>> weight_errors(const WeightSource& source, std::span<const ErrorQuestion> questions,
                                                cpu::Team& team, cpu::Isa isa, const Progress& progress);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::allocate

@@ -16,8 +16,10 @@
 #include "runtime/batch/line_file.hpp"
 #include "runtime/batch/response.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::batch {
 namespace {
+
+using engine::Engine;
 
 constexpr std::int64_t kDefaultCompletionTokens = 16;
 constexpr std::string_view kTemporaryTail = ".#.#.tmp";  // of OutputFile's, beside their target
@@ -262,7 +264,7 @@ bool Batch::Impl::submit(Engine& engine, const BatchText& text, const InputLine&
   if (!asked.model.empty()) work->identity.model = asked.model;
   const char* const param = asked.chat ? "messages" : "prompt";
   try {
-    Request request;
+    engine::Request request;
     if (asked.chat)
       request.prompt = text.encode_chat(asked.messages);
     else if (const auto* prompt = std::get_if<std::string>(&asked.prompt))
@@ -284,13 +286,13 @@ bool Batch::Impl::submit(Engine& engine, const BatchText& text, const InputLine&
     request.prompt_logprobs = asked.echo && asked.n_logprobs >= 0;
     asked.messages.clear();
     asked.prompt = std::string();
-    engine.submit(std::move(request), [this, work, piece = text.piece](const Event& event) {
+    engine.submit(std::move(request), [this, work, piece = text.piece](const engine::Event& event) {
       Generated& generated = work->generated;
       if (event.prompt != nullptr) generated.prompt = *event.prompt;
       if (event.token != nullptr) generated.tokens.push_back(*event.token);
       generated.text += event.text;
       generated.finish = event.finish;
-      if (event.finish != FinishReason::kNone && event.finish != FinishReason::kCancelled)
+      if (event.finish != engine::FinishReason::kNone && event.finish != engine::FinishReason::kCancelled)
         write_result(result_line(work->identity, work->request, generated, piece));
     });
     return true;
@@ -363,4 +365,4 @@ void Batch::run(Engine& engine, const BatchText& text, const Report& progress) {
   progress(impl.counts);
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::batch

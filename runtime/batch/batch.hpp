@@ -18,7 +18,7 @@
 #include "runtime/batch/request.hpp"
 #include "runtime/engine/engine.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::batch {
 
 // The model as a batch sees it.
 struct BatchText {
@@ -72,11 +72,11 @@ class Batch {
   // Works through what is left. `progress` is called after every step; when it returns false, what is complete is
   // synced and Stopped is thrown.
   using Report = std::function<bool(const BatchCounts&)>;
-  void run(Engine& engine, const BatchText& text, const Report& progress);
+  void run(engine::Engine& engine, const BatchText& text, const Report& progress);
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::batch

@@ -11,7 +11,7 @@
 #include "runtime/base/text_encoding.hpp"
 #include "runtime/batch/request.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::batch {
 namespace {
 
 constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
@@ -99,4 +99,4 @@ std::string InputIndex::read(const InputLine& line) const {
   return text;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::batch

@@ -8,7 +8,7 @@
 
 #include "runtime/base/file.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::batch {
 
 struct InputLine {
   std::int64_t number = 0;  // from 1, empty lines counted
@@ -38,4 +38,4 @@ class InputIndex {
 std::string batch_id_of_custom_id(std::string_view custom_id);
 std::string batch_id_of_line(std::int64_t number);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::batch

@@ -18,7 +18,7 @@
 #include "runtime/base/folder.hpp"
 #include "runtime/base/own_file.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::batch {
 
 LineFile::LineFile(std::filesystem::path path, bool named)
     : path_(std::move(path)), synced_(std::chrono::steady_clock::now()) {
@@ -161,4 +161,4 @@ bool LineFile::sync_if_due(std::chrono::milliseconds interval) {
   return sync();
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::batch

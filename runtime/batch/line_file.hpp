@@ -9,7 +9,7 @@
 #include <functional>
 #include <string_view>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::batch {
 
 class LineFile {
  public:
@@ -53,4 +53,4 @@ class LineFile {
   std::chrono::steady_clock::time_point synced_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::batch

@@ -11,7 +11,7 @@
 #include "runtime/base/hash.hpp"
 #include "runtime/base/printable.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::batch {
 namespace {
 
 constexpr std::int64_t kMaxTopLogprobs = 20, kMaxStops = 16;
@@ -382,4 +382,4 @@ ParsedLine parse_line(std::string_view line, const SamplerOptions& defaults) {
   return parsed;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::batch

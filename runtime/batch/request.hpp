@@ -12,7 +12,7 @@
 #include "runtime/sample/sampler.hpp"
 #include "runtime/text/chat_template.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::batch {
 
 // The line cannot be a request: reported with its number, without a response.
 struct MalformedLine {
@@ -46,4 +46,4 @@ std::optional<std::string> custom_id_of(std::string_view line);
 // defaults: for the sampling fields that the line does not name; its seed is mixed with the custom_id's.
 ParsedLine parse_line(std::string_view line, const SamplerOptions& defaults);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::batch

@@ -7,8 +7,10 @@
 
 #include "runtime/text/tokenizer.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::batch {
 namespace {
+
+using engine::FinishReason;
 
 constexpr float kLowestLogprob = -9999.0f;  // JSON has no infinity; OpenAI writes this
 constexpr std::string_view kIdPrefix = "batch_req_";
@@ -46,7 +48,7 @@ Json chat_logprobs(const Generated& generated, const std::function<std::string(s
   Json content = Json::array();
   const std::size_t n = n_shown_tokens(generated, piece);
   for (std::size_t i = 0; i < n; ++i) {
-    const TokenInfo& info = generated.tokens[i];
+    const engine::TokenInfo& info = generated.tokens[i];
     Json item = entry(info.token, info.logprob);
     item["top_logprobs"] = Json::array();
     for (const TokenLogprob& top : info.top) item["top_logprobs"].push_back(entry(top.token, top.logprob));
@@ -58,7 +60,7 @@ Json chat_logprobs(const Generated& generated, const std::function<std::string(s
 Json completion_logprobs(const Generated& generated, const std::function<std::string(std::int32_t)>& piece) {
   Json tokens = Json::array(), values = Json::array(), tops = Json::array(), offsets = Json::array();
   std::size_t offset = 0;  // in characters of the text
-  const auto add = [&](const TokenInfo& info, bool known) {
+  const auto add = [&](const engine::TokenInfo& info, bool known) {
     const std::string text = valid_text(piece(info.token));
     tokens.push_back(text);
     offsets.push_back(offset);
@@ -151,4 +153,4 @@ std::string id_of_output_line(std::string_view line) {
   return text.starts_with(kIdPrefix) ? text : "";
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::batch

@@ -9,14 +9,14 @@
 #include "runtime/batch/request.hpp"
 #include "runtime/engine/engine.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::batch {
 
 // What generation gave for one request.
 struct Generated {
-  std::string text;               // bytes, without the stop text
-  std::vector<TokenInfo> tokens;  // all sampled ones
-  std::vector<TokenInfo> prompt;  // when echoed with logprobs
-  FinishReason finish = FinishReason::kNone;
+  std::string text;                       // bytes, without the stop text
+  std::vector<engine::TokenInfo> tokens;  // all sampled ones
+  std::vector<engine::TokenInfo> prompt;  // when echoed with logprobs
+  engine::FinishReason finish = engine::FinishReason::kNone;
   std::int64_t n_prompt = 0;
   std::string echoed;  // completions with echo: the prompt's text
 };
@@ -37,4 +37,4 @@ std::string malformed_line(const std::string& id, std::int64_t line_number, cons
 // The id of a result or error line of ours; empty when it is none.
 std::string id_of_output_line(std::string_view line);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::batch

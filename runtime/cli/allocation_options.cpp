@@ -22,6 +22,9 @@
 namespace dodeca::runtime::cli {
 namespace {
 
+using allocate::AllocationRequest;
+using allocate::MeterOptions;
+
 constexpr std::int64_t kChunkTokens = 512;
 constexpr quant::DType kUnallocated = quant::DType::kQ4_K;  // MTP layers
 constexpr std::string_view kFusedPattern = "attn_kv_b", kFusedType = "Q8_0";
@@ -36,7 +39,7 @@ double speed_weight_of(const std::string& objective) {
 
 std::vector<quant::DType> parse_types(const std::string& list) {
   std::vector<quant::DType> types;
-  const std::vector<quant::DType> known = allocatable_types();
+  const std::vector<quant::DType> known = allocate::allocatable_types();
   for (std::size_t begin = 0; begin <= list.size();) {
     const std::size_t end = std::min(list.find(',', begin), list.size());
     const std::string name = list.substr(begin, end - begin);
@@ -74,7 +77,7 @@ std::string text_identity(const MeterOptions& options) {
   return fmt::format("{} chunks of {}:{:016x}", options.n_windows, options.n_ctx, sum.value());
 }
 
-void print_table(const TypeAllocation& allocation, const Console& console) {
+void print_table(const allocate::TypeAllocation& allocation, const Console& console) {
   struct Line {
     std::map<quant::DType, int> counts;
     std::uint64_t bytes = 0;
@@ -83,7 +86,7 @@ void print_table(const TypeAllocation& allocation, const Console& console) {
   };
   std::map<std::string_view, Line> lines;
   const Log log = console.log();
-  for (const AllocatedTensor& t : allocation.tensors) {
+  for (const allocate::AllocatedTensor& t : allocation.tensors) {
     log(Level::kDetail, fmt::format("{}: {}, expected divergence {:.6f}, {:.4g} per relative squared error",
                                     t.tensor->name, quant::name_of(t.dtype), t.divergence, t.sensitivity));
     Line& line = lines[kind_of(t.tensor->name)];
@@ -169,7 +172,7 @@ void AllocationOptions::set_sizes(AllocationRequest& request, const ModelConfig&
   };
   const exec::ExecutorOptions run{.n_positions = context};
   // Work space depends little on the types, which are not chosen yet.
-  const auto typical = [](const WantedWeight& w) { return fitting_type(quant::DType::kQ4_K, w.n_in); };
+  const auto typical = [](const WantedWeight& w) { return quantize::fitting_type(quant::DType::kQ4_K, w.n_in); };
   const Plan plan = make_plan(config, random_weight_infos(config, typical), {}, this_machine(), {});
   const std::uint64_t cache = exec::KvCache::bytes_needed(config, run.cache_options()),
                       all = exec::Executor::bytes_needed(plan, run, n_threads);
@@ -178,13 +181,13 @@ void AllocationOptions::set_sizes(AllocationRequest& request, const ModelConfig&
 }
 
 void AllocationOptions::use_sensitivities(AllocationRequest& request, const WeightSource& source,
-                                          const QuantizeOptions& options, const Console& console) const {
-  SensitivityFile file{.model = model_outline(source.path()),
-                       .importance = options.imatrix != nullptr ? file_identity(options.imatrix_file) : "",
-                       .calibration = request.calibration ? text_identity(*request.calibration) : "",
-                       .sensitivities = {}};
+                                          const quantize::QuantizeOptions& options, const Console& console) const {
+  allocate::SensitivityFile file{.model = model_outline(source.path()),
+                                 .importance = options.imatrix != nullptr ? file_identity(options.imatrix_file) : "",
+                                 .calibration = request.calibration ? text_identity(*request.calibration) : "",
+                                 .sensitivities = {}};
   if (std::filesystem::exists(sensitivities)) {
-    SensitivityFile found = read_sensitivities(sensitivities);
+    allocate::SensitivityFile found = allocate::read_sensitivities(sensitivities);
     const bool same = found.model == file.model && found.importance == file.importance &&
                       (!request.calibration || found.calibration == file.calibration);
     if (!same && !request.calibration)
@@ -196,19 +199,19 @@ void AllocationOptions::use_sensitivities(AllocationRequest& request, const Weig
     else
       console.info(fmt::format("{} is of another model, text or importance matrix: measured anew", sensitivities));
   }
-  request.on_measured = [file, path = sensitivities](const Sensitivities& measured) mutable {
+  request.on_measured = [file, path = sensitivities](const allocate::Sensitivities& measured) mutable {
     file.sensitivities = measured;
-    write_sensitivities(file, path);
+    allocate::write_sensitivities(file, path);
   };
 }
 
-void AllocationOptions::choose(const WeightSource& source, QuantizeOptions& options, cpu::Team& team, cpu::Isa isa,
-                               const Console& console) const {
+void AllocationOptions::choose(const WeightSource& source, quantize::QuantizeOptions& options, cpu::Team& team,
+                               cpu::Isa isa, const Console& console) const {
   options.types.uniform = kUnallocated;
   // attn_kv_b is none of the source's weights, whose errors are known: it has a type of its own, the others share the rest.
-  if (options.fused_kv_b) options.types.overrides.push_back(make_override(kFusedPattern, kFusedType));
+  if (options.fused_kv_b) options.types.overrides.push_back(quantize::make_override(kFusedPattern, kFusedType));
   // What is to be said is said of the plan that follows.
-  const QuantizePlan plan = plan_quantization(source, options, [](Level, std::string_view) {});
+  const quantize::QuantizePlan plan = quantize::plan_quantization(source, options, [](Level, std::string_view) {});
   AllocationRequest request{.speed_weight = speed_weight_of(objective), .calibration = {}, .isa = isa};
   set_sizes(request, source.config(), team.size());
   if (!types.empty()) request.types = parse_types(types);
@@ -220,20 +223,20 @@ void AllocationOptions::choose(const WeightSource& source, QuantizeOptions& opti
     console.warn("without --imatrix every column of a weight counts alike; the choice is better with one");
 
   std::unique_ptr<ProgressBar> bar;
-  TypeAllocation allocation =
-      choose_types(source, plan, options.types, request, team, [&](std::string_view name) -> Progress {
+  allocate::TypeAllocation allocation =
+      allocate::choose_types(source, plan, options.types, request, team, [&](std::string_view name) -> Progress {
         bar = std::make_unique<ProgressBar>(console, std::string(name), "");
         return bar->callback();
       });
   bar.reset();
-  if (options.fused_kv_b) allocation.recipe.rules.push_back(make_override(kFusedPattern, kFusedType));
+  if (options.fused_kv_b) allocation.recipe.rules.push_back(quantize::make_override(kFusedPattern, kFusedType));
   print_table(allocation, console);
   console.info(fmt::format("chosen for {} bytes: expected divergence {:.5f}{}{}", allocation.file_bytes,
                            allocation.divergence,
                            allocation.bound > 0 ? fmt::format(" (no choice is below {:.5f})", allocation.bound) : "",
                            allocation.measured ? fmt::format(", measured {:.5f}", *allocation.measured) : ""));
   if (!save_recipe.empty()) {
-    write_recipe(allocation.recipe, save_recipe);
+    quantize::write_recipe(allocation.recipe, save_recipe);
     console.info(fmt::format("recipe: {}", save_recipe));
   }
   options.types.uniform.reset();

@@ -11,8 +11,8 @@
 #include "runtime/cli/options.hpp"
 #include "runtime/quantize/quantize.hpp"
 
-namespace dodeca::runtime {
-struct AllocationRequest;  // allocate/choose_types.hpp
+namespace dodeca::runtime::allocate {
+struct AllocationRequest;  // choose_types.hpp
 }
 
 namespace dodeca::runtime::cli {
@@ -28,14 +28,14 @@ struct AllocationOptions {
 
   // Chooses types for the source within the size and puts them into options.types.file. options.imatrix, overrides and
   // keep_mtp as for the plan that follows.
-  void choose(const WeightSource& source, QuantizeOptions& options, cpu::Team& team, cpu::Isa isa,
+  void choose(const WeightSource& source, quantize::QuantizeOptions& options, cpu::Team& team, cpu::Isa isa,
               const Console& console) const;
 
  private:
-  void set_sizes(AllocationRequest& request, const ModelConfig& config, int n_threads) const;
+  void set_sizes(allocate::AllocationRequest& request, const ModelConfig& config, int n_threads) const;
   // Those of the file are known if they are of this model and text; those that are measured are written to it.
-  void use_sensitivities(AllocationRequest& request, const WeightSource& source, const QuantizeOptions& options,
-                         const Console& console) const;
+  void use_sensitivities(allocate::AllocationRequest& request, const WeightSource& source,
+                         const quantize::QuantizeOptions& options, const Console& console) const;
 };
 
 }  // namespace dodeca::runtime::cli

@@ -14,6 +14,8 @@
 namespace dodeca::runtime::cli {
 namespace {
 
+using engine::FinishReason;
+
 constexpr std::string_view kHelp =
     "/exit   leave\n"
     "/clear  forget the conversation\n"
@@ -81,7 +83,7 @@ class Conversation {
 
  private:
   void answer() {
-    Request request = setup_.request;
+    engine::Request request = setup_.request;
     Answer answer;
     try {
       request.prompt = setup_.template_options.encode(setup_.tokenizer, setup_.chat_template, messages_);
@@ -114,7 +116,7 @@ class Conversation {
 
 }  // namespace
 
-Answer stream_answer(Engine& engine, Request request) {
+Answer stream_answer(engine::Engine& engine, engine::Request request) {
   Answer answer;
   Utf8Stream stream;
   const auto show = [&](const std::string& text) {
@@ -123,7 +125,7 @@ Answer stream_answer(Engine& engine, Request request) {
     print_out(text);
     flush_out();
   };
-  const RequestId id = engine.submit(std::move(request), [&](const Event& event) {
+  const engine::RequestId id = engine.submit(std::move(request), [&](const engine::Event& event) {
     show(stream.take(event.text));
     answer.finish = event.finish;
   });

@@ -13,17 +13,17 @@ namespace dodeca::runtime::cli {
 
 struct Answer {
   std::string text;  // as shown
-  FinishReason finish = FinishReason::kNone;
+  engine::FinishReason finish = engine::FinishReason::kNone;
 };
 // Streams to standard output as whole UTF-8 characters. A signal stops it: finish is then kCancelled.
-Answer stream_answer(Engine& engine, Request request);
+Answer stream_answer(engine::Engine& engine, engine::Request request);
 
 struct ChatSetup {
-  Engine& engine;
+  engine::Engine& engine;
   const Tokenizer& tokenizer;
   const TemplateOptions& template_options;
   std::optional<ChatTemplate> chat_template;
-  Request request;                   // sampling, stop, max_tokens; the prompt is filled in per turn
+  engine::Request request;           // sampling, stop, max_tokens; the prompt is filled in per turn
   std::string system;                // empty: none
   std::optional<std::string> first;  // the first message of the user, instead of reading it
   bool single_turn = false;

@@ -16,9 +16,13 @@
 namespace dodeca::runtime::cli {
 namespace {
 
-BatchText batch_text(const Tokenizer& tokenizer, const TemplateOptions& template_options,
-                     std::optional<ChatTemplate>& chat_template) {
-  BatchText text;
+using batch::BatchCounts;
+using batch::BatchOptions;
+using engine::Engine;
+
+batch::BatchText batch_text(const Tokenizer& tokenizer, const TemplateOptions& template_options,
+                            std::optional<ChatTemplate>& chat_template) {
+  batch::BatchText text;
   text.encode = [&](const std::string& raw) { return tokenizer.encode(raw); };
   // The template is looked at when the first chat comes: completions need none, and what is wrong with it is the answer
   // to chats alone.
@@ -41,14 +45,14 @@ std::string prompt_making(const ModelOptions& model, const TemplateOptions& chat
   const auto source = model.open([](Level, std::string_view) {});
   return fmt::format("chat template {}, thinking {}, context {}", chat.identity(),
                      chat.thinking.empty() ? "as the template says" : chat.thinking,
-                     context_for(source->config(), model.ctx_size));
+                     engine::context_for(source->config(), model.ctx_size));
 }
 
 // The checksum of a model that needs not be loaded.
 std::uint64_t read_contents(const ModelOptions& model, const Console& console) {
   const auto source = model.open([](Level, std::string_view) {});
   ProgressBar bar(console, "reading the model", "MB", 1e6);
-  return sum_of(*source, *make_team(model.threads, console.log()), bar.callback()).value();
+  return sum_of(*source, *engine::make_team(model.threads, console.log()), bar.callback()).value();
 }
 
 std::string counts_text(const BatchCounts& counts, const BatchOptions& options) {
@@ -115,8 +119,8 @@ BatchArguments parse_batch(std::span<const std::string> args, Console& console) 
   a.chat_template.read();
   a.batch.input = input;
   a.batch.output = output;
-  a.batch.errors = errors.empty() ? default_errors_path(output) : std::filesystem::path(errors);
-  options.files().add(batch_files(a.batch));
+  a.batch.errors = errors.empty() ? batch::default_errors_path(output) : std::filesystem::path(errors);
+  options.files().add(batch::batch_files(a.batch));
   options.files().check();
   a.batch.sampling = a.sampling.values;
   a.batch.sampling.seed = a.sampling.seed < 0 ? 0 : static_cast<std::uint64_t>(a.sampling.seed);
@@ -125,7 +129,8 @@ BatchArguments parse_batch(std::span<const std::string> args, Console& console) 
 }
 
 // Answers what is left, with progress, and says how it went.
-void answer(Batch& batch, const BatchArguments& a, Engine& engine, const Tokenizer& tokenizer, const Console& console) {
+void answer(batch::Batch& batch, const BatchArguments& a, Engine& engine, const Tokenizer& tokenizer,
+            const Console& console) {
   std::optional<ChatTemplate> chat_template;
   const Stopwatch watch;
   const auto tokens_per_second = [&] {
@@ -143,7 +148,7 @@ void answer(Batch& batch, const BatchArguments& a, Engine& engine, const Tokeniz
     throw;
   }
   console.info(counts_text(batch.counts(), a.batch));
-  const EngineStats& stats = engine.stats();
+  const engine::EngineStats& stats = engine.stats();
   console.info(fmt::format("{} in {}: {} tokens generated, {:.1f} tokens/s; {} prompt tokens computed, {} shared",
                            batch.counts().done() - before, duration_text(watch.seconds()), stats.generated_tokens,
                            tokens_per_second(), stats.prompt_tokens, stats.reused_tokens));
@@ -160,7 +165,7 @@ int cmd_batch(std::span<const std::string> args) {
   a.batch.model_identity = fmt::format("{} {}", model_outline(model.model), model.arithmetic());
   a.batch.model_stamp = model_stamp(model.model);
   a.batch.prompt_making = prompt_making(model, a.chat_template);
-  Batch batch(a.batch, console.log());
+  batch::Batch batch(a.batch, console.log());
   if (batch.finished()) {
     if (!batch.model_untouched()) batch.confirm_model(contents_text(read_contents(model, console)));
     console.info("nothing left to do: " + counts_text(batch.counts(), a.batch));
@@ -171,7 +176,7 @@ int cmd_batch(std::span<const std::string> args) {
 
   const std::int32_t n_parallel = a.batch.n_parallel;
   LoadedModel loaded = load_model(model, console, [&](const Plan&, std::int64_t context) {
-    return CommandNeeds{Engine::sequences_for(n_parallel), positions_for(context, n_parallel)};
+    return CommandNeeds{Engine::sequences_for(n_parallel), engine::positions_for(context, n_parallel)};
   });
   batch.confirm_model(contents_text(loaded.session->model().contents()));
   Engine& engine =

@@ -161,7 +161,8 @@ void collect(const ImatrixOptions& o, const Console& console) {
   });
   exec::InputSums sums(loaded.session->plan());
   loaded.session->executor().set_input_sums(&sums);
-  EvalModel model = make_eval_model(loaded.session->executor(), loaded.session->workers().prompts(), rows_per_call);
+  eval::EvalModel model =
+      eval::make_eval_model(loaded.session->executor(), loaded.session->workers().prompts(), rows_per_call);
   // As generated rows: a prompt's attention may take another form, which never makes v_b's input.
   model.forward = [forward = model.forward](std::span<const exec::Row> rows, exec::ForwardOutput& out) {
     std::vector<exec::Row> plain(rows.begin(), rows.end());
@@ -171,7 +172,7 @@ void collect(const ImatrixOptions& o, const Console& console) {
 
   const ImportanceMatrix before = merged(o.inputs);
   const auto so_far = [&](std::int64_t chunks) {
-    ImportanceMatrix matrix = importance_matrix(sums, o.process_output);
+    ImportanceMatrix matrix = eval::importance_matrix(sums, o.process_output);
     matrix.n_chunks = chunks;
     matrix.chunk_size = n_ctx;
     matrix.datasets = {o.text_file};
@@ -181,17 +182,17 @@ void collect(const ImatrixOptions& o, const Console& console) {
   console.info(fmt::format("{} chunks of {} tokens", n_chunks, n_ctx));
   std::optional<TokenId> bos;
   if (tokenizer.add_bos()) bos = tokenizer.bos();
-  Perplexity perplexity;
+  eval::Perplexity perplexity;
   ProgressBar bar(console, "chunks", "");
   for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk) {
-    const Windows window{.tokens = std::span(ids).subspan(chunk * n_ctx, n_ctx),
-                         .n_ctx = n_ctx,
-                         .n_windows = 1,
-                         .first = n_ctx / 2,
-                         .bos = bos};
-    run_windows(model, window, [&](std::span<const Prediction> predictions) {
-      for (const Prediction& p : predictions) {
-        const double nll = negative_log_likelihood(p.logits, p.target);
+    const eval::Windows window{.tokens = std::span(ids).subspan(chunk * n_ctx, n_ctx),
+                               .n_ctx = n_ctx,
+                               .n_windows = 1,
+                               .first = n_ctx / 2,
+                               .bos = bos};
+    eval::run_windows(model, window, [&](std::span<const eval::Prediction> predictions) {
+      for (const eval::Prediction& p : predictions) {
+        const double nll = eval::negative_log_likelihood(p.logits, p.target);
         if (!std::isfinite(nll))
           throw Error(ErrorKind::kBadFile,
                       fmt::format("the logits of chunk {} are NaN or infinite: the model is damaged", chunk + 1));

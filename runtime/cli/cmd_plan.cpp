@@ -48,7 +48,7 @@ Plan plan_of(const PlanArguments& arguments, const Console& console) {
   const Machine machine = this_machine();
   if (!arguments.shape.empty()) {
     const ModelConfig config = published_shape(arguments.shape);
-    const TypeChoice recipe = parse_recipe("--recipe", arguments.recipe);
+    const quantize::TypeChoice recipe = parse_recipe("--recipe", arguments.recipe);
     return make_plan(config, random_weight_infos(config, types_of(recipe, config.n_layers)), {}, machine, options);
   }
   return make_plan(*arguments.model.open(console.log()), machine, options);
@@ -56,15 +56,15 @@ Plan plan_of(const PlanArguments& arguments, const Console& console) {
 
 // As `run` and `batch` size their sessions.
 PlannedRun run_of(const PlanArguments& arguments, const Plan& plan) {
-  const int here = default_threads(cpu::read_topology());
+  const int here = engine::default_threads(cpu::read_topology());
   const auto threads = [&](std::int32_t asked, int otherwise) { return asked > 0 ? asked : otherwise; };
   const int generation = threads(arguments.model.threads, here);
   PlannedRun run{.executor = arguments.model.session_options().executor,
                  .n_threads = std::max(generation, threads(arguments.model.threads_batch, generation)),
-                 .context = context_for(plan.config, arguments.model.ctx_size)};
+                 .context = engine::context_for(plan.config, arguments.model.ctx_size)};
   const auto n_parallel = static_cast<std::int32_t>(arguments.parallel);
-  run.executor.n_sequences = Engine::sequences_for(n_parallel);
-  run.executor.n_positions = positions_for(run.context, n_parallel);
+  run.executor.n_sequences = engine::Engine::sequences_for(n_parallel);
+  run.executor.n_positions = engine::positions_for(run.context, n_parallel);
   run.executor.integer_attention = !plan.options.compute_f32;
   return run;
 }

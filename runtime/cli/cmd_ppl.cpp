@@ -13,6 +13,12 @@
 namespace dodeca::runtime::cli {
 namespace {
 
+using eval::EvalModel;
+using eval::packed_row_size;
+using eval::Prediction;
+using eval::run_windows;
+using eval::Windows;
+
 constexpr std::int64_t kPplContext = 512;
 constexpr std::int64_t kMinStatistics = 100;  // predictions below which percentiles say nothing
 
@@ -46,8 +52,9 @@ class WindowProgress {
   std::int64_t n_windows_;
 };
 
-void print_perplexity(const EvalModel& model, const Windows& windows, WindowProgress& progress, LogitsWriter* base) {
-  Perplexity perplexity;
+void print_perplexity(const EvalModel& model, const Windows& windows, WindowProgress& progress,
+                      eval::LogitsWriter* base) {
+  eval::Perplexity perplexity;
   std::vector<double> nlls;
   std::vector<std::uint16_t> packed;
   const auto row_size = static_cast<std::size_t>(packed_row_size(model.vocab_size));
@@ -56,9 +63,9 @@ void print_perplexity(const EvalModel& model, const Windows& windows, WindowProg
     if (base != nullptr) packed.resize(predictions.size() * row_size);
     model.parallel(static_cast<std::int64_t>(predictions.size()), [&](std::int64_t i) {
       const auto n = static_cast<std::size_t>(i);
-      nlls[n] = negative_log_likelihood(predictions[n].logits, predictions[n].target);
+      nlls[n] = eval::negative_log_likelihood(predictions[n].logits, predictions[n].target);
       if (base != nullptr && std::isfinite(nlls[n]))
-        pack_row(predictions[n].logits, std::span(packed).subspan(n * row_size, row_size));
+        eval::pack_row(predictions[n].logits, std::span(packed).subspan(n * row_size, row_size));
     });
     for (std::size_t i = 0; i < predictions.size(); ++i) {
       check_finite(nlls[i], predictions[i]);
@@ -75,12 +82,12 @@ void print_perplexity(const EvalModel& model, const Windows& windows, WindowProg
 }
 
 void print_divergence(const EvalModel& model, const Windows& windows, WindowProgress& progress,
-                      const LogitsReader& base, const Console& console) {
-  DivergenceStatistics statistics;
-  std::vector<Divergence> divergences;
+                      const eval::LogitsReader& base, const Console& console) {
+  eval::DivergenceStatistics statistics;
+  std::vector<eval::Divergence> divergences;
   std::vector<std::uint16_t> packed;
   const auto row_size = static_cast<std::size_t>(packed_row_size(model.vocab_size));
-  print_out(DivergenceStatistics::chunk_heading());
+  print_out(eval::DivergenceStatistics::chunk_heading());
   run_windows(model, windows, [&](std::span<const Prediction> predictions) {
     divergences.resize(predictions.size());
     packed.resize(predictions.size() * row_size);
@@ -89,7 +96,8 @@ void print_divergence(const EvalModel& model, const Windows& windows, WindowProg
       base.read_row(predictions[i].window, predictions[i].position - windows.first, row(i));
     model.parallel(static_cast<std::int64_t>(predictions.size()), [&](std::int64_t n) {
       const auto i = static_cast<std::size_t>(n);
-      divergences[i] = diverge(predictions[i].logits, unpack_row(row(i), model.vocab_size), predictions[i].target);
+      divergences[i] =
+          eval::diverge(predictions[i].logits, eval::unpack_row(row(i), model.vocab_size), predictions[i].target);
     });
     for (std::size_t i = 0; i < predictions.size(); ++i) {
       check_finite(divergences[i].nll, predictions[i]);
@@ -115,7 +123,7 @@ void print_tokens(const EvalModel& model, std::span<const TokenId> ids, const st
     // A token may be a part of a character: its bytes become U+FFFD.
     print_out(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
   };
-  require_in_vocabulary(ids, model.vocab_size);  // before anything is printed
+  eval::require_in_vocabulary(ids, model.vocab_size);  // before anything is printed
   print(ids[0], nullptr);
   if (ids.size() == 1) return;
   const Windows windows{ids, static_cast<std::int64_t>(ids.size()), 1, 0, std::nullopt};
@@ -124,7 +132,7 @@ void print_tokens(const EvalModel& model, std::span<const TokenId> ids, const st
     nlls.resize(predictions.size());
     model.parallel(static_cast<std::int64_t>(predictions.size()), [&](std::int64_t i) {
       const auto n = static_cast<std::size_t>(i);
-      nlls[n] = negative_log_likelihood(predictions[n].logits, predictions[n].target);
+      nlls[n] = eval::negative_log_likelihood(predictions[n].logits, predictions[n].target);
     });
     for (std::size_t i = 0; i < predictions.size(); ++i) {
       check_finite(nlls[i], predictions[i]);
@@ -186,7 +194,7 @@ PplOptions parse_ppl(std::span<const std::string> args, Console& console) {
 struct ScoredText {
   std::optional<Tokenizer> tokenizer;
   std::optional<TokenId> bos;
-  std::optional<LogitsReader> base;  // with --kl-divergence
+  std::optional<eval::LogitsReader> base;  // with --kl-divergence
   std::vector<TokenId> ids;
   std::int64_t n_ids() const { return std::ssize(ids); }
 };
@@ -253,9 +261,9 @@ void score_windows(const PplOptions& o, const ScoredText& text, const EvalModel&
     }
     return print_divergence(model, windows, progress, *text.base, console);
   }
-  std::optional<LogitsWriter> writer;
+  std::optional<eval::LogitsWriter> writer;
   if (!o.base_file.empty()) {
-    LogitsHeader header{windows.n_ctx, model.vocab_size, windows.n_windows, text.ids};
+    eval::LogitsHeader header{windows.n_ctx, model.vocab_size, windows.n_windows, text.ids};
     header.tokens.resize(windows.n_windows * windows.n_ctx);
     writer.emplace(o.base_file, header);
   }
@@ -277,15 +285,15 @@ int cmd_ppl(std::span<const std::string> args) {
     CommandNeeds needs{.extra_bytes = logits_bytes(o, rows_per_call, plan.config.vocab_size)};
     if (!o.tokens) {
       windows = cut_windows(o, text, context, console);
-      needs.n_sequences = sequences_for(windows.n_ctx, rows_per_call, windows.n_windows);
+      needs.n_sequences = eval::sequences_for(windows.n_ctx, rows_per_call, windows.n_windows);
     } else if (text.n_ids() > context) {
       throw Error(ErrorKind::kDoesNotFit, fmt::format("{} tokens do not fit a context of {}; -c {} would", text.n_ids(),
                                                       context, text.n_ids()));
     }
     return needs;
   });
-  Session& session = *loaded.session;
-  const EvalModel model = make_eval_model(session.executor(), session.workers().prompts(), rows_per_call);
+  engine::Session& session = *loaded.session;
+  const EvalModel model = eval::make_eval_model(session.executor(), session.workers().prompts(), rows_per_call);
   if (o.tokens)
     print_tokens(model, text.ids, text.tokenizer);
   else

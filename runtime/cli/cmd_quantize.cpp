@@ -18,6 +18,9 @@
 namespace dodeca::runtime::cli {
 namespace {
 
+using quantize::QuantizePlan;
+using quantize::QuantizeResult;
+
 std::unique_ptr<WeightSource> open_source(const QuantizeArguments& arguments, const Log& log) {
   if (!arguments.shape.empty())
     return random_weights(
@@ -37,7 +40,9 @@ QuantizeResult write_files(const QuantizeArguments& arguments, const WeightSourc
                            cpu::Team& team, const Console& console) {
   try {
     ProgressBar bar(console, "quantizing", "MB", 1e6);
-    QuantizeResult result = quantize(source, plan, arguments.out, team, bar.callback(), console.log(), arguments.write);
+    quantize::WriteOptions options = arguments.write;
+    options.log = console.log();
+    QuantizeResult result = quantize::write_quantized(source, plan, arguments.out, team, options, bar.callback());
     bar.finish();
     return result;
   } catch (...) {
@@ -52,7 +57,8 @@ QuantizeResult write_files(const QuantizeArguments& arguments, const WeightSourc
 void verify_files(const QuantizeArguments& arguments, const WeightSource& source, const QuantizePlan& plan,
                   const QuantizeResult& result, cpu::Team& team, const Console& console) {
   ProgressBar bar(console, "verifying", "MB", 1e6);
-  const Verification found = verify(source, plan, result, team, bar.callback(), arguments.write.low_memory);
+  const quantize::Verification found =
+      quantize::verify(source, plan, result, team, bar.callback(), arguments.write.low_memory);
   bar.finish();
   print_out(verification_text(plan, found));
   flush_out();
@@ -82,13 +88,13 @@ int cmd_quantize(std::span<const std::string> args) {
   }
   std::unique_ptr<cpu::Team> team;
   if (arguments.allocation.asked()) {
-    team = make_team(arguments.threads, console.log());
+    team = engine::make_team(arguments.threads, console.log());
     arguments.allocation.choose(*source, arguments.quantize, *team, arguments.write.isa, console);
   }
-  QuantizePlan plan = plan_quantization(*source, arguments.quantize, log);
+  QuantizePlan plan = quantize::plan_quantization(*source, arguments.quantize, log);
   const std::string facts = fmt::format("{} tensors ({}), {:.3f} bits per weight", plan.tensors.size(),
                                         type_counts(plan), plan.bits_per_weight());
-  const std::vector<GgufWriter::File> files = output_files(
+  const std::vector<GgufWriter::File> files = quantize::output_files(
       plan, arguments.out.empty() ? source->config().name + ".gguf" : arguments.out, arguments.write.split);
   if (arguments.dry_run) {
     print_out(plan_text(plan, files));
@@ -98,12 +104,14 @@ int cmd_quantize(std::span<const std::string> args) {
   }
   for (const GgufWriter::File& file : files) arguments.files.writes(file.path, "OUT.gguf");
   check_files(arguments.files);
-  if (team == nullptr) team = make_team(arguments.threads, console.log());
-  plan.identity = fmt::format("{} {} {} {}", program_version(), kQuantizeRevision, model_outline(arguments.in),
-                              arguments.imatrix.empty() ? "" : file_identity(arguments.imatrix));
-  console.info(fmt::format("needs about {} of memory",
-                           bytes_text(static_cast<double>(
-                               resident_bytes() + working_bytes(plan, team->size(), arguments.write.low_memory)))));
+  if (team == nullptr) team = engine::make_team(arguments.threads, console.log());
+  plan.identity =
+      fmt::format("{} {} {} {}", program_version(), quantize::kQuantizeRevision, model_outline(arguments.in),
+                  arguments.imatrix.empty() ? "" : file_identity(arguments.imatrix));
+  console.info(fmt::format(
+      "needs about {} of memory",
+      bytes_text(static_cast<double>(resident_bytes() +
+                                     quantize::working_bytes(plan, team->size(), arguments.write.low_memory)))));
   const QuantizeResult result = write_files(arguments, *source, plan, *team, console);
   std::uint64_t file_bytes = 0;
   for (const GgufWriter::File& file : result.files) file_bytes += file.bytes;

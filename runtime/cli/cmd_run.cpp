@@ -16,6 +16,8 @@
 namespace dodeca::runtime::cli {
 namespace {
 
+using engine::Engine;
+using engine::FinishReason;
 using exec::KvCache;
 
 struct RunOptions {
@@ -63,7 +65,7 @@ std::string text_without_last_line_end(const std::string& file) {
 }
 
 // What the end says: tokens and speeds, load time, memory.
-void print_statistics(const Console& console, const LoadedModel& loaded, const EngineStats& stats) {
+void print_statistics(const Console& console, const LoadedModel& loaded, const engine::EngineStats& stats) {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   const auto rate = [](std::int64_t tokens, double seconds) {
@@ -109,8 +111,8 @@ void save_prompt(const std::string& path, const std::string& identity, Engine& e
   console.detail(fmt::format("prompt cache: {} tokens saved to {}", prompt.size(), path));
 }
 
-int complete(const RunOptions& options, const std::string& text, LoadedModel& loaded, Engine& engine, Request request,
-             const Console& console) {
+int complete(const RunOptions& options, const std::string& text, LoadedModel& loaded, Engine& engine,
+             engine::Request request, const Console& console) {
   const std::vector<std::int32_t> prompt = request.prompt;
   const std::string identity =
       options.prompt_cache.empty()
@@ -191,7 +193,7 @@ int cmd_run(std::span<const std::string> args) {
   std::optional<ChatTemplate> chat_template;
   if (chats) chat_template = run.chat_template.choose(tokenizer);
   LoadedModel loaded = load_model(run.model, console, [](const Plan&, std::int64_t context) {
-    return CommandNeeds{Engine::sequences_for(1), positions_for(context, 1)};
+    return CommandNeeds{Engine::sequences_for(1), engine::positions_for(context, 1)};
   });
   Engine& engine = loaded.session->start_engine(vocabulary_of(tokenizer, loaded.config().vocab_size),
                                                 {.n_parallel = 1,
@@ -201,7 +203,7 @@ int cmd_run(std::span<const std::string> args) {
                                                  .short_prompt = chats ? short_prompt_rows(loaded.config()) : 0,
                                                  .poll = run.model.poll});
 
-  Request request;
+  engine::Request request;
   request.sampling = run.sampling.values;
   request.sampling.seed =
       run.sampling.seed >= 0 ? static_cast<std::uint64_t>(run.sampling.seed) : std::random_device{}();

@@ -92,7 +92,7 @@ int cmd_tokenize(std::span<const std::string> args) {
     if (detokenize) {
       // "[1, 2, 3]", "1 2 3", one per line.
       ids = parse_ids(text, "the ids", "[],");
-      require_in_vocabulary(ids, tokenizer.vocab_size());
+      eval::require_in_vocabulary(ids, tokenizer.vocab_size());
       // The way back from this command: what it put in front by itself goes away again.
       const bool drop_bos = !no_bos && tokenizer.add_bos() && !ids.empty() && ids[0] == tokenizer.bos();
       const std::string out = tokenizer.decode(std::span<const TokenId>(ids).subspan(drop_bos ? 1 : 0), true);

@@ -139,7 +139,7 @@ std::string ModelOptions::arithmetic() const {
                      override_kv.empty() ? "" : fmt::format(" override {}", fmt::join(override_kv, " ")));
 }
 
-SessionOptions ModelOptions::session_options() const {
+engine::SessionOptions ModelOptions::session_options() const {
   return {.executor = {.micro_batch = std::min(micro_batch, batch), .cache_type = cache_type()}};
 }
 
@@ -155,7 +155,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   std::shared_ptr<const WeightSource> source = options.open(log);
   const ModelConfig& config = source->config();
   LoadedModel loaded;
-  loaded.context = context_for(config, options.ctx_size);
+  loaded.context = engine::context_for(config, options.ctx_size);
   if (config.context_length > 0 && loaded.context > config.context_length)
     console.warn(fmt::format("-c {} is beyond the {} positions that the model was made for", loaded.context,
                              config.context_length));
@@ -168,14 +168,14 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   Workers workers(threads.generation, threads.prompts, log);
 
   ProgressBar bar(console, "loading", "MB", 1e6);
-  SessionOptions session = options.session_options();
+  engine::SessionOptions session = options.session_options();
   session.executor.n_sequences = wanted.n_sequences;
   session.executor.n_positions =
-      wanted.n_positions > 0 ? wanted.n_positions : positions_for(loaded.context, wanted.n_sequences);
+      wanted.n_positions > 0 ? wanted.n_positions : engine::positions_for(loaded.context, wanted.n_sequences);
   session.extra_bytes = wanted.extra_bytes;
   session.progress = bar.callback();
-  loaded.session =
-      std::make_unique<Session>(std::move(source), std::move(plan), std::move(workers), std::move(session), log);
+  loaded.session = std::make_unique<engine::Session>(std::move(source), std::move(plan), std::move(workers),
+                                                     std::move(session), log);
   bar.finish();
   if (!options.dump_layers.empty()) loaded.session->executor().set_observer(dump_layers(options.dump_layers, log));
   loaded.load_seconds = watch.seconds();

@@ -50,13 +50,13 @@ struct ModelOptions {
   std::string arithmetic() const;
   std::unique_ptr<WeightSource> open(const Log& log) const;
   // All but the numbers of sequences and positions.
-  SessionOptions session_options() const;
+  engine::SessionOptions session_options() const;
   PlanOptions plan_options(const Console& console) const;
 };
 
 // What a command on a model works with.
 struct LoadedModel {
-  std::unique_ptr<Session> session;
+  std::unique_ptr<engine::Session> session;
   std::int64_t context = 0;  // positions per sequence
   double load_seconds = 0;
 

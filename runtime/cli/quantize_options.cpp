@@ -17,28 +17,28 @@ namespace {
 
 std::string writable_names() {
   std::vector<std::string_view> names;
-  for (const quant::DType dtype : writable_types()) names.push_back(quant::name_of(dtype));
+  for (const quant::DType dtype : quantize::writable_types()) names.push_back(quant::name_of(dtype));
   return fmt::format("{}", fmt::join(names, " "));
 }
 
 std::string recipe_names() {
   std::vector<std::string_view> names;
-  for (const Recipe* recipe : all_recipes()) names.push_back(recipe->name);
+  for (const quantize::Recipe* recipe : quantize::all_recipes()) names.push_back(recipe->name);
   return fmt::format("{}", fmt::join(names, " "));
 }
 
 quant::DType writable_type(std::string_view flag, const std::string& name) {
   const quant::TypeInfo* type = quant::find_type(name);
   if (type == nullptr) throw Usage(fmt::format("{}: no type is called '{}' (known: {})", flag, name, writable_names()));
-  if (!is_writable(type->dtype)) {
+  if (!quantize::is_writable(type->dtype)) {
     throw Usage(fmt::format("{}: {} cannot be written (what can: {})", flag, type->name, writable_names()));
   }
   return type->dtype;
 }
 
 // A type or a mixture, by one name.
-void set_types(TypeChoice& types, std::string_view flag, const std::string& name) {
-  if (const Recipe* recipe = find_recipe(name)) {
+void set_types(quantize::TypeChoice& types, std::string_view flag, const std::string& name) {
+  if (const quantize::Recipe* recipe = quantize::find_recipe(name)) {
     types.recipe = recipe;
   } else if (quant::find_type(name) != nullptr) {
     types.uniform = writable_type(flag, name);
@@ -117,7 +117,7 @@ void set_files(QuantizeArguments& parsed, const Words& words, Options& options) 
 }
 
 void choose_types(QuantizeArguments& parsed, const Words& words, const Options& options) {
-  TypeChoice& types = parsed.quantize.types;
+  quantize::TypeChoice& types = parsed.quantize.types;
   const int n_given =
       !words.habit_type.empty() + !words.type.empty() + !words.recipe.empty() + parsed.allocation.asked();
   if (n_given == 0) throw Usage("a TYPE, --type, --recipe or --target-size is needed");
@@ -126,17 +126,17 @@ void choose_types(QuantizeArguments& parsed, const Words& words, const Options& 
   if (!words.habit_type.empty()) set_types(types, "TYPE", words.habit_type);
   if (!words.type.empty()) set_types(types, "--type", words.type);
   if (!words.recipe.empty()) {
-    types.recipe = find_recipe(words.recipe);
+    types.recipe = quantize::find_recipe(words.recipe);
     if (types.recipe == nullptr && !std::filesystem::exists(words.recipe))
       throw Usage(
           fmt::format("--recipe: there is no file and no recipe '{}' (known: {})", words.recipe, recipe_names()));
-    if (types.recipe == nullptr) types.file = read_recipe(words.recipe);
+    if (types.recipe == nullptr) types.file = quantize::read_recipe(words.recipe);
   }
   if (!words.output.empty()) types.output = writable_type("--output-tensor-type", words.output);
   if (!words.embedding.empty()) types.token_embedding = writable_type("--token-embedding-type", words.embedding);
   for (const std::string& text : words.overrides) {
     try {
-      types.overrides.push_back(parse_override(text));
+      types.overrides.push_back(quantize::parse_override(text));
     } catch (const Error& error) {
       throw Usage(fmt::format("--tensor-type: {}", error.sentence()));
     }

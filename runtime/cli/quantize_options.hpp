@@ -18,8 +18,8 @@ struct QuantizeArguments {
   bool dry_run = false, verify = false;
   std::string imatrix;
   AllocationOptions allocation;
-  QuantizeOptions quantize;
-  WriteOptions write;
+  quantize::QuantizeOptions quantize;
+  quantize::WriteOptions write;
   FileRoles files;
 };
 

@@ -11,9 +11,12 @@
 
 namespace dodeca::runtime::cli {
 
+using quantize::QuantizePlan;
+using quantize::VerifiedTensor;
+
 std::string type_counts(const QuantizePlan& plan) {
   std::map<quant::DType, int> counts;
-  for (const OutputTensor& tensor : plan.tensors) ++counts[tensor.dtype];
+  for (const quantize::OutputTensor& tensor : plan.tensors) ++counts[tensor.dtype];
   std::vector<std::string> parts;
   for (const auto& [dtype, count] : counts) parts.push_back(fmt::format("{} {}", quant::name_of(dtype), count));
   return fmt::format("{}", fmt::join(parts, ", "));
@@ -22,7 +25,7 @@ std::string type_counts(const QuantizePlan& plan) {
 std::string plan_text(const QuantizePlan& plan, const std::vector<GgufWriter::File>& files) {
   std::string text;
   std::vector<InspectTensor> tensors;
-  for (const OutputTensor& tensor : plan.tensors) {
+  for (const quantize::OutputTensor& tensor : plan.tensors) {
     const std::string type(quant::name_of(tensor.dtype));
     text += fmt::format("{:<44} {:<8} [{}] {}\n", tensor.name, type, fmt::join(tensor.dims, ", "),
                         bytes_text(static_cast<double>(tensor.bytes())));
@@ -39,7 +42,7 @@ std::string plan_text(const QuantizePlan& plan, const std::vector<GgufWriter::Fi
   return text;
 }
 
-std::string verification_text(const QuantizePlan& plan, const Verification& verification) {
+std::string verification_text(const QuantizePlan& plan, const quantize::Verification& verification) {
   const InspectShape shape = shape_of_gguf(plan.metadata);
   std::array<VerifiedTensor, kWeightGroups> groups;
   std::array<std::uint64_t, kWeightGroups> bytes{}, counts{};
@@ -71,7 +74,7 @@ std::string verification_text(const QuantizePlan& plan, const Verification& veri
                             verification.checksum);
 }
 
-std::string times_text(const WorkTimes& times) {
+std::string times_text(const quantize::WorkTimes& times) {
   const double members = std::max(1e-9, times.seconds * times.team_size);
   const auto percent = [&](double seconds) { return 100 * seconds / members; };
   return fmt::format(

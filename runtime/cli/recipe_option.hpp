@@ -9,8 +9,8 @@
 namespace dodeca::runtime::cli {
 
 // Throws Usage naming flag and what there is.
-TypeChoice parse_recipe(const std::string& flag, const std::string& name);
+quantize::TypeChoice parse_recipe(const std::string& flag, const std::string& name);
 // Of every weight of a model of n_layers layers.
-TypeOf types_of(const TypeChoice& recipe, std::int64_t n_layers);
+TypeOf types_of(const quantize::TypeChoice& recipe, std::int64_t n_layers);
 
 }  // namespace dodeca::runtime::cli

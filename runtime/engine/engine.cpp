@@ -9,7 +9,7 @@
 #include "runtime/engine/stop_matcher.hpp"
 #include "runtime/text/tokenizer.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::engine {
 namespace {
 
 // Shorter common beginnings (a BOS, a turn marker) are not worth a wait or a fork.
@@ -357,4 +357,4 @@ void Engine::keep(std::int32_t sequence, std::vector<std::int32_t> tokens) {
   slot.last_used = ++clock_;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::engine

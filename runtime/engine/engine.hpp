@@ -17,8 +17,11 @@
 #include "runtime/sample/sampler.hpp"
 
 namespace dodeca::runtime {
-
 class Tokenizer;
+}
+
+namespace dodeca::runtime::engine {
+
 using RequestId = std::uint64_t;
 
 struct Request {
@@ -142,4 +145,4 @@ class Engine {
   std::uint64_t clock_ = 0;  // for least-recently-used
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::engine

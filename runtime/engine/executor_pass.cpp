@@ -35,4 +35,4 @@ void ExecutorPass::rest() {
     team->set_idle_spin(std::min<std::chrono::microseconds>(awake_, cpu::Team::kIdleSpin));
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::engine

@@ -10,7 +10,7 @@
 #include "runtime/exec/executor.hpp"
 #include "runtime/exec/rows.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::engine {
 
 class ForwardPass {
  public:
@@ -58,4 +58,4 @@ class ExecutorPass final : public ForwardPass {
   std::chrono::microseconds awake_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::engine

@@ -9,7 +9,7 @@
 #include "cpu/topology.hpp"
 #include "runtime/base/error.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::engine {
 namespace {
 
 using exec::Executor;
@@ -85,4 +85,4 @@ std::int64_t short_prompt_rows(const ModelConfig& config) {
   return absorbed > decompressed ? decompressing / (absorbed - decompressed) : 0;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::engine

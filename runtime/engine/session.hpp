@@ -16,7 +16,7 @@
 #include "runtime/model/weight_source.hpp"
 #include "runtime/weights/model.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::engine {
 
 struct SessionOptions {
   exec::ExecutorOptions executor = {};  // integer_attention is set from the plan
@@ -67,4 +67,4 @@ std::int64_t positions_for(std::int64_t context, std::int32_t n_sequences);
 // (cpu/kernels/attention/NOTES.md): fewer are computed faster as generated rows. 0 for models without latent attention.
 std::int64_t short_prompt_rows(const ModelConfig& config);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::engine

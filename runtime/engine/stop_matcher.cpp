@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::engine {
 
 StopMatcher::StopMatcher(std::vector<std::string> stops) : stops_(std::move(stops)) {
   std::erase_if(stops_, [](const std::string& stop) { return stop.empty(); });
@@ -32,4 +32,4 @@ std::string StopMatcher::push(std::string_view bytes) {
 
 std::string StopMatcher::flush() { return std::exchange(held_, std::string()); }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::engine

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::engine {
 
 class StopMatcher {
  public:
@@ -23,4 +23,4 @@ class StopMatcher {
   bool stopped_ = false;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::engine

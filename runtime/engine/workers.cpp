@@ -14,7 +14,7 @@
 #include "cpu/cgroup.hpp"
 #include "runtime/base/error.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::engine {
 namespace {
 
 // What may keep threads from being started.
@@ -86,4 +86,4 @@ Workers::Workers(std::int32_t n_threads, std::int32_t n_prompt_threads, const Lo
 
 int Workers::most_threads() const { return std::max(generation_->size(), prompts_->size()); }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::engine

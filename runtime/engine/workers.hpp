@@ -8,7 +8,7 @@
 #include "cpu/topology.hpp"
 #include "runtime/base/log.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::engine {
 
 // One thread per physical core that the process may use, fewer where control groups grant less processor time: more
 // would stop each other in mid-phase.
@@ -33,4 +33,4 @@ class Workers {
   cpu::Team *generation_, *prompts_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::engine

@@ -1,6 +1,6 @@
 #include "runtime/eval/importance.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::eval {
 namespace {
 
 using exec::InputSums;
@@ -36,4 +36,4 @@ ImportanceMatrix importance_matrix(const InputSums& sums, bool output) {
   return matrix;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::eval

@@ -4,10 +4,10 @@
 #include "runtime/exec/input_sums.hpp"
 #include "runtime/load/imatrix.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::eval {
 
 // output: with an entry for the output matrix. attn_k_b and attn_v_b: all heads in one row with one count, as llama.cpp
 // has them.
 ImportanceMatrix importance_matrix(const exec::InputSums& sums, bool output);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::eval

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::eval {
 
 namespace {
 
@@ -55,4 +55,4 @@ PackedRow unpack_row(std::span<const std::uint16_t> row, std::int64_t vocab_size
   return out;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::eval

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::eval {
 
 // log of the sum of exp(logits), without overflow. NaN when a logit is NaN.
 double log_sum_exp(std::span<const float> logits);
@@ -27,4 +27,4 @@ std::int64_t packed_row_size(std::int64_t vocab_size);
 void pack_row(std::span<const float> logits, std::span<std::uint16_t> dst);
 PackedRow unpack_row(std::span<const std::uint16_t> row, std::int64_t vocab_size);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::eval

@@ -7,7 +7,7 @@
 #include "runtime/base/error.hpp"
 #include "runtime/eval/log_probs.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::eval {
 
 namespace {
 
@@ -81,4 +81,4 @@ void LogitsReader::read_row(std::int64_t chunk, std::int64_t row, std::span<std:
   }
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::eval

@@ -11,7 +11,7 @@
 #include "runtime/base/file.hpp"
 #include "runtime/base/output_file.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::eval {
 
 struct LogitsHeader {
   std::int64_t n_ctx = 0, n_vocab = 0, n_chunks = 0;
@@ -45,4 +45,4 @@ class LogitsReader {
   std::uint64_t data_begin_ = 0;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::eval

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <iterator>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::eval {
 
 namespace {
 
@@ -178,4 +178,4 @@ std::string DivergenceStatistics::summary() const {
   return out;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::eval

@@ -10,7 +10,7 @@
 
 #include "runtime/eval/log_probs.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::eval {
 
 // exp of the mean negative log-likelihood and the standard error of that.
 class Perplexity {
@@ -59,4 +59,4 @@ class DivergenceStatistics {
   std::vector<float> klds_, p_diffs_;
 };
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::eval

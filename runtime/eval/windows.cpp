@@ -5,7 +5,7 @@
 #include "runtime/base/error.hpp"
 #include "runtime/exec/executor.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::eval {
 
 using exec::Row;
 
@@ -93,4 +93,4 @@ void run_windows(const EvalModel& model, const Windows& windows,
   flush();
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::eval

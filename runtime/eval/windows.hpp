@@ -12,11 +12,11 @@
 #include "cpu/team.hpp"
 #include "runtime/exec/rows.hpp"
 
-namespace dodeca::runtime {
-
-namespace exec {
+namespace dodeca::runtime::exec {
 class Executor;
 }
+
+namespace dodeca::runtime::eval {
 
 // A model as evaluation sees it; made from an executor, or by hand in tests.
 struct EvalModel {
@@ -58,4 +58,4 @@ void require_in_vocabulary(std::span<const std::int32_t> tokens, std::int64_t vo
 void run_windows(const EvalModel& model, const Windows& windows,
                  const std::function<void(std::span<const Prediction>)>& on_predictions);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::eval

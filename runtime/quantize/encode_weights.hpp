@@ -2,16 +2,16 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
+#include <span>
 #include <vector>
 
 #include "cpu/isa.hpp"
 #include "quant/dtype.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 
 // Contract of quant::encode_row and quant::restore_gain. scratch: any, reused from row to row.
-void encode_weights(quant::DType dtype, const float* row, std::byte* dst, std::int64_t n, const float* importance,
+void encode_weights(quant::DType dtype, std::span<const float> row, std::byte* dst, const float* importance,
                     cpu::Isa isa, std::vector<float>& scratch);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 namespace {
 
 using quant::DType;
@@ -38,4 +38,4 @@ std::string file_type_text(std::int64_t file_type) {
   return guessed + "unknown, may not work";
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

@@ -6,11 +6,11 @@
 
 #include "quant/dtype.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 
 // Of a file whose matrices are all of this type.
 std::uint32_t file_type_of(quant::DType dtype);
 // In the words of llama.cpp's model descriptions.
 std::string file_type_text(std::int64_t file_type);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

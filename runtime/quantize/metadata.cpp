@@ -6,7 +6,7 @@
 #include "runtime/load/json.hpp"
 #include "runtime/text/tokenizer.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 namespace {
 
 constexpr std::uint32_t kQuantizationVersion = 2;  // of ggml's block formats
@@ -211,4 +211,4 @@ Metadata output_metadata(const WeightSource& source, const OutputFacts& facts, c
   return source.gguf() != nullptr ? from_gguf(source, facts) : from_directory(source, facts, log);
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

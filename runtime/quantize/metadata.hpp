@@ -9,7 +9,7 @@
 #include "runtime/load/gguf.hpp"
 #include "runtime/model/weight_source.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 
 struct OutputFacts {
   std::uint32_t file_type = 0;
@@ -22,4 +22,4 @@ Metadata output_metadata(const WeightSource& source, const OutputFacts& facts, c
 // "16x7.7M", "671B": parameters as converters name sizes.
 std::string size_label(const WeightSource& source);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

@@ -10,7 +10,7 @@
 #include "runtime/quantize/metadata.hpp"
 #include "runtime/quantize/quantize.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 namespace {
 
 std::vector<std::int64_t> dims_of(const WeightInfo& weight) {
@@ -254,4 +254,4 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
   return plan;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

@@ -11,7 +11,7 @@
 #include "runtime/quantize/encode_weights.hpp"
 #include "runtime/quantize/waves.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 namespace {
 
 [[noreturn]] void refuse_non_finite(const OutputTensor& tensor, const Unit& unit, std::int64_t index) {
@@ -52,8 +52,8 @@ void convert(const WeightSource& source, const OutputTensor& tensor, Unit& unit,
   if (tensor.importance != nullptr)
     importance = ImportanceMatrix::importance(*tensor.importance, tensor.n_in(), unit.slice);
   for (std::int64_t row = 0; row < n_rows; ++row) {
-    encode_weights(tensor.dtype, state.values.data() + row * tensor.n_in(),
-                   out + static_cast<std::size_t>(row) * tensor.row_bytes(), tensor.n_in(),
+    encode_weights(tensor.dtype, std::span(state.values).subspan(row * tensor.n_in(), tensor.n_in()),
+                   out + static_cast<std::size_t>(row) * tensor.row_bytes(),
                    importance.empty() ? nullptr : importance.data(), isa, state.scratch);
   }
 }
@@ -118,8 +118,8 @@ std::uint64_t working_bytes(const QuantizePlan& plan, int team_size, bool low_me
   return wave_memory(plan.tensors, team_size, low_memory);
 }
 
-QuantizeResult quantize(const WeightSource& source, const QuantizePlan& plan, const std::filesystem::path& out,
-                        cpu::Team& team, const Progress& progress, const Log& log, const WriteOptions& options) {
+QuantizeResult write_quantized(const WeightSource& source, const QuantizePlan& plan, const std::filesystem::path& out,
+                               cpu::Team& team, const WriteOptions& options, const Progress& progress) {
   QuantizeResult result;
   WorkTimes& times = result.times;
   {
@@ -127,7 +127,7 @@ QuantizeResult quantize(const WeightSource& source, const QuantizePlan& plan, co
     GgufWriter writer(out, plan.metadata, specs_of(plan),
                       plan.identity.empty() ? std::nullopt : std::optional<std::string_view>(plan.identity),
                       options.split, options.restart);
-    tell_found(writer, plan, out, log);
+    tell_found(writer, plan, out, options.log);
     check_finished(writer, source, plan, out, team);
     const WaveWork work{
         .make = [&](Unit& unit, MemberState& state,
@@ -154,4 +154,4 @@ QuantizeResult quantize(const WeightSource& source, const QuantizePlan& plan, co
   return result;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

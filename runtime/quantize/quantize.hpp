@@ -15,7 +15,7 @@
 #include "runtime/model/weight_source.hpp"
 #include "runtime/quantize/recipe.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 
 // Raised when the same command would write other bytes than before: unfinished files of earlier versions are not
 // continued then.
@@ -73,6 +73,7 @@ struct WriteOptions {
   bool low_memory = false;  // smaller pieces of work: slower with many threads
   bool restart = false;     // whatever an earlier run left unfinished is discarded
   cpu::Isa isa = cpu::host_isa();
+  Log log = {};  // what is found of an earlier run
 };
 
 // Where the time went, summed over the members of the team.
@@ -90,19 +91,18 @@ struct QuantizeResult {
   WorkTimes times;                       // of this run alone, when an earlier one did a part
 };
 
-// The files that quantize() would write.
+// The files that write_quantized() would write.
 std::vector<GgufWriter::File> output_files(const QuantizePlan& plan, const std::filesystem::path& out,
                                            const SplitLimits& split = {});
 
-// The memory that quantize() and verify() allocate at most.
+// The memory that write_quantized() and verify() allocate at most.
 std::uint64_t working_bytes(const QuantizePlan& plan, int team_size, bool low_memory);
 
 // Writes `out` (under temporary names until it is whole). progress counts bytes of the new file; returning false
 // stops: Stopped. Error{kBadFile} names the tensor that holds NaN or infinity. With an identity, what a run did before
 // it ended in any way stays in OUT.partial and is not done again; the file becomes the same. `isa` does not change it.
 // Error{kBadRequest} when what is there was begun with other inputs or options, unless it is a restart.
-QuantizeResult quantize(const WeightSource& source, const QuantizePlan& plan, const std::filesystem::path& out,
-                        cpu::Team& team, const Progress& progress, const Log& log = {},
-                        const WriteOptions& options = {});
+QuantizeResult write_quantized(const WeightSource& source, const QuantizePlan& plan, const std::filesystem::path& out,
+                               cpu::Team& team, const WriteOptions& options = {}, const Progress& progress = {});
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

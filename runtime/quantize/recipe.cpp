@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 namespace {
 
 using quant::DType;
@@ -104,4 +104,4 @@ DType choose_type(const TypeChoice& choice, const WeightName& weight, std::int64
   return choice.file ? choice.file->type_of(weight.name) : *choice.uniform;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

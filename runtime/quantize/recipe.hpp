@@ -16,7 +16,7 @@
 #include "runtime/quantize/recipe_file.hpp"
 #include "runtime/quantize/type_override.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 
 // What a recipe may ask about a weight.
 struct WeightName {
@@ -56,4 +56,4 @@ quant::DType choose_type(const TypeChoice& choice, const WeightName& weight, std
 // True when choose_type() may say anything but F32.
 bool is_quantizable(WeightRole role, std::int64_t rank);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

@@ -8,7 +8,7 @@
 #include "runtime/base/printable.hpp"
 #include "runtime/load/json_fields.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 namespace {
 
 constexpr std::uint64_t kMaxRecipeBytes = std::uint64_t{16} << 20;
@@ -99,4 +99,4 @@ void write_recipe(const FileRecipe& recipe, const std::filesystem::path& path) {
   file.finish();
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

@@ -19,7 +19,7 @@
 #include "quant/dtype.hpp"
 #include "runtime/quantize/type_override.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 
 struct FileRecipe {
   std::string name;
@@ -38,4 +38,4 @@ FileRecipe parse_recipe(std::string_view text, std::string_view what);
 std::string recipe_text(const FileRecipe& recipe);
 void write_recipe(const FileRecipe& recipe, const std::filesystem::path& path);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

@@ -4,7 +4,7 @@
 
 #include "runtime/base/error.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 
 bool is_writable(quant::DType dtype) {
   // Q8_K and Q8_1 are formats of activations: no reader expects them in a file.
@@ -41,4 +41,4 @@ TypeOverride parse_override(std::string_view text) {
   return make_override(text.substr(0, split), text.substr(split + 1));
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

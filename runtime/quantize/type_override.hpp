@@ -8,7 +8,7 @@
 #include "quant/dtype.hpp"
 #include "runtime/text/regex.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 
 // Types that a GGUF can hold and that we can encode.
 bool is_writable(quant::DType dtype);
@@ -23,4 +23,4 @@ TypeOverride parse_override(std::string_view text);
 // The same from its two halves.
 TypeOverride make_override(std::string_view pattern, std::string_view type);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

@@ -9,7 +9,7 @@
 #include "runtime/base/hash.hpp"
 #include "runtime/quantize/waves.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 namespace {
 
 // What was written is in memory still; the disk is asked, not that. Systems that do not follow advice lose nothing but
@@ -84,4 +84,4 @@ Verification verify(const WeightSource& source, const QuantizePlan& plan, const 
   return out;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

@@ -7,7 +7,7 @@
 
 #include "runtime/quantize/quantize.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 
 struct VerifiedTensor {
   double square_error = 0, square = 0;  // sums over the weights; both 0 of tensors that were copied
@@ -25,4 +25,4 @@ struct Verification {
 Verification verify(const WeightSource& source, const QuantizePlan& plan, const QuantizeResult& result, cpu::Team& team,
                     const Progress& progress, bool low_memory = false);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

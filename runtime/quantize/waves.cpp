@@ -8,7 +8,7 @@
 #include "runtime/base/stopwatch.hpp"
 #include "runtime/model/contents.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 namespace {
 
 constexpr std::int64_t kUnitWeights = 1 << 18;             // one piece of work: 1 MiB as floats
@@ -160,4 +160,4 @@ void read_values(const WeightSource& source, const OutputTensor& tensor, Unit& u
   read(*tensor.weight, 0, tensor.weight->n_out, values + n_nope * n_latent);
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

@@ -12,7 +12,7 @@
 #include "runtime/base/hash.hpp"
 #include "runtime/quantize/quantize.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::quantize {
 
 // Rows of one slice of one tensor.
 struct Unit {
@@ -47,4 +47,4 @@ std::vector<MemberState> run_waves(const std::vector<OutputTensor>& tensors, std
 // The unit's weights as the source has them. Fills state.values and adds to unit.source.
 void read_values(const WeightSource& source, const OutputTensor& tensor, Unit& unit, MemberState& state);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::quantize

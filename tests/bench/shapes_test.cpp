@@ -91,7 +91,7 @@ TEST_CASE("impossible numbers of experts and unknown recipes are refused") {
 
 TEST_CASE("the most layers that fit are found without holding any") {
   const runtime::ModelConfig whole = shape_config("deepseek-v3");
-  const runtime::TypeChoice recipe = parse_recipe("--recipe", "ud-q2_k_xl");
+  const runtime::quantize::TypeChoice recipe = parse_recipe("--recipe", "ud-q2_k_xl");
   CHECK(most_layers(whole, recipe, {}, 1'000'000'000) == 0);
   const std::int64_t n = most_layers(whole, recipe, {}, 20'000'000'000);
   CHECK(n >= 4);

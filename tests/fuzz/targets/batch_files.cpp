@@ -9,8 +9,11 @@
 namespace dodeca::tests {
 namespace {
 
-runtime::BatchOptions options_of_batch() {
-  runtime::BatchOptions options;
+using runtime::batch::BatchOptions;
+using runtime::engine::Engine;
+
+BatchOptions options_of_batch() {
+  BatchOptions options;
   options.input = scratch_folder() / "in.jsonl";
   options.output = scratch_folder() / "out.jsonl";
   options.errors = scratch_folder() / "errors.jsonl";
@@ -23,12 +26,12 @@ runtime::BatchOptions options_of_batch() {
 // Works through the batch, or through its first `steps` steps.
 void run(int steps) {
   constexpr std::int64_t kContext = 64;
-  runtime::BatchOptions options = options_of_batch();
-  FakePass pass(runtime::Engine::sequences_for(options.n_parallel), options.n_parallel * kContext);
-  runtime::Engine engine(pass, FakePass::vocabulary(), {options.n_parallel, kContext, 64, 16});
-  runtime::Batch batch(options, [](runtime::Level, std::string_view) {});
+  BatchOptions options = options_of_batch();
+  FakePass pass(Engine::sequences_for(options.n_parallel), options.n_parallel * kContext);
+  Engine engine(pass, FakePass::vocabulary(), {options.n_parallel, kContext, 64, 16});
+  runtime::batch::Batch batch(options, [](runtime::Level, std::string_view) {});
   try {
-    batch.run(engine, fake_text(), [&](const runtime::BatchCounts&) { return --steps != 0; });
+    batch.run(engine, fake_text(), [&](const runtime::batch::BatchCounts&) { return --steps != 0; });
     require(batch.finished(), "a batch that ended is not complete");
   } catch (const runtime::Stopped&) {
   }

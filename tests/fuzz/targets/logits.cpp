@@ -9,13 +9,13 @@ namespace dodeca::tests {
 
 void fuzz_logits(std::string_view bytes) {
   const MemoryFile memory(bytes);
-  const runtime::LogitsReader reader(memory.path());
-  const runtime::LogitsHeader& header = reader.header();
-  std::vector<std::uint16_t> row(static_cast<std::size_t>(runtime::packed_row_size(header.n_vocab)));
+  const runtime::eval::LogitsReader reader(memory.path());
+  const runtime::eval::LogitsHeader& header = reader.header();
+  std::vector<std::uint16_t> row(static_cast<std::size_t>(runtime::eval::packed_row_size(header.n_vocab)));
   for (std::int64_t chunk = 0; chunk < header.n_chunks; ++chunk) {
     for (std::int64_t i = 0; i < header.rows_per_chunk(); ++i) {
       reader.read_row(chunk, i, row);
-      const runtime::PackedRow packed = runtime::unpack_row(row, header.n_vocab);
+      const runtime::eval::PackedRow packed = runtime::eval::unpack_row(row, header.n_vocab);
       packed.log_prob(static_cast<std::size_t>(header.n_vocab) - 1);
     }
   }

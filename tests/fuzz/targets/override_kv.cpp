@@ -11,7 +11,7 @@ void fuzz_override_kv(std::string_view bytes) {
   metadata.set("a", std::uint32_t{1});
   runtime::override_kv(metadata, lines[0]);
   for (const auto& [key, value] : metadata.entries()) require(metadata.find(key) == &value, "metadata entry");
-  if (lines.size() > 1) runtime::parse_override(lines[1]).regex.found_in("blk.3.ffn_down_exps.weight");
+  if (lines.size() > 1) runtime::quantize::parse_override(lines[1]).regex.found_in("blk.3.ffn_down_exps.weight");
 }
 
 std::vector<std::string> fuzz_override_kv_seeds() {

@@ -3,9 +3,12 @@
 
 namespace dodeca::tests {
 
+using runtime::quantize::FileRecipe;
+using runtime::quantize::parse_recipe;
+
 void fuzz_recipe(std::string_view bytes) {
-  const runtime::FileRecipe recipe = runtime::parse_recipe(bytes, "fuzz");
-  const runtime::FileRecipe again = runtime::parse_recipe(runtime::recipe_text(recipe), "written");
+  const FileRecipe recipe = parse_recipe(bytes, "fuzz");
+  const FileRecipe again = parse_recipe(runtime::quantize::recipe_text(recipe), "written");
   for (const char* name : {"blk.3.ffn_down_exps.weight", "output.weight", "token_embd.weight"})
     require(recipe.type_of(name) == again.type_of(name), "a written recipe reads back as another");
 }

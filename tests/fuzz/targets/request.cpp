@@ -5,11 +5,11 @@
 namespace dodeca::tests {
 
 void fuzz_request(std::string_view bytes) {
-  const auto id = runtime::custom_id_of(bytes);
-  const runtime::ParsedLine line = runtime::parse_line(bytes, {});
-  if (std::holds_alternative<runtime::MalformedLine>(line.what)) return;
+  const auto id = runtime::batch::custom_id_of(bytes);
+  const runtime::batch::ParsedLine line = runtime::batch::parse_line(bytes, {});
+  if (std::holds_alternative<runtime::batch::MalformedLine>(line.what)) return;
   require(id && *id == line.custom_id, "custom_id");
-  const auto* request = std::get_if<runtime::BatchRequest>(&line.what);
+  const auto* request = std::get_if<runtime::batch::BatchRequest>(&line.what);
   if (request == nullptr) return;
   require(request->chat == !request->messages.empty(), "messages");
   require(!request->max_tokens || *request->max_tokens >= 0, "max_tokens");

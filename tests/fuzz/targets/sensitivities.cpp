@@ -4,7 +4,7 @@
 namespace dodeca::tests {
 
 void fuzz_sensitivities(std::string_view bytes) {
-  const runtime::SensitivityFile file = runtime::parse_sensitivities(bytes, "fuzz");
+  const runtime::allocate::SensitivityFile file = runtime::allocate::parse_sensitivities(bytes, "fuzz");
   for (const auto& [name, value] : file.sensitivities) require(value >= 0, "sensitivity");
 }
 

@@ -11,6 +11,7 @@
 namespace {
 
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::allocate;
 using dodeca::quant::DType;
 
 // Tensors whose divergence falls with the bytes, not on a convex curve.
@@ -57,7 +58,7 @@ TEST_CASE("allocation: within its bytes, above its bound, and near the best of a
     }
     for (const double room : {1.0, 1.1, 1.5, 2.0, 5.0}) {
       const auto max_bytes = static_cast<std::uint64_t>(static_cast<double>(smallest) * room);
-      const Allocation result = allocate(tensors, max_bytes);
+      const Allocation result = best_allocation(tensors, max_bytes);
       const double best = least_of_all(tensors, max_bytes);
       std::uint64_t bytes = 0;
       double divergence = 0;
@@ -81,7 +82,7 @@ TEST_CASE("allocation: many tensors leave hardly any gap to the bound") {
   const std::vector<TensorOptions> tensors = random_tensors(300, 8, 77);
   std::uint64_t middle = 0;
   for (const TensorOptions& tensor : tensors) middle += tensor.options[3].bytes;
-  const Allocation result = allocate(tensors, middle);
+  const Allocation result = best_allocation(tensors, middle);
   CHECK(result.bound > 0);
   CHECK(result.divergence < 1.002 * result.bound);
 }
@@ -91,7 +92,7 @@ TEST_CASE("allocation: as many tensors and types as a 671B model has take no tim
   std::uint64_t middle = 0;
   for (const TensorOptions& tensor : tensors) middle += tensor.options[5].bytes;
   const std::clock_t begin = std::clock();
-  const Allocation result = allocate(tensors, middle);
+  const Allocation result = best_allocation(tensors, middle);
   const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
   MESSAGE(seconds, " s for 14400 changes");
   CHECK(seconds < 0.15);
@@ -103,7 +104,7 @@ TEST_CASE("allocation: speed gives quality for fewer bytes per token") {
   const std::vector<TensorOptions> tensors = random_tensors(60, 8, 5);
   std::uint64_t middle = 0;
   for (const TensorOptions& tensor : tensors) middle += tensor.options[4].bytes;
-  const Allocation quality = allocate(tensors, middle), fast = allocate(tensors, middle, 1.0);
+  const Allocation quality = best_allocation(tensors, middle), fast = best_allocation(tensors, middle, 1.0);
   CHECK(fast.token_bytes < 0.98 * quality.token_bytes);
   CHECK(fast.divergence > quality.divergence);
   CHECK(fast.divergence * fast.token_bytes < quality.divergence * quality.token_bytes);
@@ -113,10 +114,10 @@ TEST_CASE("allocation: too few bytes are refused with the least possible") {
   const std::vector<TensorOptions> tensors = {
       {"a", false, {{DType::kQ2_K, 100, 1, 100}, {DType::kQ4_K, 200, 0.1, 200}}},
       {"b", false, {{DType::kQ8_0, 50, 0.5, 50}}}};
-  CHECK_THROWS_WITH_AS(allocate(tensors, 149), doctest::Contains("need 150 bytes and 149 are allowed"), Error);
-  CHECK(allocate(tensors, 150).bytes == 150);
-  CHECK(allocate(tensors, 249).bytes == 150);
-  CHECK(allocate(tensors, 250).divergence == doctest::Approx(0.6));
+  CHECK_THROWS_WITH_AS(best_allocation(tensors, 149), doctest::Contains("need 150 bytes and 149 are allowed"), Error);
+  CHECK(best_allocation(tensors, 150).bytes == 150);
+  CHECK(best_allocation(tensors, 249).bytes == 150);
+  CHECK(best_allocation(tensors, 250).divergence == doctest::Approx(0.6));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ namespace {
 
 using namespace dodeca;
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::allocate;
 
 TEST_CASE("a file of sensitivities: every bit survives") {
   SensitivityFile file{"2 files:00ff", "1 files:1234", "8 chunks of 512:abcd", {}};

@@ -7,6 +7,7 @@
 namespace {
 
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::allocate;
 
 TEST_CASE("sensitivity groups: every tensor once, gate with up, bands of neighbouring layers") {
   std::vector<std::string> names = {"token_embd.weight", "output.weight"};

@@ -15,6 +15,7 @@ namespace {
 
 using namespace dodeca;
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::allocate;
 using quant::DType;
 
 ModelConfig experts_config() {

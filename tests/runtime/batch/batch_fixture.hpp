@@ -63,14 +63,14 @@ struct Folder {
 
 struct BatchSetup {
   Folder folder;
-  runtime::BatchOptions options;
+  runtime::batch::BatchOptions options;
   std::vector<std::string> notices;
   std::int64_t context = 128;
 
   BatchSetup() {
     options.input = folder.path / "in.jsonl";
     options.output = folder.path / "out.jsonl";
-    options.errors = runtime::default_errors_path(options.output);
+    options.errors = runtime::batch::default_errors_path(options.output);
     options.model_name = "fake";
     options.model_identity = "fake 1";
     options.n_parallel = 3;
@@ -78,12 +78,12 @@ struct BatchSetup {
   }
   std::filesystem::path state() const { return options.output.string() + ".state"; }
   // Runs to the end, or until `stop_after` calls of the progress function.
-  runtime::BatchCounts run(int stop_after = -1) {
-    FakePass pass(runtime::Engine::sequences_for(options.n_parallel), options.n_parallel * context);
-    runtime::Engine engine(pass, FakePass::vocabulary(), {options.n_parallel, context, 64, 16});
-    runtime::Batch batch(options, [this](runtime::Level, std::string_view line) { notices.emplace_back(line); });
+  runtime::batch::BatchCounts run(int stop_after = -1) {
+    FakePass pass(runtime::engine::Engine::sequences_for(options.n_parallel), options.n_parallel * context);
+    runtime::engine::Engine engine(pass, FakePass::vocabulary(), {options.n_parallel, context, 64, 16});
+    runtime::batch::Batch batch(options, [this](runtime::Level, std::string_view line) { notices.emplace_back(line); });
     int calls = 0;
-    batch.run(engine, fake_text(), [&](const runtime::BatchCounts&) { return ++calls != stop_after; });
+    batch.run(engine, fake_text(), [&](const runtime::batch::BatchCounts&) { return ++calls != stop_after; });
     return batch.counts();
   }
   std::string refusal() {

@@ -12,8 +12,8 @@
 
 namespace dodeca::tests {
 
-inline runtime::BatchText fake_text() {
-  runtime::BatchText text;
+inline runtime::batch::BatchText fake_text() {
+  runtime::batch::BatchText text;
   text.encode = [](const std::string& raw) {
     std::vector<std::int32_t> ids = {1};
     for (const char c : raw) ids.push_back(1 + static_cast<unsigned char>(c) % (FakePass::kVocab - 1));

@@ -30,6 +30,7 @@ extern "C" int fdatasync(int fd) {
 namespace {
 
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::batch;
 using namespace dodeca::tests;
 
 bool any_line(std::string_view, std::int64_t) { return true; }

@@ -16,6 +16,7 @@
 namespace {
 
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::batch;
 using namespace dodeca::tests;
 
 // custom_id (or the line number of malformed lines) -> how often it is answered, over both files.
@@ -63,8 +64,8 @@ bool run_and_kill(const BatchSetup& setup, std::chrono::microseconds delay) {
   REQUIRE(child >= 0);
   if (child == 0) {
     try {
-      FakePass pass(Engine::sequences_for(3), 3 * setup.context);
-      Engine engine(pass, FakePass::vocabulary(), {3, setup.context, 64, 16});
+      FakePass pass(engine::Engine::sequences_for(3), 3 * setup.context);
+      engine::Engine engine(pass, FakePass::vocabulary(), {3, setup.context, 64, 16});
       Batch batch(setup.options, [](Level, std::string_view) {});
       batch.run(engine, fake_text(), [](const BatchCounts&) {
         ::usleep(100);

@@ -8,6 +8,7 @@
 namespace {
 
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::batch;
 using namespace dodeca::tests;
 
 const char* const kChat = "/v1/chat/completions";
@@ -279,8 +280,8 @@ TEST_CASE("a template that cannot be read refuses the chats, not the completions
   text.encode_chat = [](std::span<const ChatMessage>) -> std::vector<std::int32_t> {
     throw Error(ErrorKind::kUnsupported, "the template cannot be read");
   };
-  FakePass pass(Engine::sequences_for(3), 3 * setup.context);
-  Engine engine(pass, FakePass::vocabulary(), {3, setup.context, 64, 16});
+  FakePass pass(engine::Engine::sequences_for(3), 3 * setup.context);
+  engine::Engine engine(pass, FakePass::vocabulary(), {3, setup.context, 64, 16});
   Batch batch(setup.options, [](Level, std::string_view) {});
   batch.run(engine, text, [](const BatchCounts&) { return true; });
   CHECK(batch.counts().completed == 1);

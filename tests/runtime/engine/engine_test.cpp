@@ -12,6 +12,7 @@
 namespace {
 
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::engine;
 using dodeca::tests::FakePass;
 using Tokens = std::vector<std::int32_t>;
 

@@ -14,7 +14,7 @@
 
 namespace dodeca::tests {
 
-class FakePass final : public runtime::ForwardPass {
+class FakePass final : public runtime::engine::ForwardPass {
  public:
   static constexpr std::int64_t kVocab = 40, kBlock = 8;
   static constexpr std::int32_t kEnd = 0;
@@ -83,7 +83,7 @@ class FakePass final : public runtime::ForwardPass {
     }
     return logits;
   }
-  static runtime::Vocabulary vocabulary() {
+  static runtime::engine::Vocabulary vocabulary() {
     return {
         [](std::int32_t id) { return id == kEnd ? std::string() : std::string(1, static_cast<char>('A' + id - 1)); },
         {kEnd}};

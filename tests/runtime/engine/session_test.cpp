@@ -10,7 +10,7 @@
 #include "runtime/model/shapes.hpp"
 #include "tests/support/demo_model.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::engine {
 namespace {
 
 using exec::Executor;
@@ -126,4 +126,4 @@ TEST_CASE("prompts are short below the crossover of the two forms of attention")
   CHECK(short_prompt_rows(ModelConfig{}) == 0);
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::engine

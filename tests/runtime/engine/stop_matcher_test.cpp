@@ -6,7 +6,7 @@
 
 namespace {
 
-using dodeca::runtime::StopMatcher;
+using dodeca::runtime::engine::StopMatcher;
 
 TEST_CASE("nothing of a stop text is ever released") {
   StopMatcher matcher({"\n\nUser:", "END"});

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::engine {
 namespace {
 
 const Log kSilent = [](Level, std::string_view) {};
@@ -50,4 +50,4 @@ TEST_CASE("more threads than processors are said and run unbound") {
   CHECK(lines[0].find("threads are not bound") != std::string::npos);
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::engine

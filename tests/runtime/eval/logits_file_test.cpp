@@ -12,6 +12,7 @@
 #include "tests/support/tiny_gguf.hpp"
 
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::eval;
 using namespace dodeca::tests;
 
 namespace {

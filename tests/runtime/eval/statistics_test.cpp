@@ -9,6 +9,7 @@
 #include <vector>
 
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::eval;
 
 namespace {
 

@@ -8,6 +8,7 @@
 #include "runtime/base/error.hpp"
 
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::eval;
 
 namespace {
 

@@ -16,6 +16,7 @@
 
 using namespace dodeca;
 using namespace dodeca::tests::quantizing;
+using namespace dodeca::runtime::quantize;
 using dodeca::tests::TempDir;
 
 TEST_CASE("a split file holds what the whole one holds") {
@@ -23,9 +24,9 @@ TEST_CASE("a split file holds what the whole one holds") {
   const auto source = open_weights(kDemo, {}, kSilent);
   const QuantizePlan plan = plan_quantization(*source, recipe_options("ud-q2_k_xl"), kSilent);
   cpu::Team team(2);
-  const QuantizeResult whole = quantize(*source, plan, dir / "whole.gguf", team, {});
+  const QuantizeResult whole = write_quantized(*source, plan, dir / "whole.gguf", team);
   WriteOptions options{.split = {.max_bytes = 3'000'000}};
-  const QuantizeResult split = quantize(*source, plan, dir / "q.gguf", team, {}, {}, options);
+  const QuantizeResult split = write_quantized(*source, plan, dir / "q.gguf", team, options);
   CHECK(whole.files.size() == 1);
   REQUIRE(split.files.size() >= 4);
   CHECK(split.files.front().path == dir / fmt::format("q-00001-of-{:05}.gguf", split.files.size()));
@@ -54,7 +55,7 @@ TEST_CASE("verify: the errors of the new file, and a byte that changed on the di
   options.types.output = DType::kF32;
   const QuantizePlan plan = plan_quantization(*source, options, kSilent);
   cpu::Team one(1), team(3);
-  const QuantizeResult result = quantize(*source, plan, dir / "q.gguf", team, {});
+  const QuantizeResult result = write_quantized(*source, plan, dir / "q.gguf", team);
   const Verification found = verify(*source, plan, result, team, {});
   const Verification again = verify(*source, plan, result, one, {}, true);
   CHECK(found.checksum == again.checksum);
@@ -135,7 +136,7 @@ TEST_CASE("the older layout with attn_kv_b, and back") {
   const auto source = open_weights(kDemo, {}, kSilent);
   const QuantizePlan plan = plan_quantization(*source, fused, kSilent);
   cpu::Team team(2);
-  const Verification found = verify(*source, plan, quantize(*source, plan, dir / "q4.gguf", team, {}), team, {});
+  const Verification found = verify(*source, plan, write_quantized(*source, plan, dir / "q4.gguf", team), team, {});
   int n_fused = 0;
   for (std::size_t i = 0; i < plan.tensors.size(); ++i) {
     if (!plan.tensors[i].name.ends_with("attn_kv_b.weight")) continue;
@@ -163,7 +164,7 @@ TEST_CASE("a directory of headers alone can be planned") {
   const QuantizePlan plan = plan_quantization(*cut, options, kSilent);
   CHECK(plan.tensor_bytes() == plan_quantization(*whole, options, kSilent).tensor_bytes());
   cpu::Team team(1);
-  CHECK_THROWS_AS(quantize(*cut, plan, dir / "q.gguf", team, {}), Error);
+  CHECK_THROWS_AS(write_quantized(*cut, plan, dir / "q.gguf", team), Error);
   CHECK_FALSE(std::filesystem::exists(dir / "q.gguf"));
 }
 

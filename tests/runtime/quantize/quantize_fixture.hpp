@@ -14,6 +14,7 @@
 namespace dodeca::tests::quantizing {
 
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::quantize;
 using dodeca::quant::DType;
 
 inline const std::filesystem::path kDemo = std::filesystem::path(DODECA_SOURCE_DIR) / "bench" / "demo" / "model";
@@ -52,7 +53,7 @@ inline void make(const std::filesystem::path& in, const std::filesystem::path& o
                  int n_threads = 2, const Log& log = kSilent) {
   const auto source = open_weights(in, {}, kSilent);
   cpu::Team team(n_threads);
-  quantize(*source, plan_quantization(*source, options, log), out, team, {});
+  write_quantized(*source, plan_quantization(*source, options, log), out, team);
 }
 
 inline std::vector<float> values_of(const WeightSource& source, std::string_view name) {

@@ -16,6 +16,7 @@
 
 using namespace dodeca;
 using namespace dodeca::tests::quantizing;
+using namespace dodeca::runtime::quantize;
 using dodeca::tests::TempDir;
 
 TEST_CASE("the demo as ud-q2_k_xl: types, layout and keys of the new file") {
@@ -308,7 +309,7 @@ TEST_CASE("progress ends at the total; stopping leaves nothing, also of an older
   const QuantizePlan plan = plan_quantization(*source, uniform_options(DType::kQ8_0), kSilent);
   cpu::Team team(2);
   double last = -1, total = 0;
-  quantize(*source, plan, dir / "q.gguf", team, [&](double done, double all) {
+  write_quantized(*source, plan, dir / "q.gguf", team, {}, [&](double done, double all) {
     CHECK(done >= last);
     last = done;
     total = all;
@@ -319,7 +320,8 @@ TEST_CASE("progress ends at the total; stopping leaves nothing, also of an older
   const std::string before = bytes_of(dir / "q.gguf");
 
   int calls = 0;
-  CHECK_THROWS_AS(quantize(*source, plan, dir / "q.gguf", team, [&](double, double) { return ++calls < 2; }), Stopped);
+  CHECK_THROWS_AS(write_quantized(*source, plan, dir / "q.gguf", team, {}, [&](double, double) { return ++calls < 2; }),
+                  Stopped);
   CHECK(dir.n_entries() == 1);
   CHECK(bytes_of(dir / "q.gguf") == before);
 }

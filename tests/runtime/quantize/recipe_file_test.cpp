@@ -11,6 +11,7 @@ namespace {
 
 using namespace dodeca;
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::quantize;
 using quant::DType;
 
 TEST_CASE("a recipe file: names before rules, rules in order, then the default; written and read back") {

@@ -7,6 +7,7 @@
 #include "runtime/base/error.hpp"
 
 using namespace dodeca::runtime;
+using namespace dodeca::runtime::quantize;
 using dodeca::quant::DType;
 
 namespace {
