@@ -43,11 +43,11 @@ constexpr std::int8_t kIq3sValues[] = {1, 3, 5, 7, 9, 11, 13, 15};
 
 }  // namespace
 
-constexpr Grid<256, 8> kIq2xxsGrid = expand<256, 8>(k_iq2xxs, kIq2Values);
-constexpr Grid<512, 8> kIq2xsGrid = expand<512, 8>(k_iq2xs, kIq2Values);
-constexpr Grid<1024, 8> kIq2sGrid = expand<1024, 8>(k_iq2s, kIq2Values);
-constexpr Grid<2048, 8> kIq1sGrid = expand<2048, 8>(k_iq1s, kIq1Values);
-constexpr Grid<256, 4> kIq3xxsGrid = expand<256, 4>(k_iq3xxs, kIq3xxsValues);
-constexpr Grid<512, 4> kIq3sGrid = expand<512, 4>(k_iq3s, kIq3sValues);
+constexpr Grid<256, 8> kIq2xxsGrid = expand<256, 8>(kIq2xxsBitmap, kIq2Values);
+constexpr Grid<512, 8> kIq2xsGrid = expand<512, 8>(kIq2xsBitmap, kIq2Values);
+constexpr Grid<1024, 8> kIq2sGrid = expand<1024, 8>(kIq2sBitmap, kIq2Values);
+constexpr Grid<2048, 8> kIq1sGrid = expand<2048, 8>(kIq1sBitmap, kIq1Values);
+constexpr Grid<256, 4> kIq3xxsGrid = expand<256, 4>(kIq3xxsBitmap, kIq3xxsValues);
+constexpr Grid<512, 4> kIq3sGrid = expand<512, 4>(kIq3sBitmap, kIq3sValues);
 
 }  // namespace dodeca::quant
