@@ -15,8 +15,8 @@ namespace {
 constexpr std::string_view kSums = ".in_sum2", kCounts = ".counts";
 constexpr std::int64_t kMaxImatrixEntries = 1 << 20, kMaxName = 1 << 16, kMaxImatrixValues = std::int64_t{1} << 31;
 
-Error bad(const std::filesystem::path& path, std::string sentence) {
-  return Error(ErrorKind::kBadFile, std::move(sentence)).with("file", path.string());
+Error bad(const std::filesystem::path& path, const std::string& sentence) {
+  return Error(ErrorKind::kBadFile, sentence).with("file", path.string());
 }
 
 // Sums of squares and counts can only be finite and not negative.
@@ -153,7 +153,7 @@ void ImportanceMatrix::write_gguf(const std::filesystem::path& path) const {
     specs.push_back({name + std::string(kCounts), quant::DType::kF32,
                      n == 1 ? std::vector<std::int64_t>{1} : std::vector<std::int64_t>{1, n}});
   }
-  GgufWriter writer(path, metadata, std::move(specs));
+  GgufWriter writer(path, metadata, specs);
   for (const auto& [name, entry] : entries) {
     writer.append(std::as_bytes(std::span(entry.sums)));
     writer.append(std::as_bytes(std::span(entry.counts)));

@@ -56,9 +56,9 @@ std::optional<LoggedWork> read_write_log(const std::filesystem::path& path) {
 
 WriteLog::WriteLog(std::filesystem::path path) : path_(std::move(path)) {
   fd_ = open_own_file(path_, O_RDWR);
-  const auto refuse = [&](std::string why) {
+  const auto refuse = [&](const std::string& why) {
     ::close(fd_);
-    return Error(ErrorKind::kIo, std::move(why));
+    return Error(ErrorKind::kIo, why);
   };
   if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
     const bool busy = errno == EWOULDBLOCK;
