@@ -105,7 +105,7 @@ int cmd_sample(std::span<const std::string> args) {
     return all.empty() ? standard : all;
   };
   const cpu::Topology topology = cpu::read_topology();
-  const std::int64_t n_default = runtime::default_threads(topology);
+  const std::int64_t n_default = runtime::engine::default_threads(topology);
   const std::vector<std::int64_t> threads = numbers(
       "-t", thread_texts, n_default > 1 ? std::vector<std::int64_t>{1, n_default} : std::vector<std::int64_t>{1});
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
@@ -117,7 +117,7 @@ int cmd_sample(std::span<const std::string> args) {
   for (const std::int64_t n_sequences : numbers("--parallel", parallel_texts, {1, 32})) {
     Step step(vocab, n_sequences);
     for (const std::int64_t n : threads) {
-      const auto team = runtime::make_team(static_cast<std::int32_t>(n), console.log());
+      const auto team = runtime::engine::make_team(static_cast<std::int32_t>(n), console.log());
       for (const SamplingCase& what : sampling_cases()) {
         runtime::cli::throw_if_stopped();
         const double ms = 1e3 * step.seconds_per_step(what, *team, seconds);

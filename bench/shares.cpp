@@ -10,20 +10,20 @@
 namespace dodeca::bench {
 namespace {
 
-using runtime::ArrayBuffer;
+using runtime::exec::ArrayBuffer;
 
 // Experts as a router would choose them, spread over all.
-void choose_experts(const runtime::Pass& pass) {
+void choose_experts(const runtime::exec::Pass& pass) {
   const runtime::ModelConfig& c = pass.config;
   auto* ids = pass.space.array<std::int32_t>(ArrayBuffer::kExpertIds);
   for (std::int64_t i = 0; ids != nullptr && i < c.n_experts_per_tok; ++i)
     ids[i] = static_cast<std::int32_t>(i * c.n_routed_experts / c.n_experts_per_tok);
 }
 
-std::vector<double> bytes_by_member(std::span<const runtime::TileLoad> loads, int n_threads) {
+std::vector<double> bytes_by_member(std::span<const runtime::exec::TileLoad> loads, int n_threads) {
   std::vector<double> bytes(static_cast<std::size_t>(n_threads), 0.0);
   for (int i = 0; i < n_threads; ++i) {
-    runtime::for_share(loads, i, n_threads, [&](std::size_t load, const cpu::Range& tiles) {
+    runtime::exec::for_share(loads, i, n_threads, [&](std::size_t load, const cpu::Range& tiles) {
       bytes[static_cast<std::size_t>(i)] +=
           static_cast<double>(tiles.end - tiles.begin) * static_cast<double>(loads[load].tile_bytes);
     });
@@ -31,7 +31,7 @@ std::vector<double> bytes_by_member(std::span<const runtime::TileLoad> loads, in
   return bytes;
 }
 
-PhaseShares shares_of(std::span<const runtime::TileLoad> loads, int n_threads, int l3_members) {
+PhaseShares shares_of(std::span<const runtime::exec::TileLoad> loads, int n_threads, int l3_members) {
   const std::vector<double> bytes = bytes_by_member(loads, n_threads);
   PhaseShares shares{.n_threads = n_threads};
   for (const double own : bytes) shares.bytes += own;
@@ -61,16 +61,16 @@ void keep_worst(std::vector<PhaseShares>& all, PhaseShares shares) {
 
 std::vector<PhaseShares> count_shares(const runtime::Plan& plan, const ShareRequest& request) {
   const auto model = runtime::Model::without_weights(plan);
-  const runtime::RunSizes sizes{.micro_batch = 1, .n_positions = request.position + 1, .n_sequences = 1};
-  runtime::KvCache cache(plan.config, {.n_positions = 64});
-  runtime::Workspace space(runtime::demand_of(plan, sizes));
-  const runtime::Row row{.position = static_cast<std::int32_t>(request.position), .wants_logits = true};
-  runtime::Pass pass(plan.config, plan.options.isa, cache, space, {&row, 1});
+  const runtime::exec::RunSizes sizes{.micro_batch = 1, .n_positions = request.position + 1, .n_sequences = 1};
+  runtime::exec::KvCache cache(plan.config, {.n_positions = 64});
+  runtime::exec::Workspace space(runtime::exec::demand_of(plan, sizes));
+  const runtime::exec::Row row{.position = static_cast<std::int32_t>(request.position), .wants_logits = true};
+  runtime::exec::Pass pass(plan.config, plan.options.isa, cache, space, {&row, 1});
   std::vector<PhaseShares> all;
   for (const runtime::BlockPlan& block_plan : plan.blocks) {
-    const std::unique_ptr<runtime::Block> block = runtime::make_block(*model, block_plan);
-    for (const runtime::Phase& phase : block->phases(pass)) {
-      if (runtime::deals_loads(phase, pass)) {
+    const std::unique_ptr<runtime::exec::Block> block = runtime::exec::make_block(*model, block_plan);
+    for (const runtime::exec::Phase& phase : block->phases(pass)) {
+      if (runtime::exec::deals_loads(phase, pass)) {
         for (const int n : request.n_threads) {
           PhaseShares shares = shares_of(phase.loads(pass), n, request.l3_members);
           shares.phase = phase.name;

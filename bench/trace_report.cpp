@@ -11,7 +11,7 @@ std::string trace_table(std::string_view test, const Trace& trace, double second
   const double passes = static_cast<double>(trace.passes);
   if (trace.passes == 0) return {};
   double sum_ns = 0, bytes = 0, alone_ns = 0;
-  for (const runtime::Trace::Entry& entry : trace.phases) {
+  for (const Trace::Entry& entry : trace.phases) {
     sum_ns += static_cast<double>(entry.ns);
     bytes += static_cast<double>(entry.bytes);
     alone_ns += static_cast<double>(entry.alone_ns);
@@ -24,7 +24,7 @@ std::string trace_table(std::string_view test, const Trace& trace, double second
                        sum_ns > 0 ? 100 * ns / sum_ns : 0.0, n_bytes / 1e6 / passes, ns > 0 ? n_bytes / ns : 0.0,
                        alone / 1e3 / passes);
   };
-  for (const runtime::Trace::Entry& entry : trace.phases)
+  for (const Trace::Entry& entry : trace.phases)
     line(entry.name, static_cast<double>(entry.ns), static_cast<double>(entry.bytes),
          static_cast<double>(entry.alone_ns));
   line("sum", sum_ns, bytes, alone_ns);

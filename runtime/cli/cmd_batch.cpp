@@ -180,7 +180,7 @@ int cmd_batch(std::span<const std::string> args) {
   });
   batch.confirm_model(contents_text(loaded.session->model().contents()));
   Engine& engine =
-      loaded.session->start_engine(vocabulary_of(tokenizer, loaded.config().vocab_size),
+      loaded.session->start_engine(engine::vocabulary_of(tokenizer, loaded.config().vocab_size),
                                    {.n_parallel = n_parallel,
                                     .context = loaded.context,
                                     .batch = model.batch,

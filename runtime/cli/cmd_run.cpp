@@ -195,12 +195,12 @@ int cmd_run(std::span<const std::string> args) {
   LoadedModel loaded = load_model(run.model, console, [](const Plan&, std::int64_t context) {
     return CommandNeeds{Engine::sequences_for(1), engine::positions_for(context, 1)};
   });
-  Engine& engine = loaded.session->start_engine(vocabulary_of(tokenizer, loaded.config().vocab_size),
+  Engine& engine = loaded.session->start_engine(engine::vocabulary_of(tokenizer, loaded.config().vocab_size),
                                                 {.n_parallel = 1,
                                                  .context = loaded.context,
                                                  .batch = run.model.batch,
                                                  .micro_batch = run.model.micro_batch,
-                                                 .short_prompt = chats ? short_prompt_rows(loaded.config()) : 0,
+                                                 .short_prompt = chats ? engine::short_prompt_rows(loaded.config()) : 0,
                                                  .poll = run.model.poll});
 
   engine::Request request;

@@ -34,12 +34,12 @@ ThreadChoice threads_for(const ModelOptions& options, const cpu::Topology& topol
 
 // What a loaded model is, a line each.
 void say_loaded(const LoadedModel& loaded, const Console& console) {
-  const Session& session = *loaded.session;
-  const ExecutorOptions& executor = session.executor_options();
+  const engine::Session& session = *loaded.session;
+  const exec::ExecutorOptions& executor = session.executor_options();
   console.info(fmt::format("model: {}, {} in memory, loaded in {:.1f} s; {}", loaded.config().name,
                            bytes_text(static_cast<double>(session.model().weight_bytes())), loaded.load_seconds,
                            cpu::name_of(session.model().isa())));
-  const bool several = executor.n_positions > positions_for(loaded.context, 1);
+  const bool several = executor.n_positions > engine::positions_for(loaded.context, 1);
   const std::uint64_t cache_bytes = exec::KvCache::bytes_needed(loaded.config(), executor.cache_options());
   console.info(fmt::format("cache: {} positions{}, {}, {}", loaded.context,
                            several ? fmt::format(" per sequence, {} in all", executor.n_positions) : "",
@@ -165,7 +165,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   console.detail(fmt::format("processor: {}, {} usable cores", topology.cpu_model, topology.cores.size()));
   const ThreadChoice threads = threads_for(options, topology, log);
   console.info(threads_text(threads));
-  Workers workers(threads.generation, threads.prompts, log);
+  engine::Workers workers(threads.generation, threads.prompts, log);
 
   ProgressBar bar(console, "loading", "MB", 1e6);
   engine::SessionOptions session = options.session_options();

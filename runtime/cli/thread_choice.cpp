@@ -91,13 +91,13 @@ ReadRate read_rate_of(const cpu::Topology& topology) {
   const auto buffer = std::make_shared<std::unique_ptr<cpu::Buffer>>();
   return [bytes, buffer](std::int32_t n_threads) {
     if (!*buffer) *buffer = std::make_unique<cpu::Buffer>(bytes);
-    const auto team = make_team(n_threads, [](Level, std::string_view) {});
+    const auto team = engine::make_team(n_threads, [](Level, std::string_view) {});
     return cpu::read_bandwidth(*team, **buffer, kSecondsPerCount);
   };
 }
 
 ThreadChoice choose_threads(const cpu::Topology& topology, const ReadRate& rate) {
-  const std::int32_t n = default_threads(topology);
+  const std::int32_t n = engine::default_threads(topology);
   ThreadChoice choice{n, n, {}, false};
   const bool all_cores = n == std::ssize(topology.cores);
   const std::string all = all_cores ? fmt::format("all {} core{}", n, n == 1 ? "" : "s")
@@ -151,7 +151,7 @@ std::filesystem::path thread_cache_file() {
 
 ThreadChoice cached_threads(const cpu::Topology& topology, const std::filesystem::path& file, const ReadRate& rate,
                             const Log& log) {
-  const std::int32_t n = default_threads(topology);
+  const std::int32_t n = engine::default_threads(topology);
   if (n <= kFewCores) return choose_threads(topology, rate);
   const Json machines = read_machines(file, log);
   if (const auto found = machines.find(machine_key(topology)); found != machines.end()) {

@@ -138,8 +138,8 @@ class Engine {
   std::vector<Slot> slots_;                      // [n_sequences]
   std::vector<std::unique_ptr<Active>> active_;  // in order of admission
   std::deque<std::unique_ptr<Active>> queue_;
-  std::vector<Row> rows_;
-  ForwardOutput output_;
+  std::vector<exec::Row> rows_;
+  exec::ForwardOutput output_;
   std::vector<SampledRow> sampled_;  // of this step's rows that wanted logits
   RequestId next_id_ = 1;
   std::uint64_t clock_ = 0;  // for least-recently-used

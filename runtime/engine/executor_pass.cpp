@@ -3,14 +3,14 @@
 #include "cpu/kernels/attention/attention.hpp"
 #include "runtime/engine/forward_pass.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::engine {
 namespace {
 
 constexpr std::chrono::milliseconds kSpinPerPoll{2};
 
 }  // namespace
 
-ExecutorPass::ExecutorPass(Executor& executor, cpu::Team& team, cpu::Team& prompt_team, int poll)
+ExecutorPass::ExecutorPass(exec::Executor& executor, cpu::Team& team, cpu::Team& prompt_team, int poll)
     : executor_(executor), team_(team), prompt_team_(prompt_team), last_team_(&team), awake_(poll * kSpinPerPoll) {}
 
 std::int64_t ExecutorPass::vocab_size() const { return executor_.config().vocab_size; }
@@ -21,7 +21,7 @@ void ExecutorPass::truncate(std::int32_t sequence, std::int64_t n) { executor_.c
 void ExecutorPass::fork(std::int32_t src, std::int32_t dst, std::int64_t n) { executor_.cache().fork(src, dst, n); }
 cpu::Team* ExecutorPass::team() { return last_team_; }
 
-void ExecutorPass::forward(std::span<const Row> rows, ForwardOutput& out, bool prompt) {
+void ExecutorPass::forward(std::span<const exec::Row> rows, exec::ForwardOutput& out, bool prompt) {
   last_team_ = prompt ? &prompt_team_ : &team_;
   // The teams share processors: members of one that spin would slow the other down.
   cpu::Team& other = prompt ? team_ : prompt_team_;

@@ -24,7 +24,7 @@ class ForwardPass {
   // dst (emptied first) becomes the first n positions of src; a partial last block is copied, the others are shared.
   virtual void fork(std::int32_t src, std::int32_t dst, std::int64_t n) = 0;
   // Appends the rows to their sequences. prompt: some rows are prompt, not generation.
-  virtual void forward(std::span<const Row> rows, ForwardOutput& out, bool prompt) = 0;
+  virtual void forward(std::span<const exec::Row> rows, exec::ForwardOutput& out, bool prompt) = 0;
   // Whose members may also sample from the logits of the last forward(); null: the caller alone.
   virtual cpu::Team* team() { return nullptr; }
   // Nothing is to be computed for now: threads that spin for the next forward() may sleep.
@@ -36,7 +36,7 @@ class ExecutorPass final : public ForwardPass {
   // Passes with prompt rows run on prompt_team, the others on team. Between passes the members of the team that ran last
   // spin for 2 ms times `poll` (0 to 100), so that they are awake when a token has been sampled and shown; those of the
   // other team, and all after rest(), sleep soon.
-  ExecutorPass(Executor& executor, cpu::Team& team, cpu::Team& prompt_team, int poll);
+  ExecutorPass(exec::Executor& executor, cpu::Team& team, cpu::Team& prompt_team, int poll);
   ~ExecutorPass() override { rest(); }
   ExecutorPass(const ExecutorPass&) = delete;
   ExecutorPass& operator=(const ExecutorPass&) = delete;
@@ -46,7 +46,7 @@ class ExecutorPass final : public ForwardPass {
   std::int64_t free_positions() const override;
   void truncate(std::int32_t sequence, std::int64_t n) override;
   void fork(std::int32_t src, std::int32_t dst, std::int64_t n) override;
-  void forward(std::span<const Row> rows, ForwardOutput& out, bool prompt) override;
+  void forward(std::span<const exec::Row> rows, exec::ForwardOutput& out, bool prompt) override;
   cpu::Team* team() override;
   void rest() override;
 

@@ -282,13 +282,12 @@ std::int64_t partial_floats(const ModelConfig& c) { return c.n_heads * (2 + c.kv
 std::size_t absorbed_scratch_bytes(const ModelConfig& c) { return Space(c).total; }
 
 void demand_partials(const ModelConfig& c, const RunSizes& sizes, Demand& demand) {
-  std::int64_t most = 1;  // chunks of a row
-  for (std::int64_t position = 0; position < sizes.n_positions; position += kRowGroup)
-    most = std::max(most, context_cut(c, position).count);
   demand.array(ArrayBuffer::kQueryStrips, std::min(sizes.micro_batch, kFewRows) * n_strips(c),
                cpu::strip_bytes(widest_shape(c)));
   demand.blocks(n_strips(c));
-  demand.array(ArrayBuffer::kPartials, std::min(sizes.micro_batch, kFewRows) * most * partial_floats(c), sizeof(float));
+  demand.array(ArrayBuffer::kPartials,
+               std::min(sizes.micro_batch, kFewRows) * most_chunks(c, sizes.n_positions) * partial_floats(c),
+               sizeof(float));
 }
 
 void list_chunks(const Pass& pass, std::vector<ContextChunk>& chunks, std::vector<TileLoad>& loads) {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 DenseFfn::DenseFfn(const Model& model, const BlockPlan& plan, const Roles& roles, std::int64_t first_piece)
     : Block(plan),

@@ -117,9 +117,9 @@ MlaAttention::MlaAttention(const Model& model, const BlockPlan& plan)
     : Block(plan),
       attention_(model, plan),
       output_(attention_.weights().output, attention_.weights().output_bias),
-      query_in_(attention_.weights().q_a.empty() ? attention_.weights().q : attention_.weights().q_a,
-                {.acts = RowBuffer::kInput,
-                 .out = attention_.weights().q_a.empty() ? RowBuffer::kQuery : RowBuffer::kQA}),
+      query_in_(
+          attention_.weights().q_a.empty() ? attention_.weights().q : attention_.weights().q_a,
+          {.acts = RowBuffer::kInput, .out = attention_.weights().q_a.empty() ? RowBuffer::kQuery : RowBuffer::kQA}),
       kv_in_(attention_.weights().kv_a,
              {.acts = RowBuffer::kInput, .out = RowBuffer::kKv, .first_piece = query_in_.n_pieces()}) {
   const MlaWeights& w = attention_.weights();

@@ -56,13 +56,13 @@ Phase OutputProjection::phase() const {
 void OutputProjection::project(const Pass& pass, const cpu::Member& member, std::size_t index,
                                const cpu::Range& tiles) const {
   const PackedMatrix& piece = pieces_[index];
-  runtime::project(pass, member,
-                   {.weight = piece,
-                    .tiles = tiles,
-                    .acts = RowBuffer::kHeads,
-                    .out = whole() ? RowBuffer::kOutput : RowBuffer::kPartSums,
-                    .first_act = piece.part * pass.n(),
-                    .first_out = whole() ? 0 : static_cast<std::int64_t>(index) * pass.n()});
+  exec::project(pass, member,
+                {.weight = piece,
+                 .tiles = tiles,
+                 .acts = RowBuffer::kHeads,
+                 .out = whole() ? RowBuffer::kOutput : RowBuffer::kPartSums,
+                 .first_act = piece.part * pass.n(),
+                 .first_out = whole() ? 0 : static_cast<std::int64_t>(index) * pass.n()});
   if (whole()) add_bias(pass, {tiles.begin * cpu::kTileRows, std::min(tiles.end * cpu::kTileRows, piece.n_out)});
 }
 

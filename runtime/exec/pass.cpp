@@ -4,17 +4,28 @@
 
 #include "cpu/kernels/attention/integer_kernels.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
+
+namespace {
+
+// Wanted where `seen` positions are visible.
+std::int64_t chunks_wanted(const ModelConfig& config, std::int64_t seen) {
+  const std::int64_t strips = std::max<std::int64_t>(1, config.n_heads / cpu::kStripLanes);
+  const std::int64_t few = std::min(64 / strips, seen / 64 * strips + seen % 64 * strips / 64), many = 192 / strips;
+  return std::max<std::int64_t>(1, seen / 64 >= many ? many : few);
+}
+
+}  // namespace
 
 ContextCut context_cut(const ModelConfig& config, std::int64_t position) {
-  const std::int64_t seen = (position / kRowGroup + 1) * kRowGroup;
-  const std::int64_t strips = std::max<std::int64_t>(1, config.n_heads / cpu::kStripLanes);
-  const std::int64_t few = std::max<std::int64_t>(1, std::min(64 / strips, seen * strips / 64)),
-                     many = std::max<std::int64_t>(1, 192 / strips);
-  const std::int64_t wanted = seen >= 64 * many ? many : few;
+  const std::int64_t seen = (position / kRowGroup + 1) * kRowGroup, wanted = chunks_wanted(config, seen);
   std::int64_t length = (seen + wanted - 1) / wanted;
   if (length >= 512) length = (length + 63) / 64 * 64;  // whole blocks of the cache
   return {length, position / length + 1};
+}
+
+std::int64_t most_chunks(const ModelConfig& config, std::int64_t n_positions) {
+  return chunks_wanted(config, (n_positions / kRowGroup + 1) * kRowGroup);  // it grows with the position
 }
 
 Pass::Pass(const ModelConfig& model, cpu::Isa level, KvCache& kv_cache, Workspace& workspace,

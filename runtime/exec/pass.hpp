@@ -22,6 +22,8 @@ struct ContextCut {
   std::int64_t length = 0, count = 0;
 };
 ContextCut context_cut(const ModelConfig& config, std::int64_t position);
+// The most chunks of a row among the first `n_positions`.
+std::int64_t most_chunks(const ModelConfig& config, std::int64_t n_positions);
 struct ContextChunk {
   std::size_t group = 0;  // in Pass::groups
   std::int64_t index = 0;

@@ -1,6 +1,6 @@
 #include "runtime/exec/phase.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 bool completes(const Pass& pass, std::span<const TileLoad> loads, std::int64_t block, std::int64_t n_tiles) noexcept {
   std::int64_t wanted = 0;
@@ -24,4 +24,4 @@ void run_phase(const Phase& phase, Pass& pass, const cpu::Member& member) {
       });
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

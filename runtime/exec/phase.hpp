@@ -17,7 +17,7 @@
 #include "runtime/exec/pass.hpp"
 #include "runtime/model/weight_role.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 // What a phase reads and multiplies, for the trace; experts: distinct ones, where it is about them.
 struct Work {
@@ -159,4 +159,4 @@ void finish_items(Pass& pass, const cpu::Member& member, std::int64_t count, F&&
 // All of a phase, its end included.
 void run_phase(const Phase& phase, Pass& pass, const cpu::Member& member);
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

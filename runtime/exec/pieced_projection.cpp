@@ -4,7 +4,7 @@
 
 #include "runtime/exec/ffn_products.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 std::vector<std::span<const PackedMatrix>> by_part(std::span<const PackedMatrix> pieces) {
   std::vector<std::span<const PackedMatrix>> parts;
@@ -145,4 +145,4 @@ std::uint64_t PiecedProjection::bytes() const {
   return bytes;
 }
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

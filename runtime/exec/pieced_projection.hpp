@@ -8,7 +8,7 @@
 #include "runtime/exec/block.hpp"
 #include "runtime/exec/multiply.hpp"
 
-namespace dodeca::runtime {
+namespace dodeca::runtime::exec {
 
 class PiecedProjection {
  public:
@@ -56,4 +56,4 @@ std::uint64_t tile_bytes_of(std::span<const PackedMatrix> pieces);
 // `scratch`: floats for the product's rows and tiles.
 void multiply_pieces(std::span<const PackedMatrix> pieces, const Product& product, float* scratch) noexcept;
 
-}  // namespace dodeca::runtime
+}  // namespace dodeca::runtime::exec

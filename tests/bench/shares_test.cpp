@@ -54,7 +54,8 @@ TEST_CASE("attention of one row feeds 64 members") {
         CHECK(s.worst_member <= 1.25);
       }
       // The last chunk, which may be shorter, is dealt as if it were not.
-      const runtime::ContextCut cut = runtime::context_cut(shape_config(shape), seen - 1);
+      const runtime::exec::ContextCut cut = runtime::exec::context_cut(shape_config(shape), seen - 1);
+      CHECK(cut.count <= runtime::exec::most_chunks(shape_config(shape), seen));
       CHECK(static_cast<double>(cut.length * cut.count) <= 1.15 * static_cast<double>(seen));
     }
   }

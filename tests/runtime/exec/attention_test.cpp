@@ -42,7 +42,7 @@ TEST_CASE("prompt rows: no bit depends on threads, micro-batch or companions") {
 TEST_CASE("both forms are the attention of the paper, as close as their numbers allow") {
   LoadedDemo demo({.compute_f32 = true});
   const std::vector<int> ids = some_ids(240, static_cast<int>(demo.model->config().vocab_size));
-  runtime::Executor naive(*demo.model, demo.team, naive_attention(*demo.model, 512));
+  Executor naive(*demo.model, demo.team, naive_attention(*demo.model, 512));
   const std::vector<float> want = logits_of(naive, rows_of(ids));
   const std::int64_t width = demo.model->config().kv_lora_rank + demo.model->config().qk_rope_head_dim;
   for (const auto& [dtype, most] : {std::pair{DType::kF16, 1.25}, {DType::kQ8_0, 1.1}}) {

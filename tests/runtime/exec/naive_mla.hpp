@@ -103,7 +103,7 @@ class NaiveMla final : public runtime::exec::Block {
     const std::int64_t position = pass.row(i).position, nope = c_.qk_nope_head_dim, rope = c_.qk_rope_head_dim,
                        latent = c_.kv_lora_rank, v = c_.v_head_dim;
     const auto at = static_cast<std::size_t>(position);
-    const runtime::Activations& input = pass.buffer(runtime::RowBuffer::kInput);
+    const runtime::exec::Activations& input = pass.buffer(runtime::exec::RowBuffer::kInput);
     Row x(input.row(i), input.row(i) + c_.hidden_size);
     for (double& value : x) value *= input.factor(i);
     Row inner = x;
