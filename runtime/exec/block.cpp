@@ -87,7 +87,7 @@ void project(const Pass& pass, const cpu::Member& member, const Projection& p) {
             .tile_end = p.tiles.end,
             .acts = acts.data(format, p.first_act, p.weight.column_begin),
             .act_stride = acts.stride(format),
-            .act_factors = acts.factors() + p.first_act,
+            .act_factors = p.with_factors ? acts.factors() + p.first_act : nullptr,
             .n_acts = pass.n(),
             .out = out.row(p.first_out) + p.out_begin + p.weight.row_begin,
             .out_stride = out.stride_floats(),

@@ -68,6 +68,7 @@ struct Projection {
   cpu::Range tiles;
   RowBuffer acts, out;
   std::int64_t out_begin = 0;
+  bool with_factors = true;                   // of the rows (Activations::factor)
   std::int64_t first_act = 0, first_out = 0;  // the buffers' rows of the pass's first row
 };                                            // a piece of a weight reads its own columns
 void project(const Pass& pass, const cpu::Member& member, const Projection& projection);

@@ -50,10 +50,9 @@ DenseFfn::DenseFfn(const Model& model, const BlockPlan& plan, const Roles& roles
        .loads = [this](const Pass&) { return down_loads(); },
        .run = [this](Pass& pass, const cpu::Member& member, std::size_t part,
                      const cpu::Range& tiles) { run_down(pass, member, part, tiles, 0); },
-       .deal =
-           [this](Pass& pass, const cpu::Member& member) {
-             if (clear_own_columns(pass, member)) add_down_columns(pass, member);
-           },
+       .deal = [this](
+                   Pass& pass,
+                   const cpu::Member& member) { project_parts(pass, member, down_, RowBuffer::kDenseHidden, false); },
        .finish_block = [this](Pass& pass, std::int64_t block) { add_parts(pass, std::ssize(down_), block); },
        .work = [this](const Pass&) { return Work{down_bytes()}; },
        .taps = {tap_rows(roles.down, RowBuffer::kDenseHidden)}},
@@ -125,15 +124,7 @@ void DenseFfn::quantize_row(const Pass& pass, std::int64_t i) const {
 }
 
 void DenseFfn::add_down_columns(const Pass& pass, const cpu::Member& member) const {
-  for (const PackedMatrix& piece : down_) {
-    if (!piece) continue;
-    add_down(pass, member,
-             {.down = piece,
-              .tiles = member.part(piece.n_tiles),
-              .slots = {0, pass.n()},
-              .hidden = RowBuffer::kDenseHidden,
-              .hidden_offset = piece.part * pass.n()});
-  }
+  if (!down_.empty()) project_parts(pass, member, down_, RowBuffer::kDenseHidden, true);
 }
 
 std::uint64_t DenseFfn::gate_up_bytes() const { return gate_.bytes() + up_.bytes(); }

@@ -22,26 +22,24 @@ void gate_up_piece(const Pass& pass, const cpu::Member& member, const GateUp& p,
                    const SlotRange& slots) noexcept {
   const std::int64_t n = (tiles.end - tiles.begin) * cpu::kTileRows, first = tiles.begin * cpu::kTileRows;
   auto* gate = reinterpret_cast<float*>(pass.space.scratch(member, ThreadBuffer::kProducts));
-  float *up = gate + slots.count() * n, *of_piece = up + slots.count() * n;
+  float* up = gate + slots.count() * n;
   const Activations& in = pass.buffer(RowBuffer::kInput);
   for (const auto& [pieces, out] : {std::pair{p.gate, gate}, std::pair{p.up, up}}) {
     const cpu::ActFormat format = pieces.front().layout->act;
     const std::int64_t first_act = slots.act_rows == nullptr ? slots.begin : 0;
-    multiply_pieces(pieces,
-                    {.weight = pieces.front(),
-                     .slice = p.slice,
-                     .tile_begin = tiles.begin,
-                     .tile_end = tiles.end,
-                     .acts = in.data(format, first_act),
-                     .act_stride = in.stride(format),
-                     .act_rows = slots.act_rows == nullptr ? nullptr : slots.act_rows + slots.begin,
-                     .act_factors = in.factors() + first_act,
-                     .n_acts = slots.count(),
-                     .out = out - first,
-                     .out_stride = n,
-                     .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
-                     .prompt = pass.prompt()},
-                    of_piece);
+    multiply_pieces(pieces, {.weight = pieces.front(),
+                             .slice = p.slice,
+                             .tile_begin = tiles.begin,
+                             .tile_end = tiles.end,
+                             .acts = in.data(format, first_act),
+                             .act_stride = in.stride(format),
+                             .act_rows = slots.act_rows == nullptr ? nullptr : slots.act_rows + slots.begin,
+                             .act_factors = in.factors() + first_act,
+                             .n_acts = slots.count(),
+                             .out = out - first,
+                             .out_stride = n,
+                             .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
+                             .prompt = pass.prompt()});
   }
   const std::int64_t valid = std::min(n, p.gate.front().n_out - first);
   Activations& hidden = pass.buffer(p.hidden);
@@ -109,12 +107,47 @@ void add_weighted(float* y, const float* x, float weight, std::int64_t n) noexce
   for (std::int64_t j = 0; j < n; ++j) y[j] += weight * x[j];
 }
 
+void scale(float* y, float factor, std::int64_t n) noexcept {
+  for (; n >= cpu::kTileRows; n -= cpu::kTileRows, y += cpu::kTileRows) {
+    for (std::int64_t j = 0; j < cpu::kTileRows; ++j) y[j] *= factor;
+  }
+  for (std::int64_t j = 0; j < n; ++j) y[j] *= factor;
+}
+
+void project_parts(const Pass& pass, const cpu::Member& member, std::span<const PackedMatrix> pieces, RowBuffer acts,
+                   bool accumulate) noexcept {
+  const cpu::Range own = member.part(pieces.front().n_tiles);
+  const Activations& in = pass.buffer(acts);
+  Activations& out = pass.buffer(RowBuffer::kOutput);
+  for (std::int64_t tile = own.begin; tile < own.end; tile += kProductTiles) {
+    for (std::int64_t i = 0; i < pass.n(); i += kPieceRows) {
+      bool adds = accumulate;
+      for (const PackedMatrix& piece : pieces) {
+        if (!piece) continue;
+        const cpu::ActFormat format = piece.layout->act;
+        multiply({.weight = piece,
+                  .tile_begin = tile,
+                  .tile_end = std::min(own.end, tile + kProductTiles),
+                  .acts = in.data(format, piece.part * pass.n() + i, piece.column_begin),
+                  .act_stride = in.stride(format),
+                  .n_acts = std::min(pass.n() - i, kPieceRows),
+                  .out = out.row(i),
+                  .out_stride = out.stride_floats(),
+                  .accumulate = adds,
+                  .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
+                  .prompt = pass.prompt()});
+        adds = true;
+      }
+    }
+  }
+}
+
 void add_parts(const Pass& pass, std::int64_t n_parts, std::int64_t block) noexcept {
   const cpu::Range columns = columns_of(block, pass.config.hidden_size);
   for (std::int64_t i = 0; i < pass.n(); ++i) {
     float* y = pass.buffer(RowBuffer::kOutput).row(i) + columns.begin;
-    std::fill_n(y, columns.end - columns.begin, 0.0f);
-    for (std::int64_t p = 0; p < n_parts; ++p) {
+    std::copy_n(pass.buffer(RowBuffer::kPartSums).row(i) + columns.begin, columns.end - columns.begin, y);
+    for (std::int64_t p = 1; p < n_parts; ++p) {
       add_weighted(y, pass.buffer(RowBuffer::kPartSums).row(p * pass.n() + i) + columns.begin, 1.0f,
                    columns.end - columns.begin);
     }

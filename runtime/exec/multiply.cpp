@@ -78,6 +78,7 @@ void multiply(const Product& p) noexcept {
                              .n_acts = p.n_acts,
                              .out = p.out,
                              .out_stride = p.out_stride,
+                             .accumulate = p.accumulate,
                              .scratch = p.scratch};
   if (w.reference)
     multiply_reference(p, args, run);

@@ -22,6 +22,7 @@ struct Product {
   std::int64_t n_acts = 0;
   float* out = nullptr;  // out[i * out_stride + row], row absolute in the matrix
   std::int64_t out_stride = 0;
+  bool accumulate = false;  // added to what is there; factors then go to the sum
   std::byte* scratch = nullptr;
   bool prompt = false;  // the rows are a prompt's
 };

@@ -15,7 +15,6 @@ OutputProjection::OutputProjection(std::span<const PackedMatrix> pieces, std::sp
 
 void OutputProjection::add_demand(const WeightPlan& weight, const RunSizes& sizes, Demand& demand) {
   if (weight.n_pieces() == 1) return;
-  demand.products(sizes.micro_batch);
   demand.rows(RowBuffer::kPartSums, weight.n_pieces() * std::min(sizes.micro_batch, kFewRows), weight.n_out);
 }
 
@@ -68,16 +67,7 @@ void OutputProjection::project(const Pass& pass, const cpu::Member& member, std:
 
 // Many rows: every member its columns of all pieces.
 void OutputProjection::deal(const Pass& pass, const cpu::Member& member) const {
-  if (!clear_own_columns(pass, member)) return;
-  for (const PackedMatrix& piece : pieces_) {
-    if (!piece) continue;
-    add_down(pass, member,
-             {.down = piece,
-              .tiles = member.part(piece.n_tiles),
-              .slots = {0, pass.n()},
-              .hidden = RowBuffer::kHeads,
-              .hidden_offset = piece.part * pass.n()});
-  }
+  project_parts(pass, member, pieces_, RowBuffer::kHeads, false);
   add_bias(pass, own_columns(member, pass.config.hidden_size));
 }
 

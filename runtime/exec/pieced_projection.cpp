@@ -25,11 +25,9 @@ std::uint64_t tile_bytes_of(std::span<const PackedMatrix> pieces) {
   return bytes;
 }
 
-void multiply_pieces(std::span<const PackedMatrix> pieces, const Product& product, float* scratch) noexcept {
-  const std::int64_t first = product.tile_begin * cpu::kTileRows,
-                     stride = (product.tile_end - product.tile_begin) * cpu::kTileRows;
+void multiply_pieces(std::span<const PackedMatrix> pieces, const Product& product) noexcept {
   for (const PackedMatrix& piece : pieces) {
-    const bool is_first = &piece == &pieces.front();
+    const bool is_first = &piece == &pieces.front(), is_last = &piece == &pieces.back();
     multiply({.weight = piece,
               .slice = product.slice,
               .tile_begin = product.tile_begin,
@@ -37,15 +35,13 @@ void multiply_pieces(std::span<const PackedMatrix> pieces, const Product& produc
               .acts = product.acts + cpu::act_row_bytes(piece.layout->act, piece.column_begin),
               .act_stride = product.act_stride,
               .act_rows = product.act_rows,
-              .act_factors = product.act_factors,
+              .act_factors = is_last ? product.act_factors : nullptr,
               .n_acts = product.n_acts,
-              .out = is_first ? product.out : scratch - first,
-              .out_stride = is_first ? product.out_stride : stride,
+              .out = product.out,
+              .out_stride = product.out_stride,
+              .accumulate = product.accumulate || !is_first,
               .scratch = product.scratch,
               .prompt = product.prompt});
-    const std::int64_t n = std::min(first + stride, piece.n_out) - first;
-    for (std::int64_t i = 0; !is_first && i < product.n_acts; ++i)
-      add_weighted(product.out + i * product.out_stride + first, scratch + i * stride, 1.0f, n);
   }
 }
 
@@ -64,7 +60,6 @@ void PiecedProjection::add_demand(std::initializer_list<const WeightPlan*> weigh
   }
   if (whole) return;
   demand.rows(RowBuffer::kPieces, n_pieces * std::min(sizes.micro_batch, kFewRows), width);
-  demand.products(sizes.micro_batch);
 }
 
 std::vector<TileLoad> PiecedProjection::piece_loads() const {
@@ -92,6 +87,7 @@ void PiecedProjection::run(const Pass& pass, const cpu::Member& member, std::int
            .acts = places_.acts,
            .out = whole() ? places_.out : RowBuffer::kPieces,
            .out_begin = out_begin(piece) - piece.row_begin,
+           .with_factors = whole(),
            .first_out = whole() ? out_row(pass, piece.part) : (places_.first_piece + load) * pass.n()});
 }
 
@@ -101,22 +97,19 @@ void PiecedProjection::run_all(const Pass& pass, const cpu::Member& member, std:
   const cpu::ActFormat format = pieces.front().layout->act;
   const Activations& acts = pass.buffer(places_.acts);
   Activations& out = pass.buffer(places_.out);
-  auto* scratch = reinterpret_cast<float*>(pass.space.scratch(member, ThreadBuffer::kProducts));
-  for (std::int64_t tile = tiles.begin; tile < tiles.end; tile += kFfnTiles) {
+  for (std::int64_t tile = tiles.begin; tile < tiles.end; tile += kFfnTiles) {  // whose sums stay in L2
     for (std::int64_t i = 0; i < pass.n(); i += kPieceRows) {
-      multiply_pieces(pieces,
-                      {.weight = pieces.front(),
-                       .tile_begin = tile,
-                       .tile_end = std::min(tiles.end, tile + kFfnTiles),
-                       .acts = acts.data(format, i),
-                       .act_stride = acts.stride(format),
-                       .act_factors = acts.factors() + i,
-                       .n_acts = std::min(pass.n() - i, kPieceRows),
-                       .out = out.row(out_row(pass, p) + i) + out_begin(pieces.front()),
-                       .out_stride = out.stride_floats(),
-                       .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
-                       .prompt = pass.prompt()},
-                      scratch);
+      multiply_pieces(pieces, {.weight = pieces.front(),
+                               .tile_begin = tile,
+                               .tile_end = std::min(tiles.end, tile + kFfnTiles),
+                               .acts = acts.data(format, i),
+                               .act_stride = acts.stride(format),
+                               .act_factors = acts.factors() + i,
+                               .n_acts = std::min(pass.n() - i, kPieceRows),
+                               .out = out.row(out_row(pass, p) + i) + out_begin(pieces.front()),
+                               .out_stride = out.stride_floats(),
+                               .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
+                               .prompt = pass.prompt()});
     }
   }
 }
@@ -135,6 +128,7 @@ void PiecedProjection::sum(const Pass& pass, const cpu::Range& columns, std::int
         std::copy_n(x, end - begin, y);
       else
         add_weighted(y, x, 1.0f, end - begin);
+      if (&piece == &part(piece.part).back()) scale(y, pass.buffer(places_.acts).factor(i), end - begin);
     }
   }
 }

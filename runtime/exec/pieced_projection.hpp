@@ -53,7 +53,6 @@ std::int64_t n_in_of(std::span<const PackedMatrix> pieces);
 std::uint64_t tile_bytes_of(std::span<const PackedMatrix> pieces);
 
 // Rows times all pieces of one part: `product` says everything but the weight; its rows begin at the part's first column.
-// `scratch`: floats for the product's rows and tiles.
-void multiply_pieces(std::span<const PackedMatrix> pieces, const Product& product, float* scratch) noexcept;
+void multiply_pieces(std::span<const PackedMatrix> pieces, const Product& product) noexcept;
 
 }  // namespace dodeca::runtime::exec

@@ -30,8 +30,7 @@ void Demand::scratch(ThreadBuffer buffer, std::size_t bytes) {
 
 void Demand::products(std::int64_t micro_batch) {
   const std::int64_t n_rows = std::min(micro_batch, kPieceRows);
-  scratch(ThreadBuffer::kProducts,
-          static_cast<std::size_t>(n_rows * (kProductTiles + kFfnTiles) * cpu::kTileRows) * sizeof(float));
+  scratch(ThreadBuffer::kProducts, static_cast<std::size_t>(n_rows * kProductTiles * cpu::kTileRows) * sizeof(float));
 }
 
 void Demand::blocks(std::int64_t n_blocks) { array(ArrayBuffer::kBlockCounters, n_blocks, sizeof(BlockCounter)); }

@@ -68,7 +68,7 @@ struct alignas(64) BlockCounter {
 // Work space of one thread.
 enum class ThreadBuffer {
   kMatmul,     // of multiply(), the largest
-  kProducts,   // of a few tiles: [kPieceRows, (kProductTiles + kFfnTiles) * 16], the last for one piece of a weight
+  kProducts,   // of a few tiles: [kPieceRows, kProductTiles * 16]
   kHeadActs,   // int8 rows of one head: [kHeadRows, act row]
   kAttention,  // queries, cache rows, scores and partial results of one unit
   kFileRow,    // one row of a weight in file form

@@ -35,7 +35,9 @@ DODECA_INLINE const Act* act_row(const MatmulArgs& args, std::int64_t i) {
 DODECA_INLINE void store_rows(const MatmulArgs& args, std::int64_t tile, std::int64_t act, const float* acc) {
   float* out = args.out + act * args.out_stride + tile * kTileRows;
   const std::int64_t left = args.n_out - tile * kTileRows;
-  if (left >= kTileRows) {
+  if (args.accumulate) {
+    for (int r = 0; r < (left >= kTileRows ? kTileRows : left); ++r) out[r] += acc[r];
+  } else if (left >= kTileRows) {
     for (int r = 0; r < kTileRows; ++r) out[r] = acc[r];
   } else {
     for (int r = 0; r < left; ++r) out[r] = acc[r];

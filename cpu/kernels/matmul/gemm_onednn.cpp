@@ -164,9 +164,9 @@ void run(const Shape<Word>& shape, const MatmulArgs& args) {
       for (std::int64_t t = 0; t < tiles; ++t) {
         const std::int64_t row = (tile + t) * kTileRows, n_rows = std::min<std::int64_t>(args.n_out - row, kTileRows);
         for (std::int64_t i = 0; i < count; ++i) {
-          std::memcpy(args.out + (first + i) * args.out_stride + row,
-                      out + (t / kTiles * kChunk + i) * kWeights + t % kTiles * kTileRows,
-                      static_cast<std::size_t>(n_rows) * sizeof(float));
+          float* to = args.out + (first + i) * args.out_stride + row;
+          const float* from = out + (t / kTiles * kChunk + i) * kWeights + t % kTiles * kTileRows;
+          for (std::int64_t r = 0; r < n_rows; ++r) to[r] = args.accumulate ? to[r] + from[r] : from[r];
         }
       }
     }

@@ -10,6 +10,7 @@
 //   32-blocks  acc = fma(d_w*d_x, float(isum), acc) [then acc = fma(m_w, d_x*float(sum_x), acc) for Q4_1 and Q5_1];
 //   floats     four partial sums s[j], j = k mod 4, s[j] = fma(w, x, s[j]), k ascending; result (s0 + s1) + (s2 + s3);
 //              FP8 does so inside each block of 128 with weights times 2^-8 and folds acc = fma(2^8 * scale, sum, acc).
+// With `accumulate` the result is added to what is there, one float addition.
 // So every exact variant of the lists is bit-identical to the scalar one. Variants of class kTolerance (oneDNN) are their own
 // route, chosen only when asked for.
 #pragma once

@@ -27,6 +27,7 @@ struct MatmulArgs {
   std::int64_t n_acts;
   float* out;               // out[i * out_stride + r], r in [16*tile_begin, min(16*tile_end, n_out)): absolute row
   std::int64_t out_stride;  // floats
+  bool accumulate;          // out += the results, which are complete before they are added
   std::byte* scratch;       // matmul_scratch_bytes(n_in) bytes, 64-byte aligned, this thread's own
 };
 using MatmulFn = void (*)(const MatmulArgs&) noexcept;

@@ -116,7 +116,9 @@ template <class Format, int C>
   const std::int64_t left = args.n_out - tile * kTileRows;
   const __mmask16 mask = left >= kTileRows ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
   for (int c = 0; c < C; ++c) {
-    _mm512_mask_storeu_ps(args.out + (first + c) * args.out_stride + tile * kTileRows, mask, acc[c]);
+    float* out = args.out + (first + c) * args.out_stride + tile * kTileRows;
+    if (args.accumulate) acc[c] = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out), acc[c]);
+    _mm512_mask_storeu_ps(out, mask, acc[c]);
   }
 }
 

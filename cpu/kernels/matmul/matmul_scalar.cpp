@@ -33,8 +33,8 @@ void for_tiles(const MatmulArgs& args, Body body) {
       const int count = args.n_acts - first < kChunk ? static_cast<int>(args.n_acts - first) : kChunk;
       body(tile, first, count, acc);
       for (int i = 0; i < count; ++i) {
-        std::memcpy(args.out + (first + i) * args.out_stride + tile * kTileRows, acc[i],
-                    static_cast<std::size_t>(n_rows) * sizeof(float));
+        float* out = args.out + (first + i) * args.out_stride + tile * kTileRows;
+        for (int r = 0; r < n_rows; ++r) out[r] = args.accumulate ? out[r] + acc[i][r] : acc[i][r];
       }
     }
   }

@@ -12,6 +12,8 @@
 namespace dodeca::tests {
 
 // Which part of a block's value to keep: a block is d * (...) - dmin * (...) (or + m).
+inline constexpr float kMarker = 12345.0f;
+
 enum class Part { kAll, kScaled, kMin };
 
 // kTame: every block factor is finite and of middling size. kExtreme: in every other row one block has a zero, the
@@ -26,9 +28,9 @@ class Product {
   Product(quant::DType dtype, std::int64_t n_in, std::int64_t n_out, std::int64_t n_act_rows, std::uint32_t seed,
           Factors factors = Factors::kTame);
   // n_acts rows, gathered in a scrambled order when `gather`, else the first ones. Tiles [begin, end). What is not
-  // written stays at a marker. [n_acts, n_out]
+  // written stays at a marker, and accumulated results are added to it. [n_acts, n_out]
   std::vector<float> run(const cpu::MatmulKernel& kernel, std::int64_t n_acts, bool gather, std::int64_t tile_begin,
-                         std::int64_t tile_end) const;
+                         std::int64_t tile_end, bool accumulate = false) const;
   std::vector<float> run(const cpu::MatmulKernel& kernel, std::int64_t n_acts, bool gather) const;
   std::int64_t act_row(std::int64_t i, bool gather) const;
   std::vector<float> dequantized_act(std::int64_t row) const;  // what the stored activation row stands for

@@ -15,8 +15,6 @@ using quant::DType;
 
 namespace {
 
-constexpr float kMarker = -12345.5f;  // in output that no kernel may write
-
 std::mt19937 seeded(std::uint32_t seed) { return std::mt19937(seed); }
 
 struct Fields {
@@ -237,7 +235,7 @@ std::byte* fresh_scratch(std::size_t bytes) {
 }  // namespace
 
 std::vector<float> Product::run(const cpu::MatmulKernel& kernel, std::int64_t n_acts, bool gather,
-                                std::int64_t tile_begin, std::int64_t tile_end) const {
+                                std::int64_t tile_begin, std::int64_t tile_end, bool accumulate) const {
   std::vector<std::int32_t> act_rows;
   for (std::int64_t i = 0; i < n_acts; ++i) act_rows.push_back(static_cast<std::int32_t>(act_row(i, gather)));
   const GuardedBuffer<float> out(std::vector<float>(static_cast<std::size_t>(n_acts * n_out), kMarker));
@@ -254,6 +252,7 @@ std::vector<float> Product::run(const cpu::MatmulKernel& kernel, std::int64_t n_
               .n_acts = n_acts,
               .out = out.data(),
               .out_stride = n_out,
+              .accumulate = accumulate,
               .scratch = scratch});
   return {out.data(), out.data() + out.size()};
 }

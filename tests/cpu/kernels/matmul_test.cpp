@@ -201,9 +201,17 @@ TEST_CASE("every exact variant gives the scalar variant's bits for every shape")
         const std::int64_t begin = product.n_tiles() / 3, end = product.n_tiles() - product.n_tiles() / 4;
         for (std::int64_t n_acts : {1, 11}) {
           const std::vector<float> part = product.run(scalar_variant(layout.dtype), n_acts, true, begin, end);
+          std::vector<float> added = part;
+          for (std::size_t i = 0; i < added.size(); ++i) {
+            const auto tile = static_cast<std::int64_t>(i) % n_out / cpu::kTileRows;
+            if (begin <= tile && tile < end) added[i] = tests::kMarker + part[i];
+          }
+          CHECK(same_bits(product.run(scalar_variant(layout.dtype), n_acts, true, begin, end, true), added));
           for (const MatmulKernel* variant : variants) {
             CHECK_MESSAGE(same_bits(product.run(*variant, n_acts, true, begin, end), part), variant->name, " tiles ",
                           begin, " to ", end);
+            CHECK_MESSAGE(same_bits(product.run(*variant, n_acts, true, begin, end, true), added), variant->name,
+                          " accumulating");
             CHECK_MESSAGE(same_bits(product.run(*variant, n_acts, true, end, end),
                                     product.run(scalar_variant(layout.dtype), n_acts, true, end, end)),
                           variant->name, " no tiles");
