@@ -163,7 +163,7 @@ void Throughput::load(const Test& test) {
     fresh->n_params += static_cast<std::uint64_t>(weight.n_elements());
     fresh->size += weight.row_bytes() * static_cast<std::uint64_t>(weight.n_out * weight.n_slices);
   }
-  runtime::engine::SessionOptions session = model_options_.session_options();
+  runtime::engine::SessionOptions session = model_options_.session_options(source.config());
   session.executor = executor_options(test);
   runtime::Plan plan = runtime::make_plan(source, runtime::this_machine(), model_options_.plan_options(console_));
   fresh->work = token_work(plan);

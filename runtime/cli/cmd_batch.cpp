@@ -184,7 +184,7 @@ int cmd_batch(std::span<const std::string> args) {
                                    {.n_parallel = n_parallel,
                                     .context = loaded.context,
                                     .batch = model.batch,
-                                    .micro_batch = model.micro_batch,
+                                    .micro_batch = model.rows_per_pass(loaded.config()),
                                     .share_generated = false,  // prompt rows attend in another form than generated ones
                                     .poll = model.poll});
   answer(batch, a, engine, tokenizer, console);

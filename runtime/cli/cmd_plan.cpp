@@ -59,7 +59,7 @@ PlannedRun run_of(const PlanArguments& arguments, const Plan& plan) {
   const int here = engine::default_threads(cpu::read_topology());
   const auto threads = [&](std::int32_t asked, int otherwise) { return asked > 0 ? asked : otherwise; };
   const int generation = threads(arguments.model.threads, here);
-  PlannedRun run{.executor = arguments.model.session_options().executor,
+  PlannedRun run{.executor = arguments.model.session_options(plan.config).executor,
                  .n_threads = std::max(generation, threads(arguments.model.threads_batch, generation)),
                  .context = engine::context_for(plan.config, arguments.model.ctx_size)};
   const auto n_parallel = static_cast<std::int32_t>(arguments.parallel);

@@ -279,6 +279,7 @@ int cmd_ppl(std::span<const std::string> args) {
   if (text.base) o.model.ctx_size = text.base->header().n_ctx;
   if (o.tokens && o.model.ctx_size < 0) o.model.ctx_size = text.n_ids();
 
+  if (o.model.micro_batch == 0) o.model.micro_batch = 512;  // every row has logits, which must find room
   const std::int64_t rows_per_call = std::min(o.model.batch, o.model.micro_batch);
   Windows windows;
   LoadedModel loaded = load_model(o.model, console, [&](const Plan& plan, std::int64_t context) {

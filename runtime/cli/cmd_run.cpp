@@ -199,7 +199,7 @@ int cmd_run(std::span<const std::string> args) {
                                                 {.n_parallel = 1,
                                                  .context = loaded.context,
                                                  .batch = run.model.batch,
-                                                 .micro_batch = run.model.micro_batch,
+                                                 .micro_batch = run.model.rows_per_pass(loaded.config()),
                                                  .short_prompt = chats ? engine::short_prompt_rows(loaded.config()) : 0,
                                                  .poll = run.model.poll});
 

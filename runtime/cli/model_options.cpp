@@ -93,7 +93,10 @@ void ModelOptions::add_flags(Options& options) {
                 "context length; 0: the model's own (default: 8192 or the model's own if less)",
                 {0, std::int64_t{1} << 30});
   options.value("-b,--batch-size", batch, "logical batch: prompt rows per step (default: 2048)", {1, 1 << 20});
-  options.value("-ub,--ubatch-size", micro_batch, "physical batch: rows per pass (default: 512)", {1, 1 << 16});
+  options.value(
+      "-ub,--ubatch-size", micro_batch,
+      "physical batch: rows per pass (default: 2048 with 64 experts and more, else 512; ppl and imatrix: 512)",
+      {1, 1 << 16});
   options.value(
       "-ctk,--cache-type-k", cache_type_k,
       "type of the cache: f32, f16, bf16, q8_0, i8: fast and less exact (default: f16, with --compute f32: f32)",
@@ -139,8 +142,12 @@ std::string ModelOptions::arithmetic() const {
                      override_kv.empty() ? "" : fmt::format(" override {}", fmt::join(override_kv, " ")));
 }
 
-engine::SessionOptions ModelOptions::session_options() const {
-  return {.executor = {.micro_batch = std::min(micro_batch, batch), .cache_type = cache_type()}};
+std::int64_t ModelOptions::rows_per_pass(const ModelConfig& config) const {
+  return std::min(batch, micro_batch > 0 ? micro_batch : config.n_routed_experts >= 64 ? 2048 : 512);
+}
+
+engine::SessionOptions ModelOptions::session_options(const ModelConfig& config) const {
+  return {.executor = {.micro_batch = rows_per_pass(config), .cache_type = cache_type()}};
 }
 
 PlanOptions ModelOptions::plan_options(const Console& console) const {
@@ -168,7 +175,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   engine::Workers workers(threads.generation, threads.prompts, log);
 
   ProgressBar bar(console, "loading", "MB", 1e6);
-  engine::SessionOptions session = options.session_options();
+  engine::SessionOptions session = options.session_options(config);
   session.executor.n_sequences = wanted.n_sequences;
   session.executor.n_positions =
       wanted.n_positions > 0 ? wanted.n_positions : engine::positions_for(loaded.context, wanted.n_sequences);

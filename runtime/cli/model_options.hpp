@@ -32,7 +32,7 @@ struct ModelOptions {
   std::string model;
   std::int32_t threads = 0, threads_batch = 0;  // 0 or -1: the default
   std::int64_t ctx_size = -1;                   // -1: 8192 or the model's own if less; 0: the model's own
-  std::int64_t batch = 2048, micro_batch = 512;
+  std::int64_t batch = 2048, micro_batch = 0;   // 0: rows_per_pass() decides
   std::string cache_type_k, cache_type_v;  // empty: f16, on the float32 route f32
   std::string isa, compute, dump_layers;
   std::vector<std::string> override_kv;
@@ -43,6 +43,9 @@ struct ModelOptions {
   void add_engine_flags(Options& options);  // of commands that generate
   void check() const;                       // after parse: -m given, -ctv equal to -ctk; throws Usage
 
+  // Rows of a pass: as asked, else 2048 where there are 64 experts and more, so that each gets rows enough to be worth
+  // decoding (V3: 64 instead of 16), and 512 elsewhere.
+  std::int64_t rows_per_pass(const ModelConfig& config) const;
   cpu::Isa isa_level() const { return parse_isa(isa); }
   quant::DType cache_type() const;
   bool compute_f32() const { return compute == "f32"; }
@@ -50,7 +53,7 @@ struct ModelOptions {
   std::string arithmetic() const;
   std::unique_ptr<WeightSource> open(const Log& log) const;
   // All but the numbers of sequences and positions.
-  engine::SessionOptions session_options() const;
+  engine::SessionOptions session_options(const ModelConfig& config) const;
   PlanOptions plan_options(const Console& console) const;
 };
 

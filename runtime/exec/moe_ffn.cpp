@@ -55,11 +55,9 @@ MoeFfn::MoeFfn(const Model& model, const BlockPlan& plan)
     load.first_block += router_blocks_;
     few_loads_.push_back(load);
   }
-  many_loads_ = router_.part_loads();
-  many_loads_.insert(many_loads_.end(), shared_.pair_loads().begin(), shared_.pair_loads().end());
   for (const PackedMatrix& part : gate_) expert_blocks_ = std::max(expert_blocks_, blocks_of(part.n_out));
   const std::size_t most = gate_.size() * static_cast<std::size_t>(kFewRows * model.config().n_experts_per_tok);
-  chosen_.reserve(most);
+  chosen_.reserve(gate_.size() * n_experts);
   gate_up_loads_.reserve(2 * most);
   down_loads_.reserve(most + gate_.size());
   phases_ = {always_read_phase(), gate_up_phase(), down_phase()};
@@ -111,7 +109,7 @@ Phase MoeFfn::always_read_phase() const {
           .last =
               [this](Pass& pass) {
                 group_slots(pass);
-                if (pass.few()) choose(pass);
+                choose(pass);
                 units_.reset();
               },
           .work = [this](const Pass&) { return always_read_work(); },
@@ -129,14 +127,26 @@ void MoeFfn::run_always_read(Pass& pass, const cpu::Member& member, std::size_t 
 
 void MoeFfn::deal_always_read(Pass& pass, const cpu::Member& member) const {
   if (elsewhere_ && member.index == 0) elsewhere_->submit(pass);
-  const auto n_router = static_cast<std::size_t>(router_.n_parts());
-  const std::span<const TileLoad> here = std::span(many_loads_).first(elsewhere_ ? n_router : many_loads_.size());
-  for_share(here, member.index, member.size, [&](std::size_t load, const cpu::Range& tiles) {
-    if (load < n_router)
-      router_.run(pass, member, static_cast<std::int64_t>(load), tiles);
-    else
-      shared_.gate_up_tiles(pass, member, load - n_router, tiles);
-  });
+  deal_router(pass, member);
+  if (elsewhere_) return;
+  for_share(shared_.pair_loads(), member.index, member.size,
+            [&](std::size_t part, const cpu::Range& tiles) { shared_.gate_up_tiles(pass, member, part, tiles); });
+}
+
+// A tile of the router times some rows to whoever is free: it is in float32, has few tiles, and each takes as long as many
+// of the shared expert's.
+void MoeFfn::deal_router(Pass& pass, const cpu::Member& member) const {
+  constexpr std::int64_t kMostRows = 64, kLeastRows = 16;
+  const std::int64_t rows = std::clamp(pass.n() / 8, kLeastRows, kMostRows), n_pieces = (pass.n() + rows - 1) / rows;
+  std::int64_t first = 0, mine = router_units_.take();
+  for (std::int64_t p = 0; p < router_.n_parts(); ++p) {
+    const std::int64_t n_units = router_.part(p).front().n_tiles * n_pieces;
+    for (; mine < first + n_units; mine = router_units_.take()) {
+      const std::int64_t tile = (mine - first) / n_pieces, begin = (mine - first) % n_pieces * rows;
+      router_.run_rows(pass, member, p, {tile, tile + 1}, {begin, std::min(pass.n(), begin + rows)});
+    }
+    first += n_units;
+  }
 }
 
 void MoeFfn::finish_routing(Pass& pass, std::int64_t i) const {
@@ -165,13 +175,20 @@ void MoeFfn::choose(const Pass& pass) const {
   gate_up_loads_.clear();
   down_loads_.clear();
   for_each_expert(pass, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
-    const auto first = static_cast<std::int64_t>(chosen_.size()) * expert_blocks_;
+    chosen_.push_back({p, slice, slots});
+    if (!pass.few()) return;
+    const auto first = static_cast<std::int64_t>(chosen_.size() - 1) * expert_blocks_;
     for (const PackedMatrix* weight : {&gate_[p], &up_[p]})
       gate_up_loads_.push_back({.n_tiles = weight->n_tiles, .tile_bytes = weight->tile_bytes, .first_block = first});
     down_loads_.push_back({.n_tiles = down_[p].n_tiles, .tile_bytes = down_[p].tile_bytes});
-    chosen_.push_back({p, slice, slots});
   });
-  if (!elsewhere_) down_loads_.insert(down_loads_.end(), shared_.down_loads().begin(), shared_.down_loads().end());
+  if (!pass.few()) {  // so that the last units are small ones
+    std::ranges::sort(chosen_, [](const Chosen& a, const Chosen& b) {
+      return a.slots.count() != b.slots.count() ? a.slots.count() > b.slots.count() : a.slots.begin < b.slots.begin;
+    });
+  } else if (!elsewhere_) {
+    down_loads_.insert(down_loads_.end(), shared_.down_loads().begin(), shared_.down_loads().end());
+  }
 }
 
 Phase MoeFfn::gate_up_phase() const {
@@ -185,6 +202,7 @@ Phase MoeFfn::gate_up_phase() const {
           .n_items = [](const Pass& pass) { return n_slots(pass); },
           .last =
               [this](Pass&) {
+                router_units_.reset();
                 if (elsewhere_) elsewhere_->wait();
               },
           .work = [this](const Pass& pass) { return gate_up_work(pass); },
@@ -283,37 +301,36 @@ void MoeFfn::finish_down(Pass& pass, std::int64_t block) const {
 // of the tiles, because reading them is the work. Many: kFfnTiles at a time to whoever is free, because experts have
 // different numbers of rows.
 template <class F>
-void MoeFfn::for_each_unit(const Pass& pass, const cpu::Member& member, F&& f) const {
-  std::int64_t n_experts = 0, n_rows = 0, all_tiles = 0;
-  for_each_expert(pass, [&](std::size_t p, std::int32_t, const SlotRange& slots) {
-    ++n_experts;
-    n_rows += slots.count();
-    all_tiles += gate_[p].n_tiles;
-  });
-  if (n_rows > kFewRowsEach * n_experts) {
+void MoeFfn::for_each_unit(const cpu::Member& member, F&& f) const {
+  std::int64_t n_rows = 0, all_tiles = 0;
+  for (const Chosen& c : chosen_) {
+    n_rows += c.slots.count();
+    all_tiles += gate_[c.part].n_tiles;
+  }
+  if (n_rows > kFewRowsEach * std::ssize(chosen_)) {
     std::int64_t unit = 0, mine = units_.take();
-    for_each_expert(pass, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
+    for (const auto& [p, slice, slots] : chosen_) {
       const std::int64_t n_tiles = gate_[p].n_tiles, n_units = (n_tiles + kFfnTiles - 1) / kFfnTiles;
       for (; mine < unit + n_units; mine = units_.take()) {
         const std::int64_t begin = (mine - unit) * kFfnTiles;
         f(p, slice, slots, cpu::Range{begin, std::min(n_tiles, begin + kFfnTiles)});
       }
       unit += n_units;
-    });
+    }
     return;
   }
   std::int64_t first = 0;
   const cpu::Range mine = member.part(all_tiles);
-  for_each_expert(pass, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
+  for (const auto& [p, slice, slots] : chosen_) {
     const std::int64_t n_tiles = gate_[p].n_tiles, begin = std::max(mine.begin - first, std::int64_t{0}),
                        end = std::min(mine.end - first, n_tiles);
     if (begin < end) f(p, slice, slots, cpu::Range{begin, end});
     first += n_tiles;
-  });
+  }
 }
 
 void MoeFfn::deal_gate_up(Pass& pass, const cpu::Member& member) const {
-  for_each_unit(pass, member, [&](std::size_t p, std::int32_t slice, const SlotRange& slots, const cpu::Range& tiles) {
+  for_each_unit(member, [&](std::size_t p, std::int32_t slice, const SlotRange& slots, const cpu::Range& tiles) {
     gate_up(pass, member,
             {.gate = {&gate_[p], 1},
              .up = {&up_[p], 1},

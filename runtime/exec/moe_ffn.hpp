@@ -24,9 +24,11 @@ class MoeFfn final : public Block {
   Phase always_read_phase() const;
   void run_always_read(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const;
   void deal_always_read(Pass& pass, const cpu::Member& member) const;
+  void deal_router(Pass& pass, const cpu::Member& member) const;
   void finish_routing(Pass& pass, std::int64_t i) const;
 
-  // Few rows: gate and up of each chosen expert are loads, [2 * k] and [2 * k + 1], then their down products.
+  // The experts that have rows. Few rows: in ascending order; gate and up of each are loads, [2 * k] and [2 * k + 1], then
+  // their down products. Many: those with the most rows first.
   struct Chosen {
     std::size_t part;
     std::int32_t slice;
@@ -48,7 +50,7 @@ class MoeFfn final : public Block {
   template <class F>
   void for_each_expert(const Pass& pass, F&& f) const;
   template <class F>
-  void for_each_unit(const Pass& pass, const cpu::Member& member, F&& f) const;
+  void for_each_unit(const cpu::Member& member, F&& f) const;
   Work always_read_work() const;
   Work gate_up_work(const Pass& pass) const;
   Work down_work(const Pass& pass) const;
@@ -59,14 +61,15 @@ class MoeFfn final : public Block {
   std::vector<std::vector<std::int32_t>> slice_;  // [part][expert] slice that holds the expert, -1: in another part
   DenseFfn shared_;
   std::unique_ptr<Elsewhere> elsewhere_;
-  std::vector<TileLoad> few_loads_, many_loads_;  // of the router's parts, then of the shared expert's
+  std::vector<TileLoad> few_loads_;  // of the router's pieces, then of the shared expert's
   std::vector<Phase> phases_;
   std::int64_t router_blocks_ = 0;  // of its results, one per tile
   std::int64_t expert_blocks_ = 0;  // of an expert's hidden row, in its widest part
-  // Made behind the routing, for few rows; the room is there from the beginning.
+  // Made behind the routing; the room is there from the beginning.
   mutable std::vector<Chosen> chosen_;
   mutable std::vector<TileLoad> gate_up_loads_, down_loads_;
   mutable Arrivals router_blocks_done_;
+  mutable cpu::WorkCounter router_units_;
   mutable cpu::WorkCounter units_;  // of gate and up, where they are dealt one by one
 };
 

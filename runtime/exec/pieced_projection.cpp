@@ -79,7 +79,7 @@ std::vector<TileLoad> PiecedProjection::part_loads() const {
 
 void PiecedProjection::run(const Pass& pass, const cpu::Member& member, std::int64_t load,
                            const cpu::Range& tiles) const {
-  if (!pass.few() && !whole()) return run_all(pass, member, load, tiles);
+  if (!pass.few() && !whole()) return run_rows(pass, member, load, tiles, {0, pass.n()});
   const PackedMatrix& piece = pieces_[static_cast<std::size_t>(load)];
   project(pass, member,
           {.weight = piece,
@@ -91,21 +91,21 @@ void PiecedProjection::run(const Pass& pass, const cpu::Member& member, std::int
            .first_out = whole() ? out_row(pass, piece.part) : (places_.first_piece + load) * pass.n()});
 }
 
-void PiecedProjection::run_all(const Pass& pass, const cpu::Member& member, std::int64_t p,
-                               const cpu::Range& tiles) const {
+void PiecedProjection::run_rows(const Pass& pass, const cpu::Member& member, std::int64_t p, const cpu::Range& tiles,
+                                const cpu::Range& rows) const {
   const std::span<const PackedMatrix> pieces = part(p);
   const cpu::ActFormat format = pieces.front().layout->act;
   const Activations& acts = pass.buffer(places_.acts);
   Activations& out = pass.buffer(places_.out);
   for (std::int64_t tile = tiles.begin; tile < tiles.end; tile += kFfnTiles) {  // whose sums stay in L2
-    for (std::int64_t i = 0; i < pass.n(); i += kPieceRows) {
+    for (std::int64_t i = rows.begin; i < rows.end; i += kPieceRows) {
       multiply_pieces(pieces, {.weight = pieces.front(),
                                .tile_begin = tile,
                                .tile_end = std::min(tiles.end, tile + kFfnTiles),
                                .acts = acts.data(format, i),
                                .act_stride = acts.stride(format),
                                .act_factors = acts.factors() + i,
-                               .n_acts = std::min(pass.n() - i, kPieceRows),
+                               .n_acts = std::min(rows.end - i, kPieceRows),
                                .out = out.row(out_row(pass, p) + i) + out_begin(pieces.front()),
                                .out_stride = out.stride_floats(),
                                .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),

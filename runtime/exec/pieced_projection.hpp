@@ -31,6 +31,9 @@ class PiecedProjection {
   std::vector<TileLoad> part_loads() const;
   // `load`: a piece with few rows, a part with many.
   void run(const Pass& pass, const cpu::Member& member, std::int64_t load, const cpu::Range& tiles) const;
+  // Many rows: all pieces of a part, for some of the rows.
+  void run_rows(const Pass& pass, const cpu::Member& member, std::int64_t part, const cpu::Range& tiles,
+                const cpu::Range& rows) const;
   // Few rows: completes columns of `out`; of one part where results lie by part.
   void sum(const Pass& pass, const cpu::Range& columns, std::int64_t part = 0) const;
   std::uint64_t bytes() const;
@@ -39,7 +42,6 @@ class PiecedProjection {
   bool whole() const { return pieces_.size() == parts_.size(); }
   std::int64_t out_row(const Pass& pass, std::int64_t part) const { return places_.out_by_part ? part * pass.n() : 0; }
   std::int64_t out_begin(const PackedMatrix& piece) const { return places_.out_by_part ? 0 : piece.row_begin; }
-  void run_all(const Pass& pass, const cpu::Member& member, std::int64_t part, const cpu::Range& tiles) const;
 
   std::span<const PackedMatrix> pieces_;
   std::vector<std::span<const PackedMatrix>> parts_;
