@@ -140,6 +140,10 @@ class AbsorbedUnit {
 
   static SoftmaxState partial(const Pass& pass, std::int64_t row, std::int64_t chunk, std::int64_t head) noexcept {
     const std::int64_t heads = pass.config.n_heads, value = pass.config.kv_lora_rank;
+    DODECA_CHECK(
+        static_cast<std::size_t>((pass.first_partial[row] + chunk + 1) * heads * (2 + value)) * sizeof(float) <=
+            pass.space.array_bytes(ArrayBuffer::kPartials),
+        row, chunk, pass.first_partial[row]);
     float* base =
         pass.space.array<float>(ArrayBuffer::kPartials) + (pass.first_partial[row] + chunk) * heads * (2 + value);
     return {base + head, base + heads + head, base + 2 * heads + head * value};

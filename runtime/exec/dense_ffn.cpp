@@ -53,7 +53,7 @@ DenseFfn::DenseFfn(const Model& model, const BlockPlan& plan, const Roles& roles
        .deal = [this](
                    Pass& pass,
                    const cpu::Member& member) { project_parts(pass, member, down_, RowBuffer::kDenseHidden, false); },
-       .finish_block = [this](Pass& pass, std::int64_t block) { add_parts(pass, std::ssize(down_), block); },
+       .finish_block = [this](Pass& pass, std::int64_t block) { add_down_parts(pass, block, 0, false); },
        .work = [this](const Pass&) { return Work{down_bytes()}; },
        .taps = {tap_rows(roles.down, RowBuffer::kDenseHidden)}},
   };
@@ -125,6 +125,10 @@ void DenseFfn::quantize_row(const Pass& pass, std::int64_t i) const {
 
 void DenseFfn::add_down_columns(const Pass& pass, const cpu::Member& member) const {
   if (!down_.empty()) project_parts(pass, member, down_, RowBuffer::kDenseHidden, true);
+}
+
+void DenseFfn::add_down_parts(const Pass& pass, std::int64_t block, std::int64_t first_row, bool accumulate) const {
+  add_parts(pass, {down_, first_row, accumulate}, block);
 }
 
 std::uint64_t DenseFfn::gate_up_bytes() const { return gate_.bytes() + up_.bytes(); }

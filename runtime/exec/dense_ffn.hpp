@@ -27,12 +27,12 @@ class DenseFfn final : public Block {
   // happens. Few rows: pieces of gate and up are loads, multiplied by run_gate_up(); finish_gate_up() makes a block of the
   // hidden row. The pieces of down leave rows of kPartSums, from `first_row` on.
   std::span<const TileLoad> gate_up_loads() const { return gate_up_loads_; }
-  std::int64_t n_gate_up_pieces() const { return gate_.n_pieces() + up_.n_pieces(); }
   void run_gate_up(const Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const;
   void finish_gate_up(const Pass& pass, std::int64_t block) const;
   std::span<const TileLoad> down_loads() const { return down_loads_; }
   void run_down(const Pass& pass, const cpu::Member& member, std::size_t piece, const cpu::Range& tiles,
                 std::int64_t first_row) const;
+  void add_down_parts(const Pass& pass, std::int64_t block, std::int64_t first_row, bool accumulate) const;
   // Many rows: tiles of gate and up together of one part, and a row behind them; down goes to the member's columns of
   // kOutput.
   std::span<const TileLoad> pair_loads() const { return pair_loads_; }

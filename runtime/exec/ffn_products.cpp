@@ -107,16 +107,9 @@ void add_weighted(float* y, const float* x, float weight, std::int64_t n) noexce
   for (std::int64_t j = 0; j < n; ++j) y[j] += weight * x[j];
 }
 
-void scale(float* y, float factor, std::int64_t n) noexcept {
-  for (; n >= cpu::kTileRows; n -= cpu::kTileRows, y += cpu::kTileRows) {
-    for (std::int64_t j = 0; j < cpu::kTileRows; ++j) y[j] *= factor;
-  }
-  for (std::int64_t j = 0; j < n; ++j) y[j] *= factor;
-}
-
 void project_parts(const Pass& pass, const cpu::Member& member, std::span<const PackedMatrix> pieces, RowBuffer acts,
                    bool accumulate) noexcept {
-  const cpu::Range own = member.part(pieces.front().n_tiles);
+  const cpu::Range own = member.part((pass.config.hidden_size + cpu::kTileRows - 1) / cpu::kTileRows);
   const Activations& in = pass.buffer(acts);
   Activations& out = pass.buffer(RowBuffer::kOutput);
   for (std::int64_t tile = own.begin; tile < own.end; tile += kProductTiles) {
@@ -142,14 +135,21 @@ void project_parts(const Pass& pass, const cpu::Member& member, std::span<const 
   }
 }
 
-void add_parts(const Pass& pass, std::int64_t n_parts, std::int64_t block) noexcept {
+void add_parts(const Pass& pass, const PartSums& sums, std::int64_t block) noexcept {
   const cpu::Range columns = columns_of(block, pass.config.hidden_size);
+  const std::int64_t n = columns.end - columns.begin;
   for (std::int64_t i = 0; i < pass.n(); ++i) {
     float* y = pass.buffer(RowBuffer::kOutput).row(i) + columns.begin;
-    std::copy_n(pass.buffer(RowBuffer::kPartSums).row(i) + columns.begin, columns.end - columns.begin, y);
-    for (std::int64_t p = 1; p < n_parts; ++p) {
-      add_weighted(y, pass.buffer(RowBuffer::kPartSums).row(p * pass.n() + i) + columns.begin, 1.0f,
-                   columns.end - columns.begin);
+    bool adds = sums.accumulate;
+    for (std::size_t p = 0; p < sums.pieces.size(); ++p) {
+      if (!sums.pieces[p]) continue;
+      const std::int64_t row = sums.first_row + static_cast<std::int64_t>(p) * pass.n() + i;
+      const float* x = pass.buffer(RowBuffer::kPartSums).row(row) + columns.begin;
+      if (adds)
+        add_weighted(y, x, 1.0f, n);
+      else
+        std::copy_n(x, n, y);
+      adds = true;
     }
   }
 }

@@ -49,13 +49,18 @@ void swiglu_block(const Pass& pass, std::int64_t row, std::int64_t block, std::i
                   RowBuffer hidden) noexcept;
 // y += weight * x, n values of a block.
 void add_weighted(float* y, const float* x, float weight, std::int64_t n) noexcept;
-void scale(float* y, float factor, std::int64_t n) noexcept;  // y *= factor
 // The member's columns of kOutput = (or, accumulate: +=) the products of all pieces of a weight that is cut by columns,
 // in their order; those of part p read the rows [p * rows + row] of `acts`.
 void project_parts(const Pass& pass, const cpu::Member& member, std::span<const PackedMatrix> pieces, RowBuffer acts,
                    bool accumulate) noexcept;
-// A block of columns of every row of kOutput = the sum of the parts' rows [part * rows + row] in kPartSums.
-void add_parts(const Pass& pass, std::int64_t n_parts, std::int64_t block) noexcept;
+// A block of columns of every row of kOutput = (or, accumulate: +=) what the pieces of a weight that is cut by columns left
+// in kPartSums, in their order: rows [piece * rows + row], from `first_row` on.
+struct PartSums {
+  std::span<const PackedMatrix> pieces;
+  std::int64_t first_row = 0;
+  bool accumulate = false;
+};
+void add_parts(const Pass& pass, const PartSums& sums, std::int64_t block) noexcept;
 
 // Sets the member's columns of all rows of kOutput to zero; false when it has none.
 bool clear_own_columns(const Pass& pass, const cpu::Member& member) noexcept;

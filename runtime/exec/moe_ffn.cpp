@@ -14,6 +14,10 @@ using enum WeightRole;
 // Rows of an expert, on average, up to which its weights take longer to read than to use.
 constexpr std::int64_t kFewRowsEach = 4;
 
+std::int64_t router_tiles(const ModelConfig& config) {
+  return (config.n_routed_experts + cpu::kTileRows - 1) / cpu::kTileRows;
+}
+
 // Weights are whole where inputs are collected.
 Tap tap_slots(WeightRole role, RowBuffer buffer, bool by_row) {
   return {role, [=](const Pass& pass, const RowSink& sink) {
@@ -48,7 +52,7 @@ MoeFfn::MoeFfn(const Model& model, const BlockPlan& plan)
       if (mine && gate_[p]) slice[e] = next++;
     }
   }
-  router_blocks_ = (model.config().n_routed_experts + cpu::kTileRows - 1) / cpu::kTileRows;
+  router_blocks_ = router_tiles(model.config());
   few_loads_ = router_.piece_loads();
   for (TileLoad& load : few_loads_) load.tiles_per_block = 1;
   for (TileLoad load : shared_.gate_up_loads()) {
@@ -59,7 +63,7 @@ MoeFfn::MoeFfn(const Model& model, const BlockPlan& plan)
   const std::size_t most = gate_.size() * static_cast<std::size_t>(kFewRows * model.config().n_experts_per_tok);
   chosen_.reserve(gate_.size() * n_experts);
   gate_up_loads_.reserve(2 * most);
-  down_loads_.reserve(most + gate_.size());
+  down_loads_.reserve(most + shared_.down_loads().size());
   phases_ = {always_read_phase(), gate_up_phase(), down_phase()};
 }
 
@@ -77,12 +81,11 @@ void MoeFfn::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes
   const std::int64_t n_pieces = shared_down == nullptr ? 0 : shared_down->n_pieces();
   demand.rows(RowBuffer::kPartSums, few + n_pieces * std::min(sizes.micro_batch, kFewRows), plan.config.hidden_size);
   PiecedProjection::add_demand({weights[kRouter], weights[kSharedGate], weights[kSharedUp]}, sizes, demand);
-  demand.blocks((plan.config.n_routed_experts + cpu::kTileRows - 1) / cpu::kTileRows);
+  demand.blocks(router_tiles(plan.config));
   demand.blocks(few * blocks_of(width));
   demand.products(sizes.micro_batch);
   if (const WeightPlan* shared = weights[kSharedGate])
-    demand.blocks((plan.config.n_routed_experts + cpu::kTileRows - 1) / cpu::kTileRows +
-                  block.n_parts() * blocks_of(shared->n_out));
+    demand.blocks(router_tiles(plan.config) + block.n_parts() * blocks_of(shared->n_out));
   DenseFfn::add_demand(weights, DenseFfn::kShared, block.n_parts(), sizes, demand);
 }
 
@@ -286,15 +289,9 @@ void MoeFfn::finish_down(Pass& pass, std::int64_t block) const {
       add_weighted(out.row(slots.row_of(slot)) + columns.begin,
                    sums.row(static_cast<std::int64_t>(part) * n + slot) + columns.begin, weights[slot], width);
   }
-  for (std::int64_t i = 0; i < pass.n(); ++i) {
-    float* y = out.row(i) + columns.begin;
-    if (elsewhere_) {
-      add_weighted(y, elsewhere_->output().row(i) + columns.begin, 1.0f, width);
-      continue;
-    }
-    for (std::int64_t p = 0; p < std::ssize(shared_.down_loads()); ++p)
-      add_weighted(y, sums.row(std::ssize(down_) * n + p * pass.n() + i) + columns.begin, 1.0f, width);
-  }
+  if (!elsewhere_) return shared_.add_down_parts(pass, block, std::ssize(down_) * n, true);
+  for (std::int64_t i = 0; i < pass.n(); ++i)
+    add_weighted(out.row(i) + columns.begin, elsewhere_->output().row(i) + columns.begin, 1.0f, width);
 }
 
 // f(part, slice, slots, tiles) for all tiles of gate and up, dealt over the members. Few rows for an expert: equal shares

@@ -43,16 +43,18 @@ void scale_results(const Product& p) noexcept {
                      end = std::min(p.tile_end * cpu::kTileRows, n_out);
   for (std::int64_t i = 0; i < p.n_acts; ++i) {
     const float factor = p.act_factors[p.act_rows == nullptr ? i : p.act_rows[i]];
-    float* out = p.out + i * p.out_stride + begin;
-    std::int64_t left = end - begin;
-    for (; left >= cpu::kTileRows; left -= cpu::kTileRows, out += cpu::kTileRows) {  // known lengths become vectors
-      for (std::int64_t r = 0; r < cpu::kTileRows; ++r) out[r] *= factor;
-    }
-    for (std::int64_t r = 0; r < left; ++r) out[r] *= factor;
+    if (factor != 1.0f) scale(p.out + i * p.out_stride + begin, factor, end - begin);
   }
 }
 
 }  // namespace
+
+void scale(float* y, float factor, std::int64_t n) noexcept {
+  for (; n >= cpu::kTileRows; n -= cpu::kTileRows, y += cpu::kTileRows) {
+    for (std::int64_t j = 0; j < cpu::kTileRows; ++j) y[j] *= factor;  // a known length becomes vectors
+  }
+  for (std::int64_t j = 0; j < n; ++j) y[j] *= factor;
+}
 
 std::size_t multiply_scratch_bytes(const WeightPlan& weight) {
   if (weight.layout == nullptr) return 0;

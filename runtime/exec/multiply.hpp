@@ -27,5 +27,6 @@ struct Product {
   bool prompt = false;  // the rows are a prompt's
 };
 void multiply(const Product& product) noexcept;
+void scale(float* y, float factor, std::int64_t n) noexcept;  // y *= factor
 
 }  // namespace dodeca::runtime::exec

@@ -38,7 +38,7 @@ Phase OutputProjection::phase() const {
               .finish_block =
                   [this](Pass& pass, std::int64_t block) {
                     if (whole()) return;
-                    add_parts(pass, static_cast<std::int64_t>(pieces_.size()), block);
+                    add_parts(pass, {pieces_}, block);
                     add_bias(pass, columns_of(block, pass.config.hidden_size));
                   },
               .work =

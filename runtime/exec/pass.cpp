@@ -25,7 +25,8 @@ ContextCut context_cut(const ModelConfig& config, std::int64_t position) {
 }
 
 std::int64_t most_chunks(const ModelConfig& config, std::int64_t n_positions) {
-  return chunks_wanted(config, (n_positions / kRowGroup + 1) * kRowGroup);  // it grows with the position
+  // It grows with the position, and a cache holds whole blocks.
+  return chunks_wanted(config, (n_positions + cpu::kWeightBlock - 1) / cpu::kWeightBlock * cpu::kWeightBlock);
 }
 
 Pass::Pass(const ModelConfig& model, cpu::Isa level, KvCache& kv_cache, Workspace& workspace,

@@ -22,7 +22,7 @@ struct ContextCut {
   std::int64_t length = 0, count = 0;
 };
 ContextCut context_cut(const ModelConfig& config, std::int64_t position);
-// The most chunks of a row among the first `n_positions`.
+// The most chunks of a row in a cache of `n_positions`, in whole blocks.
 std::int64_t most_chunks(const ModelConfig& config, std::int64_t n_positions);
 struct ContextChunk {
   std::size_t group = 0;  // in Pass::groups

@@ -24,6 +24,7 @@ PackedMatrix unplaced(const WeightPlan& weight, std::int64_t part_index, std::in
                  .column_begin = column_begin,
                  .reference = weight.storage == Storage::kReference,
                  .dtype = weight.dtype};
+  if (!m) return m;  // no tiles to deal
   m.n_tiles = (m.n_out + cpu::kTileRows - 1) / cpu::kTileRows;
   m.tile_bytes = m.reference ? cpu::kTileRows * *quant::row_bytes(weight.dtype, m.n_in) : m.layout->tile_bytes(m.n_in);
   return m;

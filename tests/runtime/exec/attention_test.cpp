@@ -83,6 +83,26 @@ TEST_CASE("values may be wider than the latent space, and keys as well") {
   }
 }
 
+TEST_CASE("a cache's last block, which is fuller than what was asked for, has room for the chunks of eight rows") {
+  const MemorySource source(small_mla_config(), 5);
+  cpu::Team team(2);
+  const auto model = load_model(source, team, {});
+  for (const std::int64_t n_positions : {60, 65, 100, 127, 129}) {
+    Executor few(*model, team, {.n_positions = n_positions}), many(*model, team, {.n_positions = n_positions});
+    const std::int64_t capacity = few.cache().capacity();
+    CHECK(capacity > n_positions);
+    const std::vector<int> ids = some_ids(static_cast<int>(capacity), 64);
+    const std::vector<float> want = logits_of(many, rows_of(ids));
+    std::vector<float> got;
+    ForwardOutput out;
+    for (std::int64_t begin = 0; begin < capacity; begin += 8) {
+      few.forward(rows_of({ids.begin() + begin, ids.begin() + begin + 8}, 0, static_cast<std::int32_t>(begin)), out);
+      got.insert(got.end(), out.logits.begin(), out.logits.end());
+    }
+    CHECK(same_bits(got, want));
+  }
+}
+
 TEST_CASE("an f16 cache that cuts latents down says so, once, with the layer") {
   runtime::ModelConfig c = small_mla_config();
   MemorySource source(c, 7);

@@ -97,7 +97,7 @@ TEST_CASE("weights in pieces: the same bits for one row and many, and for any te
     const ModelConfig c = slice_of(shape);
     const auto source = random_model(c);
     cpu::Team two(2), five(5);
-    for (const Shares& shares : {equal_shares(1), equal_shares(2)}) {
+    for (const Shares& shares : {equal_shares(1), equal_shares(2), equal_shares(16), {3.0, 1.0, 2.0}}) {
       const auto model = load_model(*source, two, {.shares = shares});
       std::size_t n_pieced = 0;
       for (const WeightPlan& w : model->plan().weights) n_pieced += w.piece_columns > 0 && w.piece_columns < w.n_in;
