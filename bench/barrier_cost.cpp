@@ -105,20 +105,18 @@ int cmd_barrier(std::span<const std::string> args) {
   std::vector<std::string> thread_texts;
   std::string output = "md";
   double seconds = 0.5;
-  std::int64_t n_layers = 61, n_phases = 8;
+  std::int64_t n_layers = 61, n_phases = 9;
   options.values("-t,--threads", thread_texts, "team sizes, lists and ranges (default: 2, 4, 8 ... all cores)", "N");
   options.value("--seconds", seconds, "time for each team size (default: 0.5)", {0.001, 3600});
   options.value("--layers", n_layers, "of the token that is summed up (default: 61)", {1, 10000});
-  options.value("--phases", n_phases, "barriers per layer (default: 8)", {1, 1000});
+  options.value("--phases", n_phases, "barriers per layer (default: 9)", {1, 1000});
   options.choice("-o,--output", output, {"md", "json"}, "format (default: md)");
   console.add_flags(options);
   options.parse(args);
 
   const cpu::Topology topology = cpu::read_topology();
   const auto n_cores = std::max<std::int64_t>(1, static_cast<std::int64_t>(topology.cores.size()));
-  std::vector<std::int64_t> counts;
-  for (const std::string& text : thread_texts)
-    for (const std::int64_t n : parse_range(options.spelling("-t"), text, 1, 4096)) counts.push_back(n);
+  std::vector<std::int64_t> counts = parse_ranges(options.spelling("-t"), thread_texts, 1, 4096);
   if (counts.empty()) {
     for (std::int64_t n = 2; n < n_cores; n *= 2) counts.push_back(n);
     counts.push_back(n_cores);

@@ -37,9 +37,7 @@ struct Lists {
 void replace(const runtime::cli::Options& options, std::string_view name, const std::vector<std::string>& texts,
              std::int64_t min, std::int64_t max, std::vector<std::int64_t>& target) {
   if (texts.empty()) return;
-  target.clear();
-  for (const std::string& text : texts)
-    for (const std::int64_t v : parse_range(options.spelling(name), text, min, max)) target.push_back(v);
+  target = parse_ranges(options.spelling(name), texts, min, max);
 }
 
 std::vector<quant::DType> cache_types(const std::string& flag, const std::vector<std::string>& texts) {

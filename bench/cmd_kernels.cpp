@@ -199,8 +199,7 @@ KernelsOptions parse_kernels(std::span<const std::string> args) {
   if (o.bench.n_in % 256 != 0) throw Usage(fmt::format("--n-in must be a multiple of 256, not {}", o.bench.n_in));
   o.bench.isa = runtime::cli::parse_isa(words.isa);
   o.types = parse_types(words.types);
-  for (const std::string& text : words.columns)
-    for (const std::int64_t n : parse_range("--columns", text, 1, 4096)) o.columns.push_back(n);
+  o.columns = parse_ranges("--columns", words.columns, 1, 4096);
   if (o.columns.empty()) o.columns = {1, 8, 128};
   o.as_json = words.output == "json";
   set_buffers(o, words.size_mib);

@@ -99,9 +99,7 @@ int cmd_sample(std::span<const std::string> args) {
 
   const auto numbers = [&](const char* name, const std::vector<std::string>& texts,
                            const std::vector<std::int64_t>& standard) {
-    std::vector<std::int64_t> all;
-    for (const std::string& text : texts)
-      for (const std::int64_t n : parse_range(options.spelling(name), text, 1, 4096)) all.push_back(n);
+    const std::vector<std::int64_t> all = parse_ranges(options.spelling(name), texts, 1, 4096);
     return all.empty() ? standard : all;
   };
   const cpu::Topology topology = cpu::read_topology();

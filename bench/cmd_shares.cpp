@@ -66,9 +66,8 @@ int cmd_shares(std::span<const std::string> args) {
 
   if (shapes.empty()) shapes = {"deepseek-v3"};
   if (thread_texts.empty()) thread_texts = {"16,24,32,48,60,64,96,128,192"};
-  for (const std::string& text : thread_texts)
-    for (const std::int64_t n : parse_range(options.spelling("-t"), text, 1, 4096))
-      request.n_threads.push_back(static_cast<int>(n));
+  for (const std::int64_t n : parse_ranges(options.spelling("-t"), thread_texts, 1, 4096))
+    request.n_threads.push_back(static_cast<int>(n));
   request.l3_members = static_cast<int>(l3);
   auto rows = nlohmann::ordered_json::array();
   for (const std::string& shape : shapes) {

@@ -82,9 +82,7 @@ int cmd_membw(std::span<const std::string> args) {
     const cpu::Topology here = part_at(topology, node);
     const auto n_cores = static_cast<int>(here.cores.size());
     if (n_cores == 0) continue;
-    std::vector<std::int64_t> counts;
-    for (const std::string& text : thread_texts)
-      for (const std::int64_t n : parse_range(options.spelling("-t"), text, 1, n_cores)) counts.push_back(n);
+    std::vector<std::int64_t> counts = parse_ranges(options.spelling("-t"), thread_texts, 1, n_cores);
     if (counts.empty()) counts = default_thread_counts(n_cores);
     for (int memory = 0; memory < static_cast<int>(topology.nodes.size()); ++memory) {
       if (memory != node && !cross) continue;

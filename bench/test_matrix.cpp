@@ -75,6 +75,16 @@ std::vector<std::int64_t> parse_range(std::string_view flag, std::string_view te
   }
 }
 
+std::vector<std::int64_t> parse_ranges(std::string_view flag, std::span<const std::string> texts, std::int64_t min,
+                                       std::int64_t max) {
+  std::vector<std::int64_t> out;
+  for (const std::string& text : texts) {
+    const std::vector<std::int64_t> some = parse_range(flag, text, min, max);
+    out.insert(out.end(), some.begin(), some.end());
+  }
+  return out;
+}
+
 Test::Test() {
   for (std::size_t k = 0; k < kInertCount; ++k) inert[k] = kInertAxes[k].default_value;
 }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +17,9 @@ namespace dodeca::bench {
 // "512", "1,2,4", "first-last", "first-last+step", "first-last*mult", and lists of these. Throws runtime::cli::Usage
 // naming flag.
 std::vector<std::int64_t> parse_range(std::string_view flag, std::string_view text, std::int64_t min, std::int64_t max);
+// Those of all texts, one after the other.
+std::vector<std::int64_t> parse_ranges(std::string_view flag, std::span<const std::string> texts, std::int64_t min,
+                                       std::int64_t max);
 
 // Options of llama-bench that change nothing here. Unlike other pasted options they are combined and reported like those
 // that do.

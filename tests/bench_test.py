@@ -69,7 +69,7 @@ def check_barrier():
     check([r["threads"] for r in rows] == [1, 2], "one row per team size")
     two = rows[1]
     check(0 <= two["min_ns"] <= two["median_ns"] <= two["p99_ns"] and two["p99_ns"] > 0, f"ordered times: {two}")
-    check(abs(two["us_per_token"] - two["median_ns"] * 61 * 8 / 1000) < 1e-6, "61 layers of 8 phases by default")
+    check(abs(two["us_per_token"] - two["median_ns"] * 61 * 9 / 1000) < 1e-6, "61 layers of 9 phases by default")
     check(two["entry_asleep_us"] > 0 and two["entry_awake_us"] > 0, f"the cost of beginning a token: {two}")
     check(run(BENCH, "barrier", "-t", "0").code == 2, "no team of 0")
 
