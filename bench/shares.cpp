@@ -35,6 +35,8 @@ PhaseShares shares_of(std::span<const runtime::exec::TileLoad> loads, int n_thre
   const std::vector<double> bytes = bytes_by_member(loads, n_threads);
   PhaseShares shares{.n_threads = n_threads};
   for (const double own : bytes) shares.bytes += own;
+  for (const runtime::exec::TileLoad& load : loads)
+    shares.largest_tile = std::max(shares.largest_tile, static_cast<double>(load.tile_bytes));
   const double mean = shares.bytes / n_threads;
   for (int begin = 0; begin < n_threads; begin += l3_members) {
     const int end = std::min(n_threads, begin + l3_members);

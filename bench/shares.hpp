@@ -21,6 +21,7 @@ struct ShareRequest {
 struct PhaseShares {
   std::string phase, block;  // "output", "layer 3 attention"
   int n_threads = 0;
+  double largest_tile = 0;    // bytes
   double bytes = 0;           // of the phase in that block; attention: of cached rows, for every 16 heads
   double worst_member = 1.0;  // most bytes of a member / mean
   double worst_l3 = 1.0;      // most bytes of an L3's members / its share

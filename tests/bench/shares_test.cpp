@@ -31,8 +31,10 @@ TEST_CASE("most over mean is at most 1.10 for 16 to 192 threads, 1.15 for phases
       CAPTURE(shape);
       CAPTURE(s.phase);
       CAPTURE(s.n_threads);
-      // Of phases under 4 MB a socket reads all in less time than a few barriers take.
-      CHECK(s.worst_member <= (s.bytes >= 20e6 ? 1.10 : s.bytes >= 4e6 ? 1.15 : 2.0));
+      // A phase under 4 MB, which a socket reads in less time than a few barriers take, may have too few tiles; even there
+      // nobody has more than one above the mean.
+      if (s.bytes >= 4e6) CHECK(s.worst_member <= (s.bytes >= 20e6 ? 1.10 : 1.15));
+      CHECK(s.worst_member <= 1 + s.largest_tile * s.n_threads / s.bytes + 1e-9);
       CHECK(s.worst_l3 <= (s.bytes >= 4e6 ? 1.05 : 1.15));
       ++n;
       if (s.n_threads == 16) bytes += s.bytes;

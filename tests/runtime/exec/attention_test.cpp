@@ -68,6 +68,8 @@ TEST_CASE("values may be wider than the latent space, and keys as well") {
   for (const auto& [nope, value] : {std::pair{32, 192}, std::pair{192, 32}}) {
     runtime::ModelConfig c = small_mla_config();
     c.n_heads = 3;
+    c.hidden_size = 320;  // rows of more than one block, here and of q_a
+    c.q_lora_rank = 448;
     c.kv_lora_rank = 32;
     c.qk_nope_head_dim = nope;
     c.v_head_dim = value;

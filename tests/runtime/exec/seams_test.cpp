@@ -3,8 +3,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <numeric>
 #include <sstream>
 
+#include "runtime/exec/input_sums.hpp"
 #include "tests/runtime/exec/exec_fixture.hpp"
 #include "tests/support/compare.hpp"
 #include "tests/support/memory_source.hpp"
@@ -270,6 +272,10 @@ TEST_CASE("a grouped-query model with a softmax-over-selected router runs from i
   runtime::ModelConfig c = gqa_config();
   SUBCASE("pairs side by side") {}
   SUBCASE("pairs of halves") { c.rope.pairing = runtime::RopePairing::kHalves; }
+  SUBCASE("rows of more than one block, weights in pieces") {
+    c.hidden_size = 608;
+    c.moe_intermediate_size = 288;
+  }
   MemorySource source(c, 3);
   for (int layer = 0; layer < 2; ++layer) {  // choose by the logits alone, as such routers do
     auto& bias = source.values("blk." + std::to_string(layer) + ".exp_probs_b.bias");
@@ -279,13 +285,48 @@ TEST_CASE("a grouped-query model with a softmax-over-selected router runs from i
   const auto model = load_model(source, team);
   Executor executor(*model, team, {.n_positions = 256, .cache_type = quant::DType::kF32});
   const std::vector<int> ids = some_ids(70, 50);
-  const std::vector<float> got = logits_of(executor, ids);
   std::vector<float> want;
   for (const Vec& row : reference_logits(source, ids)) {
     for (const double v : row) want.push_back(static_cast<float>(v));
   }
-  const Comparison result = compare(got, want, {.abs = 2e-4});
+  const auto scale = static_cast<double>(std::max(1.0f, *std::ranges::max_element(want)));
+  const Comparison result = compare(logits_of(executor, ids), want, {.abs = 2e-4 * scale});
   CHECK_MESSAGE(result.ok, result.report);
+  Executor by_row(*model, team, {.n_positions = 256, .cache_type = quant::DType::kF32});
+  std::vector<float> got;
+  ForwardOutput out;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    by_row.forward(rows_of({ids[i]}, 0, static_cast<std::int32_t>(i)), out);
+    got.insert(got.end(), out.logits.begin(), out.logits.end());
+  }
+  const Comparison rows = compare(got, want, {.abs = 2e-4 * scale});
+  CHECK_MESSAGE(rows.ok, rows.report);
+}
+
+TEST_CASE("importance sums are of normalized rows, whatever part of the norm lies in a row's factor") {
+  runtime::ModelConfig c = small_mla_config();
+  c.hidden_size = 320;
+  c.q_lora_rank = 448;
+  MemorySource source(c, 6);
+  const std::vector<std::string> norms = {"blk.0.attn_norm.weight", "blk.0.attn_q_a_norm.weight",
+                                          "blk.0.ffn_norm.weight"};
+  for (const std::string& name : norms) std::ranges::fill(source.values(name), 1.0f);
+  cpu::Team team(2);
+  const auto model = load_model(source, team);
+  Executor executor(*model, team, {.n_positions = 64});
+  InputSums sums(model->plan());
+  executor.set_input_sums(&sums);
+  ForwardOutput out;
+  executor.forward(rows_of(some_ids(20, 64)), out);  // many rows
+  executor.forward(rows_of({1, 2, 3}, 0, 20), out);  // few
+  for (const auto role : {runtime::WeightRole::kKvA, runtime::WeightRole::kQB, runtime::WeightRole::kGate}) {
+    const InputSums::Input* input = sums.find({role, 0});
+    REQUIRE(input != nullptr);
+    CHECK(input->counts[0] == 23.0);
+    // A row of n values whose mean square is 1, but for the epsilon below the root.
+    const double all = std::accumulate(input->sums.begin(), input->sums.end(), 0.0);
+    CHECK(all == doctest::Approx(23.0 * static_cast<double>(input->n_in)).epsilon(0.01));
+  }
 }
 
 TEST_CASE("NaN in a weight is named, NaN in an activation names its layer") {
