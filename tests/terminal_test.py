@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/ usr / bin / env python3
 """dodeca run on a terminal: chat commands, Ctrl-C in an answer and at the prompt."""
 import os
 import pty
@@ -27,12 +27,12 @@ class Terminal:
             try:
                 self.shown += os.read(self.master, 65536).decode("utf-8", "replace")
             except (BlockingIOError, OSError):
+                if self.process.poll() is not None:
+                    break
                 time.sleep(0.01)
             if text in self.shown:
                 self.shown = self.shown.split(text, 1)[1]
                 return True
-            if self.process.poll() is not None and not self.shown:
-                break
         return False
 
     def type(self, text):
@@ -55,7 +55,8 @@ except OSError as error:
     print(f"this system gives no pseudo-terminal ({error}; is /dev/pts mounted?)")
     raise SystemExit(77)
 
-chat = Terminal("-n", "400", "--ignore-eos", "-c", "500", "--seed", "1")
+#An answer long enough(about 20 s) that the interrupt always comes in the middle of it.
+chat = Terminal("-n", "20000", "--ignore-eos", "-c", "24000", "--seed", "1")
 check(chat.wait_for("/help"), "without a prompt on a terminal it chats")
 check(chat.wait_for("> "), "it asks for a message")
 chat.type("Who is Emma?\n")

@@ -46,7 +46,7 @@ TypeTimes types(F f, double avx2_gemv = 1.5, double avx2_gemm = 1.5, double jitt
   return times;
 }
 
-const auto usual = [](std::int64_t n) { return n < 9 ? 1.4 : 0.6; };
+const auto kUsual = [](std::int64_t n) { return n < 9 ? 1.4 : 0.6; };
 const cpu::TunedVariants kRule{DType::kQ4_K, Isa::kAvx512Vnni, Isa::kAvx512Vnni, cpu::kGemmMinRows};
 
 TuningChoice chosen(const TypeTimes& times) { return choose_variants(times, Isa::kAvx512Bf16); }
@@ -54,7 +54,7 @@ TuningChoice chosen(const TypeTimes& times) { return choose_variants(times, Isa:
 }  // namespace
 
 TEST_CASE("the ratio of two variants is that of each round, whatever else the round suffered") {
-  const TypeTimes times = types(usual);
+  const TypeTimes times = types(kUsual);
   const TimeRatio ratio = time_ratio(times.gemm[1], times.gemv[1], 0, 5);
   CHECK(ratio.median == doctest::Approx(1.4).epsilon(0.02));
   CHECK_FALSE(ratio.clearly_faster());
@@ -63,22 +63,22 @@ TEST_CASE("the ratio of two variants is that of each round, whatever else the ro
 }
 
 TEST_CASE("the rule stays where nothing is clearly faster") {
-  const TuningChoice same = chosen(types(usual));
+  const TuningChoice same = chosen(types(kUsual));
   CHECK(same.tuned == kRule);
   CHECK(same.differences.empty());
-  CHECK(chosen(types(usual, 0.98, 0.98)).tuned == kRule);       // 2 % is no reason
-  CHECK(chosen(types(usual, 0.96, 0.96, 0.2)).tuned == kRule);  // lost in the spread
+  CHECK(chosen(types(kUsual, 0.98, 0.98)).tuned == kRule);       // 2 % is no reason
+  CHECK(chosen(types(kUsual, 0.96, 0.96, 0.2)).tuned == kRule);  // lost in the spread
   CHECK(chosen(types([](std::int64_t) { return 1.0; })).tuned == kRule);
 }
 
 TEST_CASE("a lower level that is faster is taken, for few rows, for many, for both") {
-  const TuningChoice few = chosen(types(usual, 0.7)), many = chosen(types(usual, 1.5, 0.7));
+  const TuningChoice few = chosen(types(kUsual, 0.7)), many = chosen(types(kUsual, 1.5, 0.7));
   CHECK(few.tuned == cpu::TunedVariants{DType::kQ4_K, Isa::kAvx2, Isa::kAvx512Vnni, 9});
   REQUIRE(few.differences.size() == 1);
   CHECK(few.differences[0] == "gemv_q4_k_avx2 takes 0.70 of the time of gemv_q4_k_avx512_vnni at 1 to 8 rows");
   CHECK(many.tuned == cpu::TunedVariants{DType::kQ4_K, Isa::kAvx512Vnni, Isa::kAvx2, 9});
-  CHECK(chosen(types(usual, 0.7, 0.7)).tuned.gemv == Isa::kAvx2);
-  CHECK(chosen(types(usual, 0.7, 0.7)).tuned.gemm == Isa::kAvx2);
+  CHECK(chosen(types(kUsual, 0.7, 0.7)).tuned.gemv == Isa::kAvx2);
+  CHECK(chosen(types(kUsual, 0.7, 0.7)).tuned.gemm == Isa::kAvx2);
 }
 
 TEST_CASE("gemm takes over where it becomes faster") {

@@ -1,9 +1,12 @@
 #include "tests/fuzz/mutator.hpp"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cstring>
 #include <set>
+#include <string>
 
 namespace dodeca::tests {
 namespace {
@@ -193,7 +196,8 @@ void Mutator::change_words(std::string& bytes) {
         const std::size_t from = (at + i) % bytes.size(), to = bracket_end(bytes, from);
         if (to == std::string::npos) continue;
         const std::string piece = bytes.substr(from, to - from);
-        const std::string choices[] = {"", piece + piece, piece + "," + piece, "[" + piece + "]", word};
+        const std::string choices[] = {"", piece + piece, fmt::format("{},{}", piece, piece),
+                                       fmt::format("[{}]", piece), word};
         bytes.replace(from, piece.size(), choices[below(std::size(choices))]);
         return;
       }

@@ -117,7 +117,8 @@ TEST_CASE("Q2_K: sub-block scales and minima are close to the best of all pairs"
     for (std::size_t sub = 0; sub < 16; ++sub) {
       double best = 1e30;
       for (int pair = 0; pair < 256; ++pair) {
-        const float scale = d * static_cast<float>(pair % 16), min = dmin * static_cast<float>(pair / 16);
+        const auto low = pair % 16, high = pair / 16;
+        const float scale = d * static_cast<float>(low), min = dmin * static_cast<float>(high);
         double error = 0;
         for (std::size_t i = 16 * sub; i < 16 * sub + 16; ++i) {
           double nearest = 1e30;

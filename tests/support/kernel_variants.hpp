@@ -4,8 +4,9 @@
 
 #include <doctest/doctest.h>
 
+#include <bit>
+#include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 
 #include "cpu/isa.hpp"
@@ -30,7 +31,7 @@ inline bool variant_runs(std::string_view name, cpu::Isa isa) {
 inline bool same_bits(const float* a, const float* b, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) {
     const bool both_nan = a[i] != a[i] && b[i] != b[i];
-    if (!both_nan && std::memcmp(a + i, b + i, sizeof(float)) != 0) return false;
+    if (!both_nan && std::bit_cast<std::uint32_t>(a[i]) != std::bit_cast<std::uint32_t>(b[i])) return false;
   }
   return true;
 }

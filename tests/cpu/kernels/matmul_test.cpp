@@ -150,7 +150,9 @@ TEST_CASE("scalar products agree with decoded weights multiplied in double preci
     const std::size_t row_bytes = *quant::row_bytes(layout.dtype, n_in);
     // Every result is a chain of at most n_in roundings (floats) or two per block, each below half an ulp of a partial
     // sum of the magnitudes; the decoded weights and activations bring four more roundings per term.
-    const double terms = (layout.act == cpu::ActFormat::kF32 ? n_in / 4 + 4.0 : 2.0 * n_in / 32) + 4;
+    const double terms = (layout.act == cpu::ActFormat::kF32 ? static_cast<double>(n_in) / 4 + 4.0
+                                                             : 2.0 * static_cast<double>(n_in) / 32) +
+                         4;
     for (std::int64_t r = 0; r < n_out; ++r) {
       const std::size_t at = static_cast<std::size_t>(r) * row_bytes;
       quant::decode_row(layout.dtype, product.rows.data() + at, w.data(), n_in);
@@ -286,9 +288,9 @@ TEST_CASE("oneDNN variants: close to the scalar variant, and a row alone gives w
     std::vector<float> alone;
     cpu::Team(1).run([&](const cpu::Member&) { alone = product.run(variant, 4, true); });  // rows 3, 10, 17, 24
     for (std::int64_t i = 0; i < 4; ++i) {
-      CHECK(std::memcmp(&alone[static_cast<std::size_t>(i * n_out)],
-                        &got[static_cast<std::size_t>(product.act_row(i, true) * n_out)],
-                        static_cast<std::size_t>(n_out) * sizeof(float)) == 0);
+      CHECK(tests::same_bits(&alone[static_cast<std::size_t>(i * n_out)],
+                             &got[static_cast<std::size_t>(product.act_row(i, true) * n_out)],
+                             static_cast<std::size_t>(n_out)));
     }
     // Activations rounded to the weights' precision (half a unit of 8 bits for BF16), then n_in roundings of sums.
     const double rounding = (variant.dtype == DType::kBF16 ? 0x1p-9 : 0.0) + static_cast<double>(2 * n_in) * 0x1p-24;

@@ -21,13 +21,13 @@ namespace {
 // only.
 std::vector<InspectTensor> v3_tensors() {
   std::vector<InspectTensor> out;
-  const auto add = [&](std::string name, DType dtype, std::vector<std::int64_t> dims) {
+  const auto add = [&](std::string name, DType dtype, const std::vector<std::int64_t>& dims) {
     std::int64_t n = 1;
     for (const std::int64_t dim : dims) n *= dim;
     out.push_back({std::move(name), std::string(dodeca::quant::name_of(dtype)), dims, static_cast<std::uint64_t>(n),
                    *dodeca::quant::row_bytes(dtype, n), 0, 0, false});
   };
-  constexpr DType f32 = DType::kF32, q2 = DType::kQ2_K, q3 = DType::kQ3_K, q4 = DType::kQ4_K, q6 = DType::kQ6_K;
+  const DType f32 = DType::kF32, q2 = DType::kQ2_K, q3 = DType::kQ3_K, q4 = DType::kQ4_K, q6 = DType::kQ6_K;
   add("token_embd.weight", q4, {7168, 129280});
   add("output_norm.weight", f32, {7168});
   add("output.weight", q6, {7168, 129280});

@@ -193,20 +193,20 @@ Vec normed(const Vec& x, const std::vector<float>& weight, double eps) {
 // The same model in double, written from its definition.
 std::vector<Vec> reference_logits(const MemorySource& source, const std::vector<int>& ids) {
   const runtime::ModelConfig& c = source.config();
-  const auto H = static_cast<std::size_t>(c.hidden_size), D = static_cast<std::size_t>(c.head_dim),
+  const auto hidden = static_cast<std::size_t>(c.hidden_size), dim = static_cast<std::size_t>(c.head_dim),
              heads = static_cast<std::size_t>(c.n_heads), kv_heads = static_cast<std::size_t>(c.n_kv_heads),
-             F = static_cast<std::size_t>(c.moe_intermediate_size);
+             inner = static_cast<std::size_t>(c.moe_intermediate_size);
   std::vector<Vec> x;
   for (const int id : ids) {
-    Vec row(H);
-    for (std::size_t i = 0; i < H; ++i)
-      row[i] = source.values("token_embd.weight")[static_cast<std::size_t>(id) * H + i];
+    Vec row(hidden);
+    for (std::size_t i = 0; i < hidden; ++i)
+      row[i] = source.values("token_embd.weight")[static_cast<std::size_t>(id) * hidden + i];
     x.push_back(row);
   }
   const auto rotate = [&](double* v, std::size_t position) {
-    for (std::size_t i = 0; i < D / 2; ++i) {
+    for (std::size_t i = 0; i < dim / 2; ++i) {
       const bool halves = c.rope.pairing == runtime::RopePairing::kHalves;
-      double &first = v[halves ? i : 2 * i], &second = v[halves ? i + D / 2 : 2 * i + 1];
+      double &first = v[halves ? i : 2 * i], &second = v[halves ? i + dim / 2 : 2 * i + 1];
       const double angle = static_cast<double>(position) * c.inv_freq()[i], a = first, b = second;
       first = a * std::cos(angle) - b * std::sin(angle);
       second = a * std::sin(angle) + b * std::cos(angle);
@@ -217,30 +217,30 @@ std::vector<Vec> reference_logits(const MemorySource& source, const std::vector<
     std::vector<Vec> q, k, v;
     for (std::size_t t = 0; t < x.size(); ++t) {
       const Vec h = normed(x[t], source.values(b + "attn_norm.weight"), c.rms_norm_eps);
-      q.push_back(times(source.values(b + "attn_q.weight"), 0, heads * D, h));
-      k.push_back(times(source.values(b + "attn_k.weight"), 0, kv_heads * D, h));
-      v.push_back(times(source.values(b + "attn_v.weight"), 0, kv_heads * D, h));
-      for (std::size_t a = 0; a < heads; ++a) rotate(q[t].data() + a * D, t);
-      for (std::size_t a = 0; a < kv_heads; ++a) rotate(k[t].data() + a * D, t);
+      q.push_back(times(source.values(b + "attn_q.weight"), 0, heads * dim, h));
+      k.push_back(times(source.values(b + "attn_k.weight"), 0, kv_heads * dim, h));
+      v.push_back(times(source.values(b + "attn_v.weight"), 0, kv_heads * dim, h));
+      for (std::size_t a = 0; a < heads; ++a) rotate(q[t].data() + a * dim, t);
+      for (std::size_t a = 0; a < kv_heads; ++a) rotate(k[t].data() + a * dim, t);
     }
     for (std::size_t t = 0; t < x.size(); ++t) {
-      Vec joined(heads * D, 0.0);
+      Vec joined(heads * dim, 0.0);
       for (std::size_t a = 0; a < heads; ++a) {
         const std::size_t g = a / (heads / kv_heads);
         Vec p;
         double sum = 0.0;
         for (std::size_t u = 0; u <= t; ++u) {
           double score = 0.0;
-          for (std::size_t i = 0; i < D; ++i) score += q[t][a * D + i] * k[u][g * D + i];
-          p.push_back(std::exp(score / std::sqrt(static_cast<double>(D))));
+          for (std::size_t i = 0; i < dim; ++i) score += q[t][a * dim + i] * k[u][g * dim + i];
+          p.push_back(std::exp(score / std::sqrt(static_cast<double>(dim))));
           sum += p.back();
         }
         for (std::size_t u = 0; u <= t; ++u) {
-          for (std::size_t i = 0; i < D; ++i) joined[a * D + i] += p[u] / sum * v[u][g * D + i];
+          for (std::size_t i = 0; i < dim; ++i) joined[a * dim + i] += p[u] / sum * v[u][g * dim + i];
         }
       }
-      const Vec out = times(source.values(b + "attn_output.weight"), 0, H, joined);
-      for (std::size_t i = 0; i < H; ++i) x[t][i] += out[i];
+      const Vec out = times(source.values(b + "attn_output.weight"), 0, hidden, joined);
+      for (std::size_t i = 0; i < hidden; ++i) x[t][i] += out[i];
       const Vec h = normed(x[t], source.values(b + "ffn_norm.weight"), c.rms_norm_eps);
       const Vec z = times(source.values(b + "ffn_gate_inp.weight"), 0, static_cast<std::size_t>(c.n_routed_experts), h);
       std::vector<std::size_t> order = {0, 1, 2, 3, 4};
@@ -252,12 +252,12 @@ std::vector<Vec> reference_logits(const MemorySource& source, const std::vector<
       std::sort(order.begin(), order.end(), [&](std::size_t l, std::size_t r) { return prob[l] > prob[r]; });
       const double both = std::exp(z[order[0]]) + std::exp(z[order[1]]);
       for (const std::size_t e : {order[0], order[1]}) {
-        const Vec gate = times(source.values(b + "ffn_gate_exps.weight"), e * F * H, F, h),
-                  up = times(source.values(b + "ffn_up_exps.weight"), e * F * H, F, h);
-        Vec mid(F);
-        for (std::size_t i = 0; i < F; ++i) mid[i] = gate[i] / (1.0 + std::exp(-gate[i])) * up[i];
-        const Vec down = times(source.values(b + "ffn_down_exps.weight"), e * F * H, H, mid);
-        for (std::size_t i = 0; i < H; ++i) x[t][i] += std::exp(z[e]) / both * down[i];
+        const Vec gate = times(source.values(b + "ffn_gate_exps.weight"), e * inner * hidden, inner, h),
+                  up = times(source.values(b + "ffn_up_exps.weight"), e * inner * hidden, inner, h);
+        Vec mid(inner);
+        for (std::size_t i = 0; i < inner; ++i) mid[i] = gate[i] / (1.0 + std::exp(-gate[i])) * up[i];
+        const Vec down = times(source.values(b + "ffn_down_exps.weight"), e * inner * hidden, hidden, mid);
+        for (std::size_t i = 0; i < hidden; ++i) x[t][i] += std::exp(z[e]) / both * down[i];
       }
     }
   }

@@ -211,7 +211,7 @@ TEST_CASE("a checkpoint's tensors are asked as well") {
       {"model.layers.2.mlp.gate.weight", {128, 8}},
       {"lm_head.weight", {128, 64}}};
   std::string said;
-  const auto config = [&](Json changed) {
+  const auto config = [&](const Json& changed) {
     said.clear();
     return config_from_hf(
         changed,

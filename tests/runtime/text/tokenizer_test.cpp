@@ -62,14 +62,14 @@ TEST_CASE("demo: the held-out chapters") {
       CHECK(tokenizer.encode(decoded, kPlain) == chapter);
       const std::size_t found = text.find(decoded, place);
       REQUIRE(found != std::string::npos);
-      CHECK(text.find_first_not_of("\n", place) >= found);
+      CHECK(text.find_first_not_of('\n', place) >= found);
       place = found + decoded.size();
       ++n_chapters;
     }
     if (id > 1) chapter.push_back(id);
   }
   CHECK(n_chapters > 0);
-  CHECK(text.find_first_not_of("\n", place) == std::string::npos);
+  CHECK(text.find_first_not_of('\n', place) == std::string::npos);
 }
 
 TEST_CASE("demo: flags, roles, pieces, end of generation") {
@@ -257,9 +257,8 @@ TEST_CASE("tiktoken.model with its configuration") {
   const TempDir dir;
   std::ofstream ranks(dir / "tiktoken.model");
   static constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  for (int byte = 0; byte < 256; ++byte)
-    ranks << kDigits[static_cast<std::size_t>(byte >> 2)] << kDigits[static_cast<std::size_t>((byte & 3) << 4)]
-          << "== " << byte << "\n";
+  for (std::size_t byte = 0; byte < 256; ++byte)
+    ranks << kDigits[byte >> 2] << kDigits[(byte & 3) << 4] << "== " << byte << "\n";
   ranks << "aGU= 256\nbGw= 257\naGVsbA== 258\n";  // he, ll, hell
   ranks.close();
   std::ofstream(dir / "tokenizer_config.json")
