@@ -33,6 +33,7 @@ enum class Remedy {
   kOtherTemplate,  // for chats
   kBeginAnew,      // and discard what an earlier run left
   kMeasure,        // on a text, what is not known
+  kLessOnDevice,   // fewer layers or experts, a smaller cache
 };
 
 class Error : public std::exception {

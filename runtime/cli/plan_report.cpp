@@ -65,7 +65,7 @@ std::string blocks_text(const Plan& plan) {
     const auto n = static_cast<double>(group.n);
     per_pass += static_cast<double>(block.bytes_per_pass) * n;
     text += fmt::format("{:<22} {:>8} {:<6} {:>5} {:>12} {:>12} {:>12}  {}\n", name_of(block.kind), group.layers(),
-                        block.place, block.n_parts(), size_text(static_cast<double>(block.bytes) * n),
+                        name_of(block.place), block.n_parts(), size_text(static_cast<double>(block.bytes) * n),
                         size_text(block.bytes_per_token * n), size_text(static_cast<double>(block.bytes_per_pass) * n),
                         group.types);
   }
@@ -85,7 +85,7 @@ std::string kernel_text(const WeightPlan& w) {
 std::string weights_text(const Plan& plan) {
   std::string text;
   for (const BlockPlan& block : plan.blocks) {
-    text += fmt::format("\n{} on {}: {}\n", block.name(), block.place, block.reason);
+    text += fmt::format("\n{} on {}: {}\n", block.name(), name_of(block.place), block.reason);
     for (const std::size_t i : block.weights) {
       const WeightPlan& w = plan.weights[i];
       text += fmt::format("  {:<30} {:<9} {:>10}  {}\n", w.name, quant::name_of(w.dtype),
@@ -140,7 +140,7 @@ Json plan_json(const Plan& plan, const PlannedRun& run) {
   Json blocks = Json::array();
   for (const BlockPlan& block : plan.blocks) {
     Json entry = {{"name", block.name()},
-                  {"place", block.place},
+                  {"place", name_of(block.place)},
                   {"reason", block.reason},
                   {"parts", block.n_parts()},
                   {"bytes", block.bytes},

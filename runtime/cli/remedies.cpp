@@ -29,6 +29,8 @@ std::string_view remedy_text(Remedy remedy, std::string_view command) {
       return "--restart begins anew and discards what is there";
     case Remedy::kMeasure:
       return "--calibration TEXT measures it";
+    case Remedy::kLessOnDevice:
+      return "a smaller -ngl, a larger --n-cpu-moe, a smaller -c or -ctk q8_0 would help";
   }
   return "";
 }

@@ -16,11 +16,16 @@ struct Machine {
     int n_cores = 0;  // usable ones
     std::uint64_t memory_bytes = 0;
   };
+  struct Device {
+    std::string name;  // "NVIDIA GeForce RTX 3090"
+    std::uint64_t memory_bytes = 0;
+    std::uint64_t free_bytes = 0;  // of them, for this process
+  };
   std::string name;  // of its processor
   int n_cores = 1, n_l3 = 1;
-  std::vector<Node> nodes = {{}};         // of memory; at least one
-  std::uint64_t available_bytes = 0;      // of memory, for this process; 2^64 - 1: not known
-  std::vector<std::string> devices = {};  // accelerators
+  std::vector<Node> nodes = {{}};     // of memory; at least one
+  std::uint64_t available_bytes = 0;  // of memory, for this process; 2^64 - 1: not known
+  std::vector<Device> devices = {};   // accelerators that were asked for
 };
 
 Machine machine_of(const cpu::Topology& topology, std::uint64_t available_bytes);

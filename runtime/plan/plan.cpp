@@ -112,9 +112,7 @@ class Blocks {
   }
 
   void add(BlockKind kind, std::int64_t layer, BlockPart part) {
-    BlockPlan block{
-        .kind = kind, .layer = layer, .place = "cpu", .reason = "no device takes it", .parts = {}, .experts = {}};
-    if (plan_.machine.devices.empty()) block.reason = "the machine has no device";
+    BlockPlan block{.kind = kind, .layer = layer, .reason = "no device was asked for", .parts = {}, .experts = {}};
     set_parts(block);
     block.weights = by_block_[{layer, part}];
     for (const std::size_t i : block.weights) {
@@ -353,6 +351,8 @@ std::string_view name_of(BlockKind kind) {
       "embedding", "attention", "attention", "feed-forward", "feed-forward", "output head", "multi-token prediction"};
   return kNames[static_cast<std::size_t>(kind)];
 }
+
+std::string_view name_of(Place place) { return place == Place::kCpu ? "cpu" : "gpu"; }
 
 std::string BlockPlan::name() const {
   return layer == kNoLayer ? std::string(name_of(kind)) : fmt::format("layer {} {}", layer, name_of(kind));

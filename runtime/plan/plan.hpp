@@ -64,13 +64,18 @@ struct InputPlan {
   std::int64_t n_in = 0, n_slices = 1;
 };
 
+enum class Place : std::uint8_t { kCpu, kDevice };
+std::string_view name_of(Place place);
+
 struct BlockPlan {
   BlockKind kind = BlockKind::kDenseFfn;
   std::int64_t layer = kNoLayer;
-  std::string place, reason;  // where it runs, and why there
-  std::vector<Span> parts;    // of heads (key-value heads for grouped queries), of the intermediate dimension of dense
-                              // blocks and shared experts, of the head's rows
-  FfnCut experts;             // kMoeFfn: of the routed experts
+  Place place = Place::kCpu;          // where it runs: of a routed feed-forward, the router and the shared expert
+  Place experts_place = Place::kCpu;  // the routed experts
+  std::string reason;                 // why there
+  std::vector<Span> parts;  // of heads (key-value heads for grouped queries), of the intermediate dimension of dense
+                            // blocks and shared experts, of the head's rows
+  FfnCut experts;           // kMoeFfn: of the routed experts
   std::vector<std::size_t> weights = {};  // in Plan::weights
   std::vector<InputPlan> inputs = {};
   std::uint64_t bytes = 0;           // of weights in memory

@@ -14,7 +14,7 @@ TOP = {
     "tests": {"quant", "cpu", "gpu", "runtime", "bench", "tests"},
 }
 _LOADING = {"base", "load", "model", "plan", "weights"}
-_RUNNING = _LOADING | {"exec", "text", "sample", "engine"}
+_RUNNING = _LOADING | {"exec", "device", "text", "sample", "engine"}
 RUNTIME = {
     "base": {"base"},
     "load": {"base", "load"},
@@ -23,6 +23,7 @@ RUNTIME = {
     "plan": {"base", "load", "model", "plan"},
     "weights": _LOADING,
     "exec": _LOADING | {"exec"},
+    "device": _LOADING | {"exec", "device"},
     "sample": {"base", "sample"},
     "engine": _RUNNING,
     "batch": _RUNNING | {"batch"},

@@ -1,0 +1,253 @@
+#include "runtime/device/offload.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <regex>
+
+#include "runtime/base/error.hpp"
+
+namespace dodeca::runtime::device {
+namespace {
+
+using enum WeightRole;
+
+constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
+double gib(std::uint64_t bytes) { return static_cast<double>(bytes) / kGiB; }
+
+// What other programs, the driver and fragments of memory may take while we run.
+constexpr std::uint64_t kMargin = std::uint64_t{256} << 20;
+constexpr std::int64_t kManyRows = 256, kFewestRows = 32;  // of a pass on the device
+
+// How much the device shall take. Things are given up in the order of the members.
+struct Wish {
+  std::int64_t micro_batch = kManyRows;
+  quant::DType cache_type = quant::DType::kBF16;
+  bool head = true, dense = true;
+  std::int64_t first_layer = 0;
+};
+
+class Placement {
+ public:
+  Placement(Plan& plan, const Machine::Device& device, const OffloadOptions& options, const OffloadRun& run)
+      : plan_(plan), config_(plan.config), options_(options), run_(run) {
+    result_.device = device;
+    result_.margin = std::min(kMargin, device.free_bytes / 16);
+    result_.budget = std::min(device.free_bytes, options.most_bytes);
+    result_.budget -= std::min(result_.budget, result_.margin);
+    for (const PlaceRule& rule : options.rules) rules_.emplace_back(expression(rule.pattern), rule.place);
+  }
+
+  Offload choose() {
+    Wish wish;
+    wish.micro_batch = std::min(run_.sizes.micro_batch, kManyRows);
+    if (run_.cache_type == quant::DType::kQ8_0 || run_.cache_type == quant::DType::kI8)
+      wish.cache_type = quant::DType::kI8;
+    const bool counted = options_.n_layers.has_value();
+    if (counted) {
+      wish.head = *options_.n_layers > 0;
+      wish.first_layer = config_.n_layers - std::clamp<std::int64_t>(*options_.n_layers - 1, 0, config_.n_layers);
+    }
+    while (!fits(wish)) give_up(wish, counted);
+    fits(wish);
+    add_experts();
+    for (BlockPlan& block : plan_.blocks) forget_pieces(block);
+    return std::move(result_);
+  }
+
+ private:
+  static std::regex expression(const std::string& pattern) {
+    try {
+      return std::regex(pattern, std::regex::ECMAScript | std::regex::optimize);
+    } catch (const std::regex_error& error) {
+      throw Error(ErrorKind::kBadRequest, fmt::format("'{}' is no regular expression: {}", pattern, error.what()));
+    }
+  }
+
+  // ---- what a block could do ----------------------------------------------------------------------------------------
+
+  const WeightPlan& weight(std::size_t i) const { return plan_.weights[i]; }
+  static bool is_expert(const WeightPlan& w) { return is_routed(w.id.role); }
+
+  // Why the device cannot run a block's weights, routed experts or the others; empty: it can.
+  std::string refusal(const BlockPlan& block, bool experts) const {
+    if (block.kind == BlockKind::kGqaAttention) return "the device has no attention with grouped queries yet";
+    if (block.n_parts() != 1) return "a block that is cut into parts runs on the processors";
+    if (block.kind == BlockKind::kMlaAttention &&
+        (config_.kv_lora_rank % 64 != 0 || config_.kv_lora_rank > 512 || config_.qk_rope_head_dim % 32 != 0 ||
+         config_.qk_rope_head_dim > 128))
+      return fmt::format("the device has no attention for latent rows of {} + {} values", config_.kv_lora_rank,
+                         config_.qk_rope_head_dim);
+    for (const std::size_t i : block.weights) {
+      const WeightPlan& w = weight(i);
+      if (is_expert(w) != experts || w.layout == nullptr) continue;
+      if (device_layout(w) == nullptr)
+        return fmt::format("the device has no product with {} ({})", quant::name_of(w.dtype), w.name);
+    }
+    return {};
+  }
+
+  // What a rule says of the block's weights; the processors where rules differ.
+  std::optional<Place> ruled(const BlockPlan& block, bool experts) const {
+    std::optional<Place> place;
+    for (const std::size_t i : block.weights) {
+      if (is_expert(weight(i)) != experts) continue;
+      for (const auto& [pattern, wanted] : rules_) {
+        if (!std::regex_search(weight(i).name, pattern)) continue;
+        place = place.value_or(wanted) == wanted ? wanted : Place::kCpu;
+        break;
+      }
+    }
+    return place;
+  }
+
+  // ---- places -------------------------------------------------------------------------------------------------------
+
+  void place(BlockPlan& block, const Wish& wish) const {
+    block.place = block.experts_place = Place::kCpu;
+    if (block.kind == BlockKind::kEmbedding) {
+      block.reason = "a row is looked up";
+      return;
+    }
+    if (block.kind == BlockKind::kMtp || block.layer >= config_.n_layers) {
+      block.reason = "it does not run yet";
+      return;
+    }
+    if (const std::string why = refusal(block, false); !why.empty()) {
+      block.reason = why;
+      return;
+    }
+    if (const std::optional<Place> rule = ruled(block, false)) {
+      block.place = *rule;
+      block.reason = "a rule says so";
+      return;
+    }
+    const bool wanted = block.kind == BlockKind::kHead       ? wish.head
+                        : block.kind == BlockKind::kDenseFfn ? wish.dense && block.layer >= wish.first_layer
+                                                             : block.layer >= wish.first_layer;
+    block.place = wanted ? Place::kDevice : Place::kCpu;
+    block.reason = wanted ? "read for every token" : "the device has no room";
+  }
+
+  std::uint64_t bytes_of(const BlockPlan& block, bool experts) const {
+    std::uint64_t bytes = 0;
+    for (const std::size_t i : block.weights) {
+      if (is_expert(weight(i)) == experts) bytes += device_weight_bytes(weight(i));
+    }
+    return bytes;
+  }
+
+  // Places everything as wished and counts; whether it fits.
+  bool fits(const Wish& wish) {
+    result_.weights = result_.experts = result_.cache = 0;
+    result_.n_layers = 0;
+    result_.cache_type = wish.cache_type;
+    result_.micro_batch = wish.micro_batch;
+    for (BlockPlan& block : plan_.blocks) {
+      place(block, wish);
+      if (block.place == Place::kCpu) continue;
+      result_.weights += bytes_of(block, false);
+      if (block.kind != BlockKind::kMlaAttention) continue;
+      ++result_.n_layers;
+      result_.cache += static_cast<std::uint64_t>(run_.sizes.n_positions) * device_row_bytes(config_, wish.cache_type);
+    }
+    exec::RunSizes sizes = run_.sizes;
+    sizes.micro_batch = wish.micro_batch;
+    result_.work = device_demand(plan_, sizes).bytes(0);
+    return result_.bytes() <= result_.budget;
+  }
+
+  std::string numbers() const {
+    return fmt::format(
+        "{:.2f} GiB of the device's memory are needed (weights {:.2f}, cache {:.2f}, work space {:.2f}), "
+        "{:.2f} GiB may be used",
+        gib(result_.bytes()), gib(result_.weights), gib(result_.cache), gib(result_.work), gib(result_.budget));
+  }
+
+  // The next thing in the order of Wish. `counted`: how many layers run on the device is not ours to change.
+  void give_up(Wish& wish, bool counted) {
+    const auto say = [&](std::string what) {
+      result_.given_up.push_back(fmt::format("{}: with more, {}", what, numbers()));
+    };
+    if (wish.micro_batch > kFewestRows) {
+      wish.micro_batch = std::max(kFewestRows, wish.micro_batch / 2);
+      if (wish.micro_batch == kFewestRows) say(fmt::format("a pass on the device has {} rows", kFewestRows));
+      return;
+    }
+    if (wish.cache_type != quant::DType::kI8) {
+      wish.cache_type = quant::DType::kI8;
+      return say("the cache on the device has integers of 8 bits");
+    }
+    if (counted) throw Error(ErrorKind::kDoesNotFit, numbers()).with(Remedy::kLessOnDevice);
+    if (wish.head) {
+      wish.head = false;
+      return say("the output head runs on the processors");
+    }
+    if (wish.dense) {
+      wish.dense = false;
+      return say("the dense feed-forward layers run on the processors");
+    }
+    if (++wish.first_layer >= config_.n_layers) {
+      throw Error(ErrorKind::kDoesNotFit, "not even one layer fits: " + numbers()).with(Remedy::kLessOnDevice);
+    }
+    if (told_layers_) result_.given_up.pop_back();
+    told_layers_ = true;
+    say(fmt::format("layers 0 to {} run on the processors", wish.first_layer - 1));
+  }
+
+  // The experts of whole layers, from the last one on, in the room that is left.
+  void add_experts() {
+    for (auto block = plan_.blocks.rbegin(); block != plan_.blocks.rend(); ++block) {
+      if (block->kind != BlockKind::kMoeFfn || block->place != Place::kDevice) continue;
+      const std::optional<Place> rule = ruled(*block, true);
+      const bool counted = options_.n_cpu_moe.has_value() && block->layer >= *options_.n_cpu_moe,
+                 forced = rule == Place::kDevice || (!rule && counted);
+      if (rule == Place::kCpu || (!rule && options_.n_cpu_moe && !counted)) continue;
+      if (const std::string why = refusal(*block, true); !why.empty()) {
+        block->reason += "; experts: " + why;
+        continue;
+      }
+      const std::uint64_t bytes = bytes_of(*block, true);
+      if (result_.bytes() + bytes > result_.budget) {
+        if (!forced) continue;
+        throw Error(ErrorKind::kDoesNotFit,
+                    fmt::format("the experts of layer {} need {:.2f} GiB of the device's memory, "
+                                "{:.2f} of {:.2f} GiB are left",
+                                block->layer, gib(bytes), gib(result_.budget - result_.bytes()), gib(result_.budget)))
+            .with(Remedy::kLessOnDevice);
+      }
+      result_.experts += bytes;
+      ++result_.n_expert_layers;
+      block->experts_place = Place::kDevice;
+    }
+  }
+
+  // A device multiplies whole rows.
+  void forget_pieces(const BlockPlan& block) {
+    if (block.place != Place::kDevice) return;
+    for (const std::size_t i : block.weights) {
+      if (!is_expert(weight(i))) plan_.weights[i].piece_columns = weight(i).n_in;
+    }
+  }
+
+  Plan& plan_;
+  const ModelConfig& config_;
+  const OffloadOptions& options_;
+  const OffloadRun& run_;
+  std::vector<std::pair<std::regex, Place>> rules_;
+  Offload result_;
+  bool told_layers_ = false;
+};
+
+}  // namespace
+
+std::uint64_t device_row_bytes(const ModelConfig& config, quant::DType cache_type) {
+  const std::uint64_t values = static_cast<std::uint64_t>(config.cache_row_width(AttentionKind::kMla));
+  return cache_type == quant::DType::kI8 ? values + 8 : 2 * values;  // two scales: of the latent, of the key
+}
+
+Offload place_blocks(Plan& plan, const Machine::Device& device, const OffloadOptions& options, const OffloadRun& run) {
+  return Placement(plan, device, options, run).choose();
+}
+
+}  // namespace dodeca::runtime::device

@@ -1,0 +1,55 @@
+// Which blocks of a plan a card takes, within its memory: what every token reads and the cache of its layers first, then
+// the experts of whole layers in the room that is left. A pure function; where all does not fit, it gives up one thing
+// after the other and says so.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/device/device_demand.hpp"
+#include "runtime/plan/plan.hpp"
+
+namespace dodeca::runtime::device {
+
+// A place for the weights whose names a regular expression (ECMAScript) finds itself in; the first rule that matches.
+struct PlaceRule {
+  std::string pattern;
+  Place place = Place::kCpu;
+};
+
+struct OffloadOptions {
+  std::optional<std::int64_t> n_layers = {};   // the head and the last n - 1 layers, as -ngl counts; none: what fits
+  std::optional<std::int64_t> n_cpu_moe = {};  // experts of the first n layers stay in memory; none: what does not fit
+  std::vector<PlaceRule> rules = {};
+  std::uint64_t most_bytes = ~std::uint64_t{0};  // of the device's memory
+};
+
+// What a run asks for.
+struct OffloadRun {
+  exec::RunSizes sizes = {};
+  quant::DType cache_type = quant::DType::kF16;  // of the cache in memory
+};
+
+struct Offload {
+  Machine::Device device;
+  std::uint64_t budget = 0;                                                 // bytes that may be used
+  std::uint64_t weights = 0, experts = 0, cache = 0, work = 0, margin = 0;  // bytes; `weights` without routed experts
+  quant::DType cache_type = quant::DType::kBF16;                            // of the device's layers: BF16 or I8
+  std::int64_t micro_batch = 0;                                             // rows of a pass
+  std::int64_t n_layers = 0, n_expert_layers = 0;                           // on the device
+  std::vector<std::string> given_up = {};                                   // a sentence each
+
+  std::uint64_t bytes() const { return weights + experts + cache + work; }
+  bool any() const { return n_layers > 0; }
+};
+
+// Sets the places of the plan's blocks. Throws Error{kDoesNotFit} when what was asked for by number does not fit, or not
+// even one layer does; Error{kBadRequest} for a pattern that is no regular expression.
+Offload place_blocks(Plan& plan, const Machine::Device& device, const OffloadOptions& options, const OffloadRun& run);
+
+// Bytes of a cached position in one layer of latent attention on a device.
+std::uint64_t device_row_bytes(const ModelConfig& config, quant::DType cache_type);
+
+}  // namespace dodeca::runtime::device
