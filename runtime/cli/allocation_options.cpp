@@ -174,7 +174,7 @@ void AllocationOptions::set_sizes(AllocationRequest& request, const ModelConfig&
   // Work space depends little on the types, which are not chosen yet.
   const auto typical = [](const WantedWeight& w) { return quantize::fitting_type(quant::DType::kQ4_K, w.n_in); };
   const Plan plan = make_plan(config, random_weight_infos(config, typical), {}, this_machine(), {});
-  const std::uint64_t cache = exec::KvCache::bytes_needed(config, run.cache_options()),
+  const std::uint64_t cache = exec::KvCache::bytes_needed(config, run.cache_options(plan)),
                       all = exec::Executor::bytes_needed(plan, run, n_threads);
   if (!vram.empty()) request.card_bytes = fit("--vram", vram, cache);
   request.max_file_bytes = fit("--fit-ram", fit_ram, vram.empty() ? all : all - cache);

@@ -40,7 +40,8 @@ void say_loaded(const LoadedModel& loaded, const Console& console) {
                            bytes_text(static_cast<double>(session.model().weight_bytes())), loaded.load_seconds,
                            cpu::name_of(session.model().isa())));
   const bool several = executor.n_positions > engine::positions_for(loaded.context, 1);
-  const std::uint64_t cache_bytes = exec::KvCache::bytes_needed(loaded.config(), executor.cache_options());
+  const std::uint64_t cache_bytes =
+      exec::KvCache::bytes_needed(loaded.config(), executor.cache_options(session.plan()));
   console.info(fmt::format("cache: {} positions{}, {}, {}", loaded.context,
                            several ? fmt::format(" per sequence, {} in all", executor.n_positions) : "",
                            quant::name_of(executor.cache_type), bytes_text(static_cast<double>(cache_bytes))));

@@ -17,7 +17,7 @@ struct PlannedRun {
   std::int64_t context = 0;  // positions per sequence
 
   std::uint64_t cache_bytes(const Plan& plan) const {
-    return exec::KvCache::bytes_needed(plan.config, executor.cache_options(plan.options.mtp));
+    return exec::KvCache::bytes_needed(plan.config, executor.cache_options(plan));
   }
   std::uint64_t work_bytes(const Plan& plan) const { return exec::demand_of(plan, executor.sizes()).bytes(n_threads); }
 };

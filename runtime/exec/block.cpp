@@ -42,7 +42,9 @@ void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes,
 Demand demand_of(const Plan& plan, const RunSizes& sizes) {
   Demand demand;
   for (const BlockPlan& block : plan.blocks) {
-    add_demand(plan, block, sizes, demand);
+    // Of a block on a device only the routed experts may run here.
+    if (block.place == Place::kCpu || (block.kind == BlockKind::kMoeFfn && block.experts_place == Place::kCpu))
+      add_demand(plan, block, sizes, demand);
     if (block.kind == BlockKind::kHead) break;  // nothing runs what is behind it yet
   }
   return demand;

@@ -17,6 +17,16 @@ class Elsewhere {
   virtual const Activations& output() const = 0;
 };
 
+// Routing elsewhere: by what keeps the residual stream, and computes all but the routed experts.
+class RoutedElsewhere {
+ public:
+  virtual ~RoutedElsewhere() = default;
+  // By one member: returns when the rows of kInput (floats and factors), kExpertIds and kExpertWeights are there.
+  virtual void wait(Pass& pass) = 0;
+  // By one member: the experts' sums are in kOutput.
+  virtual void give(Pass& pass) = 0;
+};
+
 // A whole block elsewhere: submitted, waited for, added.
 class RemoteBlock final : public Block {
  public:

@@ -56,7 +56,7 @@ class BlockRun {
       phase.finish_block(pass_, columns);
       for (std::int64_t i = 0; i < pass_.n(); ++i) pass_on(b, i, columns);
     });
-    const bool goes_on = blocks_[b]->has_output() || b + 1 < blocks_.size();
+    const bool goes_on = blocks_[b]->has_output() || (b + 1 < blocks_.size() && !blocks_[b + 1]->norm().empty());
     finish_items(
         pass_, member, finished || !goes_on ? 0 : pass_.n(),
         [&](std::int64_t i) {
@@ -150,8 +150,13 @@ struct Executor::Impl {
       : model(m),
         team(t),
         options(o),
-        cache(m.config(), o.cache_options(m.plan().options.mtp)),
+        cache(m.config(), o.cache_options(m.plan()),
+              [&o](std::int64_t layer, std::int64_t n_blocks) { return o.device->make_cache_layer(layer, n_blocks); }),
         space(demand_of(m.plan(), o.sizes())) {
+    if (o.device != nullptr) {
+      blocks = o.device->make_blocks(m, cache, space);
+      return;
+    }
     for (const BlockPlan& block : m.plan().blocks) {
       blocks.push_back(make_block(m, block));
       if (o.replace) blocks.back() = o.replace(std::move(blocks.back()));
@@ -180,6 +185,15 @@ struct Executor::Impl {
   void tell_clamping();
 };
 
+KvCacheOptions ExecutorOptions::cache_options(const Plan& plan) const {
+  KvCacheOptions options{n_positions, n_sequences, cache_type, integer_attention, plan.options.mtp};
+  for (const BlockPlan& block : plan.blocks) {
+    const bool attention = block.kind == BlockKind::kMlaAttention || block.kind == BlockKind::kGqaAttention;
+    if (attention && block.place == Place::kDevice) options.layers_elsewhere.push_back(block.layer);
+  }
+  return options;
+}
+
 Executor::Executor(const Model& model, cpu::Team& team, const ExecutorOptions& options)
     : impl_(std::make_unique<Impl>(model, team, options)) {
   impl_->space.ensure_threads(team.size());
@@ -187,8 +201,7 @@ Executor::Executor(const Model& model, cpu::Team& team, const ExecutorOptions& o
 Executor::~Executor() = default;
 
 std::uint64_t Executor::bytes_needed(const Plan& plan, const ExecutorOptions& o, int n_threads) {
-  return KvCache::bytes_needed(plan.config, o.cache_options(plan.options.mtp)) +
-         demand_of(plan, o.sizes()).bytes(n_threads);
+  return KvCache::bytes_needed(plan.config, o.cache_options(plan)) + demand_of(plan, o.sizes()).bytes(n_threads);
 }
 
 const Plan& Executor::plan() const { return impl_->model.plan(); }
@@ -277,6 +290,7 @@ void Executor::Impl::run(std::span<const Row> rows, const LayerRange& layers, st
   BlockRun block_run(chosen, pass, watchers);
   if (watchers.trace != nullptr) watchers.trace->start();
   members.run([&](const cpu::Member& member) { block_run.run(member); });
+  if (options.device != nullptr) options.device->check();
   refuse_non_finite(chosen, block_run.bad_block());
   tell_clamping();
   const auto append = [&](std::vector<float>& to, const float* row) { to.insert(to.end(), row, row + c.hidden_size); };

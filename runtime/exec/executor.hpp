@@ -22,6 +22,18 @@ namespace dodeca::runtime::exec {
 struct Trace;      // trace.hpp
 struct InputSums;  // input_sums.hpp
 
+// What runs the blocks that a plan has placed on a device.
+class BlockMaker {
+ public:
+  virtual ~BlockMaker() = default;
+  // The rows of a layer whose attention it runs.
+  virtual std::unique_ptr<CacheLayer> make_cache_layer(std::int64_t layer, std::int64_t n_blocks) = 0;
+  // All blocks of a pass in order, up to the head. Model, cache and work space live as long as the blocks.
+  virtual std::vector<std::unique_ptr<Block>> make_blocks(const Model& model, KvCache& cache, Workspace& space) = 0;
+  // Behind every pass, when the team is at rest: throws what went wrong in it.
+  virtual void check() = 0;
+};
+
 struct ExecutorOptions {
   std::int64_t n_positions = 8192;  // cache capacity over all sequences
   std::int32_t n_sequences = 1;
@@ -30,10 +42,9 @@ struct ExecutorOptions {
   bool integer_attention = true;  // as KvCacheOptions
   // Takes the block of a plan and gives what runs instead (a block elsewhere, an observer); empty: all as planned.
   std::function<std::unique_ptr<Block>(std::unique_ptr<Block>)> replace = {};
+  std::shared_ptr<BlockMaker> device = {};  // of plans with blocks on a device
 
-  KvCacheOptions cache_options(bool mtp = false) const {
-    return {n_positions, n_sequences, cache_type, integer_attention, mtp};
-  }
+  KvCacheOptions cache_options(const Plan& plan) const;
   RunSizes sizes() const { return {micro_batch, n_positions, n_sequences}; }
 };
 

@@ -29,10 +29,14 @@ LayerHeader header_of(const RowFormat& format) {
   return {static_cast<std::uint64_t>(format.dtype), static_cast<std::uint64_t>(format.width), format.row_bytes};
 }
 
-std::vector<RowFormat> formats_of(const ModelConfig& config, const KvCacheOptions& options) {
-  std::vector<RowFormat> formats;
-  for (std::int64_t layer = 0; layer < config.n_layers + (options.mtp ? config.n_mtp_layers : 0); ++layer)
-    formats.push_back(RowFormat::of(config, config.layer(layer).attention, options.dtype, options.integer_attention));
+// Of the layers; nothing where they are elsewhere.
+std::vector<std::optional<RowFormat>> formats_of(const ModelConfig& config, const KvCacheOptions& options) {
+  std::vector<std::optional<RowFormat>> formats;
+  for (std::int64_t layer = 0; layer < config.n_layers + (options.mtp ? config.n_mtp_layers : 0); ++layer) {
+    formats.emplace_back();
+    if (std::ranges::find(options.layers_elsewhere, layer) == options.layers_elsewhere.end())
+      formats.back() = RowFormat::of(config, config.layer(layer).attention, options.dtype, options.integer_attention);
+  }
   return formats;
 }
 
@@ -40,18 +44,21 @@ std::vector<RowFormat> formats_of(const ModelConfig& config, const KvCacheOption
 
 std::uint64_t KvCache::bytes_needed(const ModelConfig& config, const KvCacheOptions& options) {
   std::uint64_t position = 0;
-  for (const RowFormat& format : formats_of(config, options)) position += format.row_bytes;
+  for (const auto& format : formats_of(config, options)) position += format ? format->row_bytes : 0;
   return static_cast<std::uint64_t>(BlockTable::blocks_for(options.n_positions) * kPositions) * position;
 }
 
-KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options)
+KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options, const MakeCacheLayer& make)
     : table_(options.n_positions, options.n_sequences) {
-  for (const RowFormat& format : formats_of(config, options))
-    stores_.push_back(std::make_unique<LayerStore>(format, table_.n_blocks()));
+  for (const auto& format : formats_of(config, options)) {
+    std::unique_ptr<LayerStore> store = format ? std::make_unique<LayerStore>(*format, table_.n_blocks()) : nullptr;
+    stores_.push_back(store.get());
+    layers_.push_back(format ? std::move(store) : make(std::ssize(layers_), table_.n_blocks()));
+  }
 }
 
 void KvCache::copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows) {
-  for (const auto& store : stores_) store->copy_rows(from, to, n_rows);
+  for (const auto& layer : layers_) layer->copy_rows(from, to, n_rows);
 }
 
 void KvCache::append(std::int32_t sequence, std::int64_t n) {
@@ -64,12 +71,13 @@ void KvCache::fork(std::int32_t src, std::int32_t dst, std::int64_t n) {
 
 std::size_t KvCache::position_bytes() const {
   std::size_t bytes = 0;
-  for (const auto& store : stores_) bytes += store->format().row_bytes;
+  for (const auto& layer : layers_) bytes += layer->format().row_bytes;
   return bytes;
 }
 
 std::optional<std::int64_t> KvCache::clamped_layer() const {
-  const auto found = std::ranges::find_if(stores_, [](const auto& store) { return store->clamped(); });
+  const auto found =
+      std::ranges::find_if(stores_, [](const LayerStore* store) { return store != nullptr && store->clamped(); });
   return found == stores_.end() ? std::nullopt : std::optional<std::int64_t>(found - stores_.begin());
 }
 
@@ -82,10 +90,6 @@ void KvCache::read_row(std::int64_t layer, std::int32_t sequence, std::int64_t p
   store(layer).read_row(table_.block_of(sequence, position), position % kPositions, values);
 }
 
-std::byte* KvCache::row(std::int64_t layer, std::int32_t sequence, std::int64_t position) {
-  return store(layer).row(table_.block_of(sequence, position), position % kPositions);
-}
-
 const std::byte* KvCache::block(std::int64_t layer, std::int32_t sequence, std::int64_t position) const {
   return store(layer).block(table_.block_of(sequence, position));
 }
@@ -96,15 +100,17 @@ void KvCache::save(std::int32_t sequence, std::ostream& out) const {
       .magic = {}, .n_layers = static_cast<std::uint64_t>(n_layers()), .length = static_cast<std::uint64_t>(length)};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   out.write(reinterpret_cast<const char*>(&header), sizeof header);
-  for (const auto& store : stores_) {
-    const LayerHeader layer = header_of(store->format());
-    out.write(reinterpret_cast<const char*>(&layer), sizeof layer);
+  for (const auto& layer : layers_) {
+    const LayerHeader own = header_of(layer->format());
+    out.write(reinterpret_cast<const char*>(&own), sizeof own);
   }
+  std::vector<std::byte> rows;
   for (std::int64_t position = 0; position < length; position += kPositions) {
     const std::int64_t n = std::min(kPositions, length - position);
-    for (std::int64_t layer = 0; layer < n_layers(); ++layer) {
-      out.write(reinterpret_cast<const char*>(block(layer, sequence, position)),
-                static_cast<std::streamsize>(static_cast<std::size_t>(n) * format(layer).row_bytes));
+    for (const auto& layer : layers_) {
+      rows.resize(static_cast<std::size_t>(n) * layer->format().row_bytes);
+      layer->read_bytes(block_index(sequence, position), n, rows.data());
+      out.write(reinterpret_cast<const char*>(rows.data()), static_cast<std::streamsize>(rows.size()));
     }
   }
 }
@@ -139,14 +145,16 @@ void KvCache::restore(std::int32_t sequence, std::istream& in) {
   }
   append(sequence, static_cast<std::int64_t>(header.length));
   const std::int64_t length = this->length(sequence);
+  std::vector<std::byte> rows;
   for (std::int64_t position = 0; position < length; position += kPositions) {
     const std::int64_t n = std::min(kPositions, length - position);
-    for (std::int64_t layer = 0; layer < n_layers(); ++layer) {
-      if (!in.read(reinterpret_cast<char*>(row(layer, sequence, position)),
-                   static_cast<std::streamsize>(static_cast<std::size_t>(n) * format(layer).row_bytes))) {
+    for (const auto& layer : layers_) {
+      rows.resize(static_cast<std::size_t>(n) * layer->format().row_bytes);
+      if (!in.read(reinterpret_cast<char*>(rows.data()), static_cast<std::streamsize>(rows.size()))) {
         truncate(sequence, 0);
         throw Error(ErrorKind::kBadFile, fmt::format("the saved cache ends before its {} positions", header.length));
       }
+      layer->write_bytes(block_index(sequence, position), n, rows.data());
     }
   }
 }

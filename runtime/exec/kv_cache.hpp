@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <iosfwd>
 #include <memory>
 #include <optional>
@@ -20,12 +21,16 @@ struct KvCacheOptions {
   quant::DType dtype = quant::DType::kF16;  // of kCacheTypes
   bool integer_attention = true;            // false: rows are only rounded to the type, attention computes in float
   bool mtp = false;                         // stores for the multi-token-prediction layers too
+  std::vector<std::int64_t> layers_elsewhere = {};  // whose rows are not in this memory
 };
+
+// The rows of a layer elsewhere: the layer, blocks of the cache.
+using MakeCacheLayer = std::function<std::unique_ptr<CacheLayer>(std::int64_t layer, std::int64_t n_blocks)>;
 
 class KvCache {
  public:
-  // Throws as RowFormat::of.
-  KvCache(const ModelConfig& config, const KvCacheOptions& options);
+  // Throws as RowFormat::of, and as `make`, which is asked for the layers elsewhere.
+  KvCache(const ModelConfig& config, const KvCacheOptions& options, const MakeCacheLayer& make = {});
   static std::uint64_t bytes_needed(const ModelConfig& config, const KvCacheOptions& options);
 
   std::int64_t capacity() const { return table_.capacity(); }
@@ -46,16 +51,20 @@ class KvCache {
   void save(std::int32_t sequence, std::ostream& out) const;
   void restore(std::int32_t sequence, std::istream& in);
 
-  std::int64_t n_layers() const { return static_cast<std::int64_t>(stores_.size()); }
-  const RowFormat& format(std::int64_t layer) const { return store(layer).format(); }
+  std::int64_t n_layers() const { return static_cast<std::int64_t>(layers_.size()); }
+  const RowFormat& format(std::int64_t layer) const { return layers_[layer]->format(); }
   std::size_t position_bytes() const;  // of one position in all layers
   // The first layer in which a value had to be cut down to the largest of f16.
   std::optional<std::int64_t> clamped_layer() const;
 
-  // Rows of one position in one layer; position < length(sequence).
+  // Where a position lies: a block of every layer, and its row there.
+  std::int32_t block_index(std::int32_t sequence, std::int64_t position) const {
+    return table_.block_of(sequence, position);
+  }
+
+  // Rows of one position in one layer in memory; position < length(sequence).
   void write_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, const float* values) noexcept;
   void read_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, float* values) const noexcept;
-  std::byte* row(std::int64_t layer, std::int32_t sequence, std::int64_t position);
   // First row of the block that holds `position` (a multiple of kContextBlock).
   const std::byte* block(std::int64_t layer, std::int32_t sequence, std::int64_t position) const;
 
@@ -65,7 +74,8 @@ class KvCache {
   const LayerStore& store(std::int64_t layer) const { return *stores_[layer]; }
 
   BlockTable table_;
-  std::vector<std::unique_ptr<LayerStore>> stores_;  // one per layer
+  std::vector<std::unique_ptr<CacheLayer>> layers_;
+  std::vector<LayerStore*> stores_;  // the same where they are in memory, else null
 };
 
 }  // namespace dodeca::runtime::exec

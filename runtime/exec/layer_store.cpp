@@ -60,37 +60,45 @@ RowFormat RowFormat::of(const ModelConfig& config, AttentionKind kind, DType dty
 }
 
 LayerStore::LayerStore(const RowFormat& format, std::int64_t n_blocks)
-    : format_(format), data_(static_cast<std::size_t>(n_blocks * cpu::kContextBlock) * format.row_bytes) {}
+    : CacheLayer(format), data_(static_cast<std::size_t>(n_blocks * cpu::kContextBlock) * format.row_bytes) {}
 
 std::size_t LayerStore::offset(std::int32_t block) const {
-  return static_cast<std::size_t>(block) * cpu::kContextBlock * format_.row_bytes;
+  return static_cast<std::size_t>(block) * cpu::kContextBlock * format().row_bytes;
 }
 
 std::byte* LayerStore::row(std::int32_t block, std::int64_t row) {
-  return data_.data() + offset(block) + static_cast<std::size_t>(row) * format_.row_bytes;
+  return data_.data() + offset(block) + static_cast<std::size_t>(row) * format().row_bytes;
 }
 
 void LayerStore::copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows) {
-  std::memcpy(block(to), block(from), static_cast<std::size_t>(n_rows) * format_.row_bytes);
+  std::memcpy(block(to), block(from), static_cast<std::size_t>(n_rows) * format().row_bytes);
+}
+
+void LayerStore::read_bytes(std::int32_t block, std::int64_t n_rows, std::byte* out) const {
+  std::memcpy(out, this->block(block), static_cast<std::size_t>(n_rows) * format().row_bytes);
+}
+
+void LayerStore::write_bytes(std::int32_t block, std::int64_t n_rows, const std::byte* rows) {
+  std::memcpy(this->block(block), rows, static_cast<std::size_t>(n_rows) * format().row_bytes);
 }
 
 void LayerStore::write_row(std::int32_t block, std::int64_t row, const float* values) noexcept {
   std::byte* to = this->row(block, row);
-  if (format_.dtype == DType::kI8)
-    cpu::encode_int8_row(values, format_.integer->key, format_.integer->rope, to);
+  if (format().dtype == DType::kI8)
+    cpu::encode_int8_row(values, format().integer->key, format().integer->rope, to);
   else
-    quant::encode_row_once(format_.dtype, values, to, format_.width);
-  if (format_.dtype == DType::kF16 &&
-      std::any_of(values, values + format_.width, [](float x) { return std::abs(x) > kLargestF16; }))
+    quant::encode_row_once(format().dtype, values, to, format().width);
+  if (format().dtype == DType::kF16 &&
+      std::any_of(values, values + format().width, [](float x) { return std::abs(x) > kLargestF16; }))
     clamped_.store(true, std::memory_order_relaxed);
 }
 
 void LayerStore::read_row(std::int32_t block, std::int64_t row, float* values) const noexcept {
-  const std::byte* from = this->block(block) + static_cast<std::size_t>(row) * format_.row_bytes;
-  if (format_.dtype == DType::kI8)
-    cpu::decode_int8_row(from, format_.integer->key, format_.integer->rope, values);
+  const std::byte* from = this->block(block) + static_cast<std::size_t>(row) * format().row_bytes;
+  if (format().dtype == DType::kI8)
+    cpu::decode_int8_row(from, format().integer->key, format().integer->rope, values);
   else
-    quant::decode_row(format_.dtype, from, values, format_.width);
+    quant::decode_row(format().dtype, from, values, format().width);
 }
 
 }  // namespace dodeca::runtime::exec

@@ -1,5 +1,5 @@
-// The cached rows of one layer, in one memory: blocks of cpu::kContextBlock rows of `width` values in the cache's type.
-// Type I8 means the rows of bytes of cpu/kernels/attention/integer.hpp.
+// The cached rows of one layer: blocks of cpu::kContextBlock rows of `width` values in a type of the cache. In memory
+// (LayerStore) type I8 means the rows of bytes of cpu/kernels/attention/integer.hpp; a device has rows of its own.
 #pragma once
 
 #include <array>
@@ -30,15 +30,34 @@ struct RowFormat {
   static RowFormat of(const ModelConfig& config, AttentionKind kind, quant::DType dtype, bool integer_attention);
 };
 
-class LayerStore {
+// Where the rows of a layer are. Failures of a device throw.
+class CacheLayer {
+ public:
+  explicit CacheLayer(const RowFormat& format) : format_(format) {}
+  virtual ~CacheLayer() = default;
+  CacheLayer(const CacheLayer&) = delete;
+  CacheLayer& operator=(const CacheLayer&) = delete;
+
+  const RowFormat& format() const { return format_; }
+  virtual void copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows) = 0;  // the first of a block
+  // The first rows of a block as they are, n_rows * row_bytes.
+  virtual void read_bytes(std::int32_t block, std::int64_t n_rows, std::byte* out) const = 0;
+  virtual void write_bytes(std::int32_t block, std::int64_t n_rows, const std::byte* rows) = 0;
+
+ private:
+  RowFormat format_;
+};
+
+class LayerStore final : public CacheLayer {
  public:
   LayerStore(const RowFormat& format, std::int64_t n_blocks);
 
-  const RowFormat& format() const { return format_; }
   const std::byte* block(std::int32_t block) const { return data_.data() + offset(block); }
   std::byte* block(std::int32_t block) { return data_.data() + offset(block); }
   std::byte* row(std::int32_t block, std::int64_t row);
-  void copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows);
+  void copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows) override;
+  void read_bytes(std::int32_t block, std::int64_t n_rows, std::byte* out) const override;
+  void write_bytes(std::int32_t block, std::int64_t n_rows, const std::byte* rows) override;
 
   // Encodes one row of finite floats by the scalar rule of its format, and decodes it. What F16 cannot hold becomes the
   // largest that it can, and clamped() is true from then on. Rows may be written by several threads at once.
@@ -49,7 +68,6 @@ class LayerStore {
  private:
   std::size_t offset(std::int32_t block) const;
 
-  RowFormat format_;
   cpu::Buffer data_;  // [n_blocks, kContextBlock, row_bytes]
   std::atomic<bool> clamped_{false};
 };

@@ -89,6 +89,30 @@ void MoeFfn::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes
   DenseFfn::add_demand(weights, DenseFfn::kShared, block.n_parts(), sizes, demand);
 }
 
+void MoeFfn::set_routed_elsewhere(std::unique_ptr<RoutedElsewhere> place) {
+  routed_ = std::move(place);
+  norm_ = {};
+  phases_.front() = receive_phase();
+  phases_.back().last = [this](Pass& pass) { routed_->give(pass); };
+}
+
+Phase MoeFfn::receive_phase() const {
+  return {
+      .name = "wait for routing",
+      .deal =
+          [this](Pass& pass, const cpu::Member& member) {
+            if (member.index == 0) routed_->wait(pass);
+          },
+      .finish = [](Pass& pass,
+                   std::int64_t i) { pass.buffer(RowBuffer::kInput).quantize(i, pass.config.hidden_size, pass.isa); },
+      .last =
+          [this](Pass& pass) {
+            group_slots(pass);
+            choose(pass);
+            units_.reset();
+          }};
+}
+
 // ---- router and shared expert ---------------------------------------------------------------------------------------
 
 Phase MoeFfn::always_read_phase() const {
@@ -189,7 +213,7 @@ void MoeFfn::choose(const Pass& pass) const {
     std::ranges::sort(chosen_, [](const Chosen& a, const Chosen& b) {
       return a.slots.count() != b.slots.count() ? a.slots.count() > b.slots.count() : a.slots.begin < b.slots.begin;
     });
-  } else if (!elsewhere_) {
+  } else if (shared_here()) {
     down_loads_.insert(down_loads_.end(), shared_.down_loads().begin(), shared_.down_loads().end());
   }
 }
@@ -289,8 +313,8 @@ void MoeFfn::finish_down(Pass& pass, std::int64_t block) const {
       add_weighted(out.row(slots.row_of(slot)) + columns.begin,
                    sums.row(static_cast<std::int64_t>(part) * n + slot) + columns.begin, weights[slot], width);
   }
-  if (!elsewhere_) return shared_.add_down_parts(pass, block, std::ssize(down_) * n, true);
-  for (std::int64_t i = 0; i < pass.n(); ++i)
+  if (shared_here()) return shared_.add_down_parts(pass, block, std::ssize(down_) * n, true);
+  for (std::int64_t i = 0; elsewhere_ != nullptr && i < pass.n(); ++i)
     add_weighted(out.row(i) + columns.begin, elsewhere_->output().row(i) + columns.begin, 1.0f, width);
 }
 
@@ -362,7 +386,7 @@ void MoeFfn::deal_down(Pass& pass, const cpu::Member& member) const {
   });
   if (elsewhere_)
     add_own_columns(pass, member, elsewhere_->output());
-  else
+  else if (shared_here())
     shared_.add_down_columns(pass, member);
 }
 
@@ -376,7 +400,9 @@ Work MoeFfn::gate_up_work(const Pass& pass) const {
 }
 
 Work MoeFfn::down_work(const Pass& pass) const {
-  Work work{.bytes = shared_.down_bytes(), .expert_macs = static_cast<std::uint64_t>(pass.n()) * shared_.down_macs()};
+  Work work;
+  if (shared_here())
+    work = {.bytes = shared_.down_bytes(), .expert_macs = static_cast<std::uint64_t>(pass.n()) * shared_.down_macs()};
   for_each_expert(pass, [&](std::size_t p, std::int32_t, const SlotRange& slots) {
     work.bytes += down_[p].slice_bytes();
     work.expert_macs += static_cast<std::uint64_t>(slots.count()) * down_[p].macs();

@@ -18,8 +18,14 @@ class MoeFfn final : public Block {
 
   // Not null: the shared expert is computed there, while this block routes and runs the chosen experts.
   void set_shared_elsewhere(std::unique_ptr<Elsewhere> place) { elsewhere_ = std::move(place); }
+  // Only the routed experts run here.
+  void set_routed_elsewhere(std::unique_ptr<RoutedElsewhere> place);
+  bool has_output() const override { return routed_ == nullptr; }
+  std::int64_t input_of(const Pass&, std::int64_t row) const override { return routed_ == nullptr ? row : -1; }
 
  private:
+  bool shared_here() const { return elsewhere_ == nullptr && routed_ == nullptr; }
+  Phase receive_phase() const;
   // What is read for every row whatever was chosen: the router, and gate and up of the shared expert.
   Phase always_read_phase() const;
   void run_always_read(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const;
@@ -61,6 +67,7 @@ class MoeFfn final : public Block {
   std::vector<std::vector<std::int32_t>> slice_;  // [part][expert] slice that holds the expert, -1: in another part
   DenseFfn shared_;
   std::unique_ptr<Elsewhere> elsewhere_;
+  std::unique_ptr<RoutedElsewhere> routed_;
   std::vector<TileLoad> few_loads_;  // of the router's pieces, then of the shared expert's
   std::vector<Phase> phases_;
   std::int64_t router_blocks_ = 0;  // of its results, one per tile
