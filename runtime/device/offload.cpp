@@ -52,6 +52,7 @@ class Placement {
     fits(wish);
     add_experts();
     for (BlockPlan& block : plan_.blocks) forget_pieces(block);
+    place_weights();
     return std::move(result_);
   }
 
@@ -228,6 +229,18 @@ class Placement {
     for (const std::size_t i : block.weights) {
       if (!is_expert(weight(i))) plan_.weights[i].piece_columns = weight(i).n_in;
     }
+  }
+
+  void place_weights() {
+    for (WeightPlan& w : plan_.weights) w.place = Place::kDevice;
+    for (const BlockPlan& block : plan_.blocks) {
+      for (const std::size_t i : block.weights) {
+        if ((is_expert(weight(i)) ? block.experts_place : block.place) == Place::kCpu)
+          plan_.weights[i].place = Place::kCpu;
+      }
+    }
+    plan_.bytes = 0;
+    for (const WeightPlan& w : plan_.weights) plan_.bytes += w.place == Place::kCpu ? w.bytes : 0;
   }
 
   Plan& plan_;

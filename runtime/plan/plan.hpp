@@ -31,6 +31,9 @@ struct WeightPart {
   Span rows, columns;
 };
 
+enum class Place : std::uint8_t { kCpu, kDevice };
+std::string_view name_of(Place place);
+
 struct WeightPlan {
   WeightId id;
   std::string name;
@@ -47,7 +50,8 @@ struct WeightPlan {
   // their order, so that many members get equal shares. It depends on shapes and types alone. n_in: one piece.
   std::int64_t piece_columns = 0;
   std::int64_t n_in = 0, n_out = 1, n_slices = 1;
-  std::uint64_t bytes = 0;       // in memory
+  Place place = Place::kCpu;     // kDevice: no block on the processors reads it
+  std::uint64_t bytes = 0;       // in memory, were it there
   double bytes_per_token = 0.0;  // read to generate one token: experts count by the share that is used
 
   // Pieces of all its parts.
@@ -63,9 +67,6 @@ struct InputPlan {
   std::vector<WeightRole> roles;
   std::int64_t n_in = 0, n_slices = 1;
 };
-
-enum class Place : std::uint8_t { kCpu, kDevice };
-std::string_view name_of(Place place);
 
 struct BlockPlan {
   BlockKind kind = BlockKind::kDenseFfn;
@@ -101,7 +102,7 @@ struct Plan {
   Machine machine;
   std::vector<WeightPlan> weights = {};  // those of WeightSource::weights(); with mtp then those of mtp_weights()
   std::vector<BlockPlan> blocks = {};    // in the order in which they run; multi-token prediction behind the head
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;               // of weights in memory
   double bytes_per_token = 0.0;
   bool prompt_route = false;  // some weight multiplies prompt rows by another kernel
 

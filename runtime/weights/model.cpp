@@ -35,7 +35,11 @@ std::unique_ptr<Model> Model::load(const WeightSource& source, Plan plan, cpu::T
   }
   std::unique_ptr<Model> model(new Model(std::move(plan)));
   Loader loader(source, model->plan_, team, options.progress);
-  for (const WeightPlan& weight : model->plan_.weights) loader.load(weight, model->weights_);
+  for (const WeightPlan& weight : model->plan_.weights) {
+    loader.load(weight, model->weights_);
+    if (options.take) options.take(weight, model->weights_);
+    if (weight.place == Place::kDevice) model->weights_.drop(weight.id);
+  }
   model->contents_ = loader.contents().value();
   return model;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "cpu/team.hpp"
@@ -16,6 +17,8 @@ struct LoadOptions {
   bool check_memory = true;       // refuse when weights + extra_bytes exceed what is free
   std::uint64_t extra_bytes = 0;  // cache and work space that will be asked for, for the check and its message
   Progress progress = {};         // bytes read of all
+  // Called for every weight when it is in the store; those of a device are dropped there afterwards.
+  std::function<void(const WeightPlan&, const WeightStore&)> take = {};
 };
 
 class Model {

@@ -17,4 +17,10 @@ const RowTable* WeightStore::rows(WeightId id) const {
   return found == tables_.end() ? nullptr : &found->second;
 }
 
+void WeightStore::drop(WeightId id) {
+  matrices_.erase(id);
+  vectors_.erase(id);
+  tables_.erase(id);
+}
+
 }  // namespace dodeca::runtime

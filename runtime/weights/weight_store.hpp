@@ -32,6 +32,8 @@ class WeightStore {
   void add(WeightId id, std::vector<float> values) { vectors_[id] = std::move(values); }
   void add(WeightId id, RowTable table) { tables_[id] = std::move(table); }
 
+  void drop(WeightId id);
+
  private:
   std::map<WeightId, std::vector<PackedMatrix>> matrices_;
   std::map<WeightId, std::vector<float>> vectors_;

@@ -73,6 +73,9 @@ TEST_CASE("what is placed on a device fits it, whatever the model, the context a
           }
         }
         CHECK(weights == result.weights + result.experts);
+        std::uint64_t in_memory = 0;
+        for (const WeightPlan& w : plan.weights) in_memory += w.place == Place::kCpu ? w.bytes : 0;
+        CHECK(in_memory == plan.bytes);
         CHECK(n_on_device(plan, BlockKind::kMlaAttention) == result.n_layers);
       }
     }
