@@ -14,6 +14,6 @@ python3 - <<'PYTHON' | xargs -0 "$formatter" --dry-run -Werror
 import sys
 sys.path.insert(0, "tests/lint")
 from repo_files import repo_files
-sys.stdout.write("".join(p + "\0" for p in repo_files() if p.endswith((".cpp", ".hpp"))))
+sys.stdout.write("".join(p + "\0" for p in repo_files() if p.endswith((".cpp", ".hpp", ".cu"))))
 PYTHON
 echo "format: nothing to change"

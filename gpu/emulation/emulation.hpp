@@ -1,0 +1,45 @@
+// The emulated device: the kernels of gpu/kernels compiled for the host, run one thread at a time, deterministically, with
+// streams that do nothing before they must. What a real device would leave undefined is a Finding where it is noticed,
+// thrown where the host waits. For tests and for machines without a card; not fast.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "gpu/device.hpp"
+#include "gpu/emulation/block.hpp"
+#include "gpu/emulation/kernel_table.hpp"
+
+namespace dodeca::gpu::emulation {
+
+// When streams do their work.
+enum class Streams {
+  kLate,      // when the host waits for it, and only what it waits for
+  kEager,     // at once
+  kShuffled,  // when the host waits, and some of the other streams' work too, by the seed
+};
+
+struct EmulationOptions {
+  std::uint64_t memory_limit = std::uint64_t{24} << 30;
+  Order order = Order::kAscending;  // of blocks and of threads in a block
+  Streams streams = Streams::kLate;
+  std::uint64_t seed = 0;  // of what is shuffled
+  // After so long without a step, a wait for a flag that nobody sets is an error.
+  double stuck_seconds = 60;
+  KernelTable kernels = plain_kernels();
+};
+
+// The device, and for tests a way to launch kernels that are in no list.
+class EmulatedDevice : public Device {
+ public:
+  using Device::launch;
+  virtual void launch(const Stream& stream, const Kernel& kernel, const Grid& grid, const void* args,
+                      std::size_t args_bytes) = 0;
+
+ protected:
+  using Device::Device;
+};
+
+std::unique_ptr<EmulatedDevice> open_emulation(const EmulationOptions& options = {});
+
+}  // namespace dodeca::gpu::emulation
