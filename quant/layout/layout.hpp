@@ -20,7 +20,7 @@ enum class LayoutKind {
 // How the rows that a layout's weights are multiplied with are stored.
 enum class ActFormat {
   kF32,     // n_in floats
-  kQ8_256,  // integers in blocks of 256 (cpu/kernels/quantize_act/q8_blocks.hpp); n_in is a multiple of 256
+  kQ8_256,  // integers in blocks of 256 (quant/layout/q8_blocks.hpp); n_in is a multiple of 256
   kQ8_32,   // in blocks of 32; n_in is a multiple of 32
 };
 

@@ -31,14 +31,14 @@ struct BlockTile {
   static constexpr int kGroup = kGroup_, kBodyBytes = kBodyBytes_, kColumns = kColumns_;
   static constexpr std::int64_t kGroupBytes = 64 + kGroup * kBodyBytes;
 
-  [[gnu::always_inline]] static std::size_t bytes(std::int64_t n_in) {
+  [[gnu::always_inline]] static constexpr std::size_t bytes(std::int64_t n_in) {
     const std::int64_t blocks = n_in / kColumns, rest = blocks % kGroup;
     return static_cast<std::size_t>(blocks / kGroup * kGroupBytes + (rest != 0 ? 64 + rest * kBodyBytes : 0));
   }
-  [[gnu::always_inline]] static std::int64_t header(std::int64_t block) {
+  [[gnu::always_inline]] static constexpr std::int64_t header(std::int64_t block) {
     return block / kGroup * kGroupBytes + block % kGroup * (64 / kGroup);
   }
-  [[gnu::always_inline]] static std::int64_t body(std::int64_t block) {
+  [[gnu::always_inline]] static constexpr std::int64_t body(std::int64_t block) {
     return block / kGroup * kGroupBytes + 64 + block % kGroup * kBodyBytes;
   }
 };
@@ -49,11 +49,15 @@ template <int kPrologue, int kBodyBytes_, int kColumns_>
 struct PlainTile {
   static constexpr int kGroup = 0, kBodyBytes = kBodyBytes_, kColumns = kColumns_;
 
-  [[gnu::always_inline]] static std::size_t bytes(std::int64_t n_in) {
+  [[gnu::always_inline]] static constexpr std::size_t bytes(std::int64_t n_in) {
     return static_cast<std::size_t>(body(n_in / kColumns));
   }
-  [[gnu::always_inline]] static std::int64_t header(std::int64_t block) { return kPrologue > 0 ? 0 : body(block); }
-  [[gnu::always_inline]] static std::int64_t body(std::int64_t block) { return kPrologue + block * kBodyBytes; }
+  [[gnu::always_inline]] static constexpr std::int64_t header(std::int64_t block) {
+    return kPrologue > 0 ? 0 : body(block);
+  }
+  [[gnu::always_inline]] static constexpr std::int64_t body(std::int64_t block) {
+    return kPrologue + block * kBodyBytes;
+  }
 };
 
 }  // namespace dodeca::quant

@@ -1,7 +1,7 @@
 // Products with the types of 32-weight blocks. Layouts: quant/formats.
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 #include "cpu/kernels/matmul/vnni.hpp"
-#include "cpu/kernels/quantize_act/q8_blocks.hpp"
+#include "quant/layout/q8_blocks.hpp"
 
 namespace dodeca::cpu::avx512_vnni {
 namespace {

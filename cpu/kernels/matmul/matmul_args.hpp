@@ -5,12 +5,15 @@
 #include <cstdint>
 
 #include "quant/layout/layout.hpp"
+#include "quant/layout/q8_blocks.hpp"
 
 namespace dodeca::cpu {
 
 using quant::ActFormat;
 using quant::kTileRows;
 using quant::Layout;
+using quant::Q8Block256;
+using quant::Q8Block32;
 
 // Work space of any kernel, besides one row of n_in floats.
 inline constexpr std::size_t kFixedScratchBytes = 1280 << 10;

@@ -5,10 +5,10 @@
 
 #include "cpu/kernels/matmul/matmul.hpp"
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
-#include "cpu/kernels/quantize_act/q8_blocks.hpp"
 #include "quant/codec.hpp"
 #include "quant/float_types.hpp"
 #include "quant/layout/block_tiles.hpp"
+#include "quant/layout/q8_blocks.hpp"
 
 namespace dodeca::cpu::scalar {
 namespace {

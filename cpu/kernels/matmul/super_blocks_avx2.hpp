@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cpu/kernels/matmul/avx2.hpp"
-#include "cpu/kernels/quantize_act/q8_blocks.hpp"
+#include "quant/layout/q8_blocks.hpp"
 
 namespace dodeca::cpu::avx2 {
 namespace {

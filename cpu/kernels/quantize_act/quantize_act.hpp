@@ -10,8 +10,8 @@
 
 #include "cpu/isa.hpp"
 #include "cpu/kernels/kernel_list.hpp"
-#include "cpu/kernels/quantize_act/q8_blocks.hpp"
 #include "cpu/kernels/quantize_act/quantize_act_kernels.hpp"
+#include "quant/layout/q8_blocks.hpp"
 
 namespace dodeca::cpu {
 

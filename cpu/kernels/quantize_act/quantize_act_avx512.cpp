@@ -1,8 +1,8 @@
 #include <immintrin.h>
 
 #include "cpu/kernels/quantize_act/group.hpp"
-#include "cpu/kernels/quantize_act/q8_blocks.hpp"
 #include "cpu/kernels/quantize_act/quantize_act_kernels.hpp"
+#include "quant/layout/q8_blocks.hpp"
 
 namespace dodeca::cpu::avx512 {
 namespace {

@@ -1,6 +1,6 @@
 #include "cpu/kernels/quantize_act/group.hpp"
-#include "cpu/kernels/quantize_act/q8_blocks.hpp"
 #include "cpu/kernels/quantize_act/quantize_act_kernels.hpp"
+#include "quant/layout/q8_blocks.hpp"
 
 namespace dodeca::cpu::scalar {
 

@@ -1,10 +1,10 @@
-// Quantized activations as the integer kernels read them.
+// Quantized activations as the integer products of processors and devices read them.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-namespace dodeca::cpu {
+namespace dodeca::quant {
 
 struct alignas(64) Q8Block256 {
   std::int8_t q[256];
@@ -23,4 +23,4 @@ struct alignas(4) Q8Block32 {
 };
 static_assert(sizeof(Q8Block32) == 40);
 
-}  // namespace dodeca::cpu
+}  // namespace dodeca::quant
