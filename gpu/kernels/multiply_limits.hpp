@@ -1,0 +1,14 @@
+// Limits that the kernels and the host's side of products share.
+#pragma once
+
+#include <cstdint>
+
+namespace dodeca::gpu {
+
+// Warps of a block, at most. Eight columns take so many registers that blocks of four warps fill a multiprocessor better.
+constexpr std::int32_t multiply_warps(std::int32_t columns) { return columns < 8 ? 8 : 4; }
+inline constexpr std::uint32_t kMultiplyThreads = 256;
+// Pieces of columns that one block of a product of floats keeps the sums of.
+inline constexpr std::int32_t kBlockPieces = 64;
+
+}  // namespace dodeca::gpu

@@ -1,0 +1,73 @@
+// What all products share: which rows a block multiplies, and how the sums of lanes, warps and blocks become results.
+#pragma once
+
+#include "gpu/kernels/last_block.cuh"
+#include "gpu/kernels/multiply.hpp"
+#include "quant/layout/tile.hpp"
+
+namespace dodeca::gpu::DODECA_KERNELS {
+
+inline constexpr std::uint32_t kWholeWarp = 0xffffffffu;
+
+// The columns of a block: rows [first, first + count) of a group. z runs over groups and, inside, over C rows at a time.
+template <int C>
+struct BlockRows {
+  std::int32_t group, first, count, slice;
+
+  __device__ explicit BlockRows(const MultiplyArgs& args) {
+    const std::int32_t per_group = (args.n_rows + C - 1) / C, z = static_cast<std::int32_t>(blockIdx.z);
+    group = z / per_group;
+    first = z % per_group * C;
+    std::int32_t end = args.n_rows;
+    if (args.group_begin != nullptr) {
+      first += args.group_begin[group];
+      end = args.group_begin[group + 1];
+    }
+    count = end - first < C ? end - first : C;
+    slice = args.slices == nullptr ? group : args.slices[group];
+    if (slice < 0) count = 0;
+  }
+  __device__ std::int32_t act_row(const MultiplyArgs& args, std::int32_t c) const {
+    return args.act_rows == nullptr ? first + c : args.act_rows[first + c];
+  }
+  // The group's activation rows, and where among them row c is, in 32 bits to save registers. Beyond the last row it is
+  // read again, and the result is not stored.
+  __device__ const std::byte* acts(const MultiplyArgs& args) const { return args.acts + group * args.act_group_stride; }
+  __device__ std::uint32_t act_offset(const MultiplyArgs& args, std::int32_t c) const {
+    return static_cast<std::uint32_t>(act_row(args, c < count ? c : count - 1)) *
+           static_cast<std::uint32_t>(args.act_stride);
+  }
+};
+
+// One term of a tile's results: [C][16]. Each warp or piece leaves one; results are the sums of all, in ascending order.
+template <int C>
+inline constexpr int kTermFloats = C * quant::kTileRows;
+
+// terms: the block's own, n of them, from number `first` of n_all on. All threads of the block call this.
+template <int C>
+__device__ inline void add_terms(const MultiplyArgs& args, const BlockRows<C>& rows, const float* terms, int n, int first,
+                                 int n_all) {
+  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+  const volatile float* all = terms;
+  if (args.n_splits > 1) {
+    const std::int64_t tile = static_cast<std::int64_t>(blockIdx.z) * gridDim.x + blockIdx.x;
+    float* const partials = args.partials + tile * n_all * kTermFloats<C>;
+    for (int i = thread; i < n * kTermFloats<C>; i += threads) partials[first * kTermFloats<C> + i] = terms[i];
+    if (!is_last_block(args.counters + tile, static_cast<std::uint32_t>(args.n_splits))) return;
+    all = partials;
+    n = n_all;
+  }
+  const std::int32_t row = static_cast<std::int32_t>(blockIdx.x) * quant::kTileRows + thread % quant::kTileRows;
+  for (int i = thread; i < rows.count * quant::kTileRows; i += threads) {
+    if (row >= args.n_out) continue;
+    const int c = i / quant::kTileRows;
+    float sum = all[i];
+    for (int term = 1; term < n; ++term) sum += all[term * kTermFloats<C> + i];
+    float* const out = args.out + rows.group * args.out_group_stride + (rows.first + c) * args.out_stride + row;
+    if (args.accumulate) sum += *out;
+    if (args.factors != nullptr) sum *= args.factors[rows.act_row(args, c)];
+    *out = sum;
+  }
+}
+
+}  // namespace dodeca::gpu::DODECA_KERNELS
