@@ -1,0 +1,125 @@
+// mla_decode: latent attention of generated rows in absorbed form (DeepSeek-V2 paper, section 2.1.2 and appendix C). All
+// heads of a query row see the same cache row [latent | rope]; the value is the row's latent part:
+//   score[h][p] = scale * dot(query[h], row[p]),  result[h] = sum over p <= position of softmax(score[h])[p] * latent[p]
+//
+// The heads are the rows of a matrix product (mma m16n8k16: BF16 times BF16, sums in float32). Queries and softmax weights
+// are rounded to BF16; an int8 cache is multiplied as the integers that it holds. A block takes 32 or 64 heads of a row
+// and one chunk of its context; mla_merge adds the chunks. How the context is cut follows from the row's own position and
+// `most_chunks`, so a row's bits do not depend on its companions. Results do not depend on which blocks the rows lie in.
+//
+// One launch, per row with n positions seen (n = position + 1), h heads, width = latent + rope:
+//   operations  2 n h (width + latent)
+//   bytes       n * row bytes from memory, once; h / heads_per_block times from the L2;
+//               h * 4 * width of queries, and partial results, written here and read by mla_merge, of
+//               chunks * h * 4 * (latent + 2)
+#pragma once
+
+#include <cstdint>
+
+#include "gpu/kernels/cache_rows.hpp"
+#include "gpu/kernels/grid.hpp"
+#include "gpu/kernels/kernel_id.hpp"
+
+namespace dodeca::gpu {
+
+// Per row, chunk and head: the largest score (times log2 e), the sum of 2^(score - max), the sum of that times values.
+struct MlaPartials {
+  float* max;  // [n_rows, most_chunks, n_heads]
+  float* sum;  // [n_rows, most_chunks, n_heads]
+  float* acc;  // [n_rows, most_chunks, n_heads, latent], 16 bytes aligned
+};
+
+struct MlaDecodeArgs {
+  const float* queries;           // [n_rows, n_heads, latent + rope] absorbed, 8 bytes aligned
+  const std::int32_t* sequences;  // [n_rows]
+  const std::int32_t* positions;  // [n_rows]; below 0: a row that is not there, nothing is done
+  CacheBlocks cache;
+  MlaPartials partials;
+  float scale;  // of the scores
+  std::int32_t n_rows, n_heads;
+  std::int32_t latent, rope;
+  std::int32_t most_chunks;  // at least 1, the same for every launch of a model
+};
+
+struct MlaMergeArgs {
+  MlaPartials partials;
+  const std::int32_t* positions;  // [n_rows]; below 0: nothing is written
+  float* out;                     // [n_rows, n_heads, latent], 16 bytes aligned
+  std::int32_t n_rows, n_heads, latent;
+  std::int32_t most_chunks;
+};
+
+// How the context of a row is cut: `count` chunks of `length` positions, the last one shorter.
+struct MlaCut {
+  std::int32_t length, count;
+};
+inline constexpr std::int32_t kLeastMlaChunk = 2 * kCacheBlock;
+constexpr MlaCut mla_cut(std::int32_t position, std::int32_t most_chunks) {
+  const std::int32_t n = position + 1, share = (n + most_chunks - 1) / most_chunks,
+                     blocks = (share + kCacheBlock - 1) / kCacheBlock, length = blocks * kCacheBlock;
+  const std::int32_t least = length < kLeastMlaChunk ? kLeastMlaChunk : length;
+  return {least, (n + least - 1) / least};
+}
+
+inline constexpr std::uint32_t kMlaMergeThreads = 128;
+
+// Which kernel: mla_decode_<type>_512_64 for that shape and more than 32 heads, in blocks of 64 heads and 512 threads;
+// mla_decode_<type> for all others, in blocks of 32 heads and 256 threads.
+constexpr bool is_wide_mla(const MlaDecodeArgs& args) {
+  return args.latent == 512 && args.rope == 64 && args.n_heads > 32;
+}
+inline KernelId mla_decode_kernel(const MlaDecodeArgs& args, CacheType type) {
+  if (is_wide_mla(args))
+    return type == CacheType::kInt8 ? KernelId::mla_decode_int8_512_64 : KernelId::mla_decode_bf16_512_64;
+  return type == CacheType::kInt8 ? KernelId::mla_decode_int8 : KernelId::mla_decode_bf16;
+}
+constexpr std::int32_t mla_heads_per_block(const MlaDecodeArgs& args) { return is_wide_mla(args) ? 64 : 32; }
+constexpr std::int32_t mla_head_blocks(const MlaDecodeArgs& args) {
+  return (args.n_heads + mla_heads_per_block(args) - 1) / mla_heads_per_block(args);
+}
+// Chunks with which one row of a long context fills a card of so many multiprocessors.
+constexpr std::int32_t mla_most_chunks(const MlaDecodeArgs& args, std::int32_t multiprocessors) {
+  const std::int32_t chunks = multiprocessors / mla_head_blocks(args);
+  return chunks < 1 ? 1 : chunks;
+}
+
+// Where the parts of a block's shared memory begin, in bytes.
+struct MlaSpace {
+  std::uint32_t stride, scores, weights, corrections, scales, raw, total;
+};
+struct MlaSpaceFor {
+  std::uint32_t width, heads, raw_row_bytes;  // the last: of an int8 cache, 0 of a BF16 one
+};
+inline constexpr std::uint32_t kMlaTile = 16;          // positions that are multiplied at a time
+inline constexpr std::uint32_t kMlaSlots = 3;          // tiles in shared memory
+inline constexpr std::uint32_t kMlaSlices = 4;         // of the dot products' columns, each one warp's
+inline constexpr std::uint32_t kMlaWeightStride = 48;  // bytes from head to head: 16 bf16, and 16 against bank conflicts
+constexpr MlaSpace mla_space(const MlaSpaceFor& of) {
+  MlaSpace at{};
+  at.stride = 2 * of.width + 16;  // an odd number of 16 bytes: ldmatrix has no bank conflicts
+  at.scores = kMlaSlots * kMlaTile * at.stride;
+  at.weights = at.scores + kMlaSlices * of.heads * kMlaTile * 4;
+  at.corrections = at.weights + 2 * of.heads * kMlaWeightStride;
+  at.scales = at.corrections + 2 * of.heads * 4;
+  at.raw = at.scales + 2 * kMlaTile * 4;
+  at.total = at.raw + kMlaTile * of.raw_row_bytes;
+  return at;
+}
+
+inline Grid mla_decode_grid(const MlaDecodeArgs& args, CacheType type) {
+  const auto heads = static_cast<std::uint32_t>(mla_heads_per_block(args)),
+             width = static_cast<std::uint32_t>(args.latent + args.rope),
+             raw = type == CacheType::kInt8 ? static_cast<std::uint32_t>(args.cache.row_bytes) : 0;
+  return {.blocks_x = static_cast<std::uint32_t>(args.most_chunks),
+          .blocks_y = static_cast<std::uint32_t>(mla_head_blocks(args)),
+          .blocks_z = static_cast<std::uint32_t>(args.n_rows),
+          .threads = 8 * heads,
+          .shared_bytes = mla_space({width, heads, raw}).total};
+}
+inline Grid mla_merge_grid(const MlaMergeArgs& args) {
+  return {.blocks_x = static_cast<std::uint32_t>(args.n_heads),
+          .blocks_y = static_cast<std::uint32_t>(args.n_rows),
+          .threads = kMlaMergeThreads};
+}
+
+}  // namespace dodeca::gpu
