@@ -1,0 +1,90 @@
+// A device cache made on the host for tests: sequences with tables of blocks, some of them shared, rows by the definition
+// of gpu/kernels/cache_rows.hpp, and what these rows mean as floats.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "gpu/kernels/cache_rows.hpp"
+#include "quant/float_types.hpp"
+#include "tests/support/random_values.hpp"
+
+namespace dodeca::tests {
+
+inline float rounded_to_bf16(float x) { return quant::bf16_to_f32(quant::f32_to_bf16(x)); }
+
+// Writes one row and returns what it holds.
+inline std::vector<float> encode_cache_row(const gpu::CacheShape& shape, const std::vector<float>& values,
+                                           std::byte* out) {
+  const auto latent = static_cast<std::size_t>(shape.latent);
+  std::vector<float> held(values.size());
+  float scale = 1.0f;
+  std::byte* keys = out + 2 * latent;
+  if (shape.type == gpu::CacheType::kInt8) {
+    float top = 0.0f;
+    for (std::size_t i = 0; i < latent; ++i) top = std::max(top, std::abs(values[i]));
+    if (top >= 0x1p-100f) scale = top / 127.0f;
+    for (std::size_t i = 0; i < latent; ++i) {
+      const auto q = static_cast<std::int8_t>(top < 0x1p-100f ? 0.0f : std::nearbyint(values[i] * (127.0f / top)));
+      std::memcpy(out + i, &q, 1);
+      held[i] = scale * static_cast<float>(q);
+    }
+    keys = out + latent;
+    const float tail[4] = {scale, 0.0f, 0.0f, 0.0f};
+    std::memcpy(keys + 2 * shape.rope, tail, sizeof tail);
+  } else {
+    for (std::size_t i = 0; i < latent; ++i) {
+      const std::uint16_t bits = quant::f32_to_bf16(values[i]);
+      std::memcpy(out + 2 * i, &bits, 2);
+      held[i] = quant::bf16_to_f32(bits);
+    }
+  }
+  for (std::size_t i = latent; i < values.size(); ++i) {
+    const std::uint16_t bits = quant::f32_to_bf16(values[i] / scale);
+    std::memcpy(keys + 2 * (i - latent), &bits, 2);
+    held[i] = scale * quant::bf16_to_f32(bits);
+  }
+  return held;
+}
+
+// Sequences of `length` positions each; their first `shared` positions (whole blocks) lie in the same blocks. What no
+// position has written is NaN. `seed` of the block order: the same rows in other blocks.
+struct HostCache {
+  gpu::CacheShape shape;
+  std::vector<std::byte> bytes;
+  std::vector<std::int32_t> table;
+  std::int32_t table_stride = 0, row_bytes = 0;
+  std::vector<std::vector<float>> rows;  // [sequence] -> [length, latent + rope], as held
+
+  HostCache(const gpu::CacheShape& of, std::int32_t n_sequences, std::int32_t length, std::int32_t shared,
+            unsigned block_seed = 1)
+      : shape(of), table_stride((length + gpu::kCacheBlock - 1) / gpu::kCacheBlock), row_bytes(cache_row_bytes(of)) {
+    const std::int32_t shared_blocks = shared / gpu::kCacheBlock,
+                       n_blocks = shared_blocks + n_sequences * (table_stride - shared_blocks) + 3;
+    std::vector<std::int32_t> blocks(static_cast<std::size_t>(n_blocks));
+    for (std::int32_t i = 0; i < n_blocks; ++i) blocks[i] = i;
+    std::mt19937 random(block_seed);
+    std::shuffle(blocks.begin(), blocks.end(), random);
+    bytes.assign(static_cast<std::size_t>(n_blocks) * gpu::kCacheBlock * row_bytes, std::byte{0xff});
+    std::size_t next = shared_blocks;
+    for (std::int32_t s = 0; s < n_sequences; ++s) {
+      for (std::int32_t b = 0; b < table_stride; ++b) table.push_back(b < shared_blocks ? blocks[b] : blocks[next++]);
+      rows.emplace_back();
+      for (std::int32_t p = 0; p < length; ++p) {
+        const bool common = p < shared_blocks * gpu::kCacheBlock;
+        const auto values = random_values(static_cast<std::size_t>(shape.latent + shape.rope),
+                                          static_cast<unsigned>(p + (common ? 0 : 10000 * (s + 1))));
+        const auto held = encode_cache_row(shape, values, bytes.data() + offset(s, p));
+        rows.back().insert(rows.back().end(), held.begin(), held.end());
+      }
+    }
+  }
+  std::int64_t offset(std::int32_t sequence, std::int32_t position) const {
+    return gpu::cache_row_offset(table[sequence * table_stride + position / gpu::kCacheBlock], position, row_bytes);
+  }
+};
+
+}  // namespace dodeca::tests

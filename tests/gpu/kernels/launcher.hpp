@@ -1,0 +1,63 @@
+// Launches kernels of the emulated device on vectors. Everything given stays on the device until the launcher goes.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "gpu/emulation/emulation.hpp"
+
+namespace dodeca::tests {
+
+class Launcher {
+ public:
+  explicit Launcher(const gpu::emulation::EmulationOptions& options = {})
+      : device_(gpu::emulation::open_emulation(options)), stream_(device_->make_stream()) {}
+
+  // Values on the device.
+  template <class T>
+  T* put(const std::vector<T>& values) {
+    T* const there = room<T>(values.size());
+    device_->copy_to_device(stream_, there, values.data(), values.size() * sizeof(T));
+    device_->synchronize(stream_);
+    return there;
+  }
+  // Room for n values, undefined.
+  template <class T>
+  T* room(std::size_t n) {
+    memory_.push_back(device_->allocate(n * sizeof(T)));
+    return reinterpret_cast<T*>(memory_.back().data());
+  }
+  template <class T>
+  std::vector<T> get(const T* there, std::size_t n) {
+    std::vector<T> values(n);
+    device_->copy_to_host(stream_, values.data(), there, n * sizeof(T));
+    device_->synchronize(stream_);
+    return values;
+  }
+  template <gpu::KernelId kernel>
+  void launch(const gpu::Grid& grid, const gpu::KernelArgs<kernel>& args) {
+    device_->launch<kernel>(stream_, grid, args);
+  }
+  gpu::Device& device() { return *device_; }
+  const gpu::Stream& stream() const { return stream_; }
+
+ private:
+  std::unique_ptr<gpu::emulation::EmulatedDevice> device_;
+  std::vector<gpu::DeviceMemory> memory_;
+  gpu::Stream stream_;
+};
+
+// Orders of threads and blocks in which a kernel must give the same bits.
+inline std::vector<gpu::emulation::EmulationOptions> thread_orders() {
+  using gpu::emulation::Order;
+  std::vector<gpu::emulation::EmulationOptions> all(4);
+  all[1].order = Order::kDescending;
+  all[2].order = all[3].order = Order::kShuffled;
+  all[3].seed = 7;
+  return all;
+}
+
+}  // namespace dodeca::tests
