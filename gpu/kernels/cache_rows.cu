@@ -60,6 +60,14 @@ __device__ std::uint32_t rounded_byte(float x, float factor) {
   return factor == 0.0f ? 0u : static_cast<std::uint32_t>(static_cast<std::int32_t>(rintf(x * factor))) & 255u;
 }
 
+// Values i and i + 1 of a part of a row, as float32 or bf16.
+__device__ void store_pair(CacheType type, std::byte* part, std::int32_t i, float x, float y) {
+  if (type == CacheType::kF32)
+    *reinterpret_cast<float2*>(part + 4 * i) = make_float2(x, y);
+  else
+    *reinterpret_cast<std::uint32_t*>(part + 2 * i) = pack_bf16(x, y);
+}
+
 }  // namespace
 
 DODECA_KERNEL(append_cache_rows, AppendCacheArgs, kAppendThreads) {
@@ -69,7 +77,7 @@ DODECA_KERNEL(append_cache_rows, AppendCacheArgs, kAppendThreads) {
   const std::int32_t position = args.positions[row], latent = args.shape.latent, rope = args.shape.rope,
                      thread = static_cast<std::int32_t>(threadIdx.x), at = 4 * thread;
   if (position < 0) return;
-  const bool mine = at < latent, int8 = args.shape.type == CacheType::kInt8;
+  const bool mine = at < latent;
   const float* const kv = args.kv + row * args.kv_stride;
   const std::int32_t block =
       args.cache.table[static_cast<std::int64_t>(args.sequences[row]) * args.cache.table_stride + position / kCacheBlock];
@@ -84,7 +92,7 @@ DODECA_KERNEL(append_cache_rows, AppendCacheArgs, kAppendThreads) {
                   x.w * inverse * weight.w);
 
   float per_unit = 1.0f;  // of the rope part
-  if (int8) {
+  if (args.shape.type == CacheType::kInt8) {
     const RowScale scale = row_scale(block_max(largest_bits(x), maxima));
     per_unit = 1.0f / scale.scale;
     if (mine) {
@@ -94,9 +102,10 @@ DODECA_KERNEL(append_cache_rows, AppendCacheArgs, kAppendThreads) {
                                                     rounded_byte(x.w, scale.factor) << 24;
     }
     if (thread == 0)
-      *reinterpret_cast<uint4*>(out + latent + 2 * rope) = make_uint4(__float_as_uint(scale.scale), 0u, 0u, 0u);
+      *reinterpret_cast<uint4*>(out + cache_scale_offset(args.shape)) = make_uint4(__float_as_uint(scale.scale), 0u, 0u, 0u);
   } else if (mine) {
-    *reinterpret_cast<uint2*>(out + 2 * at) = make_uint2(pack_bf16(x.x, x.y), pack_bf16(x.z, x.w));
+    store_pair(args.shape.type, out, at, x.x, x.y);
+    store_pair(args.shape.type, out, at + 2, x.z, x.w);
   }
 
   if (at >= rope) return;
@@ -107,14 +116,15 @@ DODECA_KERNEL(append_cache_rows, AppendCacheArgs, kAppendThreads) {
              make_float2(pairs.second.x + bias.second.x, pairs.second.y + bias.second.y)};
   }
   pairs = rotated(pairs, args.cos_sin + row * rope, thread);
-  auto* const keys = reinterpret_cast<std::uint32_t*>(out + (int8 ? latent : 2 * latent));
-  const float2 a = pairs.first, b = pairs.second;
+  const float2 a = make_float2(pairs.first.x * per_unit, pairs.first.y * per_unit),
+               b = make_float2(pairs.second.x * per_unit, pairs.second.y * per_unit);
+  std::byte* const keys = out + cache_rope_offset(args.shape);
   if (args.pairs == RopePairs::kNeighbours) {
-    keys[2 * thread] = pack_bf16(a.x * per_unit, a.y * per_unit);
-    keys[2 * thread + 1] = pack_bf16(b.x * per_unit, b.y * per_unit);
+    store_pair(args.shape.type, keys, at, a.x, a.y);
+    store_pair(args.shape.type, keys, at + 2, b.x, b.y);
   } else {
-    keys[thread] = pack_bf16(a.x * per_unit, b.x * per_unit);
-    keys[rope / 4 + thread] = pack_bf16(a.y * per_unit, b.y * per_unit);
+    store_pair(args.shape.type, keys, 2 * thread, a.x, b.x);
+    store_pair(args.shape.type, keys, rope / 2 + 2 * thread, a.y, b.y);
   }
 }
 

@@ -3,6 +3,7 @@
 // (runtime/exec/block_table.hpp); sequences may share blocks.
 //
 // A row is a latent (normalized) and the rotated key part that all heads share:
+//   F32    latent and rope as float32: for the reference route
 //   BF16   latent and rope as bf16
 //   int8   latent as int8 q, rope as bf16 r, one float32 scale, 12 bytes of zeros: latent = scale * q, rope = scale * r.
 //          q = round-half-even(latent * (127 / largest |latent|)), scale = largest / 127; where the largest is below
@@ -21,7 +22,7 @@ namespace dodeca::gpu {
 
 inline constexpr std::int32_t kCacheBlock = 64;  // positions; as cpu::kContextBlock
 
-enum class CacheType : std::int32_t { kBf16, kInt8 };
+enum class CacheType : std::int32_t { kF32, kBf16, kInt8 };
 
 struct CacheShape {
   std::int32_t latent = 0;  // a multiple of 64, at most 512
@@ -30,9 +31,14 @@ struct CacheShape {
 };
 
 constexpr std::int32_t cache_row_bytes(const CacheShape& shape) {
-  const std::int32_t rope = 2 * shape.rope;
-  return shape.type == CacheType::kBf16 ? 2 * shape.latent + rope : shape.latent + rope + 16;
+  if (shape.type == CacheType::kInt8) return shape.latent + 2 * shape.rope + 16;
+  return (shape.type == CacheType::kBf16 ? 2 : 4) * (shape.latent + shape.rope);
 }
+// Where a row's rope part begins, and where an int8 row's scale is.
+constexpr std::int32_t cache_rope_offset(const CacheShape& shape) {
+  return shape.latent * (shape.type == CacheType::kInt8 ? 1 : shape.type == CacheType::kBf16 ? 2 : 4);
+}
+constexpr std::int32_t cache_scale_offset(const CacheShape& shape) { return shape.latent + 2 * shape.rope; }
 
 // A layer's rows and the table of all layers. Sequence s, position p: block table[s * table_stride + p / kCacheBlock].
 struct CacheBlocks {

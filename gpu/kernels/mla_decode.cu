@@ -66,8 +66,8 @@ class MlaDecode {
   static constexpr Index kSteps = ((kFixed ? latent + rope : 640) / kStep + 3) / 4, kPairs = (kFixed ? latent : 512) / 128;
 
   __device__ Index width() const { return latent_width() + rope_width(); }
-  __device__ Index latent_width() const { return kFixed ? latent : static_cast<Index>(args_.latent); }
-  __device__ Index rope_width() const { return kFixed ? rope : static_cast<Index>(args_.rope); }
+  __device__ Index latent_width() const { return kFixed ? latent : static_cast<Index>(args_.shape.latent); }
+  __device__ Index rope_width() const { return kFixed ? rope : static_cast<Index>(args_.shape.rope); }
   __device__ Index n_heads() const { return static_cast<Index>(args_.n_heads); }
   __device__ Index row_bytes() const {
     return static_cast<Index>(kFixed ? cache_row_bytes({latent, rope, type}) : args_.cache.row_bytes);

@@ -2,9 +2,10 @@
 // heads of a query row see the same cache row [latent | rope]; the value is the row's latent part:
 //   score[h][p] = scale * dot(query[h], row[p]),  result[h] = sum over p <= position of softmax(score[h])[p] * latent[p]
 //
-// The heads are the rows of a matrix product (mma m16n8k16: BF16 times BF16, sums in float32). Queries and softmax weights
-// are rounded to BF16; an int8 cache is multiplied as the integers that it holds. A block takes 32 or 64 heads of a row
-// and one chunk of its context; mla_merge adds the chunks. How the context is cut follows from the row's own position and
+// In BF16 arithmetic the heads are the rows of a matrix product (mma m16n8k16: BF16 times BF16, sums in float32). Queries
+// and softmax weights are rounded to BF16; an int8 cache is multiplied as the integers that it holds. A block takes 32 or
+// 64 heads of a row and one chunk of its context. In F32 arithmetic (the reference route) nothing is rounded; a warp
+// takes a head, without tensor cores. mla_merge adds the chunks. How the context is cut follows from the row's own position and
 // `most_chunks`, so a row's bits do not depend on its companions. Results do not depend on which blocks the rows lie in.
 //
 // One launch, per row with n positions seen (n = position + 1), h heads, width = latent + rope:
@@ -29,15 +30,18 @@ struct MlaPartials {
   float* acc;  // [n_rows, most_chunks, n_heads, latent], 16 bytes aligned
 };
 
+enum class MlaArithmetic : std::int32_t { kBf16, kF32 };
+
 struct MlaDecodeArgs {
   const float* queries;           // [n_rows, n_heads, latent + rope] absorbed, 8 bytes aligned
   const std::int32_t* sequences;  // [n_rows]
   const std::int32_t* positions;  // [n_rows]; below 0: a row that is not there, nothing is done
   CacheBlocks cache;
+  CacheShape shape;  // of type F32: in F32 arithmetic only
+  MlaArithmetic arithmetic;
   MlaPartials partials;
   float scale;  // of the scores
   std::int32_t n_rows, n_heads;
-  std::int32_t latent, rope;
   std::int32_t most_chunks;  // at least 1, the same for every launch of a model
 };
 
@@ -64,22 +68,25 @@ constexpr MlaCut mla_cut(std::int32_t position, std::int32_t most_chunks) {
 inline constexpr std::uint32_t kMlaMergeThreads = 128;
 
 // Which kernel: mla_decode_<type>_512_64 for that shape and more than 32 heads, in blocks of 64 heads and 512 threads;
-// mla_decode_<type> for all others, in blocks of 32 heads and 256 threads.
-constexpr bool is_wide_mla(const MlaDecodeArgs& args) {
-  return args.latent == 512 && args.rope == 64 && args.n_heads > 32;
+// mla_decode_<type> for all others, in blocks of 32 heads and 256 threads; mla_decode_f32 in blocks of 8 heads.
+inline KernelId mla_decode_kernel(const MlaDecodeArgs& args) {
+  if (args.arithmetic == MlaArithmetic::kF32) return KernelId::mla_decode_f32;
+  const bool int8 = args.shape.type == CacheType::kInt8;
+  if (args.shape.latent == 512 && args.shape.rope == 64 && args.n_heads > 32)
+    return int8 ? KernelId::mla_decode_int8_512_64 : KernelId::mla_decode_bf16_512_64;
+  return int8 ? KernelId::mla_decode_int8 : KernelId::mla_decode_bf16;
 }
-inline KernelId mla_decode_kernel(const MlaDecodeArgs& args, CacheType type) {
-  if (is_wide_mla(args))
-    return type == CacheType::kInt8 ? KernelId::mla_decode_int8_512_64 : KernelId::mla_decode_bf16_512_64;
-  return type == CacheType::kInt8 ? KernelId::mla_decode_int8 : KernelId::mla_decode_bf16;
+inline std::uint32_t mla_heads_per_block(KernelId kernel) {
+  if (kernel == KernelId::mla_decode_f32) return 8;
+  return kernel == KernelId::mla_decode_bf16_512_64 || kernel == KernelId::mla_decode_int8_512_64 ? 64 : 32;
 }
-constexpr std::int32_t mla_heads_per_block(const MlaDecodeArgs& args) { return is_wide_mla(args) ? 64 : 32; }
-constexpr std::int32_t mla_head_blocks(const MlaDecodeArgs& args) {
-  return (args.n_heads + mla_heads_per_block(args) - 1) / mla_heads_per_block(args);
+inline std::uint32_t mla_head_blocks(const MlaDecodeArgs& args) {
+  const std::uint32_t heads = mla_heads_per_block(mla_decode_kernel(args));
+  return (static_cast<std::uint32_t>(args.n_heads) + heads - 1) / heads;
 }
 // Chunks with which one row of a long context fills a card of so many multiprocessors.
-constexpr std::int32_t mla_most_chunks(const MlaDecodeArgs& args, std::int32_t multiprocessors) {
-  const std::int32_t chunks = multiprocessors / mla_head_blocks(args);
+inline std::int32_t mla_most_chunks(const MlaDecodeArgs& args, std::int32_t multiprocessors) {
+  const std::int32_t chunks = multiprocessors / static_cast<std::int32_t>(mla_head_blocks(args));
   return chunks < 1 ? 1 : chunks;
 }
 
@@ -106,15 +113,17 @@ constexpr MlaSpace mla_space(const MlaSpaceFor& of) {
   return at;
 }
 
-inline Grid mla_decode_grid(const MlaDecodeArgs& args, CacheType type) {
-  const auto heads = static_cast<std::uint32_t>(mla_heads_per_block(args)),
-             width = static_cast<std::uint32_t>(args.latent + args.rope),
-             raw = type == CacheType::kInt8 ? static_cast<std::uint32_t>(args.cache.row_bytes) : 0;
+inline Grid mla_decode_grid(const MlaDecodeArgs& args) {
+  const std::uint32_t heads = mla_heads_per_block(mla_decode_kernel(args)),
+                      width = static_cast<std::uint32_t>(args.shape.latent + args.shape.rope);
+  const bool f32 = args.arithmetic == MlaArithmetic::kF32;
+  const std::uint32_t raw =
+      args.shape.type == CacheType::kInt8 ? static_cast<std::uint32_t>(args.cache.row_bytes) : 0;
   return {.blocks_x = static_cast<std::uint32_t>(args.most_chunks),
-          .blocks_y = static_cast<std::uint32_t>(mla_head_blocks(args)),
+          .blocks_y = mla_head_blocks(args),
           .blocks_z = static_cast<std::uint32_t>(args.n_rows),
-          .threads = 8 * heads,
-          .shared_bytes = mla_space({width, heads, raw}).total};
+          .threads = heads * (f32 ? 32 : 8),
+          .shared_bytes = f32 ? 0 : mla_space({width, heads, raw}).total};
 }
 inline Grid mla_merge_grid(const MlaMergeArgs& args) {
   return {.blocks_x = static_cast<std::uint32_t>(args.n_heads),

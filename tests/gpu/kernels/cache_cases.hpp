@@ -19,34 +19,33 @@ inline float rounded_to_bf16(float x) { return quant::bf16_to_f32(quant::f32_to_
 // Writes one row and returns what it holds.
 inline std::vector<float> encode_cache_row(const gpu::CacheShape& shape, const std::vector<float>& values,
                                            std::byte* out) {
-  const auto latent = static_cast<std::size_t>(shape.latent);
-  std::vector<float> held(values.size());
+  const std::int32_t latent = shape.latent, width = shape.latent + shape.rope;
+  std::vector<float> held = values;
+  if (shape.type == gpu::CacheType::kF32) {
+    std::memcpy(out, values.data(), values.size() * sizeof(float));
+    return held;
+  }
   float scale = 1.0f;
-  std::byte* keys = out + 2 * latent;
   if (shape.type == gpu::CacheType::kInt8) {
     float top = 0.0f;
-    for (std::size_t i = 0; i < latent; ++i) top = std::max(top, std::abs(values[i]));
-    if (top >= 0x1p-100f) scale = top / 127.0f;
-    for (std::size_t i = 0; i < latent; ++i) {
-      const auto q = static_cast<std::int8_t>(top < 0x1p-100f ? 0.0f : std::nearbyint(values[i] * (127.0f / top)));
+    for (std::int32_t i = 0; i < latent; ++i) top = std::max(top, std::abs(values[i]));
+    const bool tiny = top < 0x1p-100f;
+    if (!tiny) scale = top / 127.0f;
+    for (std::int32_t i = 0; i < latent; ++i) {
+      const auto q = static_cast<std::int8_t>(tiny ? 0.0f : std::nearbyint(values[i] * (127.0f / top)));
       std::memcpy(out + i, &q, 1);
       held[i] = scale * static_cast<float>(q);
     }
-    keys = out + latent;
     const float tail[4] = {scale, 0.0f, 0.0f, 0.0f};
-    std::memcpy(keys + 2 * shape.rope, tail, sizeof tail);
-  } else {
-    for (std::size_t i = 0; i < latent; ++i) {
-      const std::uint16_t bits = quant::f32_to_bf16(values[i]);
-      std::memcpy(out + 2 * i, &bits, 2);
-      held[i] = quant::bf16_to_f32(bits);
-    }
+    std::memcpy(out + cache_scale_offset(shape), tail, sizeof tail);
   }
-  for (std::size_t i = latent; i < values.size(); ++i) {
+  const auto put_bf16 = [&](std::int32_t i, std::byte* to) {
     const std::uint16_t bits = quant::f32_to_bf16(values[i] / scale);
-    std::memcpy(keys + 2 * (i - latent), &bits, 2);
+    std::memcpy(to, &bits, sizeof bits);
     held[i] = scale * quant::bf16_to_f32(bits);
-  }
+  };
+  for (std::int32_t i = 0; i < latent && shape.type == gpu::CacheType::kBf16; ++i) put_bf16(i, out + 2 * i);
+  for (std::int32_t i = latent; i < width; ++i) put_bf16(i, out + cache_rope_offset(shape) + 2 * (i - latent));
   return held;
 }
 

@@ -104,23 +104,24 @@ T value_at(const std::byte* bytes, std::int64_t i) {
 // Both differ from the CPU's floats by their rounding, and by float32 sums in another order (1e-6 of a value).
 void check_row(const gpu::CacheShape& shape, const std::vector<float>& want, const std::byte* row) {
   const bool int8 = shape.type == CacheType::kInt8;
-  const std::byte* const keys = row + (int8 ? shape.latent : 2 * shape.latent);
-  const float scale = int8 ? value_at<float>(keys + 2 * shape.rope, 0) : 1.0f;
+  const std::byte* const keys = row + cache_rope_offset(shape);
+  const float scale = int8 ? value_at<float>(row + cache_scale_offset(shape), 0) : 1.0f;
   float largest = 0.0f;
   for (std::int32_t i = 0; i < shape.latent; ++i) largest = std::max(largest, std::abs(want[i]));
   if (int8) CHECK(std::abs(scale - largest / 127.0f) <= 2e-6f * scale);
   std::int64_t bad = 0;
   for (std::int32_t i = 0; i < shape.latent + shape.rope; ++i) {
-    float got, bound;
-    if (i >= shape.latent) {
-      got = scale * quant::bf16_to_f32(value_at<std::uint16_t>(keys, i - shape.latent));
-      bound = (0x1p-9f + 3e-6f) * std::abs(want[i]);
-    } else if (int8) {
+    const std::byte* const part = i < shape.latent ? row : keys;
+    const std::int32_t at = i < shape.latent ? i : i - shape.latent;
+    float got = 0.0f, bound = (0x1p-9f + 3e-6f) * std::abs(want[i]);
+    if (shape.type == CacheType::kF32) {
+      got = value_at<float>(part, at);
+      bound = 3e-6f * std::abs(want[i]);
+    } else if (int8 && i < shape.latent) {
       got = scale * static_cast<float>(value_at<std::int8_t>(row, i));
       bound = 0.501f * scale;
     } else {
-      got = quant::bf16_to_f32(value_at<std::uint16_t>(row, i));
-      bound = (0x1p-9f + 3e-6f) * std::abs(want[i]);
+      got = scale * quant::bf16_to_f32(value_at<std::uint16_t>(part, at));
     }
     if (!(std::abs(got - want[i]) <= bound)) ++bad;
   }
@@ -130,7 +131,7 @@ void check_row(const gpu::CacheShape& shape, const std::vector<float>& want, con
 }  // namespace
 
 TEST_CASE("append_cache_rows: bias, norm and rope as on the CPU, in the row's place and nowhere else") {
-  for (const CacheType type : {CacheType::kBf16, CacheType::kInt8}) {
+  for (const CacheType type : {CacheType::kF32, CacheType::kBf16, CacheType::kInt8}) {
     for (const AppendCase& of :
          {AppendCase{{512, 64, type}}, AppendCase{{256, 32, type}, RopePairs::kHalves, true},
           AppendCase{{64, 128, type}, RopePairs::kNeighbours, true, 1e-3f}, AppendCase{{64, 16, type}}}) {

@@ -14,22 +14,26 @@
 using namespace dodeca;
 using gpu::CacheType;
 using gpu::KernelId;
+using gpu::MlaArithmetic;
 using tests::HostCache;
 using tests::Launcher;
 
 namespace {
+
+constexpr const char* kTypeNames[] = {" f32, ", " bf16, ", " int8, "};
 
 struct AttentionCase {
   std::int32_t heads = 16;
   gpu::CacheShape shape = {64, 32, CacheType::kBf16};
   std::vector<std::int32_t> sequences, positions;  // of the rows
   std::int32_t most_chunks = 4;
+  MlaArithmetic arithmetic = MlaArithmetic::kBf16;
 
   std::int32_t width() const { return shape.latent + shape.rope; }
   float scale() const { return 2.0f / std::sqrt(static_cast<float>(width())); }
   std::string text() const {
     return std::to_string(heads) + " heads, " + std::to_string(shape.latent) + " + " + std::to_string(shape.rope) +
-           (shape.type == CacheType::kInt8 ? " int8, " : " bf16, ") + std::to_string(positions[0] + 1) + " positions";
+           kTypeNames[static_cast<std::size_t>(shape.type)] + std::to_string(positions[0] + 1) + " positions";
   }
 };
 
@@ -59,15 +63,14 @@ std::vector<float> attend(const AttentionCase& of, const HostCache& cache,
       .sequences = device.put(of.sequences),
       .positions = positions,
       .cache = {device.put(cache.bytes), device.put(cache.table), cache.table_stride, cache.row_bytes},
+      .shape = of.shape,
+      .arithmetic = of.arithmetic,
       .partials = partials,
       .scale = of.scale(),
       .n_rows = n_rows,
       .n_heads = of.heads,
-      .latent = of.shape.latent,
-      .rope = of.shape.rope,
       .most_chunks = of.most_chunks};
-  device.device().launch(device.stream(), mla_decode_kernel(args, of.shape.type),
-                         mla_decode_grid(args, of.shape.type), &args, sizeof args);
+  device.device().launch(device.stream(), mla_decode_kernel(args), mla_decode_grid(args), &args, sizeof args);
   float* const out = device.put(std::vector<float>(n_out, 12345.0f));
   const gpu::MlaMergeArgs merge{.partials = partials,
                                 .positions = positions,
@@ -80,9 +83,9 @@ std::vector<float> attend(const AttentionCase& of, const HostCache& cache,
   return device.get(out, n_out);
 }
 
-// Softmax attention of a row by the textbook, in double, with queries rounded to BF16 as the kernel rounds them. `bound`:
-// weights are rounded to BF16 (2^-9), in a BF16 cache their sum too: 2^-8 of the sum of |weight * value|; float32 sums
-// of at most 640 products in the scores, and of the weights, take less than 1e-4 of it.
+// Softmax attention of a row by the textbook, in double; in BF16 arithmetic with queries rounded as the kernel rounds
+// them. `bound`: weights are rounded to BF16 (2^-9), in a BF16 cache their sum too: 2^-8 of the sum of |weight * value|;
+// float32 sums of at most 640 products in the scores, and of the weights, take less than 1e-4 of it.
 struct Expected {
   std::vector<double> values, bound;
 };
@@ -91,13 +94,15 @@ Expected expected(const AttentionCase& of, const HostCache& cache, std::size_t r
   const auto q = queries_of(of, r);
   const float* const rows = cache.rows[static_cast<std::size_t>(of.sequences[r])].data();
   const auto n = static_cast<std::size_t>(of.positions[r] + 1);
+  const bool f32 = of.arithmetic == MlaArithmetic::kF32;
   Expected result;
   for (std::size_t h = 0; h < static_cast<std::size_t>(of.heads); ++h) {
     std::vector<double> weight(n);
     double max = -INFINITY, sum = 0;
     for (std::size_t p = 0; p < n; ++p) {
       for (std::size_t k = 0; k < width; ++k)
-        weight[p] += static_cast<double>(tests::rounded_to_bf16(q[h * width + k])) * rows[p * width + k];
+        weight[p] += static_cast<double>(f32 ? q[h * width + k] : tests::rounded_to_bf16(q[h * width + k])) *
+                     rows[p * width + k];
       weight[p] *= of.scale();
       max = std::max(max, weight[p]);
     }
@@ -109,7 +114,7 @@ Expected expected(const AttentionCase& of, const HostCache& cache, std::size_t r
         size += weight[p] * std::abs(rows[p * width + v]);
       }
       result.values.push_back(value / sum);
-      result.bound.push_back((0x1p-8 + 1e-4) * size / sum);
+      result.bound.push_back((f32 ? 1e-5 : 0x1p-8 + 1e-4) * size / sum);
     }
   }
   return result;
@@ -168,6 +173,18 @@ TEST_CASE("mla_decode: the kernels of 512 + 64 and blocks of 64 heads") {
   }
 }
 
+TEST_CASE("mla_decode: in F32 arithmetic nothing is rounded, whatever the cache holds") {
+  for (const CacheType type : {CacheType::kF32, CacheType::kBf16, CacheType::kInt8}) {
+    for (const gpu::CacheShape& shape : {gpu::CacheShape{64, 16, type}, {256, 32, type}, {512, 128, type}}) {
+      check({.heads = 9,
+             .shape = shape,
+             .sequences = {0, 1},
+             .positions = {150, 63},
+             .arithmetic = MlaArithmetic::kF32});
+    }
+  }
+}
+
 TEST_CASE("mla_decode: a row has the same bits in any company, in any blocks") {
   for (const CacheType type : {CacheType::kBf16, CacheType::kInt8}) {
     // Two sequences that share two blocks; three rows of one of them; one row that is not there.
@@ -198,8 +215,10 @@ TEST_CASE("mla_decode: the order of threads and blocks changes nothing") {
   for (const CacheType type : {CacheType::kBf16, CacheType::kInt8}) {
     const AttentionCase general{
         .heads = 40, .shape = {128, 32, type}, .sequences = {0, 0}, .positions = {200, 201}, .most_chunks = 2};
+    AttentionCase f32 = general;
+    f32.arithmetic = MlaArithmetic::kF32;
     const AttentionCase wide{.heads = 64, .shape = {512, 64, type}, .sequences = {0}, .positions = {70}};
-    for (const AttentionCase& of : {general, wide}) {
+    for (const AttentionCase& of : {general, f32, wide}) {
       const HostCache cache(of.shape, 1, longest(of), 0);
       const auto want = attend(of, cache);
       for (const auto& options : tests::thread_orders()) CHECK(attend(of, cache, options) == want);
@@ -254,12 +273,11 @@ TEST_CASE("mla_decode: shared memory of every shape is what cards of 24 GB have"
     for (const std::int32_t heads : {1, 32, 64, 128}) {
       for (const gpu::CacheShape& shape : {gpu::CacheShape{512, 64, type}, {512, 128, type}, {64, 16, type}}) {
         const gpu::MlaDecodeArgs args{.cache = {nullptr, nullptr, 1, cache_row_bytes(shape)},
+                                      .shape = shape,
                                       .n_rows = 1,
                                       .n_heads = heads,
-                                      .latent = shape.latent,
-                                      .rope = shape.rope,
                                       .most_chunks = 1};
-        CHECK(mla_decode_grid(args, type).shared_bytes <= 99 * 1024);
+        CHECK(mla_decode_grid(args).shared_bytes <= 99 * 1024);
       }
     }
   }
