@@ -28,11 +28,12 @@
 #define blockDim (::dodeca::gpu::emulation::block_dim())
 #define gridDim (::dodeca::gpu::emulation::grid_dim())
 
-#define DODECA_KERNEL(name, Args, threads)                                                                   \
-  static void name##_body(const Args& args);                                                                 \
-  extern const ::dodeca::gpu::emulation::Kernel name##_kernel;                                               \
-  const ::dodeca::gpu::emulation::Kernel name##_kernel{                                                      \
-      #name, [](const void* args) { name##_body(*static_cast<const Args*>(args)); }, sizeof(Args), threads}; \
+#define DODECA_KERNEL(name, Args, ...)                                                    \
+  static void name##_body(const Args& args);                                             \
+  extern const ::dodeca::gpu::emulation::Kernel name##_kernel;                            \
+  const ::dodeca::gpu::emulation::Kernel name##_kernel{                                   \
+      #name, [](const void* args) { name##_body(*static_cast<const Args*>(args)); },      \
+      sizeof(Args), ::dodeca::gpu::emulation::threads_of(__VA_ARGS__)};                   \
   static void name##_body([[maybe_unused]] const Args& args)
 
 #define DODECA_SHARED(type, name, extents)                                        \
@@ -44,6 +45,8 @@
 namespace dodeca::gpu::emulation {
 
 inline constexpr int warpSize = 32;
+// Of a kernel's declaration: how many blocks shall fit a multiprocessor is a card's affair.
+constexpr std::uint32_t threads_of(std::uint32_t threads, std::uint32_t = 1) { return threads; }
 
 [[gnu::no_sanitize_thread]] inline Index3 thread_index() { return current_block->thread().index; }
 [[gnu::no_sanitize_thread]] inline Index3 block_index() { return current_block->block_index; }

@@ -1,7 +1,8 @@
 // The CUDA that kernels are written in: what nvcc and the emulation (gpu/emulation/builtins.hpp) both understand. Every
 // kernel source includes this, after its own header, and writes everything into namespace dodeca::gpu::DODECA_KERNELS.
 //
-//   DODECA_KERNEL(name, Args, threads) { ... args.x ... }   a kernel for blocks of at most `threads` threads
+//   DODECA_KERNEL(name, Args, threads) { ... args.x ... }   a kernel for blocks of at most `threads` threads; a further
+//                                                            number: of which so many shall fit a multiprocessor
 //   DODECA_SHARED(float, tile, [8][33]);                    shared memory of a block; undefined contents
 //   dynamic_shared<float4>()                                 the launch's own shared memory, 16 bytes aligned
 //   __device__ inline, __constant__ const                     functions and tables of a source
@@ -25,7 +26,7 @@
 #ifdef __CUDACC__
 
 #define DODECA_KERNELS cuda
-#define DODECA_KERNEL(name, Args, threads) __global__ void __launch_bounds__(threads) name(const Args args)
+#define DODECA_KERNEL(name, Args, ...) __global__ void __launch_bounds__(__VA_ARGS__) name(const Args args)
 #define DODECA_SHARED(type, name, extents) __shared__ type name extents
 
 namespace dodeca::gpu::cuda {
