@@ -10,7 +10,8 @@ function(dodeca_kernels_for_host target)
     string(REGEX REPLACE "\\.cu$" ".cpp" host_source ${PROJECT_BINARY_DIR}/generated/${path})
     file(CONFIGURE OUTPUT ${host_source} CONTENT "#include \"${path}\"\n" @ONLY)
     target_sources(${target} PRIVATE ${host_source})
-    set_source_files_properties(${host_source} PROPERTIES COMPILE_OPTIONS -Wno-unknown-pragmas)  # unroll is nvcc's
+    # GCC 12 fuses products with sums of straight code in spite of -ffp-contract=off, and does not know `#pragma unroll`.
+    set_source_files_properties(${host_source} PROPERTIES COMPILE_OPTIONS "-fno-tree-slp-vectorize;-Wno-unknown-pragmas")
   endforeach()
 endfunction()
 dodeca_kernels_for_host(dodeca_gpu ${kernel_sources})
