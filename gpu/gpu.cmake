@@ -7,7 +7,7 @@ file(GLOB kernel_sources CONFIGURE_DEPENDS gpu/kernels/*.cu)
 function(dodeca_kernels_for_host target)
   foreach(source IN LISTS ARGN)
     file(RELATIVE_PATH path ${PROJECT_SOURCE_DIR} ${source})
-    string(REGEX REPLACE "\\.cu$" ".cpp" host_source ${PROJECT_BINARY_DIR}/generated/${path})
+    string(REGEX REPLACE "\\.cu$" ".cpp" host_source ${PROJECT_BINARY_DIR}/generated/${target}/${path})
     file(CONFIGURE OUTPUT ${host_source} CONTENT "#include \"${path}\"\n" @ONLY)
     target_sources(${target} PRIVATE ${host_source})
     # GCC 12 fuses products with sums of straight code in spite of -ffp-contract=off, and does not know `#pragma unroll`.
@@ -15,5 +15,19 @@ function(dodeca_kernels_for_host target)
   endforeach()
 endfunction()
 dodeca_kernels_for_host(dodeca_gpu ${kernel_sources})
+
+# Kernels whose every access is observed, for tests (gpu/emulation/checked/checked.hpp). These files have no other
+# sanitizer, which does not go together.
+add_library(dodeca_observed_kernels INTERFACE)
+target_include_directories(dodeca_observed_kernels INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/generated)
+target_compile_options(dodeca_observed_kernels INTERFACE -Wall -Wextra -ffp-contract=off -march=$<IF:$<BOOL:${DODECA_SCALAR_ONLY}>,x86-64,x86-64-v3>
+  -O1 -fsanitize=thread --param=tsan-instrument-func-entry-exit=0)
+target_compile_definitions(dodeca_observed_kernels INTERFACE DODECA_CHECKED_KERNELS=1)
+add_library(dodeca_checked_kernels OBJECT EXCLUDE_FROM_ALL)
+dodeca_kernels_for_host(dodeca_checked_kernels ${kernel_sources})
+target_link_libraries(dodeca_checked_kernels PRIVATE dodeca_observed_kernels)
+file(GLOB checked_sources CONFIGURE_DEPENDS gpu/emulation/checked/*.cpp)
+add_library(dodeca_gpu_checked STATIC EXCLUDE_FROM_ALL ${checked_sources} $<TARGET_OBJECTS:dodeca_checked_kernels>)
+target_link_libraries(dodeca_gpu_checked PUBLIC dodeca_gpu PRIVATE dodeca_flags)
 
 include(gpu/cuda.cmake)

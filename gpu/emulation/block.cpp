@@ -14,7 +14,8 @@ thread_local constinit Block* current_block = nullptr;
 namespace {
 
 constexpr std::align_val_t kSharedAlign{128};
-constexpr int kPoison = 0xff;  // a NaN in every kind of float, -1 in integers
+constexpr std::size_t kSharedGap = 16;  // between variables, where accesses are observed
+constexpr int kPoison = 0xff;           // a NaN in every kind of float, -1 in integers
 
 std::string text(const Index3& index) {
   return "(" + std::to_string(index.x) + ", " + std::to_string(index.y) + ", " + std::to_string(index.z) + ")";
@@ -35,12 +36,13 @@ Block::~Block() { operator delete(shared_, kSharedAlign); }
 
 void Block::run(const Kernel& kernel, const Grid& grid, const void* args) {
   kernel_ = &kernel;
+  observer_ = kernel.observed ? attached_observer_ : nullptr;
   grid_ = grid;
   args_ = args;
   grid_dim = {grid.blocks_x, grid.blocks_y, grid.blocks_z};
   block_dim = {grid.threads, 1, 1};
   const std::uint64_t n_blocks = std::uint64_t{grid.blocks_x} * grid.blocks_y * grid.blocks_z;
-  std::mt19937_64 random(seed_ + block_runs_);
+  std::mt19937_64 random(seed_ + launches_++);
   std::vector<std::uint32_t> block_order;
   if (order_ == Order::kShuffled) {
     block_order.resize(n_blocks);
@@ -71,7 +73,8 @@ void Block::run(const Kernel& kernel, const Grid& grid, const void* args) {
 }
 
 void Block::run_block() {
-  ++block_runs_;
+  static thread_local std::uint64_t runs = 0;
+  run_ = ++runs;
   shared_used_ = grid_.shared_bytes;
   std::memset(shared_, kPoison, shared_used_);
   threads_.assign(grid_.threads, Thread());
@@ -79,8 +82,12 @@ void Block::run_block() {
   next_fresh_ = 0;
   at_barrier_ = 0;
   barrier_sum_ = 0;
-  if (observer_ != nullptr) observer_->begin_block(*this);
+  if (observer_ != nullptr) {
+    observer_->begin_block(*this);
+    observer_->place_shared(shared_, shared_used_);
+  }
   run_threads();
+  if (observer_ != nullptr) observer_->end_block();
   running_ = nullptr;
   if (failure_.empty()) return;
   for (Thread& thread : threads_) {  // abandoned where they were
@@ -201,17 +208,23 @@ void Block::warp_call(const WarpCall& call) {
 }
 
 std::byte* Block::shared(SharedSlot& slot, std::size_t bytes, std::size_t align) {
-  if (slot.block == this && slot.block_run == block_runs_) return slot.place;
-  const std::size_t begin = (shared_used_ + align - 1) / align * align;
+  if (slot.block_run == run_) return slot.place;
+  const std::size_t gap = observer_ != nullptr ? kSharedGap : 0;
+  const std::size_t begin = (shared_used_ + gap + align - 1) / align * align;
   if (begin + bytes > kSharedBytes)
     fail("needs more than " + std::to_string(kSharedBytes) + " bytes of shared memory, which a block may have");
-  slot = {this, block_runs_, shared_ + begin};
+  slot = {run_, shared_ + begin};
   std::memset(slot.place, kPoison, bytes);
   shared_used_ = begin + bytes;
+  if (observer_ != nullptr) observer_->place_shared(slot.place, bytes);
   return slot.place;
 }
 
 void Block::fail(const std::string& what) const { throw Finding(place(*running_) + " " + what); }
+
+void Block::fail_shuffle(int source) const {
+  fail("a shuffle reads lane " + std::to_string(source) + ", which does not take part");
+}
 
 std::string Block::place(const Thread& thread) const {
   return std::string("kernel ") + kernel_->name + ", block " + text(block_index) + ", thread " +

@@ -28,6 +28,7 @@ struct Kernel {
   void (*run)(const void* args);
   std::size_t args_bytes;
   std::uint32_t max_threads;
+  bool observed;  // compiled so that an Observer sees its accesses
 };
 
 enum class Order { kAscending, kDescending, kShuffled };
@@ -54,6 +55,14 @@ inline constexpr std::size_t kSharedBytes = 99 << 10;
 
 class Block;
 
+// A copy to shared memory on its way (cp.async).
+struct LateCopy {
+  void* to;
+  const void* from;
+  int bytes, n;  // n bytes are copied, then come zeros
+  int group;
+};
+
 struct Thread {
   enum State : std::uint8_t { kFresh, kReady, kAtBarrier, kInWarpCall, kEnded };
   Index3 index;
@@ -61,25 +70,31 @@ struct Thread {
   Fiber* fiber = nullptr;
   WarpCall call;  // while kInWarpCall
   Site barrier;   // while kAtBarrier
-  std::uint32_t lane() const { return index.x % 32; }
+  std::vector<LateCopy> copies;
+  int copy_group = 0;
+  [[gnu::no_sanitize_thread]] std::uint32_t lane() const { return index.x % 32; }
 };
 
 // A shared variable of a kernel; one for each declaration. Placed anew in every run of a block.
 struct SharedSlot {
-  const Block* block = nullptr;
   std::uint64_t block_run = 0;
   std::byte* place = nullptr;
 };
 
-// Sees every byte that a kernel touches, where the kernels were compiled for it (gpu/emulation/checked). Block times go
-// up at every barrier.
+enum class Access { kRead, kWrite, kAtomic };
+
+// Sees every byte that a kernel touches, where the kernels were compiled for it (gpu/emulation/checked). Throws what it
+// finds, in the running thread.
 class Observer {
  public:
   virtual ~Observer() = default;
   virtual void begin_block(Block& block) = 0;
+  virtual void end_block() = 0;
+  // All threads have met; threads of `mask` from `first_thread` on have met in __syncwarp.
   virtual void barrier() = 0;
   virtual void warp_barrier(std::uint32_t first_thread, std::uint32_t mask) = 0;
-  virtual void touch_atomically(const void* address, std::size_t bytes) = 0;
+  virtual void place_shared(const std::byte* begin, std::size_t bytes) = 0;
+  virtual void access(const void* address, std::size_t bytes, Access access, std::uint32_t thread) = 0;
 };
 
 class Block {
@@ -89,28 +104,33 @@ class Block {
 
   // Runs a whole grid, block after block.
   void run(const Kernel& kernel, const Grid& grid, const void* args);
-  void set_observer(Observer* observer) { observer_ = observer; }
+  // Sees the kernels that are compiled for it.
+  void set_observer(Observer* observer) { attached_observer_ = observer; }
 
-  // ---- for built-ins: called by the running thread -------------------------------------------------------------------
+  // ---- for built-ins: called by the running thread (inline ones are no accesses of the kernel's) -------------------------------------------------------------------
   // All threads; the sum over all of `vote`.
   int barrier(const Site& site, int vote);
   void warp_call(const WarpCall& call);
   std::byte* shared(SharedSlot& slot, std::size_t bytes, std::size_t align);
-  std::byte* dynamic_shared() { return shared_; }
+  [[gnu::no_sanitize_thread]] std::byte* dynamic_shared() { return shared_; }
   void touch_atomically(const void* address, std::size_t bytes) {
-    if (observer_ != nullptr) observer_->touch_atomically(address, bytes);
+    if (observer_ != nullptr) observer_->access(address, bytes, Access::kAtomic, running_->index.x);
   }
+  void read_shared(void* to, const void* from, std::size_t bytes, int lane);
+  void copy_later(void* shared, const void* global, int bytes, int n);
+  void commit_copies();
+  void wait_for_copies(int groups);
   [[noreturn]] void fail(const std::string& what) const;
+  [[noreturn]] void fail_shuffle(int source) const;
 
-  const Thread& thread() const { return *running_; }
+  [[gnu::no_sanitize_thread]] const Thread& thread() const { return *running_; }
   Index3 block_index, block_dim, grid_dim;
 
-  const Kernel* kernel() const { return kernel_; }
+  const void* args() const { return args_; }
+  std::size_t args_bytes() const { return kernel_->args_bytes; }
   std::uint32_t threads() const { return grid_.threads; }
-  // Shared memory that variables of this block take so far, dynamic first.
   const std::byte* shared_begin() const { return shared_; }
-  std::size_t shared_bytes() const { return shared_used_; }
-  bool on_stack(std::uintptr_t address) const { return running_ != nullptr && running_->fiber->owns(address); }
+  bool on_stack(std::uintptr_t address) const { return running_->fiber->owns(address); }
 
  private:
   void run_block();
@@ -121,7 +141,8 @@ class Block {
   std::string place(const Thread& thread) const;
 
   Order order_;
-  std::uint64_t seed_, block_runs_ = 0;
+  std::uint64_t seed_, launches_ = 0;
+  std::uint64_t run_ = 0;  // the number of the block that runs, of all blocks on this host thread
   const Kernel* kernel_ = nullptr;
   Grid grid_;
   const void* args_ = nullptr;
@@ -137,7 +158,8 @@ class Block {
   std::byte* shared_;
   std::size_t shared_used_ = 0;
   std::string failure_;
-  Observer* observer_ = nullptr;
+  Observer* attached_observer_ = nullptr;
+  Observer* observer_ = nullptr;  // of the kernel that runs
 };
 
 // The block that runs on this host thread; built-ins find their thread through it.

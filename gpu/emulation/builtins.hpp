@@ -13,8 +13,10 @@
 
 #ifdef DODECA_CHECKED_KERNELS
 #define DODECA_KERNELS checked
+#define DODECA_KERNELS_OBSERVED true
 #else
 #define DODECA_KERNELS emulated
+#define DODECA_KERNELS_OBSERVED false
 #endif
 
 // NOLINTBEGIN(readability-identifier-naming): CUDA's names
@@ -28,12 +30,12 @@
 #define blockDim (::dodeca::gpu::emulation::block_dim())
 #define gridDim (::dodeca::gpu::emulation::grid_dim())
 
-#define DODECA_KERNEL(name, Args, ...)                                                    \
-  static void name##_body(const Args& args);                                             \
-  extern const ::dodeca::gpu::emulation::Kernel name##_kernel;                            \
-  const ::dodeca::gpu::emulation::Kernel name##_kernel{                                   \
-      #name, [](const void* args) { name##_body(*static_cast<const Args*>(args)); },      \
-      sizeof(Args), ::dodeca::gpu::emulation::threads_of(__VA_ARGS__)};                   \
+#define DODECA_KERNEL(name, Args, ...)                                                             \
+  static void name##_body(const Args& args);                                                       \
+  extern const ::dodeca::gpu::emulation::Kernel name##_kernel;                                     \
+  const ::dodeca::gpu::emulation::Kernel name##_kernel{                                            \
+      #name, [](const void* args) { name##_body(*static_cast<const Args*>(args)); }, sizeof(Args), \
+      ::dodeca::gpu::emulation::threads_of(__VA_ARGS__), DODECA_KERNELS_OBSERVED};                 \
   static void name##_body([[maybe_unused]] const Args& args)
 
 #define DODECA_SHARED(type, name, extents)                                        \

@@ -10,7 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include "gpu/emulation/memory.hpp"
 #include "gpu/emulation/queues.hpp"
 #include "quant/float_types.hpp"
 
@@ -28,12 +27,16 @@ class Emulation final : public EmulatedDevice {
       : EmulatedDevice(options.memory_limit),
         options_(options),
         block_(options.order, options.seed),
-        random_(options.seed) {}
+        random_(options.seed) {
+    if (options.make_observer == nullptr) return;
+    observer_ = options.make_observer(memory_);
+    block_.set_observer(observer_.get());
+  }
 
   DeviceInfo info() const override;
   DeviceMemory allocate(std::size_t bytes) override;
   PinnedMemory allocate_pinned(std::size_t bytes) override;
-  RegisteredRange register_host(void* begin, std::size_t bytes) override { return {*this, begin, bytes}; }
+  RegisteredRange register_host(void* begin, std::size_t bytes) override;
 
   Stream make_stream() override { return {*this, queues_.emplace_back(std::make_unique<Queue>()).get(), 0}; }
   Event make_event() override { return {*this, new EventState, 0}; }
@@ -81,6 +84,7 @@ class Emulation final : public EmulatedDevice {
   EmulationOptions options_;
   Block block_;
   Memory memory_;
+  std::unique_ptr<Observer> observer_;
   std::vector<std::unique_ptr<Queue>> queues_;
   std::mt19937_64 random_;
   std::string late_failure_;  // of what could not throw; said at the next wait
@@ -112,6 +116,12 @@ PinnedMemory Emulation::allocate_pinned(std::size_t bytes) {
   if (bytes == 0) return {};
   void* const begin = operator new (bytes, std::align_val_t{4096});
   std::memset(begin, 0, bytes);
+  memory_.add_host(begin, bytes);
+  return {*this, begin, bytes};
+}
+
+RegisteredRange Emulation::register_host(void* begin, std::size_t bytes) {
+  memory_.add_host(begin, bytes);
   return {*this, begin, bytes};
 }
 
@@ -132,9 +142,11 @@ void Emulation::release(Resource kind, void* handle, std::size_t bytes) noexcept
       }
       break;
     case Resource::kPinned:
+      memory_.remove_host(handle);
       operator delete (handle, std::align_val_t{4096});
       break;
     case Resource::kRegistered:
+      memory_.remove_host(handle);
       break;
     case Resource::kStream:
       static_cast<Queue*>(handle)->closed = true;

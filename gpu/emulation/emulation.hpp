@@ -9,6 +9,7 @@
 #include "gpu/device.hpp"
 #include "gpu/emulation/block.hpp"
 #include "gpu/emulation/kernel_table.hpp"
+#include "gpu/emulation/memory.hpp"
 
 namespace dodeca::gpu::emulation {
 
@@ -26,7 +27,9 @@ struct EmulationOptions {
   std::uint64_t seed = 0;  // of what is shuffled
   // After so long without a step, a wait for a flag that nobody sets is an error.
   double stuck_seconds = 60;
+  // Both from checked(): kernels whose accesses are observed, and who observes them.
   KernelTable kernels = plain_kernels();
+  std::unique_ptr<Observer> (*make_observer)(const Memory& memory) = nullptr;
 };
 
 // The device, and for tests a way to launch kernels that are in no list.

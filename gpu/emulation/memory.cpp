@@ -106,6 +106,13 @@ void Memory::check_host(const void* address, const std::string& what) const {
     throw Finding(what + ": memory of the device stands for memory of the host");
 }
 
+bool Memory::is_host(std::uintptr_t address, std::size_t bytes) const {
+  auto after = host_.upper_bound(address);
+  if (after == host_.begin()) return false;
+  --after;
+  return address - after->first + bytes <= after->second;
+}
+
 std::string Memory::describe(std::uintptr_t address) const {
   auto after = allocations_.upper_bound(address);
   if (after != allocations_.end() && after->first - address <= kRedBytes)

@@ -30,12 +30,16 @@ class Memory {
   void check_host(const void* address, const std::string& what) const;
   // Bytes of the allocation around `address`: 0 where there is none. `begin` is where it begins.
   std::size_t around(std::uintptr_t address, std::uintptr_t& begin) const;
+  // Host memory that the device reads and writes too: pinned or registered.
+  void add_host(const void* begin, std::size_t bytes) { host_[reinterpret_cast<std::uintptr_t>(begin)] = bytes; }
+  void remove_host(const void* begin) { host_.erase(reinterpret_cast<std::uintptr_t>(begin)); }
+  bool is_host(std::uintptr_t address, std::size_t bytes) const;
   // Where an address lies, in words: "16 bytes behind an allocation of 4096 bytes".
   std::string describe(std::uintptr_t address) const;
 
  private:
   void check_red_zone(std::uintptr_t begin, std::size_t bytes) const;
-  std::map<std::uintptr_t, std::size_t> allocations_;  // begin -> bytes
+  std::map<std::uintptr_t, std::size_t> allocations_, host_;  // begin -> bytes
 };
 
 }  // namespace dodeca::gpu::emulation

@@ -39,8 +39,7 @@ struct ShuffleOperand {
       if (operands[lane] == nullptr) continue;
       auto& self = *static_cast<ShuffleOperand*>(operands[lane]);
       const int source = self.source < 0 ? lane : self.source;
-      if (operands[source] == nullptr)
-        current_block->fail("a shuffle reads lane " + std::to_string(source) + ", which does not take part");
+      if (operands[source] == nullptr) current_block->fail_shuffle(source);
       self.result = static_cast<ShuffleOperand*>(operands[source])->value;
     }
   }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "gpu/emulation/checked/checked.hpp"
 #include "gpu/emulation/emulation.hpp"
 
 namespace dodeca::gpu {
@@ -42,20 +43,22 @@ class OnDevice {
   Stream stream_;
 };
 
-// Runs `test(device)` with threads and blocks in ascending, descending and two shuffled orders.
+// Runs `test(device)` with threads and blocks in ascending, descending and shuffled orders, with streams of every kind, and
+// with every access of the kernels of gpu/kernels observed.
 template <class Test>
 void for_each_emulation(Test test) {
   using emulation::Order, emulation::Streams;
   const emulation::EmulationOptions ways[] = {
-      {.order = Order::kAscending, .streams = Streams::kLate},
       {.order = Order::kDescending, .streams = Streams::kEager},
       {.order = Order::kShuffled, .streams = Streams::kShuffled, .seed = 1},
-      {.order = Order::kShuffled, .streams = Streams::kShuffled, .seed = 2},
+      emulation::checked({.order = Order::kAscending, .streams = Streams::kLate}),
+      emulation::checked({.order = Order::kShuffled, .streams = Streams::kShuffled, .seed = 2}),
   };
   for (const emulation::EmulationOptions& way : ways) {
     const int order = static_cast<int>(way.order);
     CAPTURE(order);
     CAPTURE(way.seed);
+    CAPTURE(way.kernels == emulation::plain_kernels());
     const std::unique_ptr<emulation::EmulatedDevice> device = emulation::open_emulation(way);
     test(*device);
   }

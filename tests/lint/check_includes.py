@@ -32,6 +32,8 @@ RUNTIME = {
 }
 RUNTIME["allocate"] = RUNTIME["eval"] | RUNTIME["quantize"] | {"allocate"}
 RUNTIME["cli"] = set(RUNTIME) | {"cli"}
+# Where kernels turn to what stands for CUDA on the host.
+DIALECT = {"gpu/kernels/dialect.hpp", "gpu/kernels/tensor.hpp"}
 # header -> path prefixes that may include it
 THIRD_PARTY = {
     r"hwloc(\.h|/.*)": ["cpu/topology", "cpu/memory"],
@@ -67,7 +69,7 @@ for path in repo_files():
                 problems.append(f"{where}: runtime/{parts[1]} may not include {header}")
             elif path.startswith("cpu/kernels/") and target[0] == "cpu" and target[1] in ("team.hpp", "memory.hpp", "topology.hpp"):
                 problems.append(f"{where}: kernels know no threads and no memory placement")
-            elif path.startswith("gpu/kernels/") and target[0] == "gpu" and target[1] != "kernels" and path != "gpu/kernels/dialect.hpp":
+            elif path.startswith("gpu/kernels/") and target[0] == "gpu" and target[1] != "kernels" and path not in DIALECT:
                 problems.append(f"{where}: kernels know no devices")
             elif header.startswith("gpu/cuda/") and not path.startswith("gpu/cuda/"):
                 problems.append(f"{where}: {header} is the card's own; gpu/cards.hpp is what others see")

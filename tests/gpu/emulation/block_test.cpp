@@ -9,7 +9,7 @@
 
 namespace dodeca::gpu {
 
-using emulation::EmulatedDevice;
+using emulation::EmulatedDevice, emulation::Kernel;
 
 TEST_CASE("threads of a block meet at barriers and in shuffles, in any order") {
   for_each_emulation([](EmulatedDevice& device) {
@@ -20,11 +20,14 @@ TEST_CASE("threads of a block meet at barriers and in shuffles, in any order") {
         in[i] = static_cast<float>(i * 7 % 101);
         sums[i / threads] += in[i];
       }
-      OnDevice<float> device_in(device, in), out(device, sums.size());
-      const BlockSumArgs args{.out = out.data(), .in = device_in.data()};
-      device.launch(out.stream(), emulated::block_sum_kernel,
-                    {.blocks_x = blocks, .threads = static_cast<std::uint32_t>(threads)}, &args, sizeof args);
-      CHECK(out.values() == sums);
+      OnDevice<float> device_in(device, in);
+      for (const Kernel* kernel : {&emulated::block_sum_kernel, &checked::block_sum_kernel}) {
+        OnDevice<float> out(device, sums.size());
+        const BlockSumArgs args{.out = out.data(), .in = device_in.data()};
+        device.launch(out.stream(), *kernel, {.blocks_x = blocks, .threads = static_cast<std::uint32_t>(threads)},
+                      &args, sizeof args);
+        CHECK(out.values() == sums);
+      }
     }
   });
 }
@@ -64,10 +67,13 @@ TEST_CASE("shuffles, votes and sums of a warp give what CUDA's guide says") {
   REQUIRE(std::ssize(wanted) == kWarpFunctions * 32);
 
   for_each_emulation([&](EmulatedDevice& device) {
-    OnDevice<std::uint32_t> device_in(device, in), out(device, wanted.size());
-    const WarpFunctionsArgs args{.out = out.data(), .in = device_in.data()};
-    device.launch(out.stream(), emulated::warp_functions_kernel, {}, &args, sizeof args);
-    CHECK(out.values() == wanted);
+    OnDevice<std::uint32_t> device_in(device, in);
+    for (const Kernel* kernel : {&emulated::warp_functions_kernel, &checked::warp_functions_kernel}) {
+      OnDevice<std::uint32_t> out(device, wanted.size());
+      const WarpFunctionsArgs args{.out = out.data(), .in = device_in.data()};
+      device.launch(out.stream(), *kernel, {}, &args, sizeof args);
+      CHECK(out.values() == wanted);
+    }
   });
 }
 
