@@ -151,10 +151,29 @@ void make_extreme(DType dtype, std::byte* block, std::mt19937& random) {
   if (dtype == DType::kF8_E4M3_B128) put_float(block, kScales[random() % std::size(kScales)]);
 }
 
+void set_factors_to_one(DType dtype, std::int64_t n_in, std::vector<std::byte>& rows) {
+  constexpr std::uint16_t kOne = 0x3c00;
+  const Fields fields = fields_of(dtype);
+  for_each_prefix(dtype, n_in, rows, [](std::byte* scale) { put_float(scale, 1.0f); });
+  for_each_block(dtype, n_in, rows, [&](std::byte* block) {
+    for (std::size_t offset : fields.d) put16(block + offset, kOne);
+    for (std::size_t offset : fields.m) put16(block + offset, kOne);
+    if (dtype == DType::kMXFP4) block[0] = std::byte{128};  // of doubled values
+  });
+}
+
+// Whole numbers up to 127, which quantize to themselves.
+std::vector<float> whole_values(std::size_t n, std::mt19937& random) {
+  std::vector<float> x(n);
+  for (std::size_t k = 0; k < n; ++k) x[k] = k % 32 == 0 ? 127.0f : static_cast<float>(random() % 255) - 127.0f;
+  return x;
+}
+
 std::vector<std::byte> make_rows(DType dtype, std::int64_t n_out, std::int64_t n_in, std::uint32_t seed,
                                  Factors factors) {
   std::mt19937 random = seeded(seed);
   std::vector<std::byte> rows = random_rows(dtype, n_out, n_in, random);
+  if (factors == Factors::kOne) set_factors_to_one(dtype, n_in, rows);
   const quant::TypeInfo& info = quant::type_info(dtype);
   const auto blocks = static_cast<std::size_t>(n_in / info.block_elements);
   for (std::size_t row = 1; factors == Factors::kExtreme && row < static_cast<std::size_t>(n_out); row += 2) {
@@ -198,6 +217,7 @@ Product::Product(DType dtype, std::int64_t n_in, std::int64_t n_out, std::int64_
       for (float& value : x) value = value < 0 ? -1.0f : 1.0f;
     }
     if (row % 5 == 4) std::fill(x.begin(), x.end(), 1.0f);
+    if (factors == Factors::kOne) x = whole_values(x.size(), random);
     cpu::quantize_act(layout_.act, x.data(), n_in, acts_.data() + static_cast<std::size_t>(row) * act_stride_,
                       cpu::Isa::kScalar);
   }
