@@ -1,5 +1,4 @@
 #include "gpu/kernels/cache_rows.hpp"
-
 #include "gpu/kernels/dialect.hpp"
 #include "gpu/kernels/rotate.cuh"
 #include "gpu/kernels/tensor.hpp"
@@ -80,7 +79,8 @@ DODECA_KERNEL(append_cache_rows, AppendCacheArgs, kAppendThreads) {
   const bool mine = at < latent;
   const float* const kv = args.kv + row * args.kv_stride;
   const std::int32_t block =
-      args.cache.table[static_cast<std::int64_t>(args.sequences[row]) * args.cache.table_stride + position / kCacheBlock];
+      args.cache
+          .table[static_cast<std::int64_t>(args.sequences[row]) * args.cache.table_stride + position / kCacheBlock];
   std::byte* const out = args.cache.rows + cache_row_offset(block, position, args.cache.row_bytes);
 
   float4 x = load_or_zero(kv, at, mine);
@@ -96,13 +96,13 @@ DODECA_KERNEL(append_cache_rows, AppendCacheArgs, kAppendThreads) {
     const RowScale scale = row_scale(block_max(largest_bits(x), maxima));
     per_unit = 1.0f / scale.scale;
     if (mine) {
-      *reinterpret_cast<std::uint32_t*>(out + at) = rounded_byte(x.x, scale.factor) |
-                                                    rounded_byte(x.y, scale.factor) << 8 |
-                                                    rounded_byte(x.z, scale.factor) << 16 |
-                                                    rounded_byte(x.w, scale.factor) << 24;
+      *reinterpret_cast<std::uint32_t*>(out + at) =
+          rounded_byte(x.x, scale.factor) | rounded_byte(x.y, scale.factor) << 8 |
+          rounded_byte(x.z, scale.factor) << 16 | rounded_byte(x.w, scale.factor) << 24;
     }
     if (thread == 0)
-      *reinterpret_cast<uint4*>(out + cache_scale_offset(args.shape)) = make_uint4(__float_as_uint(scale.scale), 0u, 0u, 0u);
+      *reinterpret_cast<uint4*>(out + cache_scale_offset(args.shape)) =
+          make_uint4(__float_as_uint(scale.scale), 0u, 0u, 0u);
   } else if (mine) {
     store_pair(args.shape.type, out, at, x.x, x.y);
     store_pair(args.shape.type, out, at + 2, x.z, x.w);

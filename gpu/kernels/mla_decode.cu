@@ -1,6 +1,5 @@
-#include "gpu/kernels/mla_decode.hpp"
-
 #include "gpu/kernels/dialect.hpp"
+#include "gpu/kernels/mla_decode.hpp"
 #include "gpu/kernels/tensor.hpp"
 
 namespace dodeca::gpu::DODECA_KERNELS {
@@ -43,7 +42,7 @@ class MlaDecode {
     if (tiles > 1) fetch(1);
     __syncthreads();
     score(0);
-    #pragma unroll 1
+#pragma unroll 1
     for (Index tile = 0; tile < tiles; ++tile) {
       __syncthreads();  // the scores are complete
       soften(tile);
@@ -63,7 +62,8 @@ class MlaDecode {
   // Steps of a warp's slice of the columns, and pairs of 8 columns of its values, at most.
   // Of a row: steps of 32 lanes that fetch 16 bytes each.
   static constexpr Index kPieces = (cache_row_bytes({kFixed ? latent : 512, kFixed ? rope : 128, type}) + 511) / 512;
-  static constexpr Index kSteps = ((kFixed ? latent + rope : 640) / kStep + 3) / 4, kPairs = (kFixed ? latent : 512) / 128;
+  static constexpr Index kSteps = ((kFixed ? latent + rope : 640) / kStep + 3) / 4,
+                         kPairs = (kFixed ? latent : 512) / 128;
 
   __device__ Index width() const { return latent_width() + rope_width(); }
   __device__ Index latent_width() const { return kFixed ? latent : static_cast<Index>(args_.shape.latent); }
@@ -196,8 +196,7 @@ class MlaDecode {
 
   // Scores to weights: eight threads for a head, two positions each.
   __device__ void soften(Index tile) {
-    const Index head = threadIdx.x / 8, pair = threadIdx.x % 8,
-              position = begin_ + tile * kTile + 2 * pair;
+    const Index head = threadIdx.x / 8, pair = threadIdx.x % 8, position = begin_ + tile * kTile + 2 * pair;
     const float2* const scores = scores_of(0, head) + (pair ^ (head / 2 % 2 * 4));
     constexpr Index kSlice = kHeads * kTile / 2;
     const float2 a = scores[0], b = scores[kSlice], c = scores[2 * kSlice], d = scores[3 * kSlice];
@@ -245,9 +244,8 @@ class MlaDecode {
     std::uint32_t weights[2][4];
 #pragma unroll
     for (Index j = 0; j < 2; ++j) {
-      ldmatrix_x4(weights[j], weights_of(tile) +
-                                  (half_head() + 16 * j + lane_ % 16) * kMlaWeightStride +
-                                  lane_ / 16 * 16);
+      ldmatrix_x4(weights[j],
+                  weights_of(tile) + (half_head() + 16 * j + lane_ % 16) * kMlaWeightStride + lane_ / 16 * 16);
     }
     const char* const rows = slot(tile) + lane_ % 16 * space().stride + lane_ / 16 * 16;
 #pragma unroll
@@ -295,10 +293,10 @@ class MlaDecode {
   const MlaDecodeArgs& args_;
   char* const shared_;
   const Index warp_, lane_;
-  const Index first_head_;      // of the block
-  Index begin_ = 0, end_ = 0;   // positions of the chunk
+  const Index first_head_;     // of the block
+  Index begin_ = 0, end_ = 0;  // positions of the chunk
   std::uint32_t query_[kSteps][4];
-  float acc_[2][2 * kPairs][4] = {};      // of head tile j, 8 columns i: the fragment of mma
+  float acc_[2][2 * kPairs][4] = {};    // of head tile j, 8 columns i: the fragment of mma
   float max_ = -INFINITY, sum_ = 0.0f;  // of the head that this thread softens; the sum is of its positions alone
 };
 

@@ -5,14 +5,15 @@
 // In BF16 arithmetic the heads are the rows of a matrix product (mma m16n8k16: BF16 times BF16, sums in float32). Queries
 // and softmax weights are rounded to BF16; an int8 cache is multiplied as the integers that it holds. A block takes 32 or
 // 64 heads of a row and one chunk of its context. In F32 arithmetic (the reference route) nothing is rounded; a warp
-// takes a head, without tensor cores. mla_merge adds the chunks. How the context is cut follows from the row's own position and
-// `most_chunks`, so a row's bits do not depend on its companions. Results do not depend on which blocks the rows lie in.
+// takes a head, without tensor cores. mla_merge adds the chunks, in ascending order.
+//
+// How the context is cut follows from the row's own position and `most_chunks`, so a row's bits do not depend on its
+// companions, nor on the blocks in which its cache rows lie.
 //
 // One launch, per row with n positions seen (n = position + 1), h heads, width = latent + rope:
 //   operations  2 n h (width + latent)
-//   bytes       n * row bytes from memory, once; h / heads_per_block times from the L2;
-//               h * 4 * width of queries, and partial results, written here and read by mla_merge, of
-//               chunks * h * 4 * (latent + 2)
+//   bytes       n * row bytes from memory, once, and from the L2 for every block of heads; h * 4 * width of queries
+// Partial results are written here and read by mla_merge: chunks * h * 4 * (latent + 2) bytes each way.
 #pragma once
 
 #include <cstdint>
@@ -53,16 +54,14 @@ struct MlaMergeArgs {
   std::int32_t most_chunks;
 };
 
-// How the context of a row is cut: `count` chunks of `length` positions, the last one shorter.
+// How the context of a row is cut: `count` chunks of `length` positions (whole cache blocks), the last one shorter.
 struct MlaCut {
   std::int32_t length, count;
 };
-inline constexpr std::int32_t kLeastMlaChunk = 2 * kCacheBlock;
 constexpr MlaCut mla_cut(std::int32_t position, std::int32_t most_chunks) {
   const std::int32_t n = position + 1, share = (n + most_chunks - 1) / most_chunks,
-                     blocks = (share + kCacheBlock - 1) / kCacheBlock, length = blocks * kCacheBlock;
-  const std::int32_t least = length < kLeastMlaChunk ? kLeastMlaChunk : length;
-  return {least, (n + least - 1) / least};
+                     length = (share + kCacheBlock - 1) / kCacheBlock * kCacheBlock;
+  return {length, (n + length - 1) / length};
 }
 
 inline constexpr std::uint32_t kMlaMergeThreads = 128;
@@ -84,10 +83,26 @@ inline std::uint32_t mla_head_blocks(const MlaDecodeArgs& args) {
   const std::uint32_t heads = mla_heads_per_block(mla_decode_kernel(args));
   return (static_cast<std::uint32_t>(args.n_heads) + heads - 1) / heads;
 }
-// Chunks with which one row of a long context fills a card of so many multiprocessors.
-inline std::int32_t mla_most_chunks(const MlaDecodeArgs& args, std::int32_t multiprocessors) {
-  const std::int32_t chunks = multiprocessors / static_cast<std::int32_t>(mla_head_blocks(args));
-  return chunks < 1 ? 1 : chunks;
+// Chunks with which one row of a long context fills a card of so many multiprocessors, and no more than a context of
+// n_positions is cut into, which changes no cut.
+inline std::int32_t mla_most_chunks(const MlaDecodeArgs& args, std::int32_t multiprocessors, std::int64_t n_positions) {
+  const std::int64_t fill = multiprocessors / static_cast<std::int32_t>(mla_head_blocks(args)),
+                     blocks = (n_positions + kCacheBlock - 1) / kCacheBlock, chunks = fill < blocks ? fill : blocks;
+  return static_cast<std::int32_t>(chunks < 1 ? 1 : chunks);
+}
+// Floats of max and sum each; those of acc are `latent` times as many.
+inline std::int64_t mla_partials(const MlaDecodeArgs& args) {
+  return static_cast<std::int64_t>(args.n_rows) * args.most_chunks * args.n_heads;
+}
+
+// Of one row that sees position + 1 positions; bytes from memory, partial results not counted.
+inline std::uint64_t mla_decode_operations(const MlaDecodeArgs& args, std::int32_t position) {
+  return 2 * (static_cast<std::uint64_t>(position) + 1) * static_cast<std::uint64_t>(args.n_heads) *
+         static_cast<std::uint64_t>(2 * args.shape.latent + args.shape.rope);
+}
+inline std::uint64_t mla_decode_bytes(const MlaDecodeArgs& args, std::int32_t position) {
+  return (static_cast<std::uint64_t>(position) + 1) * static_cast<std::uint64_t>(args.cache.row_bytes) +
+         4 * static_cast<std::uint64_t>(args.n_heads) * static_cast<std::uint64_t>(args.shape.latent + args.shape.rope);
 }
 
 // Where the parts of a block's shared memory begin, in bytes.
@@ -97,10 +112,11 @@ struct MlaSpace {
 struct MlaSpaceFor {
   std::uint32_t width, heads, raw_row_bytes;  // the last: of an int8 cache, 0 of a BF16 one
 };
-inline constexpr std::uint32_t kMlaTile = 16;          // positions that are multiplied at a time
-inline constexpr std::uint32_t kMlaSlots = 3;          // tiles in shared memory
-inline constexpr std::uint32_t kMlaSlices = 4;         // of the dot products' columns, each one warp's
-inline constexpr std::uint32_t kMlaWeightStride = 48;  // bytes from head to head: 16 bf16, and 16 against bank conflicts
+inline constexpr std::uint32_t kMlaTile = 16;   // positions that are multiplied at a time
+inline constexpr std::uint32_t kMlaSlots = 3;   // tiles in shared memory
+inline constexpr std::uint32_t kMlaSlices = 4;  // of the dot products' columns, each one warp's
+inline constexpr std::uint32_t kMlaWeightStride =
+    48;  // bytes from head to head: 16 bf16, and 16 against bank conflicts
 constexpr MlaSpace mla_space(const MlaSpaceFor& of) {
   MlaSpace at{};
   at.stride = 2 * of.width + 16;  // an odd number of 16 bytes: ldmatrix has no bank conflicts
@@ -117,8 +133,7 @@ inline Grid mla_decode_grid(const MlaDecodeArgs& args) {
   const std::uint32_t heads = mla_heads_per_block(mla_decode_kernel(args)),
                       width = static_cast<std::uint32_t>(args.shape.latent + args.shape.rope);
   const bool f32 = args.arithmetic == MlaArithmetic::kF32;
-  const std::uint32_t raw =
-      args.shape.type == CacheType::kInt8 ? static_cast<std::uint32_t>(args.cache.row_bytes) : 0;
+  const std::uint32_t raw = args.shape.type == CacheType::kInt8 ? static_cast<std::uint32_t>(args.cache.row_bytes) : 0;
   return {.blocks_x = static_cast<std::uint32_t>(args.most_chunks),
           .blocks_y = mla_head_blocks(args),
           .blocks_z = static_cast<std::uint32_t>(args.n_rows),

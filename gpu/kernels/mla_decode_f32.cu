@@ -5,7 +5,7 @@ namespace dodeca::gpu::DODECA_KERNELS {
 namespace {
 
 constexpr float kLog2E = 1.44269504f;
-constexpr std::int32_t kWarps = 8;                      // heads of a block
+constexpr std::int32_t kWarps = 8;                                      // heads of a block
 constexpr std::int32_t kMostValues = 640 / 32, kMostLatent = 512 / 32;  // of a lane: every 32nd value of a row
 
 // Value i of a row.

@@ -1,6 +1,5 @@
-#include "gpu/kernels/rope.hpp"
-
 #include "gpu/kernels/dialect.hpp"
+#include "gpu/kernels/rope.hpp"
 #include "gpu/kernels/rotate.cuh"
 
 namespace dodeca::gpu::DODECA_KERNELS {
@@ -25,8 +24,7 @@ DODECA_KERNEL(rope_rows, RopeRowsArgs, kRopeThreads) {
               args.cos_sin + row * args.rope, i);
   float* const out = args.out + row * args.out_row_stride + head * args.out_head_stride;
   if (args.pairs == RopePairs::kNeighbours) {
-    *reinterpret_cast<float4*>(out + 4 * i) =
-        make_float4(pairs.first.x, pairs.first.y, pairs.second.x, pairs.second.y);
+    *reinterpret_cast<float4*>(out + 4 * i) = make_float4(pairs.first.x, pairs.first.y, pairs.second.x, pairs.second.y);
     return;
   }
   *reinterpret_cast<float2*>(out + 2 * i) = make_float2(pairs.first.x, pairs.second.x);

@@ -24,9 +24,9 @@ struct RopeAnglesArgs {
 enum class RopePairs : std::int32_t { kNeighbours, kHalves };
 
 struct RopeRowsArgs {
-  const float* in;        // the rotated part of row 0's head 0, [n_rows, n_heads, rope]
-  float* out;             // as `in`, or `in` itself
-  const float* cos_sin;   // [n_rows, rope]; these three 16 bytes aligned
+  const float* in;       // the rotated part of row 0's head 0, [n_rows, n_heads, rope]
+  float* out;            // as `in`, or `in` itself
+  const float* cos_sin;  // [n_rows, rope]; these three 16 bytes aligned
   std::int64_t in_row_stride, in_head_stride, out_row_stride, out_head_stride;  // in values, multiples of 4
   std::int32_t n_rows, n_heads;
   std::int32_t rope;  // a multiple of 4

@@ -20,7 +20,8 @@ __device__ inline PairOfPairs load_pairs(const float* x, std::int32_t i, std::in
     const float4 v = *reinterpret_cast<const float4*>(x + 4 * i);
     return {make_float2(v.x, v.y), make_float2(v.z, v.w)};
   }
-  const float2 a = *reinterpret_cast<const float2*>(x + 2 * i), b = *reinterpret_cast<const float2*>(x + rope / 2 + 2 * i);
+  const float2 a = *reinterpret_cast<const float2*>(x + 2 * i),
+               b = *reinterpret_cast<const float2*>(x + rope / 2 + 2 * i);
   return {make_float2(a.x, b.x), make_float2(a.y, b.y)};
 }
 

@@ -29,7 +29,7 @@ struct AppendCase {
 };
 
 constexpr std::int32_t kBlocks = 5;
-const std::vector<std::int32_t> kTable = {3, 1, 1, 4};       // two sequences, two blocks each
+const std::vector<std::int32_t> kTable = {3, 1, 1, 4};  // two sequences, two blocks each
 const std::vector<std::int32_t> kSequences = {0, 1, 0, 0};
 const std::vector<std::int32_t> kPositions = {0, 127, -1, 70};
 
@@ -165,16 +165,17 @@ TEST_CASE("append_cache_rows: a latent of zeros, and one that is not finite") {
     for (std::size_t i = 0; i < 16; i += 2) cos_sin[i] = 1.0f;
     const std::size_t bytes = static_cast<std::size_t>(gpu::kCacheBlock * cache_row_bytes(shape));
     std::byte* const rows = device.put(std::vector<std::byte>(bytes));
-    const gpu::AppendCacheArgs args{.kv = device.put(kv),
-                                    .norm = device.put(std::vector<float>(64, 1.0f)),
-                                    .cos_sin = device.put(cos_sin),
-                                    .sequences = device.put(std::vector<std::int32_t>{0}),
-                                    .positions = device.put(std::vector<std::int32_t>{0}),
-                                    .cache = {rows, device.put(std::vector<std::int32_t>{0}), 1, cache_row_bytes(shape)},
-                                    .shape = shape,
-                                    .kv_stride = 80,
-                                    .eps = 1e-6f,
-                                    .n_rows = 1};
+    const gpu::AppendCacheArgs args{
+        .kv = device.put(kv),
+        .norm = device.put(std::vector<float>(64, 1.0f)),
+        .cos_sin = device.put(cos_sin),
+        .sequences = device.put(std::vector<std::int32_t>{0}),
+        .positions = device.put(std::vector<std::int32_t>{0}),
+        .cache = {rows, device.put(std::vector<std::int32_t>{0}), 1, cache_row_bytes(shape)},
+        .shape = shape,
+        .kv_stride = 80,
+        .eps = 1e-6f,
+        .n_rows = 1};
     device.launch<KernelId::append_cache_rows>(append_cache_grid(args), args);
     const auto row = device.get(rows, bytes);
     const float scale = value_at<float>(row.data() + 96, 0);
@@ -231,7 +232,7 @@ TEST_CASE("rope_angles and rope_rows have the CPU's bits, in place or moved") {
         const std::int32_t i = row * kHeads + head;
         std::vector<float> want(q.begin() + i * (kNope + kRope), q.begin() + (i + 1) * (kNope + kRope));
         (pairs == RopePairs::kHalves ? cpu::rope_rotate_halves : cpu::rope_rotate)(want.data() + kNope,
-                                                                                  want_angles.data(), kRope / 2);
+                                                                                   want_angles.data(), kRope / 2);
         CHECK(std::equal(want.begin(), want.end(), in_place.begin() + i * (kNope + kRope)));
         CHECK(std::equal(want.begin() + kNope, want.end(), moved.begin() + i * (kLatent + kRope) + kLatent));
         CHECK(moved[i * (kLatent + kRope)] == 9.0f);
@@ -249,9 +250,8 @@ TEST_CASE("copy_cache_rows: rows between blocks of every layer, and to and from 
   const gpu::PinnedMemory staging = device.device().allocate_pinned(kLayers * 64 * kRowBytes);
   const auto at = [&](std::int32_t block) { return rows + gpu::cache_row_offset(block, 0, kRowBytes); };
   // The first 17 rows of block 2 to block 0; all of block 3 to the staging buffer.
-  const std::vector<gpu::CacheCopy> copies = {
-      {at(2), at(0), kLayerBytes, kLayerBytes, 17 * kRowBytes},
-      {at(3), staging.data(), kLayerBytes, 64 * kRowBytes, 64 * kRowBytes}};
+  const std::vector<gpu::CacheCopy> copies = {{at(2), at(0), kLayerBytes, kLayerBytes, 17 * kRowBytes},
+                                              {at(3), staging.data(), kLayerBytes, 64 * kRowBytes, 64 * kRowBytes}};
   const gpu::CopyCacheArgs args{device.put(copies), 2, kLayers};
   device.launch<KernelId::copy_cache_rows>(copy_cache_grid(args), args);
   const auto got = device.get(rows, cache.size());

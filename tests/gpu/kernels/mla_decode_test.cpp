@@ -133,7 +133,8 @@ void check_row(const AttentionCase& of, const Expected& want, const std::vector<
     }
   }
   CHECK_MESSAGE(worst <= 1.0, of.text(), ", row ", r, ": ", worst, " of the bound at head ",
-                at / static_cast<std::size_t>(of.shape.latent), ", value ", at % static_cast<std::size_t>(of.shape.latent));
+                at / static_cast<std::size_t>(of.shape.latent), ", value ",
+                at % static_cast<std::size_t>(of.shape.latent));
 }
 
 std::int32_t longest(const AttentionCase& of) {
@@ -158,8 +159,8 @@ TEST_CASE("mla_decode: one row is softmax attention, for any number of heads, co
       for (const std::int32_t heads : {1, 16, 20})
         check({.heads = heads, .shape = {128, 32, type}, .sequences = {0}, .positions = {positions - 1}});
     }
-    for (const gpu::CacheShape& shape : {gpu::CacheShape{64, 32, type}, {192, 64, type}, {256, 32, type},
-                                        {512, 128, type}, {448, 48, type}})
+    for (const gpu::CacheShape& shape :
+         {gpu::CacheShape{64, 32, type}, {192, 64, type}, {256, 32, type}, {512, 128, type}, {448, 48, type}})
       check({.heads = 33, .shape = shape, .sequences = {0}, .positions = {149}});
     check({.heads = 8, .shape = {256, 32, type}, .sequences = {0}, .positions = {999}});
   }
@@ -177,11 +178,8 @@ TEST_CASE("mla_decode: the kernels of 512 + 64 and blocks of 64 heads") {
 TEST_CASE("mla_decode: in F32 arithmetic nothing is rounded, whatever the cache holds") {
   for (const CacheType type : {CacheType::kF32, CacheType::kBf16, CacheType::kInt8}) {
     for (const gpu::CacheShape& shape : {gpu::CacheShape{64, 16, type}, {256, 32, type}, {512, 128, type}}) {
-      check({.heads = 9,
-             .shape = shape,
-             .sequences = {0, 1},
-             .positions = {150, 63},
-             .arithmetic = MlaArithmetic::kF32});
+      check(
+          {.heads = 9, .shape = shape, .sequences = {0, 1}, .positions = {150, 63}, .arithmetic = MlaArithmetic::kF32});
     }
   }
 }
@@ -265,6 +263,9 @@ TEST_CASE("mla_decode: a context is cut by the row's position alone, into at mos
       CHECK((cut.count - 1) * cut.length <= position);
       CHECK(cut.count * cut.length > position);
       CHECK(cut.length % gpu::kCacheBlock == 0);
+      // A smaller limit that the context's blocks keep to changes nothing.
+      const gpu::MlaCut same = gpu::mla_cut(position, std::min(most, position / gpu::kCacheBlock + 1));
+      CHECK(same.length == cut.length);
     }
   }
 }
