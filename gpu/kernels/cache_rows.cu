@@ -1,7 +1,7 @@
 #include "gpu/kernels/cache_rows.hpp"
+#include "gpu/kernels/bf16_pair.cuh"
 #include "gpu/kernels/dialect.hpp"
 #include "gpu/kernels/rotate.cuh"
-#include "gpu/kernels/tensor.hpp"
 
 namespace dodeca::gpu::DODECA_KERNELS {
 namespace {
