@@ -76,38 +76,27 @@ DODECA_INLINE void looked_up(const std::byte* at, __m256i table, __m256i* codes)
   for (int u = 0; u < 8; ++u) codes[u] = _mm256_shuffle_epi8(table, codes[u]);
 }
 
-// Activations as words, 32 columns.
-DODECA_INLINE void widen(const std::int8_t* from, std::int16_t* to) {
-  const auto* in = reinterpret_cast<const __m128i*>(from);
-  store(to, _mm256_cvtepi8_epi16(_mm_loadu_si128(in)));
-  store(to + 16, _mm256_cvtepi8_epi16(_mm_loadu_si128(in + 1)));
-}
-// A unit of signed codes as words, its first two columns and its last two, a vector of both halves apart.
-DODECA_INLINE void store_words(__m256i codes, std::int16_t* to) {
-  const __m256i first =
-      _mm256_broadcastsi128_si256(_mm_setr_epi8(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13));
-  store(to, _mm256_srai_epi16(_mm256_shuffle_epi8(codes, first), 8));
-  store(to + 32, _mm256_srai_epi16(_mm256_shuffle_epi8(codes, _mm256_add_epi8(first, bytes(2))), 8));
-}
-
 // Both halves of a tile's codes times C activation rows. Written as instructions because g++ 12 moves the loads up and then
-// spills a third of what it computes. A step takes a unit of bytes or a pair of words: spread from row x, multiplied with
-// the halves %[a] and %[b], added to %[p] and %[q] of that row.
-#define DODECA_STEP(times, add, x, p, q)                                                                        \
-  "vpbroadcastd 4*dodeca_k(%[" x "]), %[t]\n\t" times " %[t], %[a], %[u]\n\t" times " %[t], %[b], %[t]\n\t" add \
-  " %[u], %[" p "], %[" p "]\n\t" add " %[t], %[" q "], %[" q "]\n\t"
-#define DODECA_SCALED_STEP(times, add, x, p, q)                                                                 \
-  "vpbroadcastd 4*dodeca_k(%[" x "]), %[t]\n\t" times " %[t], %[a], %[u]\n\t" times                             \
-  " %[t], %[b], %[t]\n\tvpmaddwd %[u], %[s], %[u]\n\tvpmaddwd %[t], %[r], %[t]\n\t" add " %[u], %[" p "], %[" p \
-  "]\n\t" add " %[t], %[" q "], %[" q "]\n\t"
-#define DODECA_FIRST_STEP(times, add, x, p, q) \
-  "vpbroadcastd (%[" x "]), %[t]\n\t" times " %[t], %[a], %[" p "]\n\t" times " %[t], %[b], %[" q "]\n\t"
+// spills a third of what it computes. A step takes a unit of codes, %[a] and %[b], and its four columns of row x, and adds
+// to %[p] and %[q] of that row: pair sums as words, or these times the scales of the halves, %[s] and %[r]. Signed codes
+// are magnitudes, and after them bytes of ones or zeros to be xored to the activations.
+#define DODECA_SPREAD(x) "vpbroadcastd 4*dodeca_k(%[" x "]), %[t]\n\t"
+#define DODECA_SIGNS "vpxor 128*dodeca_k+64(%[w]), %[t], %[u]\n\tvpxor 128*dodeca_k+96(%[w]), %[t], %[t]\n\t"
+#define DODECA_PRODUCTS(u) "vpmaddubsw " u ", %[a], %[u]\n\tvpmaddubsw %[t], %[b], %[t]\n\t"
+#define DODECA_SCALES "vpmaddwd %[u], %[s], %[u]\n\tvpmaddwd %[t], %[r], %[t]\n\t"
+#define DODECA_ADD(add, p, q) add " %[u], %[" p "], %[" p "]\n\t" add " %[t], %[" q "], %[" q "]\n\t"
+#define DODECA_STEP(x, p, q) DODECA_SPREAD(x) DODECA_PRODUCTS("%[t]") DODECA_ADD("vpaddw", p, q)
+#define DODECA_SCALED_STEP(x, p, q) DODECA_SPREAD(x) DODECA_PRODUCTS("%[t]") DODECA_SCALES DODECA_ADD("vpaddd", p, q)
+#define DODECA_SIGNED_STEP(x, p, q) \
+  DODECA_SPREAD(x) DODECA_SIGNS DODECA_PRODUCTS("%[u]") DODECA_SCALES DODECA_ADD("vpaddd", p, q)
+#define DODECA_FIRST_STEP(x, p, q) \
+  "vpbroadcastd (%[" x "]), %[t]\n\tvpmaddubsw %[t], %[a], %[" p "]\n\tvpmaddubsw %[t], %[b], %[" q "]\n\t"
 // The same for 1, 2 or 3 rows.
-#define DODECA_ROWS1(step, times, add) step(times, add, "x0", "p0", "q0")
-#define DODECA_ROWS2(step, times, add) DODECA_ROWS1(step, times, add) step(times, add, "x1", "p1", "q1")
-#define DODECA_ROWS3(step, times, add) DODECA_ROWS2(step, times, add) step(times, add, "x2", "p2", "q2")
-#define DODECA_LOAD "vmovdqa 64*dodeca_k(%[w]), %[a]\n\tvmovdqa 64*dodeca_k+32(%[w]), %[b]\n\t"
-#define DODECA_REPEAT(step) ".rept %c[n]\n\t" DODECA_LOAD step ".set dodeca_k, dodeca_k+1\n\t.endr"
+#define DODECA_ROWS1(step) step("x0", "p0", "q0")
+#define DODECA_ROWS2(step) DODECA_ROWS1(step) step("x1", "p1", "q1")
+#define DODECA_ROWS3(step) DODECA_ROWS2(step) step("x2", "p2", "q2")
+#define DODECA_LOAD(bytes) "vmovdqa " bytes "*dodeca_k(%[w]), %[a]\n\tvmovdqa " bytes "*dodeca_k+32(%[w]), %[b]\n\t"
+#define DODECA_REPEAT(bytes, step) ".rept %c[n]\n\t" DODECA_LOAD(bytes) step ".set dodeca_k, dodeca_k+1\n\t.endr"
 #define DODECA_SUMS1(p) [p0] p(sum[0][0]), [q0] p(sum[0][1])
 #define DODECA_SUMS2(p) DODECA_SUMS1(p), [p1] p(sum[1][0]), [q1] p(sum[1][1])
 #define DODECA_SUMS3(p) DODECA_SUMS2(p), [p2] p(sum[2][0]), [q2] p(sum[2][1])
@@ -115,41 +104,49 @@ DODECA_INLINE void store_words(__m256i codes, std::int16_t* to) {
 #define DODECA_X2 DODECA_X1, [x1] "r"(x[1])
 #define DODECA_X3 DODECA_X2, [x2] "r"(x[2])
 #define DODECA_TEMPORARIES [a] "=&x"(a), [b] "=&x"(b), [t] "=&x"(t), [u] "=&x"(u)
-#define DODECA_SUM(C, times, add)                                                                                      \
-  asm(".set dodeca_k, 0\n\t" DODECA_LOAD DODECA_ROWS##C(                                                               \
-          DODECA_FIRST_STEP, times, add) ".set dodeca_k, 1\n\t" DODECA_REPEAT(DODECA_ROWS##C(DODECA_STEP, times, add)) \
-      : DODECA_SUMS##C("=&x"), DODECA_TEMPORARIES                                                                      \
-      : DODECA_X##C, [n] "i"(kSteps - 1)                                                                               \
+#define DODECA_SUM(C)                                                                                               \
+  asm(".set dodeca_k, 0\n\t" DODECA_LOAD("64")                                                                      \
+          DODECA_ROWS##C(DODECA_FIRST_STEP) ".set dodeca_k, 1\n\t" DODECA_REPEAT("64", DODECA_ROWS##C(DODECA_STEP)) \
+      : DODECA_SUMS##C("=&x"), DODECA_TEMPORARIES                                                                   \
+      : DODECA_X##C, [n] "i"(kSteps - 1)                                                                            \
       : "memory")
-#define DODECA_SCALED_SUM(C)                                                                           \
-  asm(".set dodeca_k, 0\n\t" DODECA_REPEAT(DODECA_ROWS##C(DODECA_SCALED_STEP, "vpmaddubsw", "vpaddd")) \
-      : DODECA_SUMS##C("+x"), DODECA_TEMPORARIES                                                       \
-      : DODECA_X##C, [s] "x"(scale[0]), [r] "x"(scale[1]), [n] "i"(kSteps)                             \
+#define DODECA_SCALED_SUM(C, bytes, step)                                  \
+  asm(".set dodeca_k, 0\n\t" DODECA_REPEAT(bytes, DODECA_ROWS##C(step))    \
+      : DODECA_SUMS##C("+x"), DODECA_TEMPORARIES                           \
+      : DODECA_X##C, [s] "x"(scale[0]), [r] "x"(scale[1]), [n] "i"(kSteps) \
       : "memory")
-// sum = kSteps units of bytes, as words.
+// sum = kSteps units, as words.
 template <int C, int kSteps>
 DODECA_INLINE void byte_sums(const std::uint8_t* w, const std::int8_t* const* x, __m256i (&sum)[C][2]) {
   __m256i a, b, t, u;
-  if constexpr (C == 1) DODECA_SUM(1, "vpmaddubsw", "vpaddw");
-  if constexpr (C == 2) DODECA_SUM(2, "vpmaddubsw", "vpaddw");
-  if constexpr (C == 3) DODECA_SUM(3, "vpmaddubsw", "vpaddw");
+  if constexpr (C == 1) DODECA_SUM(1);
+  if constexpr (C == 2) DODECA_SUM(2);
+  if constexpr (C == 3) DODECA_SUM(3);
 }
-// sum += kSteps units of bytes, each times the scales of the two halves.
-template <int C, int kSteps>
+// sum += kSteps units, each times the scales of the two halves.
+template <bool kSigned, int C, int kSteps>
 DODECA_INLINE void scaled_byte_sums(const std::uint8_t* w, const std::int8_t* const* x, const __m256i (&scale)[2],
                                     __m256i (&sum)[C][2]) {
   __m256i a, b, t, u;
-  if constexpr (C == 1) DODECA_SCALED_SUM(1);
-  if constexpr (C == 2) DODECA_SCALED_SUM(2);
-  if constexpr (C == 3) DODECA_SCALED_SUM(3);
+  if constexpr (kSigned) {
+    if constexpr (C == 1) DODECA_SCALED_SUM(1, "128", DODECA_SIGNED_STEP);
+    if constexpr (C == 2) DODECA_SCALED_SUM(2, "128", DODECA_SIGNED_STEP);
+    if constexpr (C == 3) DODECA_SCALED_SUM(3, "128", DODECA_SIGNED_STEP);
+  } else {
+    if constexpr (C == 1) DODECA_SCALED_SUM(1, "64", DODECA_SCALED_STEP);
+    if constexpr (C == 2) DODECA_SCALED_SUM(2, "64", DODECA_SCALED_STEP);
+    if constexpr (C == 3) DODECA_SCALED_SUM(3, "64", DODECA_SCALED_STEP);
+  }
 }
-// sum = kSteps pairs of words.
-template <int C, int kSteps>
-DODECA_INLINE void word_sums(const std::int16_t* w, const std::int16_t* const* x, __m256i (&sum)[C][2]) {
-  __m256i a, b, t, u;
-  if constexpr (C == 1) DODECA_SUM(1, "vpmaddwd", "vpaddd");
-  if constexpr (C == 2) DODECA_SUM(2, "vpmaddwd", "vpaddd");
-  if constexpr (C == 3) DODECA_SUM(3, "vpmaddwd", "vpaddd");
+
+// A unit of one half's signed codes, stored as magnitudes and, 64 bytes on, ones where the code is negative. There
+// magnitude times (activation xor ones) is code times activation less the magnitude; the result is `less` less these, by
+// pairs, and at most 128 * 128 * 2 is exact.
+DODECA_INLINE __m256i store_signed(__m256i codes, std::uint8_t* to, __m256i less) {
+  const __m256i magnitudes = _mm256_abs_epi8(codes), negative = _mm256_cmpgt_epi8(_mm256_setzero_si256(), codes);
+  store(to, magnitudes);
+  store(to + 64, negative);
+  return _mm256_sub_epi16(less, _mm256_maddubs_epi16(magnitudes, negative));
 }
 
 // The register accumulator of one activation row, and the shape of the register blocks.

@@ -9,8 +9,8 @@ namespace {
 // Eight blocks decoded for gemm.
 template <bool kSigned>
 struct alignas(64) DecodedBlocks {
-  std::uint8_t codes[8][kSigned ? 0 : 8][64];   // block, unit, lane
-  std::int16_t words[8][kSigned ? 16 : 0][32];  // signed codes: block, pair of columns, lane
+  std::uint8_t codes[8][8][kSigned ? 128 : 64];  // block, unit, lane (and signs, see store_signed)
+  std::int32_t missing[kSigned ? 8 : 0][16];     // what the products of signed codes lack
   float d[8][16], m[8][16];
 };
 
@@ -20,7 +20,7 @@ template <class Format, bool kSigned_ = false>
 struct SmallBlocks : Policy {
   using Act = Q8Block32;
   using Decoded = DecodedBlocks<kSigned_>;
-  static constexpr int kStep = 8, kMaxTiles = kSigned_ ? 2 : 1;
+  static constexpr int kStep = 8;
   static constexpr int kFewRows = kSigned_ ? 4 : 2;  // from three on, decoding once into L1 is cheaper
   static constexpr bool kSigned = kSigned_;
 
@@ -67,15 +67,18 @@ struct SmallBlocks : Policy {
       for (int h = 0; h < 2; ++h) {
         _mm256_store_ps(out.d[b] + 8 * h, Format::factor(header, h));
         if constexpr (Format::kMin) _mm256_store_ps(out.m[b] + 8 * h, halves(header + 32, h));
-        __m256i codes[8];
+        __m256i codes[8], missing = _mm256_setzero_si256();
         Format::codes(body + 32 * h, codes);
 #pragma GCC unroll 8
         for (int u = 0; u < 8; ++u) {
           if constexpr (Format::kSigned) {
-            store_words(codes[u], out.words[b][2 * u] + 16 * h);
+            missing = store_signed(codes[u], out.codes[b][u] + 32 * h, missing);
           } else {
             store(out.codes[b][u] + 32 * h, codes[u]);
           }
+        }
+        if constexpr (Format::kSigned) {
+          store(out.missing[b] + 8 * h, _mm256_madd_epi16(missing, _mm256_set1_epi16(1)));
         }
       }
     }
@@ -83,21 +86,11 @@ struct SmallBlocks : Policy {
 
   template <int T, int C>
   DODECA_INLINE static void multiply(const Decoded* w, const Q8Block32* const* x, int n_blocks, float* at) {
-    alignas(64) std::int16_t words[C][kSigned ? 32 * kStep : 1];
-    if constexpr (kSigned) {
-      for (int b = 0; b < n_blocks; ++b) {
-#pragma GCC unroll 3
-        for (int c = 0; c < C; ++c) widen(x[c][b].q, words[c] + 32 * b);
-      }
-    }
     for (int t = 0; t < T; ++t) {
       for (int b = 0; b < n_blocks; ++b) {
         __m256i isum[C][2];
         if constexpr (kSigned) {
-          const std::int16_t* q[C];
-#pragma GCC unroll 3
-          for (int c = 0; c < C; ++c) q[c] = words[c] + 32 * b;
-          word_sums<C, 16>(w[t].words[b][0], q, isum);
+          signed_sums<C>(w[t], x, b, isum);
         } else {
           unsigned_sums<C>(w[t], x, b, isum);
         }
@@ -113,6 +106,19 @@ struct SmallBlocks : Policy {
         }
       }
     }
+  }
+
+  template <int C>
+  DODECA_INLINE static void signed_sums(const Decoded& w, const Q8Block32* const* x, int b, __m256i (&isum)[C][2]) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    const std::int8_t* q[C];
+#pragma GCC unroll 3
+    for (int c = 0; c < C; ++c) {
+      q[c] = x[c][b].q;
+      isum[c][0] = load(w.missing[b]);
+      isum[c][1] = load(w.missing[b] + 8);
+    }
+    scaled_byte_sums<true, C, 8>(w.codes[b][0], q, {ones, ones}, isum);
   }
 
   template <int C>

@@ -17,17 +17,17 @@ DODECA_INLINE __m256 fold_min(__m256 acc, __m256 dmin, const Q8Block256& x, __m2
 // One super-block decoded for gemm.
 template <bool kSigned>
 struct alignas(64) DecodedSuperBlock {
-  std::uint8_t codes[kSigned ? 0 : 64][64];   // unit, lane
-  std::int16_t words[kSigned ? 128 : 0][32];  // signed codes: pair of columns, lane
-  std::int16_t scales[16][32];                // the scale in both halves of its lane; with words, in the whole lane
-  std::int16_t pairs[8][32];                  // minima, or scales, of neighbouring sub-blocks, to multiply with sums
+  std::uint8_t codes[64][kSigned ? 128 : 64];  // unit, lane (and signs, see store_signed)
+  std::int32_t missing[kSigned ? 16 : 0];      // what the products of signed codes lack
+  std::int16_t scales[16][32];                 // the scale in both halves of its lane
+  std::int16_t pairs[8][32];                   // minima, or scales, of neighbouring sub-blocks, to multiply with sums
   float d[16], m[16];
 };
 
 // The shape of all kernels here. Format gives
 //   kScales                sub-blocks per super-block, 16 or 8
 //   kUnits                 units whose products may be added as i16
-//   kSigned                codes are signed: many rows multiply them as words
+//   kSigned                codes are signed
 //   kMins                  pairs of minima: 8, 4, or 0 for none
 //   kOffset                what codes are above the weights; if not 0, pairs hold the scales
 //   factor(header, h)      where it is not the header's first f16
@@ -37,7 +37,7 @@ struct SuperBlocks : Policy {
   using Act = Q8Block256;
   using Decoded = DecodedSuperBlock<kSigned_>;
   static constexpr int kFewRows = 2;  // from three on, decoding once into L1 is cheaper
-  static constexpr int kStep = 1, kMaxTiles = kSigned_ ? 2 : 1;
+  static constexpr int kStep = 1;
   static constexpr bool kSigned = kSigned_;
 
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) { return halves(header, h); }
@@ -105,49 +105,39 @@ struct SuperBlocks : Policy {
     const std::byte *header = tile + Format::Tile::header(block), *body = tile + Format::Tile::body(block);
     for (int h = 0; h < 2; ++h) {
       const typename Format::Half half(header, body, h);
+      __m256i missing = _mm256_setzero_si256();
       _mm256_store_ps(out.d + 8 * h, Format::factor(header, h));
       if constexpr (Format::kMins != 0) _mm256_store_ps(out.m + 8 * h, halves(header + 32, h));
 #pragma GCC unroll 16
       for (int i = 0; i < Format::kScales; ++i) {
-        store(out.scales[i] + 16 * h, Format::kSigned ? _mm256_srai_epi32(half.scale(i), 16) : half.scale(i));
+        const __m256i scale = half.scale(i);
+        store(out.scales[i] + 16 * h, scale);
         if constexpr (Format::kMins != 0 || Format::kOffset != 0) {
           if (i % 2 == 1) store(out.pairs[i / 2] + 16 * h, half.pair(i / 2));
         }
-        __m256i codes[kSubUnits];
+        __m256i codes[kSubUnits], less = _mm256_setzero_si256();
         half.units(i, codes);
 #pragma GCC unroll 8
         for (int u = 0; u < kSubUnits; ++u) {
-          const int at = kSubUnits * i + u;
+          std::uint8_t* to = out.codes[kSubUnits * i + u] + 32 * h;
           if constexpr (Format::kSigned) {
-            store_words(codes[u], out.words[2 * at] + 16 * h);
+            less = store_signed(codes[u], to, less);
           } else {
-            store(out.codes[at] + 32 * h, codes[u]);
+            store(to, codes[u]);
           }
         }
+        if constexpr (Format::kSigned) missing = dot2(missing, less, scale);
       }
+      if constexpr (Format::kSigned) store(out.missing + 8 * h, missing);
     }
   }
 
   template <int T, int C>
   DODECA_INLINE static void multiply(const Decoded* w, const Q8Block256* const* x, int, float* acc) {
-    alignas(64) std::int16_t words[C][kSigned ? 256 : 1];
-    if constexpr (kSigned) {
-#pragma GCC unroll 3
-      for (int c = 0; c < C; ++c) {
-#pragma GCC unroll 8
-        for (int column = 0; column < 256; column += 32) widen(x[c]->q + column, words[c] + column);
-      }
-    }
     for (int t = 0; t < T; ++t) {
       __m256i isum[C][2];
-      each<C>([&](int c, int h) { isum[c][h] = _mm256_setzero_si256(); });
-      for (int i = 0; i < Format::kScales; ++i) {
-        if constexpr (kSigned) {
-          add_words<C>(w[t], words, i, isum);
-        } else {
-          add_bytes<C>(w[t], x, i, isum);
-        }
-      }
+      each<C>([&](int c, int h) { isum[c][h] = kSigned ? load(w[t].missing + 8 * h) : _mm256_setzero_si256(); });
+      for (int i = 0; i < Format::kScales; ++i) add_bytes<C>(w[t], x, i, isum);
       fold_all<T, C>(w[t], x, isum, acc + t * kTileRows);
     }
   }
@@ -162,7 +152,7 @@ struct SuperBlocks : Policy {
 #pragma GCC unroll 3
       for (int c = 0; c < C; ++c) q[c] = x[c]->q + 4 * u;
       if constexpr (kUnits == 1) {
-        scaled_byte_sums<C, kSubUnits>(w.codes[u], q, {load(w.scales[i]), load(w.scales[i] + 16)}, isum);
+        scaled_byte_sums<kSigned, C, kSubUnits>(w.codes[u], q, {load(w.scales[i]), load(w.scales[i] + 16)}, isum);
       } else {
         __m256i part[C][2];
         byte_sums<C, kUnits>(w.codes[u], q, part);
@@ -170,20 +160,6 @@ struct SuperBlocks : Policy {
       }
     }
   }
-  template <int C>
-  DODECA_INLINE static void add_words(const Decoded& w, const std::int16_t (&x)[C][kSigned ? 256 : 1], int i,
-                                      __m256i (&isum)[C][2]) {
-    constexpr int kPairs = 128 / Format::kScales;
-    const std::int16_t* q[C];
-#pragma GCC unroll 3
-    for (int c = 0; c < C; ++c) q[c] = x[c] + 2 * kPairs * i;
-    __m256i part[C][2];
-    word_sums<C, kPairs>(w.words[kPairs * i], q, part);
-    each<C>([&](int c, int h) {
-      isum[c][h] = _mm256_add_epi32(isum[c][h], _mm256_mullo_epi32(part[c][h], load(w.scales[i] + 16 * h)));
-    });
-  }
-
   template <int C, class Do>
   DODECA_INLINE static void each(Do&& what) {
 #pragma GCC unroll 3
