@@ -76,27 +76,39 @@ DODECA_INLINE void looked_up(const std::byte* at, __m256i table, __m256i* codes)
   for (int u = 0; u < 8; ++u) codes[u] = _mm256_shuffle_epi8(table, codes[u]);
 }
 
+// How a tile's codes are multiplied with many activation rows: vpmaddubsw takes an unsigned and a signed operand.
+enum class Codes {
+  kUnsigned,    // with the activations
+  kSigned,      // with the activations plus 128
+  kMagnitudes,  // with the activations xored to the bytes, ones or zeros, that lie 64 bytes behind the magnitudes
+};
+// Bytes of a unit.
+constexpr int unit_bytes(Codes codes) { return codes == Codes::kMagnitudes ? 128 : 64; }
+
 // Both halves of a tile's codes times C activation rows. Written as instructions because g++ 12 moves the loads up and then
-// spills a third of what it computes. A step takes a unit of codes, %[a] and %[b], and its four columns of row x, and adds
-// to %[p] and %[q] of that row: pair sums as words, or these times the scales of the halves, %[s] and %[r]. Signed codes
-// are magnitudes, and after them bytes of ones or zeros to be xored to the activations.
+// spills a third of what it computes. A step takes a unit, %[a] and %[b], and its four columns of row x, and adds to %[p]
+// and %[q] of that row: pair sums as words, or these times the scales of the halves, %[s] and %[r].
 #define DODECA_SPREAD(x) "vpbroadcastd 4*dodeca_k(%[" x "]), %[t]\n\t"
-#define DODECA_SIGNS "vpxor 128*dodeca_k+64(%[w]), %[t], %[u]\n\tvpxor 128*dodeca_k+96(%[w]), %[t], %[t]\n\t"
-#define DODECA_PRODUCTS(u) "vpmaddubsw " u ", %[a], %[u]\n\tvpmaddubsw %[t], %[b], %[t]\n\t"
-#define DODECA_SCALES "vpmaddwd %[u], %[s], %[u]\n\tvpmaddwd %[t], %[r], %[t]\n\t"
+#define DODECA_UNSIGNED(codes, x, to) "vpmaddubsw " x ", " codes ", " to "\n\t"
+#define DODECA_SIGNED(codes, x, to) "vpmaddubsw " codes ", " x ", " to "\n\t"
+#define DODECA_TIMES(times) times("%[a]", "%[t]", "%[u]") times("%[b]", "%[t]", "%[t]")
+#define DODECA_TIMES_SIGNS                                                                                  \
+  "vpxor 128*dodeca_k+64(%[w]), %[t], %[u]\n\tvpxor 128*dodeca_k+96(%[w]), %[t], %[t]\n\t" DODECA_UNSIGNED( \
+      "%[a]", "%[u]", "%[u]") DODECA_UNSIGNED("%[b]", "%[t]", "%[t]")
 #define DODECA_ADD(add, p, q) add " %[u], %[" p "], %[" p "]\n\t" add " %[t], %[" q "], %[" q "]\n\t"
-#define DODECA_STEP(x, p, q) DODECA_SPREAD(x) DODECA_PRODUCTS("%[t]") DODECA_ADD("vpaddw", p, q)
-#define DODECA_SCALED_STEP(x, p, q) DODECA_SPREAD(x) DODECA_PRODUCTS("%[t]") DODECA_SCALES DODECA_ADD("vpaddd", p, q)
-#define DODECA_SIGNED_STEP(x, p, q) \
-  DODECA_SPREAD(x) DODECA_SIGNS DODECA_PRODUCTS("%[u]") DODECA_SCALES DODECA_ADD("vpaddd", p, q)
-#define DODECA_FIRST_STEP(x, p, q) \
-  "vpbroadcastd (%[" x "]), %[t]\n\tvpmaddubsw %[t], %[a], %[" p "]\n\tvpmaddubsw %[t], %[b], %[" q "]\n\t"
+#define DODECA_ADD_SCALED(p, q) "vpmaddwd %[u], %[s], %[u]\n\tvpmaddwd %[t], %[r], %[t]\n\t" DODECA_ADD("vpaddd", p, q)
+// Steps for one row.
+#define DODECA_FIRST(times, x, p, q) \
+  "vpbroadcastd (%[" x "]), %[t]\n\t" times("%[a]", "%[t]", "%[" p "]") times("%[b]", "%[t]", "%[" q "]")
+#define DODECA_NEXT(times, x, p, q) DODECA_SPREAD(x) DODECA_TIMES(times) DODECA_ADD("vpaddw", p, q)
+#define DODECA_SCALED(times, x, p, q) DODECA_SPREAD(x) DODECA_TIMES(times) DODECA_ADD_SCALED(p, q)
+#define DODECA_SCALED_SIGNS(times, x, p, q) DODECA_SPREAD(x) DODECA_TIMES_SIGNS DODECA_ADD_SCALED(p, q)
 // The same for 1, 2 or 3 rows.
-#define DODECA_ROWS1(step) step("x0", "p0", "q0")
-#define DODECA_ROWS2(step) DODECA_ROWS1(step) step("x1", "p1", "q1")
-#define DODECA_ROWS3(step) DODECA_ROWS2(step) step("x2", "p2", "q2")
-#define DODECA_LOAD(bytes) "vmovdqa " bytes "*dodeca_k(%[w]), %[a]\n\tvmovdqa " bytes "*dodeca_k+32(%[w]), %[b]\n\t"
-#define DODECA_REPEAT(bytes, step) ".rept %c[n]\n\t" DODECA_LOAD(bytes) step ".set dodeca_k, dodeca_k+1\n\t.endr"
+#define DODECA_ROWS1(step, times) step(times, "x0", "p0", "q0")
+#define DODECA_ROWS2(step, times) DODECA_ROWS1(step, times) step(times, "x1", "p1", "q1")
+#define DODECA_ROWS3(step, times) DODECA_ROWS2(step, times) step(times, "x2", "p2", "q2")
+#define DODECA_LOAD "vmovdqa %c[size]*dodeca_k(%[w]), %[a]\n\tvmovdqa %c[size]*dodeca_k+32(%[w]), %[b]\n\t"
+#define DODECA_REPEAT(rows) ".rept %c[n]\n\t" DODECA_LOAD rows ".set dodeca_k, dodeca_k+1\n\t.endr"
 #define DODECA_SUMS1(p) [p0] p(sum[0][0]), [q0] p(sum[0][1])
 #define DODECA_SUMS2(p) DODECA_SUMS1(p), [p1] p(sum[1][0]), [q1] p(sum[1][1])
 #define DODECA_SUMS3(p) DODECA_SUMS2(p), [p2] p(sum[2][0]), [q2] p(sum[2][1])
@@ -104,49 +116,66 @@ DODECA_INLINE void looked_up(const std::byte* at, __m256i table, __m256i* codes)
 #define DODECA_X2 DODECA_X1, [x1] "r"(x[1])
 #define DODECA_X3 DODECA_X2, [x2] "r"(x[2])
 #define DODECA_TEMPORARIES [a] "=&x"(a), [b] "=&x"(b), [t] "=&x"(t), [u] "=&x"(u)
-#define DODECA_SUM(C)                                                                                               \
-  asm(".set dodeca_k, 0\n\t" DODECA_LOAD("64")                                                                      \
-          DODECA_ROWS##C(DODECA_FIRST_STEP) ".set dodeca_k, 1\n\t" DODECA_REPEAT("64", DODECA_ROWS##C(DODECA_STEP)) \
-      : DODECA_SUMS##C("=&x"), DODECA_TEMPORARIES                                                                   \
-      : DODECA_X##C, [n] "i"(kSteps - 1)                                                                            \
+#define DODECA_SUM(C, times)                                                                            \
+  asm(".set dodeca_k, 0\n\t" DODECA_LOAD DODECA_ROWS##C(                                                \
+          DODECA_FIRST, times) ".set dodeca_k, 1\n\t" DODECA_REPEAT(DODECA_ROWS##C(DODECA_NEXT, times)) \
+      : DODECA_SUMS##C("=&x"), DODECA_TEMPORARIES                                                       \
+      : DODECA_X##C, [size] "i"(unit_bytes(kCodes)), [n] "i"(kSteps - 1)                                \
       : "memory")
-#define DODECA_SCALED_SUM(C, bytes, step)                                  \
-  asm(".set dodeca_k, 0\n\t" DODECA_REPEAT(bytes, DODECA_ROWS##C(step))    \
-      : DODECA_SUMS##C("+x"), DODECA_TEMPORARIES                           \
-      : DODECA_X##C, [s] "x"(scale[0]), [r] "x"(scale[1]), [n] "i"(kSteps) \
+#define DODECA_SCALED_SUM(C, step, times)                                                                  \
+  asm(".set dodeca_k, 0\n\t" DODECA_REPEAT(DODECA_ROWS##C(step, times))                                    \
+      : DODECA_SUMS##C("+x"), DODECA_TEMPORARIES                                                           \
+      : DODECA_X##C, [s] "x"(scale[0]), [r] "x"(scale[1]), [size] "i"(unit_bytes(kCodes)), [n] "i"(kSteps) \
       : "memory")
 // sum = kSteps units, as words.
-template <int C, int kSteps>
+template <Codes kCodes, int C, int kSteps>
 DODECA_INLINE void byte_sums(const std::uint8_t* w, const std::int8_t* const* x, __m256i (&sum)[C][2]) {
+  static_assert(kCodes != Codes::kMagnitudes);
   __m256i a, b, t, u;
-  if constexpr (C == 1) DODECA_SUM(1);
-  if constexpr (C == 2) DODECA_SUM(2);
-  if constexpr (C == 3) DODECA_SUM(3);
+  if constexpr (kCodes == Codes::kUnsigned) {
+    if constexpr (C == 1) DODECA_SUM(1, DODECA_UNSIGNED);
+    if constexpr (C == 2) DODECA_SUM(2, DODECA_UNSIGNED);
+    if constexpr (C == 3) DODECA_SUM(3, DODECA_UNSIGNED);
+  } else {
+    if constexpr (C == 1) DODECA_SUM(1, DODECA_SIGNED);
+    if constexpr (C == 2) DODECA_SUM(2, DODECA_SIGNED);
+    if constexpr (C == 3) DODECA_SUM(3, DODECA_SIGNED);
+  }
 }
 // sum += kSteps units, each times the scales of the two halves.
-template <bool kSigned, int C, int kSteps>
+template <Codes kCodes, int C, int kSteps>
 DODECA_INLINE void scaled_byte_sums(const std::uint8_t* w, const std::int8_t* const* x, const __m256i (&scale)[2],
                                     __m256i (&sum)[C][2]) {
   __m256i a, b, t, u;
-  if constexpr (kSigned) {
-    if constexpr (C == 1) DODECA_SCALED_SUM(1, "128", DODECA_SIGNED_STEP);
-    if constexpr (C == 2) DODECA_SCALED_SUM(2, "128", DODECA_SIGNED_STEP);
-    if constexpr (C == 3) DODECA_SCALED_SUM(3, "128", DODECA_SIGNED_STEP);
+  if constexpr (kCodes == Codes::kUnsigned) {
+    if constexpr (C == 1) DODECA_SCALED_SUM(1, DODECA_SCALED, DODECA_UNSIGNED);
+    if constexpr (C == 2) DODECA_SCALED_SUM(2, DODECA_SCALED, DODECA_UNSIGNED);
+    if constexpr (C == 3) DODECA_SCALED_SUM(3, DODECA_SCALED, DODECA_UNSIGNED);
+  } else if constexpr (kCodes == Codes::kSigned) {
+    if constexpr (C == 1) DODECA_SCALED_SUM(1, DODECA_SCALED, DODECA_SIGNED);
+    if constexpr (C == 2) DODECA_SCALED_SUM(2, DODECA_SCALED, DODECA_SIGNED);
+    if constexpr (C == 3) DODECA_SCALED_SUM(3, DODECA_SCALED, DODECA_SIGNED);
   } else {
-    if constexpr (C == 1) DODECA_SCALED_SUM(1, "64", DODECA_SCALED_STEP);
-    if constexpr (C == 2) DODECA_SCALED_SUM(2, "64", DODECA_SCALED_STEP);
-    if constexpr (C == 3) DODECA_SCALED_SUM(3, "64", DODECA_SCALED_STEP);
+    if constexpr (C == 1) DODECA_SCALED_SUM(1, DODECA_SCALED_SIGNS, DODECA_UNSIGNED);
+    if constexpr (C == 2) DODECA_SCALED_SUM(2, DODECA_SCALED_SIGNS, DODECA_UNSIGNED);
+    if constexpr (C == 3) DODECA_SCALED_SUM(3, DODECA_SCALED_SIGNS, DODECA_UNSIGNED);
   }
 }
 
-// A unit of one half's signed codes, stored as magnitudes and, 64 bytes on, ones where the code is negative. There
-// magnitude times (activation xor ones) is code times activation less the magnitude; the result is `less` less these, by
-// pairs, and at most 128 * 128 * 2 is exact.
-DODECA_INLINE __m256i store_signed(__m256i codes, std::uint8_t* to, __m256i less) {
-  const __m256i magnitudes = _mm256_abs_epi8(codes), negative = _mm256_cmpgt_epi8(_mm256_setzero_si256(), codes);
-  store(to, magnitudes);
-  store(to + 64, negative);
-  return _mm256_sub_epi16(less, _mm256_maddubs_epi16(magnitudes, negative));
+// Stores a unit of one half's signed codes. The result is `missing` plus what is to be added to their products, before
+// scales, by pairs, kSigned in units of 128. Magnitude times (activation xor ones) is code times activation less the
+// magnitude, and at most 2 * 128 * 128, which is exact.
+template <Codes kCodes>
+DODECA_INLINE __m256i store_signed(__m256i codes, std::uint8_t* to, __m256i missing) {
+  if constexpr (kCodes == Codes::kSigned) {
+    store(to, codes);
+    return _mm256_sub_epi16(missing, _mm256_maddubs_epi16(bytes(1), codes));
+  } else {
+    const __m256i magnitudes = _mm256_abs_epi8(codes), negative = _mm256_cmpgt_epi8(_mm256_setzero_si256(), codes);
+    store(to, magnitudes);
+    store(to + 64, negative);
+    return _mm256_sub_epi16(missing, _mm256_maddubs_epi16(magnitudes, negative));
+  }
 }
 
 // The register accumulator of one activation row, and the shape of the register blocks.

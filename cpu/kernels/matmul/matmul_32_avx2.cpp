@@ -7,10 +7,10 @@ namespace dodeca::cpu::avx2 {
 namespace {
 
 // Eight blocks decoded for gemm.
-template <bool kSigned>
+template <Codes kCodes>
 struct alignas(64) DecodedBlocks {
-  std::uint8_t codes[8][8][kSigned ? 128 : 64];  // block, unit, lane (and signs, see store_signed)
-  std::int32_t missing[kSigned ? 8 : 0][16];     // what the products of signed codes lack
+  std::uint8_t codes[8][8][unit_bytes(kCodes)];                  // block, unit, lane
+  std::int32_t missing[kCodes == Codes::kUnsigned ? 0 : 8][16];  // store_signed
   float d[8][16], m[8][16];
 };
 
@@ -19,7 +19,8 @@ struct alignas(64) DecodedBlocks {
 template <class Format, bool kSigned_ = false>
 struct SmallBlocks : Policy {
   using Act = Q8Block32;
-  using Decoded = DecodedBlocks<kSigned_>;
+  static constexpr Codes kCodes = kSigned_ ? Codes::kMagnitudes : Codes::kUnsigned;
+  using Decoded = DecodedBlocks<kCodes>;
   static constexpr int kStep = 8;
   static constexpr int kFewRows = kSigned_ ? 4 : 2;  // from three on, decoding once into L1 is cheaper
   static constexpr bool kSigned = kSigned_;
@@ -72,7 +73,7 @@ struct SmallBlocks : Policy {
 #pragma GCC unroll 8
         for (int u = 0; u < 8; ++u) {
           if constexpr (Format::kSigned) {
-            missing = store_signed(codes[u], out.codes[b][u] + 32 * h, missing);
+            missing = store_signed<kCodes>(codes[u], out.codes[b][u] + 32 * h, missing);
           } else {
             store(out.codes[b][u] + 32 * h, codes[u]);
           }
@@ -118,7 +119,7 @@ struct SmallBlocks : Policy {
       isum[c][0] = load(w.missing[b]);
       isum[c][1] = load(w.missing[b] + 8);
     }
-    scaled_byte_sums<true, C, 8>(w.codes[b][0], q, {ones, ones}, isum);
+    scaled_byte_sums<kCodes, C, 8>(w.codes[b][0], q, {ones, ones}, isum);
   }
 
   template <int C>
@@ -130,7 +131,7 @@ struct SmallBlocks : Policy {
 #pragma GCC unroll 3
       for (int c = 0; c < C; ++c) q[c] = x[c][b].q + 4 * u;
       __m256i part[C][2];
-      byte_sums<C, Format::kUnits>(w.codes[b][u], q, part);
+      byte_sums<kCodes, C, Format::kUnits>(w.codes[b][u], q, part);
 #pragma GCC unroll 3
       for (int c = 0; c < C; ++c) {
 #pragma GCC unroll 2

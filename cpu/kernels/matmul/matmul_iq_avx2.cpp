@@ -58,8 +58,8 @@ DODECA_INLINE __m256i top_pair(__m256i first, __m256i second) {
 
 // What the formats share. Format gives Tile, kScales, kUnits, kOffset and kUnit (a weight is kUnit * d * (2s + 1) *
 // (code - kOffset)) and Half.
-template <class Format>
-struct Lattice : SuperBlocks<Format> {
+template <class Format, Codes kCodes = Codes::kSigned>
+struct Lattice : SuperBlocks<Format, kCodes> {
   static constexpr int kMins = 0;
   static constexpr int kFetchFrom = 1;
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) {
@@ -167,7 +167,7 @@ DODECA_INLINE __m256i iq1_ranks(const std::byte* at, int ib, int g) {
 }
 
 // Codes are the ranks: a weight is kUnit * d * (2s + 1) times 8 * code - 7, or - 9 where the shift is negative.
-struct IQ1_S : Lattice<IQ1_S> {
+struct IQ1_S : Lattice<IQ1_S, Codes::kUnsigned> {
   using Tile = quant::TileIQ1_S;
   static constexpr int kScales = 8, kUnits = 8, kOffset = 1;
   static constexpr float kUnit = 0.125f;

@@ -35,7 +35,7 @@ struct Q2_K : SuperBlocks<Q2_K> {
   };
 };
 
-struct Q3_K : SuperBlocks<Q3_K> {
+struct Q3_K : SuperBlocks<Q3_K, Codes::kSigned> {
   using Tile = quant::TileQ3_K;
   static constexpr int kScales = 16, kUnits = 4, kMins = 0, kOffset = 4;
   static constexpr int kFetchFrom = 1;  // the hardware loses the stream, NOTES.md
@@ -113,7 +113,7 @@ struct Q5_K : SuperBlocks<Q5_K> {
   };
 };
 
-struct Q6_K : SuperBlocks<Q6_K> {
+struct Q6_K : SuperBlocks<Q6_K, Codes::kSigned> {
   using Tile = quant::TileQ6_K;
   static constexpr int kScales = 16, kUnits = 2, kMins = 0, kOffset = 32;
 
@@ -138,7 +138,7 @@ struct Q6_K : SuperBlocks<Q6_K> {
   };
 };
 
-struct IQ4_XS : SuperBlocks<IQ4_XS, true> {
+struct IQ4_XS : SuperBlocks<IQ4_XS, Codes::kMagnitudes> {
   using Tile = quant::TileIQ4_XS;
   static constexpr int kScales = 8, kUnits = 1, kMins = 0, kOffset = 0;
 
@@ -162,7 +162,7 @@ struct IQ4_XS : SuperBlocks<IQ4_XS, true> {
 };
 
 // What bit 0 of a scale byte adds to the codes is added as a multiple of the activations' sums.
-struct IQ4_KS : SuperBlocks<IQ4_KS, true> {
+struct IQ4_KS : SuperBlocks<IQ4_KS, Codes::kMagnitudes> {
   using Tile = quant::TileIQ4_KS;
   static constexpr int kScales = 8, kUnits = 1, kMins = 0, kOffset = 1;
 

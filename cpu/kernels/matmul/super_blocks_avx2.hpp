@@ -15,34 +15,33 @@ DODECA_INLINE __m256 fold_min(__m256 acc, __m256 dmin, const Q8Block256& x, __m2
 }
 
 // One super-block decoded for gemm.
-template <bool kSigned>
+template <Codes kCodes>
 struct alignas(64) DecodedSuperBlock {
-  std::uint8_t codes[64][kSigned ? 128 : 64];  // unit, lane (and signs, see store_signed)
-  std::int32_t missing[kSigned ? 16 : 0];      // what the products of signed codes lack
-  std::int16_t scales[16][32];                 // the scale in both halves of its lane
-  std::int16_t pairs[8][32];                   // minima, or scales, of neighbouring sub-blocks, to multiply with sums
+  std::uint8_t codes[64][unit_bytes(kCodes)];                 // unit, lane
+  std::int32_t missing[kCodes == Codes::kUnsigned ? 0 : 16];  // store_signed
+  std::int16_t scales[16][32];                                // the scale in both halves of its lane
+  std::int16_t pairs[8][32];  // minima, or scales, of neighbouring sub-blocks, to multiply with sums
   float d[16], m[16];
 };
 
-// The shape of all kernels here. Format gives
+// The shape of all kernels here. With few rows codes are unsigned, or signed where kCodes says kMagnitudes; with many rows
+// kSigned takes the offset off them. Format gives
 //   kScales                sub-blocks per super-block, 16 or 8
 //   kUnits                 units whose products may be added as i16
-//   kSigned                codes are signed
 //   kMins                  pairs of minima: 8, 4, or 0 for none
 //   kOffset                what codes are above the weights; if not 0, pairs hold the scales
 //   factor(header, h)      where it is not the header's first f16
 //   Half(header, body, h)  the rows of half h: units(i, codes) of sub-block i, scale(i), and pair(p)
-template <class Format, bool kSigned_ = false>
+template <class Format, Codes kCodes = Codes::kUnsigned>
 struct SuperBlocks : Policy {
   using Act = Q8Block256;
-  using Decoded = DecodedSuperBlock<kSigned_>;
+  using Decoded = DecodedSuperBlock<kCodes>;
   static constexpr int kFewRows = 2;  // from three on, decoding once into L1 is cheaper
-  static constexpr int kStep = 1;
-  static constexpr bool kSigned = kSigned_;
+  static constexpr int kStep = 1, kMaxTiles = kCodes == Codes::kSigned ? 2 : 1;
 
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) { return halves(header, h); }
   DODECA_INLINE static __m256i product(__m256i codes, __m256i x) {
-    return Format::kSigned ? signed_pairs(codes, x) : pairs(codes, x);
+    return kCodes == Codes::kMagnitudes ? signed_pairs(codes, x) : pairs(codes, x);
   }
   DODECA_INLINE static const std::int16_t* sums(const Q8Block256& x, int p) {
     return (Format::kScales == 16 ? x.sums16 : x.sums32) + 2 * p;
@@ -102,6 +101,7 @@ struct SuperBlocks : Policy {
 
   DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
     constexpr int kSubUnits = 64 / Format::kScales;
+    constexpr bool kPairs = Format::kMins != 0 || (Format::kOffset != 0 && kCodes != Codes::kSigned);
     const std::byte *header = tile + Format::Tile::header(block), *body = tile + Format::Tile::body(block);
     for (int h = 0; h < 2; ++h) {
       const typename Format::Half half(header, body, h);
@@ -112,7 +112,7 @@ struct SuperBlocks : Policy {
       for (int i = 0; i < Format::kScales; ++i) {
         const __m256i scale = half.scale(i);
         store(out.scales[i] + 16 * h, scale);
-        if constexpr (Format::kMins != 0 || Format::kOffset != 0) {
+        if constexpr (kPairs) {
           if (i % 2 == 1) store(out.pairs[i / 2] + 16 * h, half.pair(i / 2));
         }
         __m256i codes[kSubUnits], less = _mm256_setzero_si256();
@@ -120,42 +120,56 @@ struct SuperBlocks : Policy {
 #pragma GCC unroll 8
         for (int u = 0; u < kSubUnits; ++u) {
           std::uint8_t* to = out.codes[kSubUnits * i + u] + 32 * h;
-          if constexpr (Format::kSigned) {
-            less = store_signed(codes[u], to, less);
-          } else {
+          if constexpr (kCodes == Codes::kUnsigned) {
             store(to, codes[u]);
+          } else {
+            if constexpr (kCodes == Codes::kSigned) codes[u] = _mm256_sub_epi8(codes[u], bytes(Format::kOffset));
+            less = store_signed<kCodes>(codes[u], to, less);
           }
         }
-        if constexpr (Format::kSigned) missing = dot2(missing, less, scale);
+        if constexpr (kCodes != Codes::kUnsigned) missing = dot2(missing, less, scale);
       }
-      if constexpr (Format::kSigned) store(out.missing + 8 * h, missing);
+      if constexpr (kCodes == Codes::kSigned) missing = _mm256_slli_epi32(missing, 7);
+      if constexpr (kCodes != Codes::kUnsigned) store(out.missing + 8 * h, missing);
     }
   }
 
   template <int T, int C>
   DODECA_INLINE static void multiply(const Decoded* w, const Q8Block256* const* x, int, float* acc) {
+    const std::int8_t* q[C];
+    alignas(64) std::int8_t biased[C][kCodes == Codes::kSigned ? 256 : 1];
+#pragma GCC unroll 3
+    for (int c = 0; c < C; ++c) {
+      q[c] = x[c]->q;
+      if constexpr (kCodes == Codes::kSigned) {
+        for (int k = 0; k < 256; k += 32) store(biased[c] + k, _mm256_xor_si256(load(q[c] + k), bytes(0x80)));
+        q[c] = biased[c];
+      }
+    }
     for (int t = 0; t < T; ++t) {
       __m256i isum[C][2];
-      each<C>([&](int c, int h) { isum[c][h] = kSigned ? load(w[t].missing + 8 * h) : _mm256_setzero_si256(); });
-      for (int i = 0; i < Format::kScales; ++i) add_bytes<C>(w[t], x, i, isum);
+      each<C>([&](int c, int h) {
+        isum[c][h] = kCodes == Codes::kUnsigned ? _mm256_setzero_si256() : load(w[t].missing + 8 * h);
+      });
+      for (int i = 0; i < Format::kScales; ++i) add_bytes<C>(w[t], q, i, isum);
       fold_all<T, C>(w[t], x, isum, acc + t * kTileRows);
     }
   }
 
   // Adds the products of sub-block i times its scale.
   template <int C>
-  DODECA_INLINE static void add_bytes(const Decoded& w, const Q8Block256* const* x, int i, __m256i (&isum)[C][2]) {
+  DODECA_INLINE static void add_bytes(const Decoded& w, const std::int8_t* const* x, int i, __m256i (&isum)[C][2]) {
     constexpr int kSubUnits = 64 / Format::kScales, kUnits = Format::kUnits;
     const std::int8_t* q[C];
 #pragma GCC unroll 8
     for (int u = kSubUnits * i; u < kSubUnits * (i + 1); u += kUnits == 1 ? kSubUnits : kUnits) {
 #pragma GCC unroll 3
-      for (int c = 0; c < C; ++c) q[c] = x[c]->q + 4 * u;
+      for (int c = 0; c < C; ++c) q[c] = x[c] + 4 * u;
       if constexpr (kUnits == 1) {
-        scaled_byte_sums<kSigned, C, kSubUnits>(w.codes[u], q, {load(w.scales[i]), load(w.scales[i] + 16)}, isum);
+        scaled_byte_sums<kCodes, C, kSubUnits>(w.codes[u], q, {load(w.scales[i]), load(w.scales[i] + 16)}, isum);
       } else {
         __m256i part[C][2];
-        byte_sums<C, kUnits>(w.codes[u], q, part);
+        byte_sums<kCodes, C, kUnits>(w.codes[u], q, part);
         each<C>([&](int c, int h) { isum[c][h] = dot2(isum[c][h], part[c][h], load(w.scales[i] + 16 * h)); });
       }
     }
@@ -172,16 +186,18 @@ struct SuperBlocks : Policy {
   template <int T, int C>
   DODECA_INLINE static void fold_all(const Decoded& w, const Q8Block256* const* x, const __m256i (&isum)[C][2],
                                      float* acc) {
+    constexpr bool kPairs = Format::kMins != 0 || (Format::kOffset != 0 && kCodes != Codes::kSigned);
     each<C>([&](int c, int h) {
       __m256i psum = _mm256_setzero_si256();
-      if constexpr (Format::kMins != 0 || Format::kOffset != 0) {
+      if constexpr (kPairs) {
 #pragma GCC unroll 8
         for (int p = 0; p < Format::kScales / 2; ++p) {
           psum = dot2(psum, load(w.pairs[p] + 16 * h), spread(sums(*x[c], p)));
         }
       }
       float* at = acc + c * T * kTileRows + 8 * h;
-      __m256 v = fold(_mm256_load_ps(at), _mm256_load_ps(w.d + 8 * h), *x[c], corrected(isum[c][h], psum));
+      __m256 v = fold(_mm256_load_ps(at), _mm256_load_ps(w.d + 8 * h), *x[c],
+                      kPairs ? corrected(isum[c][h], psum) : isum[c][h]);
       if constexpr (Format::kMins != 0) v = fold_min(v, _mm256_load_ps(w.m + 8 * h), *x[c], psum);
       _mm256_store_ps(at, v);
     });
