@@ -14,26 +14,27 @@ struct alignas(64) DecodedBlocks {
   float d[8][16], m[8][16];
 };
 
-// Format gives Tile, kOffset (what codes are above the weights), kMin, kSigned, kUnits (whose products may be added as
-// i16), codes(body + 32h, units), and factor(header, h) where the header holds no f16.
-template <class Format, bool kSigned_ = false>
+// Format gives Tile, kOffset (what codes are above the weights), kUnits (whose products may be added as i16),
+// codes(body + 32h, units), and factor(header, h) where the header holds no f16.
+template <class Format, Codes kCodes = Codes::kUnsigned, bool kMin = false>
 struct SmallBlocks : Policy {
   using Act = Q8Block32;
-  static constexpr Codes kCodes = kSigned_ ? Codes::kMagnitudes : Codes::kUnsigned;
   using Decoded = DecodedBlocks<kCodes>;
-  static constexpr int kStep = 8;
-  static constexpr int kFewRows = kSigned_ ? 4 : 2;  // from three on, decoding once into L1 is cheaper
-  static constexpr bool kSigned = kSigned_;
+  static constexpr bool kSigned = kCodes != Codes::kUnsigned;
+  static constexpr int kStep = 8, kMaxTiles = kMin ? 2 : 1;
+  static constexpr int kFewRows = kSigned ? 4 : 2;  // from three on, decoding once into L1 is cheaper
 
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) { return halves(header, h); }
   DODECA_INLINE static __m256i product(__m256i codes, __m256i x) {
-    return Format::kSigned ? signed_pairs(codes, x) : pairs(codes, x);
+    return kSigned ? signed_pairs(codes, x) : pairs(codes, x);
   }
 
-  DODECA_INLINE static __m256 fold(__m256 acc, __m256 d, __m256 m, const Q8Block32& x, __m256i isum) {
+  // What minima are multiplied by.
+  DODECA_INLINE static float min_factor(const Q8Block32& x) { return kMin ? x.scale * static_cast<float>(x.sum) : 0; }
+  DODECA_INLINE static __m256 fold(__m256 acc, __m256 d, __m256 m, const Q8Block32& x, float of_min, __m256i isum) {
     if constexpr (Format::kOffset != 0) isum = _mm256_sub_epi32(isum, _mm256_set1_epi32(Format::kOffset * x.sum));
     acc = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(x.scale)), to_float(isum), acc);
-    if constexpr (Format::kMin) acc = _mm256_fmadd_ps(m, _mm256_set1_ps(x.scale * static_cast<float>(x.sum)), acc);
+    if constexpr (kMin) acc = _mm256_fmadd_ps(m, _mm256_set1_ps(of_min), acc);
     return acc;
   }
 
@@ -44,7 +45,7 @@ struct SmallBlocks : Policy {
     for (int h = 0; h < 2; ++h) {
       __m256i codes[8];
       Format::codes(body + 32 * h, codes);
-      const __m256 d = Format::factor(header, h), m = Format::kMin ? halves(header + 32, h) : d;
+      const __m256 d = Format::factor(header, h), m = kMin ? halves(header + 32, h) : d;
 #pragma GCC unroll 4
       for (int c = 0; c < C; ++c) {
         __m256i isum = _mm256_setzero_si256();
@@ -56,7 +57,7 @@ struct SmallBlocks : Policy {
           for (int j = 1; j < Format::kUnits; ++j) part = add16(part, product(codes[u + j], spread(q + 4 * j)));
           isum = dot2(isum, part, ones);
         }
-        acc[c].half[h] = fold(acc[c].half[h], d, m, *x[c], isum);
+        acc[c].half[h] = fold(acc[c].half[h], d, m, *x[c], min_factor(*x[c]), isum);
       }
     }
   }
@@ -67,18 +68,18 @@ struct SmallBlocks : Policy {
 #pragma GCC unroll 2
       for (int h = 0; h < 2; ++h) {
         _mm256_store_ps(out.d[b] + 8 * h, Format::factor(header, h));
-        if constexpr (Format::kMin) _mm256_store_ps(out.m[b] + 8 * h, halves(header + 32, h));
+        if constexpr (kMin) _mm256_store_ps(out.m[b] + 8 * h, halves(header + 32, h));
         __m256i codes[8], missing = _mm256_setzero_si256();
         Format::codes(body + 32 * h, codes);
 #pragma GCC unroll 8
         for (int u = 0; u < 8; ++u) {
-          if constexpr (Format::kSigned) {
+          if constexpr (kSigned) {
             missing = store_signed<kCodes>(codes[u], out.codes[b][u] + 32 * h, missing);
           } else {
             store(out.codes[b][u] + 32 * h, codes[u]);
           }
         }
-        if constexpr (Format::kSigned) {
+        if constexpr (kSigned) {
           store(out.missing[b] + 8 * h, _mm256_madd_epi16(missing, _mm256_set1_epi16(1)));
         }
       }
@@ -87,6 +88,11 @@ struct SmallBlocks : Policy {
 
   template <int T, int C>
   DODECA_INLINE static void multiply(const Decoded* w, const Q8Block32* const* x, int n_blocks, float* at) {
+    float of_min[C][kStep];
+    for (int b = 0; kMin && b < n_blocks; ++b) {
+#pragma GCC unroll 3
+      for (int c = 0; c < C; ++c) of_min[c][b] = min_factor(x[c][b]);
+    }
     for (int t = 0; t < T; ++t) {
       for (int b = 0; b < n_blocks; ++b) {
         __m256i isum[C][2];
@@ -100,9 +106,8 @@ struct SmallBlocks : Policy {
 #pragma GCC unroll 2
           for (int h = 0; h < 2; ++h) {
             float* acc = at + (c * T + t) * kTileRows + 8 * h;
-            const __m256 d = _mm256_load_ps(w[t].d[b] + 8 * h),
-                         m = Format::kMin ? _mm256_load_ps(w[t].m[b] + 8 * h) : d;
-            _mm256_store_ps(acc, fold(_mm256_load_ps(acc), d, m, x[c][b], isum[c][h]));
+            const __m256 d = _mm256_load_ps(w[t].d[b] + 8 * h), m = kMin ? _mm256_load_ps(w[t].m[b] + 8 * h) : d;
+            _mm256_store_ps(acc, fold(_mm256_load_ps(acc), d, m, x[c][b], of_min[c][b], isum[c][h]));
           }
         }
       }
@@ -145,17 +150,15 @@ struct SmallBlocks : Policy {
 };
 
 template <class TileType, int kOffset_, bool kMin_>
-struct Nibbles : SmallBlocks<Nibbles<TileType, kOffset_, kMin_>> {
+struct Nibbles : SmallBlocks<Nibbles<TileType, kOffset_, kMin_>, Codes::kUnsigned, kMin_> {
   using Tile = TileType;
   static constexpr int kOffset = kOffset_, kUnits = 8;
-  static constexpr bool kMin = kMin_;
   DODECA_INLINE static void codes(const std::byte* at, __m256i* out) { nibbles(at + Tile::kCodes, out); }
 };
 template <class TileType, int kOffset_, bool kMin_>
-struct Fives : SmallBlocks<Fives<TileType, kOffset_, kMin_>> {
+struct Fives : SmallBlocks<Fives<TileType, kOffset_, kMin_>, Codes::kUnsigned, kMin_> {
   using Tile = TileType;
   static constexpr int kOffset = kOffset_, kUnits = 4;
-  static constexpr bool kMin = kMin_;
   DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
     fives(at + Tile::kHighBits, at + Tile::kCodes, out);
   }
@@ -165,20 +168,18 @@ using Q4_1 = Nibbles<quant::TileQ4_1, 0, true>;
 using Q5_0 = Fives<quant::TileQ5_0, 16, false>;
 using Q5_1 = Fives<quant::TileQ5_1, 0, true>;
 
-struct Q8_0 : SmallBlocks<Q8_0, true> {
+struct Q8_0 : SmallBlocks<Q8_0, Codes::kMagnitudes> {
   using Tile = quant::TileQ8_0;
   static constexpr int kOffset = 0, kUnits = 1;
-  static constexpr bool kMin = false;
   DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
 #pragma GCC unroll 8
     for (int u = 0; u < 8; ++u) out[u] = _mm256_xor_si256(load(at + Tile::kCodes + 64 * u), bytes(0x80));
   }
 };
 
-struct IQ4_NL : SmallBlocks<IQ4_NL, true> {
+struct IQ4_NL : SmallBlocks<IQ4_NL, Codes::kMagnitudes> {
   using Tile = quant::TileIQ4_NL;
   static constexpr int kOffset = 0, kUnits = 1;
-  static constexpr bool kMin = false;
   DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
     looked_up(at + Tile::kCodes, table16(quant::kIq4Values), out);
   }
@@ -187,7 +188,6 @@ struct IQ4_NL : SmallBlocks<IQ4_NL, true> {
 struct MXFP4 : SmallBlocks<MXFP4> {
   using Tile = quant::TileMXFP4;
   static constexpr int kOffset = 12, kUnits = 4;
-  static constexpr bool kMin = false;
   static constexpr quant::BiasedTable kValues = quant::biased(quant::kDoubledE2M1, kOffset);
   DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
     looked_up(at + Tile::kCodes, table16(kValues.value), out);
