@@ -1,33 +1,27 @@
 #include "runtime/device/device_demand.hpp"
 
 #include <algorithm>
+#include <set>
+#include <tuple>
 
+#include "gpu/kernels/multiply.hpp"
+#include "runtime/device/device_ops.hpp"
 #include "runtime/exec/block.hpp"
 
 namespace dodeca::runtime::device {
 namespace {
 
 using enum WeightRole;
-using exec::ArrayBuffer;
-using exec::Demand;
 using exec::PlannedWeights;
 using exec::RowBuffer;
 using exec::RunSizes;
 
-// Types that gpu/kernels multiply.
-bool has_product(quant::DType dtype) {
-  static constexpr quant::DType kTypes[] = {
-      quant::DType::kF32,  quant::DType::kF16,  quant::DType::kBF16, quant::DType::kQ4_0,   quant::DType::kQ8_0,
-      quant::DType::kQ4_K, quant::DType::kQ5_K, quant::DType::kQ6_K, quant::DType::kIQ4_NL, quant::DType::kIQ4_XS};
-  return std::ranges::find(kTypes, dtype) != std::end(kTypes);
-}
-
-void read_by(Demand& demand, RowBuffer buffer, const WeightPlan* weight) {
+void read_by(DeviceDemand& demand, RowBuffer buffer, const WeightPlan* weight) {
   if (weight == nullptr) return;
   if (const quant::Layout* layout = device_layout(*weight)) demand.read_in(buffer, layout->act);
 }
 
-void demand_attention(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {
+void demand_attention(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, DeviceDemand& demand) {
   const ModelConfig& c = plan.config;
   const PlannedWeights weights(plan, block);
   const std::int64_t m = sizes.micro_batch, heads = c.n_heads, latent = c.kv_lora_rank;
@@ -42,11 +36,13 @@ void demand_attention(const Plan& plan, const BlockPlan& block, const RunSizes& 
   demand.rows(RowBuffer::kAbsorbedQuery, m * heads, latent + c.qk_rope_head_dim);
   demand.rows(RowBuffer::kLatent, m * heads, latent);
   demand.rows(RowBuffer::kHeads, m, heads * c.v_head_dim);
-  demand.array(ArrayBuffer::kPartials, std::min(m, kCutRows) * kMostChunks * heads * (2 + latent), sizeof(float));
+  demand.array(DeviceArray::kPartials, std::min(m, kCutRows) * kMostChunks * heads * (2 + latent), sizeof(float));
+  demand.array(DeviceArray::kCosSin, m * c.qk_rope_head_dim, sizeof(float));
+  demand.array(DeviceArray::kInvFreq, c.qk_rope_head_dim / 2, sizeof(double));
 }
 
 void demand_dense(const PlannedWeights& weights, WeightRole gate, WeightRole down, const RunSizes& sizes,
-                  Demand& demand) {
+                  DeviceDemand& demand) {
   const WeightPlan* w = weights[down];
   if (w == nullptr) return;
   read_by(demand, RowBuffer::kInput, weights[gate]);
@@ -55,15 +51,17 @@ void demand_dense(const PlannedWeights& weights, WeightRole gate, WeightRole dow
     demand.rows(buffer, sizes.micro_batch, w->n_in);
 }
 
-void demand_experts(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {
+void demand_experts(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, DeviceDemand& demand) {
   const ModelConfig& c = plan.config;
   const PlannedWeights weights(plan, block);
   demand.rows(RowBuffer::kRouterLogits, sizes.micro_batch, c.n_routed_experts);
   read_by(demand, RowBuffer::kInput, weights[kRouter]);
   const std::int64_t slots = sizes.micro_batch * c.n_experts_per_tok;
-  demand.array(ArrayBuffer::kExpertIds, slots, sizeof(std::int32_t));
-  demand.array(ArrayBuffer::kExpertWeights, slots, sizeof(float));
+  demand.array(DeviceArray::kExpertIds, slots, sizeof(std::int32_t));
+  demand.array(DeviceArray::kExpertWeights, slots, sizeof(float));
   if (block.experts_place != Place::kDevice) return;
+  demand.array(DeviceArray::kSlotRows, slots, sizeof(std::int32_t));
+  demand.array(DeviceArray::kSlotBegin, slots + 1, sizeof(std::int32_t));
   read_by(demand, RowBuffer::kInput, weights[kExpertGate]);
   read_by(demand, RowBuffer::kExpertHidden, weights[kExpertDown]);
   for (const RowBuffer buffer : {RowBuffer::kGate, RowBuffer::kUp, RowBuffer::kExpertHidden})
@@ -71,27 +69,69 @@ void demand_experts(const Plan& plan, const BlockPlan& block, const RunSizes& si
   demand.rows(RowBuffer::kPartSums, slots, c.hidden_size);
 }
 
+// Of all products, for any number of rows: more than 8 are taken 8 at a time, so that whole eights want the most.
+void demand_splits(const Plan& plan, const RunSizes& sizes, std::int32_t multiprocessors, DeviceDemand& demand) {
+  constexpr std::int64_t kColumns = 8;
+  std::set<std::tuple<quant::DType, std::int64_t, std::int64_t, std::int64_t, bool>> seen;  // layers are alike
+  const std::vector<bool> read = read_on_device(plan);
+  for (std::size_t i = 0; i < read.size(); ++i) {
+    const WeightPlan& w = plan.weights[i];
+    const bool routed = is_routed(w.id.role);
+    if (!read[i] || device_layout(w) == nullptr || !seen.insert({w.dtype, w.n_in, w.n_out, w.n_slices, routed}).second)
+      continue;
+    for (std::int64_t n = 1; n < sizes.micro_batch + kColumns; n += n < kColumns ? 1 : kColumns) {
+      const SplitSpace space =
+          routed ? split_space(unplaced_matrix(w), 1, n * plan.config.n_experts_per_tok, multiprocessors)
+                 : split_space(unplaced_matrix(w), n, w.n_slices, multiprocessors);
+      demand.array(DeviceArray::kSplitSums, static_cast<std::int64_t>(space.sums), sizeof(float));
+      demand.array(DeviceArray::kCounters, static_cast<std::int64_t>(space.counters), sizeof(std::uint32_t));
+    }
+  }
+}
+
 }  // namespace
+
+void DeviceDemand::rows(RowBuffer buffer, std::int64_t n_rows, std::int64_t width) {
+  Rows& rows = rows_[static_cast<std::size_t>(buffer)];
+  rows.n_rows = std::max(rows.n_rows, n_rows);
+  rows.width = std::max(rows.width, width);
+}
+
+void DeviceDemand::read_in(RowBuffer buffer, quant::ActFormat format) {
+  rows_[static_cast<std::size_t>(buffer)].formats.add(format);
+}
+
+void DeviceDemand::array(DeviceArray array, std::int64_t n, std::size_t element_bytes) {
+  std::uint64_t& bytes = arrays_[static_cast<std::size_t>(array)];
+  bytes = std::max(bytes, static_cast<std::uint64_t>(n) * element_bytes);
+}
+
+std::uint64_t DeviceDemand::bytes() const {
+  std::uint64_t sum = 0;
+  for (const Rows& rows : rows_) sum += RowsLayout(rows).bytes;
+  for (const std::uint64_t bytes : arrays_) sum += aligned(bytes);
+  return sum;
+}
 
 const quant::Layout* device_layout(const WeightPlan& weight) {
   if (weight.layout == nullptr || quant::find_layout(weight.dtype, quant::LayoutKind::kTiles16) == nullptr)
     return nullptr;
   const quant::DType dtype = weight.storage == Storage::kReference ? quant::DType::kF32 : weight.dtype;
-  return has_product(dtype) ? quant::find_layout(dtype, quant::LayoutKind::kTiles16) : nullptr;
+  return gpu::can_multiply(dtype) ? quant::find_layout(dtype, quant::LayoutKind::kTiles16) : nullptr;
 }
 
 std::uint64_t device_weight_bytes(const WeightPlan& weight) {
   if (weight.layout == nullptr)
-    return static_cast<std::uint64_t>(weight.n_in * weight.n_out * weight.n_slices) * sizeof(float);
+    return aligned(static_cast<std::uint64_t>(weight.n_in * weight.n_out * weight.n_slices) * sizeof(float));
   const quant::Layout* layout = device_layout(weight);
   if (layout == nullptr) return 0;
   const std::int64_t tiles = (weight.n_out + quant::kTileRows - 1) / quant::kTileRows * weight.n_slices;
-  return static_cast<std::uint64_t>(tiles) * layout->tile_bytes(weight.n_in);
+  return aligned(static_cast<std::uint64_t>(tiles) * layout->tile_bytes(weight.n_in));
 }
 
-Demand device_demand(const Plan& plan, const RunSizes& sizes) {
+DeviceDemand device_demand(const Plan& plan, const RunSizes& sizes, std::int32_t multiprocessors) {
   const ModelConfig& c = plan.config;
-  Demand demand;
+  DeviceDemand demand;
   bool any = false;
   for (const BlockPlan& block : plan.blocks) {
     if (block.place != Place::kDevice) continue;
@@ -111,16 +151,21 @@ Demand device_demand(const Plan& plan, const RunSizes& sizes) {
       case BlockKind::kHead:
         read_by(demand, RowBuffer::kHeadInput, weights[c.tied_embeddings ? kEmbedding : kOutput]);
         demand.rows(RowBuffer::kHeadInput, kLogitRows, c.hidden_size);
-        demand.array(ArrayBuffer::kLogits, kLogitRows * c.vocab_size, sizeof(float));
+        demand.array(DeviceArray::kLogits, kLogitRows * c.vocab_size, sizeof(float));
+        demand.array(DeviceArray::kLogitRows, kLogitRows, sizeof(std::int32_t));
         break;
       default:
         break;
     }
   }
   if (!any) return demand;
+  demand_splits(plan, sizes, multiprocessors, demand);
   for (const RowBuffer buffer : {RowBuffer::kResidual, RowBuffer::kInput, RowBuffer::kOutput})
     demand.rows(buffer, sizes.micro_batch, c.hidden_size);
-  demand.array(ArrayBuffer::kAngles, sizes.micro_batch * c.rope.dim, sizeof(float));
+  for (const DeviceArray array : {DeviceArray::kPositions, DeviceArray::kSequences})
+    demand.array(array, sizes.micro_batch, sizeof(std::int32_t));
+  demand.array(DeviceArray::kBlockTable, sizes.n_sequences * exec::BlockTable::blocks_for(sizes.n_positions),
+               sizeof(std::int32_t));
   return demand;
 }
 

@@ -1,24 +1,69 @@
 // The buffers of a device's part of the forward pass: counted before anything is loaded, and allocated by the same list.
-// Rows are those of exec::RowBuffer, in the same formats; M is the device's rows per pass.
+// Rows are those of exec::RowBuffer, in the formats in which weights read them; M is the device's rows per pass.
 #pragma once
+
+#include <array>
+#include <cstdint>
 
 #include "runtime/exec/workspace.hpp"
 
 namespace dodeca::runtime::device {
 
-// Of the rows of a pass whose logits are wanted, as many at a time.
+// Everything on a device begins at a multiple of it.
+inline constexpr std::uint64_t kDeviceAlignment = 256;
+inline std::uint64_t aligned(std::uint64_t bytes) {
+  return (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment;
+}
+
+// Rows whose logits are computed together.
 inline constexpr std::int64_t kLogitRows = 8;
-// Context chunks of a row at most, each with a partial result that is merged.
-inline constexpr std::int64_t kMostChunks = 64;
-// Rows of which the context is cut into chunks at the same time; a longer pass takes them in turn.
+// Context chunks of a row at most, each with partial results that are merged, and rows that are cut at the same time.
+inline constexpr std::int32_t kMostChunks = 32;
 inline constexpr std::int64_t kCutRows = 8;
+
+enum class DeviceArray {
+  kPositions,      // int32 [M]
+  kSequences,      // int32 [M]
+  kBlockTable,     // int32 [sequences, blocks] of the cache
+  kInvFreq,        // double [rope / 2]
+  kCosSin,         // float [M, rope]
+  kPartials,       // float [cut rows, chunks, heads, 2 + latent]
+  kExpertIds,      // int32 [M, used]
+  kExpertWeights,  // float [M, used]
+  kSlotRows,       // int32 [M * used] row of a slot: slot / used
+  kSlotBegin,      // int32 [M * used + 1] 0, 1, 2, ...
+  kLogits,         // float [logit rows, vocabulary]
+  kLogitRows,      // int32 [logit rows]
+  kSplitSums,      // float, of products that are split over blocks
+  kCounters,       // uint32, zero between launches
+  kCount
+};
+
+class DeviceDemand {
+ public:
+  struct Rows {
+    std::int64_t n_rows = 0, width = 0;
+    exec::ActFormats formats = {};
+  };
+  void rows(exec::RowBuffer buffer, std::int64_t n_rows, std::int64_t width);
+  void read_in(exec::RowBuffer buffer, quant::ActFormat format);
+  void array(DeviceArray array, std::int64_t n, std::size_t element_bytes);
+
+  const Rows& of(exec::RowBuffer buffer) const { return rows_[static_cast<std::size_t>(buffer)]; }
+  std::uint64_t of(DeviceArray array) const { return arrays_[static_cast<std::size_t>(array)]; }
+  std::uint64_t bytes() const;  // as DeviceSpace allocates them
+
+ private:
+  std::array<Rows, static_cast<std::size_t>(exec::RowBuffer::kCount)> rows_ = {};
+  std::array<std::uint64_t, static_cast<std::size_t>(DeviceArray::kCount)> arrays_ = {};
+};
 
 // The tiles in which a weight lies on a device: those of the processors; decoded to float32 on the reference route, which
 // keeps rows in file form; null: the device has no product with the type, or it is no matrix.
 const quant::Layout* device_layout(const WeightPlan& weight);
-std::uint64_t device_weight_bytes(const WeightPlan& weight);  // vectors as floats
+std::uint64_t device_weight_bytes(const WeightPlan& weight);  // vectors as floats; aligned
 
 // What the blocks of a plan whose place is the device demand there.
-exec::Demand device_demand(const Plan& plan, const exec::RunSizes& sizes);
+DeviceDemand device_demand(const Plan& plan, const exec::RunSizes& sizes, std::int32_t multiprocessors);
 
 }  // namespace dodeca::runtime::device

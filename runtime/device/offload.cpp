@@ -6,6 +6,7 @@
 #include <regex>
 
 #include "runtime/base/error.hpp"
+#include "runtime/device/device_cache.hpp"
 
 namespace dodeca::runtime::device {
 namespace {
@@ -41,6 +42,7 @@ class Placement {
   Offload choose() {
     Wish wish;
     wish.micro_batch = std::min(run_.sizes.micro_batch, kManyRows);
+    if (plan_.options.compute_f32) wish.cache_type = quant::DType::kF32;
     if (run_.cache_type == quant::DType::kQ8_0 || run_.cache_type == quant::DType::kI8)
       wish.cache_type = quant::DType::kI8;
     const bool counted = options_.n_layers.has_value();
@@ -51,7 +53,6 @@ class Placement {
     while (!fits(wish)) give_up(wish, counted);
     fits(wish);
     add_experts();
-    for (BlockPlan& block : plan_.blocks) forget_pieces(block);
     place_weights();
     return std::move(result_);
   }
@@ -75,7 +76,7 @@ class Placement {
     if (block.kind == BlockKind::kGqaAttention) return "the device has no attention with grouped queries yet";
     if (block.n_parts() != 1) return "a block that is cut into parts runs on the processors";
     if (block.kind == BlockKind::kMlaAttention &&
-        (config_.kv_lora_rank % 64 != 0 || config_.kv_lora_rank > 512 || config_.qk_rope_head_dim % 32 != 0 ||
+        (config_.kv_lora_rank % 64 != 0 || config_.kv_lora_rank > 512 || config_.qk_rope_head_dim % 16 != 0 ||
          config_.qk_rope_head_dim > 128))
       return fmt::format("the device has no attention for latent rows of {} + {} values", config_.kv_lora_rank,
                          config_.qk_rope_head_dim);
@@ -152,10 +153,14 @@ class Placement {
       ++result_.n_layers;
       result_.cache += static_cast<std::uint64_t>(run_.sizes.n_positions) * device_row_bytes(config_, wish.cache_type);
     }
-    exec::RunSizes sizes = run_.sizes;
-    sizes.micro_batch = wish.micro_batch;
-    result_.work = device_demand(plan_, sizes).bytes(0);
+    count_work();
     return result_.bytes() <= result_.budget;
+  }
+
+  void count_work() {
+    exec::RunSizes sizes = run_.sizes;
+    sizes.micro_batch = result_.micro_batch;
+    result_.work = device_demand(plan_, sizes, result_.device.multiprocessors).bytes();
   }
 
   std::string numbers() const {
@@ -175,7 +180,7 @@ class Placement {
       if (wish.micro_batch == kFewestRows) say(fmt::format("a pass on the device has {} rows", kFewestRows));
       return;
     }
-    if (wish.cache_type != quant::DType::kI8) {
+    if (wish.cache_type != quant::DType::kI8 && !plan_.options.compute_f32) {
       wish.cache_type = quant::DType::kI8;
       return say("the cache on the device has integers of 8 bits");
     }
@@ -208,26 +213,23 @@ class Placement {
         block->reason += "; experts: " + why;
         continue;
       }
-      const std::uint64_t bytes = bytes_of(*block, true);
-      if (result_.bytes() + bytes > result_.budget) {
-        if (!forced) continue;
-        throw Error(ErrorKind::kDoesNotFit,
-                    fmt::format("the experts of layer {} need {:.2f} GiB of the device's memory, "
-                                "{:.2f} of {:.2f} GiB are left",
-                                block->layer, gib(bytes), gib(result_.budget - result_.bytes()), gib(result_.budget)))
-            .with(Remedy::kLessOnDevice);
-      }
-      result_.experts += bytes;
-      ++result_.n_expert_layers;
+      const std::uint64_t bytes = bytes_of(*block, true), had = result_.bytes(), work = result_.work;
       block->experts_place = Place::kDevice;
-    }
-  }
-
-  // A device multiplies whole rows.
-  void forget_pieces(const BlockPlan& block) {
-    if (block.place != Place::kDevice) return;
-    for (const std::size_t i : block.weights) {
-      if (!is_expert(weight(i))) plan_.weights[i].piece_columns = weight(i).n_in;
+      result_.experts += bytes;
+      count_work();
+      if (result_.bytes() <= result_.budget) {
+        ++result_.n_expert_layers;
+        continue;
+      }
+      block->experts_place = Place::kCpu;
+      result_.experts -= bytes;
+      result_.work = work;
+      if (!forced) continue;
+      throw Error(
+          ErrorKind::kDoesNotFit,
+          fmt::format("the experts of layer {} need {:.2f} GiB of the device's memory, {:.2f} of {:.2f} GiB are left",
+                      block->layer, gib(bytes), gib(result_.budget - had), gib(result_.budget)))
+          .with(Remedy::kLessOnDevice);
     }
   }
 
@@ -255,8 +257,7 @@ class Placement {
 }  // namespace
 
 std::uint64_t device_row_bytes(const ModelConfig& config, quant::DType cache_type) {
-  const std::uint64_t values = static_cast<std::uint64_t>(config.cache_row_width(AttentionKind::kMla));
-  return cache_type == quant::DType::kI8 ? values + 8 : 2 * values;  // two scales: of the latent, of the key
+  return static_cast<std::uint64_t>(gpu::cache_row_bytes(cache_shape(config, cache_type)));
 }
 
 Offload place_blocks(Plan& plan, const Machine::Device& device, const OffloadOptions& options, const OffloadRun& run) {

@@ -42,7 +42,7 @@ struct Offload {
   std::vector<std::string> given_up = {};                                   // a sentence each
 
   std::uint64_t bytes() const { return weights + experts + cache + work; }
-  bool any() const { return n_layers > 0; }
+  bool any() const { return weights + experts > 0; }
 };
 
 // Sets the places of the plan's blocks. Throws Error{kDoesNotFit} when what was asked for by number does not fit, or not

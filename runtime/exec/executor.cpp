@@ -154,7 +154,7 @@ struct Executor::Impl {
               [&o](std::int64_t layer, std::int64_t n_blocks) { return o.device->make_cache_layer(layer, n_blocks); }),
         space(demand_of(m.plan(), o.sizes())) {
     if (o.device != nullptr) {
-      blocks = o.device->make_blocks(m, cache, space);
+      blocks = o.device->make_blocks(m, o.sizes(), cache, space);
       return;
     }
     for (const BlockPlan& block : m.plan().blocks) {
@@ -183,6 +183,8 @@ struct Executor::Impl {
            cpu::Team& team);
   void refuse_non_finite(std::span<const Block* const> ran, std::size_t bad) const;
   void tell_clamping();
+  // For what needs the residual stream in memory.
+  void refuse_device(std::string_view what) const;
 };
 
 KvCacheOptions ExecutorOptions::cache_options(const Plan& plan) const {
@@ -210,10 +212,19 @@ void Executor::set_trace(Trace* trace) { impl_->watchers.trace = trace; }
 void Executor::set_input_sums(InputSums* sums) {
   if (sums != nullptr && plan().options.shares.size() > 1)
     throw Error(ErrorKind::kBadRequest, "inputs are not collected from models that are cut into parts");
+  if (sums != nullptr) impl_->refuse_device("inputs are collected");
   impl_->watchers.sums = sums;
 }
-void Executor::set_observer(BlockObserver observer) { impl_->watchers.observer = std::move(observer); }
+void Executor::set_observer(BlockObserver observer) {
+  impl_->refuse_device("what every block gives can be seen");
+  impl_->watchers.observer = std::move(observer);
+}
 void Executor::set_log(Log log) { impl_->log = std::move(log); }
+
+void Executor::Impl::refuse_device(std::string_view what) const {
+  if (options.device != nullptr)
+    throw Error(ErrorKind::kUnsupported, fmt::format("{} only where all blocks run on the processors", what));
+}
 
 void Executor::Impl::tell_clamping() {
   const std::optional<std::int64_t> layer = cache.clamped_layer();
@@ -320,6 +331,7 @@ void Executor::forward_layers(std::span<const Row> rows, const LayerRange& layer
   out.residual.clear();
   if (rows.empty()) return;
   impl.check(rows, layers, hidden);
+  if (!hidden.empty() || layers.begin != 0 || layers.end != config().n_layers) impl.refuse_device("some layers run");
   impl.space.ensure_threads(members.size());
   // All or nothing: whatever fails leaves every sequence as it was.
   const std::vector<std::int64_t> before = impl.lengths();

@@ -29,7 +29,8 @@ class BlockMaker {
   // The rows of a layer whose attention it runs.
   virtual std::unique_ptr<CacheLayer> make_cache_layer(std::int64_t layer, std::int64_t n_blocks) = 0;
   // All blocks of a pass in order, up to the head. Model, cache and work space live as long as the blocks.
-  virtual std::vector<std::unique_ptr<Block>> make_blocks(const Model& model, KvCache& cache, Workspace& space) = 0;
+  virtual std::vector<std::unique_ptr<Block>> make_blocks(const Model& model, const RunSizes& sizes, KvCache& cache,
+                                                          Workspace& space) = 0;
   // Behind every pass, when the team is at rest: throws what went wrong in it.
   virtual void check() = 0;
 };

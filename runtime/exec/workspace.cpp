@@ -14,12 +14,8 @@ void Demand::rows(RowBuffer buffer, std::int64_t n_rows, std::int64_t width) {
 
 void Demand::read_by(RowBuffer buffer, const WeightPlan* weight) {
   if (weight == nullptr || weight->layout == nullptr) return;
-  read_in(buffer, weight->layout->act);
+  rows_[static_cast<std::size_t>(buffer)].formats.add(weight->layout->act);
   scratch(ThreadBuffer::kMatmul, multiply_scratch_bytes(*weight));
-}
-
-void Demand::read_in(RowBuffer buffer, cpu::ActFormat format) {
-  rows_[static_cast<std::size_t>(buffer)].formats.add(format);
 }
 
 void Demand::array(ArrayBuffer buffer, std::int64_t n, std::size_t element_bytes) {

@@ -57,7 +57,6 @@ enum class ArrayBuffer {
   kBlockCounters,  // BlockCounter [blocks of a phase]
   kQueryStrips,    // bytes [few rows, strips of heads, packed queries of absorbed attention]
   kPartials,       // float [partials of few rows, heads, 2 + latent] results of context chunks: max, sum, acc
-  kLogits,         // float [rows, vocabulary] of a device
   kCount
 };
 
@@ -86,7 +85,6 @@ class Demand {
   void rows(RowBuffer buffer, std::int64_t n_rows, std::int64_t width);
   // A weight reads those rows.
   void read_by(RowBuffer buffer, const WeightPlan* weight);
-  void read_in(RowBuffer buffer, cpu::ActFormat format);
   void array(ArrayBuffer buffer, std::int64_t n, std::size_t element_bytes);
   void scratch(ThreadBuffer buffer, std::size_t bytes);
   void products(std::int64_t micro_batch);  // scratch kProducts

@@ -338,7 +338,7 @@ std::string_view name_of(Storage storage) {
 std::int64_t WeightPlan::n_pieces() const {
   std::int64_t n = 0;
   for (const WeightPart& part : parts)
-    n += std::max<std::int64_t>(1, (part.columns.size() + piece_columns - 1) / piece_columns);
+    n += std::max<std::int64_t>(1, (part.columns.size() + stored_columns() - 1) / stored_columns());
   return n;
 }
 

@@ -47,13 +47,15 @@ struct WeightPlan {
   std::vector<std::string> refusals = {};     // faster kernels that do not run here, and why
   std::vector<WeightPart> parts = {};         // one per part of its block
   // Columns of a piece: where a phase has few tiles, each is stored and multiplied in pieces, whose results are added in
-  // their order, so that many members get equal shares. It depends on shapes and types alone. n_in: one piece.
+  // their order, so that many members get equal shares. It depends on shapes and types alone. n_in: one piece. A device
+  // stores rows whole, and adds such pieces only where the processors' bits are wanted.
   std::int64_t piece_columns = 0;
   std::int64_t n_in = 0, n_out = 1, n_slices = 1;
   Place place = Place::kCpu;     // kDevice: no block on the processors reads it
   std::uint64_t bytes = 0;       // in memory, were it there
   double bytes_per_token = 0.0;  // read to generate one token: experts count by the share that is used
 
+  std::int64_t stored_columns() const { return place == Place::kDevice ? n_in : piece_columns; }
   // Pieces of all its parts.
   std::int64_t n_pieces() const;
   std::uint64_t tile_bytes() const;  // of 16 whole rows

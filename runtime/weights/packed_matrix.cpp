@@ -34,12 +34,13 @@ PackedMatrix unplaced(const WeightPlan& weight, std::int64_t part_index, std::in
 
 std::vector<PackedMatrix> unplaced(const WeightPlan& weight) {
   std::vector<PackedMatrix> matrices;
+  const std::int64_t columns = weight.stored_columns();
   for (std::int64_t p = 0; p < std::ssize(weight.parts); ++p) {
     const std::int64_t width = weight.parts[static_cast<std::size_t>(p)].columns.size();
     std::int64_t begin = 0;
     do {
-      matrices.push_back(unplaced(weight, p, begin, std::min(weight.piece_columns, width - begin)));
-      begin += weight.piece_columns;
+      matrices.push_back(unplaced(weight, p, begin, std::min(columns, width - begin)));
+      begin += columns;
     } while (begin < width);
   }
   return matrices;

@@ -1,0 +1,175 @@
+#include "runtime/device/device_attention.hpp"
+
+#include <algorithm>
+
+#include "gpu/kernels/rope.hpp"
+
+namespace dodeca::runtime::device {
+namespace {
+
+using enum WeightRole;
+using exec::RowBuffer;
+using gpu::KernelId;
+
+std::int64_t head_dim(const ModelConfig& c) { return c.qk_nope_head_dim + c.qk_rope_head_dim; }
+std::int64_t cache_width(const ModelConfig& c) { return c.kv_lora_rank + c.qk_rope_head_dim; }
+gpu::RopePairs pairs_of(const ModelConfig& c) {
+  return c.rope.pairing == RopePairing::kHalves ? gpu::RopePairs::kHalves : gpu::RopePairs::kNeighbours;
+}
+
+}  // namespace
+
+DeviceAttention::DeviceAttention(const ModelConfig& config, const BlockPlan& plan, const DeviceWeights& weights,
+                                 const DeviceCache& cache, gpu::MlaArithmetic arithmetic)
+    : config_(config), shape_(cache.shape()), arithmetic_(arithmetic), rows_(cache.layer(plan.layer)) {
+  const auto vector = [&](WeightRole role) { return weights.vector({role, plan.layer}); };
+  const auto matrix = [&](WeightRole role) { return weights.matrix({role, plan.layer}); };
+  norm_ = vector(kAttentionNorm);
+  q_a_norm_ = vector(kQANorm);
+  q_a_bias_ = vector(kQABias);
+  kv_a_norm_ = vector(kKvANorm);
+  kv_a_bias_ = vector(kKvABias);
+  output_bias_ = vector(kAttentionOutputBias);
+  q_ = matrix(kQ);
+  q_a_ = matrix(kQA);
+  q_b_ = matrix(kQB);
+  kv_a_ = matrix(kKvA);
+  k_b_ = matrix(kKB);
+  v_b_ = matrix(kVB);
+  output_ = matrix(kAttentionOutput);
+}
+
+void DeviceAttention::launch(const DeviceOps& ops, std::int64_t n, const DeviceRows* addition,
+                             std::int64_t table_stride) const {
+  const DeviceSpace& space = ops.space();
+  const gpu::CacheBlocks rows{.rows = rows_,
+                              .table = space.array<std::int32_t>(DeviceArray::kBlockTable),
+                              .table_stride = static_cast<std::int32_t>(table_stride),
+                              .row_bytes = gpu::cache_row_bytes(shape_)};
+  ops.weigh(space.rows(RowBuffer::kResidual), addition, norm_, space.rows(RowBuffer::kInput), n, config_.hidden_size,
+            static_cast<float>(config_.rms_norm_eps));
+  append(ops, n, rows);
+  project_queries(ops, n);
+  absorb(ops, n);
+  attend(ops, n, rows);
+  carry_out(ops, n);
+}
+
+void DeviceAttention::append(const DeviceOps& ops, std::int64_t n, const gpu::CacheBlocks& rows) const {
+  const DeviceSpace& space = ops.space();
+  const DeviceRows& kv = space.rows(RowBuffer::kKv);
+  ops.multiply(
+      {.weight = kv_a_, .acts = space.rows(RowBuffer::kInput), .out = kv.rows, .out_stride = kv.stride, .n_rows = n});
+  const gpu::AppendCacheArgs args{.kv = kv.rows,
+                                  .bias = kv_a_bias_,
+                                  .norm = kv_a_norm_,
+                                  .cos_sin = space.array<float>(DeviceArray::kCosSin),
+                                  .sequences = space.array<std::int32_t>(DeviceArray::kSequences),
+                                  .positions = space.array<std::int32_t>(DeviceArray::kPositions),
+                                  .cache = rows,
+                                  .shape = shape_,
+                                  .kv_stride = kv.stride,
+                                  .eps = static_cast<float>(config_.rms_norm_eps),
+                                  .n_rows = static_cast<std::int32_t>(n),
+                                  .pairs = pairs_of(config_)};
+  ops.device().launch<KernelId::append_cache_rows>(ops.stream(), gpu::append_cache_grid(args), args);
+}
+
+void DeviceAttention::project_queries(const DeviceOps& ops, std::int64_t n) const {
+  const DeviceSpace& space = ops.space();
+  const DeviceRows &input = space.rows(RowBuffer::kInput), &q_a = space.rows(RowBuffer::kQA);
+  const DeviceRows& query = space.rows(RowBuffer::kQuery);
+  const std::int64_t width = config_.n_heads * head_dim(config_);
+  if (!q_a_) return ops.multiply({.weight = q_, .acts = input, .out = query.rows, .out_stride = width, .n_rows = n});
+  ops.multiply({.weight = q_a_, .acts = input, .out = q_a.rows, .out_stride = q_a.stride, .n_rows = n});
+  ops.weigh_with_bias(q_a, q_a_bias_, q_a_norm_, q_a, n, config_.q_lora_rank, static_cast<float>(config_.rms_norm_eps));
+  ops.multiply({.weight = q_b_, .acts = q_a, .out = query.rows, .out_stride = width, .n_rows = n});
+}
+
+// The first part of each head's query through its k_b, the rotated part behind it.
+void DeviceAttention::absorb(const DeviceOps& ops, std::int64_t n) const {
+  const DeviceSpace& space = ops.space();
+  const DeviceRows &query = space.rows(RowBuffer::kQuery), &absorbed = space.rows(RowBuffer::kAbsorbedQuery);
+  const std::int64_t heads = config_.n_heads, d = head_dim(config_), width = cache_width(config_);
+  ops.quantize(query, n * heads, config_.qk_nope_head_dim);
+  ops.multiply({.weight = k_b_,
+                .acts = query,
+                .out = absorbed.rows,
+                .out_stride = heads * width,
+                .n_rows = n,
+                .with_factors = false,
+                .n_groups = heads,
+                .act_rows_per_row = heads,
+                .act_rows_per_group = 1,
+                .out_group_stride = width});
+  const gpu::RopeRowsArgs args{.in = query.rows + config_.qk_nope_head_dim,
+                               .out = absorbed.rows + config_.kv_lora_rank,
+                               .cos_sin = space.array<float>(DeviceArray::kCosSin),
+                               .in_row_stride = heads * d,
+                               .in_head_stride = d,
+                               .out_row_stride = heads * width,
+                               .out_head_stride = width,
+                               .n_rows = static_cast<std::int32_t>(n),
+                               .n_heads = static_cast<std::int32_t>(heads),
+                               .rope = static_cast<std::int32_t>(config_.qk_rope_head_dim),
+                               .pairs = pairs_of(config_)};
+  ops.device().launch<KernelId::rope_rows>(ops.stream(), gpu::rope_rows_grid(args), args);
+}
+
+void DeviceAttention::attend(const DeviceOps& ops, std::int64_t n, const gpu::CacheBlocks& rows) const {
+  const DeviceSpace& space = ops.space();
+  const std::int64_t heads = config_.n_heads, latent = config_.kv_lora_rank,
+                     results = std::min(n, kCutRows) * kMostChunks * heads;
+  auto* partials = space.array<float>(DeviceArray::kPartials);
+  for (std::int64_t first = 0; first < n; first += kCutRows) {
+    const auto count = static_cast<std::int32_t>(std::min(n - first, kCutRows));
+    gpu::MlaDecodeArgs args{};
+    args.queries = space.rows(RowBuffer::kAbsorbedQuery).rows + first * heads * cache_width(config_);
+    args.sequences = space.array<std::int32_t>(DeviceArray::kSequences) + first;
+    args.positions = space.array<std::int32_t>(DeviceArray::kPositions) + first;
+    args.cache = rows;
+    args.partials = {.max = partials + results * latent, .sum = partials + results * (latent + 1), .acc = partials};
+    args.scale = static_cast<float>(config_.softmax_scale(AttentionKind::kMla));
+    args.n_rows = count;
+    args.n_heads = static_cast<std::int32_t>(heads);
+    args.shape = shape_;
+    args.arithmetic = arithmetic_;
+    args.most_chunks = kMostChunks;
+    ops.device().launch(ops.stream(), gpu::mla_decode_kernel(args), gpu::mla_decode_grid(args), &args, sizeof args);
+    const gpu::MlaMergeArgs merge{.partials = args.partials,
+                                  .positions = args.positions,
+                                  .out = space.rows(RowBuffer::kLatent).rows + first * heads * latent,
+                                  .n_rows = count,
+                                  .n_heads = args.n_heads,
+                                  .latent = shape_.latent,
+                                  .most_chunks = kMostChunks};
+    ops.device().launch<KernelId::mla_merge>(ops.stream(), gpu::mla_merge_grid(merge), merge);
+  }
+}
+
+void DeviceAttention::carry_out(const DeviceOps& ops, std::int64_t n) const {
+  const DeviceSpace& space = ops.space();
+  const DeviceRows &latent = space.rows(RowBuffer::kLatent), &heads = space.rows(RowBuffer::kHeads),
+                   &output = space.rows(RowBuffer::kOutput);
+  ops.quantize(latent, n * config_.n_heads, config_.kv_lora_rank);
+  ops.multiply({.weight = v_b_,
+                .acts = latent,
+                .out = heads.rows,
+                .out_stride = heads.stride,
+                .n_rows = n,
+                .with_factors = false,
+                .n_groups = config_.n_heads,
+                .act_rows_per_row = config_.n_heads,
+                .act_rows_per_group = 1,
+                .out_group_stride = config_.v_head_dim});
+  ops.quantize(heads, n, config_.n_heads * config_.v_head_dim);
+  ops.multiply({.weight = output_,
+                .acts = heads,
+                .out = output.rows,
+                .out_stride = output.stride,
+                .n_rows = n,
+                .with_factors = false});
+  if (output_bias_ != nullptr) ops.add(output, output_bias_, 0, n, config_.hidden_size);
+}
+
+}  // namespace dodeca::runtime::device

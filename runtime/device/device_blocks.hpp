@@ -1,0 +1,42 @@
+// The part of the forward pass that runs on a device, as blocks of an executor.
+//
+// A segment is a run of blocks on the device in which the residual stream stays there: it goes in at the beginning
+// (kResidual) and comes out at the end, as the stream or, behind the head, as logits. Inside, a routed feed-forward block
+// whose experts are in memory hands normalized rows, ids and weights to the processors and takes the experts' sums back,
+// while the device computes the shared expert. Both sides meet through two flags in pinned memory: no call of the driver
+// is waited for. A segment is launched stretch by stretch, each one while the device still works on the one before.
+#pragma once
+
+#include <memory>
+
+#include "gpu/device.hpp"
+#include "runtime/device/offload.hpp"
+#include "runtime/exec/executor.hpp"
+
+namespace dodeca::runtime::device {
+
+class DeviceBlocks final : public exec::BlockMaker {
+ public:
+  // Allocates room for the weights that the plan has on the device. `plan` and `offload` are kept by value.
+  DeviceBlocks(std::shared_ptr<gpu::Device> device, const Plan& plan, const Offload& offload);
+  ~DeviceBlocks() override;
+
+  // A weight that was just loaded: copied, if the device wants it.
+  void take(const WeightPlan& weight, const WeightStore& store);
+
+  std::unique_ptr<exec::CacheLayer> make_cache_layer(std::int64_t layer, std::int64_t n_blocks) override;
+  std::vector<std::unique_ptr<exec::Block>> make_blocks(const Model& model, const exec::RunSizes& sizes,
+                                                        exec::KvCache& cache, exec::Workspace& space) override;
+  // Throws Error{kIo} for what the device reported, Error{kBadFile} naming the layer for NaN or infinity.
+  void check() override;
+
+  const Offload& offload() const;
+  const gpu::Device& device() const;
+
+  struct Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dodeca::runtime::device

@@ -1,0 +1,73 @@
+#include "runtime/device/device_cache.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "cpu/kernels/attention/attention.hpp"
+
+namespace dodeca::runtime::device {
+
+static_assert(gpu::kCacheBlock == cpu::kContextBlock);
+
+gpu::CacheShape cache_shape(const ModelConfig& config, quant::DType type) {
+  return {.latent = static_cast<std::int32_t>(config.kv_lora_rank),
+          .rope = static_cast<std::int32_t>(config.qk_rope_head_dim),
+          .type = type == quant::DType::kI8    ? gpu::CacheType::kInt8
+                  : type == quant::DType::kF32 ? gpu::CacheType::kF32
+                                               : gpu::CacheType::kBf16};
+}
+
+class DeviceCache::Layer final : public exec::CacheLayer {
+ public:
+  Layer(DeviceCache& cache, std::byte* rows)
+      : CacheLayer({.dtype = cache.shape_.type == gpu::CacheType::kInt8  ? quant::DType::kI8
+                             : cache.shape_.type == gpu::CacheType::kF32 ? quant::DType::kF32
+                                                                         : quant::DType::kBF16,
+                    .width = cache.shape_.latent + cache.shape_.rope,
+                    .row_bytes = static_cast<std::size_t>(gpu::cache_row_bytes(cache.shape_)),
+                    .integer = std::nullopt}),
+        cache_(cache),
+        rows_(rows) {}
+
+  void copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows) override {
+    cache_.device_.copy_on_device(cache_.stream_, block(to), block(from), bytes(n_rows));
+  }
+  void read_bytes(std::int32_t from, std::int64_t n_rows, std::byte* out) const override {
+    cache_.device_.copy_to_host(cache_.stream_, out, block(from), bytes(n_rows));
+    cache_.device_.synchronize(cache_.stream_);
+  }
+  void write_bytes(std::int32_t to, std::int64_t n_rows, const std::byte* rows) override {
+    cache_.device_.copy_to_device(cache_.stream_, block(to), rows, bytes(n_rows));
+    cache_.device_.synchronize(cache_.stream_);
+  }
+
+ private:
+  std::size_t bytes(std::int64_t n_rows) const { return static_cast<std::size_t>(n_rows) * format().row_bytes; }
+  std::byte* block(std::int32_t index) const {
+    return rows_ + static_cast<std::size_t>(index) * bytes(gpu::kCacheBlock);
+  }
+
+  DeviceCache& cache_;
+  std::byte* rows_;
+};
+
+DeviceCache::DeviceCache(gpu::Device& device, const gpu::Stream& stream, const gpu::CacheShape& shape,
+                         std::vector<std::int64_t> layers, std::int64_t n_blocks)
+    : device_(device),
+      stream_(stream),
+      shape_(shape),
+      layers_(std::move(layers)),
+      layer_bytes_(static_cast<std::uint64_t>(n_blocks * gpu::kCacheBlock) *
+                   static_cast<std::uint64_t>(gpu::cache_row_bytes(shape))),
+      memory_(layers_.empty() ? gpu::DeviceMemory() : device.allocate(layers_.size() * layer_bytes_)) {}
+
+std::byte* DeviceCache::layer(std::int64_t layer) const {
+  const auto index = std::ranges::find(layers_, layer) - layers_.begin();
+  return memory_.data() + static_cast<std::uint64_t>(index) * layer_bytes_;
+}
+
+std::unique_ptr<exec::CacheLayer> DeviceCache::view(std::int64_t layer) {
+  return std::make_unique<Layer>(*this, this->layer(layer));
+}
+
+}  // namespace dodeca::runtime::device

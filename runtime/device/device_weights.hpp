@@ -1,0 +1,53 @@
+// The weights of a device's blocks, in one piece of its memory each kind: tiles as processors have them, vectors as
+// floats.
+#pragma once
+
+#include <map>
+
+#include "gpu/device.hpp"
+#include "runtime/plan/plan.hpp"
+#include "runtime/weights/weight_store.hpp"
+
+namespace dodeca::runtime::device {
+
+struct DeviceMatrix {
+  quant::DType dtype = quant::DType::kF32;  // of the tiles
+  const quant::Layout* layout = nullptr;
+  std::int64_t n_in = 0, n_out = 0, n_slices = 0;
+  std::int64_t piece_columns = 0;  // of the processors' plan
+  std::uint64_t slice_bytes = 0;
+  const std::byte* data = nullptr;  // on the device
+
+  explicit operator bool() const { return data != nullptr; }
+};
+
+class DeviceWeights {
+ public:
+  // Room for the weights of the plan's blocks on the device.
+  DeviceWeights(gpu::Device& device, const gpu::Stream& stream, const Plan& plan);
+
+  // Takes a weight if a block on the device reads it. Returns when it is there.
+  void take(const WeightPlan& weight, const WeightStore& store);
+
+  // Empty where the model has none.
+  DeviceMatrix matrix(WeightId id) const;
+  const float* vector(WeightId id) const;  // null: none
+
+ private:
+  void copy(const DeviceMatrix& matrix, const PackedMatrix& from);
+  void decode(const DeviceMatrix& matrix, const PackedMatrix& from);
+
+  gpu::Device& device_;
+  const gpu::Stream& stream_;
+  gpu::DeviceMemory memory_;
+  std::map<WeightId, DeviceMatrix> matrices_;
+  std::map<WeightId, float*> vectors_;
+};
+
+// A weight as it will lie, without its place.
+DeviceMatrix unplaced_matrix(const WeightPlan& weight);
+
+// Whether a block on the device reads the weight.
+std::vector<bool> read_on_device(const Plan& plan);
+
+}  // namespace dodeca::runtime::device

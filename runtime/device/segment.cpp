@@ -1,0 +1,48 @@
+#include "runtime/device/segment.hpp"
+
+namespace dodeca::runtime::device {
+namespace {
+
+// A pass of many rows through all layers of a large model takes seconds at most; a lost device must not hang the program.
+constexpr double kPatienceSeconds = 120;
+
+}  // namespace
+
+Meeting::Meeting(gpu::Device& its_device, const exec::RunSizes& sizes)
+    : device(its_device),
+      memory(
+          device.allocate_pinned(2 * kDeviceAlignment + static_cast<std::size_t>(sizes.micro_batch) * sizeof(float))),
+      told(reinterpret_cast<gpu::Flag*>(memory.data())),
+      given(reinterpret_cast<gpu::Flag*>(memory.data() + kDeviceAlignment)),
+      factors(reinterpret_cast<float*>(memory.data() + 2 * kDeviceAlignment)) {}
+
+void Meeting::wait_until_told() noexcept {
+  if (failure != nullptr) return;
+  try {
+    device.host_wait(told, n_told, kPatienceSeconds);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+}
+
+void Segment::launch(std::size_t stretch, const exec::Pass& pass) noexcept {
+  if (meeting_.failure != nullptr) return;
+  try {
+    for (const Launch& launch : stretches_[stretch]) launch(pass);
+  } catch (...) {
+    meeting_.failure = std::current_exception();
+  }
+}
+
+void Segment::wait(std::size_t stretch, const exec::Pass& pass) {
+  const std::uint32_t told = meeting_.n_told;
+  launch(stretch + 1, pass);
+  if (meeting_.failure != nullptr) return;
+  try {
+    meeting_.device.host_wait(meeting_.told, told, kPatienceSeconds);
+  } catch (...) {
+    meeting_.failure = std::current_exception();
+  }
+}
+
+}  // namespace dodeca::runtime::device

@@ -1,0 +1,60 @@
+// One segment (device_blocks.hpp): its stretches in order, and how a pass goes through them. Used by one member of the
+// team at a time; launches and waits, computes nothing itself.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <vector>
+
+#include "runtime/device/device_ops.hpp"
+#include "runtime/exec/pass.hpp"
+
+namespace dodeca::runtime::device {
+
+// What all segments of an executor share.
+struct Meeting {
+  Meeting(gpu::Device& device, const exec::RunSizes& sizes);
+
+  gpu::Device& device;
+  gpu::PinnedMemory memory;
+  gpu::Flag* told;   // by the device: rows for the processors are there, or the segment has ended
+  gpu::Flag* given;  // by the host: the experts' sums are there
+  float* factors;    // [M] of the rows that were told
+  std::uint32_t n_told = 0, n_given = 0;
+  // The first thing that went wrong; the rest of the pass is then not computed on the device.
+  std::exception_ptr failure;
+  std::int64_t bad_layer = kNoLayer;  // the first with NaN or infinity in front of its experts
+
+  void wait_until_told() noexcept;
+};
+
+class Segment {
+ public:
+  // Launches of n rows.
+  using Launch = std::function<void(const exec::Pass& pass)>;
+
+  Segment(const DeviceOps& ops, Meeting& meeting) : ops_(ops), meeting_(meeting), stretches_(1) {}
+
+  // ---- when made ------------------------------------------------------------------------------------------------------
+  void add(Launch launch) { stretches_.back().push_back(std::move(launch)); }
+  // The next stretch waits for what the host gives back. Returns the number of the stretch that it ends.
+  std::size_t cut() {
+    stretches_.emplace_back();
+    return stretches_.size() - 2;
+  }
+
+  // ---- in a pass ------------------------------------------------------------------------------------------------------
+  void begin(const exec::Pass& pass) { launch(0, pass); }
+  // Launches the stretch behind `stretch`, and waits until the device has told what that one ends with.
+  void wait(std::size_t stretch, const exec::Pass& pass);
+  void end() { meeting_.wait_until_told(); }
+
+ private:
+  void launch(std::size_t stretch, const exec::Pass& pass) noexcept;
+
+  const DeviceOps& ops_;
+  Meeting& meeting_;
+  std::vector<std::vector<Launch>> stretches_;
+};
+
+}  // namespace dodeca::runtime::device

@@ -1,0 +1,118 @@
+// The forward pass with blocks on the emulated device gives what processors give.
+#include <doctest/doctest.h>
+
+#include <random>
+
+#include "tests/runtime/device/hybrid_fixture.hpp"
+#include "tests/support/memory_source.hpp"
+
+namespace {
+
+using namespace dodeca;
+using namespace dodeca::tests;
+using namespace dodeca::runtime;
+using namespace dodeca::runtime::exec;
+using device::PlaceRule;
+
+ModelConfig small_config() {
+  ModelConfig c = small_mla_config(1, 3);
+  c.n_shared_experts = 1;
+  c.gating = GatingKind::kSigmoid;
+  c.norm_topk_prob = true;
+  c.n_group = 2;
+  c.topk_group = 1;
+  return c;
+}
+
+double largest_difference(const std::vector<float>& got, const std::vector<float>& want) {
+  REQUIRE(got.size() == want.size());
+  double most = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) most = std::max<double>(most, std::abs(got[i] - want[i]));
+  return most;
+}
+
+}  // namespace
+
+TEST_CASE("a small model in float32 gives the same on the device, for any split of its blocks") {
+  const MemorySource source(small_config(), 7);
+  const std::vector<int> ids = some_ids(21, 64);
+  cpu::Team team(2);
+  const auto model = load_model(source, team, {.compute_f32 = true});
+  Executor here(*model, team, {.n_positions = 256, .cache_type = quant::DType::kF32, .integer_attention = false});
+  const std::vector<float> want = logits_of(here, ids);
+
+  std::mt19937 random(3);
+  for (int trial = 0; trial < 12; ++trial) {
+    HybridSetup setup{.plan = {.compute_f32 = true},
+                      .executor = {.n_positions = 256, .micro_batch = 16, .cache_type = quant::DType::kF32}};
+    if (trial == 1) setup.offload.n_cpu_moe = 0;
+    if (trial >= 2) {
+      for (const char* part : {"attn", "ffn_.*exps", "ffn_(norm|gate|up|down|gate_inp|.*shexp|.*probs)", "output"}) {
+        for (int layer = 0; layer < 4; ++layer) {
+          const std::string name =
+              std::string(part) == "output" ? "^output" : "blk\\." + std::to_string(layer) + "\\." + part;
+          setup.offload.rules.push_back({name, random() % 2 == 0 ? Place::kCpu : Place::kDevice});
+        }
+      }
+    }
+    CAPTURE(trial);
+    Hybrid hybrid(source, setup);
+    std::vector<float> got = logits_of(*hybrid.executor, ids);
+    CHECK(largest_difference(got, want) < 2e-4);
+    CHECK(hybrid.device->memory_used() <= hybrid.offload.bytes());
+    // One row at a time, behind what is cached.
+    ForwardOutput a, b;
+    for (int step = 0; step < 3; ++step) {
+      const std::vector<Row> row = rows_of({step * 5 % 64}, 0, 21 + step);
+      here.forward(row, a);
+      hybrid.executor->forward(row, b);
+      CHECK(largest_difference(b.logits, a.logits) < 2e-4);
+    }
+    here.cache().truncate(0, 21);
+  }
+}
+
+TEST_CASE("the demo in float32 on the device reproduces the reference") {
+  const nlohmann::json golden = read_golden();
+  const auto source = open_weights(kDemoModel, {}, kSilent);
+  Hybrid hybrid(*source, {.plan = {.compute_f32 = true},
+                          .executor = {.n_positions = 1024, .micro_batch = 64, .cache_type = quant::DType::kF32}});
+  CHECK(hybrid.offload.n_layers == 6);
+  const auto vocab = static_cast<std::size_t>(source->config().vocab_size);
+  double worst = 0.0;
+  const auto& c = golden["cases"].front();
+  const auto ids = c["ids"].get<std::vector<int>>();
+  ForwardOutput out;
+  hybrid.executor->forward(rows_of(ids), out);
+  for (std::size_t i = 0; i + 1 < ids.size(); ++i)
+    worst = std::max(worst, std::abs(log_prob(out.logits, vocab, i, static_cast<std::size_t>(ids[i + 1])) -
+                                     c["token_logprobs"][i].get<double>()));
+  CHECK(worst < 2e-3);
+  MESSAGE("largest difference of a log-probability: ", worst);
+  std::vector<int> greedy, want = c["greedy24"].get<std::vector<int>>();
+  for (int step = 0; step < 4; ++step) {
+    const auto last = out.logits.end() - static_cast<std::ptrdiff_t>(vocab);
+    greedy.push_back(static_cast<int>(std::max_element(last, out.logits.end()) - last));
+    hybrid.executor->forward(rows_of({greedy.back()}, 0, static_cast<std::int32_t>(ids.size()) + step), out);
+  }
+  want.resize(greedy.size());
+  CHECK(greedy == want);
+}
+
+TEST_CASE("the demo's FP8 weights with a BF16 cache: as close as rounding allows") {
+  LoadedDemo demo({});
+  Executor here(*demo.model, demo.team, {.n_positions = 1024});
+  const int vocab = static_cast<int>(demo.model->config().vocab_size);
+  const std::vector<int> ids = some_ids(40, vocab);
+  const std::vector<float> want = logits_of(here, ids);
+  Executor bytes(*demo.model, demo.team, {.n_positions = 1024, .cache_type = quant::DType::kI8});
+  const double by_bytes = mean_difference(logits_of(bytes, ids), want, ids);
+  MESSAGE("of a cache of bytes on the processors: ", by_bytes);
+  for (const quant::DType type : {quant::DType::kF16, quant::DType::kQ8_0}) {
+    Hybrid hybrid(*demo.source, {.executor = {.n_positions = 1024, .micro_batch = 64, .cache_type = type}});
+    const std::vector<float> got = logits_of(*hybrid.executor, ids);
+    const double difference = mean_difference(got, want, ids);
+    MESSAGE("mean difference of a log-probability: ", difference);
+    CHECK(difference < (type == quant::DType::kF16 ? 0.01 : 1.5 * by_bytes));
+  }
+}
