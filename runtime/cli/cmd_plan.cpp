@@ -42,10 +42,11 @@ PlanArguments parse_plan(std::span<const std::string> args, Console& console) {
   return parsed;
 }
 
-Plan plan_of(const PlanArguments& arguments, const Console& console) {
+Plan plan_of(const PlanArguments& arguments, const Console& console, const gpu::Device* card) {
   PlanOptions options = arguments.model.plan_options(console);
   options.mtp = arguments.mtp;
-  const Machine machine = this_machine();
+  Machine machine = this_machine();
+  if (card != nullptr) machine.devices.push_back(device_of(*card));
   if (!arguments.shape.empty()) {
     const ModelConfig config = published_shape(arguments.shape);
     const quantize::TypeChoice recipe = parse_recipe("--recipe", arguments.recipe);
@@ -74,8 +75,15 @@ PlannedRun run_of(const PlanArguments& arguments, const Plan& plan) {
 int cmd_plan(std::span<const std::string> args) {
   Console console;
   const PlanArguments arguments = parse_plan(args, console);
-  const Plan plan = plan_of(arguments, console);
-  const PlannedRun run = run_of(arguments, plan);
+  const std::shared_ptr<gpu::Device> card = arguments.model.device.open(console);
+  Plan plan = plan_of(arguments, console, card.get());
+  PlannedRun run = run_of(arguments, plan);
+  if (card != nullptr) {
+    run.offload =
+        device::place_blocks(plan, plan.machine.devices.front(), arguments.model.device.offload(plan.config.n_layers),
+                             {run.executor.sizes(), run.executor.cache_type});
+    if (run.offload->any()) run.executor.micro_batch = std::min(run.executor.micro_batch, run.offload->micro_batch);
+  }
   print_out(arguments.json ? plan_json(plan, run).dump(1) + "\n" : plan_text(plan, run, console.verbose));
   flush_out();
   return 0;

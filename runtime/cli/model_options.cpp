@@ -47,6 +47,18 @@ void say_loaded(const LoadedModel& loaded, const Console& console) {
                            quant::name_of(executor.cache_type), bytes_text(static_cast<double>(cache_bytes))));
 }
 
+// Places the plan's blocks and gives the session what runs those on the card.
+void use_card(const ModelOptions& options, std::shared_ptr<gpu::Device> card, const Console& console, Plan& plan,
+              engine::SessionOptions& session) {
+  const device::Offload offload =
+      device::place_blocks(plan, plan.machine.devices.front(), options.device.offload(plan.config.n_layers),
+                           {session.executor.sizes(), session.executor.cache_type});
+  say_offload(offload, console);
+  if (!offload.any()) return;
+  session.executor.micro_batch = std::min(session.executor.micro_batch, offload.micro_batch);
+  session.device = std::make_shared<device::DeviceBlocks>(std::move(card), plan, offload);
+}
+
 }  // namespace
 
 cpu::Isa parse_isa(const std::string& name) {
@@ -110,6 +122,7 @@ void ModelOptions::add_flags(Options& options) {
   options.values("--override-kv,-okv", override_kv, kOverrideHelp, "KEY=TYPE:VALUE,...");
   options.flag("--plain-topk", plain_topk, "no expert groups where the file names none");
   options.flag("--onednn", onednn, "multiply prompts by BF16 and F32 weights with oneDNN (BF16: activations rounded)");
+  device.add_flags(options);
 }
 
 void ModelOptions::add_engine_flags(Options& options) {
@@ -122,6 +135,7 @@ void ModelOptions::check() const {
   if (model.empty()) throw Usage("-m is missing: a GGUF file or a Hugging Face directory");
   check_overrides(override_kv);
   parse_isa(isa);
+  device.check();
   const quant::DType cache = cache_type();
   if (!cache_type_v.empty() && parse_cache_type("-ctv", cache_type_v) != cache)
     throw Usage(fmt::format("-ctv {} differs from -ctk {}: MLA has one cache, so they must be equal", cache_type_v,
@@ -167,7 +181,10 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   if (config.context_length > 0 && loaded.context > config.context_length)
     console.warn(fmt::format("-c {} is beyond the {} positions that the model was made for", loaded.context,
                              config.context_length));
-  Plan plan = make_plan(*source, this_machine(), options.plan_options(console));
+  const std::shared_ptr<gpu::Device> card = options.device.open(console);
+  Machine machine = this_machine();
+  if (card != nullptr) machine.devices.push_back(device_of(*card));
+  Plan plan = make_plan(*source, machine, options.plan_options(console));
   const CommandNeeds wanted = needs(plan, loaded.context);
   const cpu::Topology topology = cpu::read_topology();
   console.detail(fmt::format("processor: {}, {} usable cores", topology.cpu_model, topology.cores.size()));
@@ -182,6 +199,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
       wanted.n_positions > 0 ? wanted.n_positions : engine::positions_for(loaded.context, wanted.n_sequences);
   session.extra_bytes = wanted.extra_bytes;
   session.progress = bar.callback();
+  if (card != nullptr) use_card(options, card, console, plan, session);
   loaded.session = std::make_unique<engine::Session>(std::move(source), std::move(plan), std::move(workers),
                                                      std::move(session), log);
   bar.finish();

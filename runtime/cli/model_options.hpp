@@ -12,6 +12,7 @@
 #include "cpu/isa.hpp"
 #include "quant/dtype.hpp"
 #include "runtime/cli/console.hpp"
+#include "runtime/cli/device_options.hpp"
 #include "runtime/cli/options.hpp"
 #include "runtime/engine/session.hpp"
 #include "runtime/model/weight_source.hpp"
@@ -38,6 +39,7 @@ struct ModelOptions {
   std::vector<std::string> override_kv;
   bool plain_topk = false, onednn = false;
   int poll = 50;
+  DeviceOptions device;
 
   void add_flags(Options& options);
   void add_engine_flags(Options& options);  // of commands that generate

@@ -98,6 +98,18 @@ std::string weights_text(const Plan& plan) {
   return text;
 }
 
+std::string offload_text(const device::Offload& o) {
+  const auto size = [](std::uint64_t bytes) { return size_text(static_cast<double>(bytes)); };
+  std::string text = fmt::format(
+      "device: {}, weights {}, experts of {} layers {}, cache {} ({}), work space {} ({} rows a pass): {} of {} "
+      "(margin {})\n",
+      o.device.name, size(o.weights), o.n_expert_layers, size(o.experts), size(o.cache), quant::name_of(o.cache_type),
+      size(o.work), o.micro_batch, size(o.bytes()), size(o.budget), size(o.margin));
+  for (const std::string& given_up : o.given_up) text += "  " + given_up + "\n";
+  for (const std::string& refused : o.refused) text += "  " + refused + "\n";
+  return text;
+}
+
 }  // namespace
 
 std::string plan_text(const Plan& plan, const PlannedRun& run, bool verbose) {
@@ -113,6 +125,7 @@ std::string plan_text(const Plan& plan, const PlannedRun& run, bool verbose) {
       fmt::format("memory: weights {}, cache {} ({} positions, {}), work space {}: {} needed, {} free{}\n",
                   size(plan.bytes), size(cache), run.context, quant::name_of(run.executor.cache_type), size(work),
                   size(need), size(have), need > have ? fmt::format(": does not fit by {}", size(need - have)) : "");
+  if (run.offload) text += offload_text(*run.offload);
   for (const std::string& fact : kernel_facts(plan)) text += "kernels of " + fact + "\n";
   text += blocks_text(plan);
   if (verbose) text += weights_text(plan);
@@ -137,10 +150,27 @@ Json plan_json(const Plan& plan, const PlannedRun& run) {
                 {"positions", run.context},
                 {"cache_type", quant::name_of(run.executor.cache_type)}}},
               {"bytes_per_token", plan.bytes_per_token}};
+  if (run.offload) {
+    const device::Offload& o = *run.offload;
+    out["device"] = {{"name", o.device.name},
+                     {"memory_bytes", o.device.memory_bytes},
+                     {"usable_bytes", o.budget},
+                     {"weights", o.weights},
+                     {"experts", o.experts},
+                     {"cache", o.cache},
+                     {"cache_type", quant::name_of(o.cache_type)},
+                     {"work_space", o.work},
+                     {"rows_per_pass", o.micro_batch},
+                     {"attention_layers", o.n_layers},
+                     {"expert_layers", o.n_expert_layers},
+                     {"given_up", o.given_up},
+                     {"refused", o.refused}};
+  }
   Json blocks = Json::array();
   for (const BlockPlan& block : plan.blocks) {
     Json entry = {{"name", block.name()},
                   {"place", name_of(block.place)},
+                  {"experts_place", name_of(block.experts_place)},
                   {"reason", block.reason},
                   {"parts", block.n_parts()},
                   {"bytes", block.bytes},

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "runtime/device/offload.hpp"
 #include "runtime/exec/executor.hpp"
 #include "runtime/load/json.hpp"
 #include "runtime/plan/plan.hpp"
@@ -15,6 +16,7 @@ struct PlannedRun {
   exec::ExecutorOptions executor;
   int n_threads = 1;
   std::int64_t context = 0;  // positions per sequence
+  std::optional<device::Offload> offload = {};
 
   std::uint64_t cache_bytes(const Plan& plan) const {
     return exec::KvCache::bytes_needed(plan.config, executor.cache_options(plan));

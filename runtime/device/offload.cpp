@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 #include <regex>
 
 #include "runtime/base/error.hpp"
@@ -54,6 +55,7 @@ class Placement {
     fits(wish);
     add_experts();
     place_weights();
+    for (const auto& [what, n] : refused_) result_.refused.push_back(fmt::format(fmt::runtime(what), n));
     return std::move(result_);
   }
 
@@ -83,8 +85,7 @@ class Placement {
     for (const std::size_t i : block.weights) {
       const WeightPlan& w = weight(i);
       if (is_expert(w) != experts || w.layout == nullptr) continue;
-      if (device_layout(w) == nullptr)
-        return fmt::format("the device has no product with {} ({})", quant::name_of(w.dtype), w.name);
+      if (device_layout(w) == nullptr) return fmt::format("the device has no product with {}", quant::name_of(w.dtype));
     }
     return {};
   }
@@ -105,7 +106,7 @@ class Placement {
 
   // ---- places -------------------------------------------------------------------------------------------------------
 
-  void place(BlockPlan& block, const Wish& wish) const {
+  void place(BlockPlan& block, const Wish& wish) {
     block.place = block.experts_place = Place::kCpu;
     if (block.kind == BlockKind::kEmbedding) {
       block.reason = "a row is looked up";
@@ -117,6 +118,7 @@ class Placement {
     }
     if (const std::string why = refusal(block, false); !why.empty()) {
       block.reason = why;
+      if (block.layer >= wish.first_layer) ++refused_["{} blocks run on the processors: " + why];
       return;
     }
     if (const std::optional<Place> rule = ruled(block, false)) {
@@ -143,6 +145,7 @@ class Placement {
   bool fits(const Wish& wish) {
     result_.weights = result_.experts = result_.cache = 0;
     result_.n_layers = 0;
+    refused_.clear();
     result_.cache_type = wish.cache_type;
     result_.micro_batch = wish.micro_batch;
     for (BlockPlan& block : plan_.blocks) {
@@ -211,6 +214,7 @@ class Placement {
       if (rule == Place::kCpu || (!rule && options_.n_cpu_moe && !counted)) continue;
       if (const std::string why = refusal(*block, true); !why.empty()) {
         block->reason += "; experts: " + why;
+        if (forced) ++refused_["the experts of {} layers stay in memory: " + why];
         continue;
       }
       const std::uint64_t bytes = bytes_of(*block, true), had = result_.bytes(), work = result_.work;
@@ -252,6 +256,7 @@ class Placement {
   std::vector<std::pair<std::regex, Place>> rules_;
   Offload result_;
   bool told_layers_ = false;
+  std::map<std::string, int> refused_;  // sentences with a place for how many
 };
 
 }  // namespace

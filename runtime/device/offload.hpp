@@ -39,7 +39,8 @@ struct Offload {
   quant::DType cache_type = quant::DType::kBF16;                            // of the device's layers: BF16 or I8
   std::int64_t micro_batch = 0;                                             // rows of a pass
   std::int64_t n_layers = 0, n_expert_layers = 0;                           // on the device
-  std::vector<std::string> given_up = {};                                   // a sentence each
+  std::vector<std::string> given_up = {};                                   // for want of room, a sentence each
+  std::vector<std::string> refused = {};                                    // for want of kernels, likewise
 
   std::uint64_t bytes() const { return weights + experts + cache + work; }
   bool any() const { return weights + experts > 0; }

@@ -22,10 +22,16 @@ Session::Session(std::shared_ptr<const WeightSource> source, Plan plan, Workers 
                  const Log& log)
     : source_(std::move(source)), workers_(std::move(workers)), options_(std::move(options)), log_(log) {
   options_.executor.integer_attention = !plan.options.compute_f32;
+  options_.executor.device = options_.device;
   const std::uint64_t work = Executor::bytes_needed(plan, options_.executor, workers_.most_threads());
-  model_ =
-      Model::load(*source_, std::move(plan), workers_.prompts(),
-                  {.extra_bytes = work + options_.extra_bytes, .progress = std::exchange(options_.progress, {})}, log);
+  model_ = Model::load(
+      *source_, std::move(plan), workers_.prompts(),
+      {.extra_bytes = work + options_.extra_bytes,
+       .progress = std::exchange(options_.progress, {}),
+       .take = options_.device == nullptr
+                   ? std::function<void(const WeightPlan&, const WeightStore&)>()
+                   : [&](const WeightPlan& weight, const WeightStore& store) { options_.device->take(weight, store); }},
+      log);
   make_executor();
 }
 
@@ -39,6 +45,7 @@ void Session::make_executor() {
 Executor& Session::restart(const exec::ExecutorOptions& options, Workers workers) {
   exec::ExecutorOptions wanted = options;
   wanted.integer_attention = !plan().options.compute_f32;
+  wanted.device = options_.device;
   engine_.reset();
   pass_.reset();
   executor_.reset();  // gives its memory back first

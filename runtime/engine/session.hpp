@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "runtime/base/log.hpp"
+#include "runtime/device/device_blocks.hpp"
 #include "runtime/engine/engine.hpp"
 #include "runtime/engine/forward_pass.hpp"
 #include "runtime/engine/workers.hpp"
@@ -19,9 +20,10 @@
 namespace dodeca::runtime::engine {
 
 struct SessionOptions {
-  exec::ExecutorOptions executor = {};  // integer_attention is set from the plan
-  std::uint64_t extra_bytes = 0;        // of memory that the caller itself will ask for
-  Progress progress = {};               // of loading: bytes read of all
+  exec::ExecutorOptions executor = {};                // integer_attention is set from the plan
+  std::uint64_t extra_bytes = 0;                      // of memory that the caller itself will ask for
+  std::shared_ptr<device::DeviceBlocks> device = {};  // of a plan with blocks on a device
+  Progress progress = {};                             // of loading: bytes read of all
 };
 
 class Session {

@@ -1,0 +1,132 @@
+#include "runtime/cli/device_options.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <string_view>
+
+#include "runtime/base/error.hpp"
+
+namespace dodeca::runtime::cli {
+namespace {
+
+constexpr std::int64_t kMaxLayers = 1 << 16;
+
+Place place_of(std::string_view rule, std::string_view name) {
+  if (name == "CPU" || name == "CUDA_Host") return Place::kCpu;
+  if (name == "CUDA0" || name == "GPU0" || name == "GPU") return Place::kDevice;
+  throw Usage(fmt::format("-ot {}: the place must be CPU or CUDA0, not '{}'", rule, name));
+}
+
+std::vector<device::PlaceRule> rules_of(const std::vector<std::string>& texts) {
+  std::vector<device::PlaceRule> rules;
+  for (const std::string& text : texts) {
+    std::string_view rest = text;
+    while (!rest.empty()) {
+      const std::size_t comma = std::min(rest.find(','), rest.size());
+      const std::string_view rule = rest.substr(0, comma);
+      const std::size_t equals = rule.rfind('=');
+      if (equals == std::string_view::npos || equals == 0)
+        throw Usage(fmt::format("-ot needs REGEX=PLACE, not '{}'", rule));
+      rules.push_back({std::string(rule.substr(0, equals)), place_of(rule, rule.substr(equals + 1))});
+      rest.remove_prefix(std::min(comma + 1, rest.size()));
+    }
+  }
+  return rules;
+}
+
+}  // namespace
+
+void DeviceOptions::add_flags(Options& options) {
+  options.value("--gpu,-dev,--device", gpu,
+                "none, the number of a card, or emulation (the card's kernels on the processors, for tests; default: "
+                "none, or the first card where an option below asks for one)",
+                "NAME");
+  options.value("--vram", vram, "use at most so much of the card's memory, such as 24GiB (default: what is free)",
+                "SIZE");
+  options.value("-ngl,--gpu-layers,--n-gpu-layers", n_layers,
+                "layers on the card, counted from the last one, the output head first; auto: what fits; all", "N");
+  options.value(
+      "-ncmoe,--n-cpu-moe", n_cpu_moe,
+      "keep the routed experts of the first N layers in memory, and those of the others on the card (default: on "
+      "the card what has room)",
+      {0, kMaxLayers});
+  options.flag("-cmoe,--cpu-moe", cpu_moe, "keep all routed experts in memory");
+  options.values("-ot,--override-tensor", override_tensors,
+                 "place weights by name, such as exps=CPU; a block whose weights are ruled differently stays in memory",
+                 "REGEX=PLACE,...");
+}
+
+void DeviceOptions::check() const {
+  if (!vram.empty()) parse_bytes("--vram", vram);
+  offload(1);
+  if (gpu.empty() || gpu == "none" || gpu == "emulation") return;
+  if (gpu.size() > 3 || !std::ranges::all_of(gpu, [](char c) { return c >= '0' && c <= '9'; }))
+    throw Usage(fmt::format("--gpu must be none, emulation or the number of one card, not '{}'", gpu));
+}
+
+bool DeviceOptions::wants_card() const {
+  return (!n_layers.empty() && n_layers != "0") || n_cpu_moe >= 0 || !vram.empty() ||
+         std::ranges::any_of(rules_of(override_tensors),
+                             [](const device::PlaceRule& rule) { return rule.place == Place::kDevice; });
+}
+
+std::shared_ptr<gpu::Device> DeviceOptions::open(const Console& console) const {
+  if (gpu == "none") return nullptr;
+  std::string name = gpu;
+  if (name.empty()) {
+    if (!wants_card()) return nullptr;
+    if (const std::string why = gpu::why_no_devices(); !why.empty()) {
+      console.info(fmt::format("no card is used, all layers run on the processors: {}", why));
+      return nullptr;
+    }
+    name = "0";
+  }
+  try {
+    std::shared_ptr<gpu::Device> device =
+        gpu::open_device(name, {.memory_limit = vram.empty() ? ~std::uint64_t{0} : parse_bytes("--vram", vram)});
+    if (name == "emulation")
+      console.warn("the card is emulated on the processors: right, and some thousand times slower than one");
+    return device;
+  } catch (const std::runtime_error& error) {
+    throw Error(ErrorKind::kUnsupported, error.what());
+  }
+}
+
+device::OffloadOptions DeviceOptions::offload(std::int64_t all_layers) const {
+  device::OffloadOptions options;
+  if (n_layers == "all")
+    options.n_layers = all_layers + 1;
+  else if (!n_layers.empty() && n_layers != "auto" && n_layers != "-1")
+    options.n_layers = parse_integer("-ngl", n_layers, {0, kMaxLayers});
+  if (n_cpu_moe >= 0) options.n_cpu_moe = n_cpu_moe;
+  if (cpu_moe) options.n_cpu_moe = kMaxLayers;
+  options.rules = rules_of(override_tensors);
+  if (!vram.empty()) options.most_bytes = parse_bytes("--vram", vram);
+  return options;
+}
+
+Machine::Device device_of(const gpu::Device& device) {
+  const gpu::DeviceInfo info = device.info();
+  return {.name = info.name,
+          .memory_bytes = info.memory_bytes,
+          .free_bytes = std::min(info.free_bytes, device.memory_limit()),
+          .multiprocessors = std::max(1, info.multiprocessors)};
+}
+
+void say_offload(const device::Offload& offload, const Console& console) {
+  const auto size = [](std::uint64_t bytes) { return bytes_text(static_cast<double>(bytes)); };
+  for (const std::string& given_up : offload.given_up) console.warn(given_up);
+  for (const std::string& refused : offload.refused) console.info(refused);
+  if (!offload.any()) return console.info(fmt::format("{}: nothing runs there", offload.device.name));
+  console.info(fmt::format("{}: attention of {} layers{}; weights {}, cache {} ({}), work space {}: {} of {}",
+                           offload.device.name, offload.n_layers,
+                           offload.n_expert_layers > 0
+                               ? fmt::format(", experts of {} ({})", offload.n_expert_layers, size(offload.experts))
+                               : "",
+                           size(offload.weights), size(offload.cache), quant::name_of(offload.cache_type),
+                           size(offload.work), size(offload.bytes()), size(offload.budget)));
+}
+
+}  // namespace dodeca::runtime::cli

@@ -1,0 +1,42 @@
+// The flags about a card: which one, how much of it, and what runs there; in the words of llama.cpp where it has them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gpu/device.hpp"
+#include "runtime/cli/console.hpp"
+#include "runtime/cli/options.hpp"
+#include "runtime/device/offload.hpp"
+
+namespace dodeca::runtime::cli {
+
+struct DeviceOptions {
+  std::string gpu;                            // "none", "emulation" or a number; empty: see open()
+  std::string vram;                           // "24GiB"; empty: what is free
+  std::string n_layers;                       // -ngl: a number, "auto" or "all"; empty: auto
+  std::int32_t n_cpu_moe = -1;                // -1: what has room
+  bool cpu_moe = false;                       // the experts of all layers
+  std::vector<std::string> override_tensors;  // "REGEX=CPU,..."
+
+  void add_flags(Options& options);
+  void check() const;  // after parse; throws Usage
+
+  // The card that was named; without --gpu the first one, where another flag asks for something of it, else null. Says in
+  // one line when there is none although a flag asks. Throws Error{kUnsupported} for a card that was named and is not there.
+  std::shared_ptr<gpu::Device> open(const Console& console) const;
+  device::OffloadOptions offload(std::int64_t all_layers) const;
+
+ private:
+  bool wants_card() const;
+};
+
+// A card as a plan knows it.
+Machine::Device device_of(const gpu::Device& device);
+
+// What lies where: a line or two, and one for everything that was given up.
+void say_offload(const device::Offload& offload, const Console& console);
+
+}  // namespace dodeca::runtime::cli
