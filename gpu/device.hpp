@@ -3,13 +3,14 @@
 // Back ends: real cards (gpu/cuda, or gpu/none where the program was built without CUDA) and the emulation
 // (gpu/emulation), which runs the same kernel sources on the host and finds mistakes.
 //
-// Order is by streams: what is given to one stream happens in that order; two streams are ordered by events alone. Calls
-// that take a stream return before the work is done: memory that they name stays as it is until then. Copies from and to
-// host memory that is neither pinned nor registered are allowed, and slow.
+// Order is by streams: what is given to one stream happens in that order; two streams are ordered by events alone.
+// Calls that take a stream return before the work is done: memory that they name stays as it is until then. Copies
+// from and to host memory that is neither pinned nor registered are allowed, and slow.
 //
 // Errors: std::runtime_error with one sentence that names the call, the device and the bytes. They come from set-up
-// calls, from calls with wrong arguments, and where the host waits (synchronize, finished, host_wait); what went wrong in
-// a kernel is reported there. A device is used by one host thread at a time, but for flags, which any thread may write.
+// calls, from calls with wrong arguments, and where the host waits (synchronize, finished, host_wait); what went wrong
+// in a kernel is reported there. A device is used by one host thread at a time, but for flags, which any thread may
+// write.
 #pragma once
 
 #include <cstddef>
@@ -78,8 +79,8 @@ using Stream = Owned<Resource::kStream>;
 using Event = Owned<Resource::kEvent>;
 using Graph = Owned<Resource::kGraph>;
 
-// A 32-bit word in pinned memory through which host and device tell each other how far they are. Values go up; a wait for
-// v ends when the word is v or has gone beyond it (difference below 2^31). Starts at zero.
+// A 32-bit word in pinned memory through which host and device tell each other how far they are. Values go up; a wait
+// for v ends when the word is v or has gone beyond it (difference below 2^31). Starts at zero.
 using Flag = std::uint32_t;
 inline bool has_reached(std::uint32_t word, std::uint32_t value) {
   return static_cast<std::int32_t>(word - value) >= 0;
@@ -105,7 +106,8 @@ class Device {
   virtual DeviceInfo info() const = 0;
 
   // ---- memory -------------------------------------------------------------------------------------------------------
-  // At least 256 bytes aligned, undefined contents. Refused with numbers beyond memory_limit() or what the card has free.
+  // At least 256 bytes aligned, undefined contents. Refused with numbers beyond memory_limit() or what the card has
+  // free.
   virtual DeviceMemory allocate(std::size_t bytes) = 0;
   // Host memory, zeros, that kernels may read and write by the same address.
   virtual PinnedMemory allocate_pinned(std::size_t bytes) = 0;
@@ -145,8 +147,9 @@ class Device {
   virtual void multiply(const Stream& stream, const Bf16Gemm& gemm) = 0;
 
   // ---- graphs -------------------------------------------------------------------------------------------------------
-  // What is given to `stream` from here on, and to streams that wait for events recorded there, is not done but kept. All
-  // of it must have come together in `stream` again, by events, when the capture ends. Arguments are kept as they are.
+  // What is given to `stream` from here on, and to streams that wait for events recorded there, is not done but kept.
+  // All of it must have come together in `stream` again, by events, when the capture ends. Arguments are kept as they
+  // are.
   virtual void begin_capture(const Stream& stream) = 0;
   virtual Graph end_capture(const Stream& stream) = 0;
   virtual void launch(const Stream& stream, const Graph& graph) = 0;

@@ -2,13 +2,16 @@
 # gpu/cuda or gpu/none. The sources of kernels are one for both compilers (gpu/kernels/dialect.hpp).
 dodeca_library(dodeca_gpu gpu EXCLUDE "/gpu/(cuda|checked)/" PUBLIC dodeca_quant)
 
-# A .cpp file for each kernel source: the same source is also one of CUDA's, and has one language in CMake.
+# A .cpp file for each kernel source: the same source is also one of CUDA's, and has one language in CMake. g++ 12 fuses
+# products and sums that it vectorizes in straight code (vfmaddsub), whatever -ffp-contract says.
 file(GLOB kernel_sources CONFIGURE_DEPENDS gpu/kernels/*.cu)
 function(dodeca_kernels_for_host target)
   foreach(source IN LISTS ARGN)
     file(RELATIVE_PATH path ${PROJECT_SOURCE_DIR} ${source})
     string(REGEX REPLACE "\\.cu$" ".cpp" host_source ${PROJECT_BINARY_DIR}/generated/${target}/${path})
     file(CONFIGURE OUTPUT ${host_source} CONTENT "#include \"${path}\"\n" @ONLY)
+    set_source_files_properties(${host_source} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON
+      COMPILE_OPTIONS "-Wno-unknown-pragmas;-fno-tree-slp-vectorize")
     target_sources(${target} PRIVATE ${host_source})
     # GCC 12 fuses products with sums of straight code in spite of -ffp-contract=off, and does not know `#pragma unroll`.
     set_source_files_properties(${host_source} PROPERTIES COMPILE_OPTIONS "-fno-tree-slp-vectorize;-Wno-unknown-pragmas")

@@ -98,5 +98,8 @@ inline unsigned __vadd4(unsigned a, unsigned b) {
 // NOLINTEND(readability-identifier-naming)
 
 using quant::bf16_to_f32, quant::f16_to_f32, quant::f32_to_bf16, quant::f32_to_f16;
+inline std::uint32_t pack_bf16(float low, float high) {
+  return f32_to_bf16(low) | static_cast<std::uint32_t>(f32_to_bf16(high)) << 16;
+}
 
 }  // namespace dodeca::gpu::emulation

@@ -1,5 +1,6 @@
-// CUDA's atomics. Threads run one at a time, so each is a plain operation; what the order of float additions gives is one of
-// many legal results. Not inlined into kernels, so that an observed kernel's plain accesses are told from these.
+// CUDA's atomics. Threads run one at a time, so each is a plain operation; what the order of float additions gives is
+// one of many legal results. Not inlined into kernels, so that an observed kernel's plain accesses are told from
+// these.
 #pragma once
 
 #include <cstdint>

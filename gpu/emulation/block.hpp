@@ -1,6 +1,6 @@
-// The threads of one block of a kernel, run one at a time on fibers until all have ended: barriers, operations of a warp,
-// shared memory. Nothing here runs in parallel; the order is ascending, descending or shuffled by a seed. What a real
-// device would leave undefined is a Finding.
+// The threads of one block of a kernel, run one at a time on fibers until all have ended: barriers, operations of a
+// warp, shared memory. Nothing here runs in parallel; the order is ascending, descending or shuffled by a seed. What a
+// real device would leave undefined is a Finding.
 #pragma once
 
 #include <cstddef>
@@ -39,8 +39,8 @@ struct Index3 {
 
 using Site = std::source_location;
 
-// An operation that lanes of a warp do together. Each lane of `mask` brings an operand, which lies on its own stack; the
-// last to arrive runs `complete` for all. operands[lane] is null for lanes that do not take part.
+// An operation that lanes of a warp do together. Each lane of `mask` brings an operand, which lies on its own stack;
+// the last to arrive runs `complete` for all. operands[lane] is null for lanes that do not take part.
 struct WarpCall {
   const char* name = nullptr;
   std::uint32_t mask = 0;
@@ -59,7 +59,8 @@ class Block;
 struct LateCopy {
   void* to;
   const void* from;
-  int bytes, n;  // n bytes are copied, then come zeros
+  int bytes;
+  bool valid;  // otherwise zeros are written
   int group;
 };
 
@@ -107,7 +108,7 @@ class Block {
   // Sees the kernels that are compiled for it.
   void set_observer(Observer* observer) { attached_observer_ = observer; }
 
-  // ---- for built-ins: called by the running thread (inline ones are no accesses of the kernel's) -------------------------------------------------------------------
+  // ---- for built-ins, called by the running thread; what is inline here is no access of the kernel ----------------
   // All threads; the sum over all of `vote`.
   int barrier(const Site& site, int vote);
   void warp_call(const WarpCall& call);
@@ -117,7 +118,7 @@ class Block {
     if (observer_ != nullptr) observer_->access(address, bytes, Access::kAtomic, running_->index.x);
   }
   void read_shared(void* to, const void* from, std::size_t bytes, int lane);
-  void copy_later(void* shared, const void* global, int bytes, int n);
+  void copy_later(void* shared, const void* global, int bytes, bool valid);
   void commit_copies();
   void wait_for_copies(int groups);
   [[noreturn]] void fail(const std::string& what) const;

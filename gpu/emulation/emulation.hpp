@@ -1,6 +1,6 @@
-// The emulated device: the kernels of gpu/kernels compiled for the host, run one thread at a time, deterministically, with
-// streams that do nothing before they must. What a real device would leave undefined is a Finding where it is noticed,
-// thrown where the host waits. For tests and for machines without a card; not fast.
+// The emulated device: the kernels of gpu/kernels compiled for the host, run one thread at a time, deterministically,
+// with streams that do nothing before they must. What a real device would leave undefined is a Finding where it is
+// noticed, thrown where the host waits. For tests and for machines without a card; not fast.
 #pragma once
 
 #include <cstdint>

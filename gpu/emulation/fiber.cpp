@@ -79,8 +79,8 @@ void Fiber::restart() {
 #if defined(__SANITIZE_ADDRESS__)
   __asan_unpoison_memory_region(reinterpret_cast<void*>(stack_), kStackBytes);
 #endif
-  // As dodeca_switch_stack leaves a stack: r15 r14 r13 r12 rbx rbp, and where to go on. After `ret` the stack pointer is a multiple
-  // of 16, as it must be before a call.
+  // As dodeca_switch_stack leaves a stack: r15 r14 r13 r12 rbx rbp, and where to go on. After `ret` the stack pointer
+  // is a multiple of 16, as it must be before a call.
   auto** const top = reinterpret_cast<void**>(stack_ + kStackBytes - 72);
   for (int i = 0; i < 6; ++i) top[i] = nullptr;
   top[2] = reinterpret_cast<void*>(&Fiber::enter);  // r13

@@ -1,6 +1,6 @@
-// Memory of the emulated device: every allocation stands between two red zones, is poisoned at first (a NaN in every kind
-// of float), and can be found by address. AddressSanitizer, where it is on, stops at the first access to a red zone; without
-// it, writes there are found afterwards.
+// Memory of the emulated device: every allocation stands between two red zones, is poisoned at first (a NaN in every
+// kind of float), and can be found by address. AddressSanitizer, where it is on, stops at the first access to a red
+// zone; without it, writes there are found afterwards.
 #pragma once
 
 #include <cstddef>

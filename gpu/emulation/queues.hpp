@@ -1,5 +1,5 @@
-// Streams of the emulation: queues of work that nothing has done yet. Work is done as late as a real device may do it: when
-// the host waits, and only what it waits for. A copy that a program forgot to wait for has then not happened.
+// Streams of the emulation: queues of work that nothing has done yet. Work is done as late as a real device may do it:
+// when the host waits, and only what it waits for. A copy that a program forgot to wait for has then not happened.
 #pragma once
 
 #include <cstdint>

@@ -70,7 +70,7 @@ void LdmatrixOperand::complete(void* const operands[32], std::uint32_t) {
   }
 }
 
-// ---- Block: what the operations above need of it ---------------------------------------------------------------------
+// ---- Block: what the operations above need of it --------------------------------------------------------------------
 
 void Block::read_shared(void* to, const void* from, std::size_t bytes, int lane) {
   const auto* const begin = static_cast<const std::byte*>(from);
@@ -82,14 +82,12 @@ void Block::read_shared(void* to, const void* from, std::size_t bytes, int lane)
   std::memcpy(to, from, bytes);
 }
 
-void Block::copy_later(void* shared, const void* global, int bytes, int n) {
+void Block::copy_later(void* shared, const void* global, int bytes, bool valid) {
   const auto* const begin = static_cast<const std::byte*>(shared);
   if (begin < shared_ || begin + bytes > shared_ + shared_used_) fail("cp_async writes outside shared memory");
-  if ((begin - shared_) % bytes != 0 || reinterpret_cast<std::uintptr_t>(global) % bytes != 0)
+  if ((begin - shared_) % bytes != 0 || (valid && reinterpret_cast<std::uintptr_t>(global) % bytes != 0))
     fail("cp_async of " + std::to_string(bytes) + " bytes that are not aligned");
-  if (n != 0 && n != bytes)
-    fail("cp_async of " + std::to_string(bytes) + " bytes with " + std::to_string(n) + " to be read");
-  running_->copies.push_back({shared, global, bytes, n, running_->copy_group});
+  running_->copies.push_back({shared, global, bytes, valid, running_->copy_group});
 }
 
 void Block::commit_copies() { ++running_->copy_group; }
@@ -100,11 +98,13 @@ void Block::wait_for_copies(int groups) {
   for (; done < copies.size() && copies[done].group < running_->copy_group - groups; ++done) {
     const LateCopy& copy = copies[done];
     if (observer_ != nullptr) {
-      if (copy.n > 0) observer_->access(copy.from, copy.n, Access::kRead, running_->index.x);
+      if (copy.valid) observer_->access(copy.from, copy.bytes, Access::kRead, running_->index.x);
       observer_->access(copy.to, copy.bytes, Access::kWrite, running_->index.x);
     }
-    std::memset(copy.to, 0, copy.bytes);
-    std::memcpy(copy.to, copy.from, copy.n);
+    if (copy.valid)
+      std::memcpy(copy.to, copy.from, copy.bytes);
+    else
+      std::memset(copy.to, 0, copy.bytes);
   }
   copies.erase(copies.begin(), copies.begin() + static_cast<std::ptrdiff_t>(done));
 }

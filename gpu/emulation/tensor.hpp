@@ -12,8 +12,8 @@ namespace dodeca::gpu::emulation {
 template <class T>
 struct MmaOperand {
   const std::uint32_t* a;  // [4]
-  const std::uint32_t* b;  // [2]
-  T* c;                    // [4]
+  std::uint32_t b[2];
+  T* c;  // [4]
 };
 enum class MmaType { kBf16, kF16, kS8 };
 // For all lanes; in the library, not observed.
@@ -29,20 +29,19 @@ struct MmaCall : MmaOperand<T> {
 
 inline constexpr std::uint32_t kWholeWarp = 0xffffffffu;
 
-inline void mma_bf16(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
-                     Site site = Site::current()) {
-  MmaCall<MmaType::kBf16, float> operand{{a, b, c}};
-  together("mma_bf16", kWholeWarp, operand, site);
-}
-inline void mma_f16(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
-                    Site site = Site::current()) {
-  MmaCall<MmaType::kF16, float> operand{{a, b, c}};
-  together("mma_f16", kWholeWarp, operand, site);
-}
-inline void mma_s8(int (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], Site site = Site::current()) {
-  MmaCall<MmaType::kS8, int> operand{{a, b, c}};
-  together("mma_s8", kWholeWarp, operand, site);
-}
+#define MMA(name, kind, type)                                                                                          \
+  inline void name(type(&c)[4], const std::uint32_t(&a)[4], std::uint32_t b0, std::uint32_t b1,                        \
+                   Site site = Site::current()) {                                                                      \
+    MmaCall<MmaType::kind, type> operand{{a, {b0, b1}, c}};                                                            \
+    together(#name, kWholeWarp, operand, site);                                                                        \
+  }                                                                                                                    \
+  inline void name(type(&c)[4], const std::uint32_t(&a)[4], const std::uint32_t(&b)[2], Site site = Site::current()) { \
+    name(c, a, b[0], b[1], site);                                                                                      \
+  }
+MMA(mma_bf16, kBf16, float)
+MMA(mma_f16, kF16, float)
+MMA(mma_s8, kS8, int)
+#undef MMA
 
 struct LdmatrixOperand {
   const void* row;
@@ -71,13 +70,9 @@ inline void ldmatrix_x4_trans(std::uint32_t (&r)[4], const void* row, Site site 
 
 // Bytes arrive when they are waited for, not before.
 template <int kBytes>
-[[gnu::no_sanitize_thread]] inline void cp_async_zero(void* shared, const void* global, int n) {
+[[gnu::no_sanitize_thread]] inline void cp_async(void* shared, const void* global, bool valid = true) {
   static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
-  current_block->copy_later(shared, global, kBytes, n);
-}
-template <int kBytes>
-void cp_async(void* shared, const void* global) {
-  cp_async_zero<kBytes>(shared, global, kBytes);
+  current_block->copy_later(shared, global, kBytes, valid);
 }
 [[gnu::no_sanitize_thread]] inline void cp_async_commit() { current_block->commit_copies(); }
 template <int kGroups>

@@ -9,9 +9,10 @@
 //
 // From CUDA: threadIdx.x, blockIdx, blockDim.x, gridDim, warpSize, __syncthreads and its three kinds with a vote,
 // __syncwarp, shuffles, votes, __reduce_*_sync of integers, __match_any_sync, atomicAdd/Max/Min/Exch/CAS/Or of 32 bits
-// (float: Add), __ldg, __threadfence*, __dp4a, __popc, __clz, __ffs, __brev, __byte_perm, __funnelshift_*, int and float
-// vectors (uint4, float4, ...) with make_*, __fmaf_rn and its kind, __expf, __logf, __fdividef, rsqrtf, expf, fmaf, ...
-// Own: conversions of BF16 and F16 bits, and what PTX has no C++ for: mma, ldmatrix, cp.async (gpu/kernels/tensor.hpp).
+// (float: Add), __ldg, __threadfence*, __dp4a, __popc, __clz, __ffs, __brev, __byte_perm, __funnelshift_*, int and
+// float vectors (uint4, float4, ...) with make_*, __fmaf_rn and its kind, __expf, __logf, __fdividef, rsqrtf, expf,
+// fmaf, ... Own: conversions of BF16 and F16 bits (bf16_to_f32, f32_to_bf16, pack_bf16(low, high), f16_to_f32,
+// f32_to_f16), and what PTX has no C++ for: mma, ldmatrix, cp.async (gpu/kernels/tensor.hpp).
 //
 // Arithmetic is what is written: nvcc does not fuse (-fmad=false); write fmaf where one rounding is wanted. Then the
 // emulation has the card's bits, but for expf and its kind, __expf and its kind, and the order of atomics on floats.
@@ -45,6 +46,11 @@ __device__ __forceinline__ std::uint16_t f32_to_bf16(float value) {
   const std::uint32_t bits = __float_as_uint(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<std::uint16_t>((bits >> 16) | 64u);
   return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+__device__ __forceinline__ std::uint32_t pack_bf16(float low, float high) {
+  std::uint32_t bits;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
 }
 __device__ __forceinline__ float f16_to_f32(std::uint16_t bits) {
   float value;

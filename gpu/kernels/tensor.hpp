@@ -9,13 +9,14 @@
 //   16 x 8  of results:        c[0], c[1] row g, columns 2t, 2t+1; c[2], c[3] row g+8
 // Lower bits hold the lower column (A) or row (B).
 //
-//   mma_bf16(c, a, b), mma_f16(c, a, b)   float c[4] += a[4] * b[2]; how sums round is the card's own
-//   mma_s8(c, a, b)                       int c[4] += a[4] * b[2], exact
+//   mma_bf16(c, a, b0, b1), mma_f16(...)   float c[4] += a[4] * b; how sums round is the card's own
+//   mma_s8(c, a, b0, b1)                   int c[4] += a[4] * b, exact
+//   mma_*(c, a, b)                         the same with b[2]
 //   ldmatrix_x2(r, row), ldmatrix_x4(r, row), and _trans: r[i] is the lane's share of the i-th 8 x 8 matrix of 16-bit
 //       values: row g, columns 2t, 2t+1 (_trans: rows 2t, 2t+1 of column g). Lane 8i + j gives the address of row j of
 //       matrix i: 16 bytes of shared memory, aligned. With x2, what lanes 16 to 31 give is not used.
-//   cp_async<bytes>(shared, global)        4, 8 or 16 bytes, both aligned to it
-//   cp_async_zero<bytes>(shared, global, n)  the same of n bytes, 0 or `bytes`; zeros where n is 0
+//   cp_async<bytes>(shared, global, valid) 4, 8 or 16 bytes, both aligned to it; where not valid, zeros, and nothing is
+//                                          read; valid is true when left out
 //   cp_async_commit(); cp_async_wait<n>()  until at most the last n groups of this thread are on their way; other
 //                                          threads see the bytes after a barrier that follows
 #pragma once
@@ -28,26 +29,37 @@
 
 namespace dodeca::gpu::cuda {
 
-__device__ __forceinline__ void mma_bf16(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+__device__ __forceinline__ void mma_bf16(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                                         std::uint32_t b1) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
       "%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-__device__ __forceinline__ void mma_f16(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+__device__ __forceinline__ void mma_f16(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                                        std::uint32_t b1) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
       "%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-__device__ __forceinline__ void mma_s8(int (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+__device__ __forceinline__ void mma_s8(int (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   asm volatile(
       "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
+
+#define DODECA_MMA_OF_ARRAY(name, type)                                                                       \
+  __device__ __forceinline__ void name(type(&c)[4], const std::uint32_t(&a)[4], const std::uint32_t(&b)[2]) { \
+    name(c, a, b[0], b[1]);                                                                                   \
+  }
+DODECA_MMA_OF_ARRAY(mma_bf16, float)
+DODECA_MMA_OF_ARRAY(mma_f16, float)
+DODECA_MMA_OF_ARRAY(mma_s8, int)
+#undef DODECA_MMA_OF_ARRAY
 
 __device__ __forceinline__ std::uint32_t shared_address(const void* address) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(address));
@@ -78,8 +90,9 @@ __device__ __forceinline__ void ldmatrix_x4_trans(std::uint32_t (&r)[4], const v
 }
 
 template <int kBytes>
-__device__ __forceinline__ void cp_async_zero(void* shared, const void* global, int n) {
+__device__ __forceinline__ void cp_async(void* shared, const void* global, bool valid = true) {
   static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
+  const int n = valid ? kBytes : 0;
   if constexpr (kBytes == 16) {  // past the L1
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                  :
@@ -91,10 +104,6 @@ __device__ __forceinline__ void cp_async_zero(void* shared, const void* global, 
                  : "r"(shared_address(shared)), "l"(__cvta_generic_to_global(global)), "n"(kBytes), "r"(n)
                  : "memory");
   }
-}
-template <int kBytes>
-__device__ __forceinline__ void cp_async(void* shared, const void* global) {
-  cp_async_zero<kBytes>(shared, global, kBytes);
 }
 __device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" : : : "memory"); }
 template <int kGroups>

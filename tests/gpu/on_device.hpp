@@ -11,8 +11,8 @@
 
 namespace dodeca::gpu {
 
-// Values on the device, copied there when this is made; with a stream of its own, in which a kernel that uses several of
-// these may be launched: all copies are done before.
+// Values on the device, copied there when this is made; with a stream of its own, in which a kernel that uses several
+// of these may be launched: all copies are done before.
 template <class T>
 class OnDevice {
  public:
@@ -43,8 +43,8 @@ class OnDevice {
   Stream stream_;
 };
 
-// Runs `test(device)` with threads and blocks in ascending, descending and shuffled orders, with streams of every kind, and
-// with every access of the kernels of gpu/kernels observed.
+// Runs `test(device)` with threads and blocks in ascending, descending and shuffled orders, with streams of every
+// kind, and with every access of the kernels of gpu/kernels observed.
 template <class Test>
 void for_each_emulation(Test test) {
   using emulation::Order, emulation::Streams;

@@ -1,5 +1,5 @@
-// Small kernels for tests of the emulation: right ones here, wrong ones in wrong_kernels.hpp. In no list: launched by their
-// symbols.
+// Small kernels for tests of the emulation: right ones here, wrong ones in wrong_kernels.hpp. In no list: launched by
+// their symbols.
 #pragma once
 
 #include <cstdint>

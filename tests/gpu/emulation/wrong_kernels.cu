@@ -140,7 +140,7 @@ DODECA_KERNEL(copy_awaited, WrongArgs, 64) {
   DODECA_SHARED(float, values, [2][64]);
   cp_async<4>(&values[0][threadIdx.x], &args.in[threadIdx.x]);
   cp_async_commit();
-  cp_async_zero<4>(&values[1][threadIdx.x], &args.in[threadIdx.x], threadIdx.x % 2 == 0 ? 4 : 0);
+  cp_async<4>(&values[1][threadIdx.x], &args.in[threadIdx.x], threadIdx.x % 2 == 0);
   cp_async_commit();
   cp_async_wait<1>();
   __syncthreads();
