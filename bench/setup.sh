@@ -4,6 +4,8 @@
 #
 #   bash bench/setup.sh            what the build and bench/quickstart.sh need
 #   bash bench/setup.sh --tests    and what tests/run.sh needs beyond that: pinned clang-format and clang-tidy (optional)
+#   bash bench/setup.sh --cuda     and nvcc 12 or 13 for kernels on NVIDIA cards: from the distribution where that has it (from
+#                                  its part for software that is not free), otherwise it says what to do
 #   bash bench/setup.sh --peers    and numpy, for bench/compare.py, bench/parity.py and bench/synth_gguf.py
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -70,6 +72,45 @@ venv() {
 }
 pip() { .deps/venv/bin/pip --disable-pip-version-check --quiet "$@" </dev/null >&2; }
 
+nvcc_version() { { PATH="$PATH:/usr/local/cuda/bin" nvcc --version 2>/dev/null | sed -n 's/.*release \([0-9.]*\).*/\1/p'; } || true; }
+is_cuda() { [[ -n "$1" ]] && dpkg --compare-versions "$1" ge 12 && dpkg --compare-versions "$1" lt 14; }
+
+# What NVIDIA's own repository takes; nothing of it is done here, since it changes where the system gets its packages.
+say_nvidia_repository() {
+  local id version
+  id=$(. /etc/os-release && printf %s "$ID")
+  version=$(. /etc/os-release && printf %s "${VERSION_ID//./}")
+  say "NVIDIA's repository has CUDA 13 for Debian 12 and for Ubuntu 22.04 and 24.04; an administrator adds it with:"
+  say "  wget https://developer.download.nvidia.com/compute/cuda/repos/$id$version/x86_64/cuda-keyring_1.1-1_all.deb"
+  say "  dpkg -i cuda-keyring_1.1-1_all.deb && apt-get update"
+  say "  apt-get install cuda-nvcc-13-0 cuda-cudart-dev-13-0"
+  say "and on machines with a card: apt-get install libcublas-13-0, and a driver of version 580 or newer"
+}
+
+install_cuda() {
+  local package=nvidia-cuda-toolkit have candidate
+  have=$(nvcc_version)
+  if is_cuda "$have"; then say "nvcc $have is there"; return; fi
+  [[ -z $have ]] || say "nvcc $have is there, which is too old or too new: 12 or 13 is needed"
+  candidate=$(candidate_version $package)
+  if is_cuda "${candidate%%~*}"; then
+    need_root $package
+    say "installing $package $candidate"
+    apt_get install -y --no-install-recommends $package
+    return
+  fi
+  if [[ -n $candidate ]]; then
+    say "$package is $candidate here, which is too old: 12 or 13 is needed"
+  elif [[ -e /etc/debian_version ]] && ! grep -qi ubuntu /etc/os-release; then
+    say "$package is in Debian's part non-free: CUDA 12.4 in Debian 13, 11.8 (too old) in Debian 12; with Debian 13, add"
+    say "  \"contrib non-free\" to the components in /etc/apt/sources.list.d/debian.sources, run apt-get update, and this again"
+  else
+    say "$package is in Ubuntu's part multiverse: CUDA 12.0 in Ubuntu 24.04; an administrator runs: add-apt-repository multiverse"
+  fi
+  say_nvidia_repository
+  die "there is no nvcc 12 or 13; everything but kernels on cards builds and runs without it"
+}
+
 # The wheels hold headers, library and CMake package under *.data/data; no wheel is installed into Python.
 unpack_onednn() {
   say "the distribution's oneDNN is older than 3: unpacking ${onednn_wheels[*]} from PyPI"
@@ -110,10 +151,11 @@ for option in "$@"; do
       [[ -x .deps/venv/bin/clang-format ]] || pip install clang-format==14.0.6 ||
         say "clang-format could not be installed: the format check will be skipped"
       install_tidy ;;
+    --cuda) install_cuda ;;
     --peers)
       venv
       .deps/venv/bin/python -c 'import numpy, typing_extensions' 2>/dev/null || pip install numpy typing_extensions ;;
-    *) die "unknown option $option; known: --tests, --peers" ;;
+    *) die "unknown option $option; known: --tests, --cuda, --peers" ;;
   esac
 done
 say "done"

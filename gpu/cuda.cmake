@@ -1,10 +1,12 @@
-# DODECA_CUDA: whether kernels are compiled for cards, with nvcc 12 or 13. Sets cuda_objects (of gpu/kernels/*.cu),
-# DODECA_CUDA_VERSION and DODECA_CUDA_BUILT (the architectures) where they are.
+# DODECA_CUDA: whether kernels are compiled for cards, with nvcc 12 or 13. Sets cuda_objects (of gpu/kernels/*.cu)
+# and DODECA_CUDA_BUILT (the architectures) where they are, cuda_missing (the reason) where not.
 #
 # nvcc is called by rules of our own: CMake's language CUDA knows only compilers older than itself.
 set(DODECA_CUDA AUTO CACHE STRING "Compile for NVIDIA cards: ON, OFF or AUTO (where nvcc 12 or 13 is found)")
 set_property(CACHE DODECA_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(DODECA_CUDA_ARCHITECTURES "80;86;89;90;120" CACHE STRING "Compute capabilities to compile for, as 86 for 8.6")
+
+set(DODECA_CUDA_HOST_COMPILER "" CACHE STRING "The C++ compiler that nvcc calls, where its own choice is too new for it")
 
 set(cuda_missing "")
 if(DODECA_CUDA STREQUAL "OFF")
@@ -12,7 +14,7 @@ if(DODECA_CUDA STREQUAL "OFF")
 else()
   find_package(CUDAToolkit QUIET)
   if(NOT CUDAToolkit_FOUND OR NOT CUDAToolkit_NVCC_EXECUTABLE)
-    set(cuda_missing "nvcc was not found in PATH or /usr/local/cuda (bash bench/setup.sh --cuda says how to get it)")
+    set(cuda_missing "nvcc was found neither in PATH nor in /usr/local/cuda (bash bench/setup.sh --cuda gets it or says how)")
   elseif(CUDAToolkit_VERSION VERSION_LESS 12 OR CUDAToolkit_VERSION VERSION_GREATER_EQUAL 14)
     set(cuda_missing "CUDA 12 or 13 is needed, ${CUDAToolkit_NVCC_EXECUTABLE} is ${CUDAToolkit_VERSION}")
   elseif(NOT TARGET CUDA::cudart_static)
@@ -24,6 +26,7 @@ else()
     endif()
   endif()
 endif()
+set(DODECA_CUDA_MISSING "${cuda_missing}" CACHE INTERNAL "Why no kernels are compiled for cards")
 if(cuda_missing)
   if(DODECA_CUDA STREQUAL "ON")
     message(FATAL_ERROR "DODECA_CUDA is ON, but ${cuda_missing}")
@@ -33,7 +36,10 @@ if(cuda_missing)
 endif()
 
 set(cuda_flags -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr -Xptxas -warn-spills -Xcompiler -Wall,-Wextra
-  -Werror all-warnings -ccbin ${CMAKE_CXX_COMPILER} -I${PROJECT_SOURCE_DIR})
+  -Werror all-warnings -I${PROJECT_SOURCE_DIR})
+if(DODECA_CUDA_HOST_COMPILER)
+  list(APPEND cuda_flags -ccbin ${DODECA_CUDA_HOST_COMPILER})
+endif()
 set(cuda_built "")
 foreach(architecture IN LISTS DODECA_CUDA_ARCHITECTURES)
   if(cuda_known MATCHES "sm_${architecture}[^0-9]")
@@ -52,7 +58,6 @@ foreach(architecture IN LISTS cuda_built)
 endforeach()
 # Cards that come after the newest compile this text themselves.
 list(APPEND cuda_flags -gencode arch=compute_${newest},code=compute_${newest})
-set(DODECA_CUDA_VERSION "${CUDAToolkit_VERSION_MAJOR}.${CUDAToolkit_VERSION_MINOR}")
 list(TRANSFORM cuda_built PREPEND sm_ OUTPUT_VARIABLE DODECA_CUDA_BUILT)
 string(REPLACE ";" " " DODECA_CUDA_BUILT "${DODECA_CUDA_BUILT}")
 message(STATUS "CUDA: nvcc ${CUDAToolkit_VERSION} for ${DODECA_CUDA_BUILT}")

@@ -1,6 +1,6 @@
 # The library dodeca_gpu: the device's interface, the emulation with the kernels compiled for the host, and for cards
 # gpu/cuda or gpu/none. The sources of kernels are one for both compilers (gpu/kernels/dialect.hpp).
-dodeca_library(dodeca_gpu gpu EXCLUDE "/gpu/(cuda|checked)/" PUBLIC dodeca_quant)
+dodeca_library(dodeca_gpu gpu EXCLUDE "/gpu/(cuda|none)/|/checked/" PUBLIC dodeca_quant)
 
 # A .cpp file for each kernel source: the same source is also one of CUDA's, and has one language in CMake. g++ 12 fuses
 # products and sums that it vectorizes in straight code (vfmaddsub), whatever -ffp-contract says.
@@ -33,4 +33,21 @@ file(GLOB checked_sources CONFIGURE_DEPENDS gpu/emulation/checked/*.cpp)
 add_library(dodeca_gpu_checked STATIC EXCLUDE_FROM_ALL ${checked_sources} $<TARGET_OBJECTS:dodeca_checked_kernels>)
 target_link_libraries(dodeca_gpu_checked PUBLIC dodeca_gpu PRIVATE dodeca_flags)
 
+# Cards.
 include(gpu/cuda.cmake)
+if(cuda_missing)
+  target_sources(dodeca_gpu PRIVATE gpu/none/cards_none.cpp)
+else()
+  file(GLOB card_sources CONFIGURE_DEPENDS gpu/cuda/*.cpp)
+  target_sources(dodeca_gpu PRIVATE ${card_sources} ${cuda_objects})
+  # A header that includes all that describe kernels' arguments, for their sizes.
+  set(all_args "#pragma once\n")
+  foreach(source IN LISTS kernel_sources)
+    cmake_path(GET source STEM name)
+    string(APPEND all_args "#include \"gpu/kernels/${name}.hpp\"\n")
+  endforeach()
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/gpu/kernels/all_args.hpp CONTENT "${all_args}" @ONLY)
+  set_source_files_properties(${card_sources} PROPERTIES COMPILE_DEFINITIONS "DODECA_CUDA_BUILT=\"${DODECA_CUDA_BUILT}\"")
+  target_include_directories(dodeca_gpu SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
+  target_link_libraries(dodeca_gpu PRIVATE CUDA::cudart_static)
+endif()

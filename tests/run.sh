@@ -122,7 +122,7 @@ fuzz() {
 build() {  # build PRESET TARGET...
   local preset=$1 targets=()
   shift
-  cmake --preset "$preset" -DDODECA_TESTS=ON || return
+  cmake --preset "$preset" -DDODECA_TESTS=ON "-DDODECA_CUDA_ARCHITECTURES=80;90" || return
   [[ $# -gt 0 ]] && targets=(--target "$@")
   cmake --build "build/$preset" --parallel "$jobs" "${targets[@]}"
 }
@@ -138,12 +138,15 @@ check "lint: check_format" bash tests/lint/check_format.sh
 
 # ---- release: every test ----------------------------------------------------------------------------------------------
 require "release: build" build release
+no_cuda=$(sed -n 's/^DODECA_CUDA_MISSING:INTERNAL=//p' build/release/CMakeCache.txt)
+if [[ -n $no_cuda ]]; then skip "cuda: kernels for sm_80 and sm_90: $no_cuda"
+else check "cuda: kernels for sm_80 and sm_90" cmake --build build/release --parallel "$jobs" --target cuda_kernels; fi
 check "lint: check_kernel_symbols" bash tests/lint/check_kernel_symbols.sh build/release
 # Every folder that has tests has its program: one that was not built is a failure.
 # Programs with teams of threads wait for one another on all processors and run one at a time, the others beside each other.
 mapfile -t programs < <(find tests -name '*_test.cpp' | sed -E 's#^tests/(runtime/[^/]+|[^/]+)/.*#test_\1#; s#/#_#g' | sort -u)
 teamless=(test_runtime_text test_runtime_load test_runtime_sample test_runtime_base test_runtime_model test_quant test_fuzz
-       test_support)  # those without teams, the longest first
+       test_support test_gpu)  # those without teams, the longest first
 doctests release "${teamless[@]}"
 for program in "${programs[@]}"; do
   [[ " ${teamless[*]} " == *" $program "* ]] || doctest "release: $program" "build/release/tests/$program"
@@ -166,7 +169,7 @@ fi
 if [[ $quick == no ]]; then
   export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
   # The longest first.
-  asan_targets=(test_cpu test_runtime_text test_quant test_runtime_load test_runtime_base test_runtime_model)
+  asan_targets=(test_cpu test_runtime_text test_gpu test_quant test_runtime_load test_runtime_base test_runtime_model)
   require "asan: build" build asan "${asan_targets[@]}" fuzz
   doctests asan "${asan_targets[@]}"
   fuzz 15  # tests/fuzz/hunt.sh is for long runs

@@ -30,6 +30,23 @@ bool same(const Site& a, const Site& b) {
 
 }  // namespace
 
+void check_launch(const Kernel& kernel, const Grid& grid, std::size_t args_bytes) {
+  const auto refuse = [&](const std::string& what) {
+    throw Finding(std::string("launch of ") + kernel.name + ": " + what);
+  };
+  if (args_bytes != kernel.args_bytes)
+    refuse(std::to_string(args_bytes) + " bytes of arguments where it has " + std::to_string(kernel.args_bytes));
+  if (grid.threads == 0 || grid.threads > kernel.max_threads)
+    refuse(std::to_string(grid.threads) + " threads in a block where it allows 1 to " +
+           std::to_string(kernel.max_threads));
+  if (grid.blocks_x == 0 || grid.blocks_y == 0 || grid.blocks_z == 0 || grid.blocks_y > 65535 || grid.blocks_z > 65535)
+    refuse("a grid of " + std::to_string(grid.blocks_x) + " x " + std::to_string(grid.blocks_y) + " x " +
+           std::to_string(grid.blocks_z) + " blocks");
+  if (grid.shared_bytes > kSharedBytes)
+    refuse(std::to_string(grid.shared_bytes) + " bytes of shared memory where a block may have " +
+           std::to_string(kSharedBytes));
+}
+
 Block::Block(Order order, std::uint64_t seed)
     : order_(order), seed_(seed), shared_(static_cast<std::byte*>(operator new(kSharedBytes, kSharedAlign))) {}
 Block::~Block() { operator delete(shared_, kSharedAlign); }

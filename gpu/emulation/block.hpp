@@ -31,6 +31,9 @@ struct Kernel {
   bool observed;  // compiled so that an Observer sees its accesses
 };
 
+// Throws a Finding where a card would refuse to launch.
+void check_launch(const Kernel& kernel, const Grid& grid, std::size_t args_bytes);
+
 enum class Order { kAscending, kDescending, kShuffled };
 
 struct Index3 {

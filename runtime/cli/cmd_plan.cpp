@@ -78,6 +78,7 @@ int cmd_plan(std::span<const std::string> args) {
   const std::shared_ptr<gpu::Device> card = arguments.model.device.open(console);
   Plan plan = plan_of(arguments, console, card.get());
   PlannedRun run = run_of(arguments, plan);
+  run.cards = cards_text();
   if (card != nullptr) {
     run.offload =
         device::place_blocks(plan, plan.machine.devices.front(), arguments.model.device.offload(plan.config.n_layers),

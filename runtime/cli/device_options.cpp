@@ -107,6 +107,14 @@ device::OffloadOptions DeviceOptions::offload(std::int64_t all_layers) const {
   return options;
 }
 
+std::string cards_text() {
+  std::string text;
+  for (const gpu::DeviceInfo& card : gpu::devices())
+    text += fmt::format("{}{}, {}", text.empty() ? "" : "; ", card.name,
+                        bytes_text(static_cast<double>(card.memory_bytes)));
+  return text.empty() ? "none: " + gpu::why_no_devices() : text;
+}
+
 Machine::Device device_of(const gpu::Device& device) {
   const gpu::DeviceInfo info = device.info();
   return {.name = info.name,

@@ -33,6 +33,8 @@ struct DeviceOptions {
   bool wants_card() const;
 };
 
+// The cards of this machine, or "none: " and why. Wakes the driver, which takes a part of a second.
+std::string cards_text();
 // A card as a plan knows it.
 Machine::Device device_of(const gpu::Device& device);
 

@@ -119,6 +119,7 @@ std::string plan_text(const Plan& plan, const PlannedRun& run, bool verbose) {
   text += fmt::format("machine: {}, {} cores in {} core complexes, {} memory node{}, {} threads at {}\n", machine.name,
                       machine.n_cores, machine.n_l3, machine.nodes.size(), machine.nodes.size() == 1 ? "" : "s",
                       run.n_threads, cpu::name_of(plan.options.isa));
+  if (!run.cards.empty()) text += fmt::format("cards: {}\n", run.cards);
   const std::uint64_t cache = run.cache_bytes(plan), work = run.work_bytes(plan), need = plan.bytes + cache + work,
                       have = machine.available_bytes;
   text +=
@@ -140,7 +141,8 @@ Json plan_json(const Plan& plan, const PlannedRun& run) {
                 {"cores", plan.machine.n_cores},
                 {"core_complexes", plan.machine.n_l3},
                 {"memory_nodes", plan.machine.nodes.size()},
-                {"available_bytes", plan.machine.available_bytes}}},
+                {"available_bytes", plan.machine.available_bytes},
+                {"cards", run.cards}}},
               {"isa", cpu::name_of(plan.options.isa)},
               {"threads", run.n_threads},
               {"memory",

@@ -17,6 +17,7 @@ struct PlannedRun {
   int n_threads = 1;
   std::int64_t context = 0;  // positions per sequence
   std::optional<device::Offload> offload = {};
+  std::string cards = {};  // that could be used, or "none: " and why
 
   std::uint64_t cache_bytes(const Plan& plan) const {
     return exec::KvCache::bytes_needed(plan.config, executor.cache_options(plan));

@@ -20,6 +20,9 @@ std::string version_text(std::string_view program) {
 #else
   const char* const compiler = "g++ " __VERSION__;
 #endif
+  std::string gpu_text = gpu::backend_name();
+  if (const std::string why = gpu::why_no_devices(); !why.empty()) gpu_text += fmt::format(" ({})", why);
+  for (const gpu::DeviceInfo& card : gpu::devices()) gpu_text += fmt::format(", {}", card.name);
   return fmt::format(
       "{} {}\n"
       "commit:     {}\n"
@@ -28,7 +31,7 @@ std::string version_text(std::string_view program) {
       "GPU:        {}\n"
       "libraries:  {}\n",
       program, program_version(), program_commit(), compiler, __cplusplus / 100 % 100, isas,
-      cpu::name_of(cpu::detected_isa()), gpu::backend_name(), DODECA_LIBRARIES);
+      cpu::name_of(cpu::detected_isa()), gpu_text, DODECA_LIBRARIES);
 }
 
 }  // namespace dodeca::runtime::cli

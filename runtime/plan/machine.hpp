@@ -19,7 +19,7 @@ struct Machine {
   struct Device {
     std::string name;  // "NVIDIA GeForce RTX 3090"
     std::uint64_t memory_bytes = 0;
-    std::uint64_t free_bytes = 0;     // of them, for this process
+    std::uint64_t free_bytes = 0;      // of them, for this process
     std::int32_t multiprocessors = 1;  // over which products are spread
   };
   std::string name;  // of its processor

@@ -4,6 +4,10 @@
 
 #include "gpu/emulation/emulation.hpp"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace dodeca::gpu {
 
 TEST_CASE("a device is named by a number or as the emulation") {
@@ -33,5 +37,15 @@ TEST_CASE("memory is counted against the limit, and comes back") {
   }
   CHECK(device->memory_used() == 3072);
 }
+
+#if defined(__SANITIZE_ADDRESS__)
+TEST_CASE("AddressSanitizer knows the ends of the device's memory") {
+  const auto device = emulation::open_emulation();
+  const DeviceMemory memory = device->allocate(100);
+  CHECK_FALSE(__asan_region_is_poisoned(memory.data(), 100));
+  CHECK(__asan_address_is_poisoned(memory.data() + 100));
+  CHECK(__asan_address_is_poisoned(memory.data() - 1));
+}
+#endif
 
 }  // namespace dodeca::gpu
