@@ -33,7 +33,8 @@ extern "C" {
 int cuInit(unsigned flags) { return initialize(flags); }
 int cuDriverGetVersion(int* out) { return version(out); }
 int cuGetProcAddress_v2(const char* name, void** function, int, unsigned long long, void* status) {
-  *function = std::string_view(name) == "cuGetProcAddress" ? reinterpret_cast<void*>(&cuGetProcAddress_v2) : function_of(name);
+  *function =
+      std::string_view(name) == "cuGetProcAddress" ? reinterpret_cast<void*>(&cuGetProcAddress_v2) : function_of(name);
   if (status != nullptr) *static_cast<int*>(status) = 0;
   return kSuccess;
 }

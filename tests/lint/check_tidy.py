@@ -72,7 +72,8 @@ def main():
     for entry in json.loads(pathlib.Path(args.build, "compile_commands.json").read_text(encoding="utf-8")):
         source = os.path.relpath(os.path.join(entry["directory"], entry["file"]))
         alone = re.search(r"_verify_interface_header_sets/(.*\.hpp)\.cxx$", source)
-        compiled[alone[1] if alone else source] = source
+        kernel = re.search(r"generated/\w+/((?:gpu|tests)/.*)\.cpp$", source)  # a .cu file, compiled for the host
+        compiled[alone[1] if alone else kernel[1] + ".cu" if kernel else source] = source
     if args.files:
         wanted = [path for path in repo_files() if path.startswith(tuple(f for f in args.files if f.endswith("/")))
                   or path in args.files]

@@ -6,7 +6,7 @@
 #include "gpu/emulation/checked/observed.hpp"
 
 // Where the program itself lies, for tables of constants; made by the linker.
-extern "C" const char __executable_start, _end;
+extern "C" const char __executable_start, _end;  // NOLINT(readability-identifier-naming)
 
 namespace dodeca::gpu::emulation {
 
