@@ -1,5 +1,5 @@
-#include "gpu/kernels/cache_rows.hpp"
 #include "gpu/kernels/bf16_pair.cuh"
+#include "gpu/kernels/cache_rows.hpp"
 #include "gpu/kernels/dialect.hpp"
 #include "gpu/kernels/rotate.cuh"
 

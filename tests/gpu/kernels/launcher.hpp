@@ -3,10 +3,10 @@
 
 #include <doctest/doctest.h>
 
-#include <array>
 #include <memory>
 #include <vector>
 
+#include "gpu/emulation/checked/checked.hpp"
 #include "gpu/emulation/emulation.hpp"
 
 namespace dodeca::tests {
@@ -50,14 +50,13 @@ class Launcher {
   gpu::Stream stream_;
 };
 
-// Orders of threads and blocks in which a kernel must give the same bits.
-inline std::vector<gpu::emulation::EmulationOptions> thread_orders() {
+// Ways to run in which a kernel must give the same bits: orders of threads and blocks, and with every access observed.
+inline std::vector<gpu::emulation::EmulationOptions> ways_to_run() {
   using gpu::emulation::Order;
-  std::vector<gpu::emulation::EmulationOptions> all(4);
-  all[1].order = Order::kDescending;
-  all[2].order = all[3].order = Order::kShuffled;
-  all[3].seed = 7;
-  return all;
+  return {{.order = Order::kDescending},
+          {.order = Order::kShuffled, .seed = 1},
+          gpu::emulation::checked({.order = Order::kAscending}),
+          gpu::emulation::checked({.order = Order::kShuffled, .seed = 2})};
 }
 
 }  // namespace dodeca::tests
