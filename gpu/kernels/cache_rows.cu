@@ -1,4 +1,3 @@
-#include "gpu/kernels/bf16_pair.cuh"
 #include "gpu/kernels/cache_rows.hpp"
 #include "gpu/kernels/dialect.hpp"
 #include "gpu/kernels/rotate.cuh"

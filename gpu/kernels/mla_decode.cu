@@ -1,4 +1,3 @@
-#include "gpu/kernels/bf16_pair.cuh"
 #include "gpu/kernels/dialect.hpp"
 #include "gpu/kernels/mla_decode.hpp"
 #include "gpu/kernels/tensor.hpp"
@@ -112,7 +111,7 @@ class MlaDecode {
     char* const to = kInt8 ? shared_ + space().raw : slot(tile);
     const Index stride = kInt8 ? row_bytes() : space().stride;
     for_own_pieces([&](Index row, Index byte) {
-      cp_async_zero<16>(to + (row * stride + byte), rows + (row * row_bytes() + byte), position + row < end_ ? 16 : 0);
+      cp_async<16>(to + (row * stride + byte), rows + (row * row_bytes() + byte), position + row < end_);
     });
     cp_async_commit();
   }
@@ -168,8 +167,8 @@ class MlaDecode {
       if (step * kStep >= width()) break;
       std::uint32_t keys[4];
       ldmatrix_x4(keys, rows + step * kStep * 2);
-      mma_bf16(sum[0], query_[s], {keys[0], keys[1]});
-      mma_bf16(sum[1], query_[s], {keys[2], keys[3]});
+      mma_bf16(sum[0], query_[s], keys[0], keys[1]);
+      mma_bf16(sum[1], query_[s], keys[2], keys[3]);
     }
     // Pairs of positions lie crosswise in every second pair of heads: no bank conflicts.
     const Index head = half_head() + member() % 2 * 16 + lane_ / 4;
@@ -257,8 +256,8 @@ class MlaDecode {
       ldmatrix_x4_trans(values, rows + column * 2);
 #pragma unroll
       for (Index j = 0; j < 2; ++j) {
-        mma_bf16(acc_[j][2 * i], weights[j], {values[0], values[1]});
-        mma_bf16(acc_[j][2 * i + 1], weights[j], {values[2], values[3]});
+        mma_bf16(acc_[j][2 * i], weights[j], values[0], values[1]);
+        mma_bf16(acc_[j][2 * i + 1], weights[j], values[2], values[3]);
       }
     }
   }
