@@ -11,8 +11,9 @@
 // __syncwarp, shuffles, votes, __reduce_*_sync of integers, __match_any_sync, atomicAdd/Max/Min/Exch/CAS/Or of 32 bits
 // (float: Add), __ldg, __threadfence*, __dp4a, __popc, __clz, __ffs, __brev, __byte_perm, __funnelshift_*, int and
 // float vectors (uint4, float4, ...) with make_*, __fmaf_rn and its kind, __expf, __logf, __fdividef, rsqrtf, expf,
-// fmaf, ... Own: conversions of BF16 and F16 bits (bf16_to_f32, f32_to_bf16, pack_bf16(low, high), f16_to_f32,
-// f32_to_f16), and what PTX has no C++ for: mma, ldmatrix, cp.async (gpu/kernels/tensor.hpp).
+// fmaf, ... Own: load_once (past L1, of what nobody writes), conversions of BF16 and F16 bits (bf16_to_f32,
+// f32_to_bf16, pack_bf16(low, high), f16_to_f32, f32_to_f16), and what PTX has no C++ for: mma, ldmatrix, cp.async
+// (gpu/kernels/tensor.hpp).
 //
 // Arithmetic is what is written: nvcc does not fuse (-fmad=false); write fmaf where one rounding is wanted. Then the
 // emulation has the card's bits, but for expf and its kind, __expf and its kind, and the order of atomics on floats.
@@ -36,6 +37,20 @@ template <class T>
 __device__ __forceinline__ T* dynamic_shared() {
   extern __shared__ uint4 dodeca_dynamic_shared[];
   return reinterpret_cast<T*>(dodeca_dynamic_shared);
+}
+
+// What is read once leaves L1 to what is read again.
+__device__ __forceinline__ uint4 load_once(const uint4* from) {
+  uint4 v;
+  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+      : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+      : "l"(from));
+  return v;
+}
+__device__ __forceinline__ std::uint32_t load_once(const std::uint32_t* from) {
+  std::uint32_t v;
+  asm("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(from));
+  return v;
 }
 
 __device__ __forceinline__ float bf16_to_f32(std::uint16_t bits) {

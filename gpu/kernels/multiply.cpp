@@ -40,7 +40,8 @@ std::int64_t pieces_of_warp(quant::DType dtype) {
 std::int64_t least_piece(quant::DType dtype) { return dtype == quant::DType::kF8_E4M3_B128 ? 128 : 64; }
 
 struct Split {
-  std::int64_t warps, n_splits, n_terms;
+  std::int64_t warps, n_splits;
+  std::int64_t n_terms;  // that the blocks of a tile leave together
 };
 
 // `units`: what a tile's warps can share at most, one unit at a time. Equal shares with as few warps as that takes.
@@ -48,7 +49,7 @@ Split split_units(std::int64_t units, std::int64_t wanted, std::int64_t most_war
   const std::int64_t all = std::clamp(wanted, std::min(kLeastTileWarps, units), units);
   const std::int64_t n_splits = ceil_div(all, most_warps), each = ceil_div(units, ceil_div(all, n_splits) * n_splits);
   const std::int64_t warps = ceil_div(units, each * n_splits);
-  return {warps, n_splits, warps * n_splits};
+  return {warps, n_splits, n_splits};
 }
 
 Split split_floats(quant::DType dtype, MultiplyArgs& args, std::int64_t wanted, std::int64_t most_warps,

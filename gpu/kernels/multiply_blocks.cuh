@@ -142,14 +142,14 @@ __device__ inline void multiply_blocks(const MultiplyArgs& args) {
     if (C > 1 || (lane & 4) == 0) terms[warp * kTermFloats<C> + c * quant::kTileRows + 4 * j + r] = sums[i];
   }
   __syncthreads();
-  add_terms<C>(args, rows, terms, warps, static_cast<int>(blockIdx.y) * warps, all_warps);
+  add_warps(args, rows, terms, warps);
 }
 
 }  // namespace dodeca::gpu::DODECA_KERNELS
 
 // The four kernels of a type.
 #define DODECA_MULTIPLY_BLOCKS(lower, F)                                                              \
-  DODECA_KERNEL(multiply_##lower##_1, MultiplyArgs, kMultiplyThreads, 3) { multiply_blocks<F, 1>(args); } \
+  DODECA_KERNEL(multiply_##lower##_1, MultiplyArgs, kMultiplyThreads, 2) { multiply_blocks<F, 1>(args); } \
   DODECA_KERNEL(multiply_##lower##_2, MultiplyArgs, kMultiplyThreads, 2) { multiply_blocks<F, 2>(args); } \
   DODECA_KERNEL(multiply_##lower##_4, MultiplyArgs, kMultiplyThreads, 2) { multiply_blocks<F, 4>(args); } \
   DODECA_KERNEL(multiply_##lower##_8, MultiplyArgs, kMultiplyThreads / 2, 2) { multiply_blocks<F, 8>(args); }

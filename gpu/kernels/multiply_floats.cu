@@ -11,7 +11,7 @@ namespace dodeca::gpu::DODECA_KERNELS {
 struct WordsF32 {
   static constexpr int kRows = 4;
   using Loaded = uint4;
-  __device__ static Loaded load(const std::byte* at) { return __ldg(reinterpret_cast<const uint4*>(at)); }
+  __device__ static Loaded load(const std::byte* at) { return load_once(reinterpret_cast<const uint4*>(at)); }
   __device__ static void unpack(const Loaded& v, float (&w)[kRows]) {
     w[0] = __uint_as_float(v.x), w[1] = __uint_as_float(v.y), w[2] = __uint_as_float(v.z), w[3] = __uint_as_float(v.w);
   }
@@ -21,7 +21,7 @@ struct WordsF32 {
 struct WordsF16 {
   static constexpr int kRows = 8, kBytes = 2;
   using Loaded = uint4;
-  __device__ static Loaded load(const std::byte* at) { return __ldg(reinterpret_cast<const uint4*>(at)); }
+  __device__ static Loaded load(const std::byte* at) { return load_once(reinterpret_cast<const uint4*>(at)); }
   __device__ static void unpack(const Loaded& v, float (&w)[kRows]) {
     const std::uint32_t pair[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
@@ -35,7 +35,7 @@ struct WordsF16 {
 struct WordsBF16 {
   static constexpr int kRows = 8, kBytes = 2;
   using Loaded = uint4;
-  __device__ static Loaded load(const std::byte* at) { return __ldg(reinterpret_cast<const uint4*>(at)); }
+  __device__ static Loaded load(const std::byte* at) { return load_once(reinterpret_cast<const uint4*>(at)); }
   __device__ static void unpack(const Loaded& v, float (&w)[kRows]) {
     const std::uint32_t pair[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
@@ -50,7 +50,7 @@ struct WordsBF16 {
 struct WordsF8 {
   static constexpr int kRows = 4, kBytes = 1;
   using Loaded = std::uint32_t;
-  __device__ static Loaded load(const std::byte* at) { return __ldg(reinterpret_cast<const std::uint32_t*>(at)); }
+  __device__ static Loaded load(const std::byte* at) { return load_once(reinterpret_cast<const std::uint32_t*>(at)); }
   __device__ static void unpack(const Loaded& v, float (&w)[kRows]) {
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
@@ -192,7 +192,7 @@ __device__ inline void multiply_floats(const MultiplyArgs& args) {
     }
   }
   __syncthreads();
-  add_terms<C>(args, rows, terms, own > 0 ? own : 0, first, n_pieces);
+  add_pieces(args, rows, terms, own, first, n_pieces);
 }
 
 #define DODECA_MULTIPLY_FLOATS(lower, Words, Piece)                            \

@@ -43,31 +43,68 @@ struct BlockRows {
 template <int C>
 inline constexpr int kTermFloats = C * quant::kTileRows;
 
-// terms: the block's own, n of them, from number `first` of n_all on. All threads of the block call this.
+// Volatile: what other blocks wrote is read, not what was here before. Sixteen loads are on their way together.
+__device__ inline float sum_of_terms(const volatile float* terms, int n, int term_floats) {
+  float sum = terms[0];
+#pragma unroll 16
+  for (int term = 1; term < n; ++term) sum += terms[term * term_floats];
+  return sum;
+}
+
+// Where the terms of all blocks of a tile go, if there are several.
 template <int C>
-__device__ inline void add_terms(const MultiplyArgs& args, const BlockRows<C>& rows, const float* terms, int n, int first,
-                                 int n_all) {
-  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
-  const volatile float* all = terms;
-  if (args.n_splits > 1) {
-    const std::int64_t tile = static_cast<std::int64_t>(blockIdx.z) * gridDim.x + blockIdx.x;
-    float* const partials = args.partials + tile * n_all * kTermFloats<C>;
-    for (int i = thread; i < n * kTermFloats<C>; i += threads) partials[first * kTermFloats<C> + i] = terms[i];
-    if (!is_last_block(args.counters + tile, static_cast<std::uint32_t>(args.n_splits))) return;
-    all = partials;
-    n = n_all;
-  }
+__device__ inline float* partials_of_tile(const MultiplyArgs& args, int n_all) {
+  const std::int64_t tile = static_cast<std::int64_t>(blockIdx.z) * gridDim.x + blockIdx.x;
+  return args.partials + tile * n_all * kTermFloats<C>;
+}
+__device__ inline bool is_last_of_tile(const MultiplyArgs& args) {
+  const std::int64_t tile = static_cast<std::int64_t>(blockIdx.z) * gridDim.x + blockIdx.x;
+  return is_last_block(args.counters + tile, static_cast<std::uint32_t>(args.n_splits));
+}
+
+template <int C>
+__device__ inline void store_results(const MultiplyArgs& args, const BlockRows<C>& rows, const float* terms, int n) {
+  const int thread = static_cast<int>(threadIdx.x);
   const std::int32_t row = static_cast<std::int32_t>(blockIdx.x) * quant::kTileRows + thread % quant::kTileRows;
-  for (int i = thread; i < rows.count * quant::kTileRows; i += threads) {
-    if (row >= args.n_out) continue;
+  if (row >= args.n_out) return;
+  for (int i = thread; i < rows.count * quant::kTileRows; i += static_cast<int>(blockDim.x)) {
     const int c = i / quant::kTileRows;
-    float sum = all[i];
-    for (int term = 1; term < n; ++term) sum += all[term * kTermFloats<C> + i];
+    float sum = sum_of_terms(terms + i, n, kTermFloats<C>);
     float* const out = args.out + rows.group * args.out_group_stride + (rows.first + c) * args.out_stride + row;
     if (args.accumulate) sum += *out;
     if (args.factors != nullptr) sum *= args.factors[rows.act_row(args, c)];
     *out = sum;
   }
+}
+
+// The block's n terms, of its warps, become results; where several blocks share a tile, one term of the block first. All
+// threads of the block call this, and the terms are there.
+template <int C>
+__device__ inline void add_warps(const MultiplyArgs& args, const BlockRows<C>& rows, const float* terms, int n) {
+  if (args.n_splits > 1) {
+    float* const partials = partials_of_tile<C>(args, args.n_splits);
+    for (int i = static_cast<int>(threadIdx.x); i < kTermFloats<C>; i += static_cast<int>(blockDim.x))
+      partials[static_cast<int>(blockIdx.y) * kTermFloats<C> + i] = sum_of_terms(terms + i, n, kTermFloats<C>);
+    if (!is_last_of_tile(args)) return;
+    terms = partials;
+    n = args.n_splits;
+  }
+  store_results(args, rows, terms, n);
+}
+
+// The same for pieces, whose terms are added one by one: the block has n of n_all, from number `first` on.
+template <int C>
+__device__ inline void add_pieces(const MultiplyArgs& args, const BlockRows<C>& rows, const float* terms, int n, int first,
+                                  int n_all) {
+  if (args.n_splits > 1) {
+    float* const partials = partials_of_tile<C>(args, n_all);
+    for (int i = static_cast<int>(threadIdx.x); i < n * kTermFloats<C>; i += static_cast<int>(blockDim.x))
+      partials[first * kTermFloats<C> + i] = terms[i];
+    if (!is_last_of_tile(args)) return;
+    terms = partials;
+    n = n_all;
+  }
+  store_results(args, rows, terms, n);
 }
 
 }  // namespace dodeca::gpu::DODECA_KERNELS

@@ -20,10 +20,14 @@ namespace dodeca::gpu::DODECA_KERNELS {
 
 inline constexpr std::uint32_t kOnes = 0x01010101u, kThrees = 0x03030303u, kSevens = 0x07070707u, kNibbles = 0x0f0f0f0fu;
 
-// Four rows of one vector of a tile.
+// Four rows of one vector of a tile. Codes are read once; scales, of which a line serves several chunks, stay in L1.
 struct Words4 {
   std::uint32_t row[4];
 };
+__device__ inline Words4 codes_at(const std::byte* at) {
+  const uint4 v = load_once(reinterpret_cast<const uint4*>(at));
+  return {{v.x, v.y, v.z, v.w}};
+}
 __device__ inline Words4 words_at(const std::byte* at) {
   const uint4 v = __ldg(reinterpret_cast<const uint4*>(at));
   return {{v.x, v.y, v.z, v.w}};

@@ -52,7 +52,7 @@ struct WeightsQ4_K : SuperWeights<quant::TileQ4_K, 32> {
     const Place at = place_of<Tile>(tile, chunk, j);
     Chunk c;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) c.code[i] = words_at(at.body + Tile::kCodes + 64 * (4 * at.sub + i));
+    for (int i = 0; i < 4; ++i) c.code[i] = codes_at(at.body + Tile::kCodes + 64 * (4 * at.sub + i));
     c.scales = six_bit_scales<Tile>(at);
     c.d = halves_at(at.header);
     c.m = halves_at(at.header + 32);
@@ -73,9 +73,9 @@ struct WeightsQ5_K : SuperWeights<quant::TileQ5_K, 32> {
   __device__ static Chunk load(const std::byte* tile, std::int32_t chunk, int j) {
     const Place at = place_of<Tile>(tile, chunk, j);
     Chunk c;
-    c.plane = words_at(at.body + Tile::high_bits(at.sub));
+    c.plane = codes_at(at.body + Tile::high_bits(at.sub));
 #pragma unroll
-    for (int i = 0; i < 4; ++i) c.code[i] = words_at(at.body + Tile::codes(4 * at.sub) + 64 * i);
+    for (int i = 0; i < 4; ++i) c.code[i] = codes_at(at.body + Tile::codes(4 * at.sub) + 64 * i);
     c.scales = six_bit_scales<Tile>(at);
     c.d = halves_at(at.header);
     c.m = halves_at(at.header + 32);
@@ -103,7 +103,7 @@ struct WeightsQ2_K : SuperWeights<quant::TileQ2_K, 16> {
   __device__ static Chunk load(const std::byte* tile, std::int32_t chunk, int j) {
     const Place at = place_of<Tile>(tile, chunk, j);
     const std::byte* const codes = at.body + Tile::codes(2 * at.sub);
-    return {{words_at(codes), words_at(codes + 64)},
+    return {{codes_at(codes), codes_at(codes + 64)},
             words_at(at.body + Tile::scales(at.sub / 2)),
             halves_at(at.header),
             halves_at(at.header + 32),
@@ -131,7 +131,7 @@ struct WeightsQ3_K : SuperWeights<quant::TileQ3_K, 16> {
     const Place at = place_of<Tile>(tile, chunk, j);
     Chunk c;
 #pragma unroll
-    for (int v = 0; v < 3; ++v) c.code[v] = words_at(at.body + Tile::codes(at.sub) + 64 * v);
+    for (int v = 0; v < 3; ++v) c.code[v] = codes_at(at.body + Tile::codes(at.sub) + 64 * v);
     c.low = words_at(at.body + Tile::kScales + 64 * (at.sub / 4));
     c.high = words_at(at.body + Tile::kHighScales);
     c.d = halves_at(at.header);
@@ -164,8 +164,8 @@ struct WeightsQ6_K : SuperWeights<quant::TileQ6_K, 16> {
   __device__ static Chunk load(const std::byte* tile, std::int32_t chunk, int j) {
     const Place at = place_of<Tile>(tile, chunk, j);
     const std::byte* const first = at.body + Tile::high_bits(2 * at.sub);  // plane, two of codes, plane, two of codes
-    return {{words_at(first), words_at(first + 192)},
-            {words_at(first + 64), words_at(first + 128), words_at(first + 256), words_at(first + 320)},
+    return {{codes_at(first), codes_at(first + 192)},
+            {codes_at(first + 64), codes_at(first + 128), codes_at(first + 256), codes_at(first + 320)},
             words_at(at.body + Tile::scales(at.sub / 2)),
             halves_at(at.header),
             {},
@@ -197,7 +197,7 @@ struct WeightsIQ4_XS : SuperWeights<quant::TileIQ4_XS, 32> {
     const Place at = place_of<Tile>(tile, chunk, j);
     Chunk c;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) c.code[i] = words_at(at.body + Tile::kCodes + 64 * (4 * at.sub + i));
+    for (int i = 0; i < 4; ++i) c.code[i] = codes_at(at.body + Tile::kCodes + 64 * (4 * at.sub + i));
     c.low = words_at(at.body + Tile::kScales);
     c.d = halves_at(at.header);
     c.m = halves_at(at.header + 32);
@@ -224,7 +224,7 @@ struct WeightsIQ4_KS : SuperWeights<quant::TileIQ4_KS, 32> {
     const Place at = place_of<Tile>(tile, chunk, j);
     Chunk c;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) c.code[i] = words_at(at.body + Tile::kCodes + 64 * (4 * at.sub + i));
+    for (int i = 0; i < 4; ++i) c.code[i] = codes_at(at.body + Tile::kCodes + 64 * (4 * at.sub + i));
     c.scales = words_at(at.body + Tile::scales(at.sub / 4));
     c.d = words_at(tile + 16 * j);
     c.sub = at.sub;

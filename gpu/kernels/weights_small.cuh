@@ -16,7 +16,7 @@ __device__ inline NibbleChunk load_nibbles(const std::byte* tile, std::int32_t c
   NibbleChunk c;
   const std::byte *header = tile + Tile::header(chunk) + 8 * j, *codes = tile + Tile::body(chunk) + kCodes + 16 * j;
 #pragma unroll
-  for (int i = 0; i < 4; ++i) c.code[i] = words_at(codes + 64 * i);
+  for (int i = 0; i < 4; ++i) c.code[i] = codes_at(codes + 64 * i);
   c.d = halves_at(header);
   if (with_offset) c.m = halves_at(header + 32);
   return c;
@@ -64,7 +64,7 @@ struct WeightsQ5_0 : SmallWeights<quant::TileQ5_0> {
   using Chunk = FiveBitChunk;
   __device__ static Chunk load(const std::byte* tile, std::int32_t chunk, int j) {
     return {load_nibbles<Tile, Tile::kCodes>(tile, chunk, j, false),
-            words_at(tile + Tile::body(chunk) + Tile::kHighBits + 16 * j)};
+            codes_at(tile + Tile::body(chunk) + Tile::kHighBits + 16 * j)};
   }
   __device__ static void units(const Chunk& c, int r, std::uint32_t (&q)[8]) { join_five_bits(c.code, c.plane, r, q); }
   __device__ static int shift(const Chunk&, int) { return -16; }
@@ -75,7 +75,7 @@ struct WeightsQ5_1 : SmallWeights<quant::TileQ5_1> {
   using Chunk = FiveBitChunk;
   __device__ static Chunk load(const std::byte* tile, std::int32_t chunk, int j) {
     return {load_nibbles<Tile, Tile::kCodes>(tile, chunk, j, true),
-            words_at(tile + Tile::body(chunk) + Tile::kHighBits + 16 * j)};
+            codes_at(tile + Tile::body(chunk) + Tile::kHighBits + 16 * j)};
   }
   __device__ static void units(const Chunk& c, int r, std::uint32_t (&q)[8]) { join_five_bits(c.code, c.plane, r, q); }
 };
@@ -89,7 +89,7 @@ struct WeightsQ8_0 : SmallWeights<quant::TileQ8_0> {
     Chunk c;
     const std::byte* const codes = tile + Tile::body(chunk) + Tile::kCodes + 16 * j;
 #pragma unroll
-    for (int u = 0; u < 8; ++u) c.code[u] = words_at(codes + 64 * u);
+    for (int u = 0; u < 8; ++u) c.code[u] = codes_at(codes + 64 * u);
     c.d = halves_at(tile + Tile::header(chunk) + 8 * j);
     return c;
   }
@@ -120,7 +120,7 @@ struct WeightsMXFP4 : SmallWeights<quant::TileMXFP4> {
     Chunk c;
     const std::byte* const codes = tile + Tile::body(chunk) + Tile::kCodes + 16 * j;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) c.code[i] = words_at(codes + 64 * i);
+    for (int i = 0; i < 4; ++i) c.code[i] = codes_at(codes + 64 * i);
     c.exponents = __ldg(reinterpret_cast<const std::uint32_t*>(tile + Tile::header(chunk) + 4 * j));
     return c;
   }

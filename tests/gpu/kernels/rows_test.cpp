@@ -1,7 +1,7 @@
 // Kernels that work row by row: the bits of the processor's scalar definitions.
 #include <doctest/doctest.h>
 
-#include <bit>
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -37,14 +37,13 @@ std::vector<float> rows_with_specials(std::size_t n_rows, std::size_t n, std::si
   return rows;
 }
 
-// NaN equals any NaN.
+// The same bits, but NaN equals any NaN.
 void check_same(std::span<const float> got, std::span<const float> want) {
   REQUIRE(got.size() == want.size());
   for (std::size_t i = 0; i < got.size(); ++i) {
-    CAPTURE(i);
-    CAPTURE(got[i]);
-    CAPTURE(want[i]);
-    CHECK((std::isnan(want[i]) ? std::isnan(got[i]) : std::bit_cast<std::uint32_t>(got[i]) == std::bit_cast<std::uint32_t>(want[i])));
+    if (std::isnan(want[i]) ? std::isnan(got[i]) : std::memcmp(&got[i], &want[i], sizeof(float)) == 0) continue;
+    FAIL_CHECK("value " << i << " is " << got[i] << " instead of " << want[i]);
+    return;
   }
 }
 
@@ -75,7 +74,7 @@ struct Copies {
     cpu::quantize_act(format, x, static_cast<std::int64_t>(n), want, Isa::kScalar);
     const std::byte* const got = all.data() + row * stride;
     CHECK(std::memcmp(got, want, bytes) == 0);
-    for (std::size_t i = bytes; i < stride; ++i) REQUIRE(got[i] == kUntouched);
+    CHECK(std::all_of(got + bytes, got + stride, [](std::byte b) { return b == kUntouched; }));
   }
   OnDevice<std::byte> q8_256, q8_32;
 };
