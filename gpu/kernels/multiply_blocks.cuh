@@ -75,31 +75,6 @@ __device__ inline void add_chunk(const typename F::Chunk& chunk, const std::uint
   }
 }
 
-// Sums N values of each lane over the eight lanes that share l mod 4, by halves: lane l keeps values
-// [first, first + N / 8) of its rows (at least one, then also in lane l ^ 4).
-template <int N>
-__device__ inline int sum_over_chunks(float (&v)[N]) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  int first = 0, n = N;
-#pragma unroll
-  for (int step = 16; step >= 4; step /= 2) {
-    if (n == 1) {
-      v[0] += __shfl_xor_sync(kWholeWarp, v[0], step);
-      continue;
-    }
-    n /= 2;
-    const bool upper = (lane & step) != 0;
-#pragma unroll
-    for (int i = 0; i < N / 2; ++i) {
-      if (i >= n) break;
-      const float sent = upper ? v[i] : v[i + n], kept = upper ? v[i + n] : v[i];
-      v[i] = kept + __shfl_xor_sync(kWholeWarp, sent, step);
-    }
-    if (upper) first += n;
-  }
-  return first;
-}
-
 // One tile times C rows. Warp w of the split's blocks takes chunks 8w to 8w + 7, and so on by all warps of all splits.
 template <class F, int C>
 __device__ inline void multiply_blocks(const MultiplyArgs& args) {
@@ -134,12 +109,11 @@ __device__ inline void multiply_blocks(const MultiplyArgs& args) {
   float sums[4 * C];
 #pragma unroll
   for (int i = 0; i < 4 * C; ++i) sums[i] = acc[i / 4][i % 4];
-  const int first = sum_over_chunks(sums);
-  constexpr int kKept = C > 1 ? C / 2 : 1;
+  const int first = sum_by_halves<3>(sums, 4);  // over the chunks, of rows j
 #pragma unroll
-  for (int i = 0; i < kKept; ++i) {
+  for (int i = 0; i < kKept<4 * C, 3>; ++i) {
     const int c = (first + i) / 4, r = (first + i) % 4;
-    if (C > 1 || (lane & 4) == 0) terms[warp * kTermFloats<C> + c * quant::kTileRows + 4 * j + r] = sums[i];
+    if (C > 1 || (lane & 16) == 0) terms[warp * kTermFloats<C> + c * quant::kTileRows + 4 * j + r] = sums[i];
   }
   __syncthreads();
   add_warps(args, rows, terms, warps);

@@ -74,15 +74,18 @@ struct FloatLane {
   }
 };
 
-// acc[c][r] = the lane's sum over columns column, column + 4, ... of [0, n): w is the tile at column 0, x the rows there.
+// Values c * R + r, c < C and r < R, of a lane; and those that it is left with once four lanes have added theirs.
+template <class Words, int C>
+inline constexpr int kLaneSums = C * Words::kRows;
+template <class Words, int C>
+inline constexpr int kLaneKept = kKept<kLaneSums<Words, C>, 2>;
+
+// sums[c][r] = the lane's sum over columns column, column + 4, ... of [0, n): w is the tile at column 0, x the rows there.
 template <class Words, int C>
 __device__ inline void sum_columns(const std::byte* w, const float* const (&x)[C], std::int32_t n,
-                                   const FloatLane<Words>& lane, float (&acc)[C][Words::kRows]) {
+                                   const FloatLane<Words>& lane, float (&sums)[kLaneSums<Words, C>]) {
 #pragma unroll
-  for (int c = 0; c < C; ++c) {
-#pragma unroll
-    for (int r = 0; r < Words::kRows; ++r) acc[c][r] = 0.0f;
-  }
+  for (int i = 0; i < kLaneSums<Words, C>; ++i) sums[i] = 0.0f;
   w += lane.row * Words::kBytes;
 #pragma unroll(C == 1 ? 8 : C == 2 ? 4 : 2)
   for (std::int32_t k = lane.column; k < n; k += 4) {
@@ -92,76 +95,79 @@ __device__ inline void sum_columns(const std::byte* w, const float* const (&x)[C
     for (int c = 0; c < C; ++c) {
       const float value = __ldg(x[c] + k);
 #pragma unroll
-      for (int r = 0; r < Words::kRows; ++r) acc[c][r] = fmaf(weight[r], value, acc[c][r]);
+      for (int r = 0; r < Words::kRows; ++r)
+        sums[c * Words::kRows + r] = fmaf(weight[r], value, sums[c * Words::kRows + r]);
     }
   }
 }
 
-// (s0 + s1) + (s2 + s3), in all four lanes. All lanes of a warp together.
-template <class Words>
-__device__ inline float add_four(float sum) {
-  sum += __shfl_xor_sync(kWholeWarp, sum, FloatLane<Words>::kLanes);
-  return sum + __shfl_xor_sync(kWholeWarp, sum, 2 * FloatLane<Words>::kLanes);
+// (s0 + s1) + (s2 + s3) of the four lanes of a piece, each of which is left with a quarter of the sums, from the returned one
+// on. All lanes of a warp together.
+template <class Words, int N>
+__device__ inline int add_four(float (&sums)[N]) {
+  return sum_by_halves<2>(sums, FloatLane<Words>::kLanes);
 }
 
-// The sum of a piece: columns [begin, begin + n) of the tile, n 0 where the lane has none.
-template <class Words, int C>
+// Columns [begin, begin + n) of a tile, n 0 where the lane has none.
+struct Piece {
+  const std::byte* tile;
+  std::int32_t begin, n;
+  std::int32_t most;  // the longest of the warp's pieces
+};
+
+// The sum of a piece. What the lane is left with is in the first places of `sums`.
+template <class Words_, int C>
 struct PlainPiece {
+  using Words = Words_;
   __device__ static std::int64_t tile_bytes(std::int32_t n_in) {
     return (static_cast<std::int64_t>(n_in) * quant::kTileRows * Words::kBytes + 63) / 64 * 64;
   }
-  __device__ static void sum(const std::byte* tile, const float* const (&acts)[C], std::int32_t begin, std::int32_t n,
-                             std::int32_t, const FloatLane<Words>& lane, float (&acc)[C][Words::kRows]) {
+  __device__ static int sum(const Piece& piece, const float* const (&acts)[C], const FloatLane<Words>& lane,
+                            float (&sums)[kLaneSums<Words, C>]) {
     const float* x[C];
 #pragma unroll
-    for (int c = 0; c < C; ++c) x[c] = acts[c] + begin;
-    sum_columns<Words, C>(tile + static_cast<std::int64_t>(begin) * quant::kTileRows * Words::kBytes, x, n, lane, acc);
-#pragma unroll
-    for (int c = 0; c < C; ++c) {
-#pragma unroll
-      for (int r = 0; r < Words::kRows; ++r) acc[c][r] = add_four<Words>(acc[c][r]);
-    }
+    for (int c = 0; c < C; ++c) x[c] = acts[c] + piece.begin;
+    const std::int64_t offset = static_cast<std::int64_t>(piece.begin) * quant::kTileRows * Words::kBytes;
+    sum_columns<Words, C>(piece.tile + offset, x, piece.n, lane, sums);
+    return add_four<Words>(sums);
   }
 };
 
 // FP8: block after block of 128 columns, folded with its scale times 2^8.
 template <int C>
 struct F8Piece {
+  using Words = WordsF8;
   using Tile = quant::TileF8;
   __device__ static std::int64_t tile_bytes(std::int32_t n_in) { return static_cast<std::int64_t>(Tile::bytes(n_in)); }
-  // most: the longest piece of the warp's lanes, so that all of them meet.
-  __device__ static void sum(const std::byte* tile, const float* const (&acts)[C], std::int32_t begin, std::int32_t n,
-                             std::int32_t most, const FloatLane<WordsF8>& lane, float (&acc)[C][WordsF8::kRows]) {
-#pragma unroll
-    for (int c = 0; c < C; ++c) {
-#pragma unroll
-      for (int r = 0; r < WordsF8::kRows; ++r) acc[c][r] = 0.0f;
-    }
-    for (std::int32_t at = 0; at < most; at += Tile::kColumns) {
-      const bool has = at < n;
-      const std::int32_t column = has ? begin + at : 0;
+  __device__ static int sum(const Piece& piece, const float* const (&acts)[C], const FloatLane<Words>& lane,
+                            float (&sums)[kLaneSums<Words, C>]) {
+    float folded[kLaneKept<Words, C>] = {};
+    int first = 0;
+    for (std::int32_t at = 0; at < piece.most; at += Tile::kColumns) {  // all lanes meet, also without a block left
+      const bool has = at < piece.n;
+      const std::int32_t column = has ? piece.begin + at : 0;
       const std::int64_t block = column / Tile::kColumns;
       const float* x[C];
 #pragma unroll
       for (int c = 0; c < C; ++c) x[c] = acts[c] + column;
-      float sums[C][WordsF8::kRows], scale[WordsF8::kRows];
-      sum_columns<WordsF8, C>(tile + Tile::body(block), x, has ? Tile::kColumns : 0, lane, sums);
-      WordsF32::unpack(WordsF32::load(tile + Tile::header(block) + 4 * lane.row), scale);
+      sum_columns<Words, C>(piece.tile + Tile::body(block), x, has ? Tile::kColumns : 0, lane, sums);
+      first = add_four<Words>(sums);
+      const auto* const scales = reinterpret_cast<const float*>(piece.tile + Tile::header(block)) + lane.row;
 #pragma unroll
-      for (int c = 0; c < C; ++c) {
-#pragma unroll
-        for (int r = 0; r < WordsF8::kRows; ++r) {
-          const float sum = add_four<WordsF8>(sums[c][r]);
-          if (has) acc[c][r] = fmaf(scale[r] * 256.0f, sum, acc[c][r]);
-        }
+      for (int i = 0; i < kLaneKept<Words, C>; ++i) {
+        if (has) folded[i] = fmaf(__ldg(scales + (first + i) % Words::kRows) * 256.0f, sums[i], folded[i]);
       }
     }
+#pragma unroll
+    for (int i = 0; i < kLaneKept<Words, C>; ++i) sums[i] = folded[i];
+    return first;
   }
 };
 
 // One tile times C rows. A block of the split has the next so many pieces.
-template <class Words, class Piece, int C>
+template <class PieceSum, int C>
 __device__ inline void multiply_floats(const MultiplyArgs& args) {
+  using Words = typename PieceSum::Words;
   const BlockRows<C> rows(args);
   if (rows.count <= 0) return;
   float* const terms = dynamic_shared<float>();
@@ -170,52 +176,51 @@ __device__ inline void multiply_floats(const MultiplyArgs& args) {
   const std::int32_t per_split = (n_pieces + args.n_splits - 1) / args.n_splits;
   const std::int32_t first = static_cast<std::int32_t>(blockIdx.y) * per_split;
   const std::int32_t own = n_pieces - first < per_split ? n_pieces - first : per_split;
-  const std::byte* const tile =
-      args.weights + rows.slice * args.slice_bytes + static_cast<std::int64_t>(blockIdx.x) * Piece::tile_bytes(args.n_in);
+  const std::byte* const tile = args.weights + rows.slice * args.slice_bytes +
+                                static_cast<std::int64_t>(blockIdx.x) * PieceSum::tile_bytes(args.n_in);
   const std::byte* const acts = rows.acts(args);
   const float* x[C];
 #pragma unroll
   for (int c = 0; c < C; ++c) x[c] = reinterpret_cast<const float*>(acts + rows.act_offset(args, c));
   const int warp = static_cast<int>(threadIdx.x) / 32, warps = static_cast<int>(blockDim.x) / 32;
   for (std::int32_t p = warp * lane.kPieces; p < own; p += warps * lane.kPieces) {
-    const std::int32_t piece = p + lane.piece, begin = (first + piece) * args.piece_columns;
-    std::int32_t n = 0;
-    if (piece < own) n = args.n_in - begin < args.piece_columns ? args.n_in - begin : args.piece_columns;
-    float acc[C][Words::kRows];
-    Piece::sum(tile, x, begin, n, args.piece_columns, lane, acc);
-    if (lane.column != 0 || piece >= own) continue;
+    const std::int32_t number = p + lane.piece, begin = (first + number) * args.piece_columns;
+    Piece piece{tile, begin, 0, args.piece_columns};
+    if (number < own) piece.n = args.n_in - begin < args.piece_columns ? args.n_in - begin : args.piece_columns;
+    float sums[kLaneSums<Words, C>];
+    const int kept = PieceSum::sum(piece, x, lane, sums);
+    if (number >= own) continue;
 #pragma unroll
-    for (int c = 0; c < C; ++c) {
-#pragma unroll
-      for (int r = 0; r < Words::kRows; ++r)
-        terms[piece * kTermFloats<C> + c * quant::kTileRows + lane.row + r] = acc[c][r];
+    for (int i = 0; i < kLaneKept<Words, C>; ++i) {
+      const int c = (kept + i) / Words::kRows, r = (kept + i) % Words::kRows;
+      terms[number * kTermFloats<C> + c * quant::kTileRows + lane.row + r] = sums[i];
     }
   }
   __syncthreads();
   add_pieces(args, rows, terms, own, first, n_pieces);
 }
 
-#define DODECA_MULTIPLY_FLOATS(lower, Words, Piece)                            \
+#define DODECA_MULTIPLY_FLOATS(lower, PieceSum)                            \
   DODECA_KERNEL(multiply_##lower##_1, MultiplyArgs, kMultiplyThreads, 2) {     \
-    multiply_floats<Words, Piece(1), 1>(args);                                 \
+    multiply_floats<PieceSum(1), 1>(args);                                      \
   }                                                                            \
   DODECA_KERNEL(multiply_##lower##_2, MultiplyArgs, kMultiplyThreads, 2) {     \
-    multiply_floats<Words, Piece(2), 2>(args);                                 \
+    multiply_floats<PieceSum(2), 2>(args); \
   }                                                                            \
   DODECA_KERNEL(multiply_##lower##_4, MultiplyArgs, kMultiplyThreads, 2) {     \
-    multiply_floats<Words, Piece(4), 4>(args);                                 \
+    multiply_floats<PieceSum(4), 4>(args); \
   }                                                                            \
   DODECA_KERNEL(multiply_##lower##_8, MultiplyArgs, kMultiplyThreads / 2, 2) { \
-    multiply_floats<Words, Piece(8), 8>(args);                                 \
+    multiply_floats<PieceSum(8), 8>(args); \
   }
 
 #define F32_PIECE(C) PlainPiece<WordsF32, C>
 #define F16_PIECE(C) PlainPiece<WordsF16, C>
 #define BF16_PIECE(C) PlainPiece<WordsBF16, C>
 #define F8_PIECE(C) F8Piece<C>
-DODECA_MULTIPLY_FLOATS(f32, WordsF32, F32_PIECE)
-DODECA_MULTIPLY_FLOATS(f16, WordsF16, F16_PIECE)
-DODECA_MULTIPLY_FLOATS(bf16, WordsBF16, BF16_PIECE)
-DODECA_MULTIPLY_FLOATS(f8_e4m3_b128, WordsF8, F8_PIECE)
+DODECA_MULTIPLY_FLOATS(f32, F32_PIECE)
+DODECA_MULTIPLY_FLOATS(f16, F16_PIECE)
+DODECA_MULTIPLY_FLOATS(bf16, BF16_PIECE)
+DODECA_MULTIPLY_FLOATS(f8_e4m3_b128, F8_PIECE)
 
 }  // namespace dodeca::gpu::DODECA_KERNELS

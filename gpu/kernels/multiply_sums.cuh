@@ -39,6 +39,33 @@ struct BlockRows {
   }
 };
 
+// Sums N values of each lane over the 2^kSteps lanes whose numbers differ in bit `step` and the next ones, from the lowest bit
+// up, by halves: of two lanes one goes on with the lower half of the values, the other with the upper one. The lane is left
+// with kKept of them, from the returned one on; where there are fewer values than lanes, those of higher bits have the same.
+template <int N, int kSteps>
+inline constexpr int kKept = (N >> kSteps) > 0 ? N >> kSteps : 1;
+template <int kSteps, int N>
+__device__ inline int sum_by_halves(float (&v)[N], int step) {
+  int first = 0, n = N;
+#pragma unroll
+  for (int s = 0; s < kSteps; ++s, step *= 2) {
+    if (n == 1) {
+      v[0] += __shfl_xor_sync(kWholeWarp, v[0], step);
+      continue;
+    }
+    n /= 2;
+    const bool upper = (static_cast<int>(threadIdx.x) & step) != 0;
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) {
+      if (i >= n) break;
+      const float sent = upper ? v[i] : v[i + n], kept = upper ? v[i + n] : v[i];
+      v[i] = kept + __shfl_xor_sync(kWholeWarp, sent, step);
+    }
+    if (upper) first += n;
+  }
+  return first;
+}
+
 // One term of a tile's results: [C][16]. Each warp or piece leaves one; results are the sums of all, in ascending order.
 template <int C>
 inline constexpr int kTermFloats = C * quant::kTileRows;
