@@ -15,7 +15,7 @@ DODECA_INLINE __m256i byte_twice(__m256i four, int i) {
 
 struct Q2_K : SuperBlocks<Q2_K> {
   using Tile = quant::TileQ2_K;
-  static constexpr int kScales = 16, kUnits = 4, kMins = 8, kOffset = 0;
+  static constexpr int kScales = 16, kUnits = 4, kMins = 8, kOffset = 0, kOrderedRows = 1;
 
   struct Half {
     const std::byte* at;

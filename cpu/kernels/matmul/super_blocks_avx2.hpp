@@ -37,6 +37,8 @@ struct SuperBlocks : Policy {
   using Act = Q8Block256;
   using Decoded = DecodedSuperBlock<kCodes>;
   static constexpr int kFewRows = 2;  // from three on, decoding once into L1 is cheaper
+  // Up to how many rows it is faster when the compiler may not collect a block's products and add them at its end.
+  static constexpr int kOrderedRows = kCodes == Codes::kMagnitudes ? 2 : 0;
   static constexpr int kStep = 1, kMaxTiles = kCodes == Codes::kSigned ? 2 : 1;
 
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) { return halves(header, h); }
@@ -83,6 +85,7 @@ struct SuperBlocks : Policy {
           }
           isum[c][0] = dot2(isum[c][0], part[0], scale[0]);
           isum[c][1] = dot2(isum[c][1], part[1], scale[1]);
+          if constexpr (C <= Format::kOrderedRows) asm("" : "+x"(isum[c][0]), "+x"(isum[c][1]));
         }
       }
       if constexpr (kPairs) {
