@@ -22,7 +22,7 @@ struct SmallBlocks : Policy {
   using Decoded = DecodedBlocks<kCodes>;
   static constexpr bool kSigned = kCodes != Codes::kUnsigned;
   static constexpr int kStep = 8, kMaxTiles = kMin ? 2 : 1;
-  static constexpr int kFewRows = kSigned ? 4 : 2;  // from three on, decoding once into L1 is cheaper
+  static constexpr int kFewRows = 2;  // from three on, decoding once into L1 is cheaper
 
   DODECA_INLINE static __m256 factor(const std::byte* header, int h) { return halves(header, h); }
   DODECA_INLINE static __m256i product(__m256i codes, __m256i x) {
@@ -170,6 +170,7 @@ using Q5_1 = Fives<quant::TileQ5_1, 0, true>;
 
 struct Q8_0 : SmallBlocks<Q8_0, Codes::kMagnitudes> {
   using Tile = quant::TileQ8_0;
+  static constexpr int kFewRows = 4;  // as long as there is little to decode
   static constexpr int kOffset = 0, kUnits = 1;
   DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
 #pragma GCC unroll 8
