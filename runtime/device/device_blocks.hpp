@@ -15,6 +15,8 @@
 
 namespace dodeca::runtime::device {
 
+struct DeviceState;
+
 class DeviceBlocks final : public exec::BlockMaker {
  public:
   // Allocates room for the weights that the plan has on the device. `plan` and `offload` are kept by value.
@@ -33,10 +35,8 @@ class DeviceBlocks final : public exec::BlockMaker {
   const Offload& offload() const;
   const gpu::Device& device() const;
 
-  struct Impl;
-
  private:
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<DeviceState> state_;
 };
 
 }  // namespace dodeca::runtime::device

@@ -1,0 +1,202 @@
+#include "runtime/device/block_builder.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/exec/moe_ffn.hpp"
+
+namespace dodeca::runtime::device {
+namespace {
+
+using exec::ArrayBuffer;
+using exec::Block;
+using exec::Pass;
+using exec::RowBuffer;
+
+// What one member does of a segment, with everyone waiting behind it.
+class SegmentBlock final : public Block {
+ public:
+  SegmentBlock(const BlockPlan& plan, std::string_view name, std::function<void(Pass&)> f) : Block(plan) {
+    phases_ = {{.name = name, .deal = [f = std::move(f)](Pass& pass, const cpu::Member& member) {
+                  if (member.index == 0) f(pass);
+                }}};
+  }
+  std::span<const exec::Phase> phases(const Pass&) const override { return phases_; }
+  bool has_output() const override { return false; }
+  std::int64_t input_of(const Pass&, std::int64_t) const override { return -1; }
+
+ private:
+  std::vector<exec::Phase> phases_;
+};
+
+// Rows from the device for the routed experts of a layer, and their sums back.
+class DeviceRouting final : public exec::RoutedElsewhere {
+ public:
+  DeviceRouting(Segment& segment, Meeting& meeting, std::size_t stretch, std::int64_t layer)
+      : segment_(segment), meeting_(meeting), stretch_(stretch), layer_(layer) {}
+
+  void wait(Pass& pass) override {
+    segment_.wait(stretch_, pass);
+    exec::Activations& input = pass.buffer(RowBuffer::kInput);
+    if (meeting_.failure != nullptr) return clear(pass);
+    for (std::int64_t i = 0; i < pass.n(); ++i) {
+      const float factor = meeting_.factors[i];
+      if ((!std::isfinite(factor) || factor <= 0.0f) && meeting_.bad_layer == kNoLayer) meeting_.bad_layer = layer_;
+      input.set_factor(i, factor);
+    }
+  }
+  void give(Pass&) override { gpu::write_flag(meeting_.given, ++meeting_.n_given); }
+
+ private:
+  // The device is lost: the pass goes on with something, and ends with the error.
+  static void clear(Pass& pass) {
+    const std::int64_t used = pass.config.n_experts_per_tok;
+    for (std::int64_t i = 0; i < pass.n(); ++i) {
+      std::fill_n(pass.buffer(RowBuffer::kInput).row(i), pass.config.hidden_size, 0.0f);
+      pass.buffer(RowBuffer::kInput).set_factor(i, 1.0f);
+    }
+    for (std::int64_t i = 0; i < pass.n() * used; ++i) {
+      pass.space.array<std::int32_t>(ArrayBuffer::kExpertIds)[i] = static_cast<std::int32_t>(i % used);
+      pass.space.array<float>(ArrayBuffer::kExpertWeights)[i] = 0.0f;
+    }
+  }
+
+  Segment& segment_;
+  Meeting& meeting_;
+  std::size_t stretch_;
+  std::int64_t layer_;
+};
+
+// Puts the blocks of an executor together.
+class BlockBuilder {
+ public:
+  BlockBuilder(DeviceState& state, const Model& model, exec::Workspace& host, DeviceState::Ranges ranges)
+      : state_(state), model_(model), host_(host), ranges_(std::move(ranges)) {}
+
+  std::vector<std::unique_ptr<Block>> build() {
+    for (const BlockPlan& plan : model_.plan().blocks) {
+      if (plan.place == Place::kDevice)
+        add_device(plan);
+      else
+        add_host(plan);
+      if (plan.kind == BlockKind::kHead) break;
+    }
+    return std::move(blocks_);
+  }
+
+ private:
+  void add_host(const BlockPlan& plan) {
+    if (segment_ != nullptr) end_segment(false);
+    blocks_.push_back(exec::make_block(model_, plan));
+  }
+
+  void add_device(const BlockPlan& plan) {
+    if (segment_ == nullptr) begin_segment(plan);
+    last_ = &plan;
+    if (plan.kind == BlockKind::kMlaAttention) return add_attention(plan);
+    if (plan.kind == BlockKind::kHead) return end_segment(true);
+    add_ffn(plan);
+  }
+
+  void begin_segment(const BlockPlan& plan) {
+    state_.segments.push_back(std::make_unique<Segment>(*state_.ops, *state_.meeting));
+    segment_ = state_.segments.back().get();
+    added_ = false;
+    DeviceState* state = &state_;
+    segment_->add([state](const Pass& pass) {
+      state->send_rows(pass);
+      state->upload(pass);
+    });
+    blocks_.push_back(std::make_unique<SegmentBlock>(
+        plan, "to the device", [segment = segment_, ranges = ranges_](Pass& pass) { segment->begin(pass); }));
+  }
+
+  const DeviceRows* pending() {
+    const DeviceRows* rows = added_ ? &state_.space->rows(RowBuffer::kOutput) : nullptr;
+    added_ = true;
+    return rows;
+  }
+
+  void add_attention(const BlockPlan& plan) {
+    state_.attention.push_back(std::make_unique<DeviceAttention>(
+        state_.plan.config, plan, state_.weights, *state_.cache,
+        state_.plan.options.compute_f32 ? gpu::MlaArithmetic::kF32 : gpu::MlaArithmetic::kBf16));
+    segment_->add([attention = state_.attention.back().get(), state = &state_, rows = pending()](const Pass& pass) {
+      attention->launch(*state->ops, pass.n(), rows, state->table_stride);
+    });
+  }
+
+  void add_ffn(const BlockPlan& plan) {
+    state_.ffn.push_back(std::make_unique<DeviceFfn>(state_.plan.config, plan, state_.weights));
+    const DeviceFfn* ffn = state_.ffn.back().get();
+    const bool experts_here = plan.kind == BlockKind::kMoeFfn && plan.experts_place == Place::kDevice,
+               experts_there = plan.kind == BlockKind::kMoeFfn && !experts_here;
+    segment_->add(
+        [ffn, experts_here, experts_there, state = &state_, host = &host_, rows = pending()](const Pass& pass) {
+          ffn->begin(*state->ops, pass.n(), rows);
+          if (experts_there) state->tell(pass, *host);
+          const bool shared = ffn->launch_dense(*state->ops, pass.n());
+          if (experts_here) ffn->launch_experts(*state->ops, pass.n(), shared);
+          if (experts_there && !shared) {
+            const DeviceRows& output = state->space->rows(RowBuffer::kOutput);
+            state->device->fill(state->stream, output.rows, 0,
+                                static_cast<std::size_t>(pass.n() * output.stride) * sizeof(float));
+          }
+        });
+    if (!experts_there) return;
+    const std::size_t stretch = segment_->cut();
+    auto block = std::make_unique<exec::MoeFfn>(model_, plan);
+    block->set_routed_elsewhere(std::make_unique<DeviceRouting>(*segment_, *state_.meeting, stretch, plan.layer));
+    blocks_.push_back(std::move(block));
+    segment_->add([state = &state_, host = &host_](const Pass& pass) {
+      state->device->wait_flag(state->stream, state->meeting->given, state->meeting->n_given + 1);
+      exec::Activations& sums = host->rows(RowBuffer::kOutput);
+      state->ops->add(state->space->rows(RowBuffer::kOutput), sums.row(0), sums.stride_floats(), pass.n(),
+                      state->plan.config.hidden_size);
+    });
+  }
+
+  // The residual stream is complete on the device, and leaves it as itself or as logits.
+  void end_segment(bool with_head) {
+    const bool added = added_;
+    segment_->add([state = &state_, added, with_head](const Pass& pass) {
+      const DeviceRows &residual = state->space->rows(RowBuffer::kResidual),
+                       &output = state->space->rows(RowBuffer::kOutput);
+      if (added) state->ops->add(residual, output.rows, output.stride, pass.n(), state->plan.config.hidden_size);
+      if (with_head)
+        state->launch_head(pass);
+      else
+        state->device->copy_to_host(state->stream, pass.buffer(RowBuffer::kResidual).row(0), residual.rows,
+                                    static_cast<std::size_t>(pass.n() * residual.stride) * sizeof(float));
+      state->device->signal(state->stream, state->meeting->told, ++state->meeting->n_told);
+    });
+    blocks_.push_back(std::make_unique<SegmentBlock>(
+        *last_, with_head ? "head" : "from the device", [segment = segment_, state = &state_, with_head](Pass& pass) {
+          segment->end();
+          exec::Activations& input = pass.buffer(RowBuffer::kHeadInput);
+          for (std::size_t k = 0; with_head && k < pass.wanted.size(); ++k) {
+            if (pass.row(pass.wanted[k]).wants_hidden)
+              input.set_factor(static_cast<std::int64_t>(k), state->meeting->factors[k]);
+          }
+        }));
+    segment_ = nullptr;
+  }
+
+  DeviceState& state_;
+  const Model& model_;
+  exec::Workspace& host_;
+  DeviceState::Ranges ranges_;
+  std::vector<std::unique_ptr<Block>> blocks_;
+  Segment* segment_ = nullptr;
+  const BlockPlan* last_ = nullptr;
+  bool added_ = false;  // something in kOutput waits to be added
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<Block>> build_blocks(DeviceState& state, const Model& model, exec::Workspace& host,
+                                                 DeviceState::Ranges ranges) {
+  return BlockBuilder(state, model, host, std::move(ranges)).build();
+}
+
+}  // namespace dodeca::runtime::device

@@ -1,0 +1,158 @@
+#include "runtime/device/device_state.hpp"
+
+#include <algorithm>
+
+#include "gpu/kernels/rope.hpp"
+
+namespace dodeca::runtime::device {
+
+using exec::ArrayBuffer;
+using exec::Pass;
+using exec::RowBuffer;
+using gpu::KernelId;
+
+DeviceState::DeviceState(std::shared_ptr<gpu::Device> d, const Plan& p, const Offload& o)
+    : device(std::move(d)),
+      plan(p),
+      offload(o),
+      stream(device->make_stream()),
+      multiprocessors(std::max(1, device->info().multiprocessors)),
+      weights(*device, stream, plan) {}
+
+std::vector<std::int64_t> DeviceState::attention_layers() const {
+  std::vector<std::int64_t> layers;
+  for (const BlockPlan& block : plan.blocks) {
+    if (block.kind == BlockKind::kMlaAttention && block.place == Place::kDevice) layers.push_back(block.layer);
+  }
+  return layers;
+}
+
+DeviceState::Ranges DeviceState::begin_executor(const exec::RunSizes& sizes, exec::KvCache& its_cache,
+                                                exec::Workspace& host) {
+  segments.clear();
+  attention.clear();
+  ffn.clear();
+  ops.reset();
+  space.reset();
+  meeting = std::make_unique<Meeting>(*device, sizes);
+  space.emplace(*device, stream, device_demand(plan, sizes, multiprocessors));
+  ops.emplace(*device, stream, *space, multiprocessors);
+  kv_cache = &its_cache;
+  table_stride = exec::BlockTable::blocks_for(sizes.n_positions);
+  row_facts = device->allocate_pinned(space->array_bytes(DeviceArray::kPositions) +
+                                      space->array_bytes(DeviceArray::kSequences) +
+                                      space->array_bytes(DeviceArray::kBlockTable));
+  auto registered = std::make_shared<std::vector<gpu::RegisteredRange>>();
+  const auto register_host = [&](void* begin, std::size_t bytes) {
+    if (bytes > 0) registered->push_back(device->register_host(begin, bytes));
+  };
+  const auto rows = [&](RowBuffer buffer) {
+    exec::Activations& a = host.rows(buffer);
+    if (a.n_rows() > 0)
+      register_host(a.row(0), static_cast<std::size_t>(a.n_rows() * a.stride_floats()) * sizeof(float));
+  };
+  for (const RowBuffer buffer : {RowBuffer::kResidual, RowBuffer::kInput, RowBuffer::kOutput}) rows(buffer);
+  for (const ArrayBuffer array : {ArrayBuffer::kExpertIds, ArrayBuffer::kExpertWeights})
+    register_host(host.array<std::byte>(array), host.array_bytes(array));
+
+  if (space->array_bytes(DeviceArray::kInvFreq) > 0) {
+    const std::vector<double> inv_freq = plan.config.inv_freq();
+    device->copy_to_device(stream, space->array<double>(DeviceArray::kInvFreq), inv_freq.data(),
+                           inv_freq.size() * sizeof(double));
+    device->synchronize(stream);
+  }
+  const auto n_slots = static_cast<std::int32_t>(space->array_bytes(DeviceArray::kSlotRows) / sizeof(std::int32_t));
+  if (n_slots == 0) return registered;
+  std::vector<std::int32_t> slot_rows, slot_begin = {0};
+  for (std::int32_t slot = 0; slot < n_slots; ++slot) {
+    slot_rows.push_back(slot / static_cast<std::int32_t>(plan.config.n_experts_per_tok));
+    slot_begin.push_back(slot + 1);
+  }
+  const auto send = [&](DeviceArray array, const std::vector<std::int32_t>& values) {
+    device->copy_to_device(stream, space->array<std::int32_t>(array), values.data(),
+                           values.size() * sizeof(std::int32_t));
+  };
+  send(DeviceArray::kSlotRows, slot_rows);
+  send(DeviceArray::kSlotBegin, slot_begin);
+  device->synchronize(stream);
+  return registered;
+}
+
+void DeviceState::send_rows(const Pass& pass) {
+  if (attention.empty()) return;
+  auto* positions = reinterpret_cast<std::int32_t*>(row_facts.data());
+  std::int32_t* sequences = positions + space->array_bytes(DeviceArray::kPositions) / sizeof(std::int32_t);
+  std::int32_t* table = sequences + space->array_bytes(DeviceArray::kSequences) / sizeof(std::int32_t);
+  std::int32_t last = -1;
+  for (std::int64_t i = 0; i < pass.n(); ++i) {
+    const exec::Row& row = pass.row(i);
+    positions[i] = row.position;
+    sequences[i] = row.sequence;
+    if (row.sequence == last) continue;
+    last = row.sequence;
+    std::int32_t* blocks = table + last * table_stride;
+    for (std::int64_t position = 0; position < kv_cache->length(last); position += gpu::kCacheBlock)
+      blocks[position / gpu::kCacheBlock] = kv_cache->block_index(last, position);
+  }
+  const auto send = [&](DeviceArray array, const std::int32_t* from, std::size_t bytes) {
+    device->copy_to_device(stream, space->array<std::int32_t>(array), from, bytes);
+  };
+  const auto bytes = static_cast<std::size_t>(pass.n()) * sizeof(std::int32_t);
+  send(DeviceArray::kPositions, positions, bytes);
+  send(DeviceArray::kSequences, sequences, bytes);
+  send(DeviceArray::kBlockTable, table, space->array_bytes(DeviceArray::kBlockTable));
+  const gpu::RopeAnglesArgs args{.positions = space->array<std::int32_t>(DeviceArray::kPositions),
+                                 .inv_freq = space->array<double>(DeviceArray::kInvFreq),
+                                 .cos_sin = space->array<float>(DeviceArray::kCosSin),
+                                 .magnitude = static_cast<float>(plan.config.rope.magnitude),
+                                 .n_rows = static_cast<std::int32_t>(pass.n()),
+                                 .rope = static_cast<std::int32_t>(plan.config.qk_rope_head_dim)};
+  device->launch<KernelId::rope_angles>(stream, gpu::rope_angles_grid(args), args);
+}
+
+void DeviceState::upload(const Pass& pass) {
+  const DeviceRows& residual = space->rows(RowBuffer::kResidual);
+  device->copy_to_device(stream, residual.rows, pass.buffer(RowBuffer::kResidual).row(0),
+                         static_cast<std::size_t>(pass.n() * residual.stride) * sizeof(float));
+}
+
+void DeviceState::tell(const Pass& pass, exec::Workspace& host) {
+  const DeviceRows& input = space->rows(RowBuffer::kInput);
+  const auto n = static_cast<std::size_t>(pass.n()),
+             slots = n * static_cast<std::size_t>(plan.config.n_experts_per_tok);
+  device->copy_to_host(stream, host.rows(RowBuffer::kInput).row(0), input.rows,
+                       n * static_cast<std::size_t>(input.stride) * sizeof(float));
+  device->copy_to_host(stream, meeting->factors, input.factors, n * sizeof(float));
+  device->copy_to_host(stream, host.array<std::int32_t>(ArrayBuffer::kExpertIds),
+                       space->array<std::int32_t>(DeviceArray::kExpertIds), slots * sizeof(std::int32_t));
+  device->copy_to_host(stream, host.array<float>(ArrayBuffer::kExpertWeights),
+                       space->array<float>(DeviceArray::kExpertWeights), slots * sizeof(float));
+  device->signal(stream, meeting->told, ++meeting->n_told);
+}
+
+void DeviceState::launch_head(const Pass& pass) {
+  const DeviceRows &residual = space->rows(RowBuffer::kResidual), &input = space->rows(RowBuffer::kHeadInput);
+  const ModelConfig& c = plan.config;
+  const float* norm = weights.vector({WeightRole::kOutputNorm});
+  const DeviceMatrix output = weights.matrix({c.tied_embeddings ? WeightRole::kEmbedding : WeightRole::kOutput});
+  exec::Activations& host = pass.buffer(RowBuffer::kHeadInput);
+  auto* logits = space->array<float>(DeviceArray::kLogits);
+  std::size_t logit = 0;  // of pass.logit_rows
+  for (std::size_t k = 0; k < pass.wanted.size(); ++k) {
+    DeviceRows row = residual;
+    row.rows += pass.wanted[k] * residual.stride;
+    ops->weigh(row, nullptr, norm, input, 1, c.hidden_size, static_cast<float>(c.rms_norm_eps));
+    if (pass.row(pass.wanted[k]).wants_hidden) {
+      device->copy_to_host(stream, host.row(static_cast<std::int64_t>(k)), input.rows,
+                           static_cast<std::size_t>(c.hidden_size) * sizeof(float));
+      device->copy_to_host(stream, meeting->factors + k, input.factors, sizeof(float));
+    }
+    if (logit == pass.logit_rows.size() || pass.logit_rows[logit] != static_cast<std::int32_t>(k)) continue;
+    ops->multiply({.weight = output, .acts = input, .out = logits, .out_stride = c.vocab_size, .n_rows = 1});
+    device->copy_to_host(stream, pass.logits + static_cast<std::int64_t>(logit) * c.vocab_size, logits,
+                         static_cast<std::size_t>(c.vocab_size) * sizeof(float));
+    ++logit;
+  }
+}
+
+}  // namespace dodeca::runtime::device

@@ -1,0 +1,53 @@
+// What the blocks of an executor share on a device: its memory, one stream, the meeting with the host.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "gpu/device.hpp"
+#include "runtime/device/device_attention.hpp"
+#include "runtime/device/device_ffn.hpp"
+#include "runtime/device/offload.hpp"
+#include "runtime/device/segment.hpp"
+
+namespace dodeca::runtime::device {
+
+struct DeviceState {
+  std::shared_ptr<gpu::Device> device;
+  Plan plan;
+  Offload offload;
+  gpu::Stream stream;
+  std::int32_t multiprocessors;
+  DeviceWeights weights;
+  std::unique_ptr<DeviceCache> cache;
+
+  // Of the executor that exists now.
+  std::optional<DeviceSpace> space;
+  std::optional<DeviceOps> ops;
+  std::unique_ptr<Meeting> meeting;
+  std::vector<std::unique_ptr<Segment>> segments;
+  std::vector<std::unique_ptr<DeviceAttention>> attention;
+  std::vector<std::unique_ptr<DeviceFfn>> ffn;
+  gpu::PinnedMemory row_facts;  // positions, sequences, block table: as the arrays on the device
+  std::int64_t table_stride = 0;
+  exec::KvCache* kv_cache = nullptr;
+
+  DeviceState(std::shared_ptr<gpu::Device> d, const Plan& p, const Offload& o);
+
+  std::vector<std::int64_t> attention_layers() const;
+
+  // Room for an executor of these sizes; what the one before had is given back. The blocks keep what is returned, the
+  // pinned ranges of the executor's work space, which must go before that space does.
+  using Ranges = std::shared_ptr<std::vector<gpu::RegisteredRange>>;
+  Ranges begin_executor(const exec::RunSizes& sizes, exec::KvCache& its_cache, exec::Workspace& host);
+  // Launches. Where the rows are in their sequences and these in the cache, and the residual stream.
+  void send_rows(const exec::Pass& pass);
+  void upload(const exec::Pass& pass);
+  // Rows, ids and weights for the processors.
+  void tell(const exec::Pass& pass, exec::Workspace& host);
+  // The wanted rows: normalized, logits of those that want them, and the rows themselves for the host.
+  void launch_head(const exec::Pass& pass);
+};
+
+}  // namespace dodeca::runtime::device
