@@ -13,8 +13,6 @@ function(dodeca_kernels_for_host target)
     set_source_files_properties(${host_source} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON
       COMPILE_OPTIONS "-Wno-unknown-pragmas;-fno-tree-slp-vectorize")
     target_sources(${target} PRIVATE ${host_source})
-    # GCC 12 fuses products with sums of straight code in spite of -ffp-contract=off, and does not know `#pragma unroll`.
-    set_source_files_properties(${host_source} PROPERTIES COMPILE_OPTIONS "-fno-tree-slp-vectorize;-Wno-unknown-pragmas")
   endforeach()
 endfunction()
 dodeca_kernels_for_host(dodeca_gpu ${kernel_sources})
@@ -41,10 +39,11 @@ else()
   file(GLOB card_sources CONFIGURE_DEPENDS gpu/cuda/*.cpp)
   target_sources(dodeca_gpu PRIVATE ${card_sources} ${cuda_objects})
   # A header that includes all that describe kernels' arguments, for their sizes.
+  file(GLOB kernel_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} gpu/kernels/*.hpp)
+  list(FILTER kernel_headers EXCLUDE REGEX "/(dialect|tensor)\\.hpp$")  # for kernels alone
   set(all_args "#pragma once\n")
-  foreach(source IN LISTS kernel_sources)
-    cmake_path(GET source STEM name)
-    string(APPEND all_args "#include \"gpu/kernels/${name}.hpp\"\n")
+  foreach(header IN LISTS kernel_headers)
+    string(APPEND all_args "#include \"${header}\"\n")
   endforeach()
   file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/gpu/kernels/all_args.hpp CONTENT "${all_args}" @ONLY)
   set_source_files_properties(${card_sources} PROPERTIES COMPILE_DEFINITIONS "DODECA_CUDA_BUILT=\"${DODECA_CUDA_BUILT}\"")
