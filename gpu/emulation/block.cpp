@@ -25,7 +25,8 @@ std::string text(const Site& site) {
   return path.substr(path.rfind('/') + 1) + ":" + std::to_string(site.line());
 }
 bool same(const Site& a, const Site& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+  return a.line() == b.line() && a.column() == b.column() &&
+         (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
 }
 
 }  // namespace
@@ -203,8 +204,8 @@ void Block::warp_call(const WarpCall& call) {
            ", which the block does not have");
     const Thread& other = threads_[first + lane];
     if (other.state != Thread::kInWarpCall) {
-      complete = false;
-      continue;
+      complete = false;  // who comes last compares all
+      break;
     }
     if (other.call.mask != call.mask || !same(other.call.site, call.site))
       fail("divergent warp: it is in " + std::string(call.name) + " at " + text(call.site) + " while lane " +

@@ -79,7 +79,7 @@ struct Copies {
   OnDevice<std::byte> q8_256, q8_32;
 };
 
-constexpr std::size_t kWidths[] = {8, 32, 100, 256, 288, 512, 1536, 7168, 8200};
+constexpr std::size_t kWidths[] = {8, 100, 256, 288, 1536, 8200};
 
 }  // namespace
 
