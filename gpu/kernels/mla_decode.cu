@@ -22,6 +22,7 @@ class MlaDecode {
   __device__ explicit MlaDecode(const MlaDecodeArgs& args)
       : args_(args),
         shared_(dynamic_shared<char>()),
+        table_(args.cache.table + static_cast<std::int64_t>(args.sequences[blockIdx.z]) * args.cache.table_stride),
         warp_(threadIdx.x / 32),
         lane_(threadIdx.x % 32),
         first_head_(blockIdx.y * kHeads) {}
@@ -59,8 +60,8 @@ class MlaDecode {
  private:
   static constexpr bool kInt8 = type == CacheType::kInt8, kFixed = latent > 0;
   static constexpr Index kHeads = kFixed ? 64 : 32, kWarps = kHeads / 4;
-  // Steps of a warp's slice of the columns, and pairs of 8 columns of its values, at most.
-  // Of a row: steps of 32 lanes that fetch 16 bytes each.
+  // At most: of a row, steps in which 32 lanes fetch 16 bytes each; steps of a warp's slice of the columns; pairs of 8
+  // columns of a warp's values.
   static constexpr Index kPieces = (cache_row_bytes({kFixed ? latent : 512, kFixed ? rope : 128, type}) + 511) / 512;
   static constexpr Index kSteps = ((kFixed ? latent + rope : 640) / kStep + 3) / 4,
                          kPairs = (kFixed ? latent : 512) / 128;
@@ -103,9 +104,7 @@ class MlaDecode {
   // Starts the copy of a tile; rows behind the end become zeros.
   __device__ void fetch(Index tile) const {
     const Index position = begin_ + tile * kTile;
-    const std::int32_t block =
-        __ldg(args_.cache.table + static_cast<std::int64_t>(args_.sequences[blockIdx.z]) * args_.cache.table_stride +
-              position / kCacheBlock);
+    const std::int32_t block = __ldg(table_ + position / kCacheBlock);
     const std::byte* const rows =
         args_.cache.rows + (static_cast<std::int64_t>(block) * kCacheBlock + position % kCacheBlock) * row_bytes();
     char* const to = kInt8 ? shared_ + space().raw : slot(tile);
@@ -292,6 +291,7 @@ class MlaDecode {
 
   const MlaDecodeArgs& args_;
   char* const shared_;
+  const std::int32_t* const table_;  // of the row's sequence
   const Index warp_, lane_;
   const Index first_head_;     // of the block
   Index begin_ = 0, end_ = 0;  // positions of the chunk
@@ -308,17 +308,21 @@ DODECA_KERNEL(mla_decode_bf16_512_64, MlaDecodeArgs, 512) { MlaDecode<CacheType:
 DODECA_KERNEL(mla_decode_int8_512_64, MlaDecodeArgs, 512) { MlaDecode<CacheType::kInt8, 512, 64>(args).run(); }
 
 DODECA_KERNEL(mla_merge, MlaMergeArgs, kMlaMergeThreads) {
-  const int column = static_cast<int>(threadIdx.x) * 4, head = static_cast<int>(blockIdx.x);
   const std::int64_t row = blockIdx.y;
-  const int position = args.positions[row];
-  if (column >= args.latent || position < 0) return;
+  const auto head = static_cast<int>(blockIdx.x), lane = static_cast<int>(threadIdx.x) % 32;
+  const std::int32_t position = args.positions[row];
+  if (position < 0) return;
   const int count = mla_cut(position, args.most_chunks).count;
   const std::int64_t first = row * args.most_chunks * args.n_heads + head;
   float max = -INFINITY;
-  for (int c = 0; c < count; ++c) max = fmaxf(max, __ldg(args.partials.max + first + c * args.n_heads));
+  for (int c = lane; c < count; c += 32) max = fmaxf(max, __ldg(args.partials.max + first + c * args.n_heads));
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2) max = fmaxf(max, __shfl_xor_sync(~0u, max, distance));
+  const int column = static_cast<int>(threadIdx.x) * 4;
+  if (column >= args.latent) return;
   float sum = 0.0f;
   float4 acc = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll 4
+#pragma unroll 8  // so many loads on their way
   for (int c = 0; c < count; ++c) {
     const std::int64_t at = first + c * args.n_heads;
     const float4 part = __ldg(reinterpret_cast<const float4*>(args.partials.acc + at * args.latent + column));
