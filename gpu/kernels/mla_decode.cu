@@ -77,6 +77,8 @@ class MlaDecode {
   // Of the eight warps that work on the same 32 heads: which one, and the first of these heads in the block.
   __device__ Index member() const { return warp_ % 8; }
   __device__ Index half_head() const { return warp_ / 8 * 32; }
+  // Whether a row has heads of the block's i-th sixteen; the kernels for a fixed shape take all for granted.
+  __device__ bool has_heads(Index i) const { return kFixed || first_head_ + 16 * i < n_heads(); }
   __device__ char* slot(Index tile) const { return shared_ + tile % kMlaSlots * kTile * space().stride; }
   __device__ float* scale_of(Index tile) const {
     return reinterpret_cast<float*>(shared_ + space().scales) + tile % 2 * kTile;
@@ -158,6 +160,7 @@ class MlaDecode {
 
   // The scores of a tile over this warp's slice of the columns: 16 heads x 16 positions.
   __device__ void score(Index tile) const {
+    if (!has_heads(half_head() / 16 + member() % 2)) return;
     float sum[2][4] = {};
     const char* const rows = slot(tile) + (lane_ % 8 + lane_ / 16 * 8) * space().stride + lane_ / 8 % 2 * 16;
 #pragma unroll
@@ -196,6 +199,7 @@ class MlaDecode {
   // Scores to weights: eight threads for a head, two positions each.
   __device__ void soften(Index tile) {
     const Index head = threadIdx.x / 8, pair = threadIdx.x % 8, position = begin_ + tile * kTile + 2 * pair;
+    if (!has_heads(head / 16)) return;
     const float2* const scores = scores_of(0, head) + (pair ^ (head / 2 % 2 * 4));
     constexpr Index kSlice = kHeads * kTile / 2;
     const float2 a = scores[0], b = scores[kSlice], c = scores[2 * kSlice], d = scores[3 * kSlice];
@@ -222,11 +226,13 @@ class MlaDecode {
 
   // Weights times values, for 32 heads and this warp's columns.
   __device__ void add(Index tile) {
+    const Index sixteens = has_heads(half_head() / 16 + 1) ? 2 : 1;  // the first are there
     const float* const corrections = corrections_of(tile) + half_head() + lane_ / 4;
     float correction[4];
     bool changed = false;
 #pragma unroll
     for (Index i = 0; i < 4; ++i) {
+      if (i / 2 == sixteens) break;
       correction[i] = corrections[8 * i];
       changed |= correction[i] != 1.0f;
     }
@@ -235,6 +241,7 @@ class MlaDecode {
       for (Index i = 0; i < 2 * kPairs; ++i) {
 #pragma unroll
         for (Index j = 0; j < 2; ++j) {
+          if (j == sixteens) break;
 #pragma unroll
           for (Index r = 0; r < 4; ++r) acc_[j][i][r] *= correction[2 * j + r / 2];
         }
@@ -243,6 +250,7 @@ class MlaDecode {
     std::uint32_t weights[2][4];
 #pragma unroll
     for (Index j = 0; j < 2; ++j) {
+      if (j == sixteens) break;
       ldmatrix_x4(weights[j],
                   weights_of(tile) + (half_head() + 16 * j + lane_ % 16) * kMlaWeightStride + lane_ / 16 * 16);
     }
@@ -255,6 +263,7 @@ class MlaDecode {
       ldmatrix_x4_trans(values, rows + column * 2);
 #pragma unroll
       for (Index j = 0; j < 2; ++j) {
+        if (j == sixteens) break;
         mma_bf16(acc_[j][2 * i], weights[j], values[0], values[1]);
         mma_bf16(acc_[j][2 * i + 1], weights[j], values[2], values[3]);
       }
