@@ -18,8 +18,8 @@ inline constexpr float kMarker = 12345.0f;
 enum class Part { kAll, kScaled, kMin };
 
 // kTame: every block factor is finite and of middling size. kExtreme: in every other row one block has a zero, the
-// smallest subnormal or the largest factor, or one whose products overflow or are NaN. kOne: all factors are one, those of
-// the activations too, so that results are whole numbers.
+// smallest subnormal or the largest factor, or one whose products overflow or are NaN; in every fourth the codes of a
+// block are alike. kOne: all factors are one, those of the activations too, so that results are whole numbers.
 enum class Factors { kTame, kExtreme, kOne };
 
 void keep_part(quant::DType dtype, std::int64_t n_in, std::vector<std::byte>& rows, Part part);
@@ -35,7 +35,7 @@ class Product {
                          std::int64_t tile_end, bool accumulate = false) const;
   std::vector<float> run(const cpu::MatmulKernel& kernel, std::int64_t n_acts, bool gather) const;
   std::int64_t act_row(std::int64_t i, bool gather) const;
-  std::vector<float> dequantized_act(std::int64_t row) const;  // what the stored activation row stands for
+  std::vector<float> dequantized_act(std::int64_t row) const;             // what the stored activation row stands for
   std::span<const std::byte> weights() const { return weights_.span(); }  // packed
   std::span<const std::byte> acts() const { return acts_.span(); }        // rows act_stride() bytes apart
   std::size_t act_stride() const { return act_stride_; }

@@ -169,6 +169,18 @@ std::vector<float> whole_values(std::size_t n, std::mt19937& random) {
   return x;
 }
 
+// Codes that are all alike, often the largest or the smallest, under random scales: the largest sums of products.
+void make_alike(DType dtype, std::byte* block, std::mt19937& random) {
+  constexpr std::uint8_t kBytes[] = {0x00, 0x80, 0xff};
+  const Fields fields = fields_of(dtype);
+  if (fields.d.empty()) return;
+  const auto size = static_cast<std::size_t>(quant::type_info(dtype).block_bytes);
+  const std::vector<std::byte> before(block, block + size);
+  std::memset(block + (random() % 2 == 0 ? size / 4 : 0), kBytes[random() % std::size(kBytes)], size * 3 / 4);
+  for (std::size_t offset : fields.d) std::memcpy(block + offset, before.data() + offset, 2);
+  for (std::size_t offset : fields.m) std::memcpy(block + offset, before.data() + offset, 2);
+}
+
 std::vector<std::byte> make_rows(DType dtype, std::int64_t n_out, std::int64_t n_in, std::uint32_t seed,
                                  Factors factors) {
   std::mt19937 random = seeded(seed);
@@ -184,6 +196,12 @@ std::vector<std::byte> make_rows(DType dtype, std::int64_t n_out, std::int64_t n
       put_float(at, kScales[random() % std::size(kScales)]);
     }
     make_extreme(dtype, at + prefix + random() % blocks * static_cast<std::size_t>(info.block_bytes), random);
+  }
+  for (std::size_t row = 2; factors == Factors::kExtreme && row < static_cast<std::size_t>(n_out); row += 4) {
+    std::byte* at = rows.data() + row * *quant::row_bytes(dtype, n_in) + info.row_prefix_bytes;
+    for (std::size_t block = 0; block < blocks; ++block) {
+      make_alike(dtype, at + block * static_cast<std::size_t>(info.block_bytes), random);
+    }
   }
   return rows;
 }
