@@ -130,6 +130,11 @@ void add_run_flags(runtime::cli::Options& options, BenchOptions& bench, BenchWor
   options.values("--override-kv", bench.model.override_kv, "replace a metadata value", "KEY=TYPE:VALUE");
   options.flag("--plain-topk", bench.model.plain_topk, "no expert groups where the file names none");
   options.flag("--onednn", bench.model.onednn, "multiply prompts by BF16 and F32 weights with oneDNN");
+  options.value("--gpu", bench.model.device.gpu,
+                "the number of a card, or emulation; -ngl, -ncmoe and -ot then take one value and say what runs there "
+                "(default: none)",
+                "NAME");
+  options.value("--vram", bench.model.device.vram, "with --gpu: use at most so much of its memory", "SIZE");
 }
 
 void add_shape_flags(runtime::cli::Options& options, BenchOptions& bench) {
@@ -173,6 +178,20 @@ void check_shape(const runtime::cli::Options& options) {
       throw Usage(fmt::format("--shape and {} exclude each other: a shape has no file", options.spelling(name)));
 }
 
+// With a card, axes of llama-bench that change nothing without one say what runs there.
+void place_on_card(const runtime::cli::Options& options, BenchOptions& bench) {
+  const auto only = [&](std::size_t axis, const char* name) -> const std::string* {
+    const std::vector<std::string>& values = bench.axes.inert[axis];
+    if (values.size() > 1) throw Usage(fmt::format("{} takes one value with --gpu", options.spelling(name)));
+    return values.empty() ? nullptr : &values.front();
+  };
+  runtime::cli::DeviceOptions& device = bench.model.device;
+  if (const std::string* n = only(kGpuLayers, "-ngl")) device.n_layers = *n;
+  if (const std::string* n = only(kCpuMoe, "-ncmoe")) device.n_cpu_moe = std::stoi(*n);
+  if (const std::string* rule = only(kTensorOverrides, "-ot")) device.override_tensors = {*rule};
+  device.check();
+}
+
 }  // namespace
 
 BenchOptions parse_bench(std::span<const std::string> args) {
@@ -207,7 +226,13 @@ BenchOptions parse_bench(std::span<const std::string> args) {
   bench.output = parse_format(words.output);
   bench.output_stderr = parse_format(words.output_stderr);
   bench.axes = axes_from(options, lists);
+  const bool card = options.given("--gpu");
+  if (card) place_on_card(options, bench);
+  if (!card && options.given("--vram")) throw Usage("--vram goes with --gpu");
   for (const InertAxis& axis : kInertAxes) {
+    if (card &&
+        (&axis == &kInertAxes[kGpuLayers] || &axis == &kInertAxes[kCpuMoe] || &axis == &kInertAxes[kTensorOverrides]))
+      continue;
     const std::string name = split(axis.flags, ',').front();
     if (options.given(name)) bench.console.info(fmt::format("{}: {}", options.spelling(name), inert_answer(axis)));
   }

@@ -55,12 +55,9 @@ void fill(runtime::exec::KvCache& cache, std::int64_t n) {
   std::mt19937_64 random(1);
   for (std::vector<float>& row : rows)
     for (float& value : row) value = static_cast<float>(random() >> 40) / (1 << 23) - 1.0f;  // in [-1, 1)
-  std::size_t next = 0;
   for (std::int32_t s = 0; s < cache.n_sequences(); ++s) {
     cache.append(s, n);
-    for (std::int64_t layer = 0; layer < cache.n_layers(); ++layer)
-      for (std::int64_t position = 0; position < n; ++position)
-        cache.write_row(layer, s, position, rows[next++ % kDifferent].data());
+    for (std::int64_t layer = 0; layer < cache.n_layers(); ++layer) cache.fill(layer, s, n, rows);
   }
 }
 
@@ -104,6 +101,12 @@ struct Throughput::Loaded {
   std::unique_ptr<Session> session;
   std::uint64_t size = 0, n_params = 0;
   TokenWork work;
+  ExecutorOptions placed_for;  // what lies on a card depends on it
+
+  bool fits(const ExecutorOptions& wanted) const {
+    return wanted.n_positions == placed_for.n_positions && wanted.n_sequences == placed_for.n_sequences &&
+           wanted.micro_batch == placed_for.micro_batch && wanted.cache_type == placed_for.cache_type;
+  }
 };
 
 Throughput::Throughput(const runtime::cli::ModelOptions& model, const RunOptions& options, Opener open,
@@ -152,7 +155,8 @@ std::int32_t Throughput::random_token() {
 }
 
 void Throughput::load(const Test& test) {
-  if (loaded_ && loaded_->path == test.model) return;
+  const ExecutorOptions executor = executor_options(test);
+  if (loaded_ && loaded_->path == test.model && (card_ == nullptr || loaded_->fits(executor))) return;
   loaded_.reset();  // before the next one takes its memory
   OpenedModel opened = open_(test.model);
   const runtime::WeightSource& source = *opened.source;
@@ -164,8 +168,13 @@ void Throughput::load(const Test& test) {
     fresh->size += weight.row_bytes() * static_cast<std::uint64_t>(weight.n_out * weight.n_slices);
   }
   runtime::engine::SessionOptions session = model_options_.session_options(source.config());
-  session.executor = executor_options(test);
-  runtime::Plan plan = runtime::make_plan(source, runtime::this_machine(), model_options_.plan_options(console_));
+  session.executor = executor;
+  runtime::Machine machine = runtime::this_machine();
+  if (card_ == nullptr) card_ = model_options_.device.open(console_);
+  if (card_ != nullptr) machine.devices.push_back(runtime::cli::device_of(*card_));
+  runtime::Plan plan = runtime::make_plan(source, machine, model_options_.plan_options(console_));
+  if (card_ != nullptr) runtime::cli::use_card(model_options_.device, card_, console_, plan, session);
+  fresh->placed_for = executor;
   fresh->work = token_work(plan);
   const std::uint64_t extra_bytes = Executor::bytes_needed(plan, session.executor, test.n_threads);
   runtime::cli::ProgressBar bar(console_, "loading", "MB", 1e6);
@@ -183,7 +192,9 @@ void Throughput::load(const Test& test) {
 Executor& Throughput::start(const Test& test, const ExecutorOptions& options) {
   load(test);
   try {
-    return loaded_->session->restart(options, Workers(team(test.n_threads)));
+    ExecutorOptions wanted = options;
+    wanted.micro_batch = std::min(wanted.micro_batch, loaded_->session->executor_options().micro_batch);
+    return loaded_->session->restart(card_ == nullptr ? options : wanted, Workers(team(test.n_threads)));
   } catch (runtime::Error& error) {
     throw error.with("test", test.label());
   }

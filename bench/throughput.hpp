@@ -74,6 +74,7 @@ class Throughput {
   std::map<int, std::unique_ptr<cpu::Team>> teams_;
   std::map<int, double> bandwidths_;
   std::map<int, Macs> peaks_;
+  std::shared_ptr<gpu::Device> card_;  // null: none was asked for
   std::unique_ptr<Loaded> loaded_;
 };
 

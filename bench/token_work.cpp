@@ -49,6 +49,7 @@ AttentionWork attention_work(const runtime::ModelConfig& config, bool in_floats)
 TokenWork token_work(const runtime::Plan& plan) {
   TokenWork work{.n_experts = plan.config.n_routed_experts, .n_used = plan.config.n_experts_per_tok};
   for (const runtime::WeightPlan& weight : plan.weights) {
+    if (weight.place == runtime::Place::kDevice) continue;  // limits are the processors'
     const bool routed = runtime::is_routed(weight.id.role);
     if (routed)
       work.routed_bytes += static_cast<double>(weight.bytes);

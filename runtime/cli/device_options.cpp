@@ -123,6 +123,17 @@ Machine::Device device_of(const gpu::Device& device) {
           .multiprocessors = std::max(1, info.multiprocessors)};
 }
 
+void use_card(const DeviceOptions& options, const std::shared_ptr<gpu::Device>& card, const Console& console,
+              Plan& plan, engine::SessionOptions& session) {
+  const device::Offload offload =
+      device::place_blocks(plan, plan.machine.devices.front(), options.offload(plan.config.n_layers),
+                           {session.executor.sizes(), session.executor.cache_type});
+  say_offload(offload, console);
+  if (!offload.any()) return;
+  session.executor.micro_batch = std::min(session.executor.micro_batch, offload.micro_batch);
+  session.device = std::make_shared<device::DeviceBlocks>(card, plan, offload);
+}
+
 void say_offload(const device::Offload& offload, const Console& console) {
   const auto size = [](std::uint64_t bytes) { return bytes_text(static_cast<double>(bytes)); };
   for (const std::string& given_up : offload.given_up) console.warn(given_up);

@@ -10,6 +10,7 @@
 #include "runtime/cli/console.hpp"
 #include "runtime/cli/options.hpp"
 #include "runtime/device/offload.hpp"
+#include "runtime/engine/session.hpp"
 
 namespace dodeca::runtime::cli {
 
@@ -37,6 +38,10 @@ struct DeviceOptions {
 std::string cards_text();
 // A card as a plan knows it.
 Machine::Device device_of(const gpu::Device& device);
+
+// Places the plan's blocks and gives the session what runs those on the card; says where things lie.
+void use_card(const DeviceOptions& options, const std::shared_ptr<gpu::Device>& card, const Console& console,
+              Plan& plan, engine::SessionOptions& session);
 
 // What lies where: a line or two, and one for everything that was given up.
 void say_offload(const device::Offload& offload, const Console& console);

@@ -47,18 +47,6 @@ void say_loaded(const LoadedModel& loaded, const Console& console) {
                            quant::name_of(executor.cache_type), bytes_text(static_cast<double>(cache_bytes))));
 }
 
-// Places the plan's blocks and gives the session what runs those on the card.
-void use_card(const ModelOptions& options, std::shared_ptr<gpu::Device> card, const Console& console, Plan& plan,
-              engine::SessionOptions& session) {
-  const device::Offload offload =
-      device::place_blocks(plan, plan.machine.devices.front(), options.device.offload(plan.config.n_layers),
-                           {session.executor.sizes(), session.executor.cache_type});
-  say_offload(offload, console);
-  if (!offload.any()) return;
-  session.executor.micro_batch = std::min(session.executor.micro_batch, offload.micro_batch);
-  session.device = std::make_shared<device::DeviceBlocks>(std::move(card), plan, offload);
-}
-
 }  // namespace
 
 cpu::Isa parse_isa(const std::string& name) {
@@ -199,7 +187,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
       wanted.n_positions > 0 ? wanted.n_positions : engine::positions_for(loaded.context, wanted.n_sequences);
   session.extra_bytes = wanted.extra_bytes;
   session.progress = bar.callback();
-  if (card != nullptr) use_card(options, card, console, plan, session);
+  if (card != nullptr) use_card(options.device, card, console, plan, session);
   loaded.session = std::make_unique<engine::Session>(std::move(source), std::move(plan), std::move(workers),
                                                      std::move(session), log);
   bar.finish();

@@ -1,9 +1,12 @@
 #include "runtime/device/device_cache.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "cpu/kernels/attention/attention.hpp"
+#include "quant/float_types.hpp"
 
 namespace dodeca::runtime::device {
 
@@ -15,6 +18,33 @@ gpu::CacheShape cache_shape(const ModelConfig& config, quant::DType type) {
           .type = type == quant::DType::kI8    ? gpu::CacheType::kInt8
                   : type == quant::DType::kF32 ? gpu::CacheType::kF32
                                                : gpu::CacheType::kBf16};
+}
+
+void encode_cache_row(const float* values, const gpu::CacheShape& shape, std::byte* row) noexcept {
+  const auto as_bf16 = [&](std::int32_t begin, std::int32_t end, std::byte* to) {
+    for (std::int32_t i = begin; i < end; ++i) {
+      const std::uint16_t bits = quant::f32_to_bf16(values[i]);
+      std::memcpy(to + 2 * (i - begin), &bits, sizeof bits);
+    }
+  };
+  const std::int32_t width = shape.latent + shape.rope;
+  if (shape.type == gpu::CacheType::kF32) {
+    std::memcpy(row, values, static_cast<std::size_t>(width) * sizeof(float));
+    return;
+  }
+  if (shape.type == gpu::CacheType::kBf16) return as_bf16(0, width, row);
+  float largest = 0.0f;
+  for (std::int32_t i = 0; i < shape.latent; ++i) largest = std::max(largest, std::abs(values[i]));
+  const bool small = largest < 0x1p-100f;
+  const float scale = small ? 1.0f : largest / 127.0f, factor = small ? 0.0f : 127.0f / largest;
+  std::memset(row, 0, static_cast<std::size_t>(gpu::cache_row_bytes(shape)));
+  for (std::int32_t i = 0; i < shape.latent; ++i)
+    row[i] = static_cast<std::byte>(static_cast<std::int8_t>(std::nearbyint(values[i] * factor)));
+  for (std::int32_t i = shape.latent; i < width; ++i) {
+    const std::uint16_t bits = quant::f32_to_bf16(values[i] / scale);
+    std::memcpy(row + gpu::cache_rope_offset(shape) + 2 * (i - shape.latent), &bits, sizeof bits);
+  }
+  std::memcpy(row + gpu::cache_scale_offset(shape), &scale, sizeof scale);
 }
 
 class DeviceCache::Layer final : public exec::CacheLayer {
@@ -39,6 +69,10 @@ class DeviceCache::Layer final : public exec::CacheLayer {
   void write_bytes(std::int32_t to, std::int64_t n_rows, const std::byte* rows) override {
     cache_.device_.copy_to_device(cache_.stream_, block(to), rows, bytes(n_rows));
     cache_.device_.synchronize(cache_.stream_);
+  }
+
+  void encode_row(const float* values, std::byte* row) const noexcept override {
+    encode_cache_row(values, cache_.shape_, row);
   }
 
  private:

@@ -10,6 +10,9 @@ namespace dodeca::runtime::device {
 
 gpu::CacheShape cache_shape(const ModelConfig& config, quant::DType type);  // BF16, I8 or F32
 
+// A row of finite floats as gpu/kernels/cache_rows.hpp defines it.
+void encode_cache_row(const float* values, const gpu::CacheShape& shape, std::byte* row) noexcept;
+
 class DeviceCache {
  public:
   // layers: those on the device. The stream is where rows are written and read.

@@ -94,6 +94,20 @@ const std::byte* KvCache::block(std::int64_t layer, std::int32_t sequence, std::
   return store(layer).block(table_.block_of(sequence, position));
 }
 
+void KvCache::fill(std::int64_t layer, std::int32_t sequence, std::int64_t n,
+                   std::span<const std::vector<float>> rows) {
+  CacheLayer& to = *layers_[layer];
+  const std::size_t row_bytes = to.format().row_bytes;
+  std::vector<std::byte> bytes(static_cast<std::size_t>(kPositions) * row_bytes);
+  std::size_t next = 0;
+  for (std::int64_t position = 0; position < n; position += kPositions) {
+    const std::int64_t count = std::min(kPositions, n - position);
+    for (std::int64_t i = 0; i < count; ++i)
+      to.encode_row(rows[next++ % rows.size()].data(), bytes.data() + static_cast<std::size_t>(i) * row_bytes);
+    to.write_bytes(block_index(sequence, position), count, bytes.data());
+  }
+}
+
 void KvCache::save(std::int32_t sequence, std::ostream& out) const {
   const std::int64_t length = this->length(sequence);
   Header header{

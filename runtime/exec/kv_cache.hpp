@@ -7,6 +7,7 @@
 #include <iosfwd>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "runtime/exec/block_table.hpp"
@@ -56,6 +57,10 @@ class KvCache {
   std::size_t position_bytes() const;  // of one position in all layers
   // The first layer in which a value had to be cut down to the largest of f16.
   std::optional<std::int64_t> clamped_layer() const;
+
+  // Rows of floats as the first positions of a sequence in one layer, wherever it is: those of `rows` in turn, for
+  // measuring. n <= length(sequence).
+  void fill(std::int64_t layer, std::int32_t sequence, std::int64_t n, std::span<const std::vector<float>> rows);
 
   // Where a position lies: a block of every layer, and its row there.
   std::int32_t block_index(std::int32_t sequence, std::int64_t position) const {

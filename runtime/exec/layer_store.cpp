@@ -82,12 +82,15 @@ void LayerStore::write_bytes(std::int32_t block, std::int64_t n_rows, const std:
   std::memcpy(this->block(block), rows, static_cast<std::size_t>(n_rows) * format().row_bytes);
 }
 
-void LayerStore::write_row(std::int32_t block, std::int64_t row, const float* values) noexcept {
-  std::byte* to = this->row(block, row);
+void LayerStore::encode_row(const float* values, std::byte* row) const noexcept {
   if (format().dtype == DType::kI8)
-    cpu::encode_int8_row(values, format().integer->key, format().integer->rope, to);
+    cpu::encode_int8_row(values, format().integer->key, format().integer->rope, row);
   else
-    quant::encode_row_once(format().dtype, values, to, format().width);
+    quant::encode_row_once(format().dtype, values, row, format().width);
+}
+
+void LayerStore::write_row(std::int32_t block, std::int64_t row, const float* values) noexcept {
+  encode_row(values, this->row(block, row));
   if (format().dtype == DType::kF16 &&
       std::any_of(values, values + format().width, [](float x) { return std::abs(x) > kLargestF16; }))
     clamped_.store(true, std::memory_order_relaxed);

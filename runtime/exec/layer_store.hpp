@@ -43,6 +43,8 @@ class CacheLayer {
   // The first rows of a block as they are, n_rows * row_bytes.
   virtual void read_bytes(std::int32_t block, std::int64_t n_rows, std::byte* out) const = 0;
   virtual void write_bytes(std::int32_t block, std::int64_t n_rows, const std::byte* rows) = 0;
+  // A row of the layer's format from finite floats, by the scalar rule of the format.
+  virtual void encode_row(const float* values, std::byte* row) const noexcept = 0;
 
  private:
   RowFormat format_;
@@ -58,6 +60,7 @@ class LayerStore final : public CacheLayer {
   void copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows) override;
   void read_bytes(std::int32_t block, std::int64_t n_rows, std::byte* out) const override;
   void write_bytes(std::int32_t block, std::int64_t n_rows, const std::byte* rows) override;
+  void encode_row(const float* values, std::byte* row) const noexcept override;
 
   // Encodes one row of finite floats by the scalar rule of its format, and decodes it. What F16 cannot hold becomes the
   // largest that it can, and clamped() is true from then on. Rows may be written by several threads at once.
