@@ -1,6 +1,7 @@
 #include "gpu/emulation/checked/access_checker.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <string>
 
 #include "gpu/emulation/checked/observed.hpp"
@@ -19,14 +20,12 @@ std::string text(Access access, std::size_t bytes) {
 
 }  // namespace
 
-AccessChecker::AccessChecker(const Memory& memory) : memory_(memory), shared_(kSharedBytes) {}
+AccessChecker::AccessChecker(const Memory& memory) : memory_(memory), shared_(kSharedBytes), placed_(kSharedBytes) {}
 
 void AccessChecker::begin_block(Block& block) {
   block_ = &block;
-  ++epoch_;
-  for (const std::size_t offset : placed_) shared_[offset] = SharedByte();
-  placed_.clear();
-  known_.assign(block.threads(), std::vector<std::uint16_t>(32, 0));
+  first_epoch_ = ++epoch_;
+  known_.assign(block.threads(), {});
   for (std::uint32_t thread = 0; thread < block.threads(); ++thread) known_[thread][thread % 32] = 1;
   last_begin_ = last_end_ = 0;  // memory may have come and gone
   observed = this;
@@ -35,25 +34,22 @@ void AccessChecker::begin_block(Block& block) {
 void AccessChecker::end_block() { observed = nullptr; }
 
 void AccessChecker::warp_barrier(std::uint32_t first_thread, std::uint32_t mask) {
-  std::vector<std::uint16_t> all(32, 0);
+  std::array<std::uint16_t, 32> all{};
   const auto each = [&](auto function) {
     for (std::uint32_t lane = 0; lane < 32; ++lane)
       if ((mask >> lane & 1) != 0) function(lane, known_[first_thread + lane]);
   };
-  each([&](std::uint32_t, const std::vector<std::uint16_t>& known) {
+  each([&](std::uint32_t, const std::array<std::uint16_t, 32>& known) {
     for (int other = 0; other < 32; ++other) all[other] = std::max(all[other], known[other]);
   });
-  each([&](std::uint32_t lane, std::vector<std::uint16_t>& known) {
+  each([&](std::uint32_t lane, std::array<std::uint16_t, 32>& known) {
     known = all;
     ++known[lane];
   });
 }
 
 void AccessChecker::place_shared(const std::byte* begin, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; ++i) {
-    placed_.push_back(begin - block_->shared_begin() + i);
-    shared_[placed_.back()].in_variable = true;
-  }
+  std::fill_n(placed_.begin() + (begin - block_->shared_begin()), bytes, first_epoch_);
 }
 
 void AccessChecker::access(const void* address, std::size_t bytes, Access access, std::uint32_t thread) {
@@ -75,35 +71,59 @@ bool AccessChecker::is_before(const Moment& moment, std::uint32_t thread) const 
 void AccessChecker::access_shared(std::size_t offset, std::size_t bytes, Access access, std::uint32_t thread) {
   const Moment now{epoch_, known_[thread][thread % 32], static_cast<std::uint16_t>(thread)};
   for (std::size_t i = offset; i < offset + bytes; ++i) {
-    if (i >= shared_.size() || !shared_[i].in_variable)
+    if (i >= shared_.size() || placed_[i] != first_epoch_)
       block_->fail(text(access, bytes) + " outside the variables in shared memory");
     SharedByte& byte = shared_[i];
-    if (access != Access::kWrite && !byte.written)
+    const bool written = byte.write.epoch >= first_epoch_;
+    if (access != Access::kWrite && !written)
       block_->fail(text(access, bytes) + " of shared memory, at byte " + std::to_string(offset) +
                    ", that nothing has written");
     const bool both_atomic = access == Access::kAtomic && byte.written_atomically;
-    if (byte.written && !both_atomic && !is_before(byte.write, thread)) race(byte.write, true, access, offset);
+    if (written && !both_atomic && !is_before(byte.write, thread))
+      race(byte.write.thread, true, access != Access::kRead, offset);
     if (access == Access::kRead) {
-      const auto mine = [&](const Moment& read) { return read.thread == thread || read.epoch < epoch_; };
-      const auto old = std::find_if(byte.reads.begin(), byte.reads.end(), mine);
-      if (old != byte.reads.end())
-        *old = now;
-      else
-        byte.reads.push_back(now);
-      continue;
+      read(byte, now);
+    } else {
+      write(byte, now, offset);
+      byte.written_atomically = access == Access::kAtomic;
     }
-    for (const Moment& read : byte.reads)
-      if (!is_before(read, thread)) race(read, false, access, offset);
-    byte.reads.clear();
-    byte.written = true;
-    byte.written_atomically = access == Access::kAtomic;
-    byte.write = now;
   }
 }
 
-void AccessChecker::race(const Moment& other, bool other_writes, Access access, std::size_t offset) const {
-  block_->fail(std::string("race in shared memory: it ") + (access == Access::kRead ? "reads" : "writes") + " byte " +
-               std::to_string(offset) + ", which thread " + std::to_string(other.thread) +
+void AccessChecker::read(SharedByte& byte, const Moment& now) const {
+  if (byte.read_epoch != epoch_) {
+    byte.read_epoch = epoch_;
+    byte.lanes = 0;
+    byte.other_warps = false;
+    byte.first_reader = now.thread;
+  }
+  if (byte.first_reader / 32 == now.thread / 32) {
+    byte.lanes |= 1u << now.thread % 32;
+    byte.clocks[now.thread % 32] = now.clock;
+  } else {
+    byte.other_warps = true;
+    byte.other_reader = now.thread;
+  }
+}
+
+void AccessChecker::write(SharedByte& byte, const Moment& now, std::size_t offset) const {
+  if (byte.read_epoch == epoch_) {
+    const std::uint32_t warp = now.thread / 32;
+    if (byte.first_reader / 32 != warp) race(byte.first_reader, false, true, offset);
+    if (byte.other_warps) race(byte.other_reader, false, true, offset);
+    for (std::uint32_t left = byte.lanes; left != 0; left &= left - 1) {
+      const auto lane = static_cast<std::uint32_t>(std::countr_zero(left));
+      const Moment moment{epoch_, byte.clocks[lane], static_cast<std::uint16_t>(32 * warp + lane)};
+      if (!is_before(moment, now.thread)) race(moment.thread, false, true, offset);
+    }
+    byte.read_epoch = 0;
+  }
+  byte.write = now;
+}
+
+void AccessChecker::race(std::uint32_t other, bool other_writes, bool writes, std::size_t offset) const {
+  block_->fail(std::string("race in shared memory: it ") + (writes ? "writes" : "reads") + " byte " +
+               std::to_string(offset) + ", which thread " + std::to_string(other) +
                (other_writes ? " has written" : " has read") + " since the last barrier of both");
 }
 
