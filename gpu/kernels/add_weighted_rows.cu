@@ -1,5 +1,4 @@
 #include "gpu/kernels/add_weighted_rows.hpp"
-
 #include "gpu/kernels/dialect.hpp"
 
 namespace dodeca::gpu::DODECA_KERNELS {

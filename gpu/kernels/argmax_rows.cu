@@ -1,5 +1,4 @@
 #include "gpu/kernels/argmax_rows.hpp"
-
 #include "gpu/kernels/last_block.cuh"
 
 namespace dodeca::gpu::DODECA_KERNELS {

@@ -23,7 +23,7 @@ struct ArgmaxRowsArgs {
   Best* partials;           // [argmax_partials(args)]
   std::uint32_t* counters;  // [n_rows], zero before the first launch and again after each
   std::int64_t in_stride;
-  std::int32_t n_rows, n;   // n >= 1
+  std::int32_t n_rows, n;  // n >= 1
 };
 
 inline constexpr std::uint32_t kArgmaxThreads = 256;

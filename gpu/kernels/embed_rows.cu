@@ -1,6 +1,5 @@
-#include "gpu/kernels/embed_rows.hpp"
-
 #include "gpu/kernels/dialect.hpp"
+#include "gpu/kernels/embed_rows.hpp"
 #include "quant/formats/k_types.hpp"
 #include "quant/formats/legacy.hpp"
 

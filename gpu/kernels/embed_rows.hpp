@@ -18,8 +18,8 @@ struct EmbedRowsArgs {
   float* out;                // [n_rows, n], rows out_stride values apart
   std::int64_t row_bytes;    // of the table
   std::int64_t out_stride;
-  std::int32_t n_rows, n;    // n: a multiple of the type's block
-  quant::DType dtype;        // one that can_embed()
+  std::int32_t n_rows, n;  // n: a multiple of the type's block
+  quant::DType dtype;      // one that can_embed()
 };
 
 inline bool can_embed(quant::DType dtype) {

@@ -108,7 +108,8 @@ std::uint64_t multiply_bytes(quant::DType dtype, const MultiplyArgs& args) {
   const auto n_in = static_cast<std::uint64_t>(args.n_in);
   const std::uint64_t act_bytes = layout.act == quant::ActFormat::kF32 ? 4 * n_in : n_in * 5 / 4;
   return readings * n_tiles * layout.tile_bytes(args.n_in) +
-         static_cast<std::uint64_t>(args.n_groups * args.n_rows) * (act_bytes + 4 * static_cast<std::uint64_t>(args.n_out));
+         static_cast<std::uint64_t>(args.n_groups * args.n_rows) *
+             (act_bytes + 4 * static_cast<std::uint64_t>(args.n_out));
 }
 
 std::uint64_t multiply_operations(const MultiplyArgs& args) {

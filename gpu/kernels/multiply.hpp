@@ -6,9 +6,9 @@
 // `accumulate` results are added to what is there; a factor of the activation row is applied last.
 //
 // Arithmetic. Types of blocks: the integers of a sub-block are those of processors (cpu/kernels/matmul), summed by dp4a; each
-// sub-block's sum is scaled as an integer, converted and added with one fma per sub-block to a float32 sum of one lane.
-// Sums of lanes, warps and blocks are added in a fixed order: results depend on the split, never on timing, and differ
-// from a processor's by rounding alone: at most (blocks + 8) * 2^-24 times the sum of the terms' magnitudes.
+// sub-block's sum is scaled as an integer, converted and added with one fma to a float32 sum of one lane. Sums of lanes,
+// warps and blocks are added in a fixed order: results depend on the split, never on timing. They differ from a
+// processor's by rounding alone, at most (2 blocks + n_in / 256 + 16) * 2^-24 times the sum of the terms' magnitudes.
 // Types of floats: pieces of piece_columns columns, each summed exactly as processors sum (four sums by k mod 4, then
 // (s0 + s1) + (s2 + s3); FP8 in blocks of 128), and added in ascending order. With the pieces that the processor's plan
 // has, the results have the processor's bits: so the router chooses the same experts.
@@ -27,23 +27,25 @@
 namespace dodeca::gpu {
 
 struct MultiplyArgs {
-  const std::byte* weights;   // tile 0 of slice 0, 64 bytes aligned
-  const std::byte* acts;      // activation rows of group 0, 16 bytes aligned (blocks of 32: 8)
-  const std::int32_t* slices;       // [n_groups] slice of a group, negative: nothing is done; null: group g has slice g
-  const std::int32_t* group_begin;  // [n_groups + 1] group g has rows [group_begin[g], group_begin[g + 1]); null: all have
-                                    // rows [0, n_rows)
-  const std::int32_t* act_rows;     // [rows] which activation row feeds row i; null: row i
-  const float* factors;             // [activation rows] what results are multiplied with; null: 1
-  float* out;                       // out[group * out_group_stride + i * out_stride + r]
-  float* partials;                  // [multiply_partials()]; null where nothing is split over blocks
-  std::uint32_t* counters;          // [multiply_counters()], zero before the first launch and again after each
-  std::int64_t slice_bytes;         // from one slice to the next
-  std::int64_t act_stride;          // bytes from one activation row to the next; those of a group are within 4 GiB
-  std::int64_t act_group_stride;    // bytes from the activation rows of a group to those of the next; 0: all read the same
+  const std::byte* weights;    // tile 0 of slice 0, 64 bytes aligned
+  const std::byte* acts;       // activation rows of group 0, 16 bytes aligned (blocks of 32: 8)
+  const std::int32_t* slices;  // [n_groups] slice of a group, negative: nothing is done; null: group g has slice g
+  const std::int32_t*
+      group_begin;               // [n_groups + 1] group g has rows [group_begin[g], group_begin[g + 1]); null: all have
+                                 // rows [0, n_rows)
+  const std::int32_t* act_rows;  // [rows] which activation row feeds row i; null: row i
+  const float* factors;          // [activation rows] what results are multiplied with; null: 1
+  float* out;                    // out[group * out_group_stride + i * out_stride + r]
+  float* partials;               // [multiply_partials()]; null where nothing is split over blocks
+  std::uint32_t* counters;       // [multiply_counters()], zero before the first launch and again after each
+  std::int64_t slice_bytes;      // from one slice to the next
+  std::int64_t act_stride;       // bytes from one activation row to the next; those of a group are within 4 GiB
+  std::int64_t
+      act_group_stride;  // bytes from the activation rows of a group to those of the next; 0: all read the same
   std::int64_t out_stride, out_group_stride;  // floats
   std::int32_t n_in, n_out;
-  std::int32_t n_rows;         // of a group, at most
-  std::int32_t n_groups;       // 1 and more
+  std::int32_t n_rows;    // of a group, at most
+  std::int32_t n_groups;  // 1 and more
   bool accumulate;
   // Set by plan_multiply:
   std::int32_t n_splits;       // blocks that share a tile's columns

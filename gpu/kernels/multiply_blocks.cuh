@@ -1,8 +1,8 @@
 // Products of types of blocks: the loop, once for all types (weights.cuh).
 #pragma once
 
-#include "gpu/kernels/multiply_sums.cuh"
 #include "gpu/kernels/multiply_limits.hpp"
+#include "gpu/kernels/multiply_sums.cuh"
 #include "gpu/kernels/weights.cuh"
 #include "quant/layout/q8_blocks.hpp"
 
@@ -70,8 +70,7 @@ __device__ inline void add_chunk(const typename F::Chunk& chunk, const std::uint
     }
     acc[r] = fmaf(F::factor(chunk, r) * x.scale, static_cast<float>(isum), acc[r]);
     if constexpr (F::kMinima) acc[r] = fmaf(-(F::offset(chunk, r) * x.scale), static_cast<float>(msum), acc[r]);
-    if constexpr (F::kOffset)
-      acc[r] = fmaf(F::offset(chunk, r), x.scale * static_cast<float>(x.sum[0]), acc[r]);
+    if constexpr (F::kOffset) acc[r] = fmaf(F::offset(chunk, r), x.scale * static_cast<float>(x.sum[0]), acc[r]);
   }
 }
 
@@ -85,8 +84,9 @@ __device__ inline void multiply_blocks(const MultiplyArgs& args) {
   const int lane = static_cast<int>(threadIdx.x) % 32, j = lane % 4, warp = static_cast<int>(threadIdx.x) / 32;
   const int warps = static_cast<int>(blockDim.x) / 32, all_warps = warps * args.n_splits;
   const int own = static_cast<int>(blockIdx.y) * warps + warp;
-  const std::byte* const tile = args.weights + rows.slice * args.slice_bytes +
-                                static_cast<std::int64_t>(blockIdx.x) * static_cast<std::int64_t>(Tile::bytes(args.n_in));
+  const std::byte* const tile =
+      args.weights + rows.slice * args.slice_bytes +
+      static_cast<std::int64_t>(blockIdx.x) * static_cast<std::int64_t>(Tile::bytes(args.n_in));
   const std::byte* const acts = rows.acts(args);
   std::uint32_t x[C];
   float acc[C][4];
@@ -122,7 +122,7 @@ __device__ inline void multiply_blocks(const MultiplyArgs& args) {
 }  // namespace dodeca::gpu::DODECA_KERNELS
 
 // The four kernels of a type.
-#define DODECA_MULTIPLY_BLOCKS(lower, F)                                                              \
+#define DODECA_MULTIPLY_BLOCKS(lower, F)                                                                  \
   DODECA_KERNEL(multiply_##lower##_1, MultiplyArgs, kMultiplyThreads, 2) { multiply_blocks<F, 1>(args); } \
   DODECA_KERNEL(multiply_##lower##_2, MultiplyArgs, kMultiplyThreads, 2) { multiply_blocks<F, 2>(args); } \
   DODECA_KERNEL(multiply_##lower##_4, MultiplyArgs, kMultiplyThreads, 2) { multiply_blocks<F, 4>(args); } \

@@ -76,7 +76,7 @@ struct FloatLane {
 
 // Values c * R + r, c < C and r < R, of a lane; and those that it is left with once four lanes have added theirs.
 template <class Words, int C>
-inline constexpr int kLaneSums = C * Words::kRows;
+inline constexpr int kLaneSums = C* Words::kRows;
 template <class Words, int C>
 inline constexpr int kLaneKept = kKept<kLaneSums<Words, C>, 2>;
 
@@ -200,19 +200,11 @@ __device__ inline void multiply_floats(const MultiplyArgs& args) {
   add_pieces(args, rows, terms, own, first, n_pieces);
 }
 
-#define DODECA_MULTIPLY_FLOATS(lower, PieceSum)                            \
-  DODECA_KERNEL(multiply_##lower##_1, MultiplyArgs, kMultiplyThreads, 2) {     \
-    multiply_floats<PieceSum(1), 1>(args);                                      \
-  }                                                                            \
-  DODECA_KERNEL(multiply_##lower##_2, MultiplyArgs, kMultiplyThreads, 2) {     \
-    multiply_floats<PieceSum(2), 2>(args); \
-  }                                                                            \
-  DODECA_KERNEL(multiply_##lower##_4, MultiplyArgs, kMultiplyThreads, 2) {     \
-    multiply_floats<PieceSum(4), 4>(args); \
-  }                                                                            \
-  DODECA_KERNEL(multiply_##lower##_8, MultiplyArgs, kMultiplyThreads / 2, 2) { \
-    multiply_floats<PieceSum(8), 8>(args); \
-  }
+#define DODECA_MULTIPLY_FLOATS(lower, PieceSum)                                                                     \
+  DODECA_KERNEL(multiply_##lower##_1, MultiplyArgs, kMultiplyThreads, 2) { multiply_floats<PieceSum(1), 1>(args); } \
+  DODECA_KERNEL(multiply_##lower##_2, MultiplyArgs, kMultiplyThreads, 2) { multiply_floats<PieceSum(2), 2>(args); } \
+  DODECA_KERNEL(multiply_##lower##_4, MultiplyArgs, kMultiplyThreads, 2) { multiply_floats<PieceSum(4), 4>(args); } \
+  DODECA_KERNEL(multiply_##lower##_8, MultiplyArgs, kMultiplyThreads / 2, 2) { multiply_floats<PieceSum(8), 8>(args); }
 
 #define F32_PIECE(C) PlainPiece<WordsF32, C>
 #define F16_PIECE(C) PlainPiece<WordsF16, C>

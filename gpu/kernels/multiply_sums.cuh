@@ -68,7 +68,7 @@ __device__ inline int sum_by_halves(float (&v)[N], int step) {
 
 // One term of a tile's results: [C][16]. Each warp or piece leaves one; results are the sums of all, in ascending order.
 template <int C>
-inline constexpr int kTermFloats = C * quant::kTileRows;
+inline constexpr int kTermFloats = C* quant::kTileRows;
 
 // Volatile: what other blocks wrote is read, not what was here before. Sixteen loads are on their way together.
 __device__ inline float sum_of_terms(const volatile float* terms, int n, int term_floats) {
@@ -121,8 +121,8 @@ __device__ inline void add_warps(const MultiplyArgs& args, const BlockRows<C>& r
 
 // The same for pieces, whose terms are added one by one: the block has n of n_all, from number `first` on.
 template <int C>
-__device__ inline void add_pieces(const MultiplyArgs& args, const BlockRows<C>& rows, const float* terms, int n, int first,
-                                  int n_all) {
+__device__ inline void add_pieces(const MultiplyArgs& args, const BlockRows<C>& rows, const float* terms, int n,
+                                  int first, int n_all) {
   if (args.n_splits > 1) {
     float* const partials = partials_of_tile<C>(args, n_all);
     for (int i = static_cast<int>(threadIdx.x); i < n * kTermFloats<C>; i += static_cast<int>(blockDim.x))

@@ -1,6 +1,5 @@
-#include "gpu/kernels/quantize_rows.hpp"
-
 #include "gpu/kernels/exp_exact.cuh"
+#include "gpu/kernels/quantize_rows.hpp"
 #include "gpu/kernels/row_blocks.cuh"
 
 namespace dodeca::gpu::DODECA_KERNELS {
@@ -32,7 +31,10 @@ DODECA_KERNEL(swiglu_rows, SwigluRowsArgs, kRowThreads) {
     float gate, up;
   };
   for_row(
-      args.n, args.copies, dynamic_shared<float>(), [&](std::int32_t k) { return Inputs{gate[k], up[k]}; },
+      args.n, args.copies, dynamic_shared<float>(),
+      [&](std::int32_t k) {
+        return Inputs{gate[k], up[k]};
+      },
       [](int) {},
       [&](const Inputs& in, std::int32_t k) {
         const float value = silu(in.gate) * in.up;

@@ -1,6 +1,5 @@
-#include "gpu/kernels/route_rows.hpp"
-
 #include "gpu/kernels/exp_exact.cuh"
+#include "gpu/kernels/route_rows.hpp"
 
 namespace dodeca::gpu::DODECA_KERNELS {
 
@@ -14,16 +13,23 @@ __device__ inline int rank_of(const float* values, int count, int i) {
   return better;
 }
 
+// The largest logit; NaN never wins. All threads of the block call this.
+__device__ inline float largest_logit(float logit, int n_experts) {
+  DODECA_SHARED(float, warps, [32]);
+  const int e = static_cast<int>(threadIdx.x);
+  float max = e < n_experts && logit == logit ? logit : negative_infinity();
+  for (int step = 16; step > 0; step /= 2) max = fmaxf(max, __shfl_xor_sync(0xffffffffu, max, step));
+  if (e % 32 == 0) warps[e / 32] = max;
+  __syncthreads();
+  for (int warp = 0; warp < static_cast<int>(blockDim.x) / 32; ++warp) max = fmaxf(max, warps[warp]);
+  return max;
+}
+
 // The score of each expert, by the thread of the expert. All threads of the block call this.
 __device__ inline float gate(RouteGating gating, float logit, int n_experts, float* scores, float* sum) {
   const int e = static_cast<int>(threadIdx.x);
   if (gating == RouteGating::kSigmoid) return 1.0f / (1.0f + exp_exact(-logit));
-  if (e < n_experts) scores[e] = logit;
-  __syncthreads();
-  float max = negative_infinity();
-  for (int j = 0; j < n_experts; ++j) max = max < scores[j] ? scores[j] : max;  // NaN never wins
-  __syncthreads();
-  const float share = exp_exact(logit - max);
+  const float share = exp_exact(logit - largest_logit(logit, n_experts));
   if (e < n_experts) scores[e] = share;
   __syncthreads();
   if (e == 0) {
@@ -88,7 +94,8 @@ DODECA_KERNEL(route_rows, RouteRowsArgs, kMostRoutedExperts) {
   const int words = (n + 31) / 32;
   float all = 0.0f;
   for (int word = 0; word < words; ++word) {
-    for (std::uint32_t left = chosen[word]; left != 0; left &= left - 1) all += scores[32 * word + __ffs(static_cast<int>(left)) - 1];
+    for (std::uint32_t left = chosen[word]; left != 0; left &= left - 1)
+      all += scores[32 * word + __ffs(static_cast<int>(left)) - 1];
   }
   int place = 0;
   for (int word = 0; word < words; ++word) {

@@ -80,7 +80,8 @@ __device__ inline void write_copies(const float (&x)[16], int columns, const Row
       auto* const codes = reinterpret_cast<uint2*>(at) + 2 * (lane % 2);
       codes[0] = make_uint2(q.word[0], q.word[1]);
       codes[1] = make_uint2(q.word[2], q.word[3]);
-      if (lane % 2 == 0) reinterpret_cast<uint2*>(at)[4] = make_uint2(__float_as_uint(group.scale), static_cast<std::uint32_t>(sum));
+      if (lane % 2 == 0)
+        reinterpret_cast<uint2*>(at)[4] = make_uint2(__float_as_uint(group.scale), static_cast<std::uint32_t>(sum));
     }
   }
   if (copies.q8_256 != nullptr) {
@@ -90,13 +91,14 @@ __device__ inline void write_copies(const float (&x)[16], int columns, const Row
     std::int32_t sum = pair_sum;
     for (int step = 2; step < 16; step *= 2) sum += __shfl_xor_sync(kAllLanes, sum, step);
     if (columns == 256) {
-      std::byte* const at = copies.q8_256 + row * copies.q8_256_stride +
-                            block * static_cast<std::int64_t>(sizeof(quant::Q8Block256));
+      std::byte* const at =
+          copies.q8_256 + row * copies.q8_256_stride + block * static_cast<std::int64_t>(sizeof(quant::Q8Block256));
       reinterpret_cast<uint4*>(at)[lane] = make_uint4(q.word[0], q.word[1], q.word[2], q.word[3]);
       reinterpret_cast<std::int16_t*>(at + 256)[lane] = static_cast<std::int16_t>(q.sum);
       if (lane % 2 == 0) reinterpret_cast<std::int16_t*>(at + 288)[lane / 2] = static_cast<std::int16_t>(pair_sum);
       if (lane == 0)
-        *reinterpret_cast<uint4*>(at + 304) = make_uint4(__float_as_uint(group.scale), static_cast<std::uint32_t>(sum), 0, 0);
+        *reinterpret_cast<uint4*>(at + 304) =
+            make_uint4(__float_as_uint(group.scale), static_cast<std::uint32_t>(sum), 0, 0);
     }
   }
 }

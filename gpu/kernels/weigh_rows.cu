@@ -1,6 +1,5 @@
-#include "gpu/kernels/weigh_rows.hpp"
-
 #include "gpu/kernels/row_blocks.cuh"
+#include "gpu/kernels/weigh_rows.hpp"
 
 namespace dodeca::gpu::DODECA_KERNELS {
 
@@ -18,7 +17,9 @@ DODECA_KERNEL(weigh_rows, WeighRowsArgs, kRowThreads) {
   float sum = 0.0f;
   for_row(
       args.n, args.copies, shared,
-      [&](std::int32_t k) { return Inputs{x[k], add == nullptr ? 0.0f : add[k], __ldg(args.weight + k)}; },
+      [&](std::int32_t k) {
+        return Inputs{x[k], add == nullptr ? 0.0f : add[k], __ldg(args.weight + k)};
+      },
       [&](int) { sum = 0.0f; },
       [&](const Inputs& in, std::int32_t k) {
         const float value = add == nullptr ? in.x : in.x + in.add;

@@ -17,11 +17,11 @@ namespace dodeca::gpu {
 
 // Rows of n float32 values; strides in values. n >= 1.
 struct WeighRowsArgs {
-  float* residual;         // [n_rows, n]; read, and with `addition` written
-  const float* addition;   // [n_rows, n], or one row for all (stride 0); null: nothing is added
-  const float* weight;     // [n]
-  float* weighed;          // [n_rows, n], may be `residual`; null: only the copies are wanted
-  float* factors;          // [n_rows]
+  float* residual;        // [n_rows, n]; read, and with `addition` written
+  const float* addition;  // [n_rows, n], or one row for all (stride 0); null: nothing is added
+  const float* weight;    // [n]
+  float* weighed;         // [n_rows, n], may be `residual`; null: only the copies are wanted
+  float* factors;         // [n_rows]
   std::int64_t residual_stride, addition_stride, weighed_stride;
   RowCopies copies;
   std::int32_t n_rows, n;

@@ -18,7 +18,8 @@
 
 namespace dodeca::gpu::DODECA_KERNELS {
 
-inline constexpr std::uint32_t kOnes = 0x01010101u, kThrees = 0x03030303u, kSevens = 0x07070707u, kNibbles = 0x0f0f0f0fu;
+inline constexpr std::uint32_t kOnes = 0x01010101u, kThrees = 0x03030303u, kSevens = 0x07070707u,
+                               kNibbles = 0x0f0f0f0fu;
 
 // Four rows of one vector of a tile. Codes are read once; scales, of which a line serves several chunks, stay in L1.
 struct Words4 {

@@ -42,13 +42,16 @@ struct Way {
 class OnCard {
  public:
   OnCard(Device& device, const Product& product)
-      : device_(device), product_(product), weights_(device, copy_of(product.weights())),
+      : device_(device),
+        product_(product),
+        weights_(device, copy_of(product.weights())),
         acts_(device, copy_of(product.acts())) {}
 
   std::vector<float> run(std::int32_t n_rows, const Way& way) const {
     const auto n = static_cast<std::int32_t>(product_.n_out);
     std::vector<std::int32_t> rows;
-    for (std::int32_t i = 0; i < n_rows; ++i) rows.push_back(static_cast<std::int32_t>(product_.act_row(i, way.gather)));
+    for (std::int32_t i = 0; i < n_rows; ++i)
+      rows.push_back(static_cast<std::int32_t>(product_.act_row(i, way.gather)));
     const OnDevice<std::int32_t> act_rows(device_, rows);
     const OnDevice<float> out(device_, std::vector<float>(static_cast<std::size_t>(n_rows * n), tests::kMarker));
     MultiplyLaunch launch = plan_multiply(product_.dtype,
@@ -97,7 +100,8 @@ std::vector<double> bounds(const Product& p, std::int64_t n_rows, bool gather) {
   const auto n = static_cast<std::size_t>(p.n_in);
   const std::size_t row_bytes = *quant::row_bytes(p.dtype, p.n_in);
   const double relative = (2.0 * static_cast<double>(p.n_in / std::min<std::int64_t>(block_of(p.dtype), 256)) +
-                           static_cast<double>(p.n_in) / 256 + 16) * 0x1p-24;
+                           static_cast<double>(p.n_in) / 256 + 16) *
+                          0x1p-24;
   std::vector<double> magnitude(static_cast<std::size_t>(p.n_out) * n);
   for (const tests::Part part : {tests::Part::kScaled, tests::Part::kMin}) {
     std::vector<std::byte> rows = p.rows;
@@ -173,7 +177,9 @@ struct Shape {
 };
 constexpr Shape kShapes[] = {{256, 16}, {1536, 37}, {2112, 20}, {7168, 9}};
 bool fits(DType dtype, const Shape& shape) {
-  const std::int64_t block = is_floats(dtype) ? block_of(dtype) : cpu::layout_of(dtype).act == cpu::ActFormat::kQ8_256 ? 256 : 32;
+  const std::int64_t block = is_floats(dtype)                                       ? block_of(dtype)
+                             : cpu::layout_of(dtype).act == cpu::ActFormat::kQ8_256 ? 256
+                                                                                    : 32;
   return shape.n_in % block == 0;
 }
 
@@ -246,7 +252,8 @@ TEST_CASE("multiply: a router of DeepSeek-V3's width has the processor's bits") 
   const OnCard card(*device, router);
   for (const std::int32_t piece : {448, 7168}) {
     for (const std::int32_t n_rows : {1, 8})
-      check_same_bits(card.run(n_rows, {.multiprocessors = 82, .piece_columns = piece}), in_pieces(router, n_rows, piece));
+      check_same_bits(card.run(n_rows, {.multiprocessors = 82, .piece_columns = piece}),
+                      in_pieces(router, n_rows, piece));
   }
 }
 
@@ -270,7 +277,9 @@ TEST_CASE("multiply: a NaN in an activation row is in all its results, and in no
       const OnCard card(device, product);
       const cpu::ActFormat format = cpu::layout_of(dtype).act;
       // A row's first block: its scale, or its first value.
-      const std::size_t at = product.act_stride() + (format == cpu::ActFormat::kQ8_256 ? 304 : format == cpu::ActFormat::kQ8_32 ? 32 : 0);
+      const std::size_t at = product.act_stride() + (format == cpu::ActFormat::kQ8_256  ? 304
+                                                     : format == cpu::ActFormat::kQ8_32 ? 32
+                                                                                        : 0);
       device.copy_to_device(card.acts().stream(), card.acts().data() + at, &kNan, sizeof kNan);
       device.synchronize();
       const std::vector<float> got = card.run(3, {});
@@ -296,7 +305,8 @@ TEST_CASE("multiply: groups have slices, rows and factors of their own") {
       const OnCard card(device, first);
       const OnDevice<std::byte> weights(device, bytes);
       const OnDevice<std::int32_t> chosen(device, std::vector<std::int32_t>{2, -1, 0, 1}),
-          begin(device, std::vector<std::int32_t>{0, 3, 5, 5, 14}), act_rows(device, std::vector<std::int32_t>{7, 0, 3, 9, 9, 11, 1, 2, 4, 5, 6, 8, 10, 0});
+          begin(device, std::vector<std::int32_t>{0, 3, 5, 5, 14}),
+          act_rows(device, std::vector<std::int32_t>{7, 0, 3, 9, 9, 11, 1, 2, 4, 5, 6, 8, 10, 0});
       std::vector<float> factor(12);
       for (std::size_t i = 0; i < factor.size(); ++i) factor[i] = 0.5f + static_cast<float>(i);
       const OnDevice<float> factors(device, factor), out(device, std::vector<float>(14 * 24, tests::kMarker));

@@ -80,7 +80,7 @@ TEST_CASE("route_rows: published shapes") {
   const Rules shapes[] = {
       {256, 8, 8, 4, kTop2Sum, kSigmoid, true, 2.5f}, {160, 6, 8, 3, kMax, kSoftmax, false, 16.0f},
       {64, 6, 1, 1, kMax, kSoftmax, false, 1.0f},     {384, 8, 1, 1, kMax, kSigmoid, true, 2.827f},
-      {100, 4, 5, 2, kTop2Sum, kSigmoid, true, 1.0f}, {1024, 512, 256, 200, kMax, kSoftmax, true, 1.0f},
+      {100, 4, 5, 2, kTop2Sum, kSigmoid, true, 1.0f}, {288, 288, 96, 96, kMax, kSoftmax, true, 1.0f},
       {1, 1, 1, 1, kMax, kSigmoid, true, 1.0f},
   };
   for_each_emulation([&](Device& device) {
@@ -90,10 +90,27 @@ TEST_CASE("route_rows: published shapes") {
       CAPTURE(rules.n_experts);
       std::vector<float> logits(static_cast<std::size_t>(rules.n_experts) * 2), bias;
       for (float& logit : logits) logit = normal(random);
-      for (std::int32_t e = 0; rules.gating == kSigmoid && e < rules.n_experts; ++e) bias.push_back(0.1f * normal(random));
+      for (std::int32_t e = 0; rules.gating == kSigmoid && e < rules.n_experts; ++e)
+        bias.push_back(0.1f * normal(random));
       check_rows(device, rules, logits, bias);
     }
   });
+}
+
+TEST_CASE("route_rows: as many experts and groups as there may be") {
+  const std::unique_ptr<Device> device = emulation::open_emulation({.order = emulation::Order::kShuffled});
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal(0.0f, 2.0f);
+  std::vector<float> logits(kMostRoutedExperts);
+  for (float& logit : logits) logit = normal(random);
+  check_rows(*device,
+             {.n_experts = kMostRoutedExperts,
+              .n_used = 512,
+              .n_groups = kMostExpertGroups,
+              .n_groups_used = 200,
+              .gating = RouteGating::kSoftmax,
+              .normalize = true},
+             logits, {});
 }
 
 TEST_CASE("route_rows: ties, NaN and infinities, under all rules") {

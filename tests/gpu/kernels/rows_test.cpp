@@ -32,7 +32,8 @@ std::vector<float> rows_with_specials(std::size_t n_rows, std::size_t n, std::si
   const auto at = [&](std::size_t row, std::size_t k) -> float& { return rows[row * width + k % n]; };
   if (n_rows > 1) at(1, 3) = kNan, at(1, 300) = kInfinity;
   if (n_rows > 2) at(2, 40) = -kInfinity;
-  for (std::size_t k = 0; n_rows > 3 && k < n; ++k) at(3, k) = k < 256 ? 0.0f : k < 288 ? 0x1p-130f : at(3, k) * 0x1p-99f;
+  for (std::size_t k = 0; n_rows > 3 && k < n; ++k)
+    at(3, k) = k < 256 ? 0.0f : k < 288 ? 0x1p-130f : at(3, k) * 0x1p-99f;
   for (std::size_t k = 0; n_rows > 4 && k < n; ++k) at(4, k) = static_cast<float>(k % 64) - 31.5f;  // ties when rounded
   return rows;
 }
@@ -108,7 +109,8 @@ TEST_CASE("swiglu_rows: silu(gate) * up and its copies, with the bits of a proce
       const std::size_t n_rows = 5, width = n + 4;
       std::vector<float> gate = rows_with_specials(n_rows, n, width, 2), up = tests::random_values(n_rows * width, 3u);
       for (std::size_t i = 0; i < n; ++i) gate[i] *= 40.0f;  // where exp becomes tiny, and zero
-      const OnDevice<float> gates(device, gate), ups(device, up), out(device, std::vector<float>(n_rows * width, -1.0f));
+      const OnDevice<float> gates(device, gate), ups(device, up),
+          out(device, std::vector<float>(n_rows * width, -1.0f));
       const Copies copies(device, n_rows, n);
       const auto stride = static_cast<std::int64_t>(width);
       const SwigluRowsArgs args{.gate = gates.data(),
@@ -124,7 +126,8 @@ TEST_CASE("swiglu_rows: silu(gate) * up and its copies, with the bits of a proce
       const std::vector<float> got = out.values();
       for (std::size_t row = 0; row < n_rows; ++row) {
         std::vector<float> want(width, -1.0f);
-        cpu::swiglu(gate.data() + row * width, up.data() + row * width, static_cast<std::int64_t>(n), want.data(), Isa::kScalar);
+        cpu::swiglu(gate.data() + row * width, up.data() + row * width, static_cast<std::int64_t>(n), want.data(),
+                    Isa::kScalar);
         check_same(std::span(got).subspan(row * width, width), want);
         copies.check_row(row, want.data(), n);
       }
@@ -140,8 +143,8 @@ TEST_CASE("weigh_rows: residual sum, weighed row, copies and factor, with the bi
         CAPTURE(adds);
         const std::size_t n_rows = 5, width = n + 4;
         constexpr float kEps = 1e-6f;
-        const std::vector<float> x = rows_with_specials(n_rows, n, width, 4), add = tests::random_values(n_rows * width, 5u),
-                                 weight = tests::random_values(n, 6u);
+        const std::vector<float> x = rows_with_specials(n_rows, n, width, 4),
+                                 add = tests::random_values(n_rows * width, 5u), weight = tests::random_values(n, 6u);
         const OnDevice<float> residual(device, x), addition(device, add), weights(device, weight),
             weighed(device, std::vector<float>(n_rows * width, -1.0f)), factors(device, n_rows);
         const Copies copies(device, n_rows, n);
@@ -164,9 +167,10 @@ TEST_CASE("weigh_rows: residual sum, weighed row, copies and factor, with the bi
           std::vector<float> sum(x.data() + row * width, x.data() + (row + 1) * width), out(width, -1.0f);
           float squares = 0;
           for (std::size_t k = 0; k < n; k += 256)  // as the executor finishes a row, block by block
-            squares += cpu::add_and_weigh(sum.data() + k, adds ? add.data() + row * width + k : nullptr, weight.data() + k,
-                                          static_cast<std::int64_t>(std::min<std::size_t>(256, n - k)), sum.data() + k,
-                                          out.data() + k, Isa::kScalar);
+            squares +=
+                cpu::add_and_weigh(sum.data() + k, adds ? add.data() + row * width + k : nullptr, weight.data() + k,
+                                   static_cast<std::int64_t>(std::min<std::size_t>(256, n - k)), sum.data() + k,
+                                   out.data() + k, Isa::kScalar);
           check_same(std::span(sums).subspan(row * width, width), sum);
           check_same(std::span(rows).subspan(row * width, width), out);
           const float factor = 1.0f / std::sqrt(squares / static_cast<float>(n) + kEps);
@@ -200,7 +204,8 @@ TEST_CASE("weigh_rows: one row to add to all, in place, without copies") {
 TEST_CASE("add_weighted_rows: the terms of a row in their order") {
   for_each_emulation([](Device& device) {
     const std::size_t n = 300, n_rows = 3, n_terms = 4, n_in = 12;
-    const std::vector<float> in = tests::random_values(n_in * n, 1u), weight = tests::random_values(n_rows * n_terms, 2u),
+    const std::vector<float> in = tests::random_values(n_in * n, 1u),
+                             weight = tests::random_values(n_rows * n_terms, 2u),
                              before = tests::random_values(n_rows * n, 3u);
     const std::vector<std::int32_t> index = {11, 2, 5, 2, 0, -1, 9, 1, -1, -1, -1, -1};
     for (const bool accumulate : {false, true}) {

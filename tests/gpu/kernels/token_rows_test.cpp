@@ -72,10 +72,11 @@ TEST_CASE("embed_rows: what the format's definition decodes") {
 
 TEST_CASE("argmax_rows: the largest, and of equal ones the first") {
   for_each_emulation([](Device& device) {
-    for (const std::size_t n : {std::size_t{1}, std::size_t{300}, std::size_t{4096}, std::size_t{4097}, std::size_t{20000}}) {
+    for (const std::size_t n :
+         {std::size_t{1}, std::size_t{300}, std::size_t{4096}, std::size_t{4097}, std::size_t{20000}}) {
       CAPTURE(n);
       std::vector<float> values = tests::random_values(3 * n, static_cast<unsigned>(n));
-      for (std::size_t i = 0; i < n; ++i) values[n + i] = -7.0f;                      // all equal
+      for (std::size_t i = 0; i < n; ++i) values[n + i] = -7.0f;                       // all equal
       values[2 * n + n / 2] = values[2 * n + n - 1] = values[2 * n + n / 3] = 100.0f;  // three times
       const std::vector<Best> best = argmax(device, values, 3);
       std::size_t want = 0;
