@@ -58,12 +58,18 @@ __device__ std::uint32_t rounded_byte(float x, float factor) {
   return factor == 0.0f ? 0u : static_cast<std::uint32_t>(static_cast<std::int32_t>(rintf(x * factor))) & 255u;
 }
 
-// Values i and i + 1 of a part of a row, as float32 or bf16.
+// The largest where it is too large; NaN stays NaN.
+__device__ std::uint32_t held_f16(float x) {
+  return f32_to_f16(x > 65504.0f ? 65504.0f : x < -65504.0f ? -65504.0f : x);
+}
+
+// Values i and i + 1 of a part of a row, as floats of the cache's type; of an int8 row only the rope part has such.
 __device__ void store_pair(CacheType type, std::byte* part, std::int32_t i, float x, float y) {
   if (type == CacheType::kF32)
     *reinterpret_cast<float2*>(part + 4 * i) = make_float2(x, y);
   else
-    *reinterpret_cast<std::uint32_t*>(part + 2 * i) = pack_bf16(x, y);
+    *reinterpret_cast<std::uint32_t*>(part + 2 * i) =
+        type == CacheType::kF16 ? held_f16(x) | held_f16(y) << 16 : pack_bf16(x, y);
 }
 
 }  // namespace

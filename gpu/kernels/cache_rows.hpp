@@ -4,6 +4,7 @@
 //
 // A row is a latent (normalized) and the rotated key part that all heads share:
 //   F32    latent and rope as float32: for the reference route
+//   F16    latent and rope as f16; what it cannot hold becomes the largest that it can, NaN stays NaN
 //   BF16   latent and rope as bf16
 //   int8   latent as int8 q, rope as bf16 r, one float32 scale, 12 bytes of zeros: latent = scale * q, rope = scale * r.
 //          q = round-half-even(latent * (127 / largest |latent|)), scale = largest / 127; where the largest is below
@@ -22,7 +23,7 @@ namespace dodeca::gpu {
 
 inline constexpr std::int32_t kCacheBlock = 64;  // positions; as cpu::kContextBlock
 
-enum class CacheType : std::int32_t { kF32, kBf16, kInt8 };
+enum class CacheType : std::int32_t { kF32, kF16, kBf16, kInt8 };
 
 struct CacheShape {
   std::int32_t latent = 0;  // a multiple of 64, at most 512
@@ -32,11 +33,11 @@ struct CacheShape {
 
 constexpr std::int32_t cache_row_bytes(const CacheShape& shape) {
   if (shape.type == CacheType::kInt8) return shape.latent + 2 * shape.rope + 16;
-  return (shape.type == CacheType::kBf16 ? 2 : 4) * (shape.latent + shape.rope);
+  return (shape.type == CacheType::kF32 ? 4 : 2) * (shape.latent + shape.rope);
 }
 // Where a row's rope part begins, and where an int8 row's scale is.
 constexpr std::int32_t cache_rope_offset(const CacheShape& shape) {
-  return shape.latent * (shape.type == CacheType::kInt8 ? 1 : shape.type == CacheType::kBf16 ? 2 : 4);
+  return shape.latent * (shape.type == CacheType::kInt8 ? 1 : shape.type == CacheType::kF32 ? 4 : 2);
 }
 constexpr std::int32_t cache_scale_offset(const CacheShape& shape) { return shape.latent + 2 * shape.rope; }
 

@@ -12,7 +12,7 @@ constexpr Index kStep = 16;        // columns of one
 constexpr float kLog2E = 1.44269504f;
 
 // The work of one block. Eight warps take 32 heads: the scores by head tile (2) and slice of the columns (4), the values
-// by columns (8). A tile's way: fetch (memory to shared memory), land (it is there, as bf16), score, soften, add. Two
+// by columns (8). A tile's way: fetch (memory to shared memory), land (it is there, as bf16 or f16), score, soften, add. Two
 // barriers per tile: softening a tile goes beside adding the one before, and scoring beside fetching.
 //
 // latent, rope: 0 where only the arguments know.
@@ -58,7 +58,7 @@ class MlaDecode {
   }
 
  private:
-  static constexpr bool kInt8 = type == CacheType::kInt8, kFixed = latent > 0;
+  static constexpr bool kInt8 = type == CacheType::kInt8, kF16 = type == CacheType::kF16, kFixed = latent > 0;
   static constexpr Index kHeads = kFixed ? 64 : 32, kWarps = kHeads / 4;
   // At most: of a row, steps in which 32 lanes fetch 16 bytes each; steps of a warp's slice of the columns; pairs of 8
   // columns of a warp's values.
@@ -84,23 +84,67 @@ class MlaDecode {
     return reinterpret_cast<float*>(shared_ + space().scales) + tile % 2 * kTile;
   }
 
+  // Two floats as the tensor cores take them, and their product.
+  __device__ static std::uint32_t pack(float low, float high) {
+    if constexpr (kF16) return f32_to_f16(low) | static_cast<std::uint32_t>(f32_to_f16(high)) << 16;
+    return pack_bf16(low, high);
+  }
+  __device__ static void multiply(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+    if constexpr (kF16)
+      mma_f16(c, a, b0, b1);
+    else
+      mma_bf16(c, a, b0, b1);
+  }
+
+  // The lane's queries: of the s-th step of the warp's slice, register r of the fragment.
+  __device__ float2 load_query(Index s, Index r) const {
+    const Index step = member() / 2 + 4 * s,
+                head = first_head_ + half_head() + member() % 2 * 16 + lane_ / 4 + r % 2 * 8;
+    if (step * kStep >= width() || head >= n_heads()) return make_float2(0.0f, 0.0f);
+    return *reinterpret_cast<const float2*>(args_.queries +
+                                            (static_cast<std::int64_t>(blockIdx.z) * args_.n_heads + head) * width() +
+                                            step * kStep + r / 2 * 8 + 2 * (lane_ % 4));
+  }
   __device__ void load_queries() {
-    const Index tile_head = first_head_ + half_head() + member() % 2 * 16;
-    const float* const queries =
-        args_.queries + static_cast<std::int64_t>(blockIdx.z) * args_.n_heads * width() + 2 * (lane_ % 4);
+    float factor[2] = {1.0f, 1.0f};
+    if constexpr (kF16) {
+      scale_queries(factor);
+      __syncwarp();  // loads them again, rather than keeping all in registers
+    }
 #pragma unroll
     for (Index s = 0; s < kSteps; ++s) {
-      const Index step = member() / 2 + 4 * s;
 #pragma unroll
       for (Index r = 0; r < 4; ++r) {
-        const Index head = tile_head + lane_ / 4 + r % 2 * 8;
-        query_[s][r] = 0;
-        if (step * kStep >= width() || head >= n_heads()) continue;
-        const float2 q = __ldg(reinterpret_cast<const float2*>(queries + static_cast<std::int64_t>(head) * width() +
-                                                               step * kStep + r / 2 * 8));
-        query_[s][r] = pack_bf16(q.x, q.y);
+        const float2 q = load_query(s, r);
+        query_[s][r] = pack(q.x * factor[r % 2], q.y * factor[r % 2]);
       }
     }
+  }
+  // Powers of two with which this slice of the lane's two heads fits F16: the largest becomes 2^14 and more, below 2^15.
+  // Scores are multiplied with their inverses.
+  __device__ void scale_queries(float (&factor)[2]) const {
+    std::uint32_t largest[2] = {0, 0};
+#pragma unroll
+    for (Index s = 0; s < kSteps; ++s) {
+#pragma unroll
+      for (Index r = 0; r < 4; ++r) {
+        const float2 q = load_query(s, r);
+        largest[r % 2] = max(largest[r % 2], max(__float_as_uint(fabsf(q.x)), __float_as_uint(fabsf(q.y))));
+      }
+    }
+#pragma unroll
+    for (Index r = 0; r < 2; ++r) {
+      largest[r] = max(largest[r], __shfl_xor_sync(~0u, largest[r], 1));
+      largest[r] = max(largest[r], __shfl_xor_sync(~0u, largest[r], 2));
+      const std::uint32_t exponent = min(max(largest[r] >> 23, 15u), 253u);  // both powers are normal numbers
+      factor[r] = __uint_as_float((268u - exponent) << 23);
+      if (lane_ % 4 == 0) query_scales()[8 * r] = __uint_as_float((exponent - 14u) << 23);
+    }
+  }
+  // Of the lane's first head; the second one's is 8 further.
+  __device__ float* query_scales() const {
+    return reinterpret_cast<float*>(shared_ + space().queries) + member() / 2 * kHeads + half_head() +
+           member() % 2 * 16 + lane_ / 4;
   }
 
   // Starts the copy of a tile; rows behind the end become zeros.
@@ -169,8 +213,8 @@ class MlaDecode {
       if (step * kStep >= width()) break;
       std::uint32_t keys[4];
       ldmatrix_x4(keys, rows + step * kStep * 2);
-      mma_bf16(sum[0], query_[s], keys[0], keys[1]);
-      mma_bf16(sum[1], query_[s], keys[2], keys[3]);
+      multiply(sum[0], query_[s], keys[0], keys[1]);
+      multiply(sum[1], query_[s], keys[2], keys[3]);
     }
     // Pairs of positions lie crosswise in every second pair of heads: no bank conflicts.
     const Index head = half_head() + member() % 2 * 16 + lane_ / 4;
@@ -178,8 +222,9 @@ class MlaDecode {
     float2* const to = scores_of(member() / 2, head) + lane_ % 4;
 #pragma unroll
     for (Index r = 0; r < 2; ++r) {
-      const float2 first = make_float2(sum[0][2 * r], sum[0][2 * r + 1]),
-                   second = make_float2(sum[1][2 * r], sum[1][2 * r + 1]);
+      const float scale = kF16 ? query_scales()[8 * r] : 1.0f;
+      const float2 first = make_float2(sum[0][2 * r] * scale, sum[0][2 * r + 1] * scale),
+                   second = make_float2(sum[1][2 * r] * scale, sum[1][2 * r + 1] * scale);
       to[8 * r * kTile / 2] = crossed ? second : first;
       to[8 * r * kTile / 2 + 4] = crossed ? first : second;
     }
@@ -214,14 +259,20 @@ class MlaDecode {
     float max = fmaxf(max_, fmaxf(low, high));
 #pragma unroll
     for (int distance = 4; distance > 0; distance /= 2) max = fmaxf(max, __shfl_xor_sync(~0u, max, distance));
-    const float correction = exp2f(max_ - max), p = exp2f(low - max), q = exp2f(high - max);
-    const std::uint32_t weights = pack_bf16(p * scale[0], q * scale[1]);
+    // F16 weights are 2^15 times as large, sums and results with them: small ones keep their digits.
+    const float unit = kF16 ? 32768.0f : 1.0f;
+    const float correction = exp2f(max_ - max), p = exp2f(low - max) * unit, q = exp2f(high - max) * unit;
+    const std::uint32_t weights = pack(p * scale[0], q * scale[1]);
     *reinterpret_cast<std::uint32_t*>(weights_of(tile) + head * kMlaWeightStride + 4 * pair) = weights;
     if (pair == 0) corrections_of(tile)[head] = correction;
     max_ = max;
-    // The sum is that of the weights as they are multiplied, where they are not scaled.
-    sum_ = kInt8 ? fmaf(sum_, correction, p + q)
-                 : fmaf(sum_, correction, __uint_as_float(weights << 16) + __uint_as_float(weights & 0xffff0000u));
+    sum_ = fmaf(sum_, correction, kInt8 ? p + q : unpacked_sum(weights));
+  }
+  // The sum is that of the weights as they are multiplied, where they are not scaled.
+  __device__ static float unpacked_sum(std::uint32_t pair) {
+    if constexpr (kF16)
+      return f16_to_f32(static_cast<std::uint16_t>(pair)) + f16_to_f32(static_cast<std::uint16_t>(pair >> 16));
+    return __uint_as_float(pair << 16) + __uint_as_float(pair & 0xffff0000u);
   }
 
   // Weights times values, for 32 heads and this warp's columns.
@@ -264,8 +315,8 @@ class MlaDecode {
 #pragma unroll
       for (Index j = 0; j < 2; ++j) {
         if (j == sixteens) break;
-        mma_bf16(acc_[j][2 * i], weights[j], values[0], values[1]);
-        mma_bf16(acc_[j][2 * i + 1], weights[j], values[2], values[3]);
+        multiply(acc_[j][2 * i], weights[j], values[0], values[1]);
+        multiply(acc_[j][2 * i + 1], weights[j], values[2], values[3]);
       }
     }
   }
@@ -312,8 +363,10 @@ class MlaDecode {
 }  // namespace
 
 DODECA_KERNEL(mla_decode_bf16, MlaDecodeArgs, 256) { MlaDecode<CacheType::kBf16, 0, 0>(args).run(); }
+DODECA_KERNEL(mla_decode_f16, MlaDecodeArgs, 256) { MlaDecode<CacheType::kF16, 0, 0>(args).run(); }
 DODECA_KERNEL(mla_decode_int8, MlaDecodeArgs, 256) { MlaDecode<CacheType::kInt8, 0, 0>(args).run(); }
 DODECA_KERNEL(mla_decode_bf16_512_64, MlaDecodeArgs, 512) { MlaDecode<CacheType::kBf16, 512, 64>(args).run(); }
+DODECA_KERNEL(mla_decode_f16_512_64, MlaDecodeArgs, 512) { MlaDecode<CacheType::kF16, 512, 64>(args).run(); }
 DODECA_KERNEL(mla_decode_int8_512_64, MlaDecodeArgs, 512) { MlaDecode<CacheType::kInt8, 512, 64>(args).run(); }
 
 DODECA_KERNEL(mla_merge, MlaMergeArgs, kMlaMergeThreads) {

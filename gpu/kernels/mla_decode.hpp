@@ -2,10 +2,11 @@
 // heads of a query row see the same cache row [latent | rope]; the value is the row's latent part:
 //   score[h][p] = scale * dot(query[h], row[p]),  result[h] = sum over p <= position of softmax(score[h])[p] * latent[p]
 //
-// In BF16 arithmetic the heads are the rows of a matrix product (mma m16n8k16: BF16 times BF16, sums in float32). Queries
-// and softmax weights are rounded to BF16; an int8 cache is multiplied as the integers that it holds. A block takes 32 or
-// 64 heads of a row and one chunk of its context. In F32 arithmetic (the reference route) nothing is rounded; a warp
-// takes a head, without tensor cores. mla_merge adds the chunks, in ascending order.
+// On tensor cores the heads are the rows of a matrix product (mma m16n8k16: sums in float32). A cache of F16 is multiplied
+// in F16, all others in BF16: queries and softmax weights are rounded to that type (F16: scaled by powers of two, so that
+// neither what is large nor what is small leaves its range); an int8 cache is multiplied as the integers that it holds. A
+// block takes 32 or 64 heads of a row and one chunk of its context. In F32 arithmetic (the reference route) nothing is
+// rounded; a warp takes a head, without tensor cores. mla_merge adds the chunks, in ascending order.
 //
 // How the context is cut follows from the row's own position and `most_chunks`, so a row's bits do not depend on its
 // companions, nor on the blocks in which its cache rows lie.
@@ -24,14 +25,15 @@
 
 namespace dodeca::gpu {
 
-// Per row, chunk and head: the largest score (times log2 e), the sum of 2^(score - max), the sum of that times values.
+// Per row, chunk and head: the largest score (times log2 e), the sum of 2^(score - max), the sum of that times values;
+// the two sums in a unit that is the same in all chunks.
 struct MlaPartials {
   float* max;  // [n_rows, most_chunks, n_heads]
   float* sum;  // [n_rows, most_chunks, n_heads]
   float* acc;  // [n_rows, most_chunks, n_heads, latent], 16 bytes aligned
 };
 
-enum class MlaArithmetic : std::int32_t { kBf16, kF32 };
+enum class MlaArithmetic : std::int32_t { kTensor, kF32 };
 
 struct MlaDecodeArgs {
   const float* queries;           // [n_rows, n_heads, latent + rope] absorbed, 8 bytes aligned
@@ -70,14 +72,22 @@ inline constexpr std::uint32_t kMlaMergeThreads = 128;
 // mla_decode_<type> for all others, in blocks of 32 heads and 256 threads; mla_decode_f32 in blocks of 8 heads.
 inline KernelId mla_decode_kernel(const MlaDecodeArgs& args) {
   if (args.arithmetic == MlaArithmetic::kF32) return KernelId::mla_decode_f32;
-  const bool int8 = args.shape.type == CacheType::kInt8;
-  if (args.shape.latent == 512 && args.shape.rope == 64 && args.n_heads > 32)
-    return int8 ? KernelId::mla_decode_int8_512_64 : KernelId::mla_decode_bf16_512_64;
-  return int8 ? KernelId::mla_decode_int8 : KernelId::mla_decode_bf16;
+  const bool wide = args.shape.latent == 512 && args.shape.rope == 64 && args.n_heads > 32;
+  switch (args.shape.type) {
+    case CacheType::kInt8:
+      return wide ? KernelId::mla_decode_int8_512_64 : KernelId::mla_decode_int8;
+    case CacheType::kF16:
+      return wide ? KernelId::mla_decode_f16_512_64 : KernelId::mla_decode_f16;
+    default:
+      return wide ? KernelId::mla_decode_bf16_512_64 : KernelId::mla_decode_bf16;
+  }
 }
 inline std::uint32_t mla_heads_per_block(KernelId kernel) {
   if (kernel == KernelId::mla_decode_f32) return 8;
-  return kernel == KernelId::mla_decode_bf16_512_64 || kernel == KernelId::mla_decode_int8_512_64 ? 64 : 32;
+  return kernel == KernelId::mla_decode_bf16_512_64 || kernel == KernelId::mla_decode_f16_512_64 ||
+                 kernel == KernelId::mla_decode_int8_512_64
+             ? 64
+             : 32;
 }
 inline std::uint32_t mla_head_blocks(const MlaDecodeArgs& args) {
   const std::uint32_t heads = mla_heads_per_block(mla_decode_kernel(args));
@@ -107,10 +117,10 @@ inline std::uint64_t mla_decode_bytes(const MlaDecodeArgs& args, std::int32_t po
 
 // Where the parts of a block's shared memory begin, in bytes.
 struct MlaSpace {
-  std::uint32_t stride, scores, weights, corrections, scales, raw, total;
+  std::uint32_t stride, scores, weights, corrections, scales, queries, raw, total;
 };
 struct MlaSpaceFor {
-  std::uint32_t width, heads, raw_row_bytes;  // the last: of an int8 cache, 0 of a BF16 one
+  std::uint32_t width, heads, raw_row_bytes;  // the last: of an int8 cache, 0 of others
 };
 inline constexpr std::uint32_t kMlaTile = 16;   // positions that are multiplied at a time
 inline constexpr std::uint32_t kMlaSlots = 3;   // tiles in shared memory
@@ -124,7 +134,8 @@ constexpr MlaSpace mla_space(const MlaSpaceFor& of) {
   at.weights = at.scores + kMlaSlices * of.heads * kMlaTile * 4;
   at.corrections = at.weights + 2 * of.heads * kMlaWeightStride;
   at.scales = at.corrections + 2 * of.heads * 4;
-  at.raw = at.scales + 2 * kMlaTile * 4;
+  at.queries = at.scales + 2 * kMlaTile * 4;
+  at.raw = at.queries + kMlaSlices * of.heads * 4;
   at.total = at.raw + kMlaTile * of.raw_row_bytes;
   return at;
 }

@@ -12,6 +12,7 @@ constexpr std::int32_t kMostValues = 640 / 32, kMostLatent = 512 / 32;  // of a 
 __device__ float cached(const CacheShape& shape, const std::byte* row, std::int32_t i) {
   if (shape.type == CacheType::kF32) return __ldg(reinterpret_cast<const float*>(row) + i);
   if (shape.type == CacheType::kBf16) return bf16_to_f32(__ldg(reinterpret_cast<const std::uint16_t*>(row) + i));
+  if (shape.type == CacheType::kF16) return f16_to_f32(__ldg(reinterpret_cast<const std::uint16_t*>(row) + i));
   const float scale = __ldg(reinterpret_cast<const float*>(row + cache_scale_offset(shape)));
   if (i < shape.latent) return scale * static_cast<float>(__ldg(reinterpret_cast<const std::int8_t*>(row) + i));
   const auto* const keys = reinterpret_cast<const std::uint16_t*>(row + cache_rope_offset(shape));

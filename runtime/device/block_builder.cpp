@@ -120,7 +120,7 @@ class BlockBuilder {
   void add_attention(const BlockPlan& plan) {
     state_.attention.push_back(std::make_unique<DeviceAttention>(
         state_.plan.config, plan, state_.weights, *state_.cache,
-        state_.plan.options.compute_f32 ? gpu::MlaArithmetic::kF32 : gpu::MlaArithmetic::kBf16));
+        state_.plan.options.compute_f32 ? gpu::MlaArithmetic::kF32 : gpu::MlaArithmetic::kTensor));
     segment_->add([attention = state_.attention.back().get(), state = &state_, rows = pending()](const Pass& pass) {
       attention->launch(*state->ops, pass.n(), rows, state->table_stride);
     });

@@ -8,7 +8,7 @@
 
 namespace dodeca::runtime::device {
 
-gpu::CacheShape cache_shape(const ModelConfig& config, quant::DType type);  // BF16, I8 or F32
+gpu::CacheShape cache_shape(const ModelConfig& config, quant::DType type);  // F16, BF16, I8 or F32
 
 // A row of finite floats as gpu/kernels/cache_rows.hpp defines it.
 void encode_cache_row(const float* values, const gpu::CacheShape& shape, std::byte* row) noexcept;

@@ -24,7 +24,7 @@ constexpr std::int64_t kManyRows = 256, kFewestRows = 32;  // of a pass on the d
 // How much the device shall take. Things are given up in the order of the members.
 struct Wish {
   std::int64_t micro_batch = kManyRows;
-  quant::DType cache_type = quant::DType::kBF16;
+  quant::DType cache_type = quant::DType::kF16;
   bool head = true, dense = true;
   std::int64_t first_layer = 0;
 };
@@ -43,6 +43,7 @@ class Placement {
   Offload choose() {
     Wish wish;
     wish.micro_batch = std::min(run_.sizes.micro_batch, kManyRows);
+    if (run_.cache_type == quant::DType::kBF16) wish.cache_type = quant::DType::kBF16;
     if (plan_.options.compute_f32) wish.cache_type = quant::DType::kF32;
     if (run_.cache_type == quant::DType::kQ8_0 || run_.cache_type == quant::DType::kI8)
       wish.cache_type = quant::DType::kI8;

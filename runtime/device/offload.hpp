@@ -36,11 +36,11 @@ struct Offload {
   Machine::Device device;
   std::uint64_t budget = 0;                                                 // bytes that may be used
   std::uint64_t weights = 0, experts = 0, cache = 0, work = 0, margin = 0;  // bytes; `weights` without routed experts
-  quant::DType cache_type = quant::DType::kBF16;                            // of the device's layers: BF16 or I8
-  std::int64_t micro_batch = 0;                                             // rows of a pass
-  std::int64_t n_layers = 0, n_expert_layers = 0;                           // on the device
-  std::vector<std::string> given_up = {};                                   // for want of room, a sentence each
-  std::vector<std::string> refused = {};                                    // for want of kernels, likewise
+  quant::DType cache_type = quant::DType::kF16;    // of the device's layers: F16, BF16, I8; F32 on the reference route
+  std::int64_t micro_batch = 0;                    // rows of a pass
+  std::int64_t n_layers = 0, n_expert_layers = 0;  // on the device
+  std::vector<std::string> given_up = {};          // for want of room, a sentence each
+  std::vector<std::string> refused = {};           // for want of kernels, likewise
 
   std::uint64_t bytes() const { return weights + experts + cache + work; }
   bool any() const { return weights + experts > 0; }

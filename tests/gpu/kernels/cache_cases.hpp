@@ -14,7 +14,13 @@
 
 namespace dodeca::tests {
 
-inline float rounded_to_bf16(float x) { return quant::bf16_to_f32(quant::f32_to_bf16(x)); }
+// A float of 16 bits: f16 in a cache of F16, bf16 in others.
+inline std::uint16_t encode_16(gpu::CacheType type, float x) {
+  return type == gpu::CacheType::kF16 ? quant::f32_to_f16(x) : quant::f32_to_bf16(x);
+}
+inline float decode_16(gpu::CacheType type, std::uint16_t bits) {
+  return type == gpu::CacheType::kF16 ? quant::f16_to_f32(bits) : quant::bf16_to_f32(bits);
+}
 
 // Writes one row and returns what it holds.
 inline std::vector<float> encode_cache_row(const gpu::CacheShape& shape, const std::vector<float>& values,
@@ -39,13 +45,13 @@ inline std::vector<float> encode_cache_row(const gpu::CacheShape& shape, const s
     const float tail[4] = {scale, 0.0f, 0.0f, 0.0f};
     std::memcpy(out + cache_scale_offset(shape), tail, sizeof tail);
   }
-  const auto put_bf16 = [&](std::int32_t i, std::byte* to) {
-    const std::uint16_t bits = quant::f32_to_bf16(values[i] / scale);
+  const auto put_16 = [&](std::int32_t i, std::byte* to) {
+    const std::uint16_t bits = encode_16(shape.type, values[i] / scale);
     std::memcpy(to, &bits, sizeof bits);
-    held[i] = scale * quant::bf16_to_f32(bits);
+    held[i] = scale * decode_16(shape.type, bits);
   };
-  for (std::int32_t i = 0; i < latent && shape.type == gpu::CacheType::kBf16; ++i) put_bf16(i, out + 2 * i);
-  for (std::int32_t i = latent; i < width; ++i) put_bf16(i, out + cache_rope_offset(shape) + 2 * (i - latent));
+  for (std::int32_t i = 0; i < latent && shape.type != gpu::CacheType::kInt8; ++i) put_16(i, out + 2 * i);
+  for (std::int32_t i = latent; i < width; ++i) put_16(i, out + cache_rope_offset(shape) + 2 * (i - latent));
   return held;
 }
 

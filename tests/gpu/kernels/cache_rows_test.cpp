@@ -106,6 +106,7 @@ void check_row(const gpu::CacheShape& shape, const std::vector<float>& want, con
   const bool int8 = shape.type == CacheType::kInt8;
   const std::byte* const keys = row + cache_rope_offset(shape);
   const float scale = int8 ? value_at<float>(row + cache_scale_offset(shape), 0) : 1.0f;
+  const float rounding = shape.type == CacheType::kF16 ? 0x1p-11f : 0x1p-8f;
   float largest = 0.0f;
   for (std::int32_t i = 0; i < shape.latent; ++i) largest = std::max(largest, std::abs(want[i]));
   if (int8) CHECK(std::abs(scale - largest / 127.0f) <= 2e-6f * scale);
@@ -113,7 +114,7 @@ void check_row(const gpu::CacheShape& shape, const std::vector<float>& want, con
   for (std::int32_t i = 0; i < shape.latent + shape.rope; ++i) {
     const std::byte* const part = i < shape.latent ? row : keys;
     const std::int32_t at = i < shape.latent ? i : i - shape.latent;
-    float got = 0.0f, bound = (0x1p-8f + 3e-6f) * std::abs(want[i]);
+    float got = 0.0f, bound = (rounding + 3e-6f) * std::abs(want[i]) + 0x1p-25f;
     if (shape.type == CacheType::kF32) {
       got = value_at<float>(part, at);
       bound = 3e-6f * std::abs(want[i]);
@@ -121,7 +122,7 @@ void check_row(const gpu::CacheShape& shape, const std::vector<float>& want, con
       got = scale * static_cast<float>(value_at<std::int8_t>(row, i));
       bound = 0.501f * scale;
     } else {
-      got = scale * quant::bf16_to_f32(value_at<std::uint16_t>(part, at));
+      got = scale * tests::decode_16(shape.type, value_at<std::uint16_t>(part, at));
     }
     if (!(std::abs(got - want[i]) <= bound)) ++bad;
   }
@@ -131,7 +132,7 @@ void check_row(const gpu::CacheShape& shape, const std::vector<float>& want, con
 }  // namespace
 
 TEST_CASE("append_cache_rows: bias, norm and rope as on the CPU, in the row's place and nowhere else") {
-  for (const CacheType type : {CacheType::kF32, CacheType::kBf16, CacheType::kInt8}) {
+  for (const CacheType type : {CacheType::kF32, CacheType::kF16, CacheType::kBf16, CacheType::kInt8}) {
     for (const AppendCase& of :
          {AppendCase{{512, 64, type}}, AppendCase{{256, 32, type}, RopePairs::kHalves, true},
           AppendCase{{64, 128, type}, RopePairs::kNeighbours, true, 1e-3f}, AppendCase{{64, 16, type}}}) {
@@ -188,6 +189,35 @@ TEST_CASE("append_cache_rows: a latent of zeros, and one that is not finite") {
     }
     for (std::int64_t i = 0; i < 64; ++i) CHECK(value_at<std::int8_t>(row.data(), i) == 0);
   }
+}
+
+TEST_CASE("append_cache_rows: what F16 cannot hold becomes the largest that it can") {
+  Launcher device;
+  const gpu::CacheShape shape{64, 16, CacheType::kF16};
+  std::vector<float> kv(80, 1.0f), cos_sin(16, 0.0f);
+  for (std::size_t i = 0; i < 16; i += 2) cos_sin[i] = 1.0f;
+  kv[64] = 1e6f;
+  kv[65] = -INFINITY;
+  kv[66] = std::nanf("");
+  std::byte* const rows = device.put(std::vector<std::byte>(gpu::kCacheBlock * 160));
+  const gpu::AppendCacheArgs args{.kv = device.put(kv),
+                                  .norm = device.put(std::vector<float>(64, 1e5f)),
+                                  .cos_sin = device.put(cos_sin),
+                                  .sequences = device.put(std::vector<std::int32_t>{0}),
+                                  .positions = device.put(std::vector<std::int32_t>{0}),
+                                  .cache = {rows, device.put(std::vector<std::int32_t>{0}), 1, cache_row_bytes(shape)},
+                                  .shape = shape,
+                                  .kv_stride = 80,
+                                  .eps = 1e-6f,
+                                  .n_rows = 1};
+  device.launch<KernelId::append_cache_rows>(append_cache_grid(args), args);
+  const auto row = device.get(rows, 160);
+  const auto held = [&](std::int64_t i) { return quant::f16_to_f32(value_at<std::uint16_t>(row.data(), i)); };
+  CHECK(held(5) == 65504.0f);
+  CHECK(std::isnan(held(64)));  // 1e6 * cos - infinity * 0
+  CHECK(held(65) == -65504.0f);
+  CHECK(std::isnan(held(66)));
+  CHECK(held(68) == 1.0f);
 }
 
 TEST_CASE("rope_angles and rope_rows have the CPU's bits, in place or moved") {

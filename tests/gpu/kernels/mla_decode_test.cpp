@@ -20,17 +20,19 @@ using tests::Launcher;
 
 namespace {
 
-constexpr const char* kTypeNames[] = {" f32, ", " bf16, ", " int8, "};
+constexpr const char* kTypeNames[] = {" f32, ", " f16, ", " bf16, ", " int8, "};
+constexpr CacheType kTensorTypes[] = {CacheType::kF16, CacheType::kBf16, CacheType::kInt8};
 
 struct AttentionCase {
   std::int32_t heads = 16;
   gpu::CacheShape shape = {64, 32, CacheType::kBf16};
   std::vector<std::int32_t> sequences, positions;  // of the rows
   std::int32_t most_chunks = 4;
-  MlaArithmetic arithmetic = MlaArithmetic::kBf16;
+  MlaArithmetic arithmetic = MlaArithmetic::kTensor;
+  float query_size = 1.0f;  // a power of two; scores are as large as without
 
   std::int32_t width() const { return shape.latent + shape.rope; }
-  float scale() const { return 2.0f / std::sqrt(static_cast<float>(width())); }
+  float scale() const { return 2.0f / std::sqrt(static_cast<float>(width())) / query_size; }
   std::string text() const {
     return std::to_string(heads) + " heads, " + std::to_string(shape.latent) + " + " + std::to_string(shape.rope) +
            kTypeNames[static_cast<std::size_t>(shape.type)] + std::to_string(positions[0] + 1) + " positions";
@@ -40,7 +42,7 @@ struct AttentionCase {
 // Queries of row r of a case: a row's are the same wherever it stands.
 std::vector<float> queries_of(const AttentionCase& of, std::size_t r) {
   return tests::random_values(static_cast<std::size_t>(of.heads * of.width()),
-                              static_cast<unsigned>(77 + 1000 * of.sequences[r] + of.positions[r]));
+                              static_cast<unsigned>(77 + 1000 * of.sequences[r] + of.positions[r]), of.query_size);
 }
 
 // [rows, heads, latent] from the device; where nothing is written stands 12345.
@@ -83,10 +85,16 @@ std::vector<float> attend(const AttentionCase& of, const HostCache& cache,
   return device.get(out, n_out);
 }
 
-// Softmax attention of a row by the textbook, in double; in BF16 arithmetic with queries rounded as the kernel rounds
-// them. `bound`: a weight's rounding to BF16 is at most 2^-8 of it, in a BF16 cache their sum's is the same; roundings of
-// many weights cancel, so half of that is asked for: 2^-8 of the sum of |weight * value|. Float32 sums of at most 640
-// products in the scores, and of the weights, take less than 1e-4 of it.
+// As the kernels round it: F16 after scaling by a power of two that keeps digits of small values too.
+float rounded_query(const AttentionCase& of, float q) {
+  const float scale = of.shape.type == CacheType::kF16 ? 0x1p12f / of.query_size : 1.0f;
+  return tests::decode_16(of.shape.type, tests::encode_16(of.shape.type, q * scale)) / scale;
+}
+
+// Softmax attention of a row by the textbook, in double; for tensor cores with rounded queries. `bound`: a weight's
+// rounding to BF16 is at most 2^-8 of it (F16: 2^-11), that of their sum is the same where the sum is of rounded ones;
+// roundings of many weights cancel, so half of that is asked for: 2^-8 (2^-11) of the sum of |weight * value|. Float32
+// sums of at most 640 products in the scores, and of the weights, take less than 1e-4 of it.
 struct Expected {
   std::vector<double> values, bound;
 };
@@ -96,14 +104,15 @@ Expected expected(const AttentionCase& of, const HostCache& cache, std::size_t r
   const float* const rows = cache.rows[static_cast<std::size_t>(of.sequences[r])].data();
   const auto n = static_cast<std::size_t>(of.positions[r] + 1);
   const bool f32 = of.arithmetic == MlaArithmetic::kF32;
+  const double rounding = of.shape.type == CacheType::kF16 ? 0x1p-11 : 0x1p-8;
   Expected result;
   for (std::size_t h = 0; h < static_cast<std::size_t>(of.heads); ++h) {
     std::vector<double> weight(n);
     double max = -INFINITY, sum = 0;
     for (std::size_t p = 0; p < n; ++p) {
       for (std::size_t k = 0; k < width; ++k)
-        weight[p] += static_cast<double>(f32 ? q[h * width + k] : tests::rounded_to_bf16(q[h * width + k])) *
-                     rows[p * width + k];
+        weight[p] +=
+            static_cast<double>(f32 ? q[h * width + k] : rounded_query(of, q[h * width + k])) * rows[p * width + k];
       weight[p] *= of.scale();
       max = std::max(max, weight[p]);
     }
@@ -115,7 +124,7 @@ Expected expected(const AttentionCase& of, const HostCache& cache, std::size_t r
         size += weight[p] * std::abs(rows[p * width + v]);
       }
       result.values.push_back(value / sum);
-      result.bound.push_back((f32 ? 1e-5 : 0x1p-8 + 1e-4) * size / sum);
+      result.bound.push_back((f32 ? 1e-5 : rounding + 1e-4) * size / sum);
     }
   }
   return result;
@@ -154,7 +163,7 @@ std::vector<float> row_of(const std::vector<float>& all, std::size_t r, std::siz
 }  // namespace
 
 TEST_CASE("mla_decode: one row is softmax attention, for any number of heads, context and shape") {
-  for (const CacheType type : {CacheType::kBf16, CacheType::kInt8}) {
+  for (const CacheType type : kTensorTypes) {
     for (const std::int32_t positions : {1, 63, 64, 65, 255}) {
       for (const std::int32_t heads : {1, 16, 20})
         check({.heads = heads, .shape = {128, 32, type}, .sequences = {0}, .positions = {positions - 1}});
@@ -167,7 +176,7 @@ TEST_CASE("mla_decode: one row is softmax attention, for any number of heads, co
 }
 
 TEST_CASE("mla_decode: the kernels of 512 + 64 and blocks of 64 heads") {
-  for (const CacheType type : {CacheType::kBf16, CacheType::kInt8}) {
+  for (const CacheType type : kTensorTypes) {
     for (const std::int32_t heads : {64, 100, 128})
       check({.heads = heads, .shape = {512, 64, type}, .sequences = {0}, .positions = {140}, .most_chunks = 2});
     check({.heads = 128, .shape = {512, 64, type}, .sequences = {0}, .positions = {999}, .most_chunks = 3});
@@ -176,7 +185,7 @@ TEST_CASE("mla_decode: the kernels of 512 + 64 and blocks of 64 heads") {
 }
 
 TEST_CASE("mla_decode: in F32 arithmetic nothing is rounded, whatever the cache holds") {
-  for (const CacheType type : {CacheType::kF32, CacheType::kBf16, CacheType::kInt8}) {
+  for (const CacheType type : {CacheType::kF32, CacheType::kF16, CacheType::kBf16, CacheType::kInt8}) {
     for (const gpu::CacheShape& shape : {gpu::CacheShape{64, 16, type}, {256, 32, type}, {512, 128, type}}) {
       check(
           {.heads = 9, .shape = shape, .sequences = {0, 1}, .positions = {150, 63}, .arithmetic = MlaArithmetic::kF32});
@@ -184,8 +193,18 @@ TEST_CASE("mla_decode: in F32 arithmetic nothing is rounded, whatever the cache 
   }
 }
 
+TEST_CASE("mla_decode: queries of any size are scaled into F16, without a trace in the result") {
+  AttentionCase of{.heads = 20, .shape = {128, 32, CacheType::kF16}, .sequences = {0}, .positions = {100}};
+  const HostCache cache(of.shape, 1, longest(of), 0);
+  const auto want = attend(of, cache);
+  for (const float size : {0x1p40f, 0x1p-40f}) {
+    of.query_size = size;
+    CHECK(attend(of, cache) == want);
+  }
+}
+
 TEST_CASE("mla_decode: a row has the same bits in any company, in any blocks") {
-  for (const CacheType type : {CacheType::kBf16, CacheType::kInt8}) {
+  for (const CacheType type : kTensorTypes) {
     // Two sequences that share two blocks; three rows of one of them; one row that is not there.
     const AttentionCase all{.heads = 20,
                             .shape = {128, 32, type},
@@ -211,7 +230,7 @@ TEST_CASE("mla_decode: a row has the same bits in any company, in any blocks") {
 }
 
 TEST_CASE("mla_decode: the order of threads and blocks changes nothing") {
-  for (const CacheType type : {CacheType::kBf16, CacheType::kInt8}) {
+  for (const CacheType type : kTensorTypes) {
     const AttentionCase general{
         .heads = 40, .shape = {128, 32, type}, .sequences = {0, 0}, .positions = {200, 201}, .most_chunks = 2};
     AttentionCase f32 = general;
@@ -226,7 +245,7 @@ TEST_CASE("mla_decode: the order of threads and blocks changes nothing") {
 }
 
 TEST_CASE("mla_decode: agrees with the CPU's attention over the same rows") {
-  for (const CacheType type : {CacheType::kBf16, CacheType::kInt8}) {
+  for (const CacheType type : kTensorTypes) {
     const AttentionCase of{.heads = 16, .shape = {256, 32, type}, .sequences = {0}, .positions = {255}};
     const HostCache cache(of.shape, 1, longest(of), 0);
     const std::int64_t width = of.width(), latent = of.shape.latent;
@@ -248,9 +267,10 @@ TEST_CASE("mla_decode: agrees with the CPU's attention over the same rows") {
                      cpu::Isa::kScalar);
     }
     for (std::int64_t i = 0; i < 16 * latent; ++i) acc[i] /= sum[i / latent];
-    // The CPU rounds neither queries nor weights: relative errors of up to 2^-8, of 2^-9.8 in the mean square, each.
-    const auto result = tests::compare(attend(of, cache), acc, {.nmse = 3e-5});
-    CHECK_MESSAGE(result.nmse < 3e-5, result.report);
+    // The CPU rounds neither queries nor weights: relative errors of up to 2^-8 each, of F16 an eighth.
+    const double nmse = type == CacheType::kF16 ? 3e-5 / 64 : 3e-5;
+    const auto result = tests::compare(attend(of, cache), acc, {.nmse = nmse});
+    CHECK_MESSAGE(result.nmse < nmse, result.report);
   }
 }
 
@@ -271,7 +291,7 @@ TEST_CASE("mla_decode: a context is cut by the row's position alone, into at mos
 }
 
 TEST_CASE("mla_decode: shared memory of every shape is what cards of 24 GB have") {
-  for (const CacheType type : {CacheType::kBf16, CacheType::kInt8}) {
+  for (const CacheType type : kTensorTypes) {
     for (const std::int32_t heads : {1, 32, 64, 128}) {
       for (const gpu::CacheShape& shape : {gpu::CacheShape{512, 64, type}, {512, 128, type}, {64, 16, type}}) {
         const gpu::MlaDecodeArgs args{.cache = {nullptr, nullptr, 1, cache_row_bytes(shape)},

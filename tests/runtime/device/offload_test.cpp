@@ -88,7 +88,7 @@ TEST_CASE(
   const Offload all = place_blocks(plan, card(24), {}, run_of(8192));
   CHECK(all.n_layers == 61);
   CHECK(all.given_up.empty());
-  CHECK(all.cache_type == DType::kBF16);
+  CHECK(all.cache_type == DType::kF16);
   CHECK(block_of(plan, BlockKind::kHead).place == Place::kDevice);
   CHECK(block_of(plan, BlockKind::kEmbedding).place == Place::kCpu);
   CHECK(block_of(plan, BlockKind::kMoeFfn, 5).place == Place::kDevice);
