@@ -162,20 +162,14 @@ DODECA_INLINE void scaled_byte_sums(const std::uint8_t* w, const std::int8_t* co
   }
 }
 
-// Stores a unit of one half's signed codes. The result is `missing` plus what is to be added to their products, before
-// scales, by pairs, kSigned in units of 128. Magnitude times (activation xor ones) is code times activation less the
-// magnitude, and at most 2 * 128 * 128, which is exact.
-template <Codes kCodes>
-DODECA_INLINE __m256i store_signed(__m256i codes, std::uint8_t* to, __m256i missing) {
-  if constexpr (kCodes == Codes::kSigned) {
-    store(to, codes);
-    return _mm256_sub_epi16(missing, _mm256_maddubs_epi16(bytes(1), codes));
-  } else {
-    const __m256i magnitudes = _mm256_abs_epi8(codes), negative = _mm256_cmpgt_epi8(_mm256_setzero_si256(), codes);
-    store(to, magnitudes);
-    store(to + 64, negative);
-    return _mm256_sub_epi16(missing, _mm256_maddubs_epi16(magnitudes, negative));
-  }
+// Stores a unit of one half's signed codes for kMagnitudes. The result is `missing` plus what is to be added to their
+// products, before scales, by pairs: magnitude times (activation xor ones) is code times activation less the magnitude, and
+// at most 2 * 128 * 128, which is exact.
+DODECA_INLINE __m256i store_magnitudes(__m256i codes, std::uint8_t* to, __m256i missing) {
+  const __m256i magnitudes = _mm256_abs_epi8(codes), negative = _mm256_cmpgt_epi8(_mm256_setzero_si256(), codes);
+  store(to, magnitudes);
+  store(to + 64, negative);
+  return _mm256_sub_epi16(missing, pairs(magnitudes, negative));
 }
 
 // The register accumulator of one activation row, and the shape of the register blocks.

@@ -10,7 +10,7 @@ namespace {
 template <Codes kCodes>
 struct alignas(64) DecodedBlocks {
   std::uint8_t codes[8][8][unit_bytes(kCodes)];                  // block, unit, lane
-  std::int32_t missing[kCodes == Codes::kUnsigned ? 0 : 8][16];  // store_signed
+  std::int32_t missing[kCodes == Codes::kUnsigned ? 0 : 8][16];  // store_magnitudes
   float d[8][16], m[8][16];
 };
 
@@ -74,7 +74,7 @@ struct SmallBlocks : Policy {
 #pragma GCC unroll 8
         for (int u = 0; u < 8; ++u) {
           if constexpr (kSigned) {
-            missing = store_signed<kCodes>(codes[u], out.codes[b][u] + 32 * h, missing);
+            missing = store_magnitudes(codes[u], out.codes[b][u] + 32 * h, missing);
           } else {
             store(out.codes[b][u] + 32 * h, codes[u]);
           }

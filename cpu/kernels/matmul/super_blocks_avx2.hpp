@@ -18,7 +18,7 @@ DODECA_INLINE __m256 fold_min(__m256 acc, __m256 dmin, const Q8Block256& x, __m2
 template <Codes kCodes>
 struct alignas(64) DecodedSuperBlock {
   std::uint8_t codes[64][unit_bytes(kCodes)];                 // unit, lane
-  std::int32_t missing[kCodes == Codes::kUnsigned ? 0 : 16];  // store_signed
+  std::int32_t missing[kCodes == Codes::kUnsigned ? 0 : 16];  // what is to be added to the products of signed codes
   std::int16_t scales[16][32];                                // the scale in both halves of its lane
   std::int16_t pairs[8][32];  // minima, or scales, of neighbouring sub-blocks, to multiply with sums
   float d[16], m[16];
@@ -123,16 +123,19 @@ struct SuperBlocks : Policy {
 #pragma GCC unroll 8
         for (int u = 0; u < kSubUnits; ++u) {
           std::uint8_t* to = out.codes[kSubUnits * i + u] + 32 * h;
-          if constexpr (kCodes == Codes::kUnsigned) {
-            store(to, codes[u]);
+          if constexpr (kCodes == Codes::kMagnitudes) {
+            less = store_magnitudes(codes[u], to, less);
           } else {
             if constexpr (kCodes == Codes::kSigned) codes[u] = _mm256_sub_epi8(codes[u], bytes(Format::kOffset));
-            less = store_signed<kCodes>(codes[u], to, less);
+            store(to, codes[u]);
+          }
+          if (kCodes == Codes::kSigned && u % 2 == 1) {
+            less = _mm256_sub_epi16(less, pairs(bytes(1), _mm256_add_epi8(codes[u - 1], codes[u])));  // at most 2 * 62
           }
         }
         if constexpr (kCodes != Codes::kUnsigned) missing = dot2(missing, less, scale);
       }
-      if constexpr (kCodes == Codes::kSigned) missing = _mm256_slli_epi32(missing, 7);
+      if constexpr (kCodes == Codes::kSigned) missing = _mm256_slli_epi32(missing, 7);  // times 128
       if constexpr (kCodes != Codes::kUnsigned) store(out.missing + 8 * h, missing);
     }
   }
