@@ -181,8 +181,8 @@ class Placement {
     };
     if (wish.micro_batch > kFewestRows) {
       wish.micro_batch = std::max(kFewestRows, wish.micro_batch / 2);
-      if (wish.micro_batch == kFewestRows) say(fmt::format("a pass on the device has {} rows", kFewestRows));
-      return;
+      result_.given_up.clear();
+      return say(fmt::format("a pass on the device has {} rows", wish.micro_batch));
     }
     if (wish.cache_type != quant::DType::kI8 && !plan_.options.compute_f32) {
       wish.cache_type = quant::DType::kI8;

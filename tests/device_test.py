@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Programs with a part of the model on the emulated card: the same text as without, and clear words where it does not fit."""
+import json
+import os
+import re
+import tempfile
+
+from program import DEMO, DODECA, ROOT, check, finish, run
+
+CARD = ["--gpu", "emulation"]
+folder = tempfile.TemporaryDirectory(prefix="dodeca-test-")
+here = lambda name: os.path.join(folder.name, name)
+
+with open(os.path.join(ROOT, "bench", "demo", "valid.txt"), encoding="utf-8") as file:
+    words = file.read().split()
+
+# ---- the greedy text of 50 prompts, in a batch -------------------------------------------------------------------------
+with open(here("requests.jsonl"), "w", encoding="utf-8") as file:
+    for i in range(50):
+        at = i * len(words) // 50
+        body = {"prompt": " ".join(words[at:at + 5]), "max_tokens": 4, "temperature": 0}
+        file.write(json.dumps({"custom_id": f"r{i}", "method": "POST", "url": "/v1/completions", "body": body}) + "\n")
+
+
+def answers(name, *args):
+    done = run(DODECA, "batch", "-m", DEMO, "-i", here("requests.jsonl"), "-o", here(name), "--parallel", "4", *args)
+    check(done.code == 0, f"batch {' '.join(args)} ends with 0: {done.err[-300:]}")
+    with open(here(name), encoding="utf-8") as lines:
+        results = [json.loads(line) for line in lines]
+    return {r["custom_id"]: r["response"]["body"]["choices"][0]["text"] for r in results}
+
+
+check(answers("cpu.jsonl") == answers("card.jsonl", *CARD, "--cpu-moe"), "50 prompts have the same greedy text")
+
+# ---- perplexity --------------------------------------------------------------------------------------------------------
+with open(here("text.txt"), "w", encoding="utf-8") as file:
+    file.write(" ".join(words[:120]))
+
+
+def perplexity(*args):
+    done = run(DODECA, "ppl", "-m", DEMO, "-f", here("text.txt"), "-c", "64", *args)
+    found = re.search(r"PPL = ([0-9.]+)", done.out + done.err)
+    check(done.code == 0 and found is not None, f"ppl {' '.join(args)}: {done.err[-300:]}")
+    return float(found[1]) if found else 0.0
+
+
+cpu, card = perplexity(), perplexity(*CARD, "--cpu-moe")
+check(abs(card / cpu - 1) < 1e-3, f"perplexity {card} is within 0.1 % of {cpu}")
+
+# ---- what runs where ---------------------------------------------------------------------------------------------------
+GENERATE = ["run", "-m", DEMO, "-p", "It is a truth universally acknowledged", "-n", "4", "--temp", "0"]
+text = run(DODECA, *GENERATE).out
+for args, said in (([], "attention of 6 layers"), (["-ngl", "3"], "attention of 2 layers"), (["-ngl", "0"], "nothing runs there"),
+                   (["-ot", "exps=CPU,attn=CPU"], "attention of 0 layers"), (["-ncmoe", "4"], "experts of 2"),
+                   (["--vram", "16MiB", "--cpu-moe"], "a pass on the device has 64 rows")):
+    done = run(DODECA, *GENERATE, *CARD, *args)
+    check(done.code == 0 and done.out == text, f"{args}: the same text: {done.out!r} {done.err[-300:]}")
+    check(said in done.err, f"{args}: '{said}' is said: {done.err[-500:]}")
+
+# ---- the prompt's cache goes through the card --------------------------------------------------------------------------
+for turn in range(2):
+    done = run(DODECA, *GENERATE, *CARD, "--cpu-moe", "--prompt-cache", here("cache"))
+    check(done.code == 0 and done.out == text, f"turn {turn}: text from the saved cache")
+    check("anew" not in done.err, f"the saved cache is taken: {done.err[-300:]}")
+
+# ---- what does not fit, or is not there --------------------------------------------------------------------------------
+done = run(DODECA, *GENERATE, *CARD, "-ngl", "7", "--vram", "4MiB")
+check(done.code == 1 and "GiB" in done.err and "-ngl" in done.err, f"too small a card: {done.err[-400:]}")
+done = run(DODECA, *GENERATE, "--gpu", "99")
+check(done.code == 1 and len(done.err.strip().splitlines()) == 1, f"a card that is not there: one line: {done.err}")
+done = run(DODECA, *GENERATE, "--gpu", "cuda")
+check(done.code == 2, "a card has a number")
+done = run(DODECA, *GENERATE, *CARD, "-ot", "exps")
+check(done.code == 2 and "REGEX=PLACE" in done.err, "a rule has a place")
+done = run(DODECA, *GENERATE, *CARD, "-ot", "(=CPU")
+check(done.code == 1 and "regular expression" in done.err, f"a rule is an expression: {done.err[-200:]}")
+done = run(DODECA, "imatrix", "-m", DEMO, "-f", here("text.txt"), "-c", "32", "-o", here("im.gguf"), *CARD)
+check(done.code == 1 and "processors" in done.err, "imatrix needs all blocks on the processors")
+
+# ---- plan --------------------------------------------------------------------------------------------------------------
+done = run(DODECA, "plan", "--shape", "deepseek-v3", "-c", "32768", "--json", *CARD)
+device = json.loads(done.out)["device"]
+check(device["attention_layers"] == 61 and device["weights"] + device["experts"] + device["cache"] + device["work_space"]
+      <= device["usable_bytes"], f"V3 on 24 GiB: {device}")
+folder.cleanup()
+finish("device")
