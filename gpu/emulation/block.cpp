@@ -1,6 +1,7 @@
 #include "gpu/emulation/block.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <new>
 #include <numeric>
@@ -194,35 +195,41 @@ void Block::warp_call(const WarpCall& call) {
   const std::uint32_t first = self.index.x / 32 * 32;
   if ((call.mask >> self.lane() & 1) == 0)
     fail(std::string(call.name) + " at " + text(call.site) + " with a mask without its own lane");
-  void* operands[32] = {};
-  operands[self.lane()] = call.operand;
-  bool complete = true;
-  for (std::uint32_t lane = 0; lane < 32; ++lane) {
-    if ((call.mask >> lane & 1) == 0 || lane == self.lane()) continue;
-    if (first + lane >= threads_.size())
-      fail(std::string(call.name) + " at " + text(call.site) + " names lane " + std::to_string(lane) +
-           ", which the block does not have");
-    const Thread& other = threads_[first + lane];
-    if (other.state != Thread::kInWarpCall) {
-      complete = false;  // who comes last compares all
-      break;
-    }
-    if (other.call.mask != call.mask || !same(other.call.site, call.site))
-      fail("divergent warp: it is in " + std::string(call.name) + " at " + text(call.site) + " while lane " +
-           std::to_string(lane) + ", which it names, is in " + other.call.name + " at " + text(other.call.site) +
-           (other.call.mask != call.mask ? " with another mask" : ""));
-    operands[lane] = other.call.operand;
-  }
+  if (first + 32 - std::countl_zero(call.mask) > threads_.size())
+    fail(std::string(call.name) + " at " + text(call.site) + " names lanes that the block does not have");
   self.call = call;
-  if (!complete) {
+  // Counted by the lowest lane of the mask, so that all but the last only wait.
+  Thread& lowest = threads_[first + std::countr_zero(call.mask)];
+  ++lowest.callers;
+  if (lowest.callers < std::popcount(call.mask)) {
     self.state = Thread::kInWarpCall;
     running_fiber_->suspend();
     return;
   }
+  lowest.callers = 0;
+  complete(call, first);
+}
+
+// All lanes that the mask names have come.
+void Block::complete(const WarpCall& call, std::uint32_t first) {
+  void* operands[32] = {};
+  for (std::uint32_t left = call.mask; left != 0; left &= left - 1) {
+    const int lane = std::countr_zero(left);
+    const Thread& thread = threads_[first + lane];
+    const WarpCall& other = thread.call;
+    if (&thread != running_ && thread.state != Thread::kInWarpCall)
+      fail("divergent warp: it is in " + std::string(call.name) + " at " + text(call.site) + " while lane " +
+           std::to_string(lane) + ", which it names, is elsewhere");
+    if (other.mask != call.mask || !same(other.site, call.site))
+      fail("divergent warp: it is in " + std::string(call.name) + " at " + text(call.site) + " while lane " +
+           std::to_string(lane) + ", which it names, is in " + other.name + " at " + text(other.site) +
+           (other.mask != call.mask ? " with another mask" : ""));
+    operands[lane] = other.operand;
+  }
   call.complete(operands, call.mask);
   if (observer_ != nullptr && call.orders_memory) observer_->warp_barrier(first, call.mask);
-  for (std::uint32_t lane = 0; lane < 32; ++lane)
-    if ((call.mask >> lane & 1) != 0) threads_[first + lane].state = Thread::kReady;
+  for (std::uint32_t left = call.mask; left != 0; left &= left - 1)
+    threads_[first + std::countr_zero(left)].state = Thread::kReady;
 }
 
 std::byte* Block::shared(SharedSlot& slot, std::size_t bytes, std::size_t align) {

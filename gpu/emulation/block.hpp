@@ -72,8 +72,9 @@ struct Thread {
   Index3 index;
   State state = kFresh;
   Fiber* fiber = nullptr;
-  WarpCall call;  // while kInWarpCall
-  Site barrier;   // while kAtBarrier
+  int callers = 0;  // that wait in a call whose mask has this lane as its lowest
+  WarpCall call;    // while kInWarpCall
+  Site barrier;     // while kAtBarrier
   std::vector<LateCopy> copies;
   int copy_group = 0;
   [[gnu::no_sanitize_thread]] std::uint32_t lane() const { return index.x % 32; }
@@ -141,6 +142,7 @@ class Block {
   void run_threads();
   void resume(Fiber* fiber);
   void run_on_fiber();
+  void complete(const WarpCall& call, std::uint32_t first);
   std::string stuck() const;
   std::string place(const Thread& thread) const;
 
