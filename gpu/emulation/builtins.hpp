@@ -80,7 +80,9 @@ T __ldg(const T* from) {
   return *from;
 }
 template <class T>
-T load_once(const T* from) { return *from; }
+T load_once(const T* from) {
+  return *from;
+}
 template <class T>
 T __ldcs(const T* from) {
   return *from;
