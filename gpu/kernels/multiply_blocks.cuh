@@ -125,5 +125,5 @@ __device__ inline void multiply_blocks(const MultiplyArgs& args) {
 #define DODECA_MULTIPLY_BLOCKS(lower, F)                                                                  \
   DODECA_KERNEL(multiply_##lower##_1, MultiplyArgs, kMultiplyThreads, 2) { multiply_blocks<F, 1>(args); } \
   DODECA_KERNEL(multiply_##lower##_2, MultiplyArgs, kMultiplyThreads, 2) { multiply_blocks<F, 2>(args); } \
-  DODECA_KERNEL(multiply_##lower##_4, MultiplyArgs, kMultiplyThreads, 2) { multiply_blocks<F, 4>(args); } \
+  DODECA_KERNEL(multiply_##lower##_4, MultiplyArgs, kMultiplyThreads / 2, 3) { multiply_blocks<F, 4>(args); } \
   DODECA_KERNEL(multiply_##lower##_8, MultiplyArgs, kMultiplyThreads / 2, 2) { multiply_blocks<F, 8>(args); }

@@ -5,8 +5,9 @@
 
 namespace dodeca::gpu {
 
-// Warps of a block, at most. Eight columns take so many registers that blocks of four warps fill a multiprocessor better.
-constexpr std::int32_t multiply_warps(std::int32_t columns) { return columns < 8 ? 8 : 4; }
+// Warps of a block, at most. Four and eight columns take so many registers that blocks of four warps fill a multiprocessor
+// better.
+constexpr std::int32_t multiply_warps(std::int32_t columns) { return columns < 4 ? 8 : 4; }
 inline constexpr std::uint32_t kMultiplyThreads = 256;
 // Pieces of columns that one block of a product of floats keeps the sums of.
 inline constexpr std::int32_t kBlockPieces = 64;
