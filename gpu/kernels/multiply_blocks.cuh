@@ -122,8 +122,8 @@ __device__ inline void multiply_blocks(const MultiplyArgs& args) {
 }  // namespace dodeca::gpu::DODECA_KERNELS
 
 // The four kernels of a type.
-#define DODECA_MULTIPLY_BLOCKS(lower, F)                                                                  \
-  DODECA_KERNEL(multiply_##lower##_1, MultiplyArgs, kMultiplyThreads, 2) { multiply_blocks<F, 1>(args); } \
-  DODECA_KERNEL(multiply_##lower##_2, MultiplyArgs, kMultiplyThreads, 2) { multiply_blocks<F, 2>(args); } \
+#define DODECA_MULTIPLY_BLOCKS(lower, F)                                                                      \
+  DODECA_KERNEL(multiply_##lower##_1, MultiplyArgs, kMultiplyThreads, 2) { multiply_blocks<F, 1>(args); }     \
+  DODECA_KERNEL(multiply_##lower##_2, MultiplyArgs, kMultiplyThreads, 2) { multiply_blocks<F, 2>(args); }     \
   DODECA_KERNEL(multiply_##lower##_4, MultiplyArgs, kMultiplyThreads / 2, 3) { multiply_blocks<F, 4>(args); } \
   DODECA_KERNEL(multiply_##lower##_8, MultiplyArgs, kMultiplyThreads / 2, 2) { multiply_blocks<F, 8>(args); }

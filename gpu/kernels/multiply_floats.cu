@@ -203,7 +203,9 @@ __device__ inline void multiply_floats(const MultiplyArgs& args) {
 #define DODECA_MULTIPLY_FLOATS(lower, PieceSum)                                                                     \
   DODECA_KERNEL(multiply_##lower##_1, MultiplyArgs, kMultiplyThreads, 2) { multiply_floats<PieceSum(1), 1>(args); } \
   DODECA_KERNEL(multiply_##lower##_2, MultiplyArgs, kMultiplyThreads, 2) { multiply_floats<PieceSum(2), 2>(args); } \
-  DODECA_KERNEL(multiply_##lower##_4, MultiplyArgs, kMultiplyThreads / 2, 3) { multiply_floats<PieceSum(4), 4>(args); } \
+  DODECA_KERNEL(multiply_##lower##_4, MultiplyArgs, kMultiplyThreads / 2, 3) {                                      \
+    multiply_floats<PieceSum(4), 4>(args);                                                                          \
+  }                                                                                                                 \
   DODECA_KERNEL(multiply_##lower##_8, MultiplyArgs, kMultiplyThreads / 2, 2) { multiply_floats<PieceSum(8), 8>(args); }
 
 #define F32_PIECE(C) PlainPiece<WordsF32, C>
