@@ -35,25 +35,24 @@ class MlaDecode {
     if (chunk >= static_cast<Index>(cut.count)) return;
     begin_ = chunk * static_cast<Index>(cut.length);
     end_ = min(begin_ + static_cast<Index>(cut.length), static_cast<Index>(position) + 1);
-    const Index tiles = (end_ - begin_ + kTile - 1) / kTile;
 
     fetch(0);
     load_queries();
     land(0);
-    if (tiles > 1) fetch(1);
+    if (has_tile(1)) fetch(1);
     __syncthreads();
     score(0);
 #pragma unroll 1
-    for (Index tile = 0; tile < tiles; ++tile) {
+    for (Index tile = 0; has_tile(tile); ++tile) {
       __syncthreads();  // the scores are complete
       soften(tile);
       if (tile > 0) add(tile - 1);
-      if (tile + 1 < tiles) land(tile + 1);
+      if (has_tile(tile + 1)) land(tile + 1);
       __syncthreads();  // the weights and the next tile are complete, the scores and the slot before are free
-      if (tile + 2 < tiles) fetch(tile + 2);
-      if (tile + 1 < tiles) score(tile + 1);
+      if (has_tile(tile + 2)) fetch(tile + 2);
+      if (has_tile(tile + 1)) score(tile + 1);
     }
-    add(tiles - 1);
+    add((end_ - begin_ - 1) / kTile);
     write(chunk);
   }
 
@@ -74,6 +73,7 @@ class MlaDecode {
     return static_cast<Index>(kFixed ? cache_row_bytes({latent, rope, type}) : args_.cache.row_bytes);
   }
   __device__ MlaSpace space() const { return mla_space({width(), kHeads, kInt8 ? row_bytes() : 0}); }
+  __device__ bool has_tile(Index tile) const { return begin_ + tile * kTile < end_; }
   // Of the eight warps that work on the same 32 heads: which one, and the first of these heads in the block.
   __device__ Index member() const { return warp_ % 8; }
   __device__ Index half_head() const { return warp_ / 8 * 32; }
