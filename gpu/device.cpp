@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <stdexcept>
 
 #include "gpu/cards.hpp"
@@ -25,6 +26,8 @@ std::unique_ptr<Device> open_device(std::string_view name, const DeviceOptions& 
   if (name == "emulation") {
     emulation::EmulationOptions emulated;
     emulated.memory_limit = std::min(emulated.memory_limit, options.memory_limit);
+    if (const char* at = std::getenv("DODECA_EMULATION_LOST_AT"))
+      emulated.lost_at = std::strtoull(at, nullptr, 10);  // for tests
     return emulation::open_emulation(emulated);
   }
   int number = -1;

@@ -87,6 +87,7 @@ class Emulation final : public EmulatedDevice {
   std::unique_ptr<Observer> observer_;
   std::vector<std::unique_ptr<Queue>> queues_;
   std::mt19937_64 random_;
+  std::uint64_t n_launched_ = 0;
   std::string late_failure_;  // of what could not throw; said at the next wait
 
   // While a stream is captured.
@@ -318,6 +319,9 @@ void Emulation::launch(const Stream& stream, const Kernel& kernel, const Grid& g
   add_work(stream, [this, &kernel, grid, copy = std::vector<std::byte>(begin, begin + args_bytes)] {
     alignas(64) std::byte aligned[4096];
     std::memcpy(aligned, copy.data(), copy.size());
+    if (options_.lost_at > 0 && ++n_launched_ >= options_.lost_at)
+      throw std::runtime_error("the emulated device was lost in kernel " + std::string(kernel.name) + ", its launch " +
+                               std::to_string(n_launched_));
     block_.run(kernel, grid, aligned);
   });
 }

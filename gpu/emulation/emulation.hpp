@@ -25,6 +25,8 @@ struct EmulationOptions {
   Order order = Order::kAscending;  // of blocks and of threads in a block
   Streams streams = Streams::kLate;
   std::uint64_t seed = 0;  // of what is shuffled
+  // The device is lost at this launch, as a card with a memory error is: an error then and ever after; 0: never.
+  std::uint64_t lost_at = 0;
   // After so long without a step, a wait for a flag that nobody sets is an error.
   double stuck_seconds = 60;
   // Both from checked(): kernels whose accesses are observed, and who observes them.
