@@ -178,10 +178,10 @@ TEST_CASE("mla_decode: one row is softmax attention, for any number of heads, co
 TEST_CASE("mla_decode: the kernels of 512 + 64 and blocks of 64 heads") {
   for (const CacheType type : kTensorTypes) {
     for (const std::int32_t heads : {64, 100, 128})
-      check({.heads = heads, .shape = {512, 64, type}, .sequences = {0}, .positions = {140}, .most_chunks = 2});
-    check({.heads = 128, .shape = {512, 64, type}, .sequences = {0}, .positions = {999}, .most_chunks = 3});
+      check({.heads = heads, .shape = {512, 64, type}, .sequences = {0}, .positions = {70}, .most_chunks = 2});
     check({.heads = 20, .shape = {512, 64, type}, .sequences = {0}, .positions = {70}});
   }
+  check({.heads = 128, .shape = {512, 64, CacheType::kF16}, .sequences = {0}, .positions = {999}, .most_chunks = 3});
 }
 
 TEST_CASE("mla_decode: in F32 arithmetic nothing is rounded, whatever the cache holds") {

@@ -113,6 +113,6 @@ TEST_CASE("the demo's FP8 weights with a BF16 cache: as close as rounding allows
     const std::vector<float> got = logits_of(*hybrid.executor, ids);
     const double difference = mean_difference(got, want, ids);
     MESSAGE("mean difference of a log-probability: ", difference);
-    CHECK(difference < (type == quant::DType::kF16 ? 0.01 : 1.5 * by_bytes));
+    CHECK(difference < (type == quant::DType::kF16 ? 0.001 : 1.5 * by_bytes));
   }
 }
