@@ -121,8 +121,8 @@ class BlockBuilder {
     state_.attention.push_back(std::make_unique<DeviceAttention>(
         state_.plan.config, plan, state_.weights, *state_.cache,
         state_.plan.options.compute_f32 ? gpu::MlaArithmetic::kF32 : gpu::MlaArithmetic::kTensor));
-    segment_->add([attention = state_.attention.back().get(), state = &state_, rows = pending()](const Pass& pass) {
-      attention->launch(*state->ops, pass.n(), rows, state->table_stride);
+    segment_->add_fixed([attention = state_.attention.back().get(), state = &state_, rows = pending()](std::int64_t n) {
+      attention->launch(*state->ops, n, rows, state->table_stride);
     });
   }
 
@@ -131,27 +131,33 @@ class BlockBuilder {
     const DeviceFfn* ffn = state_.ffn.back().get();
     const bool experts_here = plan.kind == BlockKind::kMoeFfn && plan.experts_place == Place::kDevice,
                experts_there = plan.kind == BlockKind::kMoeFfn && !experts_here;
-    segment_->add(
-        [ffn, experts_here, experts_there, state = &state_, host = &host_, rows = pending()](const Pass& pass) {
-          ffn->begin(*state->ops, pass.n(), rows);
-          if (experts_there) state->tell(pass, *host);
-          const bool shared = ffn->launch_dense(*state->ops, pass.n());
-          if (experts_here) ffn->launch_experts(*state->ops, pass.n(), shared);
-          if (experts_there && !shared) {
-            const DeviceRows& output = state->space->rows(RowBuffer::kOutput);
-            state->device->fill(state->stream, output.rows, 0,
-                                static_cast<std::size_t>(pass.n() * output.stride) * sizeof(float));
-          }
-        });
+    segment_->add_fixed([ffn, experts_there, state = &state_, host = &host_, rows = pending()](std::int64_t n) {
+      ffn->begin(*state->ops, n, rows);
+      if (experts_there) state->copy_routed(n, *host);
+    });
+    if (experts_there) {
+      segment_->add([state = &state_](const Pass&) {
+        state->device->signal(state->stream, state->meeting->told, ++state->meeting->n_told);
+      });
+    }
+    segment_->add_fixed([ffn, experts_here, experts_there, state = &state_](std::int64_t n) {
+      const bool shared = ffn->launch_dense(*state->ops, n);
+      if (experts_here) ffn->launch_experts(*state->ops, n, shared);
+      if (!experts_there || shared) return;
+      const DeviceRows& output = state->space->rows(RowBuffer::kOutput);
+      state->device->fill(state->stream, output.rows, 0, static_cast<std::size_t>(n * output.stride) * sizeof(float));
+    });
     if (!experts_there) return;
     const std::size_t stretch = segment_->cut();
     auto block = std::make_unique<exec::MoeFfn>(model_, plan);
     block->set_routed_elsewhere(std::make_unique<DeviceRouting>(*segment_, *state_.meeting, stretch, plan.layer));
     blocks_.push_back(std::move(block));
-    segment_->add([state = &state_, host = &host_](const Pass& pass) {
+    segment_->add([state = &state_](const Pass&) {
       state->device->wait_flag(state->stream, state->meeting->given, state->meeting->n_given + 1);
+    });
+    segment_->add_fixed([state = &state_, host = &host_](std::int64_t n) {
       exec::Activations& sums = host->rows(RowBuffer::kOutput);
-      state->ops->add(state->space->rows(RowBuffer::kOutput), sums.row(0), sums.stride_floats(), pass.n(),
+      state->ops->add(state->space->rows(RowBuffer::kOutput), sums.row(0), sums.stride_floats(), n,
                       state->plan.config.hidden_size);
     });
   }

@@ -119,7 +119,8 @@ void DeviceAttention::absorb(const DeviceOps& ops, std::int64_t n) const {
 void DeviceAttention::attend(const DeviceOps& ops, std::int64_t n, const gpu::CacheBlocks& rows) const {
   const DeviceSpace& space = ops.space();
   const std::int64_t heads = config_.n_heads, latent = config_.kv_lora_rank,
-                     results = std::min(n, kCutRows) * kMostChunks * heads;
+                     most_chunks = std::min<std::int64_t>(kMostChunks, rows.table_stride),
+                     results = std::min(n, kCutRows) * most_chunks * heads;
   auto* partials = space.array<float>(DeviceArray::kPartials);
   for (std::int64_t first = 0; first < n; first += kCutRows) {
     const auto count = static_cast<std::int32_t>(std::min(n - first, kCutRows));
@@ -134,7 +135,7 @@ void DeviceAttention::attend(const DeviceOps& ops, std::int64_t n, const gpu::Ca
     args.n_heads = static_cast<std::int32_t>(heads);
     args.shape = shape_;
     args.arithmetic = arithmetic_;
-    args.most_chunks = kMostChunks;
+    args.most_chunks = static_cast<std::int32_t>(most_chunks);
     ops.device().launch(ops.stream(), gpu::mla_decode_kernel(args), gpu::mla_decode_grid(args), &args, sizeof args);
     const gpu::MlaMergeArgs merge{.partials = args.partials,
                                   .positions = args.positions,
@@ -142,7 +143,7 @@ void DeviceAttention::attend(const DeviceOps& ops, std::int64_t n, const gpu::Ca
                                   .n_rows = count,
                                   .n_heads = args.n_heads,
                                   .latent = shape_.latent,
-                                  .most_chunks = kMostChunks};
+                                  .most_chunks = args.most_chunks};
     ops.device().launch<KernelId::mla_merge>(ops.stream(), gpu::mla_merge_grid(merge), merge);
   }
 }

@@ -36,7 +36,10 @@ void demand_attention(const Plan& plan, const BlockPlan& block, const RunSizes& 
   demand.rows(RowBuffer::kAbsorbedQuery, m * heads, latent + c.qk_rope_head_dim);
   demand.rows(RowBuffer::kLatent, m * heads, latent);
   demand.rows(RowBuffer::kHeads, m, heads * c.v_head_dim);
-  demand.array(DeviceArray::kPartials, std::min(m, kCutRows) * kMostChunks * heads * (2 + latent), sizeof(float));
+  demand.array(DeviceArray::kPartials,
+               std::min(m, kCutRows) * std::min(kMostChunks, exec::BlockTable::blocks_for(sizes.n_positions)) * heads *
+                   (2 + latent),
+               sizeof(float));
   demand.array(DeviceArray::kCosSin, m * c.qk_rope_head_dim, sizeof(float));
   demand.array(DeviceArray::kInvFreq, c.qk_rope_head_dim / 2, sizeof(double));
 }

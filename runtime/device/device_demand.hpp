@@ -17,8 +17,9 @@ inline std::uint64_t aligned(std::uint64_t bytes) {
 
 // Rows whose logits are computed together.
 inline constexpr std::int64_t kLogitRows = 8;
-// Context chunks of a row at most, each with partial results that are merged, and rows that are cut at the same time.
-inline constexpr std::int32_t kMostChunks = 32;
+// Context chunks of a row at most, each with partial results that are merged, and rows that are cut at the same time. A
+// context of few blocks has no more chunks than blocks.
+inline constexpr std::int64_t kMostChunks = 64;
 inline constexpr std::int64_t kCutRows = 8;
 
 enum class DeviceArray {

@@ -10,7 +10,6 @@ namespace {
 
 using gpu::KernelId;
 
-// Routing must not depend on where it is done: products of floats add the pieces that processors add.
 gpu::MultiplyArgs args_of(const DeviceMatrix& weight, std::int64_t n_rows, std::int64_t n_groups) {
   gpu::MultiplyArgs args{};
   args.weights = weight.data;

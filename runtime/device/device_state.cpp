@@ -116,10 +116,9 @@ void DeviceState::upload(const Pass& pass) {
                          static_cast<std::size_t>(pass.n() * residual.stride) * sizeof(float));
 }
 
-void DeviceState::tell(const Pass& pass, exec::Workspace& host) {
+void DeviceState::copy_routed(std::int64_t n_rows, exec::Workspace& host) {
   const DeviceRows& input = space->rows(RowBuffer::kInput);
-  const auto n = static_cast<std::size_t>(pass.n()),
-             slots = n * static_cast<std::size_t>(plan.config.n_experts_per_tok);
+  const auto n = static_cast<std::size_t>(n_rows), slots = n * static_cast<std::size_t>(plan.config.n_experts_per_tok);
   device->copy_to_host(stream, host.rows(RowBuffer::kInput).row(0), input.rows,
                        n * static_cast<std::size_t>(input.stride) * sizeof(float));
   device->copy_to_host(stream, meeting->factors, input.factors, n * sizeof(float));
@@ -127,7 +126,6 @@ void DeviceState::tell(const Pass& pass, exec::Workspace& host) {
                        space->array<std::int32_t>(DeviceArray::kExpertIds), slots * sizeof(std::int32_t));
   device->copy_to_host(stream, host.array<float>(ArrayBuffer::kExpertWeights),
                        space->array<float>(DeviceArray::kExpertWeights), slots * sizeof(float));
-  device->signal(stream, meeting->told, ++meeting->n_told);
 }
 
 void DeviceState::launch_head(const Pass& pass) {

@@ -45,7 +45,7 @@ struct DeviceState {
   void send_rows(const exec::Pass& pass);
   void upload(const exec::Pass& pass);
   // Rows, ids and weights for the processors.
-  void tell(const exec::Pass& pass, exec::Workspace& host);
+  void copy_routed(std::int64_t n_rows, exec::Workspace& host);
   // The wanted rows: normalized, logits of those that want them, and the rows themselves for the host.
   void launch_head(const exec::Pass& pass);
 };

@@ -26,7 +26,7 @@ DeviceMatrix unplaced_matrix(const WeightPlan& weight) {
           .n_in = weight.n_in,
           .n_out = weight.n_out,
           .n_slices = weight.n_slices,
-          .piece_columns = weight.piece_columns,
+          .piece_columns = weight.id.role == WeightRole::kRouter ? weight.piece_columns : 0,
           .slice_bytes = static_cast<std::uint64_t>(tiles) * layout->tile_bytes(weight.n_in)};
 }
 

@@ -14,7 +14,7 @@ struct DeviceMatrix {
   quant::DType dtype = quant::DType::kF32;  // of the tiles
   const quant::Layout* layout = nullptr;
   std::int64_t n_in = 0, n_out = 0, n_slices = 0;
-  std::int64_t piece_columns = 0;  // of the processors' plan
+  std::int64_t piece_columns = 0;  // the router's: as the processors add them, for the same bits; 0: as is fastest
   std::uint64_t slice_bytes = 0;
   const std::byte* data = nullptr;  // on the device
 

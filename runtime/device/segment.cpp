@@ -25,10 +25,32 @@ void Meeting::wait_until_told() noexcept {
   }
 }
 
+void Segment::add_fixed(FixedLaunch launch) {
+  std::vector<Step>& steps = stretches_.back();
+  if (steps.empty() || steps.back().of_pass) steps.emplace_back();
+  steps.back().fixed.push_back(std::move(launch));
+}
+
+void Segment::launch(Step& step, const exec::Pass& pass) {
+  if (step.of_pass) return step.of_pass(pass);
+  const std::int64_t n = pass.n();
+  const auto launch_all = [&] {
+    for (const FixedLaunch& launch : step.fixed) launch(n);
+  };
+  if (n > exec::kFewRows) return launch_all();
+  gpu::Graph& graph = step.graphs[static_cast<std::size_t>(n)];
+  if (!graph) {
+    ops_.device().begin_capture(ops_.stream());
+    launch_all();
+    graph = ops_.device().end_capture(ops_.stream());
+  }
+  ops_.device().launch(ops_.stream(), graph);
+}
+
 void Segment::launch(std::size_t stretch, const exec::Pass& pass) noexcept {
   if (meeting_.failure != nullptr) return;
   try {
-    for (const Launch& launch : stretches_[stretch]) launch(pass);
+    for (Step& step : stretches_[stretch]) launch(step, pass);
   } catch (...) {
     meeting_.failure = std::current_exception();
   }

@@ -1,7 +1,11 @@
 // One segment (device_blocks.hpp): its stretches in order, and how a pass goes through them. Used by one member of the
 // team at a time; launches and waits, computes nothing itself.
+//
+// What is the same in every pass of n rows (kernels, copies between fixed places) is kept as a graph when n rows come for the
+// first time, for the few rows of generation, and launched as one from then on. Flags and what depends on a pass stay outside.
 #pragma once
 
+#include <array>
 #include <exception>
 #include <functional>
 #include <vector>
@@ -35,8 +39,12 @@ class Segment {
 
   Segment(const DeviceOps& ops, Meeting& meeting) : ops_(ops), meeting_(meeting), stretches_(1) {}
 
+  // Launches that depend on nothing of a pass but the number of its rows.
+  using FixedLaunch = std::function<void(std::int64_t n)>;
+
   // ---- when made ------------------------------------------------------------------------------------------------------
-  void add(Launch launch) { stretches_.back().push_back(std::move(launch)); }
+  void add(Launch launch) { stretches_.back().push_back({.of_pass = std::move(launch)}); }
+  void add_fixed(FixedLaunch launch);
   // The next stretch waits for what the host gives back. Returns the number of the stretch that it ends.
   std::size_t cut() {
     stretches_.emplace_back();
@@ -54,7 +62,15 @@ class Segment {
 
   const DeviceOps& ops_;
   Meeting& meeting_;
-  std::vector<std::vector<Launch>> stretches_;
+  // Either depends on the pass, or is a run of launches that do not.
+  struct Step {
+    Launch of_pass = {};
+    std::vector<FixedLaunch> fixed = {};
+    std::array<gpu::Graph, exec::kFewRows + 1> graphs = {};  // by the number of rows
+  };
+  void launch(Step& step, const exec::Pass& pass);
+
+  std::vector<std::vector<Step>> stretches_;
 };
 
 }  // namespace dodeca::runtime::device
