@@ -61,26 +61,35 @@ void DeviceOptions::add_flags(Options& options) {
 void DeviceOptions::check() const {
   if (!vram.empty()) parse_bytes("--vram", vram);
   offload(1);
-  if (gpu.empty() || gpu == "none" || gpu == "emulation") return;
-  if (gpu.size() > 3 || !std::ranges::all_of(gpu, [](char c) { return c >= '0' && c <= '9'; }))
+  const std::string name = card_name();
+  if (name.empty() || name == "none" || name == "emulation") return;
+  if (name.size() > 3 || !std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; }))
     throw Usage(fmt::format("--gpu must be none, emulation or the number of one card, not '{}'", gpu));
 }
 
-bool DeviceOptions::wants_card() const {
-  return (!n_layers.empty() && n_layers != "0") || n_cpu_moe >= 0 || !vram.empty() ||
-         std::ranges::any_of(rules_of(override_tensors),
-                             [](const device::PlaceRule& rule) { return rule.place == Place::kDevice; });
+// As llama.cpp names cards too: CUDA0.
+std::string DeviceOptions::card_name() const { return gpu.starts_with("CUDA") ? gpu.substr(4) : gpu; }
+
+std::vector<std::string_view> DeviceOptions::asked() const {
+  std::vector<std::string_view> flags;
+  if (!n_layers.empty()) flags.emplace_back("-ngl");
+  if (n_cpu_moe >= 0) flags.emplace_back("--n-cpu-moe");
+  if (cpu_moe) flags.emplace_back("--cpu-moe");
+  if (!override_tensors.empty()) flags.emplace_back("-ot");
+  if (!vram.empty()) flags.emplace_back("--vram");
+  return flags;
 }
 
 std::shared_ptr<gpu::Device> DeviceOptions::open(const Console& console) const {
-  if (gpu == "none") return nullptr;
-  std::string name = gpu;
+  std::string name = card_name();
+  if (name == "none") return nullptr;
   if (name.empty()) {
-    if (!wants_card()) return nullptr;
-    if (const std::string why = gpu::why_no_devices(); !why.empty()) {
-      console.info(fmt::format("no card is used, all layers run on the processors: {}", why));
-      return nullptr;
+    const std::vector<std::string_view> flags = asked();
+    const std::string why = flags.empty() || n_layers == "0" ? "no card is asked for" : gpu::why_no_devices();
+    for (const std::string_view flag : flags) {
+      if (!why.empty()) console.info(fmt::format("{}: all layers run on the processors: {}", flag, why));
     }
+    if (!why.empty()) return nullptr;
     name = "0";
   }
   try {

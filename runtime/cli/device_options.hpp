@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gpu/device.hpp"
@@ -25,13 +26,14 @@ struct DeviceOptions {
   void add_flags(Options& options);
   void check() const;  // after parse; throws Usage
 
-  // The card that was named; without --gpu the first one, where another flag asks for something of it, else null. Says in
-  // one line when there is none although a flag asks. Throws Error{kUnsupported} for a card that was named and is not there.
+  // The card that was named; without --gpu the first one, where another flag asks for something of it, else null. Where
+  // there is none although flags ask, each is answered in one line. Throws Error{kUnsupported} for a card that was named and is not there.
   std::shared_ptr<gpu::Device> open(const Console& console) const;
   device::OffloadOptions offload(std::int64_t all_layers) const;
 
  private:
-  bool wants_card() const;
+  std::string card_name() const;
+  std::vector<std::string_view> asked() const;  // the flags but for --gpu
 };
 
 // The cards of this machine, or "none: " and why. Wakes the driver, which takes a part of a second.

@@ -37,12 +37,12 @@ constexpr PastedOption refused(std::string_view names, Value value, unsigned com
   return {names, value, commands, "", "", refusal};
 }
 
-constexpr std::string_view kNoGpu = "this build has no GPU; all layers run on the CPU",
-                           kNoSplit = "there is no GPU, so nothing is split or offloaded",
+constexpr std::string_view kNoGpu = "without --gpu all layers run on the CPU",
+                           kNoSplit = "one card at most takes whole blocks; nothing is split",
                            kAffinity = "the process's affinity decides; taskset or numactl sets it",
                            kRepacked = "weights are always repacked while loading",
                            kUnmapped = "weights are always read into memory, never mapped",
-                           kExpertsHere = "experts run on the CPU anyway",
+                           kExpertsHere = "without --gpu experts run on the CPU",
                            kFusedExperts = "expert products are always fused; the flag changes nothing",
                            kFusedAttention = "attention is always fused; the flag changes nothing",
                            kLog = "messages go to standard error; -q leaves warnings, -v adds details",
@@ -66,20 +66,22 @@ constexpr std::string_view kWritePath = "nothing is downloaded; fetch the file a
 
 constexpr PastedOption kOptions[] = {
     // ---- where things run --------------------------------------------------------------------------------------
-    accepted("-ngl,--gpu-layers,--n-gpu-layers", kValue, kModel, kNoGpu),
-    accepted("-ot,--override-tensor", kValue, kModel, "this build has no GPU; every tensor is in system memory"),
-    accepted("-cmoe,--cpu-moe", kSwitch, kModel, kExpertsHere),
-    accepted("-ncmoe,--n-cpu-moe,-ncffn,--n-cpu-ffn", kValue, kModel, kExpertsHere),
+    accepted("-ngl,--gpu-layers,--n-gpu-layers", kValue, kBench, kNoGpu),
+    accepted("-ot,--override-tensor", kValue, kBench, "without --gpu every tensor is in system memory"),
+    accepted("-cmoe,--cpu-moe", kSwitch, kBench, kExpertsHere),
+    accepted("-ncmoe,--n-cpu-moe", kValue, kBench, kExpertsHere),
+    accepted("-ncffn,--n-cpu-ffn", kValue, kModel,
+             "write --n-cpu-moe for the experts; dense layers go where there is room"),
     accepted("-sm,--split-mode,-ts,--tensor-split,-mg,--main-gpu,--max-gpu,-op,--offload-policy,-cuda,--cuda-params,"
              "-grt,--graph-reduce-type,-gap,--graph-attn-precision,-mea,--max-extra-alloc,-fitt,--fit-target,-fitc,"
              "--fit-ctx,--fit-margin,-gfm,--gpu-fit-margin",
              kValue, kModel, kNoSplit),
-    accepted("-dev,--device", kValue, kModel, "the CPU is the only device"),
+    accepted("-dev,--device", kValue, kBench, "write --gpu NUMBER for a card"),
     accepted("-nkvo,--no-kv-offload,-kvo,--kv-offload,-nopo,--no-op-offload,--op-offload,-no-ooae,"
              "--no-offload-only-active-experts,-smgs,--split-mode-graph-scheduling,-smf16,--split-mode-f16,-smf32,"
              "--split-mode-f32,-sas,--scheduler-async,--no-host,-fit,--fit,--print-overrides",
              kSwitch, kModel, kNoSplit),
-    refused("--list-devices", kNone, kModel, "the CPU is the only device; leave it out"),
+    refused("--list-devices", kNone, kModel, "dodeca --version lists the cards; leave it out"),
     refused("-rpc,--rpc", kValue, kModel, "one machine runs the whole model; leave it out"),
     accepted("--numa", kValue, kModel, "memory is placed where the loading threads run; there is no other mode yet"),
     accepted("--mlock", kSwitch, kModel, "weights are in anonymous memory, which is not locked"),

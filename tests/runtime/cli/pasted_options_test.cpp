@@ -39,8 +39,8 @@ TEST_CASE("what asks for nothing is accepted with one line each, and takes its v
                                                                                     {"--color"},
                                                                                     {"--color", "on"},
                                                                                     {"--parallel", "1"},
-                                                                                    {"-ngl", "99"},
-                                                                                    {"--n_gpu_layers=99"},
+                                                                                    {"-sm", "layer"},
+                                                                                    {"--main_gpu=0"},
                                                                                     {"-fa"},
                                                                                     {"-fa", "on"},
                                                                                     {"-mla", "3"},
@@ -51,7 +51,7 @@ TEST_CASE("what asks for nothing is accepted with one line each, and takes its v
                                                                                     {"--no_mmap"},
                                                                                     {"--mlock"},
                                                                                     {"--numa", "distribute"},
-                                                                                    {"-ot", "exps=CPU"},
+                                                                                    {"-nkvo"},
                                                                                     {"-ser", "1,0"},
                                                                                     {"--dry-multiplier", "0.0"},
                                                                                     {"--mirostat", "0"},
@@ -71,7 +71,7 @@ TEST_CASE("what asks for nothing is accepted with one line each, and takes its v
     CHECK(outcome.prompt == "x");
     CHECK(outcome.notes.size() == 1);
   }
-  CHECK(outcome_of({"-ot", "a=CPU", "-ot", "b=CPU"}).notes.size() == 1);
+  CHECK(outcome_of({"-ts", "1", "-ts", "2"}).notes.size() == 1);
 }
 
 TEST_CASE("what would change the result is refused with what to write instead") {
