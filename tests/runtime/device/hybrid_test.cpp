@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <random>
+#include <sstream>
 
 #include "tests/runtime/device/hybrid_fixture.hpp"
 #include "tests/support/memory_source.hpp"
@@ -72,6 +73,74 @@ TEST_CASE("a small model in float32 gives the same on the device, for any split 
   }
 }
 
+TEST_CASE("sequences share, fork, truncate, save and restore their rows on the device") {
+  const MemorySource source(small_config(), 9);
+  cpu::Team team(2);
+  const auto model = load_model(source, team, {.compute_f32 = true});
+  const ExecutorOptions options{.n_positions = 512,
+                                .n_sequences = 3,
+                                .micro_batch = 16,
+                                .cache_type = quant::DType::kF32,
+                                .integer_attention = false};
+  Executor here(*model, team, options);
+  Hybrid hybrid(source, {.plan = {.compute_f32 = true}, .executor = options});
+  Executor& there = *hybrid.executor;
+  ForwardOutput want, got;
+  const auto both = [&](const std::vector<Row>& rows) {
+    here.forward(rows, want);
+    there.forward(rows, got);
+    CHECK(largest_difference(got.logits, want.logits) < 2e-4);
+  };
+  const auto on_both = [&](auto&& f) {
+    f(here.cache());
+    f(there.cache());
+  };
+  both(rows_of(some_ids(70, 64), 0));
+  on_both([](KvCache& cache) { cache.fork(0, 1, 67); });  // inside a block: its copy
+  both(rows_of(some_ids(5, 64, 2), 1, 67));
+  both(rows_of(some_ids(3, 64, 3), 0, 70));
+  std::vector<Row> mixed = rows_of({7}, 1, 72);
+  for (const Row& row : rows_of({9, 11}, 0, 73)) mixed.push_back(row);
+  both(mixed);
+  on_both([](KvCache& cache) { cache.truncate(0, 64); });
+  both(rows_of(some_ids(2, 64, 4), 0, 64));
+  on_both([](KvCache& cache) {
+    std::stringstream bytes;
+    cache.save(1, bytes);
+    cache.restore(2, bytes);
+  });
+  both(rows_of(some_ids(4, 64, 5), 2, 73));
+}
+
+TEST_CASE("models of other shapes run on the device too") {
+  std::vector<ModelConfig> configs(5, small_config());
+  configs[0].q_lora_rank = 0;
+  configs[1].n_shared_experts = 0;
+  configs[2].tied_embeddings = true;
+  configs[3].gating = GatingKind::kSoftmax;
+  configs[3].n_group = configs[3].topk_group = 1;
+  configs[4].hidden_size = 160;
+  configs[4].intermediate_size = 96;
+  configs[4].n_heads = 5;
+  configs[4].attention_bias = true;
+  for (std::size_t i = 0; i < configs.size(); ++i) {
+    CAPTURE(i);
+    const MemorySource source(configs[i], 11);
+    cpu::Team team(2);
+    const auto model = load_model(source, team, {.compute_f32 = true});
+    const ExecutorOptions options{
+        .n_positions = 128, .micro_batch = 16, .cache_type = quant::DType::kF32, .integer_attention = false};
+    Executor here(*model, team, options);
+    const std::vector<int> ids = some_ids(19, 64);
+    const std::vector<float> want = logits_of(here, ids);
+    for (const std::int64_t n_cpu_moe : {1000, 0}) {
+      Hybrid hybrid(source, {.plan = {.compute_f32 = true}, .offload = {.n_cpu_moe = n_cpu_moe}, .executor = options});
+      CHECK(hybrid.offload.n_layers == 4);
+      CHECK(largest_difference(logits_of(*hybrid.executor, ids), want) < 3e-4);
+    }
+  }
+}
+
 TEST_CASE("the demo in float32 on the device reproduces the reference") {
   const nlohmann::json golden = read_golden();
   const auto source = open_weights(kDemoModel, {}, kSilent);
@@ -99,7 +168,7 @@ TEST_CASE("the demo in float32 on the device reproduces the reference") {
   CHECK(greedy == want);
 }
 
-TEST_CASE("the demo's FP8 weights with a BF16 cache: as close as rounding allows") {
+TEST_CASE("the demo's FP8 weights: as close as the cache's rounding allows") {
   LoadedDemo demo({});
   Executor here(*demo.model, demo.team, {.n_positions = 1024});
   const int vocab = static_cast<int>(demo.model->config().vocab_size);
