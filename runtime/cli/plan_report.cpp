@@ -75,10 +75,12 @@ std::string blocks_text(const Plan& plan) {
 }
 
 std::string kernel_text(const WeightPlan& w) {
+  if (w.place == Place::kDevice) return "on the device";
   if (w.gemv == nullptr) return std::string(name_of(w.storage));
   std::string text =
       fmt::format("{}, {}, from {} rows {}", name_of(w.storage), w.gemv->name, w.gemm_min_rows, w.gemm->name);
   if (w.prompt != nullptr) text += fmt::format(", prompts {}", w.prompt->name);
+  if (w.stored_columns() < w.n_in) text += fmt::format(", in pieces of {} columns", w.stored_columns());
   return text;
 }
 
