@@ -207,6 +207,7 @@ BenchOptions parse_bench(std::span<const std::string> args) {
       "  dodeca-bench membw --help                        memory bandwidth\n"
       "  dodeca-bench kernels --help                      matrix products alone\n"
       "  dodeca-bench attention --help                    latent attention alone\n"
+      "  dodeca-bench gpu --help                          a card and its kernels\n"
       "  dodeca-bench tune --help                         which of them are the fastest here\n"
       "  dodeca-bench barrier --help                      the team's barriers\n"
       "  dodeca-bench sample --help                       from logits to tokens");

@@ -2,6 +2,7 @@
 #include "bench/cmd_attention.hpp"
 #include "bench/cmd_bench.hpp"
 #include "bench/cmd_encoders.hpp"
+#include "bench/cmd_gpu.hpp"
 #include "bench/cmd_kernels.hpp"
 #include "bench/cmd_sample.hpp"
 #include "bench/cmd_shares.hpp"
@@ -15,6 +16,7 @@ int main(int argc, char** argv) {
       {"membw", bench::cmd_membw, "memory read bandwidth per node and thread count"},
       {"kernels", bench::cmd_kernels, "every matrix product, from cache and from memory"},
       {"attention", bench::cmd_attention, "latent attention over each cache type"},
+      {"gpu", bench::cmd_gpu, "a card, its link and its kernels"},
       {"tune", bench::cmd_tune, "choose the fastest matrix products for this processor"},
       {"encoders", bench::cmd_encoders, "error and speed of quantizing rows"},
       {"shares", bench::cmd_shares, "how evenly a token's work is dealt over teams of any size"},

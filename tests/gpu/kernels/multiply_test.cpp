@@ -205,8 +205,8 @@ TEST_CASE("multiply: integers are exact, in every type and for every number of r
 }
 
 TEST_CASE("multiply: results are within the bound of a processor's, in every type and shape") {
-  const std::unique_ptr<Device> descending = emulation::open_emulation({.order = emulation::Order::kDescending}),
-                                shuffled = emulation::open_emulation({.order = emulation::Order::kShuffled});
+  const std::unique_ptr<Device> descending = open_test_device({.order = emulation::Order::kDescending}),
+                                shuffled = open_test_device({.order = emulation::Order::kShuffled});
   for (const DType dtype : kMultiplied) {
     CAPTURE(std::string(quant::name_of(dtype)));
     for (const Shape& shape : kShapes) {
@@ -248,7 +248,7 @@ TEST_CASE("multiply: floats in a processor's pieces have the processor's bits") 
 
 TEST_CASE("multiply: a router of DeepSeek-V3's width has the processor's bits") {
   const Product router(DType::kF32, 7168, 40, 8, 5);
-  const std::unique_ptr<Device> device = emulation::open_emulation({.order = emulation::Order::kShuffled});
+  const std::unique_ptr<Device> device = open_test_device({.order = emulation::Order::kShuffled});
   const OnCard card(*device, router);
   for (const std::int32_t piece : {448, 7168}) {
     for (const std::int32_t n_rows : {1, 8})

@@ -98,7 +98,7 @@ TEST_CASE("route_rows: published shapes") {
 }
 
 TEST_CASE("route_rows: as many experts and groups as there may be") {
-  const std::unique_ptr<Device> device = emulation::open_emulation({.order = emulation::Order::kShuffled});
+  const std::unique_ptr<Device> device = open_test_device({.order = emulation::Order::kShuffled});
   std::mt19937 random(7);
   std::normal_distribution<float> normal(0.0f, 2.0f);
   std::vector<float> logits(kMostRoutedExperts);

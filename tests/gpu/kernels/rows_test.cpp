@@ -183,7 +183,7 @@ TEST_CASE("weigh_rows: residual sum, weighed row, copies and factor, with the bi
 }
 
 TEST_CASE("weigh_rows: one row to add to all, in place, without copies") {
-  const auto device = emulation::open_emulation();
+  const auto device = open_test_device();
   const std::vector<float> x = tests::random_values(3 * 64, 7u), bias = tests::random_values(64, 8u), weight(64, 2.0f);
   const OnDevice<float> rows(*device, x), addition(*device, bias), weights(*device, weight), factors(*device, 3);
   const WeighRowsArgs args{.residual = rows.data(),
