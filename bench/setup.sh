@@ -6,6 +6,8 @@
 #   bash bench/setup.sh --tests    and what tests/run.sh needs beyond that: pinned clang-format and clang-tidy (optional)
 #   bash bench/setup.sh --cuda     and nvcc 12 or 13 for kernels on NVIDIA cards: from the distribution where that has it (from
 #                                  its part for software that is not free), otherwise it says what to do
+#   bash bench/setup.sh --cuda-tools   and cuobjdump, nvdisasm and compute-sanitizer into .deps/cuda-tools, from PyPI: what
+#                                  tests/gpu/static_evidence.py reads kernels with, and what tests/gpu/run.sh carries to a card
 #   bash bench/setup.sh --peers    and numpy, for bench/compare.py, bench/parity.py and bench/synth_gguf.py
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,6 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=(g++ cmake ninja-build pkg-config python3 python3-venv ca-certificates git
           libhwloc-dev doctest-dev nlohmann-json3-dev libcli11-dev libfmt-dev libpcre2-dev)
 onednn_wheels=(onednn-cpu-gomp==2023.2.0 onednn-devel-cpu-gomp==2023.2.0)  # oneDNN 3.2 on GNU OpenMP, with its CMake package
+cuda_tool_wheels=(nvidia-cuda-cuobjdump==13.5.37 nvidia-cuda-nvdisasm==13.5.37 nvidia-cuda-sanitizer-api==13.0.85)
 onednn_config=.deps/onednn/lib/cmake/dnnl/dnnl-config.cmake
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -132,6 +135,21 @@ unpack_onednn() {
   rm -rf "$work"
 }
 
+# Programs with their libraries beside them; no wheel is installed into Python.
+unpack_cuda_tools() {
+  if [[ -x .deps/cuda-tools/bin/cuobjdump ]]; then say "the CUDA tools are there"; return; fi
+  venv
+  local work=.deps/cuda-tools.part wheel
+  rm -rf "$work"
+  mkdir -p "$work/wheels"
+  pip download --no-deps --only-binary=:all: --dest "$work/wheels" "${cuda_tool_wheels[@]}"
+  for wheel in "$work"/wheels/*.whl; do python3 -m zipfile -e "$wheel" "$work/unpacked"; done
+  chmod +x "$work"/unpacked/nvidia/cu13/bin/*  # zip keeps no modes
+  rm -rf .deps/cuda-tools
+  mv "$work/unpacked/nvidia/cu13" .deps/cuda-tools
+  rm -rf "$work"
+}
+
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
   die "this script knows apt only (Debian 12 and 13, Ubuntu 24.04); install the equivalents of: ${packages[*]} and oneDNN 3, then use cmake --preset release"
 fi
@@ -152,10 +170,11 @@ for option in "$@"; do
         say "clang-format could not be installed: the format check will be skipped"
       install_tidy ;;
     --cuda) install_cuda ;;
+    --cuda-tools) unpack_cuda_tools ;;
     --peers)
       venv
       .deps/venv/bin/python -c 'import numpy, typing_extensions' 2>/dev/null || pip install numpy typing_extensions ;;
-    *) die "unknown option $option; known: --tests, --cuda, --peers" ;;
+    *) die "unknown option $option; known: --tests, --cuda, --cuda-tools, --peers" ;;
   esac
 done
 say "done"
