@@ -219,7 +219,7 @@ void GpuKernels::attention() {
 
 template <KernelId kernel>
 void GpuKernels::one(const std::string& shape, const gpu::Grid& grid, const gpu::KernelArgs<kernel>& args,
-                      std::uint64_t bytes, std::uint64_t operations) {
+                     std::uint64_t bytes, std::uint64_t operations) {
   time({.kernel = std::string(name_of(kernel)), .shape = shape, .grid = grid, .bytes = bytes, .operations = operations},
        pool_.bytes(), [&](std::int64_t) { device_.launch<kernel>(stream_, grid, args); });
 }

@@ -57,6 +57,26 @@ def check_attention():
     check(len(must(BENCH, "attention", "--seconds", "0.001", "--isa", "avx2", "-q").out.splitlines()) == 6, "a table")
 
 
+def check_gpu():
+    report = json.loads(must(BENCH, "gpu", "--gpu", "emulation", "-o", "json", "-q").out)
+    check(report["device"]["name"] == "emulation" and report["times_mean_something"] is False, "the emulation measures nothing")
+    check({(c["memory"], c["direction"]) for c in report["copies"]} ==
+          {(m, d) for m in ("pinned", "registered") for d in ("to device", "to host", "both")}, f"copies: {report['copies']}")
+    check(report["round_trip"]["turns"] >= 20 and report["read_gb_per_s"] > 0 and report["launch"]["graph_us"] > 0, "rates")
+    names = {k["kernel"] for k in report["kernels"]}
+    products = {name for name in names if name.startswith("multiply_")}
+    check(len(products) == 4 * 18, f"every type and number of columns: {sorted(products)}")
+    check({"mla_decode_f16_512_64", "mla_decode_bf16_512_64", "mla_decode_int8_512_64", "mla_decode_f32", "mla_merge"} <= names,
+          f"attention: {names}")
+    check(all(k["us"] > 0 and k["bytes"] > 0 and k["operations"] > 0 for k in report["kernels"]), "each has time, bytes, operations")
+    done = run(BENCH, "gpu", "--gpu", "emulation")
+    check("times mean nothing" in done.err and "| multiply_q4_k_1 | output projection" in done.out, f"a table: {done.err}")
+    for bad in (["--gpu", "emulation", "--vram", "1KiB"], ["--gpu", "1000"]):
+        done = run(BENCH, "gpu", *bad)
+        check(done.code == 1 and len(done.err.strip().splitlines()) <= 2, f"gpu {bad}: {done.code}, {done.err!r}")
+    check(run(BENCH, "gpu", "--seconds", "0").code == 2, "no time at all is refused")
+
+
 def check_sample():
     rows = json.loads(must(BENCH, "sample", "-t", "1,2", "--parallel", "1,3", "--vocab", "1000", "--seconds", "0.001",
                            "-o", "json", "-q").out)
@@ -140,6 +160,7 @@ check_parallel()
 check_barrier()
 check_sample()
 check_attention()
+check_gpu()
 check_kernels()
 check_tune()
 finish("bench")

@@ -139,8 +139,13 @@ check "lint: check_format" bash tests/lint/check_format.sh
 # ---- release: every test ----------------------------------------------------------------------------------------------
 require "release: build" build release
 no_cuda=$(sed -n 's/^DODECA_CUDA_MISSING:INTERNAL=//p' build/release/CMakeCache.txt)
-if [[ -n $no_cuda ]]; then skip "cuda: kernels for sm_80 and sm_90: $no_cuda"
-else check "cuda: kernels for sm_80 and sm_90" cmake --build build/release --parallel "$jobs" --target cuda_kernels; fi
+if [[ -n $no_cuda ]]; then
+  skip "cuda: kernels for sm_80 and sm_90: $no_cuda"
+  skip "cuda: no kernel spills registers: $no_cuda"
+else
+  check "cuda: kernels for sm_80 and sm_90" cmake --build build/release --parallel "$jobs" --target cuda_kernels
+  check "cuda: no kernel spills registers" python3 tests/gpu/static_evidence.py build/release --check
+fi
 check "lint: check_kernel_symbols" bash tests/lint/check_kernel_symbols.sh build/release
 # Every folder that has tests has its program: one that was not built is a failure.
 # Programs with teams of threads wait for one another on all processors and run one at a time, the others beside each other.

@@ -82,6 +82,7 @@ run() {
   limit=$(left)
   [[ $limit -ge $least ]] || return 1
   [[ $limit -le $most ]] || limit=$most
+  limit_of_step=$most
   shift 2
   timeout -k 5 "$limit" "$@" >"$work/stdout" 2>"$work/stderr" </dev/null
   status=$?
@@ -89,25 +90,30 @@ run() {
   return 0
 }
 no_time() { echo "$(left) s are left of $budget s, it takes $1 s"; }
-# The state of what run has done: done, FAILED or cut off, with the reason.
+# The state of what run has done: ok, FAILED or cut off, with the reason. "must": all the time that it may have was there.
 outcome() {
   case $status in
-    0) state=done reason= ;;
-    124|137) state="cut off" reason="it took longer than $took s" ;;
+    0) state=ok reason="" ;;
+    124|137)
+      state="cut off" reason="it took longer than $took s"
+      [[ ${1:-} != must || $took -lt $limit_of_step ]] || state=FAILED ;;
     *) state=FAILED reason="exit code $status: $(tail -n 1 "$work/stderr")" ;;
   esac
 }
-# step NAME LEAST MOST RESULT(json|jsonl|none) COMMAND...
+# step NAME LEAST MOST RESULT(json|jsonl|none, or test: one that fails when it takes longer) COMMAND...
 step() {
   local name=$1 least=$2 most=$3 kind=$4
   shift 4
   if ! run "$least" "$most" "$@"; then skip "$name" "$(no_time "$least")"; return; fi
-  outcome
+  case $kind in
+    test) outcome must ;;
+    *) outcome ;;
+  esac
   : >"$work/result"
   case $kind in
-    json) [[ $state != done ]] || cp "$work/stdout" "$work/result" ;;
+    json) [[ $state != ok ]] || cp "$work/stdout" "$work/result" ;;
     jsonl) grep -E '^\{.*\}$' "$work/stdout" | sed '$!s/$/,/' | { lines=$(cat); [[ -z $lines ]] || printf '[%s]' "$lines"; } >"$work/result" ;;
-    none) cat "$work/stdout" >>"$work/stderr" ;;
+    test | none) cat "$work/stdout" >>"$work/stderr" ;;
   esac
   add "$name" "$state" "$took" "$reason" "$work/stderr" "$work/result"
 }
@@ -129,9 +135,9 @@ gather_facts() {
 # ---- checks -------------------------------------------------------------------------------------------------------------
 kernel_tests() {
   if [[ $emulated == yes ]]; then skip "kernels against scalar" "the emulation is tested where it is built"; return; fi
-  DODECA_TEST_DEVICE=$gpu step "kernels against scalar" 10 120 none \
+  DODECA_TEST_DEVICE=$gpu step "kernels against scalar" 10 120 test \
     "${test_gpu[@]}" '--source-file=*tests/gpu/kernels/*' --duration=true
-  DODECA_TEST_DEVICE=$gpu step "streams, graphs and flags" 5 30 none \
+  DODECA_TEST_DEVICE=$gpu step "streams, graphs and flags" 5 30 test \
     "${test_gpu[@]}" '--test-case=a graph keeps*,host and device meet*'
 }
 
@@ -147,16 +153,16 @@ greedy() {
     local common=(-m "$here/$model" -p "$prompt" -n "$length" --temp 0 --ignore-eos -q -c 256)
     run 5 30 "${dodeca[@]}" run "${common[@]}" || { skip "$name" "$(no_time 5)"; return; }
     outcome
-    [[ $state == done ]] || { add "$name" "$state" "$took" "processors: $reason" "$work/stderr" "$work/empty"; return; }
+    [[ $state == ok ]] || { add "$name" "$state" "$took" "processors: $reason" "$work/stderr" "$work/empty"; return; }
     want=$(cat "$work/stdout")
     run 5 60 "${dodeca[@]}" run "${common[@]}" --gpu "$gpu" "${options[@]}" || { skip "$name" "$(no_time 5)"; return; }
-    outcome
-    [[ $state == done ]] || { add "$name" "$state" "$took" "$reason" "$work/stderr" "$work/empty"; return; }
+    outcome must
+    [[ $state == ok ]] || { add "$name" "$state" "$took" "$reason" "$work/stderr" "$work/empty"; return; }
     text=$(cat "$work/stdout")
     n=$((n + 1))
     if [[ $text == "$want" ]]; then same=$((same + 1)); else printf 'processors: %s\ncard: %s\n' "$want" "$text" >>"$work/notes"; fi
   done
-  state=done
+  state=ok
   [[ $same -eq $n ]] || state=FAILED
   add "$name" "$state" $((SECONDS - begin)) "$same of $n prompts as on the processors" "$work/notes" "$work/empty"
 }
@@ -170,8 +176,8 @@ perplexity() {
   run 5 60 "${dodeca[@]}" ppl "${common[@]}" || { skip "$name" "$(no_time 5)"; return; }
   theirs=$(grep -oE 'PPL[^0-9]*[0-9.]+' "$work/stdout" | grep -oE '[0-9.]+$' | tail -n 1)
   run 5 120 "${dodeca[@]}" ppl "${common[@]}" --gpu "$gpu" || { skip "$name" "$(no_time 5)"; return; }
-  outcome
-  [[ $state == done ]] || { add "$name" "$state" "$took" "$reason" "$work/stderr" "$work/empty"; return; }
+  outcome must
+  [[ $state == ok ]] || { add "$name" "$state" "$took" "$reason" "$work/stderr" "$work/empty"; return; }
   mine=$(grep -oE 'PPL[^0-9]*[0-9.]+' "$work/stdout" | grep -oE '[0-9.]+$' | tail -n 1)
   awk "BEGIN { exit !(${mine:-0} > 0 && ${theirs:-0} > 0 && ${mine:-0} / ${theirs:-1} - 1 < 0.001 && 1 - ${mine:-0} / ${theirs:-1} < 0.001) }" || state=FAILED
   printf '{"card": %s, "processors": %s}' "${mine:-null}" "${theirs:-null}" >"$work/result"
