@@ -110,6 +110,13 @@ Card::Card(int number, const DeviceOptions& options) : Device(options.memory_lim
   // A context for this card, or the reason why there is none: busy, in exclusive use, out of memory.
   verify(cudaFree(nullptr), "starting");
   shared_allowed_.fill(kSharedWithoutAsking);
+  // A kernel that is loaded when it is first launched may have to wait for those that run: for ever, when one of them waits
+  // for a flag of ours (CUDA programming guide, lazy loading).
+  for (int kernel = 0; kernel < kKernels; ++kernel) {
+    cudaFuncAttributes attributes{};
+    verify(cudaFuncGetAttributes(&attributes, kernel_of(static_cast<KernelId>(kernel)).entry),
+           "loading " + std::string(name_of(static_cast<KernelId>(kernel))));
+  }
   give_up_ = allocate_pinned(sizeof(Flag));
   watched_ = make_stream();
 }

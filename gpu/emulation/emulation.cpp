@@ -68,6 +68,7 @@ class Emulation final : public EmulatedDevice {
 
  private:
   void release(Resource kind, void* handle, std::size_t bytes) noexcept override;
+  void wait_for_copy(const Stream& stream, const char* what);
   static Queue& queue(const Stream& stream) { return *static_cast<Queue*>(stream.handle()); }
   void add(const Stream& stream, Item item);
   void add_work(const Stream& stream, std::function<void()> work) {
@@ -293,12 +294,20 @@ void Emulation::copy_to_device(const Stream& stream, void* device, const void* h
   memory_.check_range(device, bytes, "copy_to_device");
   memory_.check_host(host, "copy_to_device");
   add_work(stream, [=] { std::memcpy(device, host, bytes); });
+  if (!memory_.is_host(reinterpret_cast<std::uintptr_t>(host), bytes)) wait_for_copy(stream, "copy_to_device");
 }
 
 void Emulation::copy_to_host(const Stream& stream, void* host, const void* device, std::size_t bytes) {
   memory_.check_range(device, bytes, "copy_to_host");
   memory_.check_host(host, "copy_to_host");
   add_work(stream, [=] { std::memcpy(host, device, bytes); });
+  if (!memory_.is_host(reinterpret_cast<std::uintptr_t>(host), bytes)) wait_for_copy(stream, "copy_to_host");
+}
+
+// CUDA returns from copies of memory that is not pinned when they are done.
+void Emulation::wait_for_copy(const Stream& stream, const char* what) {
+  if (capture_ != nullptr) throw Finding(std::string(what) + " of memory that is not pinned, in a capture");
+  synchronize(stream);
 }
 
 void Emulation::copy_on_device(const Stream& stream, void* to, const void* from, std::size_t bytes) {

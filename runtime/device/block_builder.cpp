@@ -67,6 +67,17 @@ class DeviceRouting final : public exec::RoutedElsewhere {
   std::int64_t layer_;
 };
 
+// The first rows' logits are there; the others take turns.
+void finish_head(DeviceState& state, const Pass& pass) {
+  for (std::size_t first = 0; first < pass.wanted.size(); first += kLogitRows) {
+    if (first > 0) {
+      state.meeting->do_and_wait([&] { state.launch_head(pass, first); }, state.stream);
+    }
+    if (state.meeting->failure != nullptr) return;
+    state.collect_head(pass, first);
+  }
+}
+
 // Puts the blocks of an executor together.
 class BlockBuilder {
  public:
@@ -170,21 +181,17 @@ class BlockBuilder {
                        &output = state->space->rows(RowBuffer::kOutput);
       if (added) state->ops->add(residual, output.rows, output.stride, pass.n(), state->plan.config.hidden_size);
       if (with_head)
-        state->launch_head(pass);
+        state->launch_head(pass, 0);
       else
         state->device->copy_to_host(state->stream, pass.buffer(RowBuffer::kResidual).row(0), residual.rows,
                                     static_cast<std::size_t>(pass.n() * residual.stride) * sizeof(float));
       state->device->signal(state->stream, state->meeting->told, ++state->meeting->n_told);
     });
-    blocks_.push_back(std::make_unique<SegmentBlock>(
-        *last_, with_head ? "head" : "from the device", [segment = segment_, state = &state_, with_head](Pass& pass) {
-          segment->end();
-          exec::Activations& input = pass.buffer(RowBuffer::kHeadInput);
-          for (std::size_t k = 0; with_head && k < pass.wanted.size(); ++k) {
-            if (pass.row(pass.wanted[k]).wants_hidden)
-              input.set_factor(static_cast<std::int64_t>(k), state->meeting->factors[k]);
-          }
-        }));
+    blocks_.push_back(std::make_unique<SegmentBlock>(*last_, with_head ? "head" : "from the device",
+                                                     [segment = segment_, state = &state_, with_head](Pass& pass) {
+                                                       segment->end();
+                                                       if (with_head) finish_head(*state, pass);
+                                                     }));
     segment_ = nullptr;
   }
 

@@ -13,6 +13,14 @@ struct DeviceRows {
   float* factors = nullptr;                                                 // of the rows, where a norm left some
   std::int64_t width = 0, stride = 0, q8_256_stride = 0, q8_32_stride = 0;  // in floats; in bytes
 
+  DeviceRows from(std::int64_t row) const {
+    DeviceRows part = *this;
+    part.rows += row * stride;
+    if (q8_256 != nullptr) part.q8_256 += row * q8_256_stride;
+    if (q8_32 != nullptr) part.q8_32 += row * q8_32_stride;
+    part.factors += row;
+    return part;
+  }
   // What a weight reads, and the bytes from one row to the next.
   const std::byte* acts(quant::ActFormat format) const {
     return format == quant::ActFormat::kF32      ? reinterpret_cast<const std::byte*>(rows)

@@ -39,6 +39,13 @@ DeviceState::Ranges DeviceState::begin_executor(const exec::RunSizes& sizes, exe
   ops.emplace(*device, stream, *space, multiprocessors);
   kv_cache = &its_cache;
   table_stride = exec::BlockTable::blocks_for(sizes.n_positions);
+  if (const auto stride = static_cast<std::size_t>(space->rows(RowBuffer::kHeadInput).stride); stride > 0) {
+    const std::size_t n = kLogitRows, logits = n * static_cast<std::size_t>(plan.config.vocab_size);
+    head.memory = device->allocate_pinned((logits + n * stride + n) * sizeof(float));
+    head.logits = reinterpret_cast<float*>(head.memory.data());
+    head.rows = head.logits + logits;
+    head.factors = head.rows + n * stride;
+  }
   row_facts = device->allocate_pinned(space->array_bytes(DeviceArray::kPositions) +
                                       space->array_bytes(DeviceArray::kSequences) +
                                       space->array_bytes(DeviceArray::kBlockTable));
@@ -128,28 +135,44 @@ void DeviceState::copy_routed(std::int64_t n_rows, exec::Workspace& host) {
                        space->array<float>(DeviceArray::kExpertWeights), slots * sizeof(float));
 }
 
-void DeviceState::launch_head(const Pass& pass) {
-  const DeviceRows &residual = space->rows(RowBuffer::kResidual), &input = space->rows(RowBuffer::kHeadInput);
+void DeviceState::launch_head(const Pass& pass, std::size_t first) {
   const ModelConfig& c = plan.config;
+  const DeviceRows &residual = space->rows(RowBuffer::kResidual), &input = space->rows(RowBuffer::kHeadInput);
   const float* norm = weights.vector({WeightRole::kOutputNorm});
+  const auto rows =
+      std::span(pass.wanted).subspan(first, std::min<std::size_t>(pass.wanted.size() - first, kLogitRows));
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    ops->weigh(residual.from(rows[i]), nullptr, norm, input.from(static_cast<std::int64_t>(i)), 1, c.hidden_size,
+               static_cast<float>(c.rms_norm_eps));
+  device->copy_to_host(stream, head.rows, input.rows,
+                       rows.size() * static_cast<std::size_t>(input.stride) * sizeof(float));
+  device->copy_to_host(stream, head.factors, input.factors, rows.size() * sizeof(float));
+  if (pass.logit_rows.empty()) return;
   const DeviceMatrix output = weights.matrix({c.tied_embeddings ? WeightRole::kEmbedding : WeightRole::kOutput});
-  exec::Activations& host = pass.buffer(RowBuffer::kHeadInput);
   auto* logits = space->array<float>(DeviceArray::kLogits);
-  std::size_t logit = 0;  // of pass.logit_rows
-  for (std::size_t k = 0; k < pass.wanted.size(); ++k) {
-    DeviceRows row = residual;
-    row.rows += pass.wanted[k] * residual.stride;
-    ops->weigh(row, nullptr, norm, input, 1, c.hidden_size, static_cast<float>(c.rms_norm_eps));
-    if (pass.row(pass.wanted[k]).wants_hidden) {
-      device->copy_to_host(stream, host.row(static_cast<std::int64_t>(k)), input.rows,
-                           static_cast<std::size_t>(c.hidden_size) * sizeof(float));
-      device->copy_to_host(stream, meeting->factors + k, input.factors, sizeof(float));
+  ops->multiply({.weight = output,
+                 .acts = input,
+                 .out = logits,
+                 .out_stride = c.vocab_size,
+                 .n_rows = static_cast<std::int64_t>(rows.size())});
+  device->copy_to_host(stream, head.logits, logits,
+                       rows.size() * static_cast<std::size_t>(c.vocab_size) * sizeof(float));
+}
+
+void DeviceState::collect_head(const Pass& pass, std::size_t first) {
+  const auto vocab = static_cast<std::size_t>(plan.config.vocab_size);
+  const auto stride = static_cast<std::size_t>(space->rows(RowBuffer::kHeadInput).stride);
+  exec::Activations& input = pass.buffer(RowBuffer::kHeadInput);
+  for (std::size_t i = 0; i < kLogitRows && first + i < pass.wanted.size(); ++i) {
+    const auto k = static_cast<std::int64_t>(first + i);
+    if (pass.row(pass.wanted[first + i]).wants_hidden) {
+      std::copy_n(head.rows + i * stride, plan.config.hidden_size, input.row(k));
+      input.set_factor(k, head.factors[i]);
     }
-    if (logit == pass.logit_rows.size() || pass.logit_rows[logit] != static_cast<std::int32_t>(k)) continue;
-    ops->multiply({.weight = output, .acts = input, .out = logits, .out_stride = c.vocab_size, .n_rows = 1});
-    device->copy_to_host(stream, pass.logits + static_cast<std::int64_t>(logit) * c.vocab_size, logits,
-                         static_cast<std::size_t>(c.vocab_size) * sizeof(float));
-    ++logit;
+    const auto logit = std::ranges::lower_bound(pass.logit_rows, static_cast<std::int32_t>(k));
+    if (logit == pass.logit_rows.end() || *logit != k) continue;
+    std::copy_n(head.logits + i * vocab, vocab,
+                pass.logits + static_cast<std::size_t>(logit - pass.logit_rows.begin()) * vocab);
   }
 }
 

@@ -29,6 +29,10 @@ struct DeviceState {
   std::vector<std::unique_ptr<Segment>> segments;
   std::vector<std::unique_ptr<DeviceAttention>> attention;
   std::vector<std::unique_ptr<DeviceFfn>> ffn;
+  struct Head {
+    gpu::PinnedMemory memory;
+    float *logits = nullptr, *rows = nullptr, *factors = nullptr;  // of kLogitRows rows
+  } head;
   gpu::PinnedMemory row_facts;  // positions, sequences, block table: as the arrays on the device
   std::int64_t table_stride = 0;
   exec::KvCache* kv_cache = nullptr;
@@ -46,8 +50,10 @@ struct DeviceState {
   void upload(const exec::Pass& pass);
   // Rows, ids and weights for the processors.
   void copy_routed(std::int64_t n_rows, exec::Workspace& host);
-  // The wanted rows: normalized, logits of those that want them, and the rows themselves for the host.
-  void launch_head(const exec::Pass& pass);
+  // kLogitRows of the wanted rows, from the `first` on: normalized, and their logits, into pinned memory; and from there to
+  // the pass. A copy to other memory would wait for the device, which may wait for us.
+  void launch_head(const exec::Pass& pass, std::size_t first);
+  void collect_head(const exec::Pass& pass, std::size_t first);
 };
 
 }  // namespace dodeca::runtime::device

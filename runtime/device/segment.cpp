@@ -25,6 +25,17 @@ void Meeting::wait_until_told() noexcept {
   }
 }
 
+void Meeting::do_and_wait(const std::function<void()>& launch, const gpu::Stream& stream) noexcept {
+  if (failure != nullptr) return;
+  try {
+    launch();
+    device.signal(stream, told, ++n_told);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  wait_until_told();
+}
+
 void Segment::add_fixed(FixedLaunch launch) {
   std::vector<Step>& steps = stretches_.back();
   if (steps.empty() || steps.back().of_pass) steps.emplace_back();
@@ -34,17 +45,31 @@ void Segment::add_fixed(FixedLaunch launch) {
 void Segment::launch(Step& step, const exec::Pass& pass) {
   if (step.of_pass) return step.of_pass(pass);
   const std::int64_t n = pass.n();
-  const auto launch_all = [&] {
-    for (const FixedLaunch& launch : step.fixed) launch(n);
-  };
-  if (n > exec::kFewRows) return launch_all();
-  gpu::Graph& graph = step.graphs[static_cast<std::size_t>(n)];
-  if (!graph) {
-    ops_.device().begin_capture(ops_.stream());
-    launch_all();
-    graph = ops_.device().end_capture(ops_.stream());
+  if (n <= exec::kFewRows) return ops_.device().launch(ops_.stream(), step.graphs[static_cast<std::size_t>(n)]);
+  for (const FixedLaunch& launch : step.fixed) launch(n);
+}
+
+// Making a graph may wait for the device, and must not happen while that waits for us.
+void Segment::keep_graphs(std::int64_t n) {
+  for (std::vector<Step>& steps : stretches_) {
+    for (Step& step : steps) {
+      gpu::Graph& graph = step.graphs[static_cast<std::size_t>(n)];
+      if (step.of_pass || graph) continue;
+      ops_.device().begin_capture(ops_.stream());
+      for (const FixedLaunch& launch : step.fixed) launch(n);
+      graph = ops_.device().end_capture(ops_.stream());
+    }
   }
-  ops_.device().launch(ops_.stream(), graph);
+}
+
+void Segment::begin(const exec::Pass& pass) {
+  if (meeting_.failure != nullptr) return;
+  try {
+    if (pass.n() <= exec::kFewRows) keep_graphs(pass.n());
+  } catch (...) {
+    meeting_.failure = std::current_exception();
+  }
+  launch(0, pass);
 }
 
 void Segment::launch(std::size_t stretch, const exec::Pass& pass) noexcept {

@@ -30,6 +30,8 @@ struct Meeting {
   std::int64_t bad_layer = kNoLayer;  // the first with NaN or infinity in front of its experts
 
   void wait_until_told() noexcept;
+  // Launches something more on the stream, and waits for it.
+  void do_and_wait(const std::function<void()>& launch, const gpu::Stream& stream) noexcept;
 };
 
 class Segment {
@@ -52,7 +54,8 @@ class Segment {
   }
 
   // ---- in a pass ------------------------------------------------------------------------------------------------------
-  void begin(const exec::Pass& pass) { launch(0, pass); }
+  // The device has nothing to do yet.
+  void begin(const exec::Pass& pass);
   // Launches the stretch behind `stretch`, and waits until the device has told what that one ends with.
   void wait(std::size_t stretch, const exec::Pass& pass);
   void end() { meeting_.wait_until_told(); }
@@ -69,6 +72,7 @@ class Segment {
     std::array<gpu::Graph, exec::kFewRows + 1> graphs = {};  // by the number of rows
   };
   void launch(Step& step, const exec::Pass& pass);
+  void keep_graphs(std::int64_t n);
 
   std::vector<std::vector<Step>> stretches_;
 };

@@ -23,13 +23,15 @@ void add(Device& device, const Stream& stream, float* out, const float* in) {
 
 // Copies ones in one stream and adds them to zeros in another, which waits for the copy or does not.
 float sum_of_two_streams(Device& device, bool waits) {
-  const std::vector<float> ones(kWidth, 1.0f);  // which a copy that nobody waits for still reads at the end
+  const PinnedMemory pinned = device.allocate_pinned(kWidth * sizeof(float));  // copies of other memory wait
+  auto* ones = reinterpret_cast<float*>(pinned.data());
+  std::fill_n(ones, kWidth, 1.0f);
   const Stream copies = device.make_stream(), kernels = device.make_stream();
   const Event copied = device.make_event();
   const DeviceMemory in = device.allocate(kWidth * sizeof(float)), out = device.allocate(kWidth * sizeof(float));
   std::vector<float> result(kWidth);
   device.fill(kernels, out.data(), 0, out.bytes());
-  device.copy_to_device(copies, in.data(), ones.data(), in.bytes());
+  device.copy_to_device(copies, in.data(), ones, in.bytes());
   device.record(copied, copies);
   if (waits) device.wait(kernels, copied);
   add(device, kernels, reinterpret_cast<float*>(out.data()), reinterpret_cast<const float*>(in.data()));
@@ -53,7 +55,11 @@ TEST_CASE("what the host does not wait for has not happened") {
   const Event event = device->make_event();
   CHECK(device->finished(event));  // never recorded
   const DeviceMemory memory = device->allocate(4);
-  std::uint32_t before = 5, after = 6;
+  const PinnedMemory pinned = device->allocate_pinned(8);
+  auto* words = reinterpret_cast<std::uint32_t*>(pinned.data());
+  std::uint32_t &before = words[0], &after = words[1];
+  before = 5;
+  after = 6;
   device->copy_to_device(stream, memory.data(), &before, 4);
   device->copy_to_host(stream, &after, memory.data(), 4);
   device->record(event, stream);
@@ -63,6 +69,24 @@ TEST_CASE("what the host does not wait for has not happened") {
   device->synchronize(stream);
   CHECK(device->finished(event));
   CHECK(after == 7);
+}
+
+TEST_CASE("copies of memory that is not pinned are done when they return, and cannot be captured") {
+  const auto device = emulation::open_emulation({.stuck_seconds = 0.1});
+  const Stream stream = device->make_stream();
+  const DeviceMemory memory = device->allocate(4);
+  std::uint32_t before = 5, after = 6;
+  device->copy_to_device(stream, memory.data(), &before, 4);
+  device->copy_to_host(stream, &after, memory.data(), 4);
+  CHECK(after == 5);
+  const PinnedMemory flag = device->allocate_pinned(sizeof(Flag));
+  device->wait_flag(stream, reinterpret_cast<Flag*>(flag.data()), 1);
+  CHECK_THROWS(device->copy_to_host(stream, &after, memory.data(), 4));  // it waits for what only we could set
+  write_flag(reinterpret_cast<Flag*>(flag.data()), 1);
+  device->synchronize(stream);
+  device->begin_capture(stream);
+  CHECK_THROWS(device->copy_to_host(stream, &after, memory.data(), 4));
+  device->end_capture(stream);
 }
 
 TEST_CASE("what is freed or closed is first done") {
