@@ -187,7 +187,8 @@ void place_on_card(const runtime::cli::Options& options, BenchOptions& bench) {
   };
   runtime::cli::DeviceOptions& device = bench.model.device;
   if (const std::string* n = only(kGpuLayers, "-ngl")) device.n_layers = *n;
-  if (const std::string* n = only(kCpuMoe, "-ncmoe")) device.n_cpu_moe = std::stoi(*n);
+  if (const std::string* n = only(kCpuMoe, "-ncmoe"))
+    device.n_cpu_moe = static_cast<std::int32_t>(runtime::cli::parse_integer("-ncmoe", *n, {0, 1 << 16}));
   if (const std::string* rule = only(kTensorOverrides, "-ot")) device.override_tensors = {*rule};
   device.check();
 }

@@ -257,7 +257,7 @@ void Card::host_wait(const Flag* flag, std::uint32_t value, double seconds) {
   using Clock = std::chrono::steady_clock;
   const auto begin = Clock::now();
   double asked = 0;
-  for (int turn = 1; !has_reached(read_flag(flag), value); ++turn) {
+  for (std::uint64_t turn = 1; !has_reached(read_flag(flag), value); ++turn) {
     __builtin_ia32_pause();
     if (turn % 1024 != 0) continue;
     const double waited = std::chrono::duration<double>(Clock::now() - begin).count();

@@ -99,7 +99,7 @@ class Emulation final : public EmulatedDevice {
 DeviceInfo Emulation::info() const {
   return {.name = "emulation",
           .compute_capability = 86,
-          .multiprocessors = 1,
+          .multiprocessors = 8,
           .memory_bytes = memory_limit(),
           .free_bytes = memory_limit() - memory_used(),
           .shared_bytes_per_block = kSharedBytes,

@@ -41,11 +41,11 @@ class DeviceRouting final : public exec::RoutedElsewhere {
     if (meeting_.failure != nullptr) return clear(pass);
     for (std::int64_t i = 0; i < pass.n(); ++i) {
       const float factor = meeting_.factors[i];
-      if ((!std::isfinite(factor) || factor <= 0.0f) && meeting_.bad_layer == kNoLayer) meeting_.bad_layer = layer_;
+      if (!is_norm_factor(factor) && meeting_.bad_layer == kNoLayer) meeting_.bad_layer = layer_;
       input.set_factor(i, factor);
     }
   }
-  void give(Pass&) override { gpu::write_flag(meeting_.given, ++meeting_.n_given); }
+  void give(Pass& pass) override { segment_.give(stretch_, pass); }
 
  private:
   // The device is lost: the pass goes on with something, and ends with the error.
@@ -164,7 +164,7 @@ class BlockBuilder {
     block->set_routed_elsewhere(std::make_unique<DeviceRouting>(*segment_, *state_.meeting, stretch, plan.layer));
     blocks_.push_back(std::move(block));
     segment_->add([state = &state_](const Pass&) {
-      state->device->wait_flag(state->stream, state->meeting->given, state->meeting->n_given + 1);
+      state->device->wait_flag(state->stream, state->meeting->given, ++state->meeting->n_awaited);
     });
     segment_->add_fixed([state = &state_, host = &host_](std::int64_t n) {
       exec::Activations& sums = host->rows(RowBuffer::kOutput);

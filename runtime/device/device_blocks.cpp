@@ -17,6 +17,7 @@ void DeviceBlocks::take(const WeightPlan& weight, const WeightStore& store) { st
 std::unique_ptr<exec::CacheLayer> DeviceBlocks::make_cache_layer(std::int64_t layer, std::int64_t n_blocks) {
   const std::vector<std::int64_t> layers = state_->attention_layers();
   if (layer == layers.front()) {  // of another executor than the one before
+    state_->end_executor();
     state_->cache.reset();
     state_->cache =
         std::make_unique<DeviceCache>(*state_->device, state_->stream,
@@ -35,6 +36,7 @@ void DeviceBlocks::check() {
   Meeting& meeting = *state_->meeting;
   const std::int64_t layer = std::exchange(meeting.bad_layer, kNoLayer);
   if (meeting.failure != nullptr) {
+    meeting.drain(state_->stream);
     try {
       std::rethrow_exception(std::exchange(meeting.failure, nullptr));
     } catch (const std::exception& error) {
@@ -42,9 +44,8 @@ void DeviceBlocks::check() {
     }
   }
   if (layer != kNoLayer)
-    throw Error(
-        ErrorKind::kBadFile,
-        fmt::format("an activation became NaN or infinite in layer {} (attention) or before it, on the device", layer));
+    throw Error(ErrorKind::kBadFile,
+                fmt::format("an activation became NaN or infinite in layer {} or before it, on the device", layer));
 }
 
 const Offload& DeviceBlocks::offload() const { return state_->offload; }

@@ -67,9 +67,9 @@ void demand_experts(const Plan& plan, const BlockPlan& block, const RunSizes& si
   demand.array(DeviceArray::kSlotBegin, slots + 1, sizeof(std::int32_t));
   read_by(demand, RowBuffer::kInput, weights[kExpertGate]);
   read_by(demand, RowBuffer::kExpertHidden, weights[kExpertDown]);
-  for (const RowBuffer buffer : {RowBuffer::kGate, RowBuffer::kUp, RowBuffer::kExpertHidden})
-    demand.rows(buffer, slots, c.moe_intermediate_size);
-  demand.rows(RowBuffer::kPartSums, slots, c.hidden_size);
+  // Gate is made where the hidden row will be, up where the sums will be.
+  demand.rows(RowBuffer::kExpertHidden, slots, c.moe_intermediate_size);
+  demand.rows(RowBuffer::kPartSums, slots, std::max(c.hidden_size, c.moe_intermediate_size));
 }
 
 // Of all products, for any number of rows: more than 8 are taken 8 at a time, so that whole eights want the most.
@@ -82,7 +82,7 @@ void demand_splits(const Plan& plan, const RunSizes& sizes, std::int32_t multipr
     const bool routed = is_routed(w.id.role);
     if (!read[i] || device_layout(w) == nullptr || !seen.insert({w.dtype, w.n_in, w.n_out, w.n_slices, routed}).second)
       continue;
-    for (std::int64_t n = 1; n < sizes.micro_batch + kColumns; n += n < kColumns ? 1 : kColumns) {
+    for (std::int64_t n = 1; n < sizes.micro_batch + kColumns; n += n < kColumns || routed ? 1 : kColumns) {
       const SplitSpace space =
           routed ? split_space(unplaced_matrix(w), 1, n * plan.config.n_experts_per_tok, multiprocessors)
                  : split_space(unplaced_matrix(w), n, w.n_slices, multiprocessors);

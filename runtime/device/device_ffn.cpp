@@ -91,9 +91,10 @@ bool DeviceFfn::launch_dense(const DeviceOps& ops, std::int64_t n) const {
 void DeviceFfn::launch_experts(const DeviceOps& ops, std::int64_t n, bool accumulate) const {
   const DeviceSpace& space = ops.space();
   const std::int64_t used = config_.n_experts_per_tok, slots = n * used;
-  const DeviceRows &gate = space.rows(RowBuffer::kGate), &up = space.rows(RowBuffer::kUp),
-                   &hidden = space.rows(RowBuffer::kExpertHidden), &sums = space.rows(RowBuffer::kPartSums),
-                   &output = space.rows(RowBuffer::kOutput);
+  const DeviceRows &hidden = space.rows(RowBuffer::kExpertHidden), &sums = space.rows(RowBuffer::kPartSums),
+                   &gate = hidden, &up = sums,  // each is read before it is written anew
+
+                                       &output = space.rows(RowBuffer::kOutput);
   const auto multiply = [&](const DeviceMatrix& weight, const DeviceRows& acts, const DeviceRows& out, bool by_row) {
     ops.multiply({.weight = weight,
                   .acts = acts,

@@ -4,6 +4,7 @@
 #include "gpu/kernels/multiply.hpp"
 #include "gpu/kernels/quantize_rows.hpp"
 #include "gpu/kernels/weigh_rows.hpp"
+#include "quant/check.hpp"
 
 namespace dodeca::runtime::device {
 namespace {
@@ -53,6 +54,9 @@ void DeviceOps::multiply(const DeviceProduct& p) const {
   args.out_stride = p.out_stride;
   args.out_group_stride = p.out_group_stride;
   gpu::MultiplyLaunch launch = plan_launch(p.weight, args, multiprocessors_);
+  DODECA_CHECK(launch.n_partials * sizeof(float) <= space_.array_bytes(DeviceArray::kSplitSums), launch.n_partials);
+  DODECA_CHECK(launch.n_counters * sizeof(std::uint32_t) <= space_.array_bytes(DeviceArray::kCounters),
+               launch.n_counters);
   launch.args.partials = space_.array<float>(DeviceArray::kSplitSums);
   launch.args.counters = space_.array<std::uint32_t>(DeviceArray::kCounters);
   device_.launch(stream_, launch.kernel, launch.grid, &launch.args, sizeof launch.args);

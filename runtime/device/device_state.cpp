@@ -27,13 +27,19 @@ std::vector<std::int64_t> DeviceState::attention_layers() const {
   return layers;
 }
 
-DeviceState::Ranges DeviceState::begin_executor(const exec::RunSizes& sizes, exec::KvCache& its_cache,
-                                                exec::Workspace& host) {
+void DeviceState::end_executor() {
+  if (meeting != nullptr) meeting->drain(stream);
   segments.clear();
   attention.clear();
   ffn.clear();
   ops.reset();
   space.reset();
+  meeting.reset();
+}
+
+DeviceState::Ranges DeviceState::begin_executor(const exec::RunSizes& sizes, exec::KvCache& its_cache,
+                                                exec::Workspace& host) {
+  end_executor();
   meeting = std::make_unique<Meeting>(*device, sizes);
   space.emplace(*device, stream, device_demand(plan, sizes, multiprocessors));
   ops.emplace(*device, stream, *space, multiprocessors);
@@ -90,9 +96,11 @@ void DeviceState::send_rows(const Pass& pass) {
   auto* positions = reinterpret_cast<std::int32_t*>(row_facts.data());
   std::int32_t* sequences = positions + space->array_bytes(DeviceArray::kPositions) / sizeof(std::int32_t);
   std::int32_t* table = sequences + space->array_bytes(DeviceArray::kSequences) / sizeof(std::int32_t);
-  std::int32_t last = -1;
+  std::int32_t last = -1, least = pass.row(0).sequence, most = least;
   for (std::int64_t i = 0; i < pass.n(); ++i) {
     const exec::Row& row = pass.row(i);
+    least = std::min(least, row.sequence);
+    most = std::max(most, row.sequence);
     positions[i] = row.position;
     sequences[i] = row.sequence;
     if (row.sequence == last) continue;
@@ -107,7 +115,9 @@ void DeviceState::send_rows(const Pass& pass) {
   const auto bytes = static_cast<std::size_t>(pass.n()) * sizeof(std::int32_t);
   send(DeviceArray::kPositions, positions, bytes);
   send(DeviceArray::kSequences, sequences, bytes);
-  send(DeviceArray::kBlockTable, table, space->array_bytes(DeviceArray::kBlockTable));
+  device->copy_to_device(stream, space->array<std::int32_t>(DeviceArray::kBlockTable) + least * table_stride,
+                         table + least * table_stride,
+                         static_cast<std::size_t>((most - least + 1) * table_stride) * sizeof(std::int32_t));
   const gpu::RopeAnglesArgs args{.positions = space->array<std::int32_t>(DeviceArray::kPositions),
                                  .inv_freq = space->array<double>(DeviceArray::kInvFreq),
                                  .cos_sin = space->array<float>(DeviceArray::kCosSin),
@@ -165,6 +175,8 @@ void DeviceState::collect_head(const Pass& pass, std::size_t first) {
   exec::Activations& input = pass.buffer(RowBuffer::kHeadInput);
   for (std::size_t i = 0; i < kLogitRows && first + i < pass.wanted.size(); ++i) {
     const auto k = static_cast<std::int64_t>(first + i);
+    if (!is_norm_factor(head.factors[i]) && meeting->bad_layer == kNoLayer)
+      meeting->bad_layer = plan.config.n_layers - 1;
     if (pass.row(pass.wanted[first + i]).wants_hidden) {
       std::copy_n(head.rows + i * stride, plan.config.hidden_size, input.row(k));
       input.set_factor(k, head.factors[i]);

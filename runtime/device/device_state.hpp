@@ -41,8 +41,11 @@ struct DeviceState {
 
   std::vector<std::int64_t> attention_layers() const;
 
+  ~DeviceState() { end_executor(); }
+
   // Room for an executor of these sizes; what the one before had is given back. The blocks keep what is returned, the
   // pinned ranges of the executor's work space, which must go before that space does.
+  void end_executor();
   using Ranges = std::shared_ptr<std::vector<gpu::RegisteredRange>>;
   Ranges begin_executor(const exec::RunSizes& sizes, exec::KvCache& its_cache, exec::Workspace& host);
   // Launches. Where the rows are in their sequences and these in the cache, and the residual stream.

@@ -6,6 +6,7 @@
 #include <map>
 #include <regex>
 
+#include "gpu/kernels/route_rows.hpp"
 #include "runtime/base/error.hpp"
 #include "runtime/device/device_cache.hpp"
 
@@ -17,8 +18,8 @@ using enum WeightRole;
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
 double gib(std::uint64_t bytes) { return static_cast<double>(bytes) / kGiB; }
 
-// What other programs, the driver and fragments of memory may take while we run.
-constexpr std::uint64_t kMargin = std::uint64_t{256} << 20;
+// What other programs, the driver, graphs and fragments of memory may take while we run.
+constexpr std::uint64_t kMargin = std::uint64_t{512} << 20;
 constexpr std::int64_t kManyRows = 256, kFewestRows = 32;  // of a pass on the device
 
 // How much the device shall take. Things are given up in the order of the members.
@@ -83,6 +84,13 @@ class Placement {
          config_.qk_rope_head_dim > 128))
       return fmt::format("the device has no attention for latent rows of {} + {} values", config_.kv_lora_rank,
                          config_.qk_rope_head_dim);
+    if (block.kind == BlockKind::kMlaAttention && (config_.qk_nope_head_dim + config_.qk_rope_head_dim) % 16 != 0)
+      return fmt::format("the device has no attention for heads of {} + {} values", config_.qk_nope_head_dim,
+                         config_.qk_rope_head_dim);
+    if (block.kind == BlockKind::kMoeFfn &&
+        (config_.n_routed_experts > gpu::kMostRoutedExperts || config_.n_group > gpu::kMostExpertGroups))
+      return fmt::format("the device routes to {} experts in {} groups at most", gpu::kMostRoutedExperts,
+                         gpu::kMostExpertGroups);
     for (const std::size_t i : block.weights) {
       const WeightPlan& w = weight(i);
       if (is_expert(w) != experts || w.layout == nullptr) continue;
@@ -155,7 +163,8 @@ class Placement {
       result_.weights += bytes_of(block, false);
       if (block.kind != BlockKind::kMlaAttention) continue;
       ++result_.n_layers;
-      result_.cache += static_cast<std::uint64_t>(run_.sizes.n_positions) * device_row_bytes(config_, wish.cache_type);
+      const std::int64_t positions = exec::BlockTable::blocks_for(run_.sizes.n_positions) * gpu::kCacheBlock;
+      result_.cache += static_cast<std::uint64_t>(positions) * device_row_bytes(config_, wish.cache_type);
     }
     count_work();
     return result_.bytes() <= result_.budget;

@@ -1,10 +1,27 @@
 #include "runtime/device/segment.hpp"
 
+#include <algorithm>
+
 namespace dodeca::runtime::device {
 namespace {
 
 // A pass of many rows through all layers of a large model takes seconds at most; a lost device must not hang the program.
 constexpr double kPatienceSeconds = 120;
+
+// A capture ends whatever happens in it.
+gpu::Graph captured(const DeviceOps& ops, const std::function<void()>& launch) {
+  ops.device().begin_capture(ops.stream());
+  try {
+    launch();
+  } catch (...) {
+    try {
+      ops.device().end_capture(ops.stream());
+    } catch (...) {  // what went wrong first is said
+    }
+    throw;
+  }
+  return ops.device().end_capture(ops.stream());
+}
 
 }  // namespace
 
@@ -22,6 +39,15 @@ void Meeting::wait_until_told() noexcept {
     device.host_wait(told, n_told, kPatienceSeconds);
   } catch (...) {
     failure = std::current_exception();
+  }
+}
+
+void Meeting::drain(const gpu::Stream& stream) noexcept {
+  n_given = n_awaited = std::max(n_given, n_awaited);
+  gpu::write_flag(given, n_given);
+  try {
+    device.synchronize(stream);
+  } catch (...) {  // the device is lost: nothing runs there
   }
 }
 
@@ -55,9 +81,9 @@ void Segment::keep_graphs(std::int64_t n) {
     for (Step& step : steps) {
       gpu::Graph& graph = step.graphs[static_cast<std::size_t>(n)];
       if (step.of_pass || graph) continue;
-      ops_.device().begin_capture(ops_.stream());
-      for (const FixedLaunch& launch : step.fixed) launch(n);
-      graph = ops_.device().end_capture(ops_.stream());
+      graph = captured(ops_, [&] {
+        for (const FixedLaunch& launch : step.fixed) launch(n);
+      });
     }
   }
 }
@@ -83,13 +109,18 @@ void Segment::launch(std::size_t stretch, const exec::Pass& pass) noexcept {
 
 void Segment::wait(std::size_t stretch, const exec::Pass& pass) {
   const std::uint32_t told = meeting_.n_told;
-  launch(stretch + 1, pass);
+  if (pass.n() <= exec::kFewRows) launch(stretch + 1, pass);
   if (meeting_.failure != nullptr) return;
   try {
     meeting_.device.host_wait(meeting_.told, told, kPatienceSeconds);
   } catch (...) {
     meeting_.failure = std::current_exception();
   }
+}
+
+void Segment::give(std::size_t stretch, const exec::Pass& pass) {
+  gpu::write_flag(meeting_.given, ++meeting_.n_given);
+  if (pass.n() > exec::kFewRows) launch(stretch + 1, pass);
 }
 
 }  // namespace dodeca::runtime::device

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <exception>
 #include <functional>
 #include <vector>
@@ -14,6 +15,9 @@
 #include "runtime/exec/pass.hpp"
 
 namespace dodeca::runtime::device {
+
+// Of a row that is finite and not all zero.
+inline bool is_norm_factor(float factor) { return std::isfinite(factor) && factor > 0.0f; }
 
 // What all segments of an executor share.
 struct Meeting {
@@ -24,7 +28,7 @@ struct Meeting {
   gpu::Flag* told;   // by the device: rows for the processors are there, or the segment has ended
   gpu::Flag* given;  // by the host: the experts' sums are there
   float* factors;    // [M] of the rows that were told
-  std::uint32_t n_told = 0, n_given = 0;
+  std::uint32_t n_told = 0, n_given = 0, n_awaited = 0;  // the last: waits for `given` on the stream
   // The first thing that went wrong; the rest of the pass is then not computed on the device.
   std::exception_ptr failure;
   std::int64_t bad_layer = kNoLayer;  // the first with NaN or infinity in front of its experts
@@ -32,6 +36,8 @@ struct Meeting {
   void wait_until_told() noexcept;
   // Launches something more on the stream, and waits for it.
   void do_and_wait(const std::function<void()>& launch, const gpu::Stream& stream) noexcept;
+  // Behind a failure: lets what is on the stream come to its end, so that nothing is read or written any more.
+  void drain(const gpu::Stream& stream) noexcept;
 };
 
 class Segment {
@@ -56,8 +62,10 @@ class Segment {
   // ---- in a pass ------------------------------------------------------------------------------------------------------
   // The device has nothing to do yet.
   void begin(const exec::Pass& pass);
-  // Launches the stretch behind `stretch`, and waits until the device has told what that one ends with.
+  // Waits until the device has told what `stretch` ends with. The next one is launched before that, or for many rows, whose
+  // launches could fill the driver's queue, when the host has given back what that one waits for.
   void wait(std::size_t stretch, const exec::Pass& pass);
+  void give(std::size_t stretch, const exec::Pass& pass);
   void end() { meeting_.wait_until_told(); }
 
  private:

@@ -112,6 +112,22 @@ TEST_CASE("sequences share, fork, truncate, save and restore their rows on the d
   both(rows_of(some_ids(4, 64, 5), 2, 73));
 }
 
+TEST_CASE("what becomes infinite on the device is refused, wherever the experts are") {
+  for (const std::int64_t n_cpu_moe : {1000, 0}) {
+    for (const char* weight : {"blk.1.attn_output.weight", "blk.3.ffn_down_shexp.weight"}) {
+      MemorySource source(small_config(), 13);
+      for (float& value : source.values(weight)) value *= 1e38f;
+      Hybrid hybrid(source, {.plan = {.compute_f32 = true},
+                             .offload = {.n_cpu_moe = n_cpu_moe},
+                             .executor = {.n_positions = 200, .micro_batch = 16, .cache_type = quant::DType::kF32}});
+      CHECK(hybrid.device->memory_used() <= hybrid.offload.bytes());
+      ForwardOutput out;
+      CHECK_THROWS_AS(hybrid.executor->forward(rows_of({1, 2, 3}), out), Error);
+      CHECK(hybrid.executor->cache().length(0) == 0);
+    }
+  }
+}
+
 TEST_CASE("models of other shapes run on the device too") {
   std::vector<ModelConfig> configs(5, small_config());
   configs[0].q_lora_rank = 0;

@@ -31,7 +31,7 @@ Plan plan_of(const std::string& shape) {
                    machine_of(cpu::synthetic_topology("package:1 l3:1 core:4 pu:1"), 1 << 30), {});
 }
 
-Machine::Device card(std::uint64_t gib) { return {"a card", gib * kGiB, gib * kGiB}; }
+Machine::Device card(std::uint64_t gib) { return {"a card", gib * kGiB, gib * kGiB, 82}; }
 
 OffloadRun run_of(std::int64_t context) {
   return {.sizes = {.micro_batch = 512, .n_positions = context, .n_sequences = 1}};
