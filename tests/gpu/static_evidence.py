@@ -75,6 +75,8 @@ def read_object(path, kernels, thoroughly):
             entry = at(found[1])
         elif found := re.search(r"REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", line):
             entry["registers"], entry["stack"], entry["shared"], entry["local_bytes"] = map(int, found.groups())
+            if architecture >= 90 and entry["shared"] > 0:  # the system's part is counted there
+                entry["shared"] -= SYSTEM_SHARED
     if not thoroughly:
         return
     wanted = False
