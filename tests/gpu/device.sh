@@ -29,6 +29,16 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export DODECA_TUNING=none LC_ALL=C
 
+# ---- unpacking: with the xz that came along -----------------------------------------------------------------------------
+if [[ ! -x $here/dodeca ]]; then
+  xz=("$here/unpack/xz")
+  LD_LIBRARY_PATH=$here/unpack "${xz[@]}" --version >/dev/null 2>&1 ||
+    xz=("$here/lib/glibc/ld-linux-x86-64.so.2" --library-path "$here/lib/glibc:$here/unpack" "$here/unpack/xz")
+  LD_LIBRARY_PATH=$here/unpack "${xz[@]}" -dc "$here/rest.tar.xz" | tar -C "$here" -xf - ||
+    { echo "device.sh: $here/rest.tar.xz cannot be unpacked" >&2; exit 1; }
+  rm "$here/rest.tar.xz"
+fi
+
 # ---- programs: on this machine's C library, or, where that is older than they are, on the one that came along -----------
 loader=() own_libc=no
 if [[ ${DODECA_OWN_LIBC:-} == yes ]] || ! "$here/dodeca" --version >/dev/null 2>&1; then
@@ -38,6 +48,10 @@ fi
 dodeca=("${loader[@]}" "$here/dodeca")
 bench=("${loader[@]}" "$here/dodeca-bench")
 test_gpu=("${loader[@]}" "$here/test_gpu")
+
+# Types that have products on cards, as in files that people have.
+[[ -e $here/demo-q4_k_m.gguf ]] || "${dodeca[@]}" quantize -q "$here/demo" "$here/demo-q4_k_m.gguf" Q4_K_M ||
+  { echo "device.sh: the demo cannot be quantized" >&2; exit 1; }
 
 # ---- result.json --------------------------------------------------------------------------------------------------------
 facts='{}' complete=false failures=0
