@@ -81,7 +81,7 @@ add() {
   local file=$work/step-${#fragments[@]}.json result=null
   [[ -s $6 ]] && result=$(cat "$6")
   printf '{"name": %s, "status": "%s", "seconds": %d, "reason": %s, "output": %s, "result": %s}' "$(quote "$1")" "$2" "$3" \
-    "$(quote "$4")" "$(tail -c 6000 "$5" | quoted)" "$result" >"$file"
+    "$(quote "$4")" "$(tail -c 20000 "$5" | quoted)" "$result" >"$file"
   fragments+=("$file")
   printf '%-46s %-8s %4d s  %s\n' "$1" "$2" "$3" "$4"
   [[ $2 == FAILED ]] && failures=$((failures + 1))
