@@ -26,10 +26,10 @@ __device__ inline float value_of_q4_k(const std::byte* row, std::int32_t k) {
 
 __device__ inline float value_of_q6_k(const std::byte* row, std::int32_t k) {
   const auto& block = reinterpret_cast<const quant::BlockQ6_K*>(row)[k / 256];
-  const std::int32_t i = k % 256;
+  const std::int32_t i = k % 256, sixteen = i / 16;
   const int low = block.ql[64 * (i / 128) + i % 64] >> (4 * (i % 128 / 64)) & 15;
   const int high = block.qh[32 * (i / 128) + i % 32] >> (2 * (i % 128 / 32)) & 3;
-  const float scale = f16_to_f32(half_at(&block.d)) * static_cast<float>(block.scales[i / 16]);
+  const float scale = f16_to_f32(half_at(&block.d)) * static_cast<float>(block.scales[sixteen]);
   return scale * static_cast<float>((low | high << 4) - 32);
 }
 
