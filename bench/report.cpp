@@ -41,6 +41,11 @@ Json inert_value(const Test& test, std::size_t k) {
   return nullptr;
 }
 
+// As llama-bench names back ends.
+std::string backend_of(const Result& r) {
+  return r.card.empty() ? "CPU" : r.card == "emulation" ? "emulation,CPU" : "CUDA,CPU";
+}
+
 // llama-bench's fields in its order.
 std::vector<Field> fields_of(const Result& r, const Environment& env) {
   const Test& t = r.test;
@@ -48,8 +53,8 @@ std::vector<Field> fields_of(const Result& r, const Environment& env) {
       {"build_commit", env.build_commit},
       {"build_number", env.build_number},
       {"cpu_info", env.cpu_model},
-      {"gpu_info", ""},
-      {"backends", "CPU"},
+      {"gpu_info", r.card},
+      {"backends", backend_of(r)},
       {"model_filename", t.model},
       {"model_type", r.model_type},
       {"model_size", r.model_size},
@@ -240,7 +245,7 @@ class MarkdownReport : public Report {
       const auto n = static_cast<double>(r.model_n_params);
       return n < 1e9 ? fmt::format("{:.2f} M", n / 1e6) : fmt::format("{:.2f} B", n / 1e9);
     });
-    column("backend", -10, [](const Result&) { return std::string("CPU"); });
+    column("backend", -10, backend_of);
     inert(axes, {kCpuMoe});
     column("threads", 7, [](const Result& r) { return std::to_string(r.test.n_threads); });
     inert(axes, {kCpuMask, kCpuStrict, kPoll});

@@ -28,6 +28,7 @@ struct Environment {
 struct Result {
   Test test;
   std::string model_type;        // "deepseek2 671B Q2_K - Medium"
+  std::string card = {};         // its name; empty: none is used
   std::uint64_t model_size = 0;  // bytes of all tensors
   std::uint64_t model_n_params = 0;
   std::string test_time;  // ISO 8601, UTC

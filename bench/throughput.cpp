@@ -234,6 +234,7 @@ Result Throughput::describe(const Test& test) {
   Result result;
   result.test = test;
   result.model_type = loaded_->type_text;
+  if (card_ != nullptr) result.card = card_->info().name;
   result.model_size = loaded_->size;
   result.model_n_params = loaded_->n_params;
   result.test_time = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
