@@ -122,7 +122,7 @@ fuzz() {
 build() {  # build PRESET TARGET...
   local preset=$1 targets=()
   shift
-  cmake --preset "$preset" -DDODECA_TESTS=ON "-DDODECA_CUDA_ARCHITECTURES=80;90" || return
+  cmake --preset "$preset" -DDODECA_TESTS=ON -DDODECA_CUDA=AUTO "-DDODECA_CUDA_ARCHITECTURES=80;90" || return
   [[ $# -gt 0 ]] && targets=(--target "$@")
   cmake --build "build/$preset" --parallel "$jobs" "${targets[@]}"
 }
