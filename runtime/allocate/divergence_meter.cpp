@@ -77,14 +77,14 @@ struct DivergenceMeter::Impl {
            const std::function<void(std::size_t, std::span<const Prediction>)>& take) const {
     const std::int32_t n_sequences = eval::sequences_for(options.n_ctx, kRowsPerCall, options.n_windows);
     const auto rounded = std::make_shared<RoundedSource>(source, roundings, options.isa);
-    engine::Session session(
-        rounded, make_plan(*rounded, this_machine(), {.isa = options.isa, .onednn = true}), engine::Workers(team),
-        {.executor = {.n_positions = options.n_ctx * n_sequences,
-                      .n_sequences = n_sequences,
-                      .micro_batch = kRowsPerCall,
-                      .cache_type = quant::DType::kF32},
-         .extra_bytes = static_cast<std::uint64_t>(kRowsPerCall * source.config().vocab_size) * sizeof(float)},
-        [](Level, std::string_view) {});
+    engine::SessionOptions wanted;
+    wanted.executor.n_positions = options.n_ctx * n_sequences;
+    wanted.executor.n_sequences = n_sequences;
+    wanted.executor.micro_batch = kRowsPerCall;
+    wanted.executor.cache_type = quant::DType::kF32;
+    wanted.extra_bytes = static_cast<std::uint64_t>(kRowsPerCall * source.config().vocab_size) * sizeof(float);
+    engine::Session session(rounded, make_plan(*rounded, this_machine(), {.isa = options.isa, .onednn = true}),
+                            engine::Workers(team), std::move(wanted), [](Level, std::string_view) {});
     std::size_t done = 0;
     eval::run_windows(
         eval::make_eval_model(session.executor(), team, kRowsPerCall),
