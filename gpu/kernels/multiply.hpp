@@ -36,8 +36,8 @@ struct MultiplyArgs {
   const std::int32_t* act_rows;  // [rows] which activation row feeds row i; null: row i
   const float* factors;          // [activation rows] what results are multiplied with; null: 1
   float* out;                    // out[group * out_group_stride + i * out_stride + r]
-  float* partials;               // [multiply_partials()]; null where nothing is split over blocks
-  std::uint32_t* counters;       // [multiply_counters()], zero before the first launch and again after each
+  float* partials;               // [MultiplyLaunch::n_partials]; null where nothing is split over blocks
+  std::uint32_t* counters;       // [MultiplyLaunch::n_counters], zero before the first launch and again after each
   std::int64_t slice_bytes;      // from one slice to the next
   std::int64_t act_stride;       // bytes from one activation row to the next; those of a group are within 4 GiB
   std::int64_t

@@ -115,9 +115,7 @@ void AllocationOptions::add_flags(Options& options) {
   options.value("--target-bpw", target_bpw, "choose types so that all weights together take X bits each", {0.1, 32});
   options.value("--target-size", target_size, "choose types so that the file takes at most so much", "SIZE");
   options.value("--fit-ram", fit_ram, "choose types so that model, cache and work space run in so much memory", "SIZE");
-  options.value("--vram", vram,
-                "with --fit-ram: memory of a card for the cache and all but the routed experts (this version cannot "
-                "run so yet)",
+  options.value("--vram", vram, "with --fit-ram: memory of a card for the cache and all but the routed experts",
                 "SIZE");
   options.value("-c,--ctx-size,--context", context, "tokens of context that --fit-ram leaves room for (default: 8192)",
                 {1});

@@ -79,12 +79,7 @@ int cmd_plan(std::span<const std::string> args) {
   Plan plan = plan_of(arguments, console, card.get());
   PlannedRun run = run_of(arguments, plan);
   run.cards = cards_text();
-  if (card != nullptr) {
-    run.offload =
-        device::place_blocks(plan, plan.machine.devices.front(), arguments.model.device.offload(plan.config.n_layers),
-                             {run.executor.sizes(), run.executor.cache_type});
-    if (run.offload->any()) run.executor.micro_batch = std::min(run.executor.micro_batch, run.offload->micro_batch);
-  }
+  if (card != nullptr) run.offload = place_on_card(arguments.model.device, plan, run.executor);
   print_out(arguments.json ? plan_json(plan, run).dump(1) + "\n" : plan_text(plan, run, console.verbose));
   flush_out();
   return 0;

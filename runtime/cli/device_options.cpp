@@ -112,7 +112,6 @@ device::OffloadOptions DeviceOptions::offload(std::int64_t all_layers) const {
   if (n_cpu_moe >= 0) options.n_cpu_moe = n_cpu_moe;
   if (cpu_moe) options.n_cpu_moe = kMaxLayers;
   options.rules = rules_of(override_tensors);
-  if (!vram.empty()) options.most_bytes = parse_bytes("--vram", vram);
   return options;
 }
 
@@ -132,15 +131,19 @@ Machine::Device device_of(const gpu::Device& device) {
           .multiprocessors = std::max(1, info.multiprocessors)};
 }
 
+device::Offload place_on_card(const DeviceOptions& options, Plan& plan, exec::ExecutorOptions& executor) {
+  device::Offload offload =
+      device::place_blocks(plan, plan.machine.devices.front(), options.offload(plan.config.n_layers),
+                           {executor.sizes(), executor.cache_type});
+  if (offload.any()) executor.micro_batch = std::min(executor.micro_batch, offload.micro_batch);
+  return offload;
+}
+
 void use_card(const DeviceOptions& options, const std::shared_ptr<gpu::Device>& card, const Console& console,
               Plan& plan, engine::SessionOptions& session) {
-  const device::Offload offload =
-      device::place_blocks(plan, plan.machine.devices.front(), options.offload(plan.config.n_layers),
-                           {session.executor.sizes(), session.executor.cache_type});
+  const device::Offload offload = place_on_card(options, plan, session.executor);
   say_offload(offload, console);
-  if (!offload.any()) return;
-  session.executor.micro_batch = std::min(session.executor.micro_batch, offload.micro_batch);
-  session.device = std::make_shared<device::DeviceBlocks>(card, plan, offload);
+  if (offload.any()) session.device = std::make_shared<device::DeviceBlocks>(card, plan, offload);
 }
 
 void say_offload(const device::Offload& offload, const Console& console) {

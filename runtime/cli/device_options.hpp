@@ -41,7 +41,9 @@ std::string cards_text();
 // A card as a plan knows it.
 Machine::Device device_of(const gpu::Device& device);
 
-// Places the plan's blocks and gives the session what runs those on the card; says where things lie.
+// Places the plan's blocks for a run of these sizes, whose micro-batch becomes what the card takes.
+device::Offload place_on_card(const DeviceOptions& options, Plan& plan, exec::ExecutorOptions& executor);
+// The same, and gives the session what runs those on the card; says where things lie.
 void use_card(const DeviceOptions& options, const std::shared_ptr<gpu::Device>& card, const Console& console,
               Plan& plan, engine::SessionOptions& session);
 

@@ -1,7 +1,6 @@
 #include "runtime/device/block_builder.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "runtime/exec/moe_ffn.hpp"
 

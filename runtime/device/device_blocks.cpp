@@ -48,7 +48,4 @@ void DeviceBlocks::check() {
                 fmt::format("an activation became NaN or infinite in layer {} or before it, on the device", layer));
 }
 
-const Offload& DeviceBlocks::offload() const { return state_->offload; }
-const gpu::Device& DeviceBlocks::device() const { return *state_->device; }
-
 }  // namespace dodeca::runtime::device

@@ -6,34 +6,37 @@
 #include <utility>
 
 #include "cpu/kernels/attention/attention.hpp"
+#include "quant/codec.hpp"
 #include "quant/float_types.hpp"
 
 namespace dodeca::runtime::device {
 
 static_assert(gpu::kCacheBlock == cpu::kContextBlock);
 
+namespace {
+
+struct CacheTypeName {
+  gpu::CacheType type;
+  quant::DType dtype;
+};
+constexpr CacheTypeName kTypes[] = {{gpu::CacheType::kF16, quant::DType::kF16},
+                                    {gpu::CacheType::kBf16, quant::DType::kBF16},
+                                    {gpu::CacheType::kInt8, quant::DType::kI8},
+                                    {gpu::CacheType::kF32, quant::DType::kF32}};
+
+quant::DType dtype_of(gpu::CacheType type) { return std::ranges::find(kTypes, type, &CacheTypeName::type)->dtype; }
+
+}  // namespace
+
 gpu::CacheShape cache_shape(const ModelConfig& config, quant::DType type) {
   return {.latent = static_cast<std::int32_t>(config.kv_lora_rank),
           .rope = static_cast<std::int32_t>(config.qk_rope_head_dim),
-          .type = type == quant::DType::kI8     ? gpu::CacheType::kInt8
-                  : type == quant::DType::kF32  ? gpu::CacheType::kF32
-                  : type == quant::DType::kBF16 ? gpu::CacheType::kBf16
-                                                : gpu::CacheType::kF16};
+          .type = std::ranges::find(kTypes, type, &CacheTypeName::dtype)->type};
 }
 
 void encode_cache_row(const float* values, const gpu::CacheShape& shape, std::byte* row) noexcept {
   const std::int32_t width = shape.latent + shape.rope;
-  if (shape.type == gpu::CacheType::kF32) {
-    std::memcpy(row, values, static_cast<std::size_t>(width) * sizeof(float));
-    return;
-  }
-  const auto put16 = [](std::byte* to, std::uint16_t bits) { std::memcpy(to, &bits, sizeof bits); };
-  if (shape.type != gpu::CacheType::kInt8) {
-    for (std::int32_t i = 0; i < width; ++i)
-      put16(row + 2 * i,
-            shape.type == gpu::CacheType::kBf16 ? quant::f32_to_bf16(values[i]) : quant::f32_to_f16(values[i]));
-    return;
-  }
+  if (shape.type != gpu::CacheType::kInt8) return quant::encode_row_once(dtype_of(shape.type), values, row, width);
   float largest = 0.0f;
   for (std::int32_t i = 0; i < shape.latent; ++i) largest = std::max(largest, std::abs(values[i]));
   const bool small = largest < 0x1p-100f;
@@ -41,18 +44,17 @@ void encode_cache_row(const float* values, const gpu::CacheShape& shape, std::by
   std::memset(row, 0, static_cast<std::size_t>(gpu::cache_row_bytes(shape)));
   for (std::int32_t i = 0; i < shape.latent; ++i)
     row[i] = static_cast<std::byte>(static_cast<std::int8_t>(std::nearbyint(values[i] * factor)));
-  for (std::int32_t i = shape.latent; i < width; ++i)
-    put16(row + gpu::cache_rope_offset(shape) + 2 * (i - shape.latent), quant::f32_to_bf16(values[i] / scale));
+  for (std::int32_t i = shape.latent; i < width; ++i) {
+    const std::uint16_t bits = quant::f32_to_bf16(values[i] / scale);
+    std::memcpy(row + gpu::cache_rope_offset(shape) + 2 * (i - shape.latent), &bits, sizeof bits);
+  }
   std::memcpy(row + gpu::cache_scale_offset(shape), &scale, sizeof scale);
 }
 
 class DeviceCache::Layer final : public exec::CacheLayer {
  public:
   Layer(DeviceCache& cache, std::byte* rows)
-      : CacheLayer({.dtype = cache.shape_.type == gpu::CacheType::kInt8   ? quant::DType::kI8
-                             : cache.shape_.type == gpu::CacheType::kF32  ? quant::DType::kF32
-                             : cache.shape_.type == gpu::CacheType::kBf16 ? quant::DType::kBF16
-                                                                          : quant::DType::kF16,
+      : CacheLayer({.dtype = dtype_of(cache.shape_.type),
                     .width = cache.shape_.latent + cache.shape_.rope,
                     .row_bytes = static_cast<std::size_t>(gpu::cache_row_bytes(cache.shape_)),
                     .integer = std::nullopt}),

@@ -126,10 +126,9 @@ const quant::Layout* device_layout(const WeightPlan& weight) {
 std::uint64_t device_weight_bytes(const WeightPlan& weight) {
   if (weight.layout == nullptr)
     return aligned(static_cast<std::uint64_t>(weight.n_in * weight.n_out * weight.n_slices) * sizeof(float));
-  const quant::Layout* layout = device_layout(weight);
-  if (layout == nullptr) return 0;
-  const std::int64_t tiles = (weight.n_out + quant::kTileRows - 1) / quant::kTileRows * weight.n_slices;
-  return aligned(static_cast<std::uint64_t>(tiles) * layout->tile_bytes(weight.n_in));
+  if (device_layout(weight) == nullptr) return 0;
+  const DeviceMatrix matrix = unplaced_matrix(weight);
+  return aligned(matrix.slice_bytes * static_cast<std::uint64_t>(matrix.n_slices));
 }
 
 DeviceDemand device_demand(const Plan& plan, const RunSizes& sizes, std::int32_t multiprocessors) {
@@ -155,7 +154,6 @@ DeviceDemand device_demand(const Plan& plan, const RunSizes& sizes, std::int32_t
         read_by(demand, RowBuffer::kHeadInput, weights[c.tied_embeddings ? kEmbedding : kOutput]);
         demand.rows(RowBuffer::kHeadInput, kLogitRows, c.hidden_size);
         demand.array(DeviceArray::kLogits, kLogitRows * c.vocab_size, sizeof(float));
-        demand.array(DeviceArray::kLogitRows, kLogitRows, sizeof(std::int32_t));
         break;
       default:
         break;

@@ -34,7 +34,6 @@ enum class DeviceArray {
   kSlotRows,       // int32 [M * used] row of a slot: slot / used
   kSlotBegin,      // int32 [M * used + 1] 0, 1, 2, ...
   kLogits,         // float [logit rows, vocabulary]
-  kLogitRows,      // int32 [logit rows]
   kSplitSums,      // float, of products that are split over blocks
   kCounters,       // uint32, zero between launches
   kCount

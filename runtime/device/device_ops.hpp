@@ -31,7 +31,6 @@ class DeviceOps {
   gpu::Device& device() const { return device_; }
   const gpu::Stream& stream() const { return stream_; }
   const DeviceSpace& space() const { return space_; }
-  std::int32_t multiprocessors() const { return multiprocessors_; }
 
   void multiply(const DeviceProduct& product) const;
   // rows of `x` += addition (null: none), times a norm's weight into `out`, with its factors and copies; x and out may be

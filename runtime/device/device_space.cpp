@@ -35,7 +35,6 @@ DeviceSpace::DeviceSpace(gpu::Device& device, const gpu::Stream& stream, const D
                 .q8_256 = layout.q8_256_stride == 0 ? nullptr : begin + layout.q8_256,
                 .q8_32 = layout.q8_32_stride == 0 ? nullptr : begin + layout.q8_32,
                 .factors = reinterpret_cast<float*>(begin + layout.factors),
-                .width = wanted.width,
                 .stride = static_cast<std::int64_t>(layout.stride / sizeof(float)),
                 .q8_256_stride = static_cast<std::int64_t>(layout.q8_256_stride),
                 .q8_32_stride = static_cast<std::int64_t>(layout.q8_32_stride)};

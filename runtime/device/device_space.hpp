@@ -10,8 +10,8 @@ namespace dodeca::runtime::device {
 struct DeviceRows {
   float* rows = nullptr;
   std::byte *q8_256 = nullptr, *q8_32 = nullptr;
-  float* factors = nullptr;                                                 // of the rows, where a norm left some
-  std::int64_t width = 0, stride = 0, q8_256_stride = 0, q8_32_stride = 0;  // in floats; in bytes
+  float* factors = nullptr;                                      // of the rows, where a norm left some
+  std::int64_t stride = 0, q8_256_stride = 0, q8_32_stride = 0;  // in floats; in bytes
 
   DeviceRows from(std::int64_t row) const {
     DeviceRows part = *this;

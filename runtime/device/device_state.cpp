@@ -154,8 +154,9 @@ void DeviceState::launch_head(const Pass& pass, std::size_t first) {
   for (std::size_t i = 0; i < rows.size(); ++i)
     ops->weigh(residual.from(rows[i]), nullptr, norm, input.from(static_cast<std::int64_t>(i)), 1, c.hidden_size,
                static_cast<float>(c.rms_norm_eps));
-  device->copy_to_host(stream, head.rows, input.rows,
-                       rows.size() * static_cast<std::size_t>(input.stride) * sizeof(float));
+  if (std::ranges::any_of(rows, [&](std::int64_t row) { return pass.row(row).wants_hidden; }))
+    device->copy_to_host(stream, head.rows, input.rows,
+                         rows.size() * static_cast<std::size_t>(input.stride) * sizeof(float));
   device->copy_to_host(stream, head.factors, input.factors, rows.size() * sizeof(float));
   if (pass.logit_rows.empty()) return;
   const DeviceMatrix output = weights.matrix({c.tied_embeddings ? WeightRole::kEmbedding : WeightRole::kOutput});

@@ -11,8 +11,7 @@ std::vector<bool> read_on_device(const Plan& plan) {
   std::vector<bool> read(plan.weights.size(), false);
   for (const BlockPlan& block : plan.blocks) {
     for (const std::size_t i : block.weights) {
-      const Place place = is_routed(plan.weights[i].id.role) ? block.experts_place : block.place;
-      if (place == Place::kDevice) read[i] = true;
+      if (block.place_of(plan.weights[i].id.role) == Place::kDevice) read[i] = true;
     }
   }
   return read;

@@ -36,8 +36,7 @@ class Placement {
       : plan_(plan), config_(plan.config), options_(options), run_(run) {
     result_.device = device;
     result_.margin = std::min(kMargin, device.free_bytes / 16);
-    result_.budget = std::min(device.free_bytes, options.most_bytes);
-    result_.budget -= std::min(result_.budget, result_.margin);
+    result_.budget = device.free_bytes - result_.margin;
     for (const PlaceRule& rule : options.rules) rules_.emplace_back(expression(rule.pattern), rule.place);
   }
 
@@ -54,7 +53,6 @@ class Placement {
       wish.first_layer = config_.n_layers - std::clamp<std::int64_t>(*options_.n_layers - 1, 0, config_.n_layers);
     }
     while (!fits(wish)) give_up(wish, counted);
-    fits(wish);
     add_experts();
     place_weights();
     for (const auto& [what, n] : refused_) result_.refused.push_back(fmt::format(fmt::runtime(what), n));
@@ -251,8 +249,7 @@ class Placement {
     for (WeightPlan& w : plan_.weights) w.place = Place::kDevice;
     for (const BlockPlan& block : plan_.blocks) {
       for (const std::size_t i : block.weights) {
-        if ((is_expert(weight(i)) ? block.experts_place : block.place) == Place::kCpu)
-          plan_.weights[i].place = Place::kCpu;
+        if (block.place_of(weight(i).id.role) == Place::kCpu) plan_.weights[i].place = Place::kCpu;
       }
     }
     plan_.bytes = 0;

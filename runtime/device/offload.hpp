@@ -23,7 +23,6 @@ struct OffloadOptions {
   std::optional<std::int64_t> n_layers = {};   // the head and the last n - 1 layers, as -ngl counts; none: what fits
   std::optional<std::int64_t> n_cpu_moe = {};  // experts of the first n layers stay in memory; none: what does not fit
   std::vector<PlaceRule> rules = {};
-  std::uint64_t most_bytes = ~std::uint64_t{0};  // of the device's memory
 };
 
 // What a run asks for.

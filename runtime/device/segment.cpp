@@ -33,13 +33,8 @@ Meeting::Meeting(gpu::Device& its_device, const exec::RunSizes& sizes)
       given(reinterpret_cast<gpu::Flag*>(memory.data() + kDeviceAlignment)),
       factors(reinterpret_cast<float*>(memory.data() + 2 * kDeviceAlignment)) {}
 
-void Meeting::wait_until_told() noexcept {
-  if (failure != nullptr) return;
-  try {
-    device.host_wait(told, n_told, kPatienceSeconds);
-  } catch (...) {
-    failure = std::current_exception();
-  }
+void Meeting::wait_until_told(std::uint32_t value) noexcept {
+  attempt([&] { device.host_wait(told, value, kPatienceSeconds); });
 }
 
 void Meeting::drain(const gpu::Stream& stream) noexcept {
@@ -52,14 +47,11 @@ void Meeting::drain(const gpu::Stream& stream) noexcept {
 }
 
 void Meeting::do_and_wait(const std::function<void()>& launch, const gpu::Stream& stream) noexcept {
-  if (failure != nullptr) return;
-  try {
+  attempt([&] {
     launch();
     device.signal(stream, told, ++n_told);
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  wait_until_told();
+  });
+  wait_until_told(n_told);
 }
 
 void Segment::add_fixed(FixedLaunch launch) {
@@ -89,33 +81,22 @@ void Segment::keep_graphs(std::int64_t n) {
 }
 
 void Segment::begin(const exec::Pass& pass) {
-  if (meeting_.failure != nullptr) return;
-  try {
+  meeting_.attempt([&] {
     if (pass.n() <= exec::kFewRows) keep_graphs(pass.n());
-  } catch (...) {
-    meeting_.failure = std::current_exception();
-  }
+  });
   launch(0, pass);
 }
 
 void Segment::launch(std::size_t stretch, const exec::Pass& pass) noexcept {
-  if (meeting_.failure != nullptr) return;
-  try {
+  meeting_.attempt([&] {
     for (Step& step : stretches_[stretch]) launch(step, pass);
-  } catch (...) {
-    meeting_.failure = std::current_exception();
-  }
+  });
 }
 
 void Segment::wait(std::size_t stretch, const exec::Pass& pass) {
   const std::uint32_t told = meeting_.n_told;
   if (pass.n() <= exec::kFewRows) launch(stretch + 1, pass);
-  if (meeting_.failure != nullptr) return;
-  try {
-    meeting_.device.host_wait(meeting_.told, told, kPatienceSeconds);
-  } catch (...) {
-    meeting_.failure = std::current_exception();
-  }
+  meeting_.wait_until_told(told);
 }
 
 void Segment::give(std::size_t stretch, const exec::Pass& pass) {

@@ -33,7 +33,17 @@ struct Meeting {
   std::exception_ptr failure;
   std::int64_t bad_layer = kNoLayer;  // the first with NaN or infinity in front of its experts
 
-  void wait_until_told() noexcept;
+  // f(), unless something has gone wrong before; what it throws is the failure.
+  template <class F>
+  void attempt(F&& f) noexcept {
+    if (failure != nullptr) return;
+    try {
+      f();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }
+  void wait_until_told(std::uint32_t value) noexcept;
   // Launches something more on the stream, and waits for it.
   void do_and_wait(const std::function<void()>& launch, const gpu::Stream& stream) noexcept;
   // Behind a failure: lets what is on the stream come to its end, so that nothing is read or written any more.
@@ -42,7 +52,7 @@ struct Meeting {
 
 class Segment {
  public:
-  // Launches of n rows.
+  // Launches that depend on the pass.
   using Launch = std::function<void(const exec::Pass& pass)>;
 
   Segment(const DeviceOps& ops, Meeting& meeting) : ops_(ops), meeting_(meeting), stretches_(1) {}
@@ -66,7 +76,7 @@ class Segment {
   // launches could fill the driver's queue, when the host has given back what that one waits for.
   void wait(std::size_t stretch, const exec::Pass& pass);
   void give(std::size_t stretch, const exec::Pass& pass);
-  void end() { meeting_.wait_until_told(); }
+  void end() { meeting_.wait_until_told(meeting_.n_told); }
 
  private:
   void launch(std::size_t stretch, const exec::Pass& pass) noexcept;

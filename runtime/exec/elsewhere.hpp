@@ -1,5 +1,5 @@
-// A block that runs somewhere else than on the team of the pass: on another team, on a device. The pass hands it rows
-// and takes rows back; what happens between is its own business.
+// A block that runs somewhere else than on the team of the pass: a whole one on another team, or all but the routed
+// experts on a device. The pass hands it rows and takes rows back; what happens between is its own business.
 #pragma once
 
 #include "runtime/exec/block.hpp"

@@ -1,6 +1,6 @@
 // Runs rows through a model: the one forward pass, a loop over blocks and their phases. Owns the KV cache and all work
-// space, sized when made for its team; forward() fails for bad rows, a full cache, NaN activations and want of memory,
-// and for nothing else. A row's result does not depend on the team's size nor on the rows beside it.
+// space, sized when made for its team; forward() fails for bad rows, a full cache, NaN activations, want of memory,
+// and what a device reports, and for nothing else. A row's result does not depend on the team's size nor on the rows beside it.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +42,7 @@ struct ExecutorOptions {
   quant::DType cache_type = quant::DType::kF16;
   bool integer_attention = true;  // as KvCacheOptions
   // Takes the block of a plan and gives what runs instead (a block elsewhere, an observer); empty: all as planned.
+  // Not asked where there is a device.
   std::function<std::unique_ptr<Block>(std::unique_ptr<Block>)> replace = {};
   std::shared_ptr<BlockMaker> device = {};  // of plans with blocks on a device
 

@@ -133,12 +133,7 @@ Phase MoeFfn::always_read_phase() const {
                 for (std::int64_t i = 0; i < pass.n(); ++i) route_row(pass, router_bias_, i);
               },
           .finish = [this](Pass& pass, std::int64_t i) { finish_routing(pass, i); },
-          .last =
-              [this](Pass& pass) {
-                group_slots(pass);
-                choose(pass);
-                units_.reset();
-              },
+          .last = [this](Pass& pass) { begin_experts(pass); },
           .work = [this](const Pass&) { return always_read_work(); },
           .taps = {tap_rows(kRouter, RowBuffer::kInput)}};
 }
@@ -195,6 +190,12 @@ void MoeFfn::for_each_expert(const Pass& pass, F&& f) const {
       if (slice >= 0 && slots.count() > 0) f(p, slice, slots);
     }
   }
+}
+
+void MoeFfn::begin_experts(const Pass& pass) const {
+  group_slots(pass);
+  choose(pass);
+  units_.reset();
 }
 
 void MoeFfn::choose(const Pass& pass) const {

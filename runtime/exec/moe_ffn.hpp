@@ -40,6 +40,7 @@ class MoeFfn final : public Block {
     std::int32_t slice;
     SlotRange slots;
   };
+  void begin_experts(const Pass& pass) const;  // once ids and weights of all rows are there
   void choose(const Pass& pass) const;
   Phase gate_up_phase() const;
   void run_gate_up(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const;

@@ -85,6 +85,7 @@ struct BlockPlan {
   double bytes_per_token = 0.0;      // of weights, read to generate one token
   std::uint64_t bytes_per_pass = 0;  // of weights, read by a prompt's pass that reaches every expert
   std::string name() const;          // "layer 3 attention"
+  Place place_of(WeightRole role) const { return is_routed(role) ? experts_place : place; }
   std::int64_t n_parts() const { return static_cast<std::int64_t>(parts.size()); }
 };
 

@@ -199,10 +199,10 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
   const ModelConfig& config = source.config();
   const bool has_mtp = !source.mtp_weights().empty(), keep_mtp = options.keep_mtp && has_mtp;
   if (has_mtp && !keep_mtp) {
-    log(Level::kInfo, fmt::format("the multi-token-prediction layer ({} tensors) is left out (--keep-mtp keeps it)",
-                                  source.mtp_weights().size()));
+    log(Level::kInfo,
+        fmt::format("the multi-token-prediction layer ({} tensors) is left out", source.mtp_weights().size()));
   } else if (options.keep_mtp && !has_mtp) {
-    log(Level::kWarning, "--keep-mtp: the model has no multi-token-prediction layer");
+    log(Level::kWarning, "the model has no multi-token-prediction layer to keep");
   }
 
   QuantizePlan plan;
