@@ -13,9 +13,8 @@ using gpu::KernelId;
 
 std::int64_t head_dim(const ModelConfig& c) { return c.qk_nope_head_dim + c.qk_rope_head_dim; }
 std::int64_t cache_width(const ModelConfig& c) { return c.kv_lora_rank + c.qk_rope_head_dim; }
-gpu::RopePairs pairs_of(const ModelConfig& c) {
-  return c.rope.pairing == RopePairing::kHalves ? gpu::RopePairs::kHalves : gpu::RopePairs::kNeighbours;
-}
+// Latent attention rotates neighbours, whatever the file says of grouped queries (runtime/model/config.hpp).
+constexpr gpu::RopePairs kPairs = gpu::RopePairs::kNeighbours;
 
 }  // namespace
 
@@ -71,7 +70,7 @@ void DeviceAttention::append(const DeviceOps& ops, std::int64_t n, const gpu::Ca
                                   .kv_stride = kv.stride,
                                   .eps = static_cast<float>(config_.rms_norm_eps),
                                   .n_rows = static_cast<std::int32_t>(n),
-                                  .pairs = pairs_of(config_)};
+                                  .pairs = kPairs};
   ops.device().launch<KernelId::append_cache_rows>(ops.stream(), gpu::append_cache_grid(args), args);
 }
 
@@ -112,7 +111,7 @@ void DeviceAttention::absorb(const DeviceOps& ops, std::int64_t n) const {
                                .n_rows = static_cast<std::int32_t>(n),
                                .n_heads = static_cast<std::int32_t>(heads),
                                .rope = static_cast<std::int32_t>(config_.qk_rope_head_dim),
-                               .pairs = pairs_of(config_)};
+                               .pairs = kPairs};
   ops.device().launch<KernelId::rope_rows>(ops.stream(), gpu::rope_rows_grid(args), args);
 }
 

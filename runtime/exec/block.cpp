@@ -45,6 +45,9 @@ Demand demand_of(const Plan& plan, const RunSizes& sizes) {
     // Of a block on a device only the routed experts may run here.
     if (block.place == Place::kCpu || (block.kind == BlockKind::kMoeFfn && block.experts_place == Place::kCpu))
       add_demand(plan, block, sizes, demand);
+    // The rows behind the last norm, for those that want them.
+    if (block.place == Place::kDevice && block.kind == BlockKind::kHead)
+      demand.rows(RowBuffer::kHeadInput, sizes.micro_batch, plan.config.hidden_size);
     if (block.kind == BlockKind::kHead) break;  // nothing runs what is behind it yet
   }
   return demand;

@@ -48,13 +48,16 @@ TEST_CASE("attention of one row feeds 64 members") {
   for (const std::int64_t seen : {64, 65, 100, 127, 500, 1000, 1535, 1536, 2000, 4096, 4607, 10000, 32768, 163840}) {
     for (const auto& [shape, from] : {std::pair{"deepseek-v3", 64}, {"kimi-k2", 256}, {"deepseek-v2-lite", 4096}}) {
       if (seen < from) continue;
+      int n = 0;
       for (const PhaseShares& s : shares_of(shape, {.n_threads = {16, 32, 64}, .position = seen - 1})) {
         if (s.phase != "attention") continue;
+        ++n;
         CAPTURE(shape);
         CAPTURE(seen);
         CAPTURE(s.n_threads);
         CHECK(s.worst_member <= 1.25);
       }
+      CHECK(n >= 3);
       // The last chunk, which may be shorter, is dealt as if it were not.
       const runtime::exec::ContextCut cut = runtime::exec::context_cut(shape_config(shape), seen - 1);
       CHECK(cut.count <= runtime::exec::most_chunks(shape_config(shape), seen));
@@ -63,10 +66,10 @@ TEST_CASE("attention of one row feeds 64 members") {
   }
 }
 
-TEST_CASE("one member has everything, and the most of two is at least the mean") {
+TEST_CASE("one member has everything, and neither of two") {
   for (const PhaseShares& s : shares_of("deepseek-v2-lite", {.n_threads = {1, 2}})) {
     if (s.n_threads == 1) CHECK(s.worst_member == 1.0);
-    CHECK(s.worst_member >= 1.0);
+    CHECK(s.worst_member < 2.0);  // nobody of two has it all
     CHECK(s.bytes > 0);
   }
 }

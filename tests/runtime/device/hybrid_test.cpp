@@ -4,6 +4,7 @@
 #include <random>
 #include <sstream>
 
+#include "runtime/model/random_source.hpp"
 #include "tests/runtime/device/hybrid_fixture.hpp"
 #include "tests/support/memory_source.hpp"
 
@@ -22,8 +23,13 @@ ModelConfig small_config() {
   c.norm_topk_prob = true;
   c.n_group = 2;
   c.topk_group = 1;
+  c.routed_scaling_factor = 2.5;
+  c.rope.magnitude = 0.8;
   return c;
 }
+
+// Of logits of about 1 in float32, where only the order of sums differs: five times what was seen.
+constexpr double kRounding = 2e-5;
 
 double largest_difference(const std::vector<float>& got, const std::vector<float>& want) {
   REQUIRE(got.size() == want.size());
@@ -59,7 +65,7 @@ TEST_CASE("a small model in float32 gives the same on the device, for any split 
     CAPTURE(trial);
     Hybrid hybrid(source, setup);
     std::vector<float> got = logits_of(*hybrid.executor, ids);
-    CHECK(largest_difference(got, want) < 2e-4);
+    CHECK(largest_difference(got, want) < kRounding);
     CHECK(hybrid.device->memory_used() <= hybrid.offload.bytes());
     // One row at a time, behind what is cached.
     ForwardOutput a, b;
@@ -67,7 +73,7 @@ TEST_CASE("a small model in float32 gives the same on the device, for any split 
       const std::vector<Row> row = rows_of({step * 5 % 64}, 0, 21 + step);
       here.forward(row, a);
       hybrid.executor->forward(row, b);
-      CHECK(largest_difference(b.logits, a.logits) < 2e-4);
+      CHECK(largest_difference(b.logits, a.logits) < kRounding);
     }
     here.cache().truncate(0, 21);
   }
@@ -89,7 +95,7 @@ TEST_CASE("sequences share, fork, truncate, save and restore their rows on the d
   const auto both = [&](const std::vector<Row>& rows) {
     here.forward(rows, want);
     there.forward(rows, got);
-    CHECK(largest_difference(got.logits, want.logits) < 2e-4);
+    CHECK(largest_difference(got.logits, want.logits) < kRounding);
   };
   const auto on_both = [&](auto&& f) {
     f(here.cache());
@@ -112,6 +118,97 @@ TEST_CASE("sequences share, fork, truncate, save and restore their rows on the d
   both(rows_of(some_ids(4, 64, 5), 2, 73));
 }
 
+TEST_CASE("many rows of several sequences, with the last norm's rows, whenever the device does its work") {
+  ModelConfig c = small_config();
+  c.gating = GatingKind::kSoftmaxSelected;
+  c.norm_topk_prob = false;
+  c.n_group = c.topk_group = 1;
+  const MemorySource source(c, 17);
+  cpu::Team team(2);
+  const auto model = load_model(source, team, {.compute_f32 = true});
+  const ExecutorOptions options{.n_positions = 512,
+                                .n_sequences = 3,
+                                .micro_batch = 32,
+                                .cache_type = quant::DType::kF32,
+                                .integer_attention = false};
+  for (const auto streams : {gpu::emulation::Streams::kLate, gpu::emulation::Streams::kEager}) {
+    Executor here(*model, team, options);
+    Hybrid hybrid(source, {.plan = {.compute_f32 = true}, .executor = options, .emulation = {.streams = streams}});
+    ForwardOutput want, got;
+    const auto both = [&](const std::vector<Row>& rows) {
+      here.forward(rows, want);
+      hybrid.executor->forward(rows, got);
+      CHECK(largest_difference(got.logits, want.logits) < kRounding);
+      CHECK(largest_difference(got.hidden, want.hidden) < kRounding);
+    };
+    std::vector<Row> rows;
+    for (int sequence = 2; sequence >= 0; --sequence) {
+      for (const Row& row : rows_of(some_ids(9, 64, sequence + 1), sequence)) rows.push_back(row);
+    }
+    rows[12].wants_hidden = rows[20].wants_hidden = true;
+    rows[20].wants_logits = rows[3].wants_logits = false;
+    both(rows);
+    std::vector<Row> two = rows_of({5}, 2, 9);
+    two.push_back(rows_of({6}, 0, 9).front());
+    two.front().wants_hidden = true;
+    both(two);
+  }
+}
+
+TEST_CASE("experts on the processors read the rows that a device made, rounded as they round: no bit differs") {
+  ModelConfig c = small_config();
+  c.hidden_size = c.moe_intermediate_size = 256;
+  c.n_shared_experts = 0;  // its sums would have another order
+  const auto source = random_weights(
+      c,
+      [](const WantedWeight& w) {
+        return w.id.role == WeightRole::kRouter ? quant::DType::kF32
+               : w.n_in % 256 == 0              ? quant::DType::kQ4_K
+                                                : quant::DType::kQ8_0;
+      },
+      5);
+  cpu::Team team(2);
+  const auto model = load_model(*source, team);
+  Executor here(*model, team, {.n_positions = 128});
+  Hybrid hybrid(*source, {.offload = {.n_cpu_moe = 1000, .rules = {{"attn|output|blk\\.0\\.", Place::kCpu}}},
+                          .executor = {.n_positions = 128, .micro_batch = 64}});
+  CHECK(hybrid.offload.weights > 0);
+  const std::vector<int> ids = some_ids(19, 64);
+  CHECK(same_bits(logits_of(*hybrid.executor, ids), logits_of(here, ids)));
+  ForwardOutput want, got;
+  for (const std::vector<Row>& rows : {rows_of({9}, 0, 19), rows_of({7, 8, 9}, 0, 20)}) {
+    here.forward(rows, want);
+    hybrid.executor->forward(rows, got);
+    CHECK(same_bits(got.logits, want.logits));
+  }
+}
+
+TEST_CASE("a device that is lost ends the pass, and another executor finds nothing of it") {
+  const MemorySource source(small_config(), 19);
+  for (const std::uint64_t at : {5, 60, 130}) {
+    Hybrid hybrid(source, {.plan = {.compute_f32 = true},
+                           .executor = {.n_positions = 128, .micro_batch = 16, .cache_type = quant::DType::kF32},
+                           .emulation = {.lost_at = at}});
+    ForwardOutput out;
+    CHECK_THROWS_WITH_AS(
+        for (int step = 0; step < 3; ++step) hybrid.executor->forward(rows_of(some_ids(12, 64), 0, 12 * step), out),
+        doctest::Contains("was lost in kernel"), Error);
+    CHECK_THROWS_AS(
+        hybrid.executor->forward(rows_of({1}, 0, static_cast<std::int32_t>(hybrid.executor->cache().length(0))), out),
+        Error);
+    hybrid.executor.reset();
+  }
+}
+
+TEST_CASE("what needs the residual stream in memory is refused") {
+  const MemorySource source(small_config(), 19);
+  Hybrid hybrid(source,
+                {.plan = {.compute_f32 = true}, .executor = {.n_positions = 128, .cache_type = quant::DType::kF32}});
+  ForwardOutput out;
+  CHECK_THROWS_AS(hybrid.executor->set_observer([](const BlockPlan&, const Pass&) {}), Error);
+  CHECK_THROWS_AS(hybrid.executor->forward_layers(rows_of({1}), {0, 2}, {}, out), Error);
+}
+
 TEST_CASE("what becomes infinite on the device is refused, wherever the experts are") {
   for (const std::int64_t n_cpu_moe : {1000, 0}) {
     for (const char* weight : {"blk.1.attn_output.weight", "blk.3.ffn_down_shexp.weight"}) {
@@ -122,7 +219,10 @@ TEST_CASE("what becomes infinite on the device is refused, wherever the experts 
                              .executor = {.n_positions = 200, .micro_batch = 16, .cache_type = quant::DType::kF32}});
       CHECK(hybrid.device->memory_used() <= hybrid.offload.bytes());
       ForwardOutput out;
-      CHECK_THROWS_AS(hybrid.executor->forward(rows_of({1, 2, 3}), out), Error);
+      // Experts in memory see it in front of the next layer that has some, the head at the end.
+      const bool early = n_cpu_moe > 0 && std::string(weight) == "blk.1.attn_output.weight";
+      CHECK_THROWS_WITH_AS(hybrid.executor->forward(rows_of({1, 2, 3}), out),
+                           doctest::Contains(early ? "in layer 1 or before" : "in layer 3 or before"), Error);
       CHECK(hybrid.executor->cache().length(0) == 0);
     }
   }
@@ -152,7 +252,7 @@ TEST_CASE("models of other shapes run on the device too") {
     for (const std::int64_t n_cpu_moe : {1000, 0}) {
       Hybrid hybrid(source, {.plan = {.compute_f32 = true}, .offload = {.n_cpu_moe = n_cpu_moe}, .executor = options});
       CHECK(hybrid.offload.n_layers == 4);
-      CHECK(largest_difference(logits_of(*hybrid.executor, ids), want) < 3e-4);
+      CHECK(largest_difference(logits_of(*hybrid.executor, ids), want) < kRounding);
     }
   }
 }
@@ -172,7 +272,7 @@ TEST_CASE("the demo in float32 on the device reproduces the reference") {
   for (std::size_t i = 0; i + 1 < ids.size(); ++i)
     worst = std::max(worst, std::abs(log_prob(out.logits, vocab, i, static_cast<std::size_t>(ids[i + 1])) -
                                      c["token_logprobs"][i].get<double>()));
-  CHECK(worst < 2e-3);
+  CHECK(worst < 2e-5);
   MESSAGE("largest difference of a log-probability: ", worst);
   std::vector<int> greedy, want = c["greedy24"].get<std::vector<int>>();
   for (int step = 0; step < 4; ++step) {
@@ -198,6 +298,6 @@ TEST_CASE("the demo's FP8 weights: as close as the cache's rounding allows") {
     const std::vector<float> got = logits_of(*hybrid.executor, ids);
     const double difference = mean_difference(got, want, ids);
     MESSAGE("mean difference of a log-probability: ", difference);
-    CHECK(difference < (type == quant::DType::kF16 ? 0.001 : 1.5 * by_bytes));
+    CHECK(difference < (type == quant::DType::kF16 ? 0.001 : 1.1 * by_bytes));
   }
 }
