@@ -45,8 +45,13 @@ void DeviceAttention::launch(const DeviceOps& ops, std::int64_t n, const DeviceR
                               .table = space.array<std::int32_t>(DeviceArray::kBlockTable),
                               .table_stride = static_cast<std::int32_t>(table_stride),
                               .row_bytes = gpu::cache_row_bytes(shape_)};
-  ops.weigh(space.rows(RowBuffer::kResidual), addition, norm_, space.rows(RowBuffer::kInput), n, config_.hidden_size,
-            static_cast<float>(config_.rms_norm_eps));
+  ops.weigh({.x = space.rows(RowBuffer::kResidual),
+             .out = space.rows(RowBuffer::kInput),
+             .weight = norm_,
+             .n_rows = n,
+             .n = config_.hidden_size,
+             .eps = static_cast<float>(config_.rms_norm_eps),
+             .addition = addition});
   append(ops, n, rows);
   project_queries(ops, n);
   absorb(ops, n);
@@ -81,7 +86,13 @@ void DeviceAttention::project_queries(const DeviceOps& ops, std::int64_t n) cons
   const std::int64_t width = config_.n_heads * head_dim(config_);
   if (!q_a_) return ops.multiply({.weight = q_, .acts = input, .out = query.rows, .out_stride = width, .n_rows = n});
   ops.multiply({.weight = q_a_, .acts = input, .out = q_a.rows, .out_stride = q_a.stride, .n_rows = n});
-  ops.weigh_with_bias(q_a, q_a_bias_, q_a_norm_, q_a, n, config_.q_lora_rank, static_cast<float>(config_.rms_norm_eps));
+  ops.weigh({.x = q_a,
+             .out = q_a,
+             .weight = q_a_norm_,
+             .n_rows = n,
+             .n = config_.q_lora_rank,
+             .eps = static_cast<float>(config_.rms_norm_eps),
+             .bias = q_a_bias_});
   ops.multiply({.weight = q_b_, .acts = q_a, .out = query.rows, .out_stride = width, .n_rows = n});
 }
 

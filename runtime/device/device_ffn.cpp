@@ -47,8 +47,13 @@ DeviceFfn::DeviceFfn(const ModelConfig& config, const BlockPlan& plan, const Dev
 
 void DeviceFfn::begin(const DeviceOps& ops, std::int64_t n, const DeviceRows* addition) const {
   const DeviceSpace& space = ops.space();
-  ops.weigh(space.rows(RowBuffer::kResidual), addition, norm_, space.rows(RowBuffer::kInput), n, config_.hidden_size,
-            static_cast<float>(config_.rms_norm_eps));
+  ops.weigh({.x = space.rows(RowBuffer::kResidual),
+             .out = space.rows(RowBuffer::kInput),
+             .weight = norm_,
+             .n_rows = n,
+             .n = config_.hidden_size,
+             .eps = static_cast<float>(config_.rms_norm_eps),
+             .addition = addition});
   if (router_) route(ops, n);
 }
 

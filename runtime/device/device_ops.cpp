@@ -62,29 +62,21 @@ void DeviceOps::multiply(const DeviceProduct& p) const {
   device_.launch(stream_, launch.kernel, launch.grid, &launch.args, sizeof launch.args);
 }
 
-void DeviceOps::weigh(const DeviceRows& x, const DeviceRows* addition, const float* norm, const DeviceRows& out,
-                      std::int64_t n_rows, std::int64_t n, float eps) const {
+void DeviceOps::weigh(const DeviceNorm& norm) const {
   gpu::WeighRowsArgs args{};
-  args.residual = x.rows;
-  args.residual_stride = x.stride;
-  args.addition = addition == nullptr ? nullptr : addition->rows;
-  args.addition_stride = addition == nullptr ? 0 : addition->stride;
-  args.weight = norm;
-  args.weighed = out.rows;
-  args.weighed_stride = out.stride;
-  args.factors = out.factors;
-  args.copies = copies_of(out);
-  args.n_rows = static_cast<std::int32_t>(n_rows);
-  args.n = static_cast<std::int32_t>(n);
-  args.eps = eps;
+  args.residual = norm.x.rows;
+  args.residual_stride = norm.x.stride;
+  args.addition = norm.addition != nullptr ? norm.addition->rows : norm.bias;
+  args.addition_stride = norm.addition != nullptr ? norm.addition->stride : 0;
+  args.weight = norm.weight;
+  args.weighed = norm.out.rows;
+  args.weighed_stride = norm.out.stride;
+  args.factors = norm.out.factors;
+  args.copies = copies_of(norm.out);
+  args.n_rows = static_cast<std::int32_t>(norm.n_rows);
+  args.n = static_cast<std::int32_t>(norm.n);
+  args.eps = norm.eps;
   device_.launch<KernelId::weigh_rows>(stream_, gpu::weigh_rows_grid(args), args);
-}
-
-void DeviceOps::weigh_with_bias(const DeviceRows& x, const float* bias, const float* norm, const DeviceRows& out,
-                                std::int64_t n_rows, std::int64_t n, float eps) const {
-  DeviceRows one;
-  one.rows = const_cast<float*>(bias);
-  weigh(x, bias == nullptr ? nullptr : &one, norm, out, n_rows, n, eps);
 }
 
 void DeviceOps::quantize(const DeviceRows& x, std::int64_t n_rows, std::int64_t n) const {

@@ -23,6 +23,17 @@ struct DeviceProduct {
   std::int64_t out_group_stride = 0;  // floats
 };
 
+// rows of `x` += an addition, times a norm's weight into `out`, with its factors and copies. The first n columns.
+struct DeviceNorm {
+  const DeviceRows& x;
+  const DeviceRows& out;  // may be x
+  const float* weight = nullptr;
+  std::int64_t n_rows = 0, n = 0;
+  float eps = 0.0f;
+  const DeviceRows* addition = nullptr;  // rows of their own, or a bias for all; null both: nothing is added
+  const float* bias = nullptr;
+};
+
 class DeviceOps {
  public:
   DeviceOps(gpu::Device& device, const gpu::Stream& stream, const DeviceSpace& space, std::int32_t multiprocessors)
@@ -33,13 +44,7 @@ class DeviceOps {
   const DeviceSpace& space() const { return space_; }
 
   void multiply(const DeviceProduct& product) const;
-  // rows of `x` += addition (null: none), times a norm's weight into `out`, with its factors and copies; x and out may be
-  // the same. The first n columns.
-  void weigh(const DeviceRows& x, const DeviceRows* addition, const float* norm, const DeviceRows& out,
-             std::int64_t n_rows, std::int64_t n, float eps) const;
-  // A bias is one row for all.
-  void weigh_with_bias(const DeviceRows& x, const float* bias, const float* norm, const DeviceRows& out,
-                       std::int64_t n_rows, std::int64_t n, float eps) const;
+  void weigh(const DeviceNorm& norm) const;
   // Copies of the first n columns.
   void quantize(const DeviceRows& x, std::int64_t n_rows, std::int64_t n) const;
   // silu(gate) * up into `out` and its copies.

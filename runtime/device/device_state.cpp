@@ -152,8 +152,12 @@ void DeviceState::launch_head(const Pass& pass, std::size_t first) {
   const auto rows =
       std::span(pass.wanted).subspan(first, std::min<std::size_t>(pass.wanted.size() - first, kLogitRows));
   for (std::size_t i = 0; i < rows.size(); ++i)
-    ops->weigh(residual.from(rows[i]), nullptr, norm, input.from(static_cast<std::int64_t>(i)), 1, c.hidden_size,
-               static_cast<float>(c.rms_norm_eps));
+    ops->weigh({.x = residual.from(rows[i]),
+                .out = input.from(static_cast<std::int64_t>(i)),
+                .weight = norm,
+                .n_rows = 1,
+                .n = c.hidden_size,
+                .eps = static_cast<float>(c.rms_norm_eps)});
   if (std::ranges::any_of(rows, [&](std::int64_t row) { return pass.row(row).wants_hidden; }))
     device->copy_to_host(stream, head.rows, input.rows,
                          rows.size() * static_cast<std::size_t>(input.stride) * sizeof(float));

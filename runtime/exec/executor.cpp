@@ -97,7 +97,7 @@ class BlockRun {
       return;
     }
     const float squares =
-        cpu::add_and_weigh(x, add, next.weight + begin, n, x, next.rows->row(next.index) + begin, pass_.isa);
+        cpu::add_and_weigh({x, add, next.weight + begin, n, x, next.rows->row(next.index) + begin}, pass_.isa);
     squares_of(pass_, i, columns) = squares;
     next.rows->quantize_block(next.index, columns, hidden, pass_.isa);
     if (!std::isfinite(squares)) note_non_finite(b + 1, x, n);

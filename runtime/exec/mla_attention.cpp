@@ -272,8 +272,8 @@ void MlaAttention::weigh_query_block(Pass& pass, std::int64_t i, std::int64_t bl
   Activations& q_a = pass.buffer(RowBuffer::kQA);
   float* x = q_a.row(i) + begin;
   alignas(64) float sum[kBlockColumns];
-  squares_of(pass, i, block) = cpu::add_and_weigh(x, w.q_a_bias.empty() ? nullptr : w.q_a_bias.data() + begin,
-                                                  w.q_a_norm.data() + begin, n, sum, x, pass.isa);
+  squares_of(pass, i, block) = cpu::add_and_weigh(
+      {x, w.q_a_bias.empty() ? nullptr : w.q_a_bias.data() + begin, w.q_a_norm.data() + begin, n, sum, x}, pass.isa);
   q_a.quantize_block(i, block, width, pass.isa);
 }
 

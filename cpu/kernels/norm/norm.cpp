@@ -21,9 +21,8 @@ void rms_norm(const float* x, const float* weight, std::int64_t n, float eps, fl
   best_variant(kVariants, isa).run(x, weight, n, eps, out);
 }
 
-float add_and_weigh(const float* x, const float* add, const float* weight, std::int64_t n, float* sum, float* out,
-                    Isa isa) noexcept {
-  return best_variant(kAddAndWeighVariants, isa).run(x, add, weight, n, sum, out);
+float add_and_weigh(const AddAndWeigh& args, Isa isa) noexcept {
+  return best_variant(kAddAndWeighVariants, isa).run(args.x, args.add, args.weight, args.n, args.sum, args.out);
 }
 
 std::span<const KernelVariant<RmsNormFn>> rms_norm_kernels() { return kVariants; }

@@ -16,9 +16,15 @@ void rms_norm(const float* x, const float* weight, std::int64_t n, float eps, fl
 
 // The same in pieces, for a row whose columns are finished one block after another: sum = x + add, out = sum * weight,
 // and the sum of the squares of `sum`, in the lanes of rms_norm. What is left of the norm is one factor for the row:
-// 1 / sqrt(all squares / n of the row + eps). n >= 1; add null: nothing is added; sum and out may be x.
-float add_and_weigh(const float* x, const float* add, const float* weight, std::int64_t n, float* sum, float* out,
-                    Isa isa) noexcept;
+// 1 / sqrt(all squares / n of the row + eps).
+struct AddAndWeigh {
+  const float* x;
+  const float* add;  // null: nothing is added
+  const float* weight;
+  std::int64_t n;    // 1 or more
+  float *sum, *out;  // may be x
+};
+float add_and_weigh(const AddAndWeigh& args, Isa isa) noexcept;
 
 std::span<const KernelVariant<RmsNormFn>> rms_norm_kernels();
 std::span<const KernelVariant<AddAndWeighFn>> add_and_weigh_kernels();

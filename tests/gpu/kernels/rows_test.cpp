@@ -167,10 +167,10 @@ TEST_CASE("weigh_rows: residual sum, weighed row, copies and factor, with the bi
           std::vector<float> sum(x.data() + row * width, x.data() + (row + 1) * width), out(width, -1.0f);
           float squares = 0;
           for (std::size_t k = 0; k < n; k += 256)  // as the executor finishes a row, block by block
-            squares +=
-                cpu::add_and_weigh(sum.data() + k, adds ? add.data() + row * width + k : nullptr, weight.data() + k,
-                                   static_cast<std::int64_t>(std::min<std::size_t>(256, n - k)), sum.data() + k,
-                                   out.data() + k, Isa::kScalar);
+            squares += cpu::add_and_weigh(
+                {sum.data() + k, adds ? add.data() + row * width + k : nullptr, weight.data() + k,
+                 static_cast<std::int64_t>(std::min<std::size_t>(256, n - k)), sum.data() + k, out.data() + k},
+                Isa::kScalar);
           check_same(std::span(sums).subspan(row * width, width), sum);
           check_same(std::span(rows).subspan(row * width, width), out);
           const float factor = 1.0f / std::sqrt(squares / static_cast<float>(n) + kEps);
