@@ -165,7 +165,7 @@ done
 # ---- debug: every file and every header compiled alone, run-time checks on ----------------------------------------------
 if [[ $quick == no ]]; then
   # The longest first. The sanitizers' build below has the same checks on for quant, base and model.
-  debug_targets=(test_runtime_exec test_runtime_weights test_runtime_engine test_runtime_plan)
+  debug_targets=(test_runtime_exec test_runtime_device test_runtime_weights test_runtime_engine test_runtime_plan)
   require "debug: build" build debug dodeca dodeca-bench all_verify_interface_header_sets "${debug_targets[@]}"
   doctests debug "${debug_targets[@]}"
   check "lint: check_tidy" python3 tests/lint/check_tidy.py build/debug

@@ -2,7 +2,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <span>
@@ -42,42 +44,55 @@ std::vector<float> rows_with_specials(std::size_t n_rows, std::size_t n, std::si
 void check_same(std::span<const float> got, std::span<const float> want) {
   REQUIRE(got.size() == want.size());
   for (std::size_t i = 0; i < got.size(); ++i) {
-    if (std::isnan(want[i]) ? std::isnan(got[i]) : std::memcmp(&got[i], &want[i], sizeof(float)) == 0) continue;
+    if (std::isnan(want[i]) ? std::isnan(got[i])
+                            : std::bit_cast<std::uint32_t>(got[i]) == std::bit_cast<std::uint32_t>(want[i]))
+      continue;
     FAIL_CHECK("value " << i << " is " << got[i] << " instead of " << want[i]);
     return;
   }
 }
 
-// Both copies of some rows, on the device.
-struct Copies {
-  Copies(Device& device, std::size_t n_rows, std::size_t n)
-      : stride_256(cpu::act_row_bytes(ActFormat::kQ8_256, static_cast<std::int64_t>((n + 255) / 256 * 256))),
-        stride_32(cpu::act_row_bytes(ActFormat::kQ8_32, static_cast<std::int64_t>((n + 31) / 32 * 32))),
-        q8_256(device, std::vector<std::byte>(n_rows * stride_256, kUntouched)),
-        q8_32(device, std::vector<std::byte>(n_rows * stride_32, kUntouched)) {}
+// One copy of some rows, on the device.
+class Copy {
+ public:
+  Copy(Device& device, ActFormat format, std::size_t n_rows, std::size_t n)
+      : format_(format),
+        block_(format == ActFormat::kQ8_256 ? 256 : 32),
+        stride_(cpu::act_row_bytes(format, static_cast<std::int64_t>((n + block_ - 1) / block_ * block_))),
+        rows_(device, std::vector<std::byte>(n_rows * stride_, kUntouched)) {}
 
-  RowCopies args() const {
-    return {q8_256.data(), q8_32.data(), static_cast<std::int64_t>(stride_256), static_cast<std::int64_t>(stride_32)};
-  }
+  std::byte* data() const { return rows_.data(); }
+  std::int64_t stride() const { return static_cast<std::int64_t>(stride_); }
+
   // Of the first n of these values the whole blocks, and nothing else.
   void check_row(std::size_t row, const float* x, std::size_t n) const {
-    check(q8_256.values(), stride_256, row, ActFormat::kQ8_256, x, n / 256 * 256, n / 256 * 320);
-    check(q8_32.values(), stride_32, row, ActFormat::kQ8_32, x, n / 32 * 32, n / 32 * 40);
+    const std::size_t whole = n / block_ * block_, used = n / block_ * (block_ + block_ / 4);
+    alignas(64) std::byte want[40960];
+    REQUIRE(stride_ <= sizeof want);
+    cpu::quantize_act(format_, x, static_cast<std::int64_t>(whole), want, Isa::kScalar);
+    const std::vector<std::byte> all = rows_.values();
+    const std::byte* const got = all.data() + row * stride_;
+    CHECK(std::memcmp(got, want, used) == 0);
+    CHECK(std::all_of(got + used, got + stride_, [](std::byte b) { return b == kUntouched; }));
   }
-
-  const std::size_t stride_256, stride_32;
 
  private:
-  static void check(const std::vector<std::byte>& all, std::size_t stride, std::size_t row, ActFormat format,
-                    const float* x, std::size_t n, std::size_t bytes) {
-    alignas(64) std::byte want[40960];
-    REQUIRE(stride <= sizeof want);
-    cpu::quantize_act(format, x, static_cast<std::int64_t>(n), want, Isa::kScalar);
-    const std::byte* const got = all.data() + row * stride;
-    CHECK(std::memcmp(got, want, bytes) == 0);
-    CHECK(std::all_of(got + bytes, got + stride, [](std::byte b) { return b == kUntouched; }));
+  ActFormat format_;
+  std::size_t block_, stride_;
+  OnDevice<std::byte> rows_;
+};
+
+struct Copies {
+  Copies(Device& device, std::size_t n_rows, std::size_t n)
+      : q8_256(device, ActFormat::kQ8_256, n_rows, n), q8_32(device, ActFormat::kQ8_32, n_rows, n) {}
+
+  RowCopies args() const { return {q8_256.data(), q8_32.data(), q8_256.stride(), q8_32.stride()}; }
+  void check_row(std::size_t row, const float* x, std::size_t n) const {
+    q8_256.check_row(row, x, n);
+    q8_32.check_row(row, x, n);
   }
-  OnDevice<std::byte> q8_256, q8_32;
+
+  Copy q8_256, q8_32;
 };
 
 constexpr std::size_t kWidths[] = {8, 100, 256, 288, 1536, 8200};
