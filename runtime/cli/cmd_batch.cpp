@@ -129,8 +129,8 @@ BatchArguments parse_batch(std::span<const std::string> args, Console& console) 
 }
 
 // Answers what is left, with progress, and says how it went.
-void answer(batch::Batch& batch, const BatchArguments& a, Engine& engine, const Tokenizer& tokenizer,
-            const Console& console) {
+void answer(batch::Batch& batch, const BatchArguments& a, const LoadedModel& loaded, Engine& engine,
+            const Tokenizer& tokenizer, const Console& console) {
   std::optional<ChatTemplate> chat_template;
   const Stopwatch watch;
   const auto tokens_per_second = [&] {
@@ -152,6 +152,8 @@ void answer(batch::Batch& batch, const BatchArguments& a, Engine& engine, const 
   console.info(fmt::format("{} in {}: {} tokens generated, {:.1f} tokens/s; {} prompt tokens computed, {} shared",
                            batch.counts().done() - before, duration_text(watch.seconds()), stats.generated_tokens,
                            tokens_per_second(), stats.prompt_tokens, stats.reused_tokens));
+  if (engine::EnergyMeter& energy = *loaded.energy; energy.counts())
+    console.info("energy: " + energy.text(energy.read(), static_cast<double>(stats.generated_tokens)));
 }
 
 }  // namespace
@@ -187,7 +189,7 @@ int cmd_batch(std::span<const std::string> args) {
                                     .micro_batch = model.rows_per_pass(loaded.config()),
                                     .share_generated = false,  // prompt rows attend in another form than generated ones
                                     .poll = model.poll});
-  answer(batch, a, engine, tokenizer, console);
+  answer(batch, a, loaded, engine, tokenizer, console);
   return exit_code(batch.counts(), a.batch, a.allow_errors, console);
 }
 

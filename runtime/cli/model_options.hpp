@@ -14,6 +14,7 @@
 #include "runtime/cli/console.hpp"
 #include "runtime/cli/device_options.hpp"
 #include "runtime/cli/options.hpp"
+#include "runtime/engine/energy_meter.hpp"
 #include "runtime/engine/session.hpp"
 #include "runtime/model/weight_source.hpp"
 
@@ -64,6 +65,7 @@ struct LoadedModel {
   std::unique_ptr<engine::Session> session;
   std::int64_t context = 0;  // positions per sequence
   double load_seconds = 0;
+  std::unique_ptr<engine::EnergyMeter> energy;  // from when all was loaded
 
   const ModelConfig& config() const { return session->config(); }
 };
