@@ -56,10 +56,20 @@ void DeviceOptions::add_flags(Options& options) {
   options.values("-ot,--override-tensor", override_tensors,
                  "place weights by name, such as exps=CPU; a block whose weights are ruled differently stays in memory",
                  "REGEX=PLACE,...");
+  options.value("--hot-experts", hot_experts,
+                "auto: room that is left on the card takes the experts that the run uses most, which change while it "
+                "goes on; off: those of whole layers (default: off)",
+                "MODE");
+  options.value("--defer-experts", n_deferred,
+                "add the N experts of a row that weigh least one layer later, so that the card need not wait for them; "
+                "changes what the model says (default: 0)",
+                {0, 64});
 }
 
 void DeviceOptions::check() const {
   if (!vram.empty()) parse_bytes("--vram", vram);
+  if (!hot_experts.empty() && hot_experts != "auto" && hot_experts != "off")
+    throw Usage(fmt::format("--hot-experts must be auto or off, not '{}'", hot_experts));
   offload(1);
   const std::string name = card_name();
   if (name.empty() || name == "none" || name == "emulation") return;
@@ -77,6 +87,8 @@ std::vector<std::string_view> DeviceOptions::asked() const {
   if (cpu_moe) flags.emplace_back("--cpu-moe");
   if (!override_tensors.empty()) flags.emplace_back("-ot");
   if (!vram.empty()) flags.emplace_back("--vram");
+  if (hot_experts == "auto") flags.emplace_back("--hot-experts");
+  if (n_deferred > 0) flags.emplace_back("--defer-experts");
   return flags;
 }
 
@@ -112,6 +124,8 @@ device::OffloadOptions DeviceOptions::offload(std::int64_t all_layers) const {
   if (n_cpu_moe >= 0) options.n_cpu_moe = n_cpu_moe;
   if (cpu_moe) options.n_cpu_moe = kMaxLayers;
   options.rules = rules_of(override_tensors);
+  options.hot_experts = hot_experts == "auto";
+  options.n_deferred = n_deferred;
   return options;
 }
 
@@ -151,13 +165,18 @@ void say_offload(const device::Offload& offload, const Console& console) {
   for (const std::string& given_up : offload.given_up) console.warn(given_up);
   for (const std::string& refused : offload.refused) console.info(refused);
   if (!offload.any()) return console.info(fmt::format("{}: nothing runs there", offload.device.name));
+  std::string experts;
+  if (offload.n_expert_layers > 0)
+    experts += fmt::format(", experts of {} ({})", offload.n_expert_layers, size(offload.experts));
+  if (offload.n_hot_layers > 0)
+    experts += fmt::format(", slots for {} experts in each of {} ({})", offload.n_hot_slots, offload.n_hot_layers,
+                           size(offload.hot_experts));
   console.info(fmt::format("{}: attention of {} layers{}; weights {}, cache {} ({}), work space {}: {} of {}",
-                           offload.device.name, offload.n_layers,
-                           offload.n_expert_layers > 0
-                               ? fmt::format(", experts of {} ({})", offload.n_expert_layers, size(offload.experts))
-                               : "",
-                           size(offload.weights), size(offload.cache), quant::name_of(offload.cache_type),
-                           size(offload.work), size(offload.bytes()), size(offload.budget)));
+                           offload.device.name, offload.n_layers, experts, size(offload.weights), size(offload.cache),
+                           quant::name_of(offload.cache_type), size(offload.work), size(offload.bytes()),
+                           size(offload.budget)));
+  if (offload.n_deferring > 0)
+    console.info(fmt::format("experts of {} layers are added one layer later", offload.n_deferring));
 }
 
 }  // namespace dodeca::runtime::cli

@@ -22,6 +22,8 @@ struct DeviceOptions {
   std::int32_t n_cpu_moe = -1;                // -1: what has room
   bool cpu_moe = false;                       // the experts of all layers
   std::vector<std::string> override_tensors;  // "REGEX=CPU,..."
+  std::string hot_experts;                    // "auto" or "off"; empty: off
+  std::int32_t n_deferred = 0;                // of a row's experts
 
   void add_flags(Options& options);
   void check() const;  // after parse; throws Usage

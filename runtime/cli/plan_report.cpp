@@ -107,6 +107,10 @@ std::string offload_text(const device::Offload& o) {
       "(margin {})\n",
       o.device.name, size(o.weights), o.n_expert_layers, size(o.experts), size(o.cache), quant::name_of(o.cache_type),
       size(o.work), o.micro_batch, size(o.bytes()), size(o.budget), size(o.margin));
+  if (o.n_hot_layers > 0)
+    text += fmt::format("  slots for the experts that a run uses most: {} in each of {} layers, {}\n", o.n_hot_slots,
+                        o.n_hot_layers, size(o.hot_experts));
+  if (o.n_deferring > 0) text += fmt::format("  experts of {} layers are added one layer later\n", o.n_deferring);
   for (const std::string& given_up : o.given_up) text += "  " + given_up + "\n";
   for (const std::string& refused : o.refused) text += "  " + refused + "\n";
   return text;
@@ -167,6 +171,10 @@ Json plan_json(const Plan& plan, const PlannedRun& run) {
                      {"rows_per_pass", o.micro_batch},
                      {"attention_layers", o.n_layers},
                      {"expert_layers", o.n_expert_layers},
+                     {"hot_experts", o.hot_experts},
+                     {"hot_slots_per_layer", o.n_hot_slots},
+                     {"hot_layers", o.n_hot_layers},
+                     {"deferring_layers", o.n_deferring},
                      {"given_up", o.given_up},
                      {"refused", o.refused}};
   }

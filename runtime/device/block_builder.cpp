@@ -31,10 +31,12 @@ class SegmentBlock final : public Block {
 // Rows from the device for the routed experts of a layer, and their sums back.
 class DeviceRouting final : public exec::RoutedElsewhere {
  public:
-  DeviceRouting(Segment& segment, Meeting& meeting, std::size_t stretch, std::int64_t layer)
-      : segment_(segment), meeting_(meeting), stretch_(stretch), layer_(layer) {}
+  DeviceRouting(DeviceState& state, Segment& segment, std::size_t stretch, std::int64_t layer)
+      : state_(state), meeting_(*state.meeting), segment_(segment), stretch_(stretch), layer_(layer) {}
 
   void wait(Pass& pass) override {
+    if (state_.sides == Sides::kProcessors) return;
+    meeting_.attempt([&] { state_.hot.go_on(); });
     segment_.wait(stretch_, pass);
     exec::Activations& input = pass.buffer(RowBuffer::kInput);
     if (meeting_.failure != nullptr) return clear(pass);
@@ -43,8 +45,15 @@ class DeviceRouting final : public exec::RoutedElsewhere {
       if (!is_norm_factor(factor) && meeting_.bad_layer == kNoLayer) meeting_.bad_layer = layer_;
       input.set_factor(i, factor);
     }
+    state_.hot.count(layer_, {pass.space.array<std::int32_t>(ArrayBuffer::kExpertIds),
+                              static_cast<std::size_t>(pass.n() * pass.config.n_experts_per_tok)});
   }
-  void give(Pass& pass) override { segment_.give(stretch_, pass); }
+  bool takes(std::int64_t expert) const override {
+    return state_.sides == Sides::kDevice || state_.hot.takes(layer_, expert);
+  }
+  void give(Pass& pass) override {
+    if (state_.sides != Sides::kProcessors) segment_.give(stretch_, pass);
+  }
 
  private:
   // The device is lost: the pass goes on with something, and ends with the error.
@@ -60,8 +69,9 @@ class DeviceRouting final : public exec::RoutedElsewhere {
     }
   }
 
-  Segment& segment_;
+  DeviceState& state_;
   Meeting& meeting_;
+  Segment& segment_;
   std::size_t stretch_;
   std::int64_t layer_;
 };
@@ -112,13 +122,16 @@ class BlockBuilder {
     state_.segments.push_back(std::make_unique<Segment>(*state_.ops, *state_.meeting));
     segment_ = state_.segments.back().get();
     added_ = false;
-    DeviceState* state = &state_;
-    segment_->add([state](const Pass& pass) {
+    const bool first = state_.segments.size() == 1;
+    segment_->add([state = &state_, first](const Pass& pass) {
+      if (first) state->hot.begin_pass(pass.n());
       state->send_rows(pass);
       state->upload(pass);
     });
     blocks_.push_back(std::make_unique<SegmentBlock>(
-        plan, "to the device", [segment = segment_, ranges = ranges_](Pass& pass) { segment->begin(pass); }));
+        plan, "to the device", [state = &state_, segment = segment_, ranges = ranges_](Pass& pass) {
+          if (state->sides != Sides::kProcessors) segment->begin(pass);
+        }));
   }
 
   const DeviceRows* pending() {
@@ -137,7 +150,8 @@ class BlockBuilder {
   }
 
   void add_ffn(const BlockPlan& plan) {
-    state_.ffn.push_back(std::make_unique<DeviceFfn>(state_.plan.config, plan, state_.weights));
+    const HotExperts::Layer* hot = state_.hot.layer(plan.layer);
+    state_.ffn.push_back(std::make_unique<DeviceFfn>(state_.plan.config, plan, state_.weights, hot));
     const DeviceFfn* ffn = state_.ffn.back().get();
     const bool experts_here = plan.kind == BlockKind::kMoeFfn && plan.experts_place == Place::kDevice,
                experts_there = plan.kind == BlockKind::kMoeFfn && !experts_here;
@@ -150,17 +164,19 @@ class BlockBuilder {
         state->device->signal(state->stream, state->meeting->told, ++state->meeting->n_told);
       });
     }
-    segment_->add_fixed([ffn, experts_here, experts_there, state = &state_](std::int64_t n) {
+    segment_->add_fixed([ffn, hot, experts_here, experts_there, state = &state_](std::int64_t n) {
       const bool shared = ffn->launch_dense(*state->ops, n);
       if (experts_here) ffn->launch_experts(*state->ops, n, shared);
-      if (!experts_there || shared) return;
+      if (!experts_there) return;
       const DeviceRows& output = state->space->rows(RowBuffer::kOutput);
-      state->device->fill(state->stream, output.rows, 0, static_cast<std::size_t>(n * output.stride) * sizeof(float));
+      if (!shared)
+        state->device->fill(state->stream, output.rows, 0, static_cast<std::size_t>(n * output.stride) * sizeof(float));
+      if (hot != nullptr && n <= exec::kFewRows) ffn->launch_hot_experts(*state->ops, n);
     });
     if (!experts_there) return;
     const std::size_t stretch = segment_->cut();
     auto block = std::make_unique<exec::MoeFfn>(model_, plan);
-    block->set_routed_elsewhere(std::make_unique<DeviceRouting>(*segment_, *state_.meeting, stretch, plan.layer));
+    block->set_routed_elsewhere(std::make_unique<DeviceRouting>(state_, *segment_, stretch, plan.layer));
     blocks_.push_back(std::move(block));
     segment_->add([state = &state_](const Pass&) {
       state->device->wait_flag(state->stream, state->meeting->given, ++state->meeting->n_awaited);
@@ -188,6 +204,7 @@ class BlockBuilder {
     });
     blocks_.push_back(std::make_unique<SegmentBlock>(*last_, with_head ? "head" : "from the device",
                                                      [segment = segment_, state = &state_, with_head](Pass& pass) {
+                                                       if (state->sides == Sides::kProcessors) return;
                                                        segment->end();
                                                        if (with_head) finish_head(*state, pass);
                                                      }));

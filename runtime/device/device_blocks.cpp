@@ -29,8 +29,12 @@ std::unique_ptr<exec::CacheLayer> DeviceBlocks::make_cache_layer(std::int64_t la
 std::vector<std::unique_ptr<exec::Block>> DeviceBlocks::make_blocks(const Model& model, const exec::RunSizes& sizes,
                                                                     exec::KvCache& cache, exec::Workspace& space) {
   DeviceState::Ranges ranges = state_->begin_executor(sizes, cache, space);
+  state_->hot.read_from(model.weights());
   return build_blocks(*state_, model, space, std::move(ranges));
 }
+
+void DeviceBlocks::set_sides(Sides sides) { state_->sides = sides; }
+HotExpertTotals DeviceBlocks::hot_experts() const { return state_->hot.totals(); }
 
 void DeviceBlocks::check() {
   Meeting& meeting = *state_->meeting;

@@ -11,12 +11,20 @@
 #include <memory>
 
 #include "gpu/device.hpp"
+#include "runtime/device/expert_use.hpp"
 #include "runtime/device/offload.hpp"
 #include "runtime/exec/executor.hpp"
 
 namespace dodeca::runtime::device {
 
 struct DeviceState;
+
+// For measuring a side alone: what it computes is then not the model's.
+enum class Sides {
+  kBoth,
+  kDevice,      // the experts in memory are left out; everything meets as always
+  kProcessors,  // nothing is launched or waited for; experts as the last pass of both chose them
+};
 
 class DeviceBlocks final : public exec::BlockMaker {
  public:
@@ -32,6 +40,10 @@ class DeviceBlocks final : public exec::BlockMaker {
                                                         exec::KvCache& cache, exec::Workspace& space) override;
   // Throws Error{kIo} for what the device reported, Error{kBadFile} naming the layer for NaN or infinity.
   void check() override;
+
+  void set_sides(Sides sides);
+  // How many choices the experts in slots of the device took (hot_experts.hpp), and how often one was swapped in.
+  HotExpertTotals hot_experts() const;
 
  private:
   std::unique_ptr<DeviceState> state_;

@@ -62,25 +62,42 @@ void demand_experts(const Plan& plan, const BlockPlan& block, const RunSizes& si
   const std::int64_t slots = sizes.micro_batch * c.n_experts_per_tok;
   demand.array(DeviceArray::kExpertIds, slots, sizeof(std::int32_t));
   demand.array(DeviceArray::kExpertWeights, slots, sizeof(float));
-  if (block.experts_place != Place::kDevice) return;
-  demand.array(DeviceArray::kSlotRows, slots, sizeof(std::int32_t));
-  demand.array(DeviceArray::kSlotBegin, slots + 1, sizeof(std::int32_t));
+  if (block.experts_place != Place::kDevice && block.n_hot_experts == 0) return;
+  const std::int64_t few_slots = std::min(sizes.micro_batch, exec::kFewRows) * c.n_experts_per_tok,
+                     slots_here = block.experts_place == Place::kDevice ? slots : few_slots;
+  demand.array(DeviceArray::kSlotRows, slots_here, sizeof(std::int32_t));
+  demand.array(DeviceArray::kSlotBegin, slots_here + 1, sizeof(std::int32_t));
   read_by(demand, RowBuffer::kInput, weights[kExpertGate]);
   read_by(demand, RowBuffer::kExpertHidden, weights[kExpertDown]);
   // Gate is made where the hidden row will be, up where the sums will be.
-  demand.rows(RowBuffer::kExpertHidden, slots, c.moe_intermediate_size);
-  demand.rows(RowBuffer::kPartSums, slots, std::max(c.hidden_size, c.moe_intermediate_size));
+  demand.rows(RowBuffer::kExpertHidden, slots_here, c.moe_intermediate_size);
+  demand.rows(RowBuffer::kPartSums, slots_here, std::max(c.hidden_size, c.moe_intermediate_size));
+  if (block.n_hot_experts == 0) return;
+  for (const DeviceArray array : {DeviceArray::kHotSlots, DeviceArray::kHotTerms})
+    demand.array(array, few_slots, sizeof(std::int32_t));
+}
+
+// Whether a device multiplies a weight: it is there, or it has slots for some of its experts.
+std::vector<bool> multiplied_on_device(const Plan& plan) {
+  std::vector<bool> multiplied = read_on_device(plan);
+  for (const BlockPlan& block : plan.blocks) {
+    for (const std::size_t i : block.weights) {
+      if (block.n_hot_experts > 0 && is_routed(plan.weights[i].id.role)) multiplied[i] = true;
+    }
+  }
+  return multiplied;
 }
 
 // Of all products, for any number of rows: more than 8 are taken 8 at a time, so that whole eights want the most.
 void demand_splits(const Plan& plan, const RunSizes& sizes, std::int32_t multiprocessors, DeviceDemand& demand) {
   constexpr std::int64_t kColumns = 8;
   std::set<std::tuple<quant::DType, std::int64_t, std::int64_t, std::int64_t, bool>> seen;  // layers are alike
-  const std::vector<bool> read = read_on_device(plan);
-  for (std::size_t i = 0; i < read.size(); ++i) {
+  const std::vector<bool> multiplied = multiplied_on_device(plan);
+  for (std::size_t i = 0; i < multiplied.size(); ++i) {
     const WeightPlan& w = plan.weights[i];
     const bool routed = is_routed(w.id.role);
-    if (!read[i] || device_layout(w) == nullptr || !seen.insert({w.dtype, w.n_in, w.n_out, w.n_slices, routed}).second)
+    if (!multiplied[i] || device_layout(w) == nullptr ||
+        !seen.insert({w.dtype, w.n_in, w.n_out, w.n_slices, routed}).second)
       continue;
     for (std::int64_t n = 1; n < sizes.micro_batch + kColumns; n += n < kColumns || routed ? 1 : kColumns) {
       const SplitSpace space =

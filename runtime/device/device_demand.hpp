@@ -33,6 +33,8 @@ enum class DeviceArray {
   kExpertWeights,  // float [M, used]
   kSlotRows,       // int32 [M * used] row of a slot: slot / used
   kSlotBegin,      // int32 [M * used + 1] 0, 1, 2, ...
+  kHotSlots,       // int32 [few rows, used] where chosen experts lie, and which terms there are
+  kHotTerms,       //   (gpu/kernels/find_slots.hpp)
   kLogits,         // float [logit rows, vocabulary]
   kSplitSums,      // float, of products that are split over blocks
   kCounters,       // uint32, zero between launches

@@ -1,6 +1,7 @@
 #include "runtime/device/device_ffn.hpp"
 
 #include "gpu/kernels/add_weighted_rows.hpp"
+#include "gpu/kernels/find_slots.hpp"
 #include "gpu/kernels/route_rows.hpp"
 
 namespace dodeca::runtime::device {
@@ -34,14 +35,15 @@ void DeviceDense::launch(const DeviceOps& ops, std::int64_t n) const {
                 .with_factors = false});
 }
 
-DeviceFfn::DeviceFfn(const ModelConfig& config, const BlockPlan& plan, const DeviceWeights& weights)
+DeviceFfn::DeviceFfn(const ModelConfig& config, const BlockPlan& plan, const DeviceWeights& weights,
+                     const HotExperts::Layer* hot)
     : config_(config),
       norm_(weights.vector({kFfnNorm, plan.layer})),
       router_bias_(weights.vector({kRouterBias, plan.layer})),
       router_(weights.matrix({kRouter, plan.layer})),
-      gate_(weights.matrix({kExpertGate, plan.layer})),
-      up_(weights.matrix({kExpertUp, plan.layer})),
-      down_(weights.matrix({kExpertDown, plan.layer})),
+      experts_{weights.matrix({kExpertGate, plan.layer}), weights.matrix({kExpertUp, plan.layer}),
+               weights.matrix({kExpertDown, plan.layer})},
+      hot_(hot),
       dense_(plan.kind == BlockKind::kDenseFfn ? DeviceDense(plan, weights, kGate, kUp, kDown)
                                                : DeviceDense(plan, weights, kSharedGate, kSharedUp, kSharedDown)) {}
 
@@ -92,10 +94,28 @@ bool DeviceFfn::launch_dense(const DeviceOps& ops, std::int64_t n) const {
   return true;
 }
 
-// Every (row, expert) pair is a group of one row, which has the expert's slice.
 void DeviceFfn::launch_experts(const DeviceOps& ops, std::int64_t n, bool accumulate) const {
+  launch(ops, n,
+         {.weights = experts_, .slices = ops.space().array<std::int32_t>(DeviceArray::kExpertIds), .terms = nullptr},
+         accumulate);
+}
+
+void DeviceFfn::launch_hot_experts(const DeviceOps& ops, std::int64_t n) const {
+  const DeviceSpace& space = ops.space();
+  const gpu::FindSlotsArgs args{.ids = space.array<std::int32_t>(DeviceArray::kExpertIds),
+                                .slot_of = hot_->slot_of,
+                                .slots = space.array<std::int32_t>(DeviceArray::kHotSlots),
+                                .terms = space.array<std::int32_t>(DeviceArray::kHotTerms),
+                                .n = static_cast<std::int32_t>(n * config_.n_experts_per_tok)};
+  ops.device().launch<KernelId::find_slots>(ops.stream(), gpu::find_slots_grid(args), args);
+  launch(ops, n, {.weights = hot_->weights, .slices = args.slots, .terms = args.terms}, true);
+}
+
+// Every (row, expert) pair is a group of one row, which has the expert's slice.
+void DeviceFfn::launch(const DeviceOps& ops, std::int64_t n, const Chosen& chosen, bool accumulate) const {
   const DeviceSpace& space = ops.space();
   const std::int64_t used = config_.n_experts_per_tok, slots = n * used;
+  const auto& [gate_weight, up_weight, down_weight] = chosen.weights;
   const DeviceRows &hidden = space.rows(RowBuffer::kExpertHidden), &sums = space.rows(RowBuffer::kPartSums),
                    &gate = hidden, &up = sums,  // each is read before it is written anew
 
@@ -109,17 +129,17 @@ void DeviceFfn::launch_experts(const DeviceOps& ops, std::int64_t n, bool accumu
                   .with_factors = by_row,
                   .act_rows = by_row ? space.array<std::int32_t>(DeviceArray::kSlotRows) : nullptr,
                   .n_groups = slots,
-                  .slices = space.array<std::int32_t>(DeviceArray::kExpertIds),
+                  .slices = chosen.slices,
                   .group_begin = space.array<std::int32_t>(DeviceArray::kSlotBegin)});
   };
-  multiply(gate_, space.rows(RowBuffer::kInput), gate, true);
-  multiply(up_, space.rows(RowBuffer::kInput), up, true);
-  ops.swiglu(gate, up, hidden, slots, down_.n_in);
-  multiply(down_, hidden, sums, false);
+  multiply(gate_weight, space.rows(RowBuffer::kInput), gate, true);
+  multiply(up_weight, space.rows(RowBuffer::kInput), up, true);
+  ops.swiglu(gate, up, hidden, slots, down_weight.n_in);
+  multiply(down_weight, hidden, sums, false);
   const gpu::AddWeightedRowsArgs args{.out = output.rows,
                                       .in = sums.rows,
                                       .weights = space.array<float>(DeviceArray::kExpertWeights),
-                                      .indices = nullptr,
+                                      .indices = chosen.terms,
                                       .out_stride = output.stride,
                                       .in_stride = sums.stride,
                                       .n_rows = static_cast<std::int32_t>(n),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runtime/device/device_ops.hpp"
+#include "runtime/device/hot_experts.hpp"
 
 namespace dodeca::runtime::device {
 
@@ -19,7 +20,9 @@ class DeviceDense {
 
 class DeviceFfn {
  public:
-  DeviceFfn(const ModelConfig& config, const BlockPlan& plan, const DeviceWeights& weights);
+  // hot: the layer's slots for experts, or null.
+  DeviceFfn(const ModelConfig& config, const BlockPlan& plan, const DeviceWeights& weights,
+            const HotExperts::Layer* hot);
 
   // kResidual (+= addition, null: none), normalized, to kInput; for routed blocks kExpertIds and kExpertWeights too.
   void begin(const DeviceOps& ops, std::int64_t n, const DeviceRows* addition) const;
@@ -27,13 +30,24 @@ class DeviceFfn {
   bool launch_dense(const DeviceOps& ops, std::int64_t n) const;
   // The chosen experts, added to kOutput or, where nothing is in it, put there.
   void launch_experts(const DeviceOps& ops, std::int64_t n, bool accumulate) const;
+  // Those of the chosen experts that have a slot, added to kOutput; few rows.
+  void launch_hot_experts(const DeviceOps& ops, std::int64_t n) const;
 
  private:
   void route(const DeviceOps& ops, std::int64_t n) const;
+  // Slices of the weights by (row, expert) pair, and which pairs are added (null: all).
+  struct Chosen {
+    const ExpertWeights& weights;
+    const std::int32_t* slices;
+    const std::int32_t* terms;
+  };
+  void launch(const DeviceOps& ops, std::int64_t n, const Chosen& chosen, bool accumulate) const;
 
   const ModelConfig& config_;
   const float *norm_, *router_bias_;
-  DeviceMatrix router_, gate_, up_, down_;
+  DeviceMatrix router_;
+  ExpertWeights experts_;
+  const HotExperts::Layer* hot_;
   DeviceDense dense_;
 };
 

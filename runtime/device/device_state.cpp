@@ -17,7 +17,8 @@ DeviceState::DeviceState(std::shared_ptr<gpu::Device> d, const Plan& p, const Of
       offload(o),
       stream(device->make_stream()),
       multiprocessors(std::max(1, device->info().multiprocessors)),
-      weights(*device, stream, plan) {}
+      weights(*device, stream, plan),
+      hot(*device, stream, plan) {}
 
 std::vector<std::int64_t> DeviceState::attention_layers() const {
   std::vector<std::int64_t> layers;

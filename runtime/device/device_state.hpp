@@ -7,19 +7,23 @@
 
 #include "gpu/device.hpp"
 #include "runtime/device/device_attention.hpp"
+#include "runtime/device/device_blocks.hpp"
 #include "runtime/device/device_ffn.hpp"
+#include "runtime/device/hot_experts.hpp"
 #include "runtime/device/offload.hpp"
 #include "runtime/device/segment.hpp"
 
 namespace dodeca::runtime::device {
 
 struct DeviceState {
+  Sides sides = Sides::kBoth;
   std::shared_ptr<gpu::Device> device;
   Plan plan;
   Offload offload;
   gpu::Stream stream;
   std::int32_t multiprocessors;
   DeviceWeights weights;
+  HotExperts hot;
   std::unique_ptr<DeviceCache> cache;
 
   // Of the executor that exists now.

@@ -72,26 +72,36 @@ void DeviceWeights::copy(const DeviceMatrix& matrix, const PackedMatrix& from) {
   device_.copy_to_device(stream_, to, from.data.data(), static_cast<std::size_t>(from.n_slices) * from.slice_bytes());
 }
 
-// Rows in file form become tiles of float32.
 void DeviceWeights::decode(const DeviceMatrix& matrix, const PackedMatrix& from) {
-  const auto width = static_cast<std::size_t>(from.n_in);
-  const std::size_t tile_bytes = matrix.layout->tile_bytes(from.n_in);
-  std::vector<float> rows(quant::kTileRows * width);
-  std::vector<std::byte> tiles(static_cast<std::size_t>(from.n_tiles) * tile_bytes);
+  std::vector<std::byte> tiles(static_cast<std::size_t>(from.n_tiles) * matrix.layout->tile_bytes(from.n_in));
   for (std::int64_t slice = 0; slice < from.n_slices; ++slice) {
-    for (std::int64_t t = 0; t < from.n_tiles; ++t) {
-      const std::byte* pointers[quant::kTileRows] = {};
-      for (std::int64_t r = 0; r < std::min<std::int64_t>(quant::kTileRows, from.n_out - t * quant::kTileRows); ++r) {
-        float* row = rows.data() + static_cast<std::size_t>(r) * width;
-        from.decode_row(slice, t * quant::kTileRows + r, nullptr, row);
-        pointers[r] = reinterpret_cast<const std::byte*>(row);
-      }
-      matrix.layout->pack(pointers, from.n_in, tiles.data() + static_cast<std::size_t>(t) * tile_bytes);
-    }
+    write_tiles(from, matrix, slice, {0, from.n_tiles}, tiles.data());
     device_.copy_to_device(stream_,
                            const_cast<std::byte*>(matrix.data) + static_cast<std::uint64_t>(slice) * matrix.slice_bytes,
                            tiles.data(), tiles.size());
     device_.synchronize(stream_);
+  }
+}
+
+void write_tiles(const PackedMatrix& from, const DeviceMatrix& matrix, std::int64_t slice, const cpu::Range& tiles,
+                 std::byte* out) {
+  if (!from.reference) {
+    std::copy_n(from.slice(slice) + static_cast<std::size_t>(tiles.begin) * from.tile_bytes,
+                static_cast<std::size_t>(tiles.end - tiles.begin) * from.tile_bytes, out);
+    return;
+  }
+  // Rows in file form become tiles of float32.
+  const auto width = static_cast<std::size_t>(from.n_in);
+  std::vector<float> rows(quant::kTileRows * width);
+  for (std::int64_t t = tiles.begin; t < tiles.end; ++t) {
+    const std::byte* pointers[quant::kTileRows] = {};
+    for (std::int64_t r = 0; r < std::min<std::int64_t>(quant::kTileRows, from.n_out - t * quant::kTileRows); ++r) {
+      float* row = rows.data() + static_cast<std::size_t>(r) * width;
+      from.decode_row(slice, t * quant::kTileRows + r, nullptr, row);
+      pointers[r] = reinterpret_cast<const std::byte*>(row);
+    }
+    matrix.layout->pack(pointers, from.n_in,
+                        out + static_cast<std::size_t>(t - tiles.begin) * matrix.layout->tile_bytes(from.n_in));
   }
 }
 

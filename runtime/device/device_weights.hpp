@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "cpu/team.hpp"
 #include "gpu/device.hpp"
 #include "runtime/plan/plan.hpp"
 #include "runtime/weights/weight_store.hpp"
@@ -43,6 +44,10 @@ class DeviceWeights {
   std::map<WeightId, DeviceMatrix> matrices_;
   std::map<WeightId, float*> vectors_;
 };
+
+// Tiles of a slice of a weight in memory, as they lie on a device.
+void write_tiles(const PackedMatrix& from, const DeviceMatrix& matrix, std::int64_t slice, const cpu::Range& tiles,
+                 std::byte* out);
 
 // A weight as it will lie, without its place.
 DeviceMatrix unplaced_matrix(const WeightPlan& weight);

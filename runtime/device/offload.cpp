@@ -9,6 +9,7 @@
 #include "gpu/kernels/route_rows.hpp"
 #include "runtime/base/error.hpp"
 #include "runtime/device/device_cache.hpp"
+#include "runtime/device/hot_experts.hpp"
 
 namespace dodeca::runtime::device {
 namespace {
@@ -53,7 +54,9 @@ class Placement {
       wish.first_layer = config_.n_layers - std::clamp<std::int64_t>(*options_.n_layers - 1, 0, config_.n_layers);
     }
     while (!fits(wish)) give_up(wish, counted);
-    add_experts();
+    add_expert_layers();
+    if (options_.hot_experts) add_hot_experts();
+    defer_experts();
     place_weights();
     for (const auto& [what, n] : refused_) result_.refused.push_back(fmt::format(fmt::runtime(what), n));
     return std::move(result_);
@@ -115,6 +118,8 @@ class Placement {
 
   void place(BlockPlan& block, const Wish& wish) {
     block.place = block.experts_place = Place::kCpu;
+    block.n_hot_experts = block.n_deferred = 0;
+    block.adds_deferred = false;
     if (block.kind == BlockKind::kEmbedding) {
       block.reason = "a row is looked up";
       return;
@@ -150,7 +155,7 @@ class Placement {
 
   // Places everything as wished and counts; whether it fits.
   bool fits(const Wish& wish) {
-    result_.weights = result_.experts = result_.cache = 0;
+    result_.weights = result_.experts = result_.hot_experts = result_.cache = 0;
     result_.n_layers = 0;
     refused_.clear();
     result_.cache_type = wish.cache_type;
@@ -212,14 +217,15 @@ class Placement {
     say(fmt::format("layers 0 to {} run on the processors", wish.first_layer - 1));
   }
 
-  // The experts of whole layers, from the last one on, in the room that is left.
-  void add_experts() {
+  // The experts of whole layers, from the last one on, in the room that is left; with slots for hot experts, only those that
+  // are asked for.
+  void add_expert_layers() {
     for (auto block = plan_.blocks.rbegin(); block != plan_.blocks.rend(); ++block) {
       if (block->kind != BlockKind::kMoeFfn || block->place != Place::kDevice) continue;
       const std::optional<Place> rule = ruled(*block, true);
       const bool counted = options_.n_cpu_moe.has_value() && block->layer >= *options_.n_cpu_moe,
                  forced = rule == Place::kDevice || (!rule && counted);
-      if (rule == Place::kCpu || (!rule && options_.n_cpu_moe && !counted)) continue;
+      if (rule == Place::kCpu || (!forced && (options_.n_cpu_moe || options_.hot_experts))) continue;
       if (const std::string why = refusal(*block, true); !why.empty()) {
         block->reason += "; experts: " + why;
         if (forced) ++refused_["the experts of {} layers stay in memory: " + why];
@@ -242,6 +248,53 @@ class Placement {
           fmt::format("the experts of layer {} need {:.2f} GiB of the device's memory, {:.2f} of {:.2f} GiB are left",
                       block->layer, gib(bytes), gib(result_.budget - had), gib(result_.budget)))
           .with(Remedy::kLessOnDevice);
+    }
+  }
+
+  // Slots for experts: as many in every layer whose experts are in memory as the room that is left holds.
+  void add_hot_experts() {
+    const auto give_slots = [&](std::int64_t n) {
+      result_.n_hot_layers = 0;
+      for (BlockPlan& block : plan_.blocks) {
+        block.n_hot_experts = 0;
+        if (!experts_in_memory(block) || !refusal(block, true).empty()) continue;
+        block.n_hot_experts = n;
+        ++result_.n_hot_layers;
+      }
+      result_.n_hot_slots = n;
+      result_.hot_experts = n > 0 && result_.n_hot_layers > 0 ? hot_expert_bytes(plan_) : 0;
+      count_work();
+      return result_.bytes() <= result_.budget;
+    };
+    std::int64_t fitting = 0, too_many = config_.n_routed_experts + 1;
+    while (too_many - fitting > 1) {
+      const std::int64_t n = (fitting + too_many) / 2;
+      (give_slots(n) ? fitting : too_many) = n;
+    }
+    give_slots(fitting);
+    if (fitting == 0) result_.n_hot_layers = 0;
+  }
+
+  static bool experts_in_memory(const BlockPlan& block) {
+    return block.kind == BlockKind::kMoeFfn && block.place == Place::kDevice && block.experts_place == Place::kCpu;
+  }
+
+  // A layer's late experts are added where the next one's are: both in memory, and nothing in between that is not on the
+  // device.
+  void defer_experts() {
+    const std::int64_t n = std::min(options_.n_deferred, config_.n_experts_per_tok - 1);
+    if (n <= 0) return;
+    BlockPlan* before = nullptr;
+    for (BlockPlan& block : plan_.blocks) {
+      if (block.place != Place::kDevice) before = nullptr;
+      if (block.kind != BlockKind::kMoeFfn) continue;
+      const bool here = experts_in_memory(block);
+      if (here && before != nullptr) {
+        before->n_deferred = n;
+        block.adds_deferred = true;
+        ++result_.n_deferring;
+      }
+      before = here ? &block : nullptr;
     }
   }
 

@@ -23,6 +23,8 @@ struct OffloadOptions {
   std::optional<std::int64_t> n_layers = {};   // the head and the last n - 1 layers, as -ngl counts; none: what fits
   std::optional<std::int64_t> n_cpu_moe = {};  // experts of the first n layers stay in memory; none: what does not fit
   std::vector<PlaceRule> rules = {};
+  bool hot_experts = false;     // room that is left: experts that the run uses most, not whole layers of experts
+  std::int64_t n_deferred = 0;  // of a row's experts, those that weigh least may be added one layer later
 };
 
 // What a run asks for.
@@ -35,13 +37,16 @@ struct Offload {
   Machine::Device device;
   std::uint64_t budget = 0;                                                 // bytes that may be used
   std::uint64_t weights = 0, experts = 0, cache = 0, work = 0, margin = 0;  // bytes; `weights` without routed experts
+  std::uint64_t hot_experts = 0;                                            // bytes of their slots
   quant::DType cache_type = quant::DType::kF16;    // of the device's layers: F16, BF16, I8; F32 on the reference route
   std::int64_t micro_batch = 0;                    // rows of a pass
   std::int64_t n_layers = 0, n_expert_layers = 0;  // on the device
+  std::int64_t n_hot_layers = 0, n_hot_slots = 0;  // layers with slots for experts, and slots of each
+  std::int64_t n_deferring = 0;                    // layers of which some experts are added later
   std::vector<std::string> given_up = {};          // for want of room, a sentence each
   std::vector<std::string> refused = {};           // for want of kernels, likewise
 
-  std::uint64_t bytes() const { return weights + experts + cache + work; }
+  std::uint64_t bytes() const { return weights + experts + hot_experts + cache + work; }
   bool any() const { return weights + experts > 0; }
 };
 

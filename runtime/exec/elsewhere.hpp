@@ -23,6 +23,8 @@ class RoutedElsewhere {
   virtual ~RoutedElsewhere() = default;
   // By one member: returns when the rows of kInput (floats and factors), kExpertIds and kExpertWeights are there.
   virtual void wait(Pass& pass) = 0;
+  // Behind wait(), whether the rows of the pass that chose the expert are computed there too, and not here.
+  virtual bool takes(std::int64_t expert) const = 0;
   // By one member: the experts' sums are in kOutput.
   virtual void give(Pass& pass) = 0;
 };

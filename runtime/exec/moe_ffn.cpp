@@ -42,7 +42,9 @@ MoeFfn::MoeFfn(const Model& model, const BlockPlan& plan)
       down_(model.weights().parts({kExpertDown, plan.layer})),
       norm_(model.weights().vector({kFfnNorm, plan.layer})),
       router_bias_(model.weights().vector({kRouterBias, plan.layer})),
-      shared_(model, plan, DenseFfn::kShared, router_.n_pieces()) {
+      shared_(model, plan, DenseFfn::kShared, router_.n_pieces()),
+      n_deferred_(plan.n_deferred),
+      adds_deferred_(plan.adds_deferred) {
   const auto n_experts = static_cast<std::size_t>(model.config().n_routed_experts);
   for (std::size_t p = 0; p < gate_.size(); ++p) {
     std::int32_t next = 0;
@@ -61,10 +63,12 @@ MoeFfn::MoeFfn(const Model& model, const BlockPlan& plan)
   }
   for (const PackedMatrix& part : gate_) expert_blocks_ = std::max(expert_blocks_, blocks_of(part.n_out));
   const std::size_t most = gate_.size() * static_cast<std::size_t>(kFewRows * model.config().n_experts_per_tok);
-  chosen_.reserve(gate_.size() * n_experts);
-  gate_up_loads_.reserve(2 * most);
-  down_loads_.reserve(most + shared_.down_loads().size());
-  phases_ = {always_read_phase(), gate_up_phase(), down_phase()};
+  for (ExpertSet* set : {&now_, &late_}) {
+    set->chosen.reserve(gate_.size() * n_experts);
+    set->gate_up_loads.reserve(2 * most);
+    set->down_loads.reserve(most + shared_.down_loads().size());
+  }
+  phases_ = {always_read_phase(), gate_up_phase(now_), down_phase(now_)};
 }
 
 void MoeFfn::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {
@@ -81,6 +85,10 @@ void MoeFfn::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes
   const std::int64_t n_pieces = shared_down == nullptr ? 0 : shared_down->n_pieces();
   demand.rows(RowBuffer::kPartSums, few + n_pieces * std::min(sizes.micro_batch, kFewRows), plan.config.hidden_size);
   PiecedProjection::add_demand({weights[kRouter], weights[kSharedGate], weights[kSharedUp]}, sizes, demand);
+  if (block.n_deferred > 0) {
+    demand.rows(RowBuffer::kDeferredSums, 2 * kFewRows, plan.config.hidden_size);
+    demand.rows(RowBuffer::kLateInput, kFewRows, plan.config.hidden_size);
+  }
   demand.blocks(router_tiles(plan.config));
   demand.blocks(few * blocks_of(width));
   demand.products(sizes.micro_batch);
@@ -94,6 +102,9 @@ void MoeFfn::set_routed_elsewhere(std::unique_ptr<RoutedElsewhere> place) {
   norm_ = {};
   phases_.front() = receive_phase();
   phases_.back().last = [this](Pass& pass) { routed_->give(pass); };
+  if (n_deferred_ == 0) return;
+  phases_.push_back(gate_up_phase(late_));
+  phases_.push_back(down_phase(late_));
 }
 
 Phase MoeFfn::receive_phase() const {
@@ -107,9 +118,10 @@ Phase MoeFfn::receive_phase() const {
                    std::int64_t i) { pass.buffer(RowBuffer::kInput).quantize(i, pass.config.hidden_size, pass.isa); },
       .last =
           [this](Pass& pass) {
-            group_slots(pass);
-            choose(pass);
-            units_.reset();
+            begin_experts(pass);
+            keep_late_input(pass);
+            // Nobody will complete a block of sums that has no terms.
+            if (pass.few() && now_.chosen.empty()) begin_sums(pass, {0, pass.config.hidden_size});
           }};
 }
 
@@ -180,14 +192,15 @@ Work MoeFfn::always_read_work() const { return {.bytes = shared_.gate_up_bytes()
 
 // ---- the chosen experts ---------------------------------------------------------------------------------------------
 
-// f(part, slice, slots) for all experts that have rows.
+// f(part, slice, slots) for all experts that have rows here.
 template <class F>
 void MoeFfn::for_each_expert(const Pass& pass, F&& f) const {
   for (std::size_t p = 0; p < gate_.size(); ++p) {
     for (std::int64_t expert = 0; expert < pass.config.n_routed_experts; ++expert) {
       const std::int32_t slice = slice_[p][expert];
       const SlotRange slots = slots_of(pass, expert);
-      if (slice >= 0 && slots.count() > 0) f(p, slice, slots);
+      if (slice < 0 || slots.count() == 0 || (routed_ != nullptr && routed_->takes(expert))) continue;
+      f(p, slice, slots);
     }
   }
 }
@@ -199,33 +212,51 @@ void MoeFfn::begin_experts(const Pass& pass) const {
 }
 
 void MoeFfn::choose(const Pass& pass) const {
-  chosen_.clear();
-  gate_up_loads_.clear();
-  down_loads_.clear();
+  for (ExpertSet* set : {&now_, &late_}) {
+    set->chosen.clear();
+    set->gate_up_loads.clear();
+    set->down_loads.clear();
+  }
+  deferred_slots_.clear();
+  if (n_deferred_ > 0 && pass.few()) mark_lightest_slots(pass, n_deferred_, deferred_slots_);
   for_each_expert(pass, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
-    chosen_.push_back({p, slice, slots});
+    bool late = true;
+    for (std::int64_t slot = slots.begin; late && slot < slots.end; ++slot) late = defers(slot);
+    ExpertSet& set = late ? late_ : now_;
+    set.chosen.push_back({p, slice, slots});
     if (!pass.few()) return;
-    const auto first = static_cast<std::int64_t>(chosen_.size() - 1) * expert_blocks_;
+    const auto first = static_cast<std::int64_t>(set.chosen.size() - 1) * expert_blocks_;
     for (const PackedMatrix* weight : {&gate_[p], &up_[p]})
-      gate_up_loads_.push_back({.n_tiles = weight->n_tiles, .tile_bytes = weight->tile_bytes, .first_block = first});
-    down_loads_.push_back({.n_tiles = down_[p].n_tiles, .tile_bytes = down_[p].tile_bytes});
+      set.gate_up_loads.push_back({.n_tiles = weight->n_tiles, .tile_bytes = weight->tile_bytes, .first_block = first});
+    set.down_loads.push_back({.n_tiles = down_[p].n_tiles, .tile_bytes = down_[p].tile_bytes});
   });
   if (!pass.few()) {  // so that the last units are small ones
-    std::ranges::sort(chosen_, [](const Chosen& a, const Chosen& b) {
+    std::ranges::sort(now_.chosen, [](const Chosen& a, const Chosen& b) {
       return a.slots.count() != b.slots.count() ? a.slots.count() > b.slots.count() : a.slots.begin < b.slots.begin;
     });
   } else if (shared_here()) {
-    down_loads_.insert(down_loads_.end(), shared_.down_loads().begin(), shared_.down_loads().end());
+    now_.down_loads.insert(now_.down_loads.end(), shared_.down_loads().begin(), shared_.down_loads().end());
   }
 }
 
-Phase MoeFfn::gate_up_phase() const {
-  return {.name = "gate, up",
-          .loads = [this](const Pass&) { return std::span<const TileLoad>(gate_up_loads_); },
-          .run = [this](Pass& pass, const cpu::Member& member, std::size_t load,
-                        const cpu::Range& tiles) { run_gate_up(pass, member, load, tiles); },
+// Behind give() the floats of kInput are the next layer's at any time.
+void MoeFfn::keep_late_input(const Pass& pass) const {
+  for (std::int64_t i = 0; !late_.chosen.empty() && i < pass.n(); ++i)
+    std::copy_n(pass.buffer(RowBuffer::kInput).row(i), pass.config.hidden_size,
+                pass.buffer(RowBuffer::kLateInput).row(i));
+}
+
+float* MoeFfn::deferred_row(const Pass& pass, std::int64_t layer, std::int64_t row) const {
+  return pass.buffer(RowBuffer::kDeferredSums).row(layer % 2 * kFewRows + row);
+}
+
+Phase MoeFfn::gate_up_phase(ExpertSet& set) const {
+  return {.name = &set == &late_ ? "late gate, up" : "gate, up",
+          .loads = [&set](const Pass&) { return std::span<const TileLoad>(set.gate_up_loads); },
+          .run = [this, &set](Pass& pass, const cpu::Member& member, std::size_t load,
+                              const cpu::Range& tiles) { run_gate_up(pass, set, member, load, tiles); },
           .deal = [this](Pass& pass, const cpu::Member& member) { deal_gate_up(pass, member); },
-          .finish_block = [this](Pass& pass, std::int64_t block) { finish_gate_up(pass, block); },
+          .finish_block = [this, &set](Pass& pass, std::int64_t block) { finish_gate_up(pass, set, block); },
           .finish = [this](Pass& pass, std::int64_t slot) { quantize_slot(pass, slot); },
           .n_items = [](const Pass& pass) { return n_slots(pass); },
           .last =
@@ -233,23 +264,26 @@ Phase MoeFfn::gate_up_phase() const {
                 router_units_.reset();
                 if (elsewhere_) elsewhere_->wait();
               },
-          .work = [this](const Pass& pass) { return gate_up_work(pass); },
+          .work = [this, &set](const Pass& pass) { return gate_up_work(pass, set); },
           .taps = {tap_slots(kExpertGate, RowBuffer::kInput, true)}};
 }
 
 // A product of an expert's rows, to the rows of its slots.
-void MoeFfn::run_gate_up(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const {
-  const auto& [part, slice, slots] = chosen_[load / 2];
+void MoeFfn::run_gate_up(Pass& pass, const ExpertSet& set, const cpu::Member& member, std::size_t load,
+                         const cpu::Range& tiles) const {
+  const auto& [part, slice, slots] = set.chosen[load / 2];
   const PackedMatrix& weight = load % 2 == 0 ? gate_[part] : up_[part];
   const Activations& in = pass.buffer(RowBuffer::kInput);
   Activations& out = pass.buffer(load % 2 == 0 ? RowBuffer::kGate : RowBuffer::kUp);
   const cpu::ActFormat format = weight.layout->act;
+  const bool kept = &set == &late_ && format == cpu::ActFormat::kF32;
+  const Activations& rows = kept ? pass.buffer(RowBuffer::kLateInput) : in;
   multiply({.weight = weight,
             .slice = slice,
             .tile_begin = tiles.begin,
             .tile_end = tiles.end,
-            .acts = in.data(format),
-            .act_stride = in.stride(format),
+            .acts = rows.data(format),
+            .act_stride = rows.stride(format),
             .act_rows = slots.act_rows + slots.begin,
             .act_factors = in.factors(),
             .n_acts = slots.count(),
@@ -259,31 +293,32 @@ void MoeFfn::run_gate_up(Pass& pass, const cpu::Member& member, std::size_t load
             .prompt = pass.prompt()});
 }
 
-void MoeFfn::finish_gate_up(Pass& pass, std::int64_t block) const {
-  const auto& [part, slice, slots] = chosen_[static_cast<std::size_t>(block / expert_blocks_)];
+void MoeFfn::finish_gate_up(Pass& pass, const ExpertSet& set, std::int64_t block) const {
+  const auto& [part, slice, slots] = set.chosen[static_cast<std::size_t>(block / expert_blocks_)];
   for (std::int64_t slot = slots.begin; slot < slots.end; ++slot)
     swiglu_block(pass, static_cast<std::int64_t>(part) * n_slots(pass) + slot, block % expert_blocks_,
                  gate_[part].n_out, RowBuffer::kExpertHidden);
 }
 
-Phase MoeFfn::down_phase() const {
-  Phase phase{.name = "down",
-              .loads = [this](const Pass&) { return std::span<const TileLoad>(down_loads_); },
-              .run = [this](Pass& pass, const cpu::Member& member, std::size_t load,
-                            const cpu::Range& tiles) { run_down(pass, member, load, tiles); },
+Phase MoeFfn::down_phase(ExpertSet& set) const {
+  Phase phase{.name = &set == &late_ ? "late down" : "down",
+              .loads = [&set](const Pass&) { return std::span<const TileLoad>(set.down_loads); },
+              .run = [this, &set](Pass& pass, const cpu::Member& member, std::size_t load,
+                                  const cpu::Range& tiles) { run_down(pass, set, member, load, tiles); },
               .deal = [this](Pass& pass, const cpu::Member& member) { deal_down(pass, member); },
-              .finish_block = [this](Pass& pass, std::int64_t block) { finish_down(pass, block); },
-              .work = [this](const Pass& pass) { return down_work(pass); },
+              .finish_block = [this, &set](Pass& pass, std::int64_t block) { finish_down(pass, set, block); },
+              .work = [this, &set](const Pass& pass) { return down_work(pass, set); },
               .taps = {tap_slots(kExpertDown, RowBuffer::kExpertHidden, false)}};
   if (!shared_.down_loads().empty()) phase.taps.push_back(tap_rows(kSharedDown, RowBuffer::kDenseHidden));
   return phase;
 }
 
-void MoeFfn::run_down(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const {
+void MoeFfn::run_down(Pass& pass, const ExpertSet& set, const cpu::Member& member, std::size_t load,
+                      const cpu::Range& tiles) const {
   const std::int64_t n = n_slots(pass);
-  if (load >= chosen_.size())
-    return shared_.run_down(pass, member, load - chosen_.size(), tiles, std::ssize(down_) * n);
-  const auto& [part, slice, slots] = chosen_[load];
+  if (load >= set.chosen.size())
+    return shared_.run_down(pass, member, load - set.chosen.size(), tiles, std::ssize(down_) * n);
+  const auto& [part, slice, slots] = set.chosen[load];
   const PackedMatrix& weight = down_[part];
   const std::int64_t first = static_cast<std::int64_t>(part) * n + slots.begin;
   const Activations& in = pass.buffer(RowBuffer::kExpertHidden);
@@ -302,18 +337,34 @@ void MoeFfn::run_down(Pass& pass, const cpu::Member& member, std::size_t load, c
             .prompt = pass.prompt()});
 }
 
+// What the layer before deferred, or zero; and zero for what this one will.
+void MoeFfn::begin_sums(const Pass& pass, const cpu::Range& columns) const {
+  const std::int64_t width = columns.end - columns.begin;
+  for (std::int64_t i = 0; i < pass.n(); ++i) {
+    float* out = pass.buffer(RowBuffer::kOutput).row(i) + columns.begin;
+    if (adds_deferred_)
+      std::copy_n(deferred_row(pass, plan().layer - 1, i) + columns.begin, width, out);
+    else
+      std::fill_n(out, width, 0.0f);
+    if (n_deferred_ > 0) std::fill_n(deferred_row(pass, plan().layer, i) + columns.begin, width, 0.0f);
+  }
+}
+
 // In the order of the experts for every row, then the shared one.
-void MoeFfn::finish_down(Pass& pass, std::int64_t block) const {
+void MoeFfn::finish_down(Pass& pass, const ExpertSet& set, std::int64_t block) const {
   const cpu::Range columns = columns_of(block, pass.config.hidden_size);
   const std::int64_t width = columns.end - columns.begin, n = n_slots(pass);
   Activations &sums = pass.buffer(RowBuffer::kPartSums), &out = pass.buffer(RowBuffer::kOutput);
   const auto* weights = pass.space.array<float>(ArrayBuffer::kSlotWeights);
-  for (std::int64_t i = 0; i < pass.n(); ++i) std::fill_n(out.row(i) + columns.begin, width, 0.0f);
-  for (const auto& [part, slice, slots] : chosen_) {
-    for (std::int64_t slot = slots.begin; slot < slots.end; ++slot)
-      add_weighted(out.row(slots.row_of(slot)) + columns.begin,
+  if (&set == &now_) begin_sums(pass, columns);
+  for (const auto& [part, slice, slots] : set.chosen) {
+    for (std::int64_t slot = slots.begin; slot < slots.end; ++slot) {
+      const std::int64_t row = slots.row_of(slot);
+      add_weighted((defers(slot) ? deferred_row(pass, plan().layer, row) : out.row(row)) + columns.begin,
                    sums.row(static_cast<std::int64_t>(part) * n + slot) + columns.begin, weights[slot], width);
+    }
   }
+  if (&set == &late_) return;
   if (shared_here()) return shared_.add_down_parts(pass, block, std::ssize(down_) * n, true);
   for (std::int64_t i = 0; elsewhere_ != nullptr && i < pass.n(); ++i)
     add_weighted(out.row(i) + columns.begin, elsewhere_->output().row(i) + columns.begin, 1.0f, width);
@@ -325,13 +376,13 @@ void MoeFfn::finish_down(Pass& pass, std::int64_t block) const {
 template <class F>
 void MoeFfn::for_each_unit(const cpu::Member& member, F&& f) const {
   std::int64_t n_rows = 0, all_tiles = 0;
-  for (const Chosen& c : chosen_) {
+  for (const Chosen& c : now_.chosen) {
     n_rows += c.slots.count();
     all_tiles += gate_[c.part].n_tiles;
   }
-  if (n_rows > kFewRowsEach * std::ssize(chosen_)) {
+  if (n_rows > kFewRowsEach * std::ssize(now_.chosen)) {
     std::int64_t unit = 0, mine = units_.take();
-    for (const auto& [p, slice, slots] : chosen_) {
+    for (const auto& [p, slice, slots] : now_.chosen) {
       const std::int64_t n_tiles = gate_[p].n_tiles, n_units = (n_tiles + kFfnTiles - 1) / kFfnTiles;
       for (; mine < unit + n_units; mine = units_.take()) {
         const std::int64_t begin = (mine - unit) * kFfnTiles;
@@ -343,7 +394,7 @@ void MoeFfn::for_each_unit(const cpu::Member& member, F&& f) const {
   }
   std::int64_t first = 0;
   const cpu::Range mine = member.part(all_tiles);
-  for (const auto& [p, slice, slots] : chosen_) {
+  for (const auto& [p, slice, slots] : now_.chosen) {
     const std::int64_t n_tiles = gate_[p].n_tiles, begin = std::max(mine.begin - first, std::int64_t{0}),
                        end = std::min(mine.end - first, n_tiles);
     if (begin < end) f(p, slice, slots, cpu::Range{begin, end});
@@ -391,23 +442,25 @@ void MoeFfn::deal_down(Pass& pass, const cpu::Member& member) const {
     shared_.add_down_columns(pass, member);
 }
 
-Work MoeFfn::gate_up_work(const Pass& pass) const {
-  Work work{.experts = experts_touched(pass)};
-  for_each_expert(pass, [&](std::size_t p, std::int32_t, const SlotRange& slots) {
+Work MoeFfn::gate_up_work(const Pass& pass, const ExpertSet& set) const {
+  Work work;
+  if (&set == &now_)
+    work.experts = routed_ == nullptr ? experts_touched(pass) : now_.chosen.size() + late_.chosen.size();
+  for (const auto& [p, slice, slots] : set.chosen) {
     work.bytes += gate_[p].slice_bytes() + up_[p].slice_bytes();
     work.expert_macs += static_cast<std::uint64_t>(slots.count()) * (gate_[p].macs() + up_[p].macs());
-  });
+  }
   return work;
 }
 
-Work MoeFfn::down_work(const Pass& pass) const {
+Work MoeFfn::down_work(const Pass& pass, const ExpertSet& set) const {
   Work work;
-  if (shared_here())
+  if (&set == &now_ && shared_here())
     work = {.bytes = shared_.down_bytes(), .expert_macs = static_cast<std::uint64_t>(pass.n()) * shared_.down_macs()};
-  for_each_expert(pass, [&](std::size_t p, std::int32_t, const SlotRange& slots) {
+  for (const auto& [p, slice, slots] : set.chosen) {
     work.bytes += down_[p].slice_bytes();
     work.expert_macs += static_cast<std::uint64_t>(slots.count()) * down_[p].macs();
-  });
+  }
   return work;
 }
 

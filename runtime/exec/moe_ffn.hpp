@@ -13,7 +13,9 @@ class MoeFfn final : public Block {
   MoeFfn(const Model& model, const BlockPlan& plan);
   static void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand);
 
-  std::span<const Phase> phases(const Pass&) const override { return phases_; }
+  std::span<const Phase> phases(const Pass& pass) const override {
+    return std::span(phases_).first(pass.few() ? phases_.size() : kPhases);
+  }
   std::span<const float> norm() const override { return norm_; }
 
   // Not null: the shared expert is computed there, while this block routes and runs the chosen experts.
@@ -24,6 +26,7 @@ class MoeFfn final : public Block {
   std::int64_t input_of(const Pass&, std::int64_t row) const override { return routed_ == nullptr ? row : -1; }
 
  private:
+  static constexpr std::size_t kPhases = 3;  // and two for late experts
   bool shared_here() const { return elsewhere_ == nullptr && routed_ == nullptr; }
   Phase receive_phase() const;
   // What is read for every row whatever was chosen: the router, and gate and up of the shared expert.
@@ -34,20 +37,36 @@ class MoeFfn final : public Block {
   void finish_routing(Pass& pass, std::int64_t i) const;
 
   // The experts that have rows. Few rows: in ascending order; gate and up of each are loads, [2 * k] and [2 * k + 1], then
-  // their down products. Many: those with the most rows first.
+  // their down products. Many: those with the most rows first. Made behind the routing; the room is there from the beginning.
   struct Chosen {
     std::size_t part;
     std::int32_t slice;
     SlotRange slots;
   };
+  struct ExpertSet {
+    std::vector<Chosen> chosen;
+    std::vector<TileLoad> gate_up_loads, down_loads;
+  };
   void begin_experts(const Pass& pass) const;  // once ids and weights of all rows are there
   void choose(const Pass& pass) const;
-  Phase gate_up_phase() const;
-  void run_gate_up(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const;
-  void finish_gate_up(Pass& pass, std::int64_t block) const;
-  Phase down_phase() const;
-  void run_down(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const;
-  void finish_down(Pass& pass, std::int64_t block) const;
+  Phase gate_up_phase(ExpertSet& set) const;
+  void run_gate_up(Pass& pass, const ExpertSet& set, const cpu::Member& member, std::size_t load,
+                   const cpu::Range& tiles) const;
+  void finish_gate_up(Pass& pass, const ExpertSet& set, std::int64_t block) const;
+  Phase down_phase(ExpertSet& set) const;
+  void run_down(Pass& pass, const ExpertSet& set, const cpu::Member& member, std::size_t load,
+                const cpu::Range& tiles) const;
+  void begin_sums(const Pass& pass, const cpu::Range& columns) const;
+  void finish_down(Pass& pass, const ExpertSet& set, std::int64_t block) const;
+
+  // Few rows, with experts that are added one layer later (BlockPlan::n_deferred): those of a row that weigh least. An
+  // expert that all its rows defer is multiplied behind give(), while what routes goes on; what a row defers is added to
+  // kDeferredSums whenever it was multiplied, so that a row's bits do not depend on the rows beside it.
+  void keep_late_input(const Pass& pass) const;
+  bool defers(std::int64_t slot) const {
+    return !deferred_slots_.empty() && deferred_slots_[static_cast<std::size_t>(slot)] != 0;
+  }
+  float* deferred_row(const Pass& pass, std::int64_t layer, std::int64_t row) const;
 
   // Many rows.
   void deal_gate_up(Pass& pass, const cpu::Member& member) const;
@@ -59,8 +78,8 @@ class MoeFfn final : public Block {
   template <class F>
   void for_each_unit(const cpu::Member& member, F&& f) const;
   Work always_read_work() const;
-  Work gate_up_work(const Pass& pass) const;
-  Work down_work(const Pass& pass) const;
+  Work gate_up_work(const Pass& pass, const ExpertSet& set) const;
+  Work down_work(const Pass& pass, const ExpertSet& set) const;
 
   PiecedProjection router_;
   std::span<const PackedMatrix> gate_, up_, down_;  // one per part
@@ -73,9 +92,10 @@ class MoeFfn final : public Block {
   std::vector<Phase> phases_;
   std::int64_t router_blocks_ = 0;  // of its results, one per tile
   std::int64_t expert_blocks_ = 0;  // of an expert's hidden row, in its widest part
-  // Made behind the routing; the room is there from the beginning.
-  mutable std::vector<Chosen> chosen_;
-  mutable std::vector<TileLoad> gate_up_loads_, down_loads_;
+  std::int64_t n_deferred_ = 0;
+  bool adds_deferred_ = false;
+  mutable ExpertSet now_, late_;
+  mutable std::vector<char> deferred_slots_;  // [slots of few rows]; empty: none is
   mutable Arrivals router_blocks_done_;
   mutable cpu::WorkCounter router_units_;
   mutable cpu::WorkCounter units_;  // of gate and up, where they are dealt one by one

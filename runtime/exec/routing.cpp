@@ -57,6 +57,19 @@ void group_slots(const Pass& pass) noexcept {
   begin[0] = 0;
 }
 
+void mark_lightest_slots(const Pass& pass, std::int64_t n, std::vector<char>& marks) {
+  const auto* rows = pass.space.array<std::int32_t>(ArrayBuffer::kSlotRows);
+  const auto* weights = pass.space.array<float>(ArrayBuffer::kSlotWeights);
+  for (std::int64_t slot = 0; slot < n_slots(pass); ++slot) {
+    std::int64_t n_lighter = 0;
+    for (std::int64_t other = 0; other < n_slots(pass); ++other) {
+      if (rows[other] != rows[slot]) continue;
+      n_lighter += weights[other] < weights[slot] || (weights[other] == weights[slot] && other > slot);
+    }
+    marks.push_back(n_lighter < n);
+  }
+}
+
 SlotRange slots_of(const Pass& pass, std::int64_t expert) noexcept {
   const auto* begin = pass.space.array<std::int32_t>(ArrayBuffer::kSlotBegin);
   return {begin[expert], begin[expert + 1], pass.space.array<std::int32_t>(ArrayBuffer::kSlotRows)};

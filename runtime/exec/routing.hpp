@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "runtime/exec/ffn_products.hpp"
 
@@ -15,6 +16,9 @@ void demand_routing(const ModelConfig& config, const RunSizes& sizes, Demand& de
 void route_row(const Pass& pass, std::span<const float> bias, std::int64_t i) noexcept;
 // Sorts the pairs of all rows by expert, rows ascending inside.
 void group_slots(const Pass& pass) noexcept;
+
+// Adds a mark for every slot: not 0 for the n of each row that weigh least; of equal ones the last slots count as lighter.
+void mark_lightest_slots(const Pass& pass, std::int64_t n, std::vector<char>& marks);
 
 SlotRange slots_of(const Pass& pass, std::int64_t expert) noexcept;
 std::int64_t n_slots(const Pass& pass) noexcept;

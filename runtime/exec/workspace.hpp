@@ -41,6 +41,8 @@ enum class RowBuffer {
   kExpertHidden,  // [P * S, expert width]
   kDenseHidden,   // [P * M, dense or shared width]
   kPartSums,      // [P * slots of few rows + P * few rows, hidden] products that are added to kOutput block by block
+  kLateInput,     // [few rows, hidden] floats of kInput, for experts that are multiplied behind the others
+  kDeferredSums,  // [2 * few rows, hidden] of a layer's experts that are added one layer later: odd layers, even layers
   kCount
 };
 

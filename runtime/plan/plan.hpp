@@ -75,6 +75,9 @@ struct BlockPlan {
   std::int64_t layer = kNoLayer;
   Place place = Place::kCpu;          // where it runs: of a routed feed-forward, the router and the shared expert
   Place experts_place = Place::kCpu;  // the routed experts
+  std::int64_t n_hot_experts = 0;     // of experts in memory, how many have a slot on the device too
+  std::int64_t n_deferred = 0;        // of a row's experts, in passes of few rows: added one layer later
+  bool adds_deferred = false;         // those of the layer before
   std::string reason;                 // why there
   std::vector<Span> parts;  // of heads (key-value heads for grouped queries), of the intermediate dimension of dense
                             // blocks and shared experts, of the head's rows

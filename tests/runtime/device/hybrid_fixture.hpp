@@ -1,11 +1,37 @@
 // A model of which a part runs on the emulated device, and an executor on it.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+
 #include "gpu/emulation/emulation.hpp"
 #include "runtime/device/device_blocks.hpp"
 #include "tests/runtime/exec/exec_fixture.hpp"
 
 namespace dodeca::tests {
+
+// One dense layer and three with routed and shared experts.
+inline runtime::ModelConfig small_hybrid_config() {
+  runtime::ModelConfig c = small_mla_config(1, 3);
+  c.n_shared_experts = 1;
+  c.gating = runtime::GatingKind::kSigmoid;
+  c.norm_topk_prob = true;
+  c.n_group = 2;
+  c.topk_group = 1;
+  c.routed_scaling_factor = 2.5;
+  c.rope.magnitude = 0.8;
+  return c;
+}
+
+// Of logits of about 1 in float32, where only the order of sums differs: five times what was seen.
+inline constexpr double kRounding = 2e-5;
+
+inline double largest_difference(const std::vector<float>& got, const std::vector<float>& want) {
+  REQUIRE(got.size() == want.size());
+  double most = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) most = std::max<double>(most, std::abs(got[i] - want[i]));
+  return most;
+}
 
 struct HybridSetup {
   runtime::PlanOptions plan = {};

@@ -16,32 +16,10 @@ using namespace dodeca::runtime;
 using namespace dodeca::runtime::exec;
 using device::PlaceRule;
 
-ModelConfig small_config() {
-  ModelConfig c = small_mla_config(1, 3);
-  c.n_shared_experts = 1;
-  c.gating = GatingKind::kSigmoid;
-  c.norm_topk_prob = true;
-  c.n_group = 2;
-  c.topk_group = 1;
-  c.routed_scaling_factor = 2.5;
-  c.rope.magnitude = 0.8;
-  return c;
-}
-
-// Of logits of about 1 in float32, where only the order of sums differs: five times what was seen.
-constexpr double kRounding = 2e-5;
-
-double largest_difference(const std::vector<float>& got, const std::vector<float>& want) {
-  REQUIRE(got.size() == want.size());
-  double most = 0;
-  for (std::size_t i = 0; i < got.size(); ++i) most = std::max<double>(most, std::abs(got[i] - want[i]));
-  return most;
-}
-
 }  // namespace
 
 TEST_CASE("a small model in float32 gives the same on the device, for any split of its blocks") {
-  const MemorySource source(small_config(), 7);
+  const MemorySource source(small_hybrid_config(), 7);
   const std::vector<int> ids = some_ids(21, 64);
   cpu::Team team(2);
   const auto model = load_model(source, team, {.compute_f32 = true});
@@ -80,7 +58,7 @@ TEST_CASE("a small model in float32 gives the same on the device, for any split 
 }
 
 TEST_CASE("sequences share, fork, truncate, save and restore their rows on the device") {
-  const MemorySource source(small_config(), 9);
+  const MemorySource source(small_hybrid_config(), 9);
   cpu::Team team(2);
   const auto model = load_model(source, team, {.compute_f32 = true});
   const ExecutorOptions options{.n_positions = 512,
@@ -119,7 +97,7 @@ TEST_CASE("sequences share, fork, truncate, save and restore their rows on the d
 }
 
 TEST_CASE("many rows of several sequences, with the last norm's rows, whenever the device does its work") {
-  ModelConfig c = small_config();
+  ModelConfig c = small_hybrid_config();
   c.gating = GatingKind::kSoftmaxSelected;
   c.norm_topk_prob = false;
   c.n_group = c.topk_group = 1;
@@ -156,7 +134,7 @@ TEST_CASE("many rows of several sequences, with the last norm's rows, whenever t
 }
 
 TEST_CASE("experts on the processors read the rows that a device made, rounded as they round: no bit differs") {
-  ModelConfig c = small_config();
+  ModelConfig c = small_hybrid_config();
   c.hidden_size = c.moe_intermediate_size = 256;
   c.n_shared_experts = 0;  // its sums would have another order
   const auto source = random_weights(
@@ -184,7 +162,7 @@ TEST_CASE("experts on the processors read the rows that a device made, rounded a
 }
 
 TEST_CASE("a device that is lost ends the pass, and another executor finds nothing of it") {
-  const MemorySource source(small_config(), 19);
+  const MemorySource source(small_hybrid_config(), 19);
   for (const std::uint64_t at : {5, 60, 130}) {
     Hybrid hybrid(source, {.plan = {.compute_f32 = true},
                            .executor = {.n_positions = 128, .micro_batch = 16, .cache_type = quant::DType::kF32},
@@ -201,7 +179,7 @@ TEST_CASE("a device that is lost ends the pass, and another executor finds nothi
 }
 
 TEST_CASE("what needs the residual stream in memory is refused") {
-  const MemorySource source(small_config(), 19);
+  const MemorySource source(small_hybrid_config(), 19);
   Hybrid hybrid(source,
                 {.plan = {.compute_f32 = true}, .executor = {.n_positions = 128, .cache_type = quant::DType::kF32}});
   ForwardOutput out;
@@ -212,7 +190,7 @@ TEST_CASE("what needs the residual stream in memory is refused") {
 TEST_CASE("what becomes infinite on the device is refused, wherever the experts are") {
   for (const std::int64_t n_cpu_moe : {1000, 0}) {
     for (const char* weight : {"blk.1.attn_output.weight", "blk.3.ffn_down_shexp.weight"}) {
-      MemorySource source(small_config(), 13);
+      MemorySource source(small_hybrid_config(), 13);
       for (float& value : source.values(weight)) value *= 1e38f;
       Hybrid hybrid(source, {.plan = {.compute_f32 = true},
                              .offload = {.n_cpu_moe = n_cpu_moe},
@@ -229,7 +207,7 @@ TEST_CASE("what becomes infinite on the device is refused, wherever the experts 
 }
 
 TEST_CASE("models of other shapes run on the device too") {
-  std::vector<ModelConfig> configs(5, small_config());
+  std::vector<ModelConfig> configs(5, small_hybrid_config());
   configs[0].q_lora_rank = 0;
   configs[1].n_shared_experts = 0;
   configs[2].tied_embeddings = true;

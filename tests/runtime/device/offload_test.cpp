@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "runtime/base/error.hpp"
+#include "runtime/device/hot_experts.hpp"
 #include "runtime/model/random_source.hpp"
 #include "runtime/model/shapes.hpp"
 
@@ -85,6 +86,39 @@ TEST_CASE("what is placed on a device fits it, whatever the model, the context a
     }
   }
   CHECK(n_fit >= 100);
+}
+
+TEST_CASE("slots for experts fill what is left of a device, and not more") {
+  int n_with_slots = 0;
+  for (const std::string& shape : shape_names()) {
+    for (const std::uint64_t gib : {8, 24, 48, 80}) {
+      Plan plan = plan_of(shape);
+      Offload result;
+      try {
+        result = place_blocks(plan, card(gib), {.hot_experts = true}, run_of(8192));
+      } catch (const Error&) {
+        continue;
+      }
+      CHECK(result.bytes() <= result.budget);
+      CHECK(result.hot_experts == device::hot_expert_bytes(plan));
+      CHECK(result.n_expert_layers == 0);
+      if (result.n_hot_layers == 0) continue;
+      ++n_with_slots;
+      std::uint64_t one_more = 0;  // expert in every layer
+      for (const BlockPlan& block : plan.blocks) {
+        if (block.n_hot_experts == 0) continue;
+        CHECK(block.experts_place == Place::kCpu);
+        CHECK(block.n_hot_experts == result.n_hot_slots);
+        for (const std::size_t w : block.weights) {
+          const WeightPlan& weight = plan.weights[w];
+          if (is_routed(weight.id.role))
+            one_more += device::device_weight_bytes(weight) / static_cast<std::uint64_t>(weight.n_slices);
+        }
+      }
+      if (result.n_hot_slots < plan.config.n_routed_experts) CHECK(result.bytes() + one_more > result.budget);
+    }
+  }
+  CHECK(n_with_slots >= 10);
 }
 
 TEST_CASE(
