@@ -135,6 +135,10 @@ void add_run_flags(runtime::cli::Options& options, BenchOptions& bench, BenchWor
                 "(default: none)",
                 "NAME");
   options.value("--vram", bench.model.device.vram, "with --gpu: use at most so much of its memory", "SIZE");
+  options.value("--hot-experts", bench.model.device.hot_experts,
+                "auto: room that is left on the card takes the experts that the run uses most (default: off)", "MODE");
+  options.value("--defer-experts", bench.model.device.n_deferred,
+                "with --gpu: add the N experts of a row that weigh least one layer later (default: 0)", {0, 64});
 }
 
 void add_shape_flags(runtime::cli::Options& options, BenchOptions& bench) {

@@ -86,6 +86,36 @@ std::string arithmetic_lines(const std::vector<Result>& results) {
   return text;
 }
 
+std::string energy_lines(const std::vector<Result>& results) {
+  std::string text;
+  for (const Result& r : results) {
+    if (r.joules_per_token <= 0) continue;
+    text += fmt::format("{}{}: {:.4g} J per token ({:.4g} W)\n", text.empty() ? "\n" : "", r.test.label(),
+                        r.joules_per_token, r.joules_per_token * r.mean_tps());
+  }
+  if (text.empty() && !results.empty() && !results.front().no_joules.empty())
+    text = fmt::format("\nenergy: n/a: {}\n", results.front().no_joules);
+  return text;
+}
+
+std::string hybrid_lines(const std::vector<Result>& results) {
+  std::string text;
+  for (const Result& r : results) {
+    if (!r.parts) continue;
+    const HybridParts& p = *r.parts;
+    const double token_ns = 1e9 * static_cast<double>(r.test.n_parallel) / r.mean_tps();
+    text += fmt::format(
+        "{}{}: the card alone {:.2f} ms a pass, the experts alone {:.2f} ms, {:.2f} ms of it side by side: {:.2f} ms "
+        "at "
+        "best ({:.2f} t/s), {:.1f} % of that rate reached\n",
+        text.empty() ? "\n" : "", r.test.label(), p.device_ns / 1e6, p.experts_ns / 1e6, p.beside_ns() / 1e6,
+        p.limit_ns() / 1e6, 1e9 * static_cast<double>(r.test.n_parallel) / p.limit_ns(), 100 * p.limit_ns() / token_ns);
+    if (r.hot_percent >= 0)
+      text += fmt::format("{}: {:.1f} % of the chosen experts were on the card\n", r.test.label(), r.hot_percent);
+  }
+  return text;
+}
+
 std::string whole_model_lines(const std::vector<Result>& results) {
   std::string text;
   for (const Result& r : results) {

@@ -104,6 +104,11 @@ std::vector<Field> memory_fields(const Result& r) {
       {"int8_peak_gmac_per_s", number(r.peak.int8 / 1e9, r.peak.int8 > 0)},
       {"f32_peak_gmac_per_s", number(r.peak.f32 / 1e9, r.peak.f32 > 0)},
       {"peak_percent", number(r.peak_percent(), multiplies && r.peak.sum() > 0)},
+      {"joules_per_token", number(r.joules_per_token, r.joules_per_token > 0)},
+      {"device_ns", number(r.parts ? r.parts->device_ns : 0, r.parts.has_value())},
+      {"experts_ns", number(r.parts ? r.parts->experts_ns : 0, r.parts.has_value())},
+      {"hybrid_limit_ns", number(r.parts ? r.parts->limit_ns() : 0, r.parts.has_value())},
+      {"hot_experts_percent", number(r.hot_percent, r.hot_percent >= 0)},
   };
 }
 
@@ -280,6 +285,8 @@ class MarkdownReport : public Report {
     write_(fmt::format("\nbuild: {} ({})\n", env_.build_commit, env_.build_number));
     write_(memory_lines(results_));
     write_(arithmetic_lines(results_));
+    write_(energy_lines(results_));
+    write_(hybrid_lines(results_));
     write_(whole_model_lines(results_));
     write_traces();
   }

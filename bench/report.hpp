@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bench/extrapolation.hpp"
+#include "bench/hybrid_parts.hpp"
 #include "bench/test_matrix.hpp"
 #include "bench/token_work.hpp"
 #include "runtime/exec/trace.hpp"
@@ -43,8 +44,12 @@ struct Result {
   double read_bandwidth = 0;           // measured with as many threads, bytes/s; 0: not measured
   std::uint64_t cache_bytes = 0;       // last-level caches together: weights that fit are not read from memory
   std::optional<Extrapolation> whole;  // when only some layers are held
-  runtime::exec::Trace trace;          // with --trace: of the timed passes
-  std::vector<std::string> refusals;   // with --trace: kernels that do not run here, and why
+  std::optional<HybridParts> parts;    // of generation with experts in memory and a card
+  double joules_per_token = 0;         // of the packages and the card; 0: not counted here
+  std::string no_joules = {};          // why not
+  double hot_percent = -1;     // of the choices of layers with slots for hot experts: taken by the card; -1: no slots
+  runtime::exec::Trace trace;  // with --trace: of the timed passes
+  std::vector<std::string> refusals;  // with --trace: kernels that do not run here, and why
 
   double mean_ns() const;
   double stddev_ns() const;  // of the sample: n - 1

@@ -27,6 +27,7 @@
 namespace dodeca::bench {
 namespace {
 
+namespace device = runtime::device;
 using runtime::engine::positions_for;
 using runtime::engine::Session;
 using runtime::engine::Workers;
@@ -101,7 +102,9 @@ struct Throughput::Loaded {
   std::unique_ptr<Session> session;
   std::uint64_t size = 0, n_params = 0;
   TokenWork work;
-  ExecutorOptions placed_for;  // what lies on a card depends on it
+  ExecutorOptions placed_for;                    // what lies on a card depends on it
+  std::shared_ptr<device::DeviceBlocks> blocks;  // null: nothing runs on a card
+  device::HotExpertTotals hot;                   // of the tests so far
 
   bool fits(const ExecutorOptions& wanted) const {
     return wanted.n_positions == placed_for.n_positions && wanted.n_sequences == placed_for.n_sequences &&
@@ -175,6 +178,7 @@ void Throughput::load(const Test& test) {
   runtime::Plan plan = runtime::make_plan(source, machine, model_options_.plan_options(console_));
   if (card_ != nullptr) runtime::cli::use_card(model_options_.device, card_, console_, plan, session);
   fresh->placed_for = executor;
+  fresh->blocks = session.device;
   fresh->work = token_work(plan);
   const std::uint64_t extra_bytes = Executor::bytes_needed(plan, session.executor, test.n_threads);
   runtime::cli::ProgressBar bar(console_, "loading", "MB", 1e6);
@@ -283,22 +287,58 @@ Result Throughput::run(const Test& test) {
     truncate_all(executor, 0);
   }
   fill(executor.cache(), test.n_depth);
+  if (energy_ == nullptr)
+    energy_ = std::make_unique<runtime::engine::EnergyMeter>(card_ == nullptr ? "" : card_->info().pci_bus_id);
   Trace trace;
+  double joules = 0;
   for (std::int64_t i = 0; i < options_.repetitions; ++i) {
     say_(fmt::format("{}: run {}/{}", test.label(), i + 1, options_.repetitions));
     truncate_all(executor, test.n_depth);
     if (options_.trace || test.n_parallel > 1) executor.set_trace(&trace);
+    const double before = energy_->read().sum();
     const runtime::Stopwatch watch;
     if (test.n_prompt > 0) prompt(executor, 0, test.n_prompt, test.n_batch, workers);
     if (test.n_gen > 0) generate(executor, test.n_gen, workers);
     result.samples_ns.push_back(std::max<std::uint64_t>(watch.nanoseconds(), 1));
+    joules += energy_->read().sum() - before;
   }
+  result.no_joules = energy_->why_not();
+  if (energy_->counts()) result.joules_per_token = joules / static_cast<double>(options_.repetitions * test.n_tokens());
   if (options_.trace) {
     result.trace = trace;
     result.refusals = runtime::refusals_of(executor.plan());
   }
   count_work(executor, trace, result);
+  measure_sides(executor, workers, result);
   return result;
+}
+
+// Each side alone, in passes like the timed ones.
+void Throughput::measure_sides(Executor& executor, cpu::Team& workers, Result& result) {
+  const Test& test = result.test;
+  device::DeviceBlocks* blocks = loaded_->blocks.get();
+  if (blocks == nullptr || test.n_gen == 0 || test.n_prompt > 0 || !is_hybrid(executor.plan())) return;
+  if (const device::HotExpertTotals hot = blocks->hot_experts(); hot.chosen > loaded_->hot.chosen) {
+    result.hot_percent = 100 * static_cast<double>(hot.on_device - loaded_->hot.on_device) /
+                         static_cast<double>(hot.chosen - loaded_->hot.chosen);
+    loaded_->hot = hot;
+  }
+  executor.set_trace(nullptr);
+  HybridParts parts{.beside_share = beside_share(executor.plan())};
+  for (const device::Sides sides : {device::Sides::kDevice, device::Sides::kProcessors}) {
+    std::vector<double> ns;
+    blocks->set_sides(sides);
+    for (std::int64_t i = 0; i < std::min<std::int64_t>(options_.repetitions, 3); ++i) {
+      say_(fmt::format("{}: {} alone", test.label(), sides == device::Sides::kDevice ? "the card" : "the experts"));
+      truncate_all(executor, test.n_depth);
+      const runtime::Stopwatch watch;
+      generate(executor, test.n_gen, workers);
+      ns.push_back(static_cast<double>(watch.nanoseconds()) / static_cast<double>(test.n_gen));
+    }
+    (sides == device::Sides::kDevice ? parts.device_ns : parts.experts_ns) = median(ns);
+  }
+  blocks->set_sides(device::Sides::kBoth);
+  result.parts = parts;
 }
 
 double Throughput::output_ns(const Test& test, std::int64_t n_rows) {

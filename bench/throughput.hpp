@@ -62,6 +62,7 @@ class Throughput {
   void prompt(runtime::exec::Executor& executor, std::int32_t sequence, std::int64_t n, std::int64_t n_batch,
               cpu::Team& team);
   void generate(runtime::exec::Executor& executor, std::int64_t n, cpu::Team& team);  // every sequence
+  void measure_sides(runtime::exec::Executor& executor, cpu::Team& team, Result& result);
   std::int32_t random_token();
 
   const runtime::cli::ModelOptions& model_options_;
@@ -75,6 +76,7 @@ class Throughput {
   std::map<int, double> bandwidths_;
   std::map<int, Macs> peaks_;
   std::shared_ptr<gpu::Device> card_;  // null: none was asked for
+  std::unique_ptr<runtime::engine::EnergyMeter> energy_;
   std::unique_ptr<Loaded> loaded_;
 };
 

@@ -5,7 +5,7 @@ import os
 import re
 import tempfile
 
-from program import DEMO, DODECA, ROOT, check, finish, run
+from program import BENCH, DEMO, DODECA, ROOT, check, finish, run
 
 CARD = ["--gpu", "emulation"]
 folder = tempfile.TemporaryDirectory(prefix="dodeca-test-")
@@ -30,7 +30,9 @@ def answers(name, *args):
     return {r["custom_id"]: r["response"]["body"]["choices"][0]["text"] for r in results}
 
 
-check(answers("cpu.jsonl") == answers("card.jsonl", *CARD, "--cpu-moe"), "50 prompts have the same greedy text")
+processors = answers("cpu.jsonl")
+check(processors == answers("card.jsonl", *CARD, "--cpu-moe"), "50 prompts have the same greedy text")
+check(processors == answers("hot.jsonl", *CARD, "--hot-experts", "auto"), "and with experts that come to the card")
 
 # ---- a card that is lost in the middle of a batch ----------------------------------------------------------------------
 lost = ["batch", "-m", DEMO, "-i", here("requests.jsonl"), "-o", here("lost.jsonl"), "--parallel", "4", *CARD, "--cpu-moe"]
@@ -63,10 +65,21 @@ GENERATE = ["run", "-m", DEMO, "-p", "It is a truth universally acknowledged", "
 text = run(DODECA, *GENERATE).out
 for args, said in (([], "attention of 6 layers"), (["-ngl", "3"], "attention of 2 layers"), (["-ngl", "0"], "nothing runs there"),
                    (["-ot", "exps=CPU,attn=CPU"], "attention of 0 layers"), (["-ncmoe", "4"], "experts of 2"),
-                   (["--vram", "16MiB", "--cpu-moe"], "a pass on the device has ")):
+                   (["--vram", "16MiB", "--cpu-moe"], "a pass on the device has "),
+                   (["--hot-experts", "auto", "-ncmoe", "4"], "in each of 3 ")):
     done = run(DODECA, *GENERATE, *CARD, *args)
     check(done.code == 0 and done.out == text, f"{args}: the same text: {done.out!r} {done.err[-300:]}")
     check(said in done.err, f"{args}: '{said}' is said: {done.err[-500:]}")
+
+done = run(DODECA, *GENERATE, *CARD, "--cpu-moe", "--defer-experts", "1")
+check(done.code == 0 and "are added one layer later" in done.err, f"late experts: {done.err[-300:]}")
+
+# ---- each side alone ---------------------------------------------------------------------------------------------------
+done = run(BENCH, "-m", DEMO, "-p", "0", "-n", "3", "-r", "1", "-o", "json", "-oe", "md", "--no-membw", *CARD, "--hot-experts", "auto")
+result = json.loads(done.out)[0]
+check(0 < result["device_ns"] <= result["hybrid_limit_ns"] <= result["device_ns"] + result["experts_ns"] and
+      0 <= result["hot_experts_percent"] <= 100, f"a card and processors, each alone: {result}")
+check("of that rate reached" in done.err and "of the chosen experts were on the card" in done.err, f"both are said: {done.err[-500:]}")
 
 # ---- the prompt's cache goes through the card --------------------------------------------------------------------------
 for turn in range(2):
@@ -81,6 +94,8 @@ done = run(DODECA, *GENERATE, "--gpu", "99")
 check(done.code == 1 and len(done.err.strip().splitlines()) == 1, f"a card that is not there: one line: {done.err}")
 done = run(DODECA, *GENERATE, "--gpu", "cuda")
 check(done.code == 2, "a card has a number")
+done = run(DODECA, *GENERATE, *CARD, "--hot-experts", "yes")
+check(done.code == 2 and "auto or off" in done.err, f"hot experts are auto or off: {done.err[-200:]}")
 done = run(DODECA, *GENERATE, *CARD, "-ot", "exps")
 check(done.code == 2 and "REGEX=PLACE" in done.err, "a rule has a place")
 done = run(DODECA, *GENERATE, *CARD, "-ot", "(=CPU")

@@ -143,6 +143,11 @@ TEST_CASE("json has llama-bench's fields in order, then ours") {
                                              "int8_peak_gmac_per_s",
                                              "f32_peak_gmac_per_s",
                                              "peak_percent",
+                                             "joules_per_token",
+                                             "device_ns",
+                                             "experts_ns",
+                                             "hybrid_limit_ns",
+                                             "hot_experts_percent",
                                              "environment"};
   CHECK(names == expected);
   CHECK(rows[0]["model_filename"] == "some \"model\".gguf");
@@ -164,7 +169,8 @@ TEST_CASE("csv quotes every field; a prompt has no share of the bandwidth") {
   CHECK(text.substr(0, newline).starts_with("build_commit,build_number,"));
   CHECK(text.substr(newline + 1).starts_with("\"abc123\",\"42\","));
   CHECK(text.find("\"some \"\"model\"\".gguf\"") != std::string::npos);
-  CHECK(text.ends_with(",\"\",\"\",\"192.000000\",\"\",\"\",\"1\",\"\",\"\",\"\",\"\",\"\"\n"));
+  CHECK(
+      text.ends_with(",\"\",\"\",\"192.000000\",\"\",\"\",\"1\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\"\n"));
 }
 
 TEST_CASE("sql creates llama-bench's table and inserts into it") {
