@@ -8,11 +8,15 @@ namespace dodeca::runtime::exec {
 
 namespace {
 
+// Positions times groups of heads from which on more, shorter chunks are worth what each costs: loading its rows for the
+// groups of one member, which few groups do not share, and a merge.
+constexpr std::int64_t kWorthwhile = 512;
+
 // Wanted where `seen` positions are visible.
 std::int64_t chunks_wanted(const ModelConfig& config, std::int64_t seen) {
   const std::int64_t strips = std::max<std::int64_t>(1, config.n_heads / cpu::kStripLanes);
   const std::int64_t few = std::min(64 / strips, seen / 64 * strips + seen % 64 * strips / 64), many = 192 / strips;
-  return std::max<std::int64_t>(1, seen / 64 >= many ? many : few);
+  return std::max<std::int64_t>(1, seen / many * strips >= kWorthwhile ? many : few);
 }
 
 }  // namespace
@@ -20,7 +24,7 @@ std::int64_t chunks_wanted(const ModelConfig& config, std::int64_t seen) {
 ContextCut context_cut(const ModelConfig& config, std::int64_t position) {
   const std::int64_t seen = (position / kRowGroup + 1) * kRowGroup, wanted = chunks_wanted(config, seen);
   std::int64_t length = (seen + wanted - 1) / wanted;
-  if (length >= 512) length = (length + 63) / 64 * 64;  // whole blocks of the cache
+  if (length >= 256) length = (length + 63) / 64 * 64;  // whole blocks of the cache
   return {length, position / length + 1};
 }
 

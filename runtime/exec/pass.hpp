@@ -17,7 +17,8 @@ namespace dodeca::runtime::exec {
 // How latent attention cuts the context of a row: `count` chunks of `length` positions (the last may be shorter), each
 // folded into a result of its own; results are merged in order. It depends on the row's own position alone, so that the
 // bits do not depend on how the work was split; rows of a RowGroup share the length. Chunks times groups of 16 heads
-// feed 64 members (V3 from 64 positions on), and where chunks are long enough 192; each costs a merge.
+// feed 64 members (V3 from 64 positions on), and where chunks are long enough 192; each costs a merge, and the loading of
+// its positions where few groups share it.
 struct ContextCut {
   std::int64_t length = 0, count = 0;
 };

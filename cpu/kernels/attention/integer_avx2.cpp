@@ -124,24 +124,37 @@ void pack_queries(const PackQueriesArgs& a) noexcept {
   }
 }
 
-// Rows past n count as zeros, up to a whole weight block.
+// kRowsAtOnce rows of words, `stride` words apart, into the layout of the values from their place on; the first n are
+// there, the others get weights of 0.
 void interleave_values(const std::int16_t* rows, std::int64_t stride, const IntegerShape& s, std::int64_t n,
                        std::byte* out) {
-  const std::int64_t padded = (n + kWeightBlock - 1) / kWeightBlock * kWeightBlock;
   for (std::int64_t v = 0; v < s.value; v += kTileValues) {
-    for (std::int64_t i = 0; i < padded; i += 2, out += kTileValues * 4) {
+    std::byte* to_tile = out + v * 4 * (kChunkPositions / 2);
+    for (std::int64_t i = 0; i < kRowsAtOnce; i += 2, to_tile += kTileValues * 4) {
       for (std::int64_t j = 0; j < min64(kTileValues, s.value - v); j += 16) {
         const std::int16_t* at = rows + i * stride + v + j;
         const __m256i row0 = i < n ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)) : _mm256_setzero_si256();
         const __m256i row1 =
             i + 1 < n ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + stride)) : _mm256_setzero_si256();
         const __m256i low = _mm256_unpacklo_epi16(row0, row1), high = _mm256_unpackhi_epi16(row0, row1);
-        auto* to = reinterpret_cast<__m256i*>(out + 4 * j);
+        auto* to = reinterpret_cast<__m256i*>(to_tile + 4 * j);
         _mm256_store_si256(to, _mm256_permute2x128_si256(low, high, 0x20));
         _mm256_store_si256(to + 1, _mm256_permute2x128_si256(low, high, 0x31));
       }
     }
-    out += (kChunkPositions - padded) / 2 * kTileValues * 4;
+  }
+}
+
+// make(i) for each of n rows, whose words go to `rows`, `stride` words apart; then their copy in the layout of the values,
+// up to a whole weight block, while they are still in L1.
+template <class Make>
+void make_rows(const IntegerShape& s, std::int64_t n, const std::int16_t* rows, std::int64_t stride, std::byte* values,
+               Make&& make) {
+  const std::int64_t padded = (n + kWeightBlock - 1) / kWeightBlock * kWeightBlock;
+  for (std::int64_t first = 0; first < padded; first += kRowsAtOnce) {
+    const std::int64_t end = min64(n, first + kRowsAtOnce);
+    for (std::int64_t i = first; i < end; ++i) make(i);
+    interleave_values(rows + first * stride, stride, s, end - first, values + first / 2 * kTileValues * 4);
   }
 }
 
@@ -206,7 +219,7 @@ float cached_words(const RowPart& from, std::int16_t* q, float* scale) {
 void load_cache(const LoadCacheArgs& a) noexcept {
   const IntegerShape& s = a.shape;
   const Chunk to(s, a.chunk);
-  for (std::int64_t i = 0; i < a.n; ++i) {
+  const auto make = [&](std::int64_t i) {
     const std::byte* row = a.blocks[i / kWeightBlock] + static_cast<std::size_t>(i % kWeightBlock) * a.row_bytes;
     if (s.digits == Digits::k8) {
       __builtin_memcpy(to.key_scale + i, row, 4);
@@ -218,8 +231,8 @@ void load_cache(const LoadCacheArgs& a) noexcept {
       cached_words({a.dtype, row, s.key, s.rope, kRopeBlock}, to.rope + i * s.rope, to.rope_scale + i);
     }
     to.value_scale[i] = to.key_scale[i];
-  }
-  interleave_values(to.keys, s.key, s, a.n, to.values);
+  };
+  make_rows(s, a.n, to.keys, s.key, to.values, make);
 }
 
 void load_head(const LoadHeadArgs& a) noexcept {
@@ -227,13 +240,13 @@ void load_head(const LoadHeadArgs& a) noexcept {
   const Chunk to(s, a.chunk), from(a.rope_shape, a.rope_from);
   const float top = s.digits == Digits::k8 ? kByteTop : kValueTop;
   // Quantized values wait where the keys will be.
-  for (std::int64_t i = 0; i < a.n; ++i) {
+  const auto make = [&](std::int64_t i) {
     const float* values = a.values + i * a.stride;
     const GroupScale group = group_scale(extent_of(values, s.value).amax_bits, top);
     to.value_scale[i] = to_words(values, s.value, group, to.keys + i * s.value);
     to.value_reach[i] = to.value_scale[i] * top;
-  }
-  interleave_values(to.keys, s.value, s, a.n, to.values);
+  };
+  make_rows(s, a.n, to.keys, s.value, to.values, make);
   for (std::int64_t i = 0; i < a.n; ++i)
     to.key_scale[i] = quantize(s.digits, a.keys + i * a.stride, s.key, kKeyBlock, to.keys + i * s.key);
   std::memcpy(to.rope_scale, from.rope_scale, static_cast<std::size_t>(a.n) * sizeof(float));

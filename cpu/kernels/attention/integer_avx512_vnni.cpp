@@ -104,30 +104,44 @@ void interleave2(__m512i row0, __m512i row1, std::byte* out) {
   _mm512_storeu_si512(out + 64, _mm512_permutex2var_epi64(low, second, high));
 }
 
-// Rows of numbers, `stride` bytes apart, into the layout of the values, up to a whole weight block: rows past n have
-// weights of 0. `flip` takes a bias off.
+// kRowsAtOnce rows of numbers, `stride` bytes apart, into the layout of the values from their place on; the first n are
+// there, the others get weights of 0. `flip` takes a bias off.
 void interleave_values(const std::byte* rows, std::int64_t stride, const IntegerShape& s, std::int64_t n, __m512i flip,
                        std::byte* out) {
   const bool wide = s.digits == Digits::k16;
-  const std::int64_t padded = (n + kWeightBlock - 1) / kWeightBlock * kWeightBlock;
   const std::int64_t size = wide ? 2 : 1, together = wide ? 2 : 4;
+  const auto part = [&](std::int64_t row, std::int64_t v, std::int64_t width) {
+    const std::byte* at = rows + row * stride + v * size;
+    if (row < n && width * size >= 64) return _mm512_xor_si512(_mm512_loadu_si512(at), flip);
+    const __mmask64 mask = row >= n || width <= 0 ? 0 : (1ull << width * size) - 1;
+    return _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, at), flip);
+  };
   for (std::int64_t v = 0; v < s.value; v += kTileValues) {
     const std::int64_t width = min64(kTileValues, s.value - v);
-    for (std::int64_t i = 0; i < padded; i += together, out += kTileValues * 4) {
-      const auto load = [&](std::int64_t r, std::int64_t skip) {
-        const std::int64_t bytes = (width - skip) * size;
-        const __mmask64 mask = r >= n || bytes <= 0 ? 0 : bytes >= 64 ? ~0ull : (1ull << bytes) - 1;
-        return _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, rows + r * stride + (v + skip) * size), flip);
-      };
+    std::byte* to = out + v * 4 * (kChunkPositions / together);
+    for (std::int64_t i = 0; i < kRowsAtOnce; i += together, to += kTileValues * 4) {
       if (wide) {
-        interleave2(load(i, 0), load(i + 1, 0), out);
-        interleave2(load(i, 32), load(i + 1, 32), out + 128);
+        interleave2(part(i, v, width), part(i + 1, v, width), to);
+        interleave2(part(i, v + 32, width - 32), part(i + 1, v + 32, width - 32), to + 128);
       } else {
-        const __m512i row[] = {load(i, 0), load(i + 1, 0), load(i + 2, 0), load(i + 3, 0)};
-        interleave4(row, out);
+        const __m512i row[] = {part(i, v, width), part(i + 1, v, width), part(i + 2, v, width), part(i + 3, v, width)};
+        interleave4(row, to);
       }
     }
-    out += (kChunkPositions - padded) / together * kTileValues * 4;
+  }
+}
+
+// make(i) for each of n rows, whose numbers go to `rows`, `stride` bytes apart; then their copy in the layout of the values,
+// up to a whole weight block, while they are still in L1.
+template <class Make>
+void make_rows(const IntegerShape& s, std::int64_t n, const std::byte* rows, std::int64_t stride, __m512i flip,
+               std::byte* values, Make&& make) {
+  const std::int64_t padded = (n + kWeightBlock - 1) / kWeightBlock * kWeightBlock,
+                     together = s.digits == Digits::k16 ? 2 : 4;
+  for (std::int64_t first = 0; first < padded; first += kRowsAtOnce) {
+    const std::int64_t end = min64(n, first + kRowsAtOnce);
+    for (std::int64_t i = first; i < end; ++i) make(i);
+    interleave_values(rows + first * stride, stride, s, end - first, flip, values + first / together * kTileValues * 4);
   }
 }
 
@@ -136,7 +150,7 @@ void load_cache(const LoadCacheArgs& a) noexcept {
   const Chunk to(s, a.chunk);
   const bool wide = s.digits == Digits::k16;
   const std::int64_t key_bytes = wide ? 2 * s.key : s.key;
-  for (std::int64_t i = 0; i < a.n; ++i) {
+  const auto make = [&](std::int64_t i) {
     const std::byte* row = a.blocks[i / kWeightBlock] + static_cast<std::size_t>(i % kWeightBlock) * a.row_bytes;
     std::byte* key = to.keys + i * key_bytes;
     std::int16_t* rope = to.rope + i * s.rope;
@@ -151,19 +165,19 @@ void load_cache(const LoadCacheArgs& a) noexcept {
       cached_words({a.dtype, row, s.key, s.rope, kRopeBlock}, rope, to.rope_scale + i);
     }
     to.value_scale[i] = to.key_scale[i];
-  }
-  interleave_values(to.keys, key_bytes, s, a.n, wide ? _mm512_setzero_si512() : _mm512_set1_epi8(-128), to.values);
+  };
+  make_rows(s, a.n, to.keys, key_bytes, wide ? _mm512_setzero_si512() : _mm512_set1_epi8(-128), to.values, make);
 }
 
 void load_head(const LoadHeadArgs& a) noexcept {
   const IntegerShape& s = a.shape;
   const Chunk to(s, a.chunk), from(a.rope_shape, a.rope_from);
   const bool wide = s.digits == Digits::k16;
-  const std::int64_t size = wide ? 2 : 1;
+  const std::int64_t value_bytes = wide ? 2 * s.value : s.value;
   // Quantized values wait where the keys will be.
-  for (std::int64_t i = 0; i < a.n; ++i) {
+  const auto make = [&](std::int64_t i) {
     const float* values = a.values + i * a.stride;
-    std::byte* q = to.keys + i * s.value * size;
+    std::byte* q = to.keys + i * value_bytes;
     if (wide) {
       const GroupScale group = group_scale(extent_of(values, s.value).amax_bits(), kValueTop);
       to.value_scale[i] = to_words(values, s.value, group, reinterpret_cast<std::int16_t*>(q));
@@ -171,11 +185,11 @@ void load_head(const LoadHeadArgs& a) noexcept {
     } else {
       to.value_scale[i] = to_bytes(values, s.value, reinterpret_cast<std::int8_t*>(q));
     }
-  }
-  interleave_values(to.keys, s.value * size, s, a.n, _mm512_setzero_si512(), to.values);
+  };
+  make_rows(s, a.n, to.keys, value_bytes, _mm512_setzero_si512(), to.values, make);
   for (std::int64_t i = 0; i < a.n; ++i) {
     const float* keys = a.keys + i * a.stride;
-    std::byte* q = to.keys + i * s.key * size;
+    std::byte* q = to.keys + i * s.key * (wide ? 2 : 1);
     if (wide) {
       to.key_scale[i] = key_words(keys, s.key, reinterpret_cast<std::int16_t*>(q));
     } else {

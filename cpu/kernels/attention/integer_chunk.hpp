@@ -38,6 +38,10 @@ struct RowPart {
   std::int64_t begin, n, block;
 };
 
+// Rows of a chunk that are made and then interleaved: few enough for L1 (32 KB of words at 1024 numbers), a divisor of
+// kWeightBlock.
+constexpr std::int64_t kRowsAtOnce = 16;
+
 constexpr std::int64_t min64(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
 inline std::int64_t most_visible(const std::int32_t* visible, std::int64_t n_lanes) {
