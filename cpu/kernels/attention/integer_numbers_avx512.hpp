@@ -55,8 +55,15 @@ inline float to_bytes(const float* x, std::int64_t n, std::int8_t* q) {
   return group.scale;
 }
 
+// Whole vectors without masks: Zen does not forward what was stored with one to the loads that follow.
 inline float to_words(const float* x, std::int64_t n, const GroupScale& group, std::int16_t* q) {
-  for (std::int64_t i = 0; i < n; i += 16) {
+  const __m512 factor = _mm512_set1_ps(group.factor);
+  std::int64_t i = 0;
+  for (; group.factor != 0.0f && i + 16 <= n; i += 16) {
+    const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + i), factor));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), _mm512_cvtepi32_epi16(rounded));
+  }
+  for (; i < n; i += 16) {
     const __mmask16 mask = mask_of(n - i);
     _mm256_mask_storeu_epi16(q + i, mask, _mm512_cvtepi32_epi16(numbers(x + i, group, mask)));
   }
@@ -206,12 +213,21 @@ inline void to_floats(quant::DType dtype, const std::byte* row, std::int64_t k, 
   }
 }
 
-// A part of a cache row as words, in blocks, so that no buffer limits the width: the extent first.
-// Returns the largest as a float.
+// A part of a cache row as words: the extent first. Decoded once, up to a width that is larger than all that are known;
+// wider ones in blocks. Returns the largest as a float.
 inline float cached_words(const RowPart& from, std::int16_t* q, float* scale) {
+  constexpr std::int64_t kDecodedOnce = 512;
+  static_assert(kDecodedOnce >= kKeyBlock);
   const auto [dtype, row, begin, n, block] = from;
-  alignas(64) float floats[kKeyBlock];
+  alignas(64) float floats[kDecodedOnce];
   RowExtent extent;
+  if (n <= kDecodedOnce) {
+    to_floats(dtype, row, begin, n, floats);
+    for (std::int64_t k = 0; k < n; k += block) extent.add(extent_of(floats + k, min64(block, n - k)));
+    const GroupScale group = word_scale(extent.amax_bits(), extent.squares);
+    *scale = to_words(floats, n, group, q);
+    return std::bit_cast<float>(extent.amax_bits());
+  }
   for (std::int64_t k = 0; k < n; k += block) {
     const std::int64_t width = min64(block, n - k);
     to_floats(dtype, row, begin + k, width, floats);
@@ -221,7 +237,7 @@ inline float cached_words(const RowPart& from, std::int16_t* q, float* scale) {
   const GroupScale group = word_scale(amax_bits, extent.squares);
   for (std::int64_t k = 0; k < n; k += block) {
     const std::int64_t width = min64(block, n - k);
-    if (n > block) to_floats(dtype, row, begin + k, width, floats);
+    to_floats(dtype, row, begin + k, width, floats);
     to_words(floats, width, group, q + k);
   }
   *scale = group.scale;
