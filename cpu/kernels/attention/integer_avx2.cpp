@@ -195,12 +195,17 @@ void to_floats(quant::DType dtype, const std::byte* row, std::int64_t k, std::in
   }
 }
 
-// A part of a cache row as words, in blocks, so that no buffer limits the width: the extent first.
-// Returns the largest as a float.
+// A part of a cache row as words: the extent first. Wide ones are decoded twice, in blocks. Returns the largest as a float.
 float cached_words(const RowPart& from, std::int16_t* q, float* scale) {
   const auto [dtype, row, begin, n, block] = from;
-  alignas(32) float floats[kKeyBlock];
+  alignas(32) float floats[kDecodedOnce];
   Extent extent;
+  if (n <= kDecodedOnce) {
+    to_floats(dtype, row, begin, n, floats);
+    extent = extent_of_blocks(floats, n, block);
+    *scale = to_words(floats, n, word_scale(extent.amax_bits, extent.squares), q);
+    return std::bit_cast<float>(extent.amax_bits);
+  }
   for (std::int64_t k = 0; k < n; k += block) {
     const std::int64_t width = min64(block, n - k);
     to_floats(dtype, row, begin + k, width, floats);
@@ -209,7 +214,7 @@ float cached_words(const RowPart& from, std::int16_t* q, float* scale) {
   const GroupScale group = word_scale(extent.amax_bits, extent.squares);
   for (std::int64_t k = 0; k < n; k += block) {
     const std::int64_t width = min64(block, n - k);
-    if (n > block) to_floats(dtype, row, begin + k, width, floats);
+    to_floats(dtype, row, begin + k, width, floats);
     to_words(floats, width, group, q + k);
   }
   *scale = group.scale;

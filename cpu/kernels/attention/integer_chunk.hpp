@@ -38,6 +38,9 @@ struct RowPart {
   std::int64_t begin, n, block;
 };
 
+// Numbers of a row that are decoded together, at most: the latent parts that are known have up to 512.
+constexpr std::int64_t kDecodedOnce = 512;
+
 // Rows of a chunk that are made and then interleaved: few enough for L1 (32 KB of words at 1024 numbers), a divisor of
 // kWeightBlock.
 constexpr std::int64_t kRowsAtOnce = 16;

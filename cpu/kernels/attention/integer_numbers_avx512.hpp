@@ -213,11 +213,8 @@ inline void to_floats(quant::DType dtype, const std::byte* row, std::int64_t k, 
   }
 }
 
-// A part of a cache row as words: the extent first. Decoded once, up to a width that is larger than all that are known;
-// wider ones in blocks. Returns the largest as a float.
+// A part of a cache row as words: the extent first. Wide ones are decoded twice, in blocks. Returns the largest as a float.
 inline float cached_words(const RowPart& from, std::int16_t* q, float* scale) {
-  constexpr std::int64_t kDecodedOnce = 512;
-  static_assert(kDecodedOnce >= kKeyBlock);
   const auto [dtype, row, begin, n, block] = from;
   alignas(64) float floats[kDecodedOnce];
   RowExtent extent;
