@@ -5,13 +5,16 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/shapes.hpp"
-#include "bench/shares.hpp"
 #include "bench/test_matrix.hpp"
 #include "runtime/cli/console.hpp"
 #include "runtime/cli/options.hpp"
+#include "runtime/predict/shares.hpp"
 
 namespace dodeca::bench {
 namespace {
+
+using runtime::predict::PhaseShares;
+using runtime::predict::ShareRequest;
 
 // A line per phase, a column per team size.
 std::string table(const std::vector<PhaseShares>& all, const std::vector<int>& n_threads) {
@@ -75,7 +78,7 @@ int cmd_shares(std::span<const std::string> args) {
     const auto types = types_of(parse_recipe("--recipe", recipe), config, config);
     const runtime::Plan plan =
         runtime::make_plan(config, runtime::random_weight_infos(config, types), {}, runtime::this_machine(), {});
-    const std::vector<PhaseShares> all = count_shares(plan, request);
+    const std::vector<PhaseShares> all = runtime::predict::count_shares(plan, request);
     if (output == "md")
       runtime::cli::print_out(
           fmt::format("{}, {}, position {}: most/mean of members and of L3s of {}, by team size\n\n{}\n", config.name,

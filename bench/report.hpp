@@ -13,10 +13,12 @@
 #include "bench/extrapolation.hpp"
 #include "bench/hybrid_parts.hpp"
 #include "bench/test_matrix.hpp"
-#include "bench/token_work.hpp"
 #include "runtime/exec/trace.hpp"
+#include "runtime/predict/token_work.hpp"
 
 namespace dodeca::bench {
+
+using runtime::predict::Macs;
 
 // Constant over a run.
 struct Environment {

@@ -41,7 +41,9 @@ runtime::Plan ShapeRun::plan_of(const runtime::ModelConfig& part) const {
                             runtime::this_machine(), plan_options_);
 }
 
-TokenWork ShapeRun::work_of(const runtime::ModelConfig& part) const { return token_work(plan_of(part)); }
+runtime::predict::TokenWork ShapeRun::work_of(const runtime::ModelConfig& part) const {
+  return runtime::predict::token_work(plan_of(part));
+}
 
 std::string ShapeRun::too_large(std::uint64_t extra_bytes) const {
   using runtime::cli::bytes_text;

@@ -38,7 +38,7 @@ class ShapeRun {
     double output_ns = 0, dense_ns = 0;
   };
   runtime::Plan plan_of(const runtime::ModelConfig& part) const;
-  TokenWork work_of(const runtime::ModelConfig& part) const;
+  runtime::predict::TokenWork work_of(const runtime::ModelConfig& part) const;
   std::string too_large(std::uint64_t extra_bytes) const;
   std::int64_t probe_layers() const;
 

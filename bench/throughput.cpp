@@ -101,7 +101,7 @@ struct Throughput::Loaded {
   std::string path, type_text;
   std::unique_ptr<Session> session;
   std::uint64_t size = 0, n_params = 0;
-  TokenWork work;
+  runtime::predict::TokenWork work;
   ExecutorOptions placed_for;                    // what lies on a card depends on it
   std::shared_ptr<device::DeviceBlocks> blocks;  // null: nothing runs on a card
   device::HotExpertTotals hot;                   // of the tests so far
@@ -179,7 +179,7 @@ void Throughput::load(const Test& test) {
   if (card_ != nullptr) runtime::cli::use_card(model_options_.device, card_, console_, plan, session);
   fresh->placed_for = executor;
   fresh->blocks = session.device;
-  fresh->work = token_work(plan);
+  fresh->work = runtime::predict::token_work(plan);
   const std::uint64_t extra_bytes = Executor::bytes_needed(plan, session.executor, test.n_threads);
   runtime::cli::ProgressBar bar(console_, "loading", "MB", 1e6);
   session.progress = bar.callback();
@@ -253,17 +253,17 @@ Result Throughput::describe(const Test& test) {
 // What a test computes and reads. `trace` is of its timed passes.
 void Throughput::count_work(Executor& executor, const Trace& trace, Result& result) const {
   const Test& test = result.test;
-  const TokenWork& work = loaded_->work;
+  const runtime::predict::TokenWork& work = loaded_->work;
   const runtime::ModelConfig& config = executor.config();
-  const AttentionWork attention =
-      attention_work(config, model_options_.compute_f32() || test.cache_type == quant::DType::kF32);
+  const runtime::predict::AttentionWork attention =
+      runtime::predict::attention_work(config, model_options_.compute_f32() || test.cache_type == quant::DType::kF32);
   if (test.n_gen == 0) {
     result.macs = work.prompt_macs(test.n_prompt, n_outputs(test.n_prompt, test.n_batch, 0));
     result.macs += attention.prompt_macs(test.n_prompt, test.n_depth, executor_options(test).micro_batch);
   }
   if (test.n_prompt == 0) {
     result.n_experts = work.n_experts;
-    result.experts_expected = expected_experts(work.n_experts, work.n_used, test.n_parallel);
+    result.experts_expected = runtime::predict::expected_experts(work.n_experts, work.n_used, test.n_parallel);
     result.experts_touched = trace.expert_phases == 0 ? static_cast<double>(work.n_used)
                                                       : static_cast<double>(trace.experts_touched) /
                                                             static_cast<double>(trace.expert_phases);

@@ -1,6 +1,6 @@
 // No core of a large socket idles: the most bytes that a member reads in a phase stay near the mean, for every published
 // shape and for team sizes that divide nothing.
-#include "bench/shares.hpp"
+#include "runtime/predict/shares.hpp"
 
 #include <doctest/doctest.h>
 
@@ -9,6 +9,7 @@
 
 using namespace dodeca;
 using namespace dodeca::bench;
+using namespace dodeca::runtime::predict;
 
 namespace {
 

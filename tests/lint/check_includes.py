@@ -24,6 +24,7 @@ RUNTIME = {
     "weights": _LOADING,
     "exec": _LOADING | {"exec"},
     "device": _LOADING | {"exec", "device"},
+    "predict": _LOADING | {"exec", "device", "predict"},
     "sample": {"base", "sample"},
     "engine": _RUNNING,
     "batch": _RUNNING | {"batch"},

@@ -1,11 +1,11 @@
-#include "bench/token_work.hpp"
+#include "runtime/predict/token_work.hpp"
 
 #include <doctest/doctest.h>
 
-#include "bench/shapes.hpp"
+#include "tests/runtime/predict/planned.hpp"
 
 using namespace dodeca;
-using namespace dodeca::bench;
+using namespace dodeca::runtime::predict;
 
 TEST_CASE("expected experts: one row touches its own, many touch all") {
   CHECK(expected_experts(256, 8, 1) == doctest::Approx(8));
@@ -15,10 +15,8 @@ TEST_CASE("expected experts: one row touches its own, many touch all") {
 }
 
 TEST_CASE("a token's bytes are the plan's, its products the active parameters") {
-  const runtime::ModelConfig config = shape_config("deepseek-v3");
-  const auto infos =
-      runtime::random_weight_infos(config, types_of(parse_recipe("--recipe", "ud-q2_k_xl"), config, config));
-  const runtime::Plan plan = runtime::make_plan(config, infos, {}, {}, {.isa = cpu::Isa::kScalar});
+  const runtime::ModelConfig config = runtime::published_shape("deepseek-v3");
+  const runtime::Plan plan = planned("deepseek-v3", "ud-q2_k_xl");
   const TokenWork work = token_work(plan);
   CHECK(work.step_bytes(8) == doctest::Approx(plan.bytes_per_token));
   CHECK(work.step_bytes(256) == doctest::Approx(static_cast<double>(plan.bytes)).epsilon(0.003));  // but the embeddings
@@ -31,7 +29,7 @@ TEST_CASE("a token's bytes are the plan's, its products the active parameters") 
 }
 
 TEST_CASE("attention's products grow with the depth, decompression with the micro-batches") {
-  runtime::ModelConfig config = shape_config("deepseek-v3");
+  runtime::ModelConfig config = runtime::published_shape("deepseek-v3");
   config.layers.resize(1);
   const AttentionWork work = attention_work(config, false);
   CHECK(work.generated.int8 == 128 * (512 + 64 + 512));

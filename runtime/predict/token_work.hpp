@@ -8,7 +8,7 @@
 #include "runtime/model/config.hpp"
 #include "runtime/plan/plan.hpp"
 
-namespace dodeca::bench {
+namespace dodeca::runtime::predict {
 
 // Multiply-accumulates by the arithmetic that does them.
 struct Macs {
@@ -34,7 +34,7 @@ struct TokenWork {
   // A prompt of n_tokens that asks for n_outputs rows of logits: products with weights.
   Macs prompt_macs(std::int64_t n_tokens, std::int64_t n_outputs) const;
 };
-TokenWork token_work(const runtime::Plan& plan);
+TokenWork token_work(const Plan& plan);
 
 // Attention over the cache in all layers together, per row and cached position.
 struct AttentionWork {
@@ -46,9 +46,9 @@ struct AttentionWork {
   Macs prompt_macs(std::int64_t n_tokens, std::int64_t depth, std::int64_t micro_batch) const;
 };
 // in_floats: with --compute f32 or a float32 cache.
-AttentionWork attention_work(const runtime::ModelConfig& config, bool in_floats);
+AttentionWork attention_work(const ModelConfig& config, bool in_floats);
 
 // Distinct experts that n_rows rows choose when each chooses n_used of n_experts, all alike likely.
 double expected_experts(std::int64_t n_experts, std::int64_t n_used, std::int64_t n_rows);
 
-}  // namespace dodeca::bench
+}  // namespace dodeca::runtime::predict

@@ -1,9 +1,9 @@
-#include "bench/token_work.hpp"
+#include "runtime/predict/token_work.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-namespace dodeca::bench {
+namespace dodeca::runtime::predict {
 
 double TokenWork::step_bytes(double experts_touched) const {
   return fixed_bytes + (n_experts > 0 ? routed_bytes * experts_touched / static_cast<double>(n_experts) : 0);
@@ -25,10 +25,10 @@ Macs AttentionWork::prompt_macs(std::int64_t n_tokens, std::int64_t depth, std::
   return macs;
 }
 
-AttentionWork attention_work(const runtime::ModelConfig& config, bool in_floats) {
+AttentionWork attention_work(const ModelConfig& config, bool in_floats) {
   AttentionWork work;
-  for (const runtime::LayerConfig& layer : config.layers) {
-    const bool latent = layer.attention == runtime::AttentionKind::kMla;
+  for (const LayerConfig& layer : config.layers) {
+    const bool latent = layer.attention == AttentionKind::kMla;
     const auto add = [&](Macs& to, std::int64_t macs) {
       const auto n = static_cast<double>(config.n_heads * macs);
       to += in_floats || !latent ? Macs{.f32 = n} : Macs{.int8 = n};
@@ -46,11 +46,11 @@ AttentionWork attention_work(const runtime::ModelConfig& config, bool in_floats)
   return work;
 }
 
-TokenWork token_work(const runtime::Plan& plan) {
+TokenWork token_work(const Plan& plan) {
   TokenWork work{.n_experts = plan.config.n_routed_experts, .n_used = plan.config.n_experts_per_tok};
-  for (const runtime::WeightPlan& weight : plan.weights) {
-    if (weight.place == runtime::Place::kDevice) continue;  // limits are the processors'
-    const bool routed = runtime::is_routed(weight.id.role);
+  for (const WeightPlan& weight : plan.weights) {
+    if (weight.place == Place::kDevice) continue;  // limits are the processors'
+    const bool routed = is_routed(weight.id.role);
     if (routed)
       work.routed_bytes += static_cast<double>(weight.bytes);
     else
@@ -59,7 +59,7 @@ TokenWork token_work(const runtime::Plan& plan) {
     const double share = routed ? static_cast<double>(work.n_used) / static_cast<double>(work.n_experts) : 1;
     const double n = static_cast<double>(weight.n_in * weight.n_out * weight.n_slices) * share;
     const bool floats = weight.layout->act == cpu::ActFormat::kF32;
-    Macs& target = weight.id.layer != runtime::kNoLayer ? work.layers : work.output;
+    Macs& target = weight.id.layer != kNoLayer ? work.layers : work.output;
     target += floats ? Macs{.f32 = n} : Macs{.int8 = n};
   }
   return work;
@@ -71,4 +71,4 @@ double expected_experts(std::int64_t n_experts, std::int64_t n_used, std::int64_
   return all * (1 - std::pow(1 - static_cast<double>(n_used) / all, static_cast<double>(n_rows)));
 }
 
-}  // namespace dodeca::bench
+}  // namespace dodeca::runtime::predict

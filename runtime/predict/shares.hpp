@@ -3,13 +3,18 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "runtime/exec/phase.hpp"
 #include "runtime/plan/plan.hpp"
 
-namespace dodeca::bench {
+namespace dodeca::runtime::predict {
+
+// Bytes of a phase's loads that each member of a team gets.
+std::vector<double> bytes_by_member(std::span<const exec::TileLoad> loads, int n_threads);
 
 struct ShareRequest {
   std::vector<int> n_threads;
@@ -28,6 +33,6 @@ struct PhaseShares {
 };
 
 // Phases in the order of the layers, then team sizes in theirs; only phases that deal loads.
-std::vector<PhaseShares> count_shares(const runtime::Plan& plan, const ShareRequest& request);
+std::vector<PhaseShares> count_shares(const Plan& plan, const ShareRequest& request);
 
-}  // namespace dodeca::bench
+}  // namespace dodeca::runtime::predict

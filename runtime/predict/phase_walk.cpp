@@ -1,0 +1,51 @@
+#include "runtime/predict/phase_walk.hpp"
+
+#include <algorithm>
+#include <memory>
+
+#include "runtime/weights/model.hpp"
+
+namespace dodeca::runtime::predict {
+namespace {
+
+void choose_experts(const exec::Pass& pass) {
+  const ModelConfig& c = pass.config;
+  auto* ids = pass.space.array<std::int32_t>(exec::ArrayBuffer::kExpertIds);
+  const std::int64_t all = pass.n() * c.n_experts_per_tok;
+  for (std::int64_t i = 0; ids != nullptr && i < all; ++i)
+    ids[i] =
+        static_cast<std::int32_t>(all <= c.n_routed_experts ? i * c.n_routed_experts / all : i % c.n_routed_experts);
+}
+
+}  // namespace
+
+void walk_phases(const Plan& plan, const PhaseWalk& walk, const PhaseVisitor& visit) {
+  const auto model = Model::without_weights(plan);
+  const auto n_rows = std::clamp<std::int64_t>(walk.n_rows, 1, exec::kFewRows);
+  const exec::RunSizes sizes{.micro_batch = n_rows,
+                             .n_positions = (walk.position + 1) * n_rows,
+                             .n_sequences = static_cast<std::int32_t>(n_rows)};
+  exec::KvCache cache(plan.config, {.n_positions = 64, .n_sequences = static_cast<std::int32_t>(n_rows)});
+  exec::Workspace space(exec::demand_of(plan, sizes));
+  std::vector<exec::Row> rows;
+  for (std::int64_t i = 0; i < n_rows; ++i)
+    rows.push_back({.position = static_cast<std::int32_t>(walk.position),
+                    .sequence = static_cast<std::int32_t>(i),
+                    .wants_logits = true});
+  exec::Pass pass(plan.config, plan.options.isa, cache, space, rows);
+  std::vector<std::size_t> blocks = walk.blocks;
+  for (std::size_t i = 0; walk.blocks.empty() && i < plan.blocks.size(); ++i) {
+    blocks.push_back(i);
+    if (plan.blocks[i].kind == BlockKind::kHead) break;
+  }
+  for (const std::size_t i : blocks) {
+    const std::unique_ptr<exec::Block> block = exec::make_block(*model, plan.blocks[i]);
+    for (const exec::Phase& phase : block->phases(pass)) {
+      visit(plan.blocks[i], phase, pass);
+      choose_experts(pass);
+      if (phase.last) phase.last(pass);  // what is chosen there decides what the next phase deals
+    }
+  }
+}
+
+}  // namespace dodeca::runtime::predict

@@ -1,0 +1,20 @@
+// Plans of published shapes.
+#pragma once
+
+#include <string>
+
+#include "runtime/cli/recipe_option.hpp"
+#include "runtime/model/shapes.hpp"
+#include "runtime/plan/plan.hpp"
+
+namespace dodeca::runtime::predict {
+
+inline Plan planned(const std::string& shape, const std::string& recipe, std::int64_t n_dense = -1,
+                    std::int64_t n_moe = -1) {
+  ModelConfig config = published_shape(shape);
+  const auto types = cli::types_of(cli::parse_recipe("--recipe", recipe), config.n_layers);
+  if (n_dense >= 0) set_layers(config, n_dense, n_moe);
+  return make_plan(config, random_weight_infos(config, types), {}, {}, {.isa = cpu::Isa::kScalar});
+}
+
+}  // namespace dodeca::runtime::predict
