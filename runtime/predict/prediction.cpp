@@ -1,0 +1,70 @@
+#include "runtime/predict/prediction.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "runtime/predict/prompt_time.hpp"
+
+namespace dodeca::runtime::predict {
+namespace {
+
+std::vector<std::string> notes_of(const Plan& plan, const MachineSpec& machine, const std::optional<CardPlan>& card,
+                                  const StepTime& step) {
+  std::vector<std::string> notes;
+  if (machine.rates.origin.evidence == Evidence::kAssumed)
+    notes.push_back(fmt::format("The kernels' rates are assumed: {}.", machine.rates.origin.source));
+  if (machine.sockets.value > 1)
+    notes.push_back(
+        "Pages lie on the sockets as they come, so that a socket reads from the other one as much as from its own.");
+  for (const quant::DType type : step.unknown_types)
+    notes.push_back(fmt::format("Nobody measured how fast {} is multiplied; its arithmetic counts as nothing.",
+                                quant::name_of(type)));
+  if (card)
+    notes.push_back(
+        "No kernel was measured on a card of this kind: the card's part is computed from its data sheet and from "
+        "shares "
+        "of it that are assumed.");
+  const bool gqa =
+      std::ranges::any_of(plan.blocks, [](const BlockPlan& b) { return b.kind == BlockKind::kGqaAttention; });
+  if (gqa) notes.push_back("Attention with grouped queries is counted for prompts and not for generated tokens.");
+  return notes;
+}
+
+}  // namespace
+
+Prediction predict(const Plan& plan, const MachineSpec& machine, const std::optional<CardPlan>& card,
+                   const PredictionRequest& request) {
+  Prediction p{.machine = machine,
+               .card = card ? std::optional(card->card) : std::nullopt,
+               .offload = card ? std::optional(card->offload) : std::nullopt,
+               .n_threads = request.n_threads > 0 ? request.n_threads : machine.n_cores(),
+               .n_parallel = request.n_parallel,
+               .micro_batch = request.micro_batch,
+               .points = {},
+               .notes = {}};
+  p.n_prompt_threads = request.n_prompt_threads > 0 ? request.n_prompt_threads : p.n_threads;
+  const bool on_card = card && card->offload.any();
+  if (on_card) p.micro_batch = std::min(p.micro_batch, card->offload.micro_batch);
+  const std::uint64_t card_cache =
+      on_card ? device::device_row_bytes(plan.config, card->offload.cache_type) : std::uint64_t{0};
+  for (const std::int64_t depth : request.depths) {
+    if (depth > 0 && request.context > 0 && depth > request.context) continue;
+    const StepRequest step{
+        .n_threads = p.n_threads, .depth = depth, .n_rows = request.n_parallel, .cache_type = request.cache_type};
+    const PromptRequest prompt{
+        .n_threads = p.n_prompt_threads, .n_rows = p.micro_batch, .depth = depth, .cache_type = request.cache_type};
+    DepthPoint point{.depth = depth, .step = {}, .prompt = {}};
+    point.step = on_card ? step_time_with_card(plan, card->placed, machine, card->card, card_cache, step)
+                         : step_time(plan, machine, step);
+    point.prompt = on_card ? prompt_time_with_card(plan, card->placed, machine, card->card, prompt)
+                           : prompt_time(plan, machine, prompt);
+    point.tokens_per_s = static_cast<double>(request.n_parallel) / point.step.seconds();
+    point.prompt_per_s = static_cast<double>(p.micro_batch) / point.prompt.sum();
+    p.points.push_back(std::move(point));
+  }
+  p.notes = notes_of(plan, machine, card, p.points.front().step);
+  return p;
+}
+
+}  // namespace dodeca::runtime::predict

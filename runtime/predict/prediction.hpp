@@ -1,0 +1,53 @@
+// What a model will do on a machine: tokens per second of generating and of prompts at several depths, what binds them,
+// and whether it fits. Computed from a plan and from figures; where nothing was measured, nothing is certain.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/device/offload.hpp"
+#include "runtime/predict/machine_spec.hpp"
+#include "runtime/predict/token_time.hpp"
+
+namespace dodeca::runtime::predict {
+
+struct PredictionRequest {
+  int n_threads = 0;  // of generation; 0: all cores
+  int n_prompt_threads = 0;
+  std::int64_t n_parallel = 1;
+  std::int64_t micro_batch = 2048;
+  std::int64_t context = 0;  // positions per sequence: deeper than that nothing is asked
+  quant::DType cache_type = quant::DType::kF16;
+  std::vector<std::int64_t> depths = {0, 4096, 16384, 32768};
+};
+
+struct DepthPoint {
+  std::int64_t depth = 0;
+  StepTime step;            // of one step of all sequences
+  TimeSplit prompt;         // of a micro-batch behind `depth`
+  double tokens_per_s = 0;  // generated, of all sequences together
+  double prompt_per_s = 0;
+};
+
+struct Prediction {
+  MachineSpec machine;
+  std::optional<CardSpec> card;
+  std::optional<device::Offload> offload;  // where there is a card
+  int n_threads = 1, n_prompt_threads = 1;
+  std::int64_t n_parallel = 1, micro_batch = 0;
+  std::vector<DepthPoint> points;  // at least one
+  std::vector<std::string> notes;  // what a reader must know of these figures, a sentence each
+};
+
+// `plan`: for the machine's instruction set, all blocks on the processors. `placed` and `offload` with a card.
+struct CardPlan {
+  const CardSpec& card;
+  const Plan& placed;
+  const device::Offload& offload;
+};
+Prediction predict(const Plan& plan, const MachineSpec& machine, const std::optional<CardPlan>& card,
+                   const PredictionRequest& request);
+
+}  // namespace dodeca::runtime::predict

@@ -1,0 +1,173 @@
+#include "runtime/predict/prompt_time.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/predict/calibration.hpp"
+#include "runtime/predict/shares.hpp"
+#include "runtime/predict/token_time.hpp"
+#include "runtime/predict/token_work.hpp"
+
+namespace dodeca::runtime::predict {
+namespace {
+
+using enum WeightRole;
+
+constexpr double kPromptChunk = 256, kMeasuredRows = 512;
+
+class Prompt {
+ public:
+  Prompt(const Plan& plan, const MachineSpec& machine, const PromptRequest& request)
+      : plan_(plan),
+        c_(plan.config),
+        machine_(machine),
+        r_(request),
+        threads_(request.n_threads),
+        rows_(static_cast<double>(request.n_rows)),
+        bandwidth_(machine.read_bandwidth(request.n_threads) * kReadShare),
+        slower_(machine.rates.clock_ghz / machine.clock_ghz.value) {
+    if (c_.n_routed_experts > 0) touched_ = expected_experts(c_.n_routed_experts, c_.n_experts_per_tok, request.n_rows);
+  }
+
+  // On the processors; only_routed: the chosen experts alone.
+  TimeSplit block(const BlockPlan& block, bool only_routed = false) const {
+    TimeSplit split;
+    for (const InputPlan& input : block.inputs) {
+      const bool routed = is_routed(input.roles.front());
+      if (only_routed && !routed) continue;
+      products(block, input, routed, split);
+    }
+    if (only_routed) return split;
+    if (block.kind == BlockKind::kMlaAttention) split.add(Bound::kAttention, attention());
+    if (block.kind == BlockKind::kGqaAttention) split.add(Bound::kAttention, attention_in_floats());
+    return split;
+  }
+
+ private:
+  void products(const BlockPlan& block, const InputPlan& input, bool routed, TimeSplit& split) const {
+    double bytes = 0, seconds = 0;
+    std::vector<exec::TileLoad> loads;
+    for (const std::size_t i : block.weights) {
+      const WeightPlan& w = plan_.weights[i];
+      const WeightRole role = w.id.role;
+      if (std::ranges::find(input.roles, role) == input.roles.end()) continue;
+      // Keys and values are made for whole heads: part of attention here.
+      if ((role == kKB || role == kVB) && block.kind == BlockKind::kMlaAttention) continue;
+      const bool head = block.kind == BlockKind::kHead;
+      const double rows = head     ? 1
+                          : routed ? rows_ * static_cast<double>(c_.n_experts_per_tok) / touched_
+                                   : rows_,
+                   slices = routed ? touched_ : static_cast<double>(w.n_slices);
+      const std::optional<double> ns = machine_.rates.ns_per_weight(w.dtype, rows, machine_.clock_ghz.value);
+      bytes += static_cast<double>(w.bytes) * (routed ? touched_ / static_cast<double>(c_.n_routed_experts) : 1);
+      if (ns) seconds += static_cast<double>(w.n_in * w.n_out) * slices * *ns * 1e-9;
+      loads.push_back({.n_tiles = (w.n_out + cpu::kTileRows - 1) / cpu::kTileRows, .tile_bytes = w.tile_bytes()});
+    }
+    if (loads.empty()) return;
+    double most = 0, all = 0;
+    for (const double own : bytes_by_member(loads, r_.n_threads)) {
+      most = std::max(most, own);
+      all += own;
+    }
+    const double uneven = routed ? kCounterImbalance : most * threads_ / all;
+    const double arithmetic = seconds * uneven / threads_ / kPromptShare, memory = bytes / bandwidth_;
+    split.add(arithmetic > memory ? Bound::kArithmetic : Bound::kNodeBandwidth, std::hypot(arithmetic, memory));
+    split.add(Bound::kBarriers, 2 * machine_.barrier_seconds(r_.n_threads));
+  }
+
+  // Decompressed: a unit is a head and a part of the rows, which makes the keys and values of all that it sees.
+  double attention() const {
+    const KernelRates::Attention& rates =
+        r_.cache_type == quant::DType::kI8 ? machine_.rates.bytes : machine_.rates.words;
+    const double make =
+        rates.make * static_cast<double>(c_.kv_lora_rank * (c_.qk_nope_head_dim + c_.v_head_dim)) / (512 * 256);
+    const double row = rates.prompt / kMeasuredRows *
+                       static_cast<double>(c_.qk_nope_head_dim + c_.qk_rope_head_dim + c_.v_head_dim) / 320;
+    const auto heads = static_cast<double>(c_.n_heads), depth = static_cast<double>(r_.depth);
+    double parts = 1;
+    while (heads * parts < 3 * threads_ && rows_ / (parts + 1) >= kMeasuredRows) ++parts;
+    double us = 0;  // of a head
+    for (double part = 0; part < parts; ++part) {
+      const double begin = rows_ * part / parts, end = rows_ * (part + 1) / parts;
+      us += (depth + end) / kPromptChunk * make;
+      // Rows see what is before them; a chunk that some of them see is multiplied with all of those.
+      us += ((depth + (begin + end) / 2) / kPromptChunk + 0.5) * (end - begin) * row;
+    }
+    const double units = heads * parts, rounds = std::ceil(units / threads_) / (units / threads_);
+    return us * heads * rounds / threads_ * 1e-6 * slower_;
+  }
+
+  double attention_in_floats() const {
+    const auto seen = static_cast<double>(r_.depth) + rows_ / 2;
+    const double macs = rows_ * seen * static_cast<double>(c_.n_heads * 2 * c_.head_dim);
+    const std::optional<double> ns = machine_.rates.ns_per_weight(quant::DType::kF32, 128, machine_.clock_ghz.value);
+    return ns ? macs * *ns / 128 * 1e-9 / threads_ / kPromptShare : 0;
+  }
+
+  const Plan& plan_;
+  const ModelConfig& c_;
+  const MachineSpec& machine_;
+  const PromptRequest& r_;
+  const double threads_, rows_, bandwidth_, slower_;
+  double touched_ = 1;
+};
+
+}  // namespace
+
+TimeSplit prompt_time(const Plan& plan, const MachineSpec& machine, const PromptRequest& request) {
+  const Prompt prompt(plan, machine, request);
+  TimeSplit split;
+  for (const BlockKindCount& kind : kinds_of_blocks(plan))
+    split += prompt.block(plan.blocks[kind.first]) * static_cast<double>(kind.n);
+  return split;
+}
+
+TimeSplit prompt_time_with_card(const Plan& plan, const Plan& placed, const MachineSpec& machine, const CardSpec& card,
+                                const PromptRequest& request) {
+  const Prompt prompt(plan, machine, request);
+  const ModelConfig& c = plan.config;
+  const auto rows = static_cast<double>(request.n_rows), depth = static_cast<double>(request.depth);
+  const double flops = 1e12 * card.f16_tflops.value * card.compute_share.value,
+               reading = 1e9 * card.gb_per_s.value * card.read_share.value,
+               link = 1e9 * card.link_gb_s.value * card.link_share.value;
+  TimeSplit split;
+  for (std::size_t i = 0; i < placed.blocks.size(); ++i) {
+    const BlockPlan& block = placed.blocks[i];
+    if (block.layer >= c.n_layers || block.kind == BlockKind::kMtp) continue;
+    if (block.place == Place::kCpu) {
+      split += prompt.block(plan.blocks[i]);
+    } else {
+      TimeSplit here;
+      double macs = 0, bytes = 0;
+      const bool experts_here = block.kind == BlockKind::kMoeFfn && block.experts_place == Place::kDevice;
+      for (const std::size_t w : block.weights) {
+        const WeightPlan& weight = placed.weights[w];
+        const bool routed = is_routed(weight.id.role);
+        if (weight.layout == nullptr || (routed && !experts_here)) continue;
+        const double used = routed ? static_cast<double>(c.n_experts_per_tok) : static_cast<double>(weight.n_slices);
+        macs += static_cast<double>(weight.n_in * weight.n_out) * used * (block.kind == BlockKind::kHead ? 1 : rows);
+        bytes += static_cast<double>(weight.bytes);
+      }
+      if (block.kind == BlockKind::kMlaAttention)  // in absorbed form
+        macs += rows * (depth + rows / 2) * static_cast<double>(c.n_heads * (2 * c.kv_lora_rank + c.qk_rope_head_dim));
+      const double compute = 2 * macs / flops, read = bytes / reading;
+      here.add(compute > read ? Bound::kCardArithmetic : Bound::kCardMemory, std::max(compute, read));
+      here.add(Bound::kCardLaunches,
+               1e-6 * card.launch_us.value *
+                   (block.kind == BlockKind::kMlaAttention ? kCardAttentionKernels : kCardFfnKernels));
+      if (block.kind == BlockKind::kMoeFfn && !experts_here) {
+        TimeSplit there = prompt.block(plan.blocks[i], true);
+        // Rows go as floats and come back as floats.
+        there.add(Bound::kCardLink, 2 * rows * static_cast<double>(c.hidden_size) * sizeof(float) / link +
+                                        1e-6 * card.round_trip_us.value);
+        split += there.sum() > here.sum() ? there : here;
+      } else {
+        split += here;
+      }
+    }
+    if (block.kind == BlockKind::kHead) break;
+  }
+  return split;
+}
+
+}  // namespace dodeca::runtime::predict

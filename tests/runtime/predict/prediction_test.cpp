@@ -1,0 +1,181 @@
+// Predictions against arithmetic worked out by hand, and what must hold of them whatever the figures.
+#include "runtime/predict/prediction.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "runtime/predict/calibration.hpp"
+#include "runtime/predict/catalogue.hpp"
+#include "runtime/predict/prompt_time.hpp"
+#include "tests/runtime/predict/planned.hpp"
+
+using namespace dodeca;
+using namespace dodeca::runtime;
+using namespace dodeca::runtime::predict;
+
+namespace {
+
+Figure figure(double value) { return {value, Evidence::kAssumed, "a test"}; }
+
+// Reads 100 GB/s whoever reads; everything else takes no time.
+MachineSpec memory_alone() {
+  MachineSpec m = find_machine("epyc-9554");
+  m.read_gb_s = figure(100);
+  m.core_gb_s = m.complex_gb_s = figure(1e6);
+  m.barrier_us = figure(1e-9);
+  for (auto& [type, rates] : m.rates.types) rates = {.one_row = 1e9, .eight_rows = 1e9, .many_rows = 1e9};
+  m.rates.words = m.rates.bytes = {};
+  return m;
+}
+
+}  // namespace
+
+TEST_CASE("what can be read is the least of memory, links and cores") {
+  MachineSpec m = find_machine("epyc-9554");
+  // 12 channels x 4800 MT/s x 8 bytes, of which 83.5 % are read; 8 links of 55 GB/s; 30 GB/s a core
+  CHECK(m.read_bandwidth(64) == doctest::Approx(12 * 4.8e9 * 8 * 0.835));
+  CHECK(m.read_bandwidth(1) == doctest::Approx(30e9));
+  CHECK(m.read_bandwidth(4) == doctest::Approx(4 * 30e9));
+  m.complex_gb_s = figure(20);
+  CHECK(m.read_bandwidth(64) == doctest::Approx(8 * 20e9));
+  CHECK(m.read_bandwidth(4) == doctest::Approx(4 * 20e9));  // spread over four complexes
+  // Two sockets: half of what a socket reads comes over the link, which gives 120 GB/s: 240 GB/s each.
+  CHECK(find_machine("2xepyc-9554").read_bandwidth(128) == doctest::Approx(480e9));
+  m.teams = {{2, 50, 0.5}, {4, 90, 1.0}};
+  CHECK(m.read_bandwidth(1) == doctest::Approx(50e9));
+  CHECK(m.read_bandwidth(3) == doctest::Approx(70e9));
+  CHECK(m.read_bandwidth(64) == doctest::Approx(90e9));
+  CHECK(m.barrier_seconds(3) == doctest::Approx(0.75e-6));
+}
+
+TEST_CASE("barriers of two levels, as cpu/NOTES.md counts them") {
+  const MachineSpec m = find_machine("epyc-9554");
+  CHECK(m.barrier_seconds(1) == 0);
+  // 8 members a group at 25 ns, 8 groups and two hand-overs back at 190 ns
+  CHECK(m.barrier_seconds(64) == doctest::Approx((8 * 25 + 10 * 190) * 1e-9));
+  CHECK(find_machine("epyc-9654").barrier_seconds(96) == doctest::Approx((8 * 25 + 14 * 190) * 1e-9));
+}
+
+TEST_CASE("a weight's time lies on lines through what was measured") {
+  KernelRates rates{.clock_ghz = 2};
+  rates.types[quant::DType::kQ2_K] = {.one_row = 100, .eight_rows = 160, .many_rows = 200};
+  const auto ns = [&](double rows, double clock) { return *rates.ns_per_weight(quant::DType::kQ2_K, rows, clock); };
+  CHECK(ns(1, 2) == doctest::Approx(0.01));
+  CHECK(ns(8, 2) == doctest::Approx(0.05));
+  CHECK(ns(128, 2) == doctest::Approx(0.64));
+  CHECK(ns(4.5, 2) == doctest::Approx(0.03));
+  CHECK(ns(68, 2) == doctest::Approx(0.345));
+  CHECK(ns(1, 4) == doctest::Approx(0.005));  // twice the clock
+  CHECK(!rates.ns_per_weight(quant::DType::kQ3_K, 1, 2));
+}
+
+TEST_CASE("where only memory takes time, a token takes its bytes over the bandwidth") {
+  const Plan plan = planned("deepseek-v3", "ud-q2_k_xl");
+  const StepTime step = step_time(plan, memory_alone(), {.n_threads = 64});
+  // All weights that a token reads but norms and one row of embeddings, and one cached position.
+  CHECK(step.bytes == doctest::Approx(plan.bytes_per_token).epsilon(0.001));
+  CHECK(step.split.of(Bound::kNodeBandwidth) == doctest::Approx(step.bytes / (100e9 * kReadShare)).epsilon(0.001));
+  CHECK(step.split.binding() == Bound::kNodeBandwidth);
+  CHECK(step.unknown_types.empty());
+  // 3 dense layers of 8 phases, 58 of 9, embedding and head: the rest is what every phase pays.
+  std::int64_t n_phases = 0;
+  for (const PhaseTime& t : step.phases) n_phases += t.n_blocks;
+  CHECK(n_phases == 3 * 8 + 58 * 9 + 2);
+  CHECK(step.split.of(Bound::kSerial) > static_cast<double>(n_phases) * kPhaseStart);
+  CHECK(step.split.of(Bound::kSerial) < static_cast<double>(n_phases) * 1e-5);
+}
+
+TEST_CASE("where only one kernel's arithmetic takes time, a token takes its products over the rate") {
+  const Plan plan = planned("deepseek-v3", "Q4_K");
+  MachineSpec m = memory_alone();
+  m.read_gb_s = figure(100000);
+  m.clock_ghz = figure(m.rates.clock_ghz);
+  m.rates.types[quant::DType::kQ4_K] = {.one_row = 10, .eight_rows = 10, .many_rows = 10};
+  const StepTime step = step_time(plan, m, {.n_threads = 1});
+  // 36.62 G active weights but for the routers', which are F32, and k_b's, whose rows of 128 no block of 256 divides.
+  const double products = 36.62e9 - 58.0 * 7168 * 256 - 61.0 * 128 * 128 * 512;
+  CHECK(step.split.of(Bound::kArithmetic) == doctest::Approx(products / 10e9).epsilon(0.001));
+  CHECK(step.split.binding() == Bound::kArithmetic);
+}
+
+TEST_CASE("more bandwidth is never slower, more context never faster") {
+  for (const char* shape : {"deepseek-v3", "kimi-k2", "glm-5", "deepseek-v2-lite"}) {
+    const Plan plan = planned(shape, "ud-q2_k_xl");
+    for (const char* name : {"epyc-7763", "epyc-9554", "2xepyc-9554", "epyc-9175f"}) {
+      CAPTURE(shape);
+      CAPTURE(name);
+      MachineSpec m = find_machine(name);
+      const auto at = [&](std::int64_t depth) {
+        return predict::predict(plan, m, std::nullopt, {.depths = {depth}}).points.front();
+      };
+      double tokens = 1e9, prompts = 1e9;
+      for (const std::int64_t depth : {0, 100, 1000, 4096, 16384, 32768, 100000}) {
+        CAPTURE(depth);
+        const DepthPoint point = at(depth);
+        // A short context has few chunks, and a small model few heads: they may be dealt less evenly than more of them.
+        const bool few = depth <= 1000 || plan.config.n_heads < 64;
+        CHECK(point.tokens_per_s <= tokens * (few ? 1.08 : 1.0));
+        CHECK(point.prompt_per_s <= prompts);
+        tokens = std::min(tokens, point.tokens_per_s);
+        prompts = point.prompt_per_s;
+      }
+      tokens = 0;
+      for (const double mt : {1000, 2400, 3200, 4800, 6400, 12800}) {
+        m.mt_per_s = figure(mt);
+        const DepthPoint point = at(0);
+        CHECK(point.tokens_per_s >= tokens);
+        tokens = point.tokens_per_s;
+      }
+    }
+  }
+}
+
+TEST_CASE("sequences that generate together share what they read") {
+  const Plan plan = planned("deepseek-v3", "ud-q2_k_xl");
+  const MachineSpec m = find_machine("epyc-9554");
+  double all = 0, one = 0;
+  for (const std::int64_t n : {1, 2, 4, 8, 16}) {
+    CAPTURE(n);
+    const Prediction p = predict::predict(plan, m, std::nullopt, {.n_parallel = n, .depths = {0}});
+    CHECK(p.points.front().tokens_per_s > all);
+    all = p.points.front().tokens_per_s;
+    if (n == 1) one = all;
+    CHECK(all <= one * static_cast<double>(n));
+  }
+}
+
+TEST_CASE("a card takes what every token reads") {
+  const Plan plan = planned("deepseek-v3", "ud-q2_k_xl");
+  const MachineSpec m = find_machine("epyc-9554");
+  const Prediction alone = predict::predict(plan, m, std::nullopt, {.depths = {0}});
+  double before = alone.points.front().tokens_per_s;
+  for (const char* name : {"rtx-3090", "rtx-4090", "rtx-5090"}) {
+    CAPTURE(name);
+    const CardSpec card = find_card(name);
+    Plan placed = plan;
+    const device::Offload offload = device::place_blocks(placed, card.device(), {}, {});
+    REQUIRE(offload.any());
+    const Prediction p = predict::predict(plan, m, CardPlan{card, placed, offload}, {.depths = {0}});
+    const DepthPoint& point = p.points.front();
+    CHECK(point.tokens_per_s > before);
+    before = point.tokens_per_s;
+    // What is left to memory are the routed experts: 58 layers of 8 of 256, but those on the card.
+    CHECK(point.step.bytes < 0.5 * alone.points.front().step.bytes);
+    CHECK(point.step.card_bytes > 8e9);
+    CHECK(point.step.card_bytes + point.step.bytes == doctest::Approx(alone.points.front().step.bytes).epsilon(0.02));
+  }
+}
+
+TEST_CASE("a prompt's products take their time, and a deep context its attention") {
+  const Plan plan = planned("deepseek-v3", "ud-q2_k_xl");
+  const MachineSpec m = find_machine("epyc-9554");
+  const TimeSplit flat = prompt_time(plan, m, {.n_threads = 64, .n_rows = 2048});
+  CHECK(flat.binding() == Bound::kArithmetic);
+  // 36.6 G products a row less the head's 0.9, on 64 threads of some 150 GMAC/s: 2048 rows take 8 to 11 s.
+  CHECK(flat.sum() > 6);
+  CHECK(flat.sum() < 12);
+  const TimeSplit deep = prompt_time(plan, m, {.n_threads = 64, .n_rows = 2048, .depth = 32768});
+  CHECK(deep.binding() == Bound::kAttention);
+  CHECK(deep.of(Bound::kArithmetic) == doctest::Approx(flat.of(Bound::kArithmetic)));
+}
