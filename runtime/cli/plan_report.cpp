@@ -128,10 +128,11 @@ std::string plan_text(const Plan& plan, const PlannedRun& run, bool verbose) {
   if (!run.cards.empty()) text += fmt::format("cards: {}\n", run.cards);
   const std::uint64_t cache = run.cache_bytes(plan), work = run.work_bytes(plan), need = plan.bytes + cache + work,
                       have = machine.available_bytes;
-  text +=
-      fmt::format("memory: weights {}, cache {} ({} positions, {}), work space {}: {} needed, {} free{}\n",
-                  size(plan.bytes), size(cache), run.context, quant::name_of(run.executor.cache_type), size(work),
-                  size(need), size(have), need > have ? fmt::format(": does not fit by {}", size(need - have)) : "");
+  const bool known = have != ~std::uint64_t{0};
+  text += fmt::format("memory: weights {}, cache {} ({} positions, {}), work space {}: {} needed, {}{}\n",
+                      size(plan.bytes), size(cache), run.context, quant::name_of(run.executor.cache_type), size(work),
+                      size(need), known ? size(have) + " free" : "nobody says of how much",
+                      need > have ? fmt::format(": does not fit by {}", size(need - have)) : "");
   if (run.offload) text += offload_text(*run.offload);
   for (const std::string& fact : kernel_facts(plan)) text += "kernels of " + fact + "\n";
   text += blocks_text(plan);
@@ -140,24 +141,26 @@ std::string plan_text(const Plan& plan, const PlannedRun& run, bool verbose) {
 }
 
 Json plan_json(const Plan& plan, const PlannedRun& run) {
-  Json out = {{"dodeca_plan", 1},
-              {"model", plan.config.name},
-              {"machine",
-               {{"name", plan.machine.name},
-                {"cores", plan.machine.n_cores},
-                {"core_complexes", plan.machine.n_l3},
-                {"memory_nodes", plan.machine.nodes.size()},
-                {"available_bytes", plan.machine.available_bytes},
-                {"cards", run.cards}}},
-              {"isa", cpu::name_of(plan.options.isa)},
-              {"threads", run.n_threads},
-              {"memory",
-               {{"weights", plan.bytes},
-                {"cache", run.cache_bytes(plan)},
-                {"work_space", run.work_bytes(plan)},
-                {"positions", run.context},
-                {"cache_type", quant::name_of(run.executor.cache_type)}}},
-              {"bytes_per_token", plan.bytes_per_token}};
+  Json out = {
+      {"dodeca_plan", 1},
+      {"model", plan.config.name},
+      {"machine",
+       {{"name", plan.machine.name},
+        {"cores", plan.machine.n_cores},
+        {"core_complexes", plan.machine.n_l3},
+        {"memory_nodes", plan.machine.nodes.size()},
+        {"available_bytes",
+         plan.machine.available_bytes == ~std::uint64_t{0} ? Json(nullptr) : Json(plan.machine.available_bytes)},
+        {"cards", run.cards}}},
+      {"isa", cpu::name_of(plan.options.isa)},
+      {"threads", run.n_threads},
+      {"memory",
+       {{"weights", plan.bytes},
+        {"cache", run.cache_bytes(plan)},
+        {"work_space", run.work_bytes(plan)},
+        {"positions", run.context},
+        {"cache_type", quant::name_of(run.executor.cache_type)}}},
+      {"bytes_per_token", plan.bytes_per_token}};
   if (run.offload) {
     const device::Offload& o = *run.offload;
     out["device"] = {{"name", o.device.name},

@@ -1,0 +1,165 @@
+#include "runtime/cli/backtest_report.hpp"
+
+#include <fmt/core.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "runtime/cli/plan_prediction.hpp"
+#include "runtime/predict/backtest.hpp"
+#include "runtime/predict/catalogue.hpp"
+
+namespace dodeca::runtime::cli {
+namespace {
+
+using predict::Backtest;
+using predict::DepthPoint;
+using predict::Tested;
+
+// What the README shows: a pure machine, and the same with a 24 GB card.
+constexpr const char* kShown[] = {"epyc-7763",   "epyc-9354",        "epyc-9554",         "epyc-9654",
+                                  "2xepyc-9554", "epyc-9355:mt6400", "epyc-9575f:mt6400", "epyc-9755"};
+constexpr const char* kShownCard = "rtx-4090";
+constexpr const char* kShownShape = "deepseek-v3";
+constexpr const char* kShownRecipe = "ud-q2_k_xl";
+
+Plan plan_of_shape(const std::string& shape) {
+  Console console;
+  PlanArguments arguments;
+  arguments.shape = shape;
+  arguments.recipe = kShownRecipe;
+  const PlannedModel model = model_of(arguments, console);
+  return make_plan(model.config, model.weights, {}, {}, {.isa = cpu::Isa::kScalar});
+}
+
+Backtest run_backtest() {
+  return predict::backtest(predict::parse_published(predict::published_text(), "published.json"), plan_of_shape);
+}
+
+PredictedPlan dodeca_on(const std::string& shape, const std::string& recipe, const std::string& machine,
+                        const std::string& card) {
+  Console console;
+  PlanArguments arguments;
+  arguments.shape = arguments.model.model = shape;
+  arguments.recipe = recipe;
+  arguments.gpu = card;
+  arguments.model.cache_type_k = "q8_0";
+  return predict_plan(arguments, model_of(arguments, console), machine);
+}
+
+// tokens/s at a depth, along a line between those that are predicted.
+double at_depth(const predict::Prediction& p, std::int64_t depth, double DepthPoint::*value) {
+  for (std::size_t i = 1; i < p.points.size(); ++i) {
+    const DepthPoint &a = p.points[i - 1], &b = p.points[i];
+    if (depth > b.depth) continue;
+    const double t = static_cast<double>(depth - a.depth) / static_cast<double>(b.depth - a.depth);
+    return 1 / ((1 - t) / (a.*value) + t / (b.*value));
+  }
+  return p.points.back().*value;
+}
+
+std::string percent_text(double error) { return fmt::format("{:+.0f} %", 100 * error); }
+
+std::string results_table(const Backtest& test) {
+  std::string text =
+      "| | system | machine | types | depth | tg published | tg predicted | error | pp published | pp predicted | "
+      "error | dodeca tg |\n"
+      "|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+  for (const Tested& t : test.results) {
+    const predict::Published& p = t.published;
+    const PredictedPlan own = dodeca_on(p.shape, p.recipe, p.machine, p.card);
+    text += fmt::format(
+        "| {} | {} | {}{} | {}{} | {} | {:.2f} | {} | {} | {} | {} | {} | {:.1f} ({}) |\n", p.id, p.engine, p.machine,
+        p.card.empty() ? "" : " + " + p.card, p.shape == kShownShape ? "" : p.shape + " ", p.types, p.depth,
+        p.tokens_per_s, t.predicted ? fmt::format("{:.2f}", *t.predicted) : "",
+        t.predicted ? percent_text(t.error()) : "", p.prompt_per_s > 0 ? fmt::format("{:g}", p.prompt_per_s) : "",
+        t.prompt ? fmt::format("{:.0f}", *t.prompt) : "", t.prompt ? percent_text(t.prompt_error()) : "",
+        at_depth(own.prediction, p.depth, &DepthPoint::tokens_per_s), p.recipe);
+  }
+  return text;
+}
+
+std::string sources_text(const Backtest& test) {
+  std::string text;
+  for (const Tested& t : test.results) text += fmt::format("- {}: {}\n", t.published.id, t.published.source);
+  return text;
+}
+
+std::string shown_row(const std::string& machine, const std::string& card) {
+  const PredictedPlan p = dodeca_on(kShownShape, kShownRecipe, machine, card);
+  std::string text =
+      fmt::format("| {}{} |", p.prediction.machine.title, p.prediction.card ? " + " + p.prediction.card->title : "");
+  text += fmt::format(" {:.0f} |", p.prediction.machine.read_bandwidth(p.prediction.n_threads) / 1e9);
+  for (const DepthPoint& point : p.prediction.points) text += fmt::format(" {:.1f} |", point.tokens_per_s);
+  text += fmt::format(" {:.0f} | {:.0f} |", p.prediction.points.front().prompt_per_s,
+                      at_depth(p.prediction, 16384, &DepthPoint::prompt_per_s));
+  return text + fmt::format(" {} |\n", predict::name_of(p.prediction.points.front().step.split.binding()));
+}
+
+std::string shown_table() {
+  std::string text =
+      "| machine | GB/s read | tg @0 | tg @4k | tg @16k | tg @32k | pp @0 | pp @16k | tg bound by |\n"
+      "|---|--:|--:|--:|--:|--:|--:|--:|---|\n";
+  for (const char* machine : kShown) text += shown_row(machine, "");
+  for (const char* machine : kShown) text += shown_row(machine, kShownCard);
+  return text;
+}
+
+}  // namespace
+
+std::string backtest_text() {
+  const Backtest test = run_backtest();
+  return fmt::format(
+      "# Predictions\n\n"
+      "Made by `dodeca plan --backtest`. Nothing in the first table was measured; in the second, what others published "
+      "was "
+      "measured by them.\n\n"
+      "## DeepSeek-V3, UD-Q2_K_XL, q8_0 cache: predicted tokens/s\n\n{}\n"
+      "tg: generated tokens/s of one sequence, pp: prompt tokens/s; @4k: with 4096 tokens in the context. A card takes "
+      "what every "
+      "token reads; its part is computed from its data sheet. Prompts beside a card go in passes of 256 rows today. "
+      "`dodeca plan --shape deepseek-v3 --machine NAME -v` prints the figures with their sources and every term.\n\n"
+      "## Against what others have published\n\n"
+      "Other engines: bytes of a token over the machine's bandwidth, plus what those engines need beside it: the "
+      "median of "
+      "what the other results had left over (on processors, beside a card, per position of the context), never with "
+      "the "
+      "result itself. pp: the median of the other results' products per cycle and core; only where the processors do "
+      "all. "
+      "The last column is dodeca with the nearest recipe and a q8_0 cache.\n\n{}\n"
+      "tg: {} results, mean error {:.1f} %, worst {:+.0f} % ({}). pp: {} results, mean error {:.1f} %, worst {:+.0f} % "
+      "({}).\n\n"
+      "Sources:\n\n{}",
+      shown_table(), results_table(test), test.n, 100 * test.mean_error, 100 * test.worst_error, test.worst,
+      test.n_prompts, 100 * test.mean_prompt_error, 100 * test.worst_prompt_error, test.worst_prompt,
+      sources_text(test));
+}
+
+Json backtest_json() {
+  const Backtest test = run_backtest();
+  Json results = Json::array();
+  for (const Tested& t : test.results) {
+    results.push_back({{"id", t.published.id},
+                       {"engine", t.published.engine},
+                       {"machine", t.published.machine},
+                       {"card", t.published.card},
+                       {"depth", t.published.depth},
+                       {"tokens_per_s", t.published.tokens_per_s},
+                       {"predicted", t.predicted ? Json(*t.predicted) : Json(nullptr)},
+                       {"prompt_tokens_per_s", t.published.prompt_per_s},
+                       {"prompt_predicted", t.prompt ? Json(*t.prompt) : Json(nullptr)},
+                       {"bytes_ms", t.bytes_ms},
+                       {"rest_ms", t.rest_ms},
+                       {"source", t.published.source}});
+  }
+  return {{"dodeca_backtest", 1},
+          {"results", std::move(results)},
+          {"mean_error", test.mean_error},
+          {"worst_error", test.worst_error},
+          {"worst", test.worst},
+          {"mean_prompt_error", test.mean_prompt_error},
+          {"worst_prompt_error", test.worst_prompt_error},
+          {"worst_prompt", test.worst_prompt}};
+}
+
+}  // namespace dodeca::runtime::cli

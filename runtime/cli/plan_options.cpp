@@ -1,0 +1,107 @@
+#include "runtime/cli/plan_options.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "runtime/model/shapes.hpp"
+#include "runtime/predict/catalogue.hpp"
+
+namespace dodeca::runtime::cli {
+namespace {
+
+std::vector<std::string> machine_list(std::string_view text) {
+  std::vector<std::string> out;
+  while (!text.empty()) {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    out.emplace_back(text.substr(0, comma));
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return out;
+}
+
+bool is_file(std::string_view text) {
+  return text.find(".json") != std::string_view::npos || text.find('/') != std::string_view::npos;
+}
+std::string file_of(const std::string& machine) { return machine.substr(0, machine.find(':')); }
+
+// What is here (none, emulation, a number) is for DeviceOptions.
+bool is_here(const std::string& gpu) {
+  return gpu.empty() || gpu == "none" || gpu == "emulation" || gpu.starts_with("CUDA") ||
+         std::ranges::all_of(gpu, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+std::string names_text(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+void check_plan(PlanArguments& p) {
+  if (p.backtest) return;
+  if (p.shape.empty() == p.model.model.empty()) throw Usage("-m FILE or --shape NAME is needed, one of them");
+  if (p.shape.empty() && !p.recipe.empty()) throw Usage("--recipe goes with --shape: a file has its types");
+  if (!p.shape.empty() && p.mtp) throw Usage("--mtp goes with -m: a shape has the main layers alone");
+  if (!p.machine.empty() && !p.machines.empty()) throw Usage("--machine and --compare are one too many: --compare A,B");
+  if (!is_here(p.model.device.gpu)) {
+    p.gpu = p.model.device.gpu;
+    p.model.device.gpu = "none";
+    if (!p.predicts())
+      throw Usage(fmt::format("--gpu {} names a card of the catalogue and goes with --machine", p.gpu));
+  } else if (p.predicts() && !p.model.device.gpu.empty() && p.model.device.gpu != "none") {
+    throw Usage(fmt::format(
+        "with --machine or --compare, --gpu must name a card of the catalogue ({}) or a .json file, not '{}'",
+        names_text(predict::card_names()), p.model.device.gpu));
+  }
+  if (!p.plot.empty() && !p.predicts()) throw Usage("--plot goes with --machine or --compare");
+  if (p.recipe.empty()) p.recipe = "ud-q2_k_xl";
+  if (!p.shape.empty()) p.model.model = p.shape;  // for the checks alone
+  p.model.check();
+}
+
+}  // namespace
+
+PlanArguments parse_plan(std::span<const std::string> args, Console& console) {
+  PlanArguments p;
+  std::string compare;
+  Options options(
+      "dodeca plan",
+      "Says where a model lies on this machine, what it takes, and why, without loading it. With --machine it says the "
+      "same of\nanother machine, and predicts tokens per second there at several depths, and what binds them: computed "
+      "from the machine's\nfigures and from measured kernels, not measured.\nMachines: " +
+          names_text(predict::machine_names()) +
+          ".\nTwo sockets, memory nodes, MT/s, channels, GiB: "
+          "2xepyc-9654:nps4:mt4400:ch10:ram768.\nCards: " +
+          names_text(predict::card_names()) + ".",
+      "dodeca plan -m model.gguf -c 32768\n"
+      "  dodeca plan --shape deepseek-v3 --recipe ud-q2_k_xl --machine epyc-9554\n"
+      "  dodeca plan --shape deepseek-v3 --machine epyc-9654:ram384 --gpu rtx-4090 --json\n"
+      "  dodeca plan --shape kimi-k2 --compare epyc-9554,2xepyc-9554,epyc-9755 --plot kimi.svg\n"
+      "  dodeca plan --backtest");
+  p.model.add_flags(options);
+  options.choice("--shape", p.shape, shape_names(), "a published model's shape instead of -m");
+  options.value("--recipe", p.recipe, "with --shape: recipe or type of its weights (default: ud-q2_k_xl)", "NAME");
+  options.value("--machine", p.machine, "a machine of the catalogue, or its .json file (default: this one)", "NAME");
+  options.value("--compare", compare, "several machines, in a table", "NAME,...");
+  options.value("--plot", p.plot, "with --machine or --compare: tokens per second against the context, as SVG", "FILE",
+                FileUse::kWrites);
+  options.flag("--backtest", p.backtest, "predict what others have published, and say how far off the model is");
+  options.value("-np,--parallel", p.parallel, "sequences that share the cache (default: 1)", {1, 4096});
+  options.flag("--mtp", p.mtp, "the multi-token-prediction layers too");
+  options.flag("--json", p.json, "one JSON object");
+  console.add_flags(options);
+  options.parse(args);
+  p.machines = machine_list(compare);
+  check_plan(p);
+  std::vector<std::string> all = p.machines;
+  all.push_back(p.machine);
+  for (const std::string& machine : all) {
+    if (is_file(machine)) options.files().reads(file_of(machine), "--machine");
+  }
+  if (is_file(p.gpu)) options.files().reads(p.gpu, "--gpu");
+  options.files().check();
+  return p;
+}
+
+}  // namespace dodeca::runtime::cli

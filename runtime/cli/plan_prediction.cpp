@@ -1,0 +1,126 @@
+#include "runtime/cli/plan_prediction.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "runtime/cli/recipe_option.hpp"
+#include "runtime/engine/engine.hpp"
+#include "runtime/model/shapes.hpp"
+#include "runtime/predict/catalogue.hpp"
+#include "runtime/quantize/recipe.hpp"
+
+namespace dodeca::runtime::cli {
+namespace {
+
+// Of a machine's memory, what the system and the programs beside us leave.
+constexpr double kUsable = 0.97;
+
+std::string memory_text(std::uint64_t bytes) { return bytes_text(static_cast<double>(bytes)); }
+
+PlanOptions options_for(const PlanArguments& arguments, const predict::MachineSpec& machine) {
+  PlanOptions options{.isa = machine.isa, .compute_f32 = arguments.model.compute_f32()};
+  options.mtp = arguments.mtp;
+  return options;
+}
+
+// Other recipes of a shape whose weights leave room for the rest, the largest first.
+std::vector<std::string> smaller_recipes(const PlanArguments& arguments, const PlannedModel& model, const Plan& plan,
+                                         std::uint64_t room) {
+  std::vector<std::pair<std::uint64_t, std::string>> fitting;
+  for (const quantize::Recipe* recipe : quantize::all_recipes()) {
+    if (arguments.shape.empty()) break;
+    const quantize::TypeChoice choice = parse_recipe("--recipe", std::string(recipe->name));
+    const auto infos = random_weight_infos(model.config, types_of(choice, model.config.n_layers));
+    const std::uint64_t bytes = make_plan(model.config, infos, {}, plan.machine, plan.options).bytes;
+    if (bytes <= room) fitting.emplace_back(bytes, recipe->name);
+  }
+  std::ranges::sort(fitting, std::greater());
+  std::vector<std::string> names;
+  for (const auto& [bytes, name] : fitting) {
+    if (names.size() < 3) names.push_back(fmt::format("{} ({})", name, memory_text(bytes)));
+  }
+  return names;
+}
+
+void judge_fit(const PlanArguments& arguments, const PlannedModel& model, PredictedPlan& p) {
+  const std::uint64_t have = p.plan.machine.available_bytes;
+  if (have == ~std::uint64_t{0}) return;
+  const auto usable = static_cast<std::uint64_t>(static_cast<double>(have) * kUsable);
+  const std::uint64_t cache = p.run.cache_bytes(p.plan), work = p.run.work_bytes(p.plan),
+                      need = p.plan.bytes + cache + work;
+  p.fits = need <= usable;
+  p.fit = p.fits ? fmt::format("fits: {} needed, {} usable of {}", memory_text(need), memory_text(usable),
+                               memory_text(have))
+                 : fmt::format("does not fit by {}: {} needed (weights {}, cache {}, work space {}), {} usable of {}",
+                               memory_text(need - usable), memory_text(need), memory_text(p.plan.bytes),
+                               memory_text(cache), memory_text(work), memory_text(usable), memory_text(have));
+  if (p.fits) return;
+  if (const std::uint64_t rest = p.plan.bytes + work; rest < usable) {
+    const auto positions =
+        static_cast<std::int64_t>(static_cast<double>(usable - rest) /
+                                  (static_cast<double>(cache) / static_cast<double>(p.run.executor.n_positions)));
+    p.advice.push_back(fmt::format("-c {} fits", positions / std::max<std::int64_t>(1, arguments.parallel) / 64 * 64));
+    if (p.run.executor.cache_type == quant::DType::kF16 || p.run.executor.cache_type == quant::DType::kBF16)
+      p.advice.emplace_back("-ctk q8_0 halves the cache");
+  }
+  if (work > usable / 100) p.advice.emplace_back("-ub 512 takes a quarter of the work space and makes prompts slower");
+  const std::vector<std::string> recipes =
+      smaller_recipes(arguments, model, p.plan, usable > cache + work ? usable - cache - work : 0);
+  for (const std::string& recipe : recipes) p.advice.push_back(fmt::format("--recipe {} fits", recipe));
+  if (!arguments.gpu.empty()) return;
+  p.advice.push_back(fmt::format("{} more memory would hold it", memory_text(need - usable)));
+}
+
+}  // namespace
+
+PlannedModel model_of(const PlanArguments& arguments, const Console& console) {
+  if (!arguments.shape.empty()) {
+    const ModelConfig config = published_shape(arguments.shape);
+    const quantize::TypeChoice recipe = parse_recipe("--recipe", arguments.recipe);
+    return {config, random_weight_infos(config, types_of(recipe, config.n_layers)), {}};
+  }
+  const std::unique_ptr<WeightSource> source = arguments.model.open(console.log());
+  return {source->config(), source->weights(), source->mtp_weights()};
+}
+
+PlannedRun run_of(const PlanArguments& arguments, const Plan& plan, int n_cores) {
+  const auto threads = [&](std::int32_t asked, int otherwise) { return asked > 0 ? asked : otherwise; };
+  const int generation = threads(arguments.model.threads, n_cores);
+  PlannedRun run{.executor = arguments.model.session_options(plan.config).executor,
+                 .n_threads = std::max(generation, threads(arguments.model.threads_batch, generation)),
+                 .context = engine::context_for(plan.config, arguments.model.ctx_size)};
+  const auto n_parallel = static_cast<std::int32_t>(arguments.parallel);
+  run.executor.n_sequences = engine::Engine::sequences_for(n_parallel);
+  run.executor.n_positions = engine::positions_for(run.context, n_parallel);
+  run.executor.integer_attention = !plan.options.compute_f32;
+  return run;
+}
+
+PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& model, const std::string& machine) {
+  const predict::MachineSpec spec = predict::find_machine(machine);
+  Plan plan = make_plan(model.config, model.weights, model.mtp_weights, spec.machine(), options_for(arguments, spec));
+  PredictedPlan p{.plan = plan, .run = run_of(arguments, plan, spec.n_cores()), .prediction = {}};
+  const predict::PredictionRequest request{.n_threads = std::max(0, arguments.model.threads),
+                                           .n_prompt_threads = std::max(0, arguments.model.threads_batch),
+                                           .n_parallel = arguments.parallel,
+                                           .micro_batch = p.run.executor.micro_batch,
+                                           .context = model.config.context_length,
+                                           .cache_type = p.run.executor.cache_type};
+  std::optional<predict::CardSpec> card;
+  std::optional<predict::CardPlan> on_card;
+  if (!arguments.gpu.empty()) {
+    card = predict::find_card(arguments.gpu);
+    Machine::Device device = card->device();
+    if (!arguments.model.device.vram.empty())
+      device.free_bytes = std::min(device.free_bytes, parse_bytes("--vram", arguments.model.device.vram));
+    p.plan.machine.devices.push_back(device);
+    p.run.offload = place_on_card(arguments.model.device, p.plan, p.run.executor);
+    on_card.emplace(predict::CardPlan{*card, p.plan, *p.run.offload});
+  }
+  p.prediction = predict::predict(plan, spec, on_card, request);
+  judge_fit(arguments, model, p);
+  return p;
+}
+
+}  // namespace dodeca::runtime::cli

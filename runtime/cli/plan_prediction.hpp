@@ -1,0 +1,34 @@
+// The plan of a model on a machine that is not here, and what it will do there.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runtime/cli/plan_options.hpp"
+#include "runtime/cli/plan_report.hpp"
+#include "runtime/model/weight_source.hpp"
+#include "runtime/predict/prediction.hpp"
+
+namespace dodeca::runtime::cli {
+
+// A model by its shapes: read once, planned for every machine.
+struct PlannedModel {
+  ModelConfig config;
+  std::vector<WeightInfo> weights, mtp_weights;
+};
+PlannedModel model_of(const PlanArguments& arguments, const Console& console);
+
+struct PredictedPlan {
+  Plan plan;  // as placed
+  PlannedRun run;
+  predict::Prediction prediction;
+  std::string fit;  // whether it fits; empty: nobody knows how much memory there is
+  bool fits = true;
+  std::vector<std::string> advice;  // what would help where it does not
+};
+PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& model, const std::string& machine);
+
+// The sizes of a run of this plan on a machine with so many cores, as `run` and `batch` size their sessions.
+PlannedRun run_of(const PlanArguments& arguments, const Plan& plan, int n_cores);
+
+}  // namespace dodeca::runtime::cli

@@ -1,0 +1,221 @@
+#include "runtime/cli/prediction_report.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace dodeca::runtime::cli {
+namespace {
+
+using predict::Bound;
+using predict::DepthPoint;
+using predict::Figure;
+using predict::MachineSpec;
+using predict::PhaseTime;
+using predict::Prediction;
+using predict::TimeSplit;
+
+double per_cent(double part, double all) { return all > 0 ? 100 * part / all : 0; }
+
+std::string depth_text(std::int64_t depth) {
+  return depth % 1024 == 0 && depth > 0 ? fmt::format("{}k", depth / 1024) : std::to_string(depth);
+}
+
+// A figure of a machine: its key in files, and what it is called.
+struct ShownFigure {
+  const char *key, *name;
+  const Figure* figure;
+};
+std::vector<ShownFigure> figures_of(const MachineSpec& m) {
+  return {{"sockets", "sockets", &m.sockets},
+          {"nodes_per_socket", "memory nodes of a socket", &m.nodes_per_socket},
+          {"complexes", "core complexes of a socket", &m.complexes},
+          {"cores_per_complex", "cores of a complex", &m.cores_per_complex},
+          {"clock_ghz", "clock, GHz", &m.clock_ghz},
+          {"channels", "memory channels of a socket", &m.channels},
+          {"mt_per_s", "MT/s", &m.mt_per_s},
+          {"read_share", "share of the bandwidth that is read", &m.read_share},
+          {"read_gb_s", "read by all cores, GB/s", &m.read_gb_s},
+          {"complex_gb_s", "link of a complex, GB/s", &m.complex_gb_s},
+          {"core_gb_s", "one core's reading, GB/s", &m.core_gb_s},
+          {"socket_link_gb_s", "link between sockets, GB/s", &m.socket_link_gb_s},
+          {"near_ns", "cache line within a complex, ns", &m.near_ns},
+          {"far_ns", "cache line between complexes, ns", &m.far_ns},
+          {"barrier_us", "barrier of all cores, us", &m.barrier_us},
+          {"memory_gib", "memory, GiB", &m.memory_gib}};
+}
+
+// Dense layers and layers with experts have the same name elsewhere.
+std::string_view kind_text(BlockKind kind) {
+  if (kind == BlockKind::kMoeFfn) return "experts";
+  return kind == BlockKind::kDenseFfn ? "dense layers" : name_of(kind);
+}
+
+std::string split_text(const TimeSplit& split) {
+  std::vector<std::pair<double, Bound>> terms;
+  for (std::size_t i = 0; i < split.seconds.size(); ++i) {
+    if (split.seconds[i] > 0) terms.emplace_back(split.seconds[i], static_cast<Bound>(i));
+  }
+  std::ranges::sort(terms, [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::string text;
+  for (const auto& [seconds, bound] : terms)
+    text += fmt::format("{}{} {:.2f} ms ({:.0f} %)", text.empty() ? "" : ", ", name_of(bound), 1e3 * seconds,
+                        per_cent(seconds, split.sum()));
+  return text;
+}
+
+std::string depths_table(const Prediction& p) {
+  std::string text = fmt::format("{:>8} {:>12} {:>12}  {:<20} {:>12}  {}\n", "depth", "tokens/s", "ms a step",
+                                 "bound by", "prompt t/s", "bound by");
+  for (const DepthPoint& point : p.points)
+    text += fmt::format("{:>8} {:>12.2f} {:>12.2f}  {:<20} {:>12.1f}  {}\n", depth_text(point.depth),
+                        point.tokens_per_s, 1e3 * point.step.seconds(), name_of(point.step.split.binding()),
+                        point.prompt_per_s, name_of(point.prompt.binding()));
+  return text;
+}
+
+std::string phases_table(const DepthPoint& point) {
+  std::string text = fmt::format("{:<16} {:<16} {:>7} {:>10} {:>10} {:>9} {:>8} {:>8}  {}\n", "phase", "of", "blocks",
+                                 "MB", "us", "GB/s", "thread", "complex", "bound by");
+  for (const PhaseTime& t : point.step.phases)
+    text += fmt::format("{:<16} {:<16} {:>7} {:>10.2f} {:>10.1f} {:>9.1f} {:>8.2f} {:>8.2f}  {}\n", t.phase,
+                        kind_text(t.kind), t.n_blocks, t.bytes / 1e6, 1e6 * t.seconds, t.bytes / t.seconds / 1e9,
+                        t.worst_member, t.worst_complex, name_of(t.bound));
+  return text;
+}
+
+std::string bandwidth_text(const Prediction& p) {
+  const MachineSpec& m = p.machine;
+  const double read = m.read_bandwidth(p.n_threads) / 1e9;
+  if (m.read_gb_s.known() || !m.teams.empty()) return fmt::format("{:.0f} GB/s read, measured", read);
+  return fmt::format("{:.0f} GB/s read of {:.0f} ({} x {:g} channels at {:g} MT/s)", read, m.theoretical_gb_s(),
+                     m.sockets.value, m.channels.value, m.mt_per_s.value);
+}
+
+Json figure_json(const Figure& figure) {
+  return {{"value", figure.value}, {"evidence", name_of(figure.evidence)}, {"source", figure.source}};
+}
+
+Json split_json(const TimeSplit& split) {
+  Json json = Json::object();
+  for (std::size_t i = 0; i < split.seconds.size(); ++i) {
+    if (split.seconds[i] > 0) append_key(json, std::string(key_of(static_cast<Bound>(i))), 1e3 * split.seconds[i]);
+  }
+  return json;
+}
+
+}  // namespace
+
+std::string prediction_text(const PredictedPlan& plan, bool verbose) {
+  const Prediction& p = plan.prediction;
+  std::string text = fmt::format(
+      "\nprediction (computed, not measured): {}, {} threads{}, {}\n", p.machine.title, p.n_threads,
+      p.n_prompt_threads == p.n_threads ? "" : fmt::format(" ({} for prompts)", p.n_prompt_threads), bandwidth_text(p));
+  text += fmt::format("kernels' rates: {}, {} at {:.2f} GHz, here {:.2f} GHz\n", p.machine.rates.name,
+                      name_of(p.machine.rates.origin.evidence), p.machine.rates.clock_ghz, p.machine.clock_ghz.value);
+  if (p.card)
+    text += fmt::format("card: {}, {:g} GB/s, {:g} TFLOPS\n", p.card->title, p.card->gb_per_s.value,
+                        p.card->f16_tflops.value);
+  if (!plan.fit.empty()) text += "memory: " + plan.fit + "\n";
+  for (const std::string& advice : plan.advice) text += "  " + advice + "\n";
+  if (p.n_parallel > 1)
+    text += fmt::format("{} sequences generate together; prompts have {} rows a pass\n", p.n_parallel, p.micro_batch);
+  text += "\n" + depths_table(p);
+  const DepthPoint& first = p.points.front();
+  text += fmt::format("\na step at depth {}: {}\n", depth_text(first.depth), split_text(first.step.split));
+  text += fmt::format("{:.2f} GB read from memory", first.step.bytes / 1e9);
+  if (first.step.card_bytes > 0) text += fmt::format(", {:.2f} GB from the card's", first.step.card_bytes / 1e9);
+  text += fmt::format("\na pass of {} prompt rows: {}\n", p.micro_batch, split_text(first.prompt));
+  text += "\non the processors (thread, complex: most bytes over the mean):\n" + phases_table(first);
+  for (const std::string& note : p.notes) text += "note: " + note + "\n";
+  if (!verbose) return text;
+  text += "\nfigures:\n";
+  for (const auto& [key, name, figure] : figures_of(p.machine)) {
+    if (figure->known())
+      text += fmt::format("  {:<36} {:>9g}  {}: {}\n", name, figure->value, name_of(figure->evidence), figure->source);
+  }
+  text += fmt::format("  {:<36} {:>9}  {}: {}\n", "kernels' rates", p.machine.rates.name,
+                      name_of(p.machine.rates.origin.evidence), p.machine.rates.origin.source);
+  return text;
+}
+
+Json prediction_json(const PredictedPlan& plan) {
+  const Prediction& p = plan.prediction;
+  Json machine = {{"name", p.machine.name}, {"title", p.machine.title}, {"isa", cpu::name_of(p.machine.isa)}};
+  for (const auto& [key, name, figure] : figures_of(p.machine)) {
+    if (figure->known()) append_key(machine, key, figure_json(*figure));
+  }
+  append_key(machine, "rates",
+             {{"name", p.machine.rates.name},
+              {"evidence", name_of(p.machine.rates.origin.evidence)},
+              {"source", p.machine.rates.origin.source}});
+  Json json = {{"kind", "computed"},
+               {"machine", std::move(machine)},
+               {"threads", p.n_threads},
+               {"prompt_threads", p.n_prompt_threads},
+               {"parallel", p.n_parallel},
+               {"rows_per_pass", p.micro_batch},
+               {"read_gb_per_s", p.machine.read_bandwidth(p.n_threads) / 1e9}};
+  if (p.card) json["card"] = {{"name", p.card->name}, {"title", p.card->title}};
+  json["fits"] = plan.fit.empty() ? Json(nullptr) : Json(plan.fits);
+  json["fit"] = plan.fit;
+  json["advice"] = plan.advice;
+  for (const DepthPoint& point : p.points) {
+    Json phases = Json::array();
+    for (const PhaseTime& t : point.step.phases)
+      phases.push_back({{"phase", t.phase},
+                        {"of", kind_text(t.kind)},
+                        {"blocks", t.n_blocks},
+                        {"bytes", t.bytes},
+                        {"us", 1e6 * t.seconds},
+                        {"bound", key_of(t.bound)},
+                        {"most_over_mean", t.worst_member},
+                        {"most_over_mean_complex", t.worst_complex}});
+    json["depths"].push_back({{"depth", point.depth},
+                              {"tokens_per_s", point.tokens_per_s},
+                              {"step_ms", 1e3 * point.step.seconds()},
+                              {"bytes", point.step.bytes},
+                              {"card_bytes", point.step.card_bytes},
+                              {"bound", key_of(point.step.split.binding())},
+                              {"step", split_json(point.step.split)},
+                              {"prompt_tokens_per_s", point.prompt_per_s},
+                              {"prompt_bound", key_of(point.prompt.binding())},
+                              {"prompt", split_json(point.prompt)},
+                              {"phases", std::move(phases)}});
+  }
+  json["notes"] = p.notes;
+  return json;
+}
+
+std::string comparison_text(const std::string& model, const std::vector<PredictedPlan>& plans) {
+  std::string head = "| machine | threads | GB/s |", rule = "|---|--:|--:|";
+  for (const DepthPoint& point : plans.front().prediction.points) {
+    head += fmt::format(" tg @{} |", depth_text(point.depth));
+    rule += "--:|";
+  }
+  for (const DepthPoint& point : plans.front().prediction.points) {
+    head += fmt::format(" pp @{} |", depth_text(point.depth));
+    rule += "--:|";
+  }
+  std::string text = fmt::format(
+      "{}: tokens per second, predicted (computed, not measured)\n\n{} tg bound by | pp bound by | memory "
+      "|\n{}---|---|---|\n",
+      model, head, rule);
+  for (const PredictedPlan& plan : plans) {
+    const Prediction& p = plan.prediction;
+    text +=
+        fmt::format("| {} | {} | {:.0f} |", p.machine.title, p.n_threads, p.machine.read_bandwidth(p.n_threads) / 1e9);
+    for (const DepthPoint& point : p.points) text += fmt::format(" {:.1f} |", point.tokens_per_s);
+    for (const DepthPoint& point : p.points) text += fmt::format(" {:.0f} |", point.prompt_per_s);
+    text += fmt::format(" {} | {} | {} |\n", name_of(p.points.front().step.split.binding()),
+                        name_of(p.points.front().prompt.binding()),
+                        plan.fit.empty() ? "not stated"
+                        : plan.fits      ? "fits"
+                                         : "too small");
+  }
+  return text;
+}
+
+}  // namespace dodeca::runtime::cli

@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""dodeca plan for machines that are not here: the catalogue, files, comparison, plot, back-test, and what is refused."""
+import json
+import os
+import re
+import time
+import xml.dom.minidom
+
+from program import BENCH, DEMO, DODECA, check, finish, must, read, run, scratch
+
+V3 = ["--shape", "deepseek-v3", "--recipe", "ud-q2_k_xl"]
+
+
+def plan(*args):
+    return json.loads(must(DODECA, "plan", *args, "--json").out)
+
+
+def check_usage():
+    def refused(args, code, *words):
+        done = run(DODECA, "plan", *args)
+        check(done.code == code and done.out == "", f"{args}: exit code {done.code}, {done.out[:200]!r}")
+        for word in words:
+            check(word in done.err, f"{args}: {word!r} in {done.err!r}")
+
+    refused([*V3, "--machine", "epyc-1"], 1, "no machine is called 'epyc-1'", "epyc-9554", "xeon-6980p")
+    refused([*V3, "--machine", "epyc-9554:nps0"], 1, "':nps0'", "npsN")
+    refused([*V3, "--machine", "epyc-9554", "--gpu", "rtx-1"], 1, "no card is called 'rtx-1'", "rtx-4090")
+    refused([*V3, "--machine", "epyc-9554", "--gpu", "0"], 2, "--gpu", "rtx-4090")
+    refused([*V3, "--gpu", "rtx-4090"], 2, "--gpu rtx-4090", "--machine")
+    refused([*V3, "--machine", "epyc-9554", "--compare", "epyc-9654"], 2, "--compare")
+    refused([*V3, "--plot", "a.svg"], 2, "--plot")
+    refused([*V3, "--machine", "none.json"], 1, "none.json")
+    refused(["--machine", "epyc-9554"], 2, "-m FILE or --shape NAME")
+    help_text = must(DODECA, "plan", "--help").out
+    check("epyc-9554" in help_text and "rtx-4090" in help_text and "--backtest" in help_text, "the help lists the catalogue")
+
+
+def check_prediction():
+    begin = time.time()
+    page = plan(*V3, "--machine", "epyc-9554:ram384")
+    seconds = time.time() - begin
+    check(seconds < 5, f"a prediction takes under a second on a free machine, not {seconds:.1f}")
+    p = page["prediction"]
+    check(p["kind"] == "computed" and p["threads"] == 64, f"{p['kind']}, {p['threads']}")
+    check([d["depth"] for d in p["depths"]] == [0, 4096, 16384, 32768], "four depths")
+    speeds = [d["tokens_per_s"] for d in p["depths"]]
+    check(speeds == sorted(speeds, reverse=True) and 15 < speeds[0] < 22, f"tokens per second: {speeds}")
+    first = p["depths"][0]
+    check(abs(sum(first["step"].values()) - first["step_ms"]) < 1e-6, "the terms are the step")
+    check(abs(first["bytes"] / page["bytes_per_token"] - 1) < 0.01, "the bytes of a token are the plan's")
+    check(first["bound"] == "node_bandwidth" and p["depths"][3]["prompt_bound"] == "attention", "what binds")
+    check(p["fits"] is True and "fits" in p["fit"], p["fit"])
+    clock = p["machine"]["clock_ghz"]
+    check(clock["evidence"] == "assumed" and clock["source"], f"every figure says where it comes from: {clock}")
+    check(page["machine"]["cores"] == 64 and page["isa"] == "avx512_bf16", "the plan is that machine's")
+
+    text = must(DODECA, "plan", *V3, "--machine", "epyc-9554", "-v", "-q").out
+    for word in ("computed, not measured", "64 threads", "node bandwidth", "gate, up", "figures:", "assumed:", "nobody says of how much"):
+        check(word in text, f"{word!r} is in the text")
+    small = plan(*V3, "--machine", "epyc-9554:ram200")["prediction"]
+    check(small["fits"] is False and "does not fit by" in small["fit"] and small["advice"], f"too small: {small['fit']}")
+    less = plan(*V3, "--machine", "epyc-9554", "-t", "16")["prediction"]
+    check(less["threads"] == 16 and less["depths"][0]["tokens_per_s"] < speeds[0], "fewer threads")
+    many = plan(*V3, "--machine", "epyc-9554", "--parallel", "8")["prediction"]
+    check(many["depths"][0]["tokens_per_s"] > 1.5 * speeds[0], "sequences together")
+    demo = plan("-m", DEMO, "--machine", "epyc-9554")["prediction"]
+    check(demo["depths"][0]["tokens_per_s"] > 100, "a directory's header is enough")
+
+
+def check_card():
+    page = plan(*V3, "--machine", "epyc-9554", "--gpu", "rtx4090", "-c", "32768")
+    p = page["prediction"]
+    check(page["device"]["attention_layers"] == 61 and p["card"]["name"] == "rtx-4090", "the card takes attention")
+    alone = plan(*V3, "--machine", "epyc-9554")["prediction"]
+    check(p["depths"][0]["tokens_per_s"] > 1.2 * alone["depths"][0]["tokens_per_s"], "a card helps")
+    check(any("card" in note for note in p["notes"]), "and nobody measured it")
+    check(plan(*V3, "--machine", "epyc-9554", "--gpu", "rtx-4090", "--vram", "12GiB")["device"]["usable_bytes"] < 12 << 30, "--vram")
+
+
+def check_compare(folder):
+    svg = os.path.join(folder, "plan.svg")
+    text = must(DODECA, "plan", *V3, "--compare", "epyc-7763,epyc-9554,2xepyc-9654:nps4", "--plot", svg).out
+    rows = [line for line in text.splitlines() if line.startswith("| AMD") or line.startswith("| 2 x")]
+    check(len(rows) == 3 and "2 x AMD EPYC 9654" in rows[2], f"a row per machine: {text}")
+    check(len({row.count("|") for row in rows}) == 1, "rows have the same columns")
+    picture = xml.dom.minidom.parse(svg)
+    check(len(picture.getElementsByTagName("path")) >= 6 and "AMD EPYC 9554" in read(svg).decode(), "the plot is whole")
+    pages = json.loads(must(DODECA, "plan", *V3, "--compare", "epyc-9554,epyc-9654", "--json").out)
+    check([p["machine"]["name"] for p in pages] == ["epyc-9554", "epyc-9654"], "the same as JSON")
+    kept = os.path.join(folder, "kept.json")
+    with open(kept, "w", encoding="utf-8") as f:
+        f.write('{"dodeca_machine":1,"name":"mine","title":"my server","like":"epyc-9554","mt_per_s":{"value":4400,"measured":"dmidecode"}}')
+    before = read(kept)
+    done = run(DODECA, "plan", *V3, "--machine", kept, "--plot", kept)
+    check(done.code != 0 and read(kept) == before, f"nothing that is read is written: {done.err}")
+    mine = plan(*V3, "--machine", kept)["prediction"]
+    check(mine["machine"]["mt_per_s"] == {"value": 4400, "evidence": "measured", "source": "dmidecode"}, "a file's figure")
+    with open(kept, "w", encoding="utf-8") as f:
+        f.write('{"dodeca_machine":1,"name":"mine","title":"my server","like":"epyc-9554","mt_per_s":{"value":-1,"measured":"x"}}')
+    done = run(DODECA, "plan", *V3, "--machine", kept)
+    check(done.code == 1 and "kept.json" in done.err and '"mt_per_s" is -1' in done.err, f"a bad figure: {done.err}")
+
+
+def check_backtest():
+    page = json.loads(must(DODECA, "plan", "--backtest", "--json").out)
+    check(len(page["results"]) >= 15 and all(r["source"] for r in page["results"]), "results with sources")
+    check(sum(r["predicted"] is not None for r in page["results"]) >= 15, "at least 15 are predicted")
+    check(0 < page["mean_error"] <= abs(page["worst_error"]), "errors")
+    text = must(DODECA, "plan", "--backtest").out
+    check("mean error" in text and "RTX 4090" in text, "as a page")
+    with open(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bench", "PLAN.md"), encoding="utf-8") as f:
+        check(f.read() == text, "bench/PLAN.md is what `dodeca plan --backtest` prints")
+
+
+def check_measured(folder):
+    out = os.path.join(folder, "here.json")
+    must(BENCH, "--write-machine", out, "--machine-seconds", "2", "-q")
+    page = json.loads(read(out))
+    check(page["dodeca_machine"] == 1 and page["teams"][0]["threads"] == 1 and page["teams"][0]["read_gb_s"] > 0, "teams")
+    check(page["rates"]["types"]["Q2_K"]["one_row"] > 0 and page["clock_ghz"]["measured"], "kernels and clock")
+    p = plan("--shape", "deepseek-v2-lite", "--machine", out)["prediction"]
+    check(p["depths"][0]["tokens_per_s"] > 0.5 and p["machine"]["rates"]["evidence"] == "measured", "the file predicts")
+    check(not re.search(r"/home|/root|/tmp", read(out).decode()), "no path is in it")
+    done = run(BENCH, "--write-machine", out, "--shape", "deepseek-v3")
+    check(done.code == 2 and "--write-machine" in done.err, f"it measures no model: {done.err}")
+
+
+with scratch() as work:
+    check_usage()
+    check_prediction()
+    check_card()
+    check_compare(work)
+    check_backtest()
+    check_measured(work)
+finish("dodeca plan")
