@@ -69,7 +69,7 @@ Axes axes_from(const runtime::cli::Options& options, const Lists& lists) {
   Axes axes;
   for (const std::string& text : lists.models)
     for (const std::string& model : split(text, ',')) axes.models.push_back(model);
-  if (axes.models.empty() && !options.given("--shape"))
+  if (axes.models.empty() && !options.given("--shape") && !options.given("--write-machine"))
     throw Usage("-m is missing: a GGUF file or a Hugging Face directory (or --shape, which needs none)");
   replace(options, "-p", lists.n_prompt, 0, kMaxTokens, axes.n_prompt);
   replace(options, "-n", lists.n_gen, 0, kMaxTokens, axes.n_gen);
@@ -148,6 +148,10 @@ void add_shape_flags(runtime::cli::Options& options, BenchOptions& bench) {
                 "with --shape: hold only so many layers, one of them dense; times are extrapolated to all", {1, 1024});
   options.value("--experts", bench.shape.n_experts, "with --shape: fewer routed experts than the model has",
                 {1, 1 << 16});
+  options.value("--write-machine", bench.write_machine,
+                "measure this machine instead of a model, and write its figures for dodeca plan --machine", "FILE",
+                runtime::cli::FileUse::kWrites);
+  options.value("--machine-seconds", bench.machine_seconds, "time for --write-machine (default: 60)", {0.1, 3600});
   options.value("--recipe", bench.shape.recipe,
                 "with --shape: a mixture that dodeca quantize knows, or one type (default: ud-q2_k_xl)", "NAME");
 }
@@ -209,6 +213,7 @@ BenchOptions parse_bench(std::span<const std::string> args) {
       "  dodeca-bench -m model.gguf -p 0 -n 64 -d 0,4096,16384 -o json\n"
       "  dodeca-bench -m model.gguf -pg 2048,256 -ctk q8_0 -r 3\n"
       "  dodeca-bench -m model.gguf -p 0 -n 32 --parallel 1,2,4,8\n"
+      "  dodeca-bench --write-machine here.json           this machine's figures, for dodeca plan --machine here.json\n"
       "  dodeca-bench membw --help                        memory bandwidth\n"
       "  dodeca-bench kernels --help                      matrix products alone\n"
       "  dodeca-bench attention --help                    latent attention alone\n"
@@ -226,6 +231,8 @@ BenchOptions parse_bench(std::span<const std::string> args) {
   options.parse(args);
 
   check_shape(options);
+  if (options.given("--write-machine") && (options.given("-m") || options.given("--shape")))
+    throw Usage("--write-machine measures the machine and no model: it goes without -m and --shape");
   bench.run.warmup = !words.no_warmup;
   bench.run.measure_limits = !words.no_bandwidth;
   bench.run.seed = static_cast<std::uint64_t>(words.seed);

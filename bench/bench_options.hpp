@@ -22,6 +22,8 @@ struct BenchOptions {
   Axes axes;           // no models with a shape
   Format output = Format::kMarkdown, output_stderr = Format::kNone;
   bool progress_lines = false;
+  std::string write_machine;  // a file for this machine's figures, instead of tests
+  double machine_seconds = 60;
 };
 
 // Says what happens instead of what options without effect ask for. Throws runtime::cli::Usage.

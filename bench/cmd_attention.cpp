@@ -26,14 +26,6 @@ using cpu::IntegerShape;
 constexpr std::int64_t kPositions = cpu::kChunkPositions, kHeads = 128, kLatent = 512, kRope = 64, kHeadDim = 128,
                        kRows = 512;
 
-// Microseconds of each step, the least of several runs.
-struct Times {
-  double pack = 0, load = 0, fold = 0;                            // absorbed
-  double pack_weights = 0, project = 0, load_head = 0, rows = 0;  // decompressed; `project` once for keys or values
-  double absorbed() const { return load + fold; }
-  double decompressed() const { return load + 2 * project + load_head + rows; }
-};
-
 std::vector<float> normal_values(std::int64_t n, float spread, std::mt19937& random) {
   std::normal_distribution<float> normal(0.0f, spread);
   std::vector<float> values(n);
@@ -81,7 +73,10 @@ double fold_us(const cpu::IntegerAttention& kernels, const IntegerShape& shape, 
   });
 }
 
-Times measure(const cpu::IntegerAttention& kernels, quant::DType dtype, double seconds) {
+}  // namespace
+
+AttentionTimes measure_attention(cpu::Isa isa, quant::DType dtype, double seconds) {
+  const cpu::IntegerAttention& kernels = cpu::integer_attention(isa);
   const cpu::Digits digits = dtype == quant::DType::kI8 ? cpu::Digits::k8 : cpu::Digits::k16;
   const IntegerShape latent{digits, kLatent, kRope, kLatent}, head{digits, kHeadDim, kRope, kHeadDim},
       weights = cpu::without_rope(latent);
@@ -106,7 +101,7 @@ Times measure(const cpu::IntegerAttention& kernels, quant::DType dtype, double s
       quant::encode_row(dtype, row.data(), to, kWidth);
   }
 
-  Times t;
+  AttentionTimes t;
   const cpu::Buffer queries = strips(latent, kHeads), key_weights = strips(weights, kHeadDim),
                     row_queries = strips(head, kRows);
   const std::vector<float> absorbed = normal_values(kHeads * kWidth, 0.3f, random),
@@ -134,8 +129,6 @@ Times measure(const cpu::IntegerAttention& kernels, quant::DType dtype, double s
   return t;
 }
 
-}  // namespace
-
 int cmd_attention(std::span<const std::string> args) {
   runtime::cli::Options options(
       "dodeca-bench attention",
@@ -152,8 +145,6 @@ int cmd_attention(std::span<const std::string> args) {
   console.add_flags(options);
   options.parse(args);
   const cpu::Isa isa = runtime::cli::parse_isa(isa_name);
-  const cpu::IntegerAttention& kernels = cpu::integer_attention(isa);
-
   const std::string model = cpu::read_topology().cpu_model;
   console.info(fmt::format("{}, 1 thread, {}; microseconds, the least of each step", model, cpu::name_of(isa)));
   if (output == "md")
@@ -166,7 +157,7 @@ int cmd_attention(std::span<const std::string> args) {
   for (const quant::DType dtype : runtime::exec::kCacheTypes) {
     if (dtype == quant::DType::kF32) continue;  // attends in floats
     runtime::cli::throw_if_stopped();
-    const Times t = measure(kernels, dtype, seconds);
+    const AttentionTimes t = measure_attention(isa, dtype, seconds);
     const std::size_t bytes =
         dtype == quant::DType::kI8 ? cpu::int8_row_bytes(kLatent, kRope) : *quant::row_bytes(dtype, kLatent + kRope);
     if (output == "md") {

@@ -4,7 +4,21 @@
 #include <span>
 #include <string>
 
+#include "cpu/isa.hpp"
+#include "quant/dtype.hpp"
+
 namespace dodeca::bench {
+
+// Microseconds of each step for one thread, the least of several runs: a chunk of 256 positions.
+struct AttentionTimes {
+  double pack = 0, load = 0, fold = 0;  // absorbed, 128 heads
+  // Decompressed, one head and 512 rows; `project` once for keys or values.
+  double pack_weights = 0, project = 0, load_head = 0, rows = 0;
+  double absorbed() const { return load + fold; }
+  double decompressed() const { return load + 2 * project + load_head + rows; }
+};
+// seconds: for each step.
+AttentionTimes measure_attention(cpu::Isa isa, quant::DType cache_type, double seconds);
 
 int cmd_attention(std::span<const std::string> args);
 

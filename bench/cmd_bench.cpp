@@ -7,10 +7,12 @@
 #include <utility>
 
 #include "bench/bench_options.hpp"
+#include "bench/machine_measure.hpp"
 #include "cpu/memory.hpp"
 #include "cpu/topology.hpp"
 #include "runtime/cli/command.hpp"
 #include "runtime/cli/options.hpp"
+#include "runtime/predict/machine_file.hpp"
 
 namespace dodeca::bench {
 namespace {
@@ -49,6 +51,11 @@ std::vector<std::unique_ptr<Report>> make_reports(const BenchOptions& options, c
 int cmd_bench(std::span<const std::string> args) {
   BenchOptions options = parse_bench(args);
   const runtime::cli::Console& console = options.console;
+  if (!options.write_machine.empty()) {
+    runtime::predict::write_machine(measure_machine(options.machine_seconds, options.model.isa_level(), console),
+                                    options.write_machine);
+    return 0;
+  }
   const Environment environment = read_environment(options.model, options.run.seed);
   std::unique_ptr<ShapeRun> shape;
   if (!options.shape.shape.empty()) {
