@@ -49,6 +49,8 @@ def check_prediction():
     check(abs(sum(first["step"].values()) - first["step_ms"]) < 1e-6, "the terms are the step")
     check(abs(first["bytes"] / page["bytes_per_token"] - 1) < 0.01, "the bytes of a token are the plan's")
     check(first["bound"] == "node_bandwidth" and p["depths"][3]["prompt_bound"] == "attention", "what binds")
+    rates = [row["prompt_tokens_per_s"] for row in p["passes"]]
+    check([row["rows"] for row in p["passes"]] == [512, 1024, 2048, 4096] and rates[0] < rates[2], f"larger passes: {rates}")
     check(p["fits"] is True and "fits" in p["fit"], p["fit"])
     clock = p["machine"]["clock_ghz"]
     check(clock["evidence"] == "assumed" and clock["source"], f"every figure says where it comes from: {clock}")

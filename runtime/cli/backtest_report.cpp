@@ -118,6 +118,8 @@ std::string backtest_text() {
       "tg: generated tokens/s of one sequence, pp: prompt tokens/s; @4k: with 4096 tokens in the context. A card takes "
       "what every "
       "token reads; its part is computed from its data sheet. Prompts beside a card go in passes of 256 rows today. "
+      "The kernels' rates for 7003 (Zen 3) and "
+      "9005 (Zen 5) are estimates: they were measured on Zen 4 alone. "
       "`dodeca plan --shape deepseek-v3 --machine NAME -v` prints the figures with their sources and every term.\n\n"
       "## Against what others have published\n\n"
       "Other engines: bytes of a token over the machine's bandwidth, plus what those engines need beside it: the "

@@ -26,7 +26,10 @@ void plan_here(const PlanArguments& arguments, const PlannedModel& model, const 
   PlannedRun run = run_of(arguments, plan, engine::default_threads(cpu::read_topology()));
   run.cards = cards_text();
   if (card != nullptr) run.offload = place_on_card(arguments.model.device, plan, run.executor);
-  print_out(arguments.json ? plan_json(plan, run).dump(1) + "\n" : plan_text(plan, run, console.verbose));
+  if (arguments.json) return print_out(plan_json(plan, run).dump(1) + "\n");
+  print_out(
+      plan_text(plan, run, console.verbose) +
+      "\ntokens per second: --machine NAME predicts them, also for what dodeca-bench --write-machine measures here\n");
 }
 
 void write_plot(const PlanArguments& arguments, const std::vector<PredictedPlan>& plans) {

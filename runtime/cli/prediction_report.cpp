@@ -123,6 +123,10 @@ std::string prediction_text(const PredictedPlan& plan, bool verbose) {
   if (p.n_parallel > 1)
     text += fmt::format("{} sequences generate together; prompts have {} rows a pass\n", p.n_parallel, p.micro_batch);
   text += "\n" + depths_table(p);
+  if (!p.passes.empty()) text += "\nprompts at depth 0 by rows of a pass (-ub):";
+  for (const predict::PassPoint& pass : p.passes)
+    text += fmt::format(" {}: {:.1f} t/s;", pass.n_rows, pass.prompt_per_s);
+  if (!p.passes.empty()) text.back() = '\n';
   const DepthPoint& first = p.points.front();
   text += fmt::format("\na step at depth {}: {}\n", depth_text(first.depth), split_text(first.step.split));
   text += fmt::format("{:.2f} GB read from memory", first.step.bytes / 1e9);
@@ -185,6 +189,10 @@ Json prediction_json(const PredictedPlan& plan) {
                               {"prompt", split_json(point.prompt)},
                               {"phases", std::move(phases)}});
   }
+  json["passes"] = Json::array();
+  for (const predict::PassPoint& pass : p.passes)
+    json["passes"].push_back(
+        {{"rows", pass.n_rows}, {"prompt_tokens_per_s", pass.prompt_per_s}, {"bound", key_of(pass.bound)}});
   json["notes"] = p.notes;
   return json;
 }

@@ -25,6 +25,9 @@ std::vector<std::string> notes_of(const Plan& plan, const MachineSpec& machine, 
         "No kernel was measured on a card of this kind: the card's part is computed from its data sheet and from "
         "shares "
         "of it that are assumed.");
+  if (card && (card->offload.n_hot_layers > 0 || card->offload.n_deferring > 0))
+    notes.push_back(
+        "Experts that a run uses most on the card, and experts that are added later, are not in the prediction.");
   const bool gqa =
       std::ranges::any_of(plan.blocks, [](const BlockPlan& b) { return b.kind == BlockKind::kGqaAttention; });
   if (gqa) notes.push_back("Attention with grouped queries is counted for prompts and not for generated tokens.");
@@ -42,6 +45,7 @@ Prediction predict(const Plan& plan, const MachineSpec& machine, const std::opti
                .n_parallel = request.n_parallel,
                .micro_batch = request.micro_batch,
                .points = {},
+               .passes = {},
                .notes = {}};
   p.n_prompt_threads = request.n_prompt_threads > 0 ? request.n_prompt_threads : p.n_threads;
   const bool on_card = card && card->offload.any();
@@ -62,6 +66,11 @@ Prediction predict(const Plan& plan, const MachineSpec& machine, const std::opti
     point.tokens_per_s = static_cast<double>(request.n_parallel) / point.step.seconds();
     point.prompt_per_s = static_cast<double>(p.micro_batch) / point.prompt.sum();
     p.points.push_back(std::move(point));
+  }
+  for (const std::int64_t n_rows : {512, 1024, 2048, 4096}) {
+    if (on_card) break;
+    const TimeSplit split = prompt_time(plan, machine, {.n_threads = p.n_prompt_threads, .n_rows = n_rows});
+    p.passes.push_back({n_rows, static_cast<double>(n_rows) / split.sum(), split.binding()});
   }
   p.notes = notes_of(plan, machine, card, p.points.front().step);
   return p;

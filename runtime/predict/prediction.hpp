@@ -31,6 +31,13 @@ struct DepthPoint {
   double prompt_per_s = 0;
 };
 
+// Prompts at depth 0 in passes of so many rows.
+struct PassPoint {
+  std::int64_t n_rows = 0;
+  double prompt_per_s = 0;
+  Bound bound = Bound::kArithmetic;
+};
+
 struct Prediction {
   MachineSpec machine;
   std::optional<CardSpec> card;
@@ -38,6 +45,7 @@ struct Prediction {
   int n_threads = 1, n_prompt_threads = 1;
   std::int64_t n_parallel = 1, micro_batch = 0;
   std::vector<DepthPoint> points;  // at least one
+  std::vector<PassPoint> passes;   // ascending; none where a card says how many rows there are
   std::vector<std::string> notes;  // what a reader must know of these figures, a sentence each
 };
 
