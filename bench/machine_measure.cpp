@@ -61,6 +61,15 @@ void measure_teams(const cpu::Topology& topology, double seconds, cpu::Isa isa, 
   }
 }
 
+// The cores of one L3 alone.
+double complex_read(const cpu::Topology& topology, double seconds, cpu::Isa isa) {
+  cpu::Topology one = topology;
+  std::erase_if(one.cores, [&](const cpu::Core& core) { return core.l3 != topology.cores.front().l3; });
+  cpu::Team team(cpu::choose_seats(one, static_cast<int>(one.cores.size())));
+  const cpu::Buffer buffer(default_buffer_bytes(topology));
+  return cpu::read_bandwidth(team, buffer, std::max(kLeastSeconds, seconds), isa) / 1e9;
+}
+
 void measure_kernels(double seconds, cpu::Isa isa, KernelRates& rates) {
   cpu::Team team(1);
   const KernelBenchOptions base{.isa = isa,
@@ -117,16 +126,15 @@ MachineSpec measure_machine(double seconds, cpu::Isa isa, const runtime::cli::Co
   spec.sockets = computed(1, "the system's nodes count as those of one socket");
   spec.nodes_per_socket = computed(static_cast<double>(n_nodes), "memory nodes of the system");
   spec.complexes = computed(static_cast<double>(n_l3), "L3 caches that may be used");
-  spec.cores_per_complex =
-      computed(static_cast<double>((n_cores + n_l3 - 1) / n_l3), "cores that may be used over L3 caches");
+  const std::int64_t cores_of_l3 = (n_cores + n_l3 - 1) / n_l3;
+  spec.cores_per_complex = computed(static_cast<double>(cores_of_l3), "cores that may be used over L3 caches");
   spec.clock_ghz = measured(clock, "a chain of dependent additions, one thread");
   spec.channels = computed(1, "not known: all that is read counts as one channel");
   spec.mt_per_s = computed(std::max(100.0, all.read_gb_s * 1000 / 8), "not known: as much as is read");
   spec.read_share = computed(1, "what is read counts as all there is");
   spec.core_gb_s = measured(spec.teams.front().read_gb_s, "read by one thread");
-  // No single complex was measured alone: it can read its share of all, or what its cores can.
-  spec.complex_gb_s = computed(std::max(all.read_gb_s / static_cast<double>(n_l3), spec.teams.front().read_gb_s),
-                               "the share of an L3 of what all cores read");
+  spec.complex_gb_s = n_l3 > 1 ? measured(complex_read(topology, 0.02 * seconds, isa), "read by the cores of one L3")
+                               : measured(all.read_gb_s, "read by all cores, which share one L3");
   spec.socket_link_gb_s = computed(all.read_gb_s, "not known: what is read crosses it where it has to");
   spec.near_ns = computed(std::max(0.1, 1e3 * all.barrier_us / (static_cast<double>(n_cores) + 2)),
                           "the barrier of all cores over their number");

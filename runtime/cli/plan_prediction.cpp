@@ -13,9 +13,6 @@
 namespace dodeca::runtime::cli {
 namespace {
 
-// Of a machine's memory, what the system and the programs beside us leave.
-constexpr double kUsable = 0.97;
-
 std::string memory_text(std::uint64_t bytes) { return bytes_text(static_cast<double>(bytes)); }
 
 PlanOptions options_for(const PlanArguments& arguments, const predict::MachineSpec& machine) {
@@ -44,17 +41,15 @@ std::vector<std::string> smaller_recipes(const PlanArguments& arguments, const P
 }
 
 void judge_fit(const PlanArguments& arguments, const PlannedModel& model, PredictedPlan& p) {
-  const std::uint64_t have = p.plan.machine.available_bytes;
-  if (have == ~std::uint64_t{0}) return;
-  const auto usable = static_cast<std::uint64_t>(static_cast<double>(have) * kUsable);
+  const std::uint64_t usable = p.plan.machine.available_bytes;
+  if (usable == ~std::uint64_t{0}) return;
   const std::uint64_t cache = p.run.cache_bytes(p.plan), work = p.run.work_bytes(p.plan),
                       need = p.plan.bytes + cache + work;
   p.fits = need <= usable;
-  p.fit = p.fits ? fmt::format("fits: {} needed, {} usable of {}", memory_text(need), memory_text(usable),
-                               memory_text(have))
-                 : fmt::format("does not fit by {}: {} needed (weights {}, cache {}, work space {}), {} usable of {}",
+  p.fit = p.fits ? fmt::format("fits: {} needed, {} usable", memory_text(need), memory_text(usable))
+                 : fmt::format("does not fit by {}: {} needed (weights {}, cache {}, work space {}), {} usable",
                                memory_text(need - usable), memory_text(need), memory_text(p.plan.bytes),
-                               memory_text(cache), memory_text(work), memory_text(usable), memory_text(have));
+                               memory_text(cache), memory_text(work), memory_text(usable));
   if (p.fits) return;
   if (const std::uint64_t rest = p.plan.bytes + work; rest < usable) {
     const auto positions =

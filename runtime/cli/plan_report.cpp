@@ -131,7 +131,7 @@ std::string plan_text(const Plan& plan, const PlannedRun& run, bool verbose) {
   const bool known = have != ~std::uint64_t{0};
   text += fmt::format("memory: weights {}, cache {} ({} positions, {}), work space {}: {} needed, {}{}\n",
                       size(plan.bytes), size(cache), run.context, quant::name_of(run.executor.cache_type), size(work),
-                      size(need), known ? size(have) + " free" : "nobody says of how much",
+                      size(need), known ? size(have) + " free" : "of how much is not stated",
                       need > have ? fmt::format(": does not fit by {}", size(need - have)) : "");
   if (run.offload) text += offload_text(*run.offload);
   for (const std::string& fact : kernel_facts(plan)) text += "kernels of " + fact + "\n";

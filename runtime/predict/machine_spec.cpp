@@ -7,8 +7,8 @@ namespace dodeca::runtime::predict {
 namespace {
 
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
-// Of the memory of a card that no other program has: the desktop, the driver's context.
-constexpr double kFreeOfCard = 0.97;
+// Of memory, what the system, the driver and other programs leave.
+constexpr double kFreeOfMemory = 0.97, kFreeOfCard = 0.97;
 // A line of results that a group leader writes is seen by its members about so many hand-overs later.
 constexpr double kReleaseHandOvers = 2;
 // Members of a barrier's group (cpu/barrier.hpp).
@@ -57,6 +57,13 @@ double MachineSpec::read_bandwidth(int n_threads) const {
   return 1e9 * std::min({memory, complexes_used * complex_gb_s.value, n_threads * core_gb_s.value});
 }
 
+MachineSpec MachineSpec::with_local_reads() const {
+  MachineSpec local = *this;
+  local.teams.clear();
+  local.socket_link_gb_s.value = 1e9;
+  return local;
+}
+
 double MachineSpec::barrier_seconds(int n_threads) const {
   if (n_threads < 2) return 0;
   if (!teams.empty()) return 1e-6 * between(teams, n_threads, &MeasuredTeam::barrier_us);
@@ -76,7 +83,8 @@ Machine MachineSpec::machine() const {
   for (int i = 0; i < n_nodes(); ++i)
     machine.nodes.push_back(
         {.id = i, .n_cores = n_cores() / n_nodes(), .memory_bytes = bytes / static_cast<std::uint64_t>(n_nodes())});
-  machine.available_bytes = memory_gib.known() ? bytes : ~std::uint64_t{0};
+  machine.available_bytes =
+      memory_gib.known() ? static_cast<std::uint64_t>(memory_gib.value * kGiB * kFreeOfMemory) : ~std::uint64_t{0};
   return machine;
 }
 

@@ -79,7 +79,10 @@ struct MachineSpec {
   // most reads of a socket cross the link.
   double read_bandwidth(int n_threads) const;  // bytes per second
   double barrier_seconds(int n_threads) const;
-  // As a plan knows it; memory_gib where it is not known: as much as anyone asks for.
+  // The same where every socket reads from its own memory alone.
+  MachineSpec with_local_reads() const;
+  // As a plan knows it. What is available is a little less than memory_gib; where that is not known, as much as anyone
+  // asks for.
   Machine machine() const;
 };
 

@@ -42,6 +42,7 @@ TEST_CASE("what can be read is the least of memory, links and cores") {
   CHECK(m.read_bandwidth(4) == doctest::Approx(4 * 20e9));  // spread over four complexes
   // Two sockets: half of what a socket reads comes over the link, which gives 120 GB/s: 240 GB/s each.
   CHECK(find_machine("2xepyc-9554").read_bandwidth(128) == doctest::Approx(480e9));
+  CHECK(find_machine("2xepyc-9554").with_local_reads().read_bandwidth(128) == doctest::Approx(24 * 4.8e9 * 8 * 0.835));
   m.teams = {{2, 50, 0.5}, {4, 90, 1.0}};
   CHECK(m.read_bandwidth(1) == doctest::Approx(50e9));
   CHECK(m.read_bandwidth(3) == doctest::Approx(70e9));
