@@ -1,4 +1,5 @@
 // The prediction of slices on a machine that was measured against what was measured there: bench/results/epyc-zen4.md.
+// Kernels that became faster since, or work that is dealt otherwise, want the results and bench/machines/rates measured anew.
 #include <doctest/doctest.h>
 
 #include <cmath>
