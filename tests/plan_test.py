@@ -29,6 +29,10 @@ def check_usage():
     refused([*V3, "--gpu", "rtx-4090"], 2, "--gpu rtx-4090", "--machine")
     refused([*V3, "--machine", "epyc-9554", "--compare", "epyc-9654"], 2, "--compare")
     refused([*V3, "--plot", "a.svg"], 2, "--plot")
+    refused([*V3, "--machine", "epyc-9554", "--isa", "avx2"], 2, "--isa")
+    refused([*V3, "--machine", "epyc-9554", "--compute", "f32"], 2, "--compute f32")
+    refused([*V3, "--machine", "epyc-9554", "--vram", "24GiB"], 2, "--vram", "--gpu")
+    refused([*V3, "--machine", "epyc-9554", "-t", "65"], 1, "65 threads", "AMD EPYC 9554 has 64 cores")
     refused([*V3, "--machine", "none.json"], 1, "none.json")
     refused(["--machine", "epyc-9554"], 2, "-m FILE or --shape NAME")
     help_text = must(DODECA, "plan", "--help").out

@@ -38,6 +38,17 @@ std::string names_text(const std::vector<std::string>& names) {
   return text;
 }
 
+// What says something about this machine, or changes what was measured.
+void check_there(const PlanArguments& p) {
+  if (!p.model.isa.empty()) throw Usage("--isa goes without --machine and --compare: a machine's level is its own");
+  if (p.model.compute_f32() || p.model.onednn)
+    throw Usage("--compute f32 and --onednn go without --machine and --compare: their speed was not measured");
+  const DeviceOptions& device = p.model.device;
+  if (p.gpu.empty() && (!device.vram.empty() || !device.n_layers.empty() || device.cpu_moe || device.n_cpu_moe >= 0 ||
+                        !device.override_tensors.empty()))
+    throw Usage("-ngl, --n-cpu-moe, -ot and --vram say what a card takes: with --machine they go with --gpu NAME");
+}
+
 void check_plan(PlanArguments& p) {
   if (p.backtest) return;
   if (p.shape.empty() == p.model.model.empty()) throw Usage("-m FILE or --shape NAME is needed, one of them");
@@ -54,6 +65,7 @@ void check_plan(PlanArguments& p) {
         "with --machine or --compare, --gpu must name a card of the catalogue ({}) or a .json file, not '{}'",
         names_text(predict::card_names()), p.model.device.gpu));
   }
+  if (p.predicts()) check_there(p);
   if (!p.plot.empty() && !p.predicts()) throw Usage("--plot goes with --machine or --compare");
   if (p.recipe.empty()) p.recipe = "ud-q2_k_xl";
   if (!p.shape.empty()) p.model.model = p.shape;  // for the checks alone

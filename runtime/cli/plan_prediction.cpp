@@ -94,6 +94,9 @@ PlannedRun run_of(const PlanArguments& arguments, const Plan& plan, int n_cores)
 
 PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& model, const std::string& machine) {
   const predict::MachineSpec spec = predict::find_machine(machine);
+  if (const int most = std::max(arguments.model.threads, arguments.model.threads_batch); most > spec.n_cores())
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("{} threads are asked for, {} has {} cores", most, spec.title, spec.n_cores()));
   Plan plan = make_plan(model.config, model.weights, model.mtp_weights, spec.machine(), options_for(arguments, spec));
   PredictedPlan p{.plan = plan, .run = run_of(arguments, plan, spec.n_cores()), .prediction = {}};
   const predict::PredictionRequest request{.n_threads = std::max(0, arguments.model.threads),
