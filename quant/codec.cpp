@@ -4,6 +4,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstring>
+#include <type_traits>
 
 #include "quant/check.hpp"
 #include "quant/encode/encode_row.hpp"
@@ -30,10 +31,17 @@ constexpr std::size_t kRowPrefix<F> = F::kRowPrefix;
 #define OPAQUE(name, ...)
 #include "quant/types.inc"
 
+// Before the blocks: an f16 or an f32.
+template <class F>
 float row_scale_of(const std::byte* row) {
-  float scale;
+  std::conditional_t<kRowPrefix<F> == 2, std::uint16_t, float> scale;
+  static_assert(kRowPrefix<F> == sizeof scale);
   std::memcpy(&scale, row, sizeof scale);
-  return scale;
+  if constexpr (kRowPrefix<F> == 2) {
+    return f16_to_f32(scale);
+  } else {
+    return scale;
+  }
 }
 
 // Columns [begin, end) of a row. Blocks in a file lie at any address: each is copied out before it is read.
@@ -48,7 +56,7 @@ void decode(const std::byte* row, std::int64_t begin, std::int64_t end, float* d
     for (std::int64_t i = begin; i < end; i += kElements, src += kBytes, dst += kElements) {
       std::memcpy(&block, src, sizeof block);
       if constexpr (kRowPrefix<F> != 0) {
-        F::decode(block, row_scale_of(row), dst);
+        F::decode(block, row_scale_of<F>(row), dst);
       } else {
         F::decode(block, dst);
       }
@@ -72,7 +80,7 @@ concept HasF16Scale = requires(Block b) {
 template <class F>
 bool surely_finite(const std::byte* row, const std::byte* block) {
   if constexpr (kRowPrefix<F> != 0) {
-    return std::fabs(row_scale_of(row)) < 0x1p100f;
+    return std::fabs(row_scale_of<F>(row)) < 0x1p100f;
   } else if constexpr (!kHasBlocks<F>) {
     return false;
   } else if constexpr (HasF16Scale<typename F::Block>) {

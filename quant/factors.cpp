@@ -28,8 +28,12 @@ std::uint16_t bits_of(DType dtype, float d) {
 template <DType T>
 void set(std::byte* row, std::int64_t n_blocks, float d, float m) {
   using F = Format<T>;
-  if constexpr (requires { requires F::kRowPrefix != 0; }) {
-    std::memcpy(row, &d, F::kRowPrefix);
+  if constexpr (requires { requires F::kRowPrefix == sizeof d; }) {
+    std::memcpy(row, &d, sizeof d);
+  } else if constexpr (requires { requires F::kRowPrefix != 0; }) {
+    const std::uint16_t bits = finite_f16(d);
+    static_assert(F::kRowPrefix == sizeof bits);
+    std::memcpy(row, &bits, sizeof bits);
   } else if constexpr (requires(typename F::Block block, RowBlock numbers) { F::read(block, numbers); }) {
     for_each_block<typename F::Block>(row, n_blocks, [&](typename F::Block& block) {
       RowBlock numbers;

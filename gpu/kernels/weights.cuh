@@ -13,6 +13,7 @@
 
 #include "gpu/kernels/dialect.hpp"
 #include "quant/formats/iq4.hpp"
+#include "quant/formats/iq_k.hpp"
 #include "quant/formats/k_types.hpp"
 #include "quant/formats/legacy.hpp"
 

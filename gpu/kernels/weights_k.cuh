@@ -197,7 +197,7 @@ struct WeightsIQ4_XS : SuperWeights<quant::TileIQ4_XS, 32> {
     const Place at = place_of<Tile>(tile, chunk, j);
     Chunk c;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) c.code[i] = codes_at(at.body + Tile::kCodes + 64 * (4 * at.sub + i));
+    for (int i = 0; i < 4; ++i) c.code[i] = codes_at(at.body + Tile::codes(at.sub) + 64 * i);
     c.low = words_at(at.body + Tile::kScales);
     c.d = halves_at(at.header);
     c.m = halves_at(at.header + 32);
@@ -224,7 +224,7 @@ struct WeightsIQ4_KS : SuperWeights<quant::TileIQ4_KS, 32> {
     const Place at = place_of<Tile>(tile, chunk, j);
     Chunk c;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) c.code[i] = codes_at(at.body + Tile::kCodes + 64 * (4 * at.sub + i));
+    for (int i = 0; i < 4; ++i) c.code[i] = codes_at(at.body + Tile::codes(at.sub) + 64 * i);
     c.scales = words_at(at.body + Tile::scales(at.sub / 4));
     c.d = words_at(tile + 16 * j);
     c.sub = at.sub;

@@ -4,6 +4,7 @@
 #include "quant/encode/encoder.hpp"
 #include "quant/encode/small_rows.hpp"
 #include "quant/formats/iq4.hpp"
+#include "quant/formats/iq_k.hpp"
 
 namespace dodeca::quant {
 

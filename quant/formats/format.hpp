@@ -24,6 +24,7 @@
 #include "quant/float_types.hpp"
 #include "quant/layout/row_block.hpp"
 #include "quant/layout/tile.hpp"
+#include "quant/layout/tile_codes.hpp"
 
 namespace dodeca::quant {
 

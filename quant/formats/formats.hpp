@@ -5,6 +5,7 @@
 #include "quant/formats/iq2.hpp"
 #include "quant/formats/iq3.hpp"
 #include "quant/formats/iq4.hpp"
+#include "quant/formats/iq_k.hpp"
 #include "quant/formats/k_types.hpp"
 #include "quant/formats/legacy.hpp"
 #include "quant/formats/plain.hpp"

@@ -23,16 +23,6 @@ void Format<DType::kIQ4_XS>::decode(const Block& block, float* y) {
   }
 }
 
-void Format<DType::kIQ4_KS>::decode(const Block& block, float row_scale, float* y) {
-  for (int g = 0; g < 8; ++g) {
-    const float scale = row_scale * static_cast<float>((block.scales[g] & 254) - 127);
-    const int shift = (block.scales[g] & 1) * kIq4Shift;
-    for (int i = 0; i < 32; ++i) {
-      y[32 * g + i] = scale * static_cast<float>(kIq4Values[nibble(block.qs + 16 * g, i)] + shift);
-    }
-  }
-}
-
 void Format<DType::kMXFP4>::decode(const Block& block, float* y) {
   const float d = e8m0_half_to_f32(block.e);
   for (int i = 0; i < kSmallBlock; ++i) y[i] = d * static_cast<float>(kDoubledE2M1[nibble(block.qs, i)]);
@@ -66,34 +56,13 @@ void Format<DType::kIQ4_XS>::write(const RowBlock& in, Block& out) {
   out.d = in.d;
 }
 void Format<DType::kIQ4_XS>::put_row(const RowBlock& b, int r, std::byte* body) {
-  codes4_to_tile(b, r, 64, body + kCodes);
+  for (int k = 0; k < 8; ++k) codes4_to_tile(b, r, k, body + codes(k));
   put(body + kScales, 0, r, fields(b.scale, 8, 0, 4));
 }
 void Format<DType::kIQ4_XS>::get_row(const std::byte* body, int r, RowBlock& b) {
-  codes4_from_tile(body + kCodes, r, 64, b);
+  for (int k = 0; k < 8; ++k) codes4_from_tile(body + codes(k), r, k, b);
   const std::uint32_t low = get(body + kScales, 0, r);
   for (int g = 0; g < 8; ++g) b.scale[g] = static_cast<std::uint8_t>(field(low, g, 4) | ((b.m >> 2 * g) & 3) << 4);
-}
-
-void Format<DType::kIQ4_KS>::read(const Block& in, RowBlock& out) {
-  for (int k = 0; k < 8; ++k) {
-    read_nibbles(in.qs + 16 * k, 16, out.code + 32 * k);
-    out.scale[k] = in.scales[k];
-  }
-}
-void Format<DType::kIQ4_KS>::write(const RowBlock& in, Block& out) {
-  for (int k = 0; k < 8; ++k) {
-    write_nibbles(in.code + 32 * k, 16, out.qs + 16 * k);
-    out.scales[k] = in.scale[k];
-  }
-}
-void Format<DType::kIQ4_KS>::put_row(const RowBlock& b, int r, std::byte* body) {
-  scale_bytes_to_tile(b.scale, 8, r, body, scales);
-  codes4_to_tile(b, r, 64, body + kCodes);
-}
-void Format<DType::kIQ4_KS>::get_row(const std::byte* body, int r, RowBlock& b) {
-  scale_bytes_from_tile(body, 8, r, b.scale, scales);
-  codes4_from_tile(body + kCodes, r, 64, b);
 }
 
 void Format<DType::kMXFP4>::read(const Block& in, RowBlock& out) {

@@ -1,7 +1,6 @@
-// Four-bit tables: IQ4_NL, IQ4_XS, IQ4_KS (values denser around zero) and MXFP4 (E2M1 floats under a power-of-two scale).
+// Four-bit tables: IQ4_NL, IQ4_XS (values denser around zero) and MXFP4 (E2M1 floats under a power-of-two scale).
 //
-// Tile bodies: code vectors, vector i, low nibble: unit 2i, high: 2i+1. Before them IQ4_XS has a vector of low scale nibbles,
-// IQ4_KS two vectors of scale bytes.
+// Tile bodies: code vectors, vector i, low nibble: unit 2i, high: 2i+1. Before them IQ4_XS has a vector of low scale nibbles.
 #pragma once
 
 #include "quant/formats/format.hpp"
@@ -44,7 +43,8 @@ struct BlockIQ4_XS {
   std::uint8_t qs[128];
 };
 struct TileIQ4_XS : BlockTile<1, 2112, 256> {
-  static constexpr int kScales = 0, kCodes = 64;
+  static constexpr int kBits = 4, kScales = 0;
+  static constexpr int codes(int k) { return 64 + 256 * k; }
 };
 template <>
 struct Format<DType::kIQ4_XS> : PackedFormat<BlockIQ4_XS, TileIQ4_XS, 32> {
@@ -55,30 +55,6 @@ struct Format<DType::kIQ4_XS> : PackedFormat<BlockIQ4_XS, TileIQ4_XS, 32> {
   static void get_row(const std::byte* body, int r, RowBlock& b);
   static int weight(const RowBlock& b, int k) { return kIq4Values[b.code[k]]; }
   static int scale(const RowBlock& b, int g) { return b.scale[g] - 32; }
-};
-
-// One f32 scale d per row, before its blocks. Sub-block g: d * ((scales[g] & 254) - 127), bit 0 of scales[g] adds kIq4Shift
-// to every value of the table.
-struct BlockIQ4_KS {
-  std::uint8_t scales[8];
-  std::uint8_t qs[128];
-};
-constexpr int kIq4Shift = 4;
-struct TileIQ4_KS : PlainTile<64, 2176, 256> {
-  static constexpr int scales(int i) { return 64 * i; }
-  static constexpr int kCodes = 128;
-};
-template <>
-struct Format<DType::kIQ4_KS> : PackedFormat<BlockIQ4_KS, TileIQ4_KS, 32> {
-  static constexpr std::size_t kRowPrefix = sizeof(float);
-  static void decode(const Block& block, float row_scale, float* y);
-  static void read(const Block& in, RowBlock& out);
-  static void write(const RowBlock& in, Block& out);
-  static void put_row(const RowBlock& b, int r, std::byte* body);
-  static void get_row(const std::byte* body, int r, RowBlock& b);
-  static int weight(const RowBlock& b, int k) { return kIq4Values[b.code[k]] + (b.scale[k / 32] & 1) * kIq4Shift; }
-  static int scale(const RowBlock& b, int g) { return (b.scale[g] & 254) - 127; }
-  static float factor(const RowBlock& b) { return b.row_scale; }
 };
 
 struct BlockMXFP4 {

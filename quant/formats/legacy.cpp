@@ -1,4 +1,4 @@
-// Q4_0, Q4_1, Q5_0, Q5_1, Q8_0: 32 weights with one f16 scale, the _1 kinds with an f16 offset as well.
+// Q4_0, Q4_1, Q5_0, Q5_1, Q6_0, Q8_0: 32 weights with one f16 scale, the _1 kinds with an f16 offset as well.
 #include "quant/formats/legacy.hpp"
 
 #include <algorithm>
@@ -30,6 +30,9 @@ void write_fifth(const std::uint8_t* code, std::uint8_t* qh) {
   }
 }
 
+// Which eight weights of Q6_0 have their upper bits at bits 2j.
+constexpr int kSixthOrder[4] = {0, 2, 1, 3};
+
 }  // namespace
 
 void Format<DType::kQ4_0>::decode(const Block& block, float* y) {
@@ -50,6 +53,13 @@ void Format<DType::kQ5_1>::decode(const Block& block, float* y) {
   const float d = f16_to_f32(block.d), m = f16_to_f32(block.m);
   for (int i = 0; i < kSmallBlock; ++i) {
     y[i] = d * static_cast<float>(nibble(block.qs, i) | fifth_bit(block.qh, i)) + m;
+  }
+}
+void Format<DType::kQ6_0>::decode(const Block& block, float* y) {
+  const float d = f16_to_f32(block.d);
+  for (int i = 0; i < kSmallBlock; ++i) {
+    const int high = block.qh[i % 8] >> (4 * (i % 16 / 8) + 2 * (i / 16)) & 3;
+    y[i] = d * static_cast<float>((nibble(block.qs, i) | high << 4) - 32);
   }
 }
 void Format<DType::kQ8_0>::decode(const Block& block, float* y) {
@@ -108,6 +118,24 @@ void Format<DType::kQ5_1>::write(const RowBlock& in, Block& out) {
   write_fifth(in.code, out.qh);
   out.d = in.d;
   out.m = in.m;
+}
+
+void Format<DType::kQ6_0>::read(const Block& in, RowBlock& out) {
+  read_nibbles(in.qs, 16, out.code);
+  const std::uint64_t high = eight_bytes(in.qh);
+  for (int j = 0; j < 4; ++j) {
+    std::uint8_t* at = out.code + 8 * kSixthOrder[j];
+    set_eight_bytes(at, eight_bytes(at) | (high >> 2 * j & kEightThrees) << 4);
+  }
+  out.d = in.d;
+  out.m = 0;
+}
+void Format<DType::kQ6_0>::write(const RowBlock& in, Block& out) {
+  write_nibbles(in.code, 16, out.qs);
+  std::uint64_t high = 0;
+  for (int j = 0; j < 4; ++j) high |= (eight_bytes(in.code + 8 * kSixthOrder[j]) >> 4 & kEightThrees) << 2 * j;
+  set_eight_bytes(out.qh, high);
+  out.d = in.d;
 }
 
 void Format<DType::kQ8_0>::read(const Block& in, RowBlock& out) {

@@ -41,20 +41,13 @@ void Format<DType::kQ2_K>::write(const RowBlock& in, Block& out) {
   out.dmin = in.m;
 }
 void Format<DType::kQ2_K>::put_row(const RowBlock& b, int r, std::byte* body) {
-  for (int g = 0; g < 16; ++g) {
-    std::uint32_t lane = 0;
-    for (int j = 0; j < 4; ++j) lane |= (unit(b, 4 * g + j) & kThrees) << 2 * j;
-    put(body + codes(g), 0, r, lane);
-  }
+  for (int g = 0; g < 16; ++g) codes2_to_tile(b, r, g, body + codes(g));
   std::uint8_t both[16];
   for (int g = 0; g < 16; ++g) both[g] = static_cast<std::uint8_t>(b.scale[g] | b.min[g] << 4);
   scale_bytes_to_tile(both, 16, r, body, scales);
 }
 void Format<DType::kQ2_K>::get_row(const std::byte* body, int r, RowBlock& b) {
-  for (int g = 0; g < 16; ++g) {
-    const std::uint32_t lane = get(body + codes(g), 0, r);
-    for (int j = 0; j < 4; ++j) set_unit(b, 4 * g + j, (lane >> 2 * j) & kThrees);
-  }
+  for (int g = 0; g < 16; ++g) codes2_from_tile(body + codes(g), r, g, b);
   scale_bytes_from_tile(body, 16, r, b.scale, scales);
   for (int g = 0; g < 16; ++g) {
     b.min[g] = b.scale[g] >> 4;

@@ -33,13 +33,7 @@ void Format<DType::kQ3_K>::decode(const Block& block, float* y) {
 
 void Format<DType::kQ3_K>::read(const Block& in, RowBlock& out) {
   read_2bit(in.qs, out.code);
-  for (int l = 0; l < 32; l += 8) {
-    const std::uint64_t high = eight_bytes(in.hmask + l);
-    for (int j = 0; j < 8; ++j) {
-      std::uint8_t* code = out.code + 32 * j + l;
-      set_eight_bytes(code, eight_bytes(code) | (high >> j & kEightOnes) << 2);
-    }
-  }
+  read_plane<2>(in.hmask, out.code);
   for (int g = 0; g < 16; ++g) {
     const int low = g < 8 ? in.scales[g] & 15 : in.scales[g - 8] >> 4;
     out.scale[g] = static_cast<std::uint8_t>(low | ((in.scales[8 + g % 4] >> 2 * (g / 4)) & 3) << 4);
@@ -49,11 +43,7 @@ void Format<DType::kQ3_K>::read(const Block& in, RowBlock& out) {
 }
 void Format<DType::kQ3_K>::write(const RowBlock& in, Block& out) {
   write_2bit(in.code, out.qs);
-  for (int l = 0; l < 32; l += 8) {
-    std::uint64_t high = 0;
-    for (int j = 0; j < 8; ++j) high |= (eight_bytes(in.code + 32 * j + l) >> 2 & kEightOnes) << j;
-    set_eight_bytes(out.hmask + l, high);
-  }
+  write_plane<2>(in.code, out.hmask);
   for (int g = 0; g < 16; ++g) {
     std::uint8_t &low = out.scales[g % 8], &high = out.scales[8 + g % 4];
     low = static_cast<std::uint8_t>(low | (in.scale[g] & 15) << (g < 8 ? 0 : 4));
@@ -62,29 +52,13 @@ void Format<DType::kQ3_K>::write(const RowBlock& in, Block& out) {
   out.d = in.d;
 }
 void Format<DType::kQ3_K>::put_row(const RowBlock& b, int r, std::byte* body) {
-  for (int p = 0; p < 8; ++p) {
-    const std::uint32_t u6 = unit(b, 8 * p + 6), u7 = unit(b, 8 * p + 7);
-    const std::uint32_t rest[3] = {u6 & kThrees, u7 & kThrees, (u6 >> 2 & kOnes) | (u7 >> 2 & kOnes) << 1};
-    for (int v = 0; v < 3; ++v) {
-      put(body + codes(p), v, r, unit(b, 8 * p + 2 * v) | unit(b, 8 * p + 2 * v + 1) << 3 | rest[v] << 6);
-    }
-  }
+  for (int p = 0; p < 8; ++p) codes3_to_tile(b, r, p, body + codes(p));
   put(body + kScales, 0, r, fields(b.scale, 8, 0, 4));
   put(body + kScales, 1, r, fields(b.scale + 8, 8, 0, 4));
   put(body + kHighScales, 0, r, fields(b.scale, 16, 4, 2));
 }
 void Format<DType::kQ3_K>::get_row(const std::byte* body, int r, RowBlock& b) {
-  for (int p = 0; p < 8; ++p) {
-    std::uint32_t rest[3];
-    for (int v = 0; v < 3; ++v) {
-      const std::uint32_t lane = get(body + codes(p), v, r);
-      set_unit(b, 8 * p + 2 * v, lane & kSevens);
-      set_unit(b, 8 * p + 2 * v + 1, lane >> 3 & kSevens);
-      rest[v] = lane >> 6 & kThrees;
-    }
-    set_unit(b, 8 * p + 6, rest[0] | (rest[2] & kOnes) << 2);
-    set_unit(b, 8 * p + 7, rest[1] | (rest[2] >> 1 & kOnes) << 2);
-  }
+  for (int p = 0; p < 8; ++p) codes3_from_tile(body + codes(p), r, p, b);
   const std::uint32_t high = get(body + kHighScales, 0, r);
   for (int g = 0; g < 16; ++g) {
     const std::uint8_t low = field(get(body + kScales, g / 8, r), g % 8, 4);

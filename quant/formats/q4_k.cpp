@@ -86,44 +86,34 @@ void Format<DType::kQ4_K>::write(const RowBlock& in, Block& out) {
   out.dmin = in.m;
 }
 void Format<DType::kQ4_K>::put_row(const RowBlock& b, int r, std::byte* body) {
-  codes4_to_tile(b, r, 64, body + kCodes);
+  for (int k = 0; k < 8; ++k) codes4_to_tile(b, r, k, body + kCodes + 256 * k);
   scales6_to_tile<TileQ4_K>(b, r, body);
 }
 void Format<DType::kQ4_K>::get_row(const std::byte* body, int r, RowBlock& b) {
-  codes4_from_tile(body + kCodes, r, 64, b);
+  for (int k = 0; k < 8; ++k) codes4_from_tile(body + kCodes + 256 * k, r, k, b);
   scales6_from_tile<TileQ4_K>(body, r, b);
 }
 
 void Format<DType::kQ5_K>::read(const Block& in, RowBlock& out) {
   for (int j = 0; j < 4; ++j) read_nibbles(in.qs + 32 * j, 32, out.code + 64 * j);
-  for (int l = 0; l < 32; l += 8) {
-    const std::uint64_t high = eight_bytes(in.qh + l);
-    for (int j = 0; j < 8; ++j) {
-      std::uint8_t* code = out.code + 32 * j + l;
-      set_eight_bytes(code, eight_bytes(code) | (high >> j & kEightOnes) << 4);
-    }
-  }
+  read_plane<4>(in.qh, out.code);
   read_scales6(in.scales, out);
   out.d = in.d;
   out.m = in.dmin;
 }
 void Format<DType::kQ5_K>::write(const RowBlock& in, Block& out) {
   for (int j = 0; j < 4; ++j) write_nibbles(in.code + 64 * j, 32, out.qs + 32 * j);
-  for (int l = 0; l < 32; l += 8) {
-    std::uint64_t high = 0;
-    for (int j = 0; j < 8; ++j) high |= (eight_bytes(in.code + 32 * j + l) >> 4 & kEightOnes) << j;
-    set_eight_bytes(out.qh + l, high);
-  }
+  write_plane<4>(in.code, out.qh);
   write_scales6(in, out.scales);
   out.d = in.d;
   out.dmin = in.m;
 }
 void Format<DType::kQ5_K>::put_row(const RowBlock& b, int r, std::byte* body) {
-  for (int k = 0; k < 8; ++k) codes5_to_tile(b, r, k, body + high_bits(k), body + codes(4 * k));
+  for (int k = 0; k < 8; ++k) codes5_to_tile(b, r, k, body + high_bits(k));
   scales6_to_tile<TileQ5_K>(b, r, body);
 }
 void Format<DType::kQ5_K>::get_row(const std::byte* body, int r, RowBlock& b) {
-  for (int k = 0; k < 8; ++k) codes5_from_tile(body + high_bits(k), body + codes(4 * k), r, k, b);
+  for (int k = 0; k < 8; ++k) codes5_from_tile(body + high_bits(k), r, k, b);
   scales6_from_tile<TileQ5_K>(body, r, b);
 }
 

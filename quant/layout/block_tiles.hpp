@@ -25,7 +25,8 @@ struct BlockTiles {
     if constexpr (Tile::kGroup == 4) b.d = static_cast<std::uint8_t>(header[r]);
     if constexpr (Tile::kGroup == 1 || Tile::kGroup == 2) std::memcpy(&b.d, header + 2 * r, 2);
     if constexpr (Tile::kGroup == 1) std::memcpy(&b.m, header + 32 + 2 * r, 2);
-    if constexpr (kPrefix != 0) std::memcpy(&b.row_scale, header + 4 * r, sizeof b.row_scale);
+    if constexpr (kPrefix == 2) std::memcpy(&b.d, header + kPrefix * r, kPrefix);
+    if constexpr (kPrefix == 4) std::memcpy(&b.row_scale, header + kPrefix * r, kPrefix);
   }
 
   // Block `block` of the 16 rows of a tile.
@@ -38,12 +39,9 @@ struct BlockTiles {
 
   static void pack(const std::byte* const* rows, std::int64_t n_in, std::byte* tile) {
     if constexpr (kPrefix != 0) {
+      std::memset(tile, 0, 64);  // rows that are missing
       for (int r = 0; r < kTileRows; ++r) {
-        if (rows[r] != nullptr) {
-          std::memcpy(tile + r * kPrefix, rows[r], kPrefix);
-        } else {
-          std::memset(tile + r * kPrefix, 0, kPrefix);
-        }
+        if (rows[r] != nullptr) std::memcpy(tile + r * kPrefix, rows[r], kPrefix);
       }
     }
     RowBlock blocks[kTileRows] = {};  // rows that are missing stay zero

@@ -12,8 +12,8 @@ struct alignas(64) RowBlock {
   std::uint8_t code[256];  // unsigned codes; Q8_0: the byte as it is
   std::uint8_t scale[16];  // per sub-block, as stored (Q6_K: the byte of an i8)
   std::uint8_t min[16];
-  std::uint16_t d, m;  // bits of d and of dmin, m or scales_h; MXFP4: d is the E8M0 byte
-  float row_scale;     // of types with a row prefix
+  std::uint16_t d, m;  // bits of d and of dmin, m, scales_h or shifts; MXFP4: d is the E8M0 byte
+  float row_scale;     // of types whose rows begin with an f32; d for those that begin with an f16
   // Lattice types instead of codes: points of eight columns (IQ3: four), and per eight columns the sign index or byte
   // (IQ1: whether the shift is negative).
   std::uint16_t index[64];
@@ -65,38 +65,6 @@ void scale_bytes_from_tile(const std::byte* body, int n, int r, std::uint8_t* sc
   for (int g = 0; g < n; ++g) scale[g] = static_cast<std::uint8_t>(body[at(g / 4) + 4 * r + kBytePlace[g % 4]]);
 }
 
-// Units of four bits: vector i, low nibble: unit 2i, high: 2i + 1.
-inline void codes4_to_tile(const RowBlock& b, int r, int n_units, std::byte* codes) {
-  for (int i = 0; i < n_units / 2; ++i) put(codes, i, r, unit(b, 2 * i) | unit(b, 2 * i + 1) << 4);
-}
-inline void codes4_from_tile(const std::byte* codes, int r, int n_units, RowBlock& b) {
-  for (int i = 0; i < n_units / 2; ++i) {
-    const std::uint32_t lane = get(codes, i, r);
-    set_unit(b, 2 * i, lane & kNibbles);
-    set_unit(b, 2 * i + 1, (lane >> 4) & kNibbles);
-  }
-}
-
-// Units 8k to 8k + 7 of five bits. Odd units keep their top four bits in the nibble and the lowest in the plane, even
-// units the other way round.
-inline void codes5_to_tile(const RowBlock& b, int r, int k, std::byte* high, std::byte* codes) {
-  std::uint32_t plane = 0;
-  for (int i = 0; i < 4; ++i) {
-    const std::uint32_t even = unit(b, 8 * k + 2 * i), odd = unit(b, 8 * k + 2 * i + 1);
-    put(codes, i, r, (even & kNibbles) | ((odd >> 1) & kNibbles) << 4);
-    plane |= (odd & kOnes) << 2 * i | ((even >> 4) & kOnes) << (2 * i + 1);
-  }
-  put(high, 0, r, plane);
-}
-inline void codes5_from_tile(const std::byte* high, const std::byte* codes, int r, int k, RowBlock& b) {
-  const std::uint32_t plane = get(high, 0, r);
-  for (int i = 0; i < 4; ++i) {
-    const std::uint32_t lane = get(codes, i, r);
-    set_unit(b, 8 * k + 2 * i, (lane & kNibbles) | ((plane >> (2 * i + 1)) & kOnes) << 4);
-    set_unit(b, 8 * k + 2 * i + 1, ((lane >> 4) & kNibbles) << 1 | ((plane >> 2 * i) & kOnes));
-  }
-}
-
 // Eight bytes at a time, which g++ does not do by itself where bytes may overlap.
 inline std::uint64_t eight_bytes(const std::uint8_t* at) {
   std::uint64_t eight;
@@ -122,22 +90,49 @@ inline void write_nibbles(const std::uint8_t* code, int half, std::uint8_t* qs) 
   }
 }
 
-// In the file: columns 128n + 32j + l are bits 2j of qs[32n + l].
-inline void read_2bit(const std::uint8_t* qs, std::uint8_t* code) {
+// In the file: columns 128n + 32j + l are bits 2j of qs[32n + l]. read: bits from kAt on of the codes, whose lower bits are
+// there already.
+template <int kAt = 0>
+void read_2bit(const std::uint8_t* qs, std::uint8_t* code) {
   for (int n = 0; n < 2; ++n) {
     for (int l = 0; l < 32; l += 8) {
       const std::uint64_t four = eight_bytes(qs + 32 * n + l);
-      for (int j = 0; j < 4; ++j) set_eight_bytes(code + 128 * n + 32 * j + l, four >> 2 * j & kEightThrees);
+      for (int j = 0; j < 4; ++j) {
+        std::uint8_t* at = code + 128 * n + 32 * j + l;
+        const std::uint64_t lower = kAt == 0 ? 0 : eight_bytes(at);
+        set_eight_bytes(at, lower | (four >> 2 * j & kEightThrees) << kAt);
+      }
     }
   }
 }
-inline void write_2bit(const std::uint8_t* code, std::uint8_t* qs) {
+template <int kAt = 0>
+void write_2bit(const std::uint8_t* code, std::uint8_t* qs) {
   for (int n = 0; n < 2; ++n) {
     for (int l = 0; l < 32; l += 8) {
       std::uint64_t four = 0;
-      for (int j = 0; j < 4; ++j) four |= (eight_bytes(code + 128 * n + 32 * j + l) & kEightThrees) << 2 * j;
+      for (int j = 0; j < 4; ++j) four |= (eight_bytes(code + 128 * n + 32 * j + l) >> kAt & kEightThrees) << 2 * j;
       set_eight_bytes(qs + 32 * n + l, four);
     }
+  }
+}
+
+// In the file: code kRun * j + l has bit j of plane[l] as its bit kAt.
+template <int kAt, int kRun = 32>
+void read_plane(const std::uint8_t* plane, std::uint8_t* code) {
+  for (int l = 0; l < kRun; l += 8) {
+    const std::uint64_t eight = eight_bytes(plane + l);
+    for (int j = 0; j < 8; ++j) {
+      std::uint8_t* at = code + kRun * j + l;
+      set_eight_bytes(at, eight_bytes(at) | (eight >> j & kEightOnes) << kAt);
+    }
+  }
+}
+template <int kAt, int kRun = 32>
+void write_plane(const std::uint8_t* code, std::uint8_t* plane) {
+  for (int l = 0; l < kRun; l += 8) {
+    std::uint64_t eight = 0;
+    for (int j = 0; j < 8; ++j) eight |= (eight_bytes(code + kRun * j + l) >> kAt & kEightOnes) << j;
+    set_eight_bytes(plane + l, eight);
   }
 }
 

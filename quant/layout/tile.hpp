@@ -3,20 +3,19 @@
 //
 // Block types: groups of one 64-byte header and kGroup bodies, one body per block (of 256, 128 or 32 columns). A header
 // holds the block factors of its group, 64/kGroup bytes per block:
-//   1 block    f16 d [16 rows], then f16 dmin or m (IQ4_XS: u16 scales_h) [16]; or f32 scale [16]
+//   1 block    f16 d [16 rows], then f16 dmin or m (IQ4_XS: u16 scales_h; IQ2_K to IQ6_K: u16 shifts) [16]; or f32
+//              scale [16]
 //   2 blocks   f16 d [16]
 //   4 blocks   E8M0 [16]
-// Types with a row scale have a prologue of f32 [16] instead, at the start of the tile. So a tile has as many bytes as
-// its 16 rows have in the file, in whole vectors, and every vector is aligned. Only IQ1_S and IQ1_M take 8 and 7 % more:
-// codes of 12 instead of 11 bits.
+// Types with a row scale have a prologue of f32 or f16 [16] instead, at the start of the tile. So a tile has as many bytes
+// as its 16 rows have in the file, in whole vectors, and every vector is aligned. Only IQ1_S and IQ1_M take 8 and 7 % more,
+// codes of 12 instead of 11 bits, and IQ2_KS, IQ2_KL, IQ3_KS and IQ3_K 2 or 3 %, room for half a vector.
 //
-// What is in a body, and in which order, stands with each type in quant/formats. Scales there. Bytes (Q2_K, Q6_K,
-// IQ4_KS): vector s holds sub-blocks 4s..4s+3 at bytes 0, 2, 1, 3, so that two masks give the i16 pairs (4s, 4s+1) and
-// (4s+2, 4s+3). Nibbles (Q3_K, Q4_K, Q5_K, IQ4_XS, lattice types): sub-blocks 2p and 2p+1 at bits 4p and 16+4p. Two-bit
-// fields: at bits 2p and 16+2p; the minima of Q4_K and Q5_K 8 bits higher. Fifth bits (Q5): of the unit in vector i's low
-// nibble its top bit, at bit 2i+1; of the one in the high nibble its lowest bit, at bit 2i: the high nibble then reads
-// as 16 times the top four bits, and masking gives 8 times the code. Q6_K likewise: field j (bits 2j) of vector g
-// belongs to unit 4g+j: even j its top two bits, odd j its lowest two.
+// What is in a body, and in which order, stands with each type in quant/formats, codes in quant/layout/tile_codes.hpp.
+// Scales: bytes (Q2_K, Q6_K, IQ6_K, types with a row scale): vector s holds sub-blocks 4s..4s+3 at bytes 0, 2, 1, 3, so
+// that two masks give the i16 pairs (4s, 4s+1) and (4s+2, 4s+3). Nibbles (Q3_K to Q5_K, IQ2_K to IQ5_K, IQ4_XS, lattice
+// types): sub-blocks 2p and 2p+1 at bits 4p and 16+4p. Two-bit fields: at bits 2p and 16+2p; the minima of Q4_K and Q5_K 8
+// bits higher.
 #pragma once
 
 #include <cstddef>

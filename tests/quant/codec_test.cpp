@@ -294,8 +294,11 @@ TEST_CASE("find_non_finite: the first bad element of every decodable type") {
     CHECK(find_non_finite(type.dtype, bytes.data(), n) == -1);
     if (type.row_prefix_bytes != 0) {  // the scale of the row is the only thing that can be broken
       for (const float scale : {NAN, INFINITY, 1e37f}) {
+        if (type.row_prefix_bytes == 2 && scale == 1e37f) continue;  // no f16
+        const std::uint16_t half = std::isnan(scale) ? 0x7e00 : 0x7c00;
         std::memset(bytes.data(), 0, bytes.size());
-        std::memcpy(bytes.data(), &scale, sizeof scale);
+        std::memcpy(bytes.data(), type.row_prefix_bytes == 2 ? static_cast<const void*>(&half) : &scale,
+                    static_cast<std::size_t>(type.row_prefix_bytes));
         CHECK(find_non_finite(type.dtype, bytes.data(), n) == 0);
       }
       continue;

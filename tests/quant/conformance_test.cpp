@@ -102,6 +102,58 @@ constexpr Vector kVectors[] = {
      -7286.0,
      -1096106.75,
      100976473.5},
+    // The types of ik_llama.cpp: its own row decoders on these blocks. IQ6_K: with the table that it multiplies by.
+    {DType::kQ6_0, {3.875, 0.75, -0.375, -3.5, 3.375, 0.25}, {-0.375, -3.125}, -7.5, -258.0, 176.5},
+    {DType::kIQ2_K, {3, 9.75, -8.25, -2.25, 3, 9.75}, {4.875, 11.625}, 169.5, 26513.25, 25573.1875},
+    {DType::kIQ3_K,
+     {-44.625, 16.625, -14.875, 51.625, -44.625, 16.625},
+     {73.5, -105},
+     -506.875,
+     -73903.625,
+     1569014.234375},
+    {DType::kIQ4_K,
+     {-31.875, 230.625, 11.25, -174.375, 58.125, -106.875},
+     {99.375, -18.75},
+     382.375,
+     12641.5,
+     5317646.921875},
+    {DType::kIQ5_K,
+     {-114.375, 232.5, -84.375, 18.75, -58.125, 41.25},
+     {163.125, -106.875},
+     147.75,
+     -36658.75,
+     6398427.78125},
+    {DType::kIQ6_K,
+     {243.375, 479.375, -442.5, -206.5, 339.25, 612.125},
+     {1325.25, -669.75},
+     -3960.25,
+     -659289.875,
+     89025275.3125},
+    {DType::kIQ2_KS, {-24.75, -6.75, 9, 29.25, -24.75, -6.75}, {0.75, -23.25}, -101.25, -80684.5, 97990.9375},
+    {DType::kIQ4_KSS,
+     {904.875, 79.375, 1158.88, -1587.5, -285.75, 460.375},
+     {-95.25, -1952.62},
+     -9429.75,
+     -1976294.625,
+     292158185.84375},
+    {DType::kIQ5_KS,
+     {-76.125, 522, -1337.62, 685.125, -1076.62, 880.875},
+     {-317.125, -678.5},
+     -1434.125,
+     -352770.5,
+     101870572.546875},
+    {DType::kIQ3_KS,
+     {41.125, -20.125, 11.375, -55.125, 41.125, -20.125},
+     {23.75, 73.75},
+     64.875,
+     30000.375,
+     334294.109375},
+    {DType::kIQ2_KL,
+     {-1.125, -31.5, 25.875, -31.5, -1.125, -1.125},
+     {2.75, 35.75},
+     1095.875,
+     179554.25,
+     1299203.078125},
     {DType::kTQ1_0, {-0.125, 0.125, 0, -0.125, 0.125, 0}, {0.125, 0}, -0.125, 73.125, 2.640625},
     {DType::kTQ2_0, {0, -0.125, 0.25, 0.125, 0, -0.125}, {0.125, 0}, 16.25, 2138.875, 5.96875},
     {DType::kMXFP4, {0, 1.5, -1, 0.75, -0.5, 0.375}, {-1.5, -0.125}, -0.25, -33.25, 19.25},
@@ -114,15 +166,14 @@ void put_u16(std::vector<std::byte>& block, std::size_t at, unsigned bits) {
 
 // A row of one block. Byte k is (167 k + 41) mod 256, then the scales are set to powers of two.
 std::vector<std::byte> patterned_block(DType dtype) {
-  if (dtype == DType::kIQ4_KS) {
-    std::vector<std::byte> row(140);
-    const float scale = 0.125f;
-    std::memcpy(row.data(), &scale, sizeof scale);
-    for (std::size_t k = 0; k < 136; ++k) row[4 + k] = static_cast<std::byte>((167 * k + 41) & 255);
-    return row;
+  const auto prefix = static_cast<std::size_t>(type_info(dtype).row_prefix_bytes);
+  std::vector<std::byte> block(prefix + static_cast<std::size_t>(type_info(dtype).block_bytes));
+  for (std::size_t k = 0; k < block.size() - prefix; ++k) {
+    block[prefix + k] = static_cast<std::byte>((167 * k + 41) & 255);
   }
-  std::vector<std::byte> block(static_cast<std::size_t>(type_info(dtype).block_bytes));
-  for (std::size_t k = 0; k < block.size(); ++k) block[k] = static_cast<std::byte>((167 * k + 41) & 255);
+  if (prefix == 2) put_u16(block, 0, 0x3000);
+  if (prefix == 4) put_u16(block, 2, 0x3e00);
+  if (prefix != 0) return block;
   switch (dtype) {
     case DType::kQ4_1:
     case DType::kQ5_1:

@@ -35,6 +35,25 @@ TEST_CASE("names are found whatever their case, and nothing else is") {
   CHECK(find_type("Q2_K_XL") == nullptr);
 }
 
+TEST_CASE("ik_llama.cpp's types: ids, and the bytes of a row of 1024 weights") {
+  struct {
+    const char* name;
+    std::uint32_t id;
+    std::size_t bytes;
+  } constexpr kTypes[] = {
+      {"Q6_0", 133, 832},        {"IQ2_K", 137, 304},      {"IQ3_K", 138, 440},      {"IQ4_K", 139, 576},
+      {"IQ5_K", 140, 704},       {"IQ6_K", 141, 848},      {"IQ4_KS", 144, 4 + 544}, {"IQ2_KS", 145, 2 + 280},
+      {"IQ4_KSS", 146, 4 + 512}, {"IQ5_KS", 152, 4 + 672}, {"IQ3_KS", 156, 2 + 408}, {"IQ2_KL", 157, 2 + 344},
+  };
+  for (const auto& type : kTypes) {
+    CAPTURE(type.name);
+    REQUIRE(find_type(type.id) != nullptr);
+    CHECK(find_type(type.id)->name == type.name);
+    CHECK(is_ik_type(find_type(type.id)->dtype));
+    CHECK(row_bytes(find_type(type.id)->dtype, 1024) == type.bytes);
+  }
+}
+
 TEST_CASE("known but not readable: named, neither decodable nor encodable") {
   for (const char* name : {"NVFP4", "Q1_0", "Q2_0", "Q8_1", "I8", "I16", "I32", "I64", "F64", "F8_E4M3"}) {
     CAPTURE(name);
@@ -53,11 +72,9 @@ TEST_CASE("foreign ids are named, unknown ones are not") {
     CHECK(foreign_type_name(id).find("removed from GGUF") != std::string_view::npos);
   }
   CHECK(foreign_type_name(4) == "Q4_2 (removed from GGUF)");
-  CHECK(foreign_type_name(133) == "Q6_0 (ik_llama.cpp)");
-  CHECK(foreign_type_name(137) == "IQ2_K (ik_llama.cpp)");
-  CHECK(foreign_type_name(145) == "IQ2_KS (ik_llama.cpp)");
+  CHECK(foreign_type_name(134) == "IQ1_BN (ik_llama.cpp)");
   CHECK(foreign_type_name(158) == "IQ1_KT (ik_llama.cpp)");
-  CHECK(foreign_type_name(339) == "IQ4_K_R4 (ik_llama.cpp)");
+  CHECK(foreign_type_name(212) == "Q4_K_R4 (ik_llama.cpp)");
   for (const std::uint32_t id : {43u, 96u, 142u, 159u, 1000u, 0xffffffffu}) {
     CHECK(find_type(id) == nullptr);
     CHECK(foreign_type_name(id).empty());
@@ -71,6 +88,7 @@ TEST_CASE("row_bytes: whole blocks only, overflow is no size") {
   CHECK(row_bytes(DType::kF32, 0) == 0u);
   CHECK(row_bytes(DType::kIQ4_KS, 7168) == 4u + 28u * 136);
   CHECK(tensor_bytes(DType::kIQ4_KS, 512, 3) == 3u * (4 + 2 * 136));
+  CHECK(tensor_bytes(DType::kIQ2_KL, 512, 3) == 3u * (2 + 2 * 86));
   CHECK(tensor_bytes(DType::kQ2_K, 512, 0) == 0u);
   CHECK_FALSE(tensor_bytes(DType::kQ2_K, 512, -1).has_value());
   CHECK_FALSE(tensor_bytes(DType::kQ2_K, 512, std::numeric_limits<std::int64_t>::max()).has_value());

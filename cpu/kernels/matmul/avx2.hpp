@@ -66,6 +66,33 @@ DODECA_INLINE void fives(const std::byte* plane, const std::byte* at, __m256i* c
     codes[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi32(odd, 3), bytes(0x1f));
   }
 }
+// Four units of three bits: units 4e to 4e + 3 of eight (quant/layout/tile_codes.hpp).
+DODECA_INLINE void threes(const std::byte* at, int e, __m256i* codes) {
+  const __m256i a = load(at), b = load(at + 64), seven = bytes(0x07);
+  const auto two = [&](__m256i v, __m256i* out) {
+    out[0] = _mm256_and_si256(v, seven);
+    out[1] = _mm256_and_si256(_mm256_srli_epi32(v, 3), seven);
+  };
+  if (e == 0) {
+    two(a, codes);
+    two(b, codes + 2);
+  } else {
+    const __m256i c = load(at + 128), low = bytes(0x03), third = bytes(0x04);
+    two(c, codes);
+    codes[2] = and_or(_mm256_srli_epi32(a, 6), low, _mm256_and_si256(_mm256_srli_epi32(c, 4), third));
+    codes[3] = and_or(_mm256_srli_epi32(b, 6), low, _mm256_and_si256(_mm256_srli_epi32(c, 5), third));
+  }
+}
+// Four units of six bits.
+DODECA_INLINE void sixes(const std::byte* at, __m256i* codes) {
+  const __m256i plane = load(at), a = load(at + 64), b = load(at + 128);
+  const __m256i low = bytes(0x0f), high = bytes(0xf0), top2 = bytes(0x30), last2 = bytes(0x0c), six = bytes(0x3f);
+  codes[0] = and_or(a, low, _mm256_and_si256(_mm256_slli_epi32(plane, 4), top2));
+  codes[1] = _mm256_and_si256(_mm256_srli_epi32(and_or(a, high, _mm256_and_si256(plane, last2)), 2), six);
+  codes[2] = and_or(b, low, _mm256_and_si256(plane, top2));
+  codes[3] = _mm256_and_si256(
+      _mm256_srli_epi32(and_or(b, high, _mm256_and_si256(_mm256_srli_epi32(plane, 4), last2)), 2), six);
+}
 // Sixteen bytes in both halves of a register.
 DODECA_INLINE __m256i table16(const void* at) {
   return _mm256_broadcastsi128_si256(_mm_load_si128(static_cast<const __m128i*>(at)));

@@ -168,6 +168,15 @@ using Q4_1 = Nibbles<quant::TileQ4_1, 0, true>;
 using Q5_0 = Fives<quant::TileQ5_0, 16, false>;
 using Q5_1 = Fives<quant::TileQ5_1, 0, true>;
 
+struct Q6_0 : SmallBlocks<Q6_0> {
+  using Tile = quant::TileQ6_0;
+  static constexpr int kOffset = 32, kUnits = 2;
+  DODECA_INLINE static void codes(const std::byte* at, __m256i* out) {
+    sixes(at + Tile::kCodes, out);
+    sixes(at + Tile::kCodes + 192, out + 4);
+  }
+};
+
 struct Q8_0 : SmallBlocks<Q8_0, Codes::kMagnitudes> {
   using Tile = quant::TileQ8_0;
   static constexpr int kFewRows = 4;  // as long as there is little to decode
@@ -210,6 +219,7 @@ DODECA_MATMUL(q4_0, Q4_0)
 DODECA_MATMUL(q4_1, Q4_1)
 DODECA_MATMUL(q5_0, Q5_0)
 DODECA_MATMUL(q5_1, Q5_1)
+DODECA_MATMUL(q6_0, Q6_0)
 DODECA_MATMUL(q8_0, Q8_0)
 DODECA_MATMUL(iq4_nl, IQ4_NL)
 DODECA_MATMUL(mxfp4, MXFP4)

@@ -156,6 +156,20 @@ using Q4_1 = Nibbles<quant::TileQ4_1, 0, true>;
 using Q5_0 = Fives<quant::TileQ5_0, 16, false>;
 using Q5_1 = Fives<quant::TileQ5_1, 0, true>;
 
+struct Q6_0 : SmallBlocks<Q6_0> {
+  using Tile = quant::TileQ6_0;
+  static constexpr int kOffset = 32;
+  static constexpr bool kMin = false;
+  DODECA_INLINE static void codes(const std::byte* body, __m512i* out) {
+#pragma GCC unroll 2
+    for (int g = 0; g < 2; ++g) {
+      sixes(body + Tile::kCodes + 192 * g, out + 4 * g);
+      out[4 * g + 1] = quarter(out[4 * g + 1]);
+      out[4 * g + 3] = quarter(out[4 * g + 3]);
+    }
+  }
+};
+
 struct Q8_0 : SmallBlocks<Q8_0> {
   using Tile = quant::TileQ8_0;
   static constexpr int kOffset = 128;
@@ -197,6 +211,7 @@ DODECA_MATMUL(q4_0, Q4_0)
 DODECA_MATMUL(q4_1, Q4_1)
 DODECA_MATMUL(q5_0, Q5_0)
 DODECA_MATMUL(q5_1, Q5_1)
+DODECA_MATMUL(q6_0, Q6_0)
 DODECA_MATMUL(q8_0, Q8_0)
 DODECA_MATMUL(iq4_nl, IQ4_NL)
 DODECA_MATMUL(mxfp4, MXFP4)

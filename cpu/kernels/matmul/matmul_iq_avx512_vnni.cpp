@@ -7,14 +7,6 @@
 namespace dodeca::cpu::avx512_vnni {
 namespace {
 
-DODECA_INLINE __m512i lanes(int b0, int b1, int b2, int b3) {
-  return _mm512_set1_epi32(b0 | b1 << 8 | b2 << 16 | b3 << 24);
-}
-// Offsets of b0..b3 bytes in every lane, as vpshufb wants them.
-DODECA_INLINE __m512i in_lanes(int b0, int b1, int b2, int b3) {
-  const __m512i first = _mm512_broadcast_i32x4(_mm_setr_epi32(0x00000000, 0x04040404, 0x08080808, 0x0c0c0c0c));
-  return _mm512_add_epi8(first, lanes(b0, b1, b2, b3));
-}
 // In every lane, eight bits from each of four bit offsets; the two lanes of 64 bits are 32 apart.
 DODECA_INLINE __m512i bits_at(__m512i v, int b0, int b1, int b2, int b3) {
   const std::uint32_t low = static_cast<std::uint32_t>(b0 | b1 << 8 | b2 << 16 | b3 << 24);

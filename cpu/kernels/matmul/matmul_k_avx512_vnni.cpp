@@ -1,4 +1,4 @@
-// Products with the K types, IQ4_XS and IQ4_KS. Layouts: quant/formats.
+// Products with the K types. Layouts: quant/formats.
 #include "cpu/kernels/matmul/matmul_kernels.hpp"
 #include "cpu/kernels/matmul/super_blocks_vnni.hpp"
 
@@ -91,13 +91,9 @@ struct Q3_K : SuperBlocks<Q3_K> {
   static constexpr int kMaxTiles = 4, kPairs = 0;
   static constexpr bool kMins = false;
 
-  // Scales minus 32 of sub-blocks 2p and 2p + 1, as i16 pairs.
+  // Of sub-blocks 2p and 2p + 1, as i16 pairs.
   DODECA_INLINE static __m512i scale_pair(const std::byte* body, __m512i high, int p) {
-    const __m512i low = _mm512_srli_epi32(load(body + Tile::kScales + 64 * (p / 4)), 4 * (p % 4));
-    const __m512i top = p < 2 ? _mm512_slli_epi32(high, 4 - 2 * p) : _mm512_srli_epi32(high, 2 * p - 4);
-    const __m512i six =
-        _mm512_and_si512(select(_mm512_set1_epi32(0x000f000f), low, top), _mm512_set1_epi32(0x003f003f));
-    return _mm512_sub_epi16(six, _mm512_set1_epi16(32));
+    return signed_six_pair<2>(load(body + Tile::kScales + 64 * (p / 4)), high, p);
   }
 
   // The sums of sub-block g.
@@ -352,45 +348,23 @@ struct Q6_K : SuperBlocks<Q6_K> {
   static constexpr int kPairs = 8;
   static constexpr bool kMins = false;
 
-  // Signed scales of sub-blocks 4s + 2p and 4s + 2p + 1 as i16 pairs.
-  DODECA_INLINE static __m512i scale_pair(__m512i four, int p) {
-    return _mm512_srai_epi16(p == 0 ? _mm512_slli_epi16(four, 8) : four, 8);
-  }
-  DODECA_INLINE static __m512i first_scale(__m512i pair) { return _mm512_srai_epi32(_mm512_slli_epi32(pair, 16), 16); }
-  DODECA_INLINE static __m512i second_scale(__m512i pair) { return _mm512_srai_epi32(pair, 16); }
-
-  struct Units {
-    __m512i code[4];  // odd ones times 4
-  };
-  DODECA_INLINE static Units units(const std::byte* body, int g) {
-    const __m512i plane = load(body + Tile::high_bits(g)), a = load(body + Tile::codes(2 * g)),
-                  b = load(body + Tile::codes(2 * g + 1));
-    const __m512i low = bytes(0x0f), high = bytes(0xf0), top2 = bytes(0x30), last2 = bytes(0x0c);
-    return {{and_or(a, low, _mm512_and_si512(_mm512_slli_epi32(plane, 4), top2)),
-             and_or(a, high, _mm512_and_si512(plane, last2)), and_or(b, low, _mm512_and_si512(plane, top2)),
-             and_or(b, high, _mm512_and_si512(_mm512_srli_epi32(plane, 4), last2))}};
-  }
-
-  DODECA_INLINE static __m512i quarter(__m512i codes) {
-    return _mm512_and_si512(_mm512_srli_epi32(codes, 2), bytes(0x3f));
-  }
-
   // The sums of sub-block g.
   template <int C>
   DODECA_INLINE static Sums<C> sub_block(const std::byte* body, int g, const Q8Block256* const* x) {
-    const Units w = units(body, g);
+    __m512i codes[4];
+    sixes(body + Tile::high_bits(g), codes);
     Sums<C> sum;
     if constexpr (C < 4) {  // a shift for each row against two operations for each unit
-      sum.add(w.code[1], x, 16 * g + 4);
-      sum.add(w.code[3], x, 16 * g + 12);
+      sum.add(codes[1], x, 16 * g + 4);
+      sum.add(codes[3], x, 16 * g + 12);
 #pragma GCC unroll 8
       for (int c = 0; c < C; ++c) sum.v[c] = _mm512_srai_epi32(sum.v[c], 2);
     } else {
-      sum.add(quarter(w.code[1]), x, 16 * g + 4);
-      sum.add(quarter(w.code[3]), x, 16 * g + 12);
+      sum.add(quarter(codes[1]), x, 16 * g + 4);
+      sum.add(quarter(codes[3]), x, 16 * g + 12);
     }
-    sum.add(w.code[0], x, 16 * g);
-    sum.add(w.code[2], x, 16 * g + 8);
+    sum.add(codes[0], x, 16 * g);
+    sum.add(codes[2], x, 16 * g + 8);
     return sum;
   }
 
@@ -400,7 +374,7 @@ struct Q6_K : SuperBlocks<Q6_K> {
     Sums<C> isum, offset;
 #pragma GCC unroll 8
     for (int p = 0; p < 8; ++p) {
-      const __m512i pair = scale_pair(load(body + Tile::scales(p / 2)), p % 2);
+      const __m512i pair = byte_pair(load(body + Tile::scales(p / 2)), p % 2);
       offset.add16(pair, x, 2 * p);
 #pragma GCC unroll 2
       for (int e = 0; e < 2; ++e) {
@@ -423,18 +397,17 @@ struct Q6_K : SuperBlocks<Q6_K> {
       const __m512i four = load(body + Tile::scales(s));
 #pragma GCC unroll 2
       for (int p = 0; p < 2; ++p) {
-        const __m512i pair = scale_pair(four, p);
+        const __m512i pair = byte_pair(four, p);
         store(out.pairs[2 * s + p], pair);
         store(out.scales[4 * s + 2 * p], split_scale(first_scale(pair)));
         store(out.scales[4 * s + 2 * p + 1], split_scale(second_scale(pair)));
       }
     }
     for (int g = 0; g < 16; ++g) {
-      const Units w = units(body, g);
+      __m512i codes[4];
+      sixes(body + Tile::high_bits(g), codes);
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) {
-        store(out.codes[4 * g + j], j % 2 == 0 ? w.code[j] : quarter(w.code[j]));
-      }
+      for (int j = 0; j < 4; ++j) store(out.codes[4 * g + j], j % 2 == 0 ? codes[j] : quarter(codes[j]));
     }
   }
   DODECA_INLINE static int scale_index(int g) { return g; }
@@ -447,122 +420,6 @@ struct Q6_K : SuperBlocks<Q6_K> {
   }
 };
 
-// ---- IQ4_XS, IQ4_KS
-
-// The sixteen values plus kIq4Bias.
-constexpr int kIq4Bias = 128;
-constexpr quant::BiasedTable kIq4Table = quant::biased(quant::kIq4Values, kIq4Bias);
-
-// Format gives Tile, factor(header), and Scales(header, body) with scale(k), an i32, and pair(p): what the activations' sums
-// of sub-blocks 2p and 2p + 1 are multiplied with and then subtracted, i16 pairs.
-template <class Format>
-struct Iq4 : SuperBlocks<Format> {
-  static constexpr int kPairs = 4;
-  static constexpr bool kMins = false;
-
-  template <int C>
-  DODECA_INLINE static void dots(const std::byte* header, const std::byte* body, const Q8Block256* const* x,
-                                 __m512* acc) {
-    const typename Format::Scales scales(header, body);
-    const __m512i values = table16(kIq4Table.value), low4 = bytes(0x0f);
-    Sums<C> isum, offset;
-#pragma GCC unroll 4
-    for (int p = 0; p < 4; ++p) {
-      offset.add32(scales.pair(p), x, 2 * p);
-#pragma GCC unroll 2
-      for (int e = 0; e < 2; ++e) {
-        const int k = 2 * p + e;
-        Sums<C> sum;
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) {
-          const __m512i v = load(body + Format::Tile::kCodes + 64 * (4 * k + i));
-          sum.add(_mm512_shuffle_epi8(values, _mm512_and_si512(v, low4)), x, 32 * k + 8 * i);
-          sum.add(_mm512_shuffle_epi8(values, _mm512_and_si512(_mm512_srli_epi32(v, 4), low4)), x, 32 * k + 8 * i + 4);
-        }
-        isum.add_scaled(sum, scales.scale(k));
-      }
-    }
-    const __m512 d = Format::factor(header);
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) acc[c] = fold(acc[c], d, *x[c], _mm512_sub_epi32(isum.v[c], offset.v[c]));
-  }
-
-  DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
-    using Tile = typename Format::Tile;
-    const std::byte *header = tile + Tile::header(block), *body = tile + Tile::body(block);
-    _mm512_store_ps(out.d, Format::factor(header));
-    const typename Format::Scales scales(header, body);
-    const __m512i values = table16(kIq4Table.value), low4 = bytes(0x0f);
-#pragma GCC unroll 4
-    for (int p = 0; p < 4; ++p) {
-      store(out.scales[2 * p], split_scale(scales.scale(2 * p)));
-      store(out.scales[2 * p + 1], split_scale(scales.scale(2 * p + 1)));
-      store(out.pairs[p], scales.pair(p));
-    }
-    for (int i = 0; i < 32; ++i) {
-      const __m512i v = load(body + Tile::kCodes + 64 * i);
-      store(out.codes[2 * i], _mm512_shuffle_epi8(values, _mm512_and_si512(v, low4)));
-      store(out.codes[2 * i + 1], _mm512_shuffle_epi8(values, _mm512_and_si512(_mm512_srli_epi32(v, 4), low4)));
-    }
-  }
-  DODECA_INLINE static int scale_index(int g) { return g; }
-  template <int T, int C>
-  DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
-    SuperBlocks<Format>::template sum_scaled<T, C, 8, false>(w, x, isum);
-  }
-  DODECA_INLINE static __m512i corrected(__m512i isum, __m512i psum, const Q8Block256&) {
-    return _mm512_sub_epi32(isum, psum);
-  }
-};
-
-struct IQ4_XS : Iq4<IQ4_XS> {
-  using Tile = quant::TileIQ4_XS;
-  DODECA_INLINE static __m512 factor(const std::byte* header) { return halves(header); }
-
-  struct Scales {
-    __m512i low, high;  // high: the u16 of the header in every lane
-    DODECA_INLINE Scales(const std::byte* header, const std::byte* body)
-        : low(load(body + Tile::kScales)),
-          high(_mm512_cvtepu16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(header + 32)))) {}
-    DODECA_INLINE __m512i scale(int k) const {
-      const __m512i nibble =
-          _mm512_and_si512(_mm512_srli_epi32(low, 4 * (k / 2) + 16 * (k % 2)), _mm512_set1_epi32(15));
-      const __m512i top = k < 2 ? _mm512_slli_epi32(high, 4 - 2 * k) : _mm512_srli_epi32(high, 2 * k - 4);
-      return _mm512_sub_epi32(_mm512_or_si512(nibble, _mm512_and_si512(top, _mm512_set1_epi32(48))),
-                              _mm512_set1_epi32(32));
-    }
-    DODECA_INLINE __m512i pair(int p) const {
-      static_assert(kIq4Bias == 1 << 7);
-      return _mm512_slli_epi16(pair_low(scale(2 * p), scale(2 * p + 1)), 7);
-    }
-  };
-};
-
-struct IQ4_KS : Iq4<IQ4_KS> {
-  using Tile = quant::TileIQ4_KS;
-  DODECA_INLINE static __m512 factor(const std::byte* header) { return _mm512_load_ps(header); }
-
-  struct Scales {
-    __m512i four[2];
-    DODECA_INLINE Scales(const std::byte*, const std::byte* body)
-        : four{load(body + Tile::scales(0)), load(body + Tile::scales(1))} {}
-    DODECA_INLINE __m512i scale(int k) const {
-      constexpr int kPlace[4] = {0, 2, 1, 3};
-      const __m512i byte = _mm512_and_si512(_mm512_srli_epi32(four[k / 4], 8 * kPlace[k % 4]), _mm512_set1_epi32(254));
-      return _mm512_sub_epi32(byte, _mm512_set1_epi32(127));
-    }
-    // The shift of the table makes the bias smaller.
-    DODECA_INLINE __m512i pair(int p) const {
-      const __m512i v = four[p / 2];
-      const __m512i words = p % 2 == 0 ? _mm512_and_si512(v, _mm512_set1_epi16(255)) : _mm512_srli_epi16(v, 8);
-      const __m512i number = _mm512_sub_epi16(_mm512_and_si512(words, _mm512_set1_epi16(254)), _mm512_set1_epi16(127));
-      static_assert(quant::kIq4Shift == 1 << 2);
-      const __m512i shift = _mm512_slli_epi16(_mm512_and_si512(words, _mm512_set1_epi16(1)), 2);
-      return _mm512_mullo_epi16(number, _mm512_sub_epi16(_mm512_set1_epi16(kIq4Bias), shift));
-    }
-  };
-};
-
 }  // namespace
 
 DODECA_MATMUL(q2_k, Q2_K)
@@ -570,7 +427,5 @@ DODECA_MATMUL(q3_k, Q3_K)
 DODECA_MATMUL(q4_k, Q4_K)
 DODECA_MATMUL(q5_k, Q5_K)
 DODECA_MATMUL(q6_k, Q6_K)
-DODECA_MATMUL(iq4_xs, IQ4_XS)
-DODECA_MATMUL(iq4_ks, IQ4_KS)
 
 }  // namespace dodeca::cpu::avx512_vnni

@@ -14,6 +14,27 @@ DODECA_INLINE __m256 fold_min(__m256 acc, __m256 dmin, const Q8Block256& x, __m2
   return _mm256_fnmadd_ps(_mm256_mul_ps(dmin, _mm256_set1_ps(x.scale)), to_float(msum), acc);
 }
 
+// Byte of sub-block 4s + i in its lane of scale vector s, moved to both halves of the lane.
+DODECA_INLINE __m256i byte_twice(__m256i four, int i) {
+  constexpr int kPlace[4] = {0, 2, 1, 3};
+  const __m256i first = _mm256_broadcastsi128_si256(
+      _mm_set_epi64x(static_cast<long long>(0x800c800c80088008), static_cast<long long>(0x8004800480008000)));
+  return _mm256_shuffle_epi8(four, _mm256_add_epi8(first, _mm256_set1_epi16(static_cast<short>(kPlace[i]))));
+}
+// Signed bytes of sub-blocks 4s + 2p and 4s + 2p + 1, of vector s, as i16 pairs.
+DODECA_INLINE __m256i byte_pair(__m256i four, int p) {
+  return _mm256_srai_epi16(p == 0 ? _mm256_slli_epi16(four, 8) : four, 8);
+}
+// Six bits minus 32: nibbles at bits 4(p % 4), above them two bits of `high` at kWidth * p. Both in both halves.
+template <int kWidth>
+DODECA_INLINE __m256i signed_six_pair(__m256i nibbles, __m256i high, int p) {
+  const __m256i low = _mm256_srli_epi32(nibbles, 4 * (p % 4));
+  const int right = kWidth * p - 4;
+  const __m256i top = right < 0 ? _mm256_slli_epi32(high, -right) : _mm256_srli_epi32(high, right);
+  const __m256i six = _mm256_and_si256(select(_mm256_set1_epi32(0x000f000f), low, top), _mm256_set1_epi32(0x003f003f));
+  return _mm256_sub_epi16(six, _mm256_set1_epi16(32));
+}
+
 // One super-block decoded for gemm.
 template <Codes kCodes>
 struct alignas(64) DecodedSuperBlock {
@@ -24,14 +45,22 @@ struct alignas(64) DecodedSuperBlock {
   float d[16], m[16];
 };
 
+// Half gives the weights themselves, for many rows: units() need not be the weights plus an offset.
+template <class Half>
+concept HasWeights = requires(const Half& half, __m256i* codes) {
+  half.weights(0, codes);
+};
+
 // The shape of all kernels here. With few rows codes are unsigned, or signed where kCodes says kMagnitudes; with many rows
 // kSigned takes the offset off them. Format gives
 //   kScales                sub-blocks per super-block, 16 or 8
 //   kUnits                 units whose products may be added as i16
 //   kMins                  pairs of minima: 8, 4, or 0 for none
-//   kOffset                what codes are above the weights; if not 0, pairs hold the scales
+//   kOffset                what codes are above the weights; if not 0, pairs hold the scales, or other numbers whose sums
+//                          with those of the activations are taken off kOffset times
 //   factor(header, h)      where it is not the header's first f16
-//   Half(header, body, h)  the rows of half h: units(i, codes) of sub-block i, scale(i), and pair(p)
+//   Half(header, body, h)  the rows of half h: units(i, codes) of sub-block i, scale(i), and pair(p); weights(i, codes) where
+//                          they are not units(i) less kOffset
 template <class Format, Codes kCodes = Codes::kUnsigned>
 struct SuperBlocks : Policy {
   using Act = Q8Block256;
@@ -104,7 +133,6 @@ struct SuperBlocks : Policy {
 
   DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
     constexpr int kSubUnits = 64 / Format::kScales;
-    constexpr bool kPairs = Format::kMins != 0 || (Format::kOffset != 0 && kCodes != Codes::kSigned);
     const std::byte *header = tile + Format::Tile::header(block), *body = tile + Format::Tile::body(block);
     for (int h = 0; h < 2; ++h) {
       const typename Format::Half half(header, body, h);
@@ -115,22 +143,28 @@ struct SuperBlocks : Policy {
       for (int i = 0; i < Format::kScales; ++i) {
         const __m256i scale = half.scale(i);
         store(out.scales[i] + 16 * h, scale);
-        if constexpr (kPairs) {
+        if constexpr (many_pairs()) {
           if (i % 2 == 1) store(out.pairs[i / 2] + 16 * h, half.pair(i / 2));
         }
         __m256i codes[kSubUnits], less = _mm256_setzero_si256();
-        half.units(i, codes);
+        if constexpr (HasWeights<typename Format::Half>) {
+          half.weights(i, codes);
+        } else {
+          half.units(i, codes);
+        }
 #pragma GCC unroll 8
         for (int u = 0; u < kSubUnits; ++u) {
           std::uint8_t* to = out.codes[kSubUnits * i + u] + 32 * h;
           if constexpr (kCodes == Codes::kMagnitudes) {
             less = store_magnitudes(codes[u], to, less);
           } else {
-            if constexpr (kCodes == Codes::kSigned) codes[u] = _mm256_sub_epi8(codes[u], bytes(Format::kOffset));
+            if constexpr (kCodes == Codes::kSigned && !HasWeights<typename Format::Half>) {
+              codes[u] = _mm256_sub_epi8(codes[u], bytes(Format::kOffset));
+            }
             store(to, codes[u]);
           }
           if (kCodes == Codes::kSigned && u % 2 == 1) {
-            less = _mm256_sub_epi16(less, pairs(bytes(1), _mm256_add_epi8(codes[u - 1], codes[u])));  // at most 2 * 62
+            less = _mm256_sub_epi16(less, pairs(bytes(1), _mm256_add_epi8(codes[u - 1], codes[u])));  // at most 2 * 63
           }
         }
         if constexpr (kCodes != Codes::kUnsigned) missing = dot2(missing, less, scale);
@@ -189,13 +223,17 @@ struct SuperBlocks : Policy {
     }
   }
 
+  // Whether there are pairs with many rows, too: signed codes are the weights.
+  static constexpr bool many_pairs() {
+    return Format::kMins != 0 || (Format::kOffset != 0 && kCodes == Codes::kUnsigned);
+  }
+
   template <int T, int C>
   DODECA_INLINE static void fold_all(const Decoded& w, const Q8Block256* const* x, const __m256i (&isum)[C][2],
                                      float* acc) {
-    constexpr bool kPairs = Format::kMins != 0 || (Format::kOffset != 0 && kCodes != Codes::kSigned);
     each<C>([&](int c, int h) {
       __m256i psum = _mm256_setzero_si256();
-      if constexpr (kPairs) {
+      if constexpr (many_pairs()) {
 #pragma GCC unroll 8
         for (int p = 0; p < Format::kScales / 2; ++p) {
           psum = dot2(psum, load(w.pairs[p] + 16 * h), spread(sums(*x[c], p)));
@@ -203,7 +241,7 @@ struct SuperBlocks : Policy {
       }
       float* at = acc + c * T * kTileRows + 8 * h;
       __m256 v = fold(_mm256_load_ps(at), _mm256_load_ps(w.d + 8 * h), *x[c],
-                      kPairs ? corrected(isum[c][h], psum) : isum[c][h]);
+                      many_pairs() ? corrected(isum[c][h], psum) : isum[c][h]);
       if constexpr (Format::kMins != 0) v = fold_min(v, _mm256_load_ps(w.m + 8 * h), *x[c], psum);
       _mm256_store_ps(at, v);
     });

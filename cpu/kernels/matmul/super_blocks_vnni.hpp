@@ -33,6 +33,23 @@ DODECA_INLINE __m512i split_sum(__m512i sum) {
       sum, _mm512_broadcast_i32x4(_mm_setr_epi8(0, -1, 1, 2, 4, -1, 5, 6, 8, -1, 9, 10, 12, -1, 13, 14)));
 }
 
+// Numbers of two sub-blocks, i16 pairs, one by one.
+DODECA_INLINE __m512i first_scale(__m512i pair) { return _mm512_srai_epi32(_mm512_slli_epi32(pair, 16), 16); }
+DODECA_INLINE __m512i second_scale(__m512i pair) { return _mm512_srai_epi32(pair, 16); }
+// Signed bytes of sub-blocks 4s + 2p and 4s + 2p + 1, of vector s.
+DODECA_INLINE __m512i byte_pair(__m512i four, int p) {
+  return _mm512_srai_epi16(p == 0 ? _mm512_slli_epi16(four, 8) : four, 8);
+}
+// Six bits minus 32: nibbles at bits 4(p % 4), above them two bits of `high` at kWidth * p. Both in both halves.
+template <int kWidth>
+DODECA_INLINE __m512i signed_six_pair(__m512i nibbles, __m512i high, int p) {
+  const __m512i low = _mm512_srli_epi32(nibbles, 4 * (p % 4));
+  const int right = kWidth * p - 4;
+  const __m512i top = right < 0 ? _mm512_slli_epi32(high, -right) : _mm512_srli_epi32(high, right);
+  const __m512i six = _mm512_and_si512(select(_mm512_set1_epi32(0x000f000f), low, top), _mm512_set1_epi32(0x003f003f));
+  return _mm512_sub_epi16(six, _mm512_set1_epi16(32));
+}
+
 // Sums of sub-blocks of C activation rows.
 template <int C>
 struct Sums {

@@ -51,6 +51,14 @@ DODECA_INLINE __m512i low_half_twice() {
 DODECA_INLINE __m512i pair_low(__m512i a, __m512i b) {
   return _mm512_mask_shuffle_epi8(a, 0xccccccccccccccccull, b, low_half_twice());
 }
+DODECA_INLINE __m512i lanes(int b0, int b1, int b2, int b3) {
+  return _mm512_set1_epi32(b0 | b1 << 8 | b2 << 16 | b3 << 24);
+}
+// Offsets of b0..b3 bytes in every lane, as vpshufb wants them.
+DODECA_INLINE __m512i in_lanes(int b0, int b1, int b2, int b3) {
+  const __m512i first = _mm512_broadcast_i32x4(_mm_setr_epi32(0x00000000, 0x04040404, 0x08080808, 0x0c0c0c0c));
+  return _mm512_add_epi8(first, lanes(b0, b1, b2, b3));
+}
 // Sixteen bytes in every quarter of a register.
 DODECA_INLINE __m512i table16(const void* at) {
   return _mm512_broadcast_i32x4(_mm_load_si128(static_cast<const __m128i*>(at)));
@@ -59,6 +67,17 @@ DODECA_INLINE __m512 halves(const void* at) {
   return _mm512_cvtph_ps(_mm256_load_si256(static_cast<const __m256i*>(at)));
 }
 DODECA_INLINE __m512 to_float(__m512i v) { return _mm512_cvtepi32_ps(v); }
+
+// Four units of six bits (quant/layout/tile_codes.hpp), odd ones times 4.
+DODECA_INLINE void sixes(const std::byte* at, __m512i* codes) {
+  const __m512i plane = load(at), a = load(at + 64), b = load(at + 128);
+  const __m512i low = bytes(0x0f), high = bytes(0xf0), top2 = bytes(0x30), last2 = bytes(0x0c);
+  codes[0] = and_or(a, low, _mm512_and_si512(_mm512_slli_epi32(plane, 4), top2));
+  codes[1] = and_or(a, high, _mm512_and_si512(plane, last2));
+  codes[2] = and_or(b, low, _mm512_and_si512(plane, top2));
+  codes[3] = and_or(b, high, _mm512_and_si512(_mm512_srli_epi32(plane, 4), last2));
+}
+DODECA_INLINE __m512i quarter(__m512i codes) { return _mm512_and_si512(_mm512_srli_epi32(codes, 2), bytes(0x3f)); }
 
 // The register accumulator of one activation row, and the shape of the register blocks.
 struct Policy {

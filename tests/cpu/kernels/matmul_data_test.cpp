@@ -21,6 +21,7 @@ struct Fields {
   std::vector<std::size_t> d, m;  // offsets of f16 factors in a block
 };
 Fields fields_of(DType dtype) {
+  if (quant::type_info(dtype).row_prefix_bytes != 0) return {};
   switch (dtype) {
     case DType::kQ2_K:
       return {{80}, {82}};
@@ -38,7 +39,6 @@ Fields fields_of(DType dtype) {
     case DType::kTQ2_0:
       return {{64}, {}};
     case DType::kIQ1_M:
-    case DType::kIQ4_KS:
     case DType::kMXFP4:
     case DType::kF32:
     case DType::kF16:
@@ -72,6 +72,12 @@ void for_each_prefix(DType dtype, std::int64_t n_in, std::vector<std::byte>& row
   for (std::size_t row = 0; row < rows.size(); row += *quant::row_bytes(dtype, n_in)) what(rows.data() + row);
 }
 
+// The scale of a row, an f16 or an f32: small, and of middling size for an f16.
+void put_prefix(DType dtype, std::byte* at, float value, std::uint16_t half) {
+  if (quant::type_info(dtype).row_prefix_bytes == 2) return put16(at, half);
+  put_float(at, value);
+}
+
 // n_rows rows of random blocks with tame factors (any code bits, no NaN); [n_rows, row bytes].
 std::vector<std::byte> random_rows(DType dtype, std::int64_t n_rows, std::int64_t n_in, std::mt19937& random) {
   const quant::TypeInfo& info = quant::type_info(dtype);
@@ -80,7 +86,8 @@ std::vector<std::byte> random_rows(DType dtype, std::int64_t n_rows, std::int64_
   for (std::byte& b : rows) b = static_cast<std::byte>(random());
   const Fields fields = fields_of(dtype);
   for_each_prefix(dtype, n_in, rows, [&](std::byte* scale) {
-    put_float(scale, std::uniform_real_distribution<float>(0.0001f, 0.001f)(random));
+    put_prefix(dtype, scale, std::uniform_real_distribution<float>(0.0001f, 0.001f)(random),
+               static_cast<std::uint16_t>(0x0800 + random() % 0x0c00));
   });
   for_each_block(dtype, n_in, rows, [&](std::byte* block) {
     const auto f16 = [&] { return static_cast<std::uint16_t>(0x2000 + random() % 0x0c00 + (random() % 2 << 15)); };
@@ -154,7 +161,7 @@ void make_extreme(DType dtype, std::byte* block, std::mt19937& random) {
 void set_factors_to_one(DType dtype, std::int64_t n_in, std::vector<std::byte>& rows) {
   constexpr std::uint16_t kOne = 0x3c00;
   const Fields fields = fields_of(dtype);
-  for_each_prefix(dtype, n_in, rows, [](std::byte* scale) { put_float(scale, 1.0f); });
+  for_each_prefix(dtype, n_in, rows, [&](std::byte* scale) { put_prefix(dtype, scale, 1.0f, kOne); });
   for_each_block(dtype, n_in, rows, [&](std::byte* block) {
     for (std::size_t offset : fields.d) put16(block + offset, kOne);
     for (std::size_t offset : fields.m) put16(block + offset, kOne);
@@ -173,7 +180,7 @@ std::vector<float> whole_values(std::size_t n, std::mt19937& random) {
 void make_alike(DType dtype, std::byte* block, std::mt19937& random) {
   constexpr std::uint8_t kBytes[] = {0x00, 0x80, 0xff};
   const Fields fields = fields_of(dtype);
-  if (fields.d.empty()) return;
+  if (fields.d.empty() && quant::type_info(dtype).row_prefix_bytes == 0) return;
   const auto size = static_cast<std::size_t>(quant::type_info(dtype).block_bytes);
   const std::vector<std::byte> before(block, block + size);
   std::memset(block + (random() % 2 == 0 ? size / 4 : 0), kBytes[random() % std::size(kBytes)], size * 3 / 4);
@@ -193,7 +200,9 @@ std::vector<std::byte> make_rows(DType dtype, std::int64_t n_out, std::int64_t n
     const auto prefix = static_cast<std::size_t>(info.row_prefix_bytes);
     if (prefix != 0) {
       constexpr float kScales[] = {0.0f, 0x1p-149f, 0x1p100f, -0x1p100f};
-      put_float(at, kScales[random() % std::size(kScales)]);
+      constexpr std::uint16_t kHalves[] = {0, 1, 0x7bff, 0xfbff};
+      const std::size_t which = random() % std::size(kScales);
+      put_prefix(dtype, at, kScales[which], kHalves[which]);
     }
     make_extreme(dtype, at + prefix + random() % blocks * static_cast<std::size_t>(info.block_bytes), random);
   }

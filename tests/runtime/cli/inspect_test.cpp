@@ -169,13 +169,13 @@ TEST_CASE("any GGUF is inspected: unknown architecture, unknown types, hostile s
       .f32s("short", {1, 2});
   gguf.str("martian.block_count", "not a number").i32("martian.expert_count", -5);
   gguf.f32_tensor("blk.0.weird.weight", {4, 2}, floats)
-      .raw_tensor("blk.0.ffn_up_exps.weight", 137, {256}, std::as_bytes(std::span(foreign)));
+      .raw_tensor("blk.0.ffn_up_exps.weight", 153, {256}, std::as_bytes(std::span(foreign)));
   gguf.write(dir / "m.gguf");
 
   for (const bool full : {false, true}) {
     const std::string text = inspect_file(dir / "m.gguf", false, full);
     CHECK(text.find('\x1b') == std::string::npos);
-    CHECK(text.find("IQ2_K") != std::string::npos);
+    CHECK(text.find("IQ2_KT") != std::string::npos);
     CHECK(text.find("martian") != std::string::npos);
     const Json json = Json::parse(inspect_file(dir / "m.gguf", true, full));
     CHECK(json["metadata"]["general.architecture"] == "martian");
@@ -184,7 +184,7 @@ TEST_CASE("any GGUF is inspected: unknown architecture, unknown types, hostile s
     CHECK(json["metadata"]["short"].size() == 2);
     CHECK(json["tensors"].size() == 2);
     CHECK(json["tensors"][0]["shape"] == Json::array({4, 2}));
-    CHECK(json["tensors"][1]["type_id"] == 137);
+    CHECK(json["tensors"][1]["type_id"] == 153);
     CHECK(json["total"]["tensors"] == 2);
     CHECK(json["bytes_per_token"].is_null());
     const Json& list = json["metadata"]["tokenizer.ggml.tokens"];

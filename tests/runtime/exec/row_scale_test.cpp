@@ -15,14 +15,13 @@ TEST_CASE("feed-forward blocks of a type with a row scale, cut in parts, add up 
   runtime::ModelConfig config = small_mla_config(1, 1);
   config.hidden_size = 256;
   config.intermediate_size = config.moe_intermediate_size = 768;
-  const auto type_of = [](const runtime::WantedWeight& w) {
-    return w.n_in % 256 == 0 ? quant::DType::kIQ4_KS : quant::DType::kF16;
-  };
-  const auto source = runtime::random_weights(config, type_of, 1);
-  REQUIRE(source->find("blk.1.ffn_down_exps.weight")->dtype == quant::DType::kIQ4_KS);
   cpu::Team team(2);
   const std::vector<int> ids = some_ids(12, 64);
-  for (const bool compute_f32 : {true, false}) {
+  const auto check = [&](quant::DType dtype, bool compute_f32) {
+    CAPTURE(quant::name_of(dtype));
+    const auto type_of = [&](const runtime::WantedWeight& w) { return w.n_in % 256 == 0 ? dtype : quant::DType::kF16; };
+    const auto source = runtime::random_weights(config, type_of, 1);
+    REQUIRE(source->find("blk.1.ffn_down_exps.weight")->dtype == dtype);
     const auto logits = [&](int n_parts, std::uint64_t& contents) {
       const auto model =
           load_model(*source, team, {.compute_f32 = compute_f32, .shares = runtime::equal_shares(n_parts)});
@@ -37,6 +36,10 @@ TEST_CASE("feed-forward blocks of a type with a row scale, cut in parts, add up 
       CHECK_MESSAGE(result.ok, n_parts, " parts, compute f32 ", compute_f32, ": ", result.report);
       CHECK(contents == whole_contents);  // every byte of the weights was read once
     }
+  };
+  for (const bool compute_f32 : {true, false}) {
+    check(quant::DType::kIQ4_KS, compute_f32);  // an f32 before the blocks
+    check(quant::DType::kIQ2_KL, compute_f32);  // an f16
   }
 }
 

@@ -127,7 +127,7 @@ std::vector<Case> cases() {
       {"bytes at the edge", tensor("t", 24, {INT64_MAX}), "beyond any file"},
       {"type removed", tensor("t", 4, {32}), "Q4_2"},
       {"type removed repack", tensor("t", 31, {32}), "removed"},
-      {"type of ik_llama.cpp", tensor("t", 139, {256}), "IQ4_K"},
+      {"type of ik_llama.cpp", tensor("t", 155, {256}), "IQ4_KT"},
       {"type negative", tensor("t", 0xFFFFFFFFu, {32}), "which no GGUF has"},
       {"type of ours", tensor("t", 0x10000u, {128}), "which no GGUF has"},
       {"type unknown", tensor("t", 12345u, {32}), "unknown type id 12345"},
