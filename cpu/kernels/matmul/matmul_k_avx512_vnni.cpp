@@ -125,6 +125,7 @@ struct Q3_K : SuperBlocks<Q3_K> {
     Sums<C> isum, offset;
 #pragma GCC unroll 8
     for (int p = 0; p < 8; ++p) {
+      if constexpr (C == 1) asm volatile("" ::: "memory");  // keeps the stream in order
       const __m512i scale = scale_pair(body, high, p);
       const Sums<C> first = sub_block<C>(body, 2 * p, x), second = sub_block<C>(body, 2 * p + 1, x);
 #pragma GCC unroll 8
