@@ -81,6 +81,7 @@ std::int64_t GgufTensor::n_elements() const {
 std::int64_t GgufTensor::n_rows() const { return n_elements() / dims[0]; }
 
 std::string GgufTensor::type_name() const {
+  if (interleaved != nullptr) return std::string(interleaved->name);
   if (known) return std::string(quant::name_of(dtype));
   const std::string_view foreign = quant::foreign_type_name(type_id);
   return foreign.empty() ? fmt::format("type {}", type_id) : std::string(foreign);
@@ -175,7 +176,24 @@ void GgufFile::read(const GgufTensor& tensor, std::uint64_t offset, std::span<st
     throw Error(ErrorKind::kBadRequest, fmt::format("{} bytes at {} wanted of tensor {}, which has {}", dst.size(),
                                                     offset, printable(tensor.name), tensor.bytes));
   }
+  if (tensor.interleaved != nullptr) return read_interleaved(tensor, offset, dst);
   files_[tensor.file].read(tensor.offset + offset, dst);
+}
+
+// Group by group: callers read whole rows, mostly many.
+void GgufFile::read_interleaved(const GgufTensor& tensor, std::uint64_t offset, std::span<std::byte> dst) const {
+  const std::uint64_t group_bytes =
+      tensor.bytes / static_cast<std::uint64_t>(tensor.n_rows() / tensor.interleaved->rows);
+  std::vector<std::byte> group(group_bytes), rows(group_bytes);
+  while (!dst.empty()) {
+    const std::uint64_t begin = offset / group_bytes * group_bytes;
+    const std::size_t n = std::min<std::uint64_t>(begin + group_bytes - offset, dst.size());
+    files_[tensor.file].read(tensor.offset + begin, group);
+    quant::deinterleave(*tensor.interleaved, group.data(), tensor.dims[0], rows.data());
+    std::memcpy(dst.data(), rows.data() + (offset - begin), n);
+    offset += n;
+    dst = dst.subspan(n);
+  }
 }
 
 std::uint64_t GgufFile::file_bytes() const {

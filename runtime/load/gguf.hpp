@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "quant/dtype.hpp"
+#include "quant/interleaved.hpp"
 #include "runtime/base/error.hpp"
 #include "runtime/base/file.hpp"
 #include "runtime/base/file_roles.hpp"
@@ -76,7 +77,8 @@ struct GgufTensor {
   std::uint64_t bytes = 0;                  // when !known: the room up to the next tensor, padding included
   std::uint32_t type_id = 0;                // as in the file
   bool known = true;                        // false only under GgufUse::kInspect: a type that quant does not have
-  std::string type_name() const;            // "Q2_K"; for unknown types the owner's name or "type 77"
+  const quant::InterleavedType* interleaved = nullptr;  // how the rows lie in the file; read() puts them apart
+  std::string type_name() const;  // "Q2_K", "IQ4_K_R4"; for unknown types the owner's name or "type 77"
   std::int64_t n_elements() const;
   std::int64_t n_rows() const;  // n_elements / dims[0]
 };
@@ -97,7 +99,7 @@ class GgufFile {
   const GgufTensor* find(std::string_view name) const;
   // False, and nothing is changed, when another tensor has the name.
   bool rename(std::size_t tensor, std::string name);
-  // Bytes [offset, offset + dst.size()) of the tensor's data.
+  // Bytes [offset, offset + dst.size()) of the tensor's plain rows.
   void read(const GgufTensor& tensor, std::uint64_t offset, std::span<std::byte> dst) const;
   std::uint64_t file_bytes() const;  // all shards
   std::uint32_t version() const { return version_; }
@@ -105,6 +107,8 @@ class GgufFile {
   const std::vector<InputFile>& files() const { return files_; }
 
  private:
+  void read_interleaved(const GgufTensor& tensor, std::uint64_t offset, std::span<std::byte> dst) const;
+
   std::vector<InputFile> files_;
   Metadata metadata_;
   std::vector<GgufTensor> tensors_;

@@ -29,6 +29,15 @@ std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
   return (value + alignment - 1) / alignment * alignment;
 }
 
+// What follows the name of a type that is refused.
+std::string_view advice_on(std::string_view foreign) {
+  if (foreign.find("_KT ") != foreign.npos) return ": trellis codes, which are made for cards, are not supported";
+  for (const std::string_view rows : {"_R4 ", "_R8 ", "_R16 "}) {
+    if (foreign.find(rows) != foreign.npos) return ": its rows are interleaved; the file with plain rows can be read";
+  }
+  return "";
+}
+
 class Parser {
  public:
   Parser(const InputFile& file, int file_index, GgufUse use)
@@ -227,19 +236,26 @@ class Parser {
   void set_type(GgufTensor& tensor, const std::string& name, std::int64_t n_elements) {
     constexpr auto kInternal = static_cast<std::uint32_t>(quant::DType::kInternal);
     const quant::TypeInfo* info = tensor.type_id < kInternal ? quant::find_type(tensor.type_id) : nullptr;
+    tensor.interleaved = quant::find_interleaved(tensor.type_id);
+    if (tensor.interleaved != nullptr) info = &quant::type_info(tensor.interleaved->dtype);
     tensor.known = info != nullptr;
     if (info == nullptr) {
       const std::string_view foreign = quant::foreign_type_name(tensor.type_id);
       if (tensor.type_id >= kInternal) throw bad("tensor {} has type id {}, which no GGUF has", name, tensor.type_id);
       if (use_ == GgufUse::kInspect) return;
       if (foreign.empty()) throw bad("tensor {} has the unknown type id {}", name, tensor.type_id);
-      throw Error(ErrorKind::kUnsupported, fmt::format("tensor {} has type {} (id {})", name, foreign, tensor.type_id))
+      throw Error(ErrorKind::kUnsupported,
+                  fmt::format("tensor {} has type {} (id {}){}", name, foreign, tensor.type_id, advice_on(foreign)))
           .with("file", file_.path().string());
     }
     tensor.dtype = info->dtype;
     if (tensor.dims[0] % info->block_elements != 0) {
       throw bad("tensor {} has rows of {} elements, no multiple of the {} that a block of {} holds", name,
                 tensor.dims[0], info->block_elements, info->name);
+    }
+    if (tensor.interleaved != nullptr && n_elements / tensor.dims[0] % tensor.interleaved->rows != 0) {
+      throw bad("tensor {} has {} rows, no multiple of the {} that {} interleaves", name, n_elements / tensor.dims[0],
+                tensor.interleaved->rows, tensor.interleaved->name);
     }
     const auto bytes = quant::tensor_bytes(tensor.dtype, tensor.dims[0], n_elements / tensor.dims[0]);
     if (!bytes) throw bad("the size of tensor {} overflows", name);

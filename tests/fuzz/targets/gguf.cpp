@@ -25,7 +25,7 @@ void fuzz_gguf(std::string_view bytes) {
 
 std::vector<std::string> fuzz_gguf_seeds() {
   const std::vector<float> floats(32, 1.0f);
-  const std::string block(68, 'q');
+  const std::string block(68, 'q'), four_rows(104, 'r');
   TinyGguf metadata, tensors, aligned;
   metadata.str("general.architecture", "deepseek2")
       .u8("a", 1)
@@ -35,6 +35,7 @@ std::vector<std::string> fuzz_gguf_seeds() {
       .strings("e", {"x", "", "yz"});
   metadata.i32s("f", {1, 2, 3}).raw_array("g", 7, 2, std::string("\1\0", 2));
   tensors.f32_tensor("norm", {32}, floats).tensor("w", quant::DType::kQ8_0, {32, 2}, std::as_bytes(std::span(block)));
+  tensors.raw_tensor("interleaved", 233, {32, 4}, std::as_bytes(std::span(four_rows)));  // Q6_0_R4
   aligned.alignment = 8;
   aligned.u32("general.alignment", 8)
       .f32_tensor("t", {1}, std::span(floats).first(1))

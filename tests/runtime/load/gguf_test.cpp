@@ -12,6 +12,7 @@
 using namespace dodeca::runtime;
 using namespace dodeca::tests;
 using dodeca::quant::DType;
+namespace quant = dodeca::quant;
 
 namespace {
 
@@ -173,6 +174,38 @@ TEST_CASE("a tensor whose rows begin with a scale has so many bytes more") {
   CHECK(data_of(file, "behind") == le(1.0f));
 }
 
+TEST_CASE("interleaved rows are read as plain rows, whatever part is asked for") {
+  const TempDir dir;
+  const quant::InterleavedType& type = *quant::find_interleaved(344);  // IQ4_KS_R4
+  const std::size_t row_bytes = *quant::row_bytes(type.dtype, 512), group_bytes = 4 * row_bytes;
+  std::string interleaved(2 * group_bytes, '?'), plain(interleaved.size(), '?');
+  for (std::size_t i = 0; i < interleaved.size(); ++i) interleaved[i] = static_cast<char>(167 * i + i / 256);
+  for (std::size_t at = 0; at < plain.size(); at += group_bytes) {
+    quant::deinterleave(type, bytes_of(interleaved).data() + at, 512,
+                        std::as_writable_bytes(std::span(plain)).data() + at);
+  }
+  TinyGguf gguf;
+  gguf.raw_tensor("w", type.id, {512, 4, 2}, bytes_of(interleaved)).write(dir / "m.gguf");
+  const GgufFile file = GgufFile::open(dir / "m.gguf");
+  CHECK(file.tensors()[0].dtype == DType::kIQ4_KS);
+  CHECK(file.tensors()[0].type_name() == "IQ4_KS_R4");
+  CHECK(data_of(file, "w") == plain);
+  for (const std::size_t begin : {std::size_t{0}, row_bytes, 3 * row_bytes, group_bytes - 1, group_bytes}) {
+    for (const std::size_t n : {std::size_t{1}, row_bytes, 2 * row_bytes, group_bytes}) {
+      std::string part(n, '?');
+      file.read(file.tensors()[0], begin, std::as_writable_bytes(std::span(part)));
+      CHECK(part == plain.substr(begin, n));
+    }
+  }
+  std::string byte(1, '?');
+  CHECK_THROWS_AS(file.read(file.tensors()[0], plain.size(), std::as_writable_bytes(std::span(byte))), Error);
+
+  TinyGguf odd;
+  odd.raw_tensor("w", type.id, {512, 6}, bytes_of(interleaved)).write(dir / "odd.gguf");
+  CHECK(open_failure(dir / "odd.gguf").find("tensor w has 6 rows, no multiple of the 4 that IQ4_KS_R4 interleaves") !=
+        std::string::npos);
+}
+
 TEST_CASE("bytes behind the last tensor are harmless, and a file may have no tensors") {
   const TempDir dir;
   TinyGguf gguf;
@@ -285,6 +318,14 @@ TEST_CASE("foreign tensor types are refused by name, and listed when only inspec
   CHECK(file.tensors()[2].type_name() == "type 77");
   std::byte byte;
   CHECK_THROWS_AS(file.read(file.tensors()[0], 0, {&byte, 1}), Error);
+
+  for (const auto& [id, advice] : {std::pair{153u, "trellis codes, which are made for cards, are not supported"},
+                                   std::pair{212u, "its rows are interleaved; the file with plain rows can be read"}}) {
+    TinyGguf refused;
+    refused.raw_tensor("t", id, {256}, bytes_of(foreign)).write(dir / "r.gguf");
+    const std::string why = open_failure(dir / "r.gguf");
+    CHECK_MESSAGE(why.find(advice) != std::string::npos, why);
+  }
 
   TinyGguf unknown;
   unknown.raw_tensor("t", 77, {3}, bytes_of(last)).write(dir / "u.gguf");
