@@ -206,6 +206,20 @@ TEST_CASE("what becomes infinite on the device is refused, wherever the experts 
   }
 }
 
+TEST_CASE("memory of the device that others took between the plan and the allocation: an error with numbers") {
+  const MemorySource source(small_hybrid_config(), 7);
+  Plan plan = make_plan(source, this_machine(), {.compute_f32 = true});
+  const device::Offload offload = device::place_blocks(
+      plan, {.name = "a card", .memory_bytes = 8ull << 30, .free_bytes = 8ull << 30, .multiprocessors = 4}, {},
+      {{.micro_batch = 16, .n_positions = 128, .n_sequences = 1}, quant::DType::kF16});
+  REQUIRE(offload.weights > (64 << 10));
+  const std::shared_ptr<gpu::emulation::EmulatedDevice> taken =
+      gpu::emulation::open_emulation({.memory_limit = 64 << 10});
+  CHECK_THROWS_WITH_AS(device::DeviceBlocks(taken, plan, offload), doctest::Contains("65536 bytes, of which"),
+                       std::runtime_error);
+  CHECK(taken->memory_used() == 0);
+}
+
 TEST_CASE("models of other shapes run on the device too") {
   std::vector<ModelConfig> configs(5, small_hybrid_config());
   configs[0].q_lora_rank = 0;
