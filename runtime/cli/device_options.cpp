@@ -176,7 +176,7 @@ void say_offload(const device::Offload& offload, const Console& console) {
                            quant::name_of(offload.cache_type), size(offload.work), size(offload.bytes()),
                            size(offload.budget)));
   if (offload.n_deferring > 0)
-    console.info(fmt::format("experts of {} layers are added one layer later", offload.n_deferring));
+    console.info(fmt::format("the lightest experts of {} layers are added one layer later", offload.n_deferring));
 }
 
 }  // namespace dodeca::runtime::cli

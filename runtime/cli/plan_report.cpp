@@ -110,7 +110,8 @@ std::string offload_text(const device::Offload& o) {
   if (o.n_hot_layers > 0)
     text += fmt::format("  slots for the experts that a run uses most: {} in each of {} layers, {}\n", o.n_hot_slots,
                         o.n_hot_layers, size(o.hot_experts));
-  if (o.n_deferring > 0) text += fmt::format("  experts of {} layers are added one layer later\n", o.n_deferring);
+  if (o.n_deferring > 0)
+    text += fmt::format("  the lightest experts of {} layers are added one layer later\n", o.n_deferring);
   for (const std::string& given_up : o.given_up) text += "  " + given_up + "\n";
   for (const std::string& refused : o.refused) text += "  " + refused + "\n";
   return text;
