@@ -24,15 +24,15 @@ usage() {
   echo "bench/run_all.sh: $1 (options: --out FILE, --bench PROGRAM, --quick, --repetitions N, --only SECTION,...; sections: ${sections[*]})" >&2
   exit 2
 }
-arguments=${*:+ $*}
+arguments=
 while [[ $# -gt 0 ]]; do
   case $1 in
     --out|--bench|--only|--repetitions) [[ $# -ge 2 ]] || usage "$1 needs a value" ;;&
     --out) out=$2; shift 2 ;;
     --bench) bench=$2; shift 2 ;;
-    --only) only=$2; shift 2 ;;
-    --repetitions) [[ $2 =~ ^[1-9][0-9]?$ ]] || usage "--repetitions needs a number from 1 to 99"; repetitions=$2; shift 2 ;;
-    --quick) quick=yes; repetitions=1; shift ;;
+    --only) only=$2; arguments+=" --only $2"; shift 2 ;;
+    --repetitions) [[ $2 =~ ^[1-9][0-9]?$ ]] || usage "--repetitions needs a number from 1 to 99"; repetitions=$2; arguments+=" --repetitions $2"; shift 2 ;;
+    --quick) quick=yes; repetitions=1; arguments+=" --quick"; shift ;;
     -h|--help) sed -n '2,13s/^# \{0,1\}//p' "$0"; echo "sections: ${sections[*]}"; exit 0 ;;
     *) usage "unknown option $1" ;;
   esac
