@@ -45,13 +45,7 @@ void DeviceAttention::launch(const DeviceOps& ops, std::int64_t n, const DeviceR
                               .table = space.array<std::int32_t>(DeviceArray::kBlockTable),
                               .table_stride = static_cast<std::int32_t>(table_stride),
                               .row_bytes = gpu::cache_row_bytes(shape_)};
-  ops.weigh({.x = space.rows(RowBuffer::kResidual),
-             .out = space.rows(RowBuffer::kInput),
-             .weight = norm_,
-             .n_rows = n,
-             .n = config_.hidden_size,
-             .eps = static_cast<float>(config_.rms_norm_eps),
-             .addition = addition});
+  ops.normalize_residual(config_, norm_, n, addition);
   append(ops, n, rows);
   project_queries(ops, n);
   absorb(ops, n);

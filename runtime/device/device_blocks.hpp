@@ -4,8 +4,8 @@
 // (kResidual) and comes out at the end, as the stream or, behind the head, as logits. Inside, a routed feed-forward block
 // whose experts are in memory hands normalized rows, ids and weights to the processors and takes the experts' sums back,
 // while the device computes the shared expert. Both sides meet through two flags in pinned memory: no call of the driver
-// is waited for. A segment is launched stretch by stretch, with few rows each one while
-// the device still works on the one before.
+// is waited for. A segment is launched stretch by stretch, with few rows each one while the device still works on the one
+// before.
 #pragma once
 
 #include <memory>

@@ -48,14 +48,7 @@ DeviceFfn::DeviceFfn(const ModelConfig& config, const BlockPlan& plan, const Dev
                                                : DeviceDense(plan, weights, kSharedGate, kSharedUp, kSharedDown)) {}
 
 void DeviceFfn::begin(const DeviceOps& ops, std::int64_t n, const DeviceRows* addition) const {
-  const DeviceSpace& space = ops.space();
-  ops.weigh({.x = space.rows(RowBuffer::kResidual),
-             .out = space.rows(RowBuffer::kInput),
-             .weight = norm_,
-             .n_rows = n,
-             .n = config_.hidden_size,
-             .eps = static_cast<float>(config_.rms_norm_eps),
-             .addition = addition});
+  ops.normalize_residual(config_, norm_, n, addition);
   if (router_) route(ops, n);
 }
 

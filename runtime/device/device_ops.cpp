@@ -79,6 +79,17 @@ void DeviceOps::weigh(const DeviceNorm& norm) const {
   device_.launch<KernelId::weigh_rows>(stream_, gpu::weigh_rows_grid(args), args);
 }
 
+void DeviceOps::normalize_residual(const ModelConfig& config, const float* norm, std::int64_t n,
+                                   const DeviceRows* addition) const {
+  weigh({.x = space_.rows(exec::RowBuffer::kResidual),
+         .out = space_.rows(exec::RowBuffer::kInput),
+         .weight = norm,
+         .n_rows = n,
+         .n = config.hidden_size,
+         .eps = static_cast<float>(config.rms_norm_eps),
+         .addition = addition});
+}
+
 void DeviceOps::quantize(const DeviceRows& x, std::int64_t n_rows, std::int64_t n) const {
   if (x.q8_256 == nullptr && x.q8_32 == nullptr) return;
   gpu::QuantizeRowsArgs args{};

@@ -45,6 +45,9 @@ class DeviceOps {
 
   void multiply(const DeviceProduct& product) const;
   void weigh(const DeviceNorm& norm) const;
+  // What a block begins with: n rows of kResidual (+= addition, null: none), normalized, to kInput.
+  void normalize_residual(const ModelConfig& config, const float* norm, std::int64_t n,
+                          const DeviceRows* addition) const;
   // Copies of the first n columns.
   void quantize(const DeviceRows& x, std::int64_t n_rows, std::int64_t n) const;
   // silu(gate) * up into `out` and its copies.
