@@ -4,6 +4,7 @@
 
 #include <array>
 #include <string_view>
+#include <utility>
 
 #include "cpu/topology.hpp"
 #include "runtime/cli/options.hpp"
@@ -135,8 +136,9 @@ void add_run_flags(runtime::cli::Options& options, BenchOptions& bench, BenchWor
                 "(default: none)",
                 "NAME");
   options.value("--vram", bench.model.device.vram, "with --gpu: use at most so much of its memory", "SIZE");
+  options.flag("-cmoe,--cpu-moe", bench.model.device.cpu_moe, "with --gpu: keep all routed experts in memory");
   options.value("--hot-experts", bench.model.device.hot_experts,
-                "auto: room that is left on the card takes the experts that the run uses most (default: off)", "MODE");
+                "with --gpu, auto: room that is left takes the experts that the run uses most (default: off)", "MODE");
   options.value("--defer-experts", bench.model.device.n_deferred,
                 "with --gpu: add the N experts of a row that weigh least one layer later (default: 0)", {0, 64});
 }
@@ -241,7 +243,10 @@ BenchOptions parse_bench(std::span<const std::string> args) {
   bench.axes = axes_from(options, lists);
   const bool card = options.given("--gpu");
   if (card) place_on_card(options, bench);
-  if (!card && options.given("--vram")) throw Usage("--vram goes with --gpu");
+  for (const char* name : {"--vram", "--hot-experts", "--defer-experts"})
+    if (!card && options.given(name)) throw Usage(fmt::format("{} goes with --gpu", name));
+  if (!card && std::exchange(bench.model.device.cpu_moe, false))
+    bench.console.info(fmt::format("{}: without --gpu experts run on the CPU", options.spelling("-cmoe")));
   for (const InertAxis& axis : kInertAxes) {
     if (card &&
         (&axis == &kInertAxes[kGpuLayers] || &axis == &kInertAxes[kCpuMoe] || &axis == &kInertAxes[kTensorOverrides]))

@@ -62,6 +62,13 @@ void fill(runtime::exec::KvCache& cache, std::int64_t n) {
   }
 }
 
+// Of the choices between two counts, those that experts on the card took; -1: there were none of layers with slots.
+double hot_percent(const device::HotExpertTotals& before, const device::HotExpertTotals& after) {
+  if (after.chosen == before.chosen) return -1;
+  return 100 * static_cast<double>(after.on_device - before.on_device) /
+         static_cast<double>(after.chosen - before.chosen);
+}
+
 void truncate_all(Executor& executor, std::int64_t n) {
   for (std::int32_t s = 0; s < executor.cache().n_sequences(); ++s) executor.cache().truncate(s, n);
 }
@@ -104,7 +111,6 @@ struct Throughput::Loaded {
   runtime::predict::TokenWork work;
   ExecutorOptions placed_for;                    // what lies on a card depends on it
   std::shared_ptr<device::DeviceBlocks> blocks;  // null: nothing runs on a card
-  device::HotExpertTotals hot;                   // of the tests so far
 
   bool fits(const ExecutorOptions& wanted) const {
     return wanted.n_positions == placed_for.n_positions && wanted.n_sequences == placed_for.n_sequences &&
@@ -289,6 +295,8 @@ Result Throughput::run(const Test& test) {
   fill(executor.cache(), test.n_depth);
   if (energy_ == nullptr)
     energy_ = std::make_unique<runtime::engine::EnergyMeter>(card_ == nullptr ? "" : card_->info().pci_bus_id);
+  device::DeviceBlocks* blocks = loaded_->blocks.get();
+  const device::HotExpertTotals before_hot = blocks == nullptr ? device::HotExpertTotals{} : blocks->hot_experts();
   Trace trace;
   double joules = 0;
   for (std::int64_t i = 0; i < options_.repetitions; ++i) {
@@ -308,6 +316,7 @@ Result Throughput::run(const Test& test) {
     result.trace = trace;
     result.refusals = runtime::refusals_of(executor.plan());
   }
+  if (blocks != nullptr) result.hot_percent = hot_percent(before_hot, blocks->hot_experts());
   count_work(executor, trace, result);
   measure_sides(executor, workers, result);
   return result;
@@ -318,11 +327,6 @@ void Throughput::measure_sides(Executor& executor, cpu::Team& workers, Result& r
   const Test& test = result.test;
   device::DeviceBlocks* blocks = loaded_->blocks.get();
   if (blocks == nullptr || test.n_gen == 0 || test.n_prompt > 0 || !is_hybrid(executor.plan())) return;
-  if (const device::HotExpertTotals hot = blocks->hot_experts(); hot.chosen > loaded_->hot.chosen) {
-    result.hot_percent = 100 * static_cast<double>(hot.on_device - loaded_->hot.on_device) /
-                         static_cast<double>(hot.chosen - loaded_->hot.chosen);
-    loaded_->hot = hot;
-  }
   executor.set_trace(nullptr);
   HybridParts parts{.beside_share = beside_share(executor.plan())};
   for (const device::Sides sides : {device::Sides::kDevice, device::Sides::kProcessors}) {

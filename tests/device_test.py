@@ -81,6 +81,13 @@ check(0 < result["device_ns"] <= result["hybrid_limit_ns"] <= result["device_ns"
       0 <= result["hot_experts_percent"] <= 100, f"a card and processors, each alone: {result}")
 check("of that rate reached" in done.err and "of the chosen experts were on the card" in done.err, f"both are said: {done.err[-500:]}")
 
+done = run(BENCH, "-m", DEMO, "-p", "0", "-n", "2", "-r", "1", "--no-membw", *CARD, "--cpu-moe")
+check(done.code == 0 and ", experts of" not in done.err and "the experts alone" in done.out,
+      f"the bench keeps experts in memory too: {done.out[-300:]} {done.err[-300:]}")
+for args in (["--hot-experts", "auto"], ["--defer-experts", "1"], ["--vram", "1GiB"]):
+    done = run(BENCH, "-m", DEMO, *args)
+    check(done.code == 2 and "goes with --gpu" in done.err, f"{args[0]} asks for a card: {done.err[-200:]}")
+
 # ---- the prompt's cache goes through the card --------------------------------------------------------------------------
 for turn in range(2):
     done = run(DODECA, *GENERATE, *CARD, "--cpu-moe", "--prompt-cache", here("cache"))
