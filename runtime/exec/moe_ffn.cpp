@@ -218,7 +218,10 @@ void MoeFfn::choose(const Pass& pass) const {
     set->down_loads.clear();
   }
   deferred_slots_.clear();
-  if (n_deferred_ > 0 && pass.few()) mark_lightest_slots(pass, n_deferred_, deferred_slots_);
+  if (const auto n = static_cast<std::size_t>(n_slots(pass)); n_deferred_ > 0 && pass.few()) {
+    mark_lightest_slots({pass.space.array<std::int32_t>(ArrayBuffer::kSlotRows), n},
+                        {pass.space.array<float>(ArrayBuffer::kSlotWeights), n}, n_deferred_, deferred_slots_);
+  }
   for_each_expert(pass, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
     bool late = true;
     for (std::int64_t slot = slots.begin; late && slot < slots.end; ++slot) late = defers(slot);

@@ -57,12 +57,11 @@ void group_slots(const Pass& pass) noexcept {
   begin[0] = 0;
 }
 
-void mark_lightest_slots(const Pass& pass, std::int64_t n, std::vector<char>& marks) {
-  const auto* rows = pass.space.array<std::int32_t>(ArrayBuffer::kSlotRows);
-  const auto* weights = pass.space.array<float>(ArrayBuffer::kSlotWeights);
-  for (std::int64_t slot = 0; slot < n_slots(pass); ++slot) {
+void mark_lightest_slots(std::span<const std::int32_t> rows, std::span<const float> weights, std::int64_t n,
+                         std::vector<char>& marks) {
+  for (std::size_t slot = 0; slot < rows.size(); ++slot) {
     std::int64_t n_lighter = 0;
-    for (std::int64_t other = 0; other < n_slots(pass); ++other) {
+    for (std::size_t other = 0; other < rows.size(); ++other) {
       if (rows[other] != rows[slot]) continue;
       n_lighter += weights[other] < weights[slot] || (weights[other] == weights[slot] && other > slot);
     }

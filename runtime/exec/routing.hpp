@@ -17,8 +17,10 @@ void route_row(const Pass& pass, std::span<const float> bias, std::int64_t i) no
 // Sorts the pairs of all rows by expert, rows ascending inside.
 void group_slots(const Pass& pass) noexcept;
 
-// Adds a mark for every slot: not 0 for the n of each row that weigh least; of equal ones the last slots count as lighter.
-void mark_lightest_slots(const Pass& pass, std::int64_t n, std::vector<char>& marks);
+// Adds a mark for every slot, of which the row and the weight are given: not 0 for the n of each row that weigh least; of
+// equal ones the last slots count as lighter.
+void mark_lightest_slots(std::span<const std::int32_t> rows, std::span<const float> weights, std::int64_t n,
+                         std::vector<char>& marks);
 
 SlotRange slots_of(const Pass& pass, std::int64_t expert) noexcept;
 std::int64_t n_slots(const Pass& pass) noexcept;
