@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "quant/check.hpp"
 #include "runtime/exec/multiply.hpp"
 #include "runtime/exec/routing.hpp"
 
@@ -363,6 +364,7 @@ void MoeFfn::finish_down(Pass& pass, const ExpertSet& set, std::int64_t block) c
   for (const auto& [part, slice, slots] : set.chosen) {
     for (std::int64_t slot = slots.begin; slot < slots.end; ++slot) {
       const std::int64_t row = slots.row_of(slot);
+      DODECA_CHECK(&set == &now_ || defers(slot), slot);  // behind give() nobody may write kOutput
       add_weighted((defers(slot) ? deferred_row(pass, plan().layer, row) : out.row(row)) + columns.begin,
                    sums.row(static_cast<std::int64_t>(part) * n + slot) + columns.begin, weights[slot], width);
     }
