@@ -193,6 +193,9 @@ TEST_CASE("integer attention: every variant gives the scalar bits") {
     cases.push_back(latent(dtype, 128, 64, 50, 320));  // whole chunks of whole strips
     cases.push_back(latent(dtype, 160, 6, 17, 63));
     cases.push_back(latent(dtype, 64, 0, 2, 255));
+    cases.push_back(latent(dtype, 544, 518, 3, 66));  // too wide to be decoded at once, and the last blocks partial
+    cases.push_back(latent(dtype, 1024, 544, 2, 17));
+    cases.push_back(latent(dtype, 512, 510, 2, 17));  // wide enough, and no multiple of a vector
     Case narrow = latent(dtype, 128, 64, 33, 11);
     narrow.shape.value = 48;
     cases.push_back(narrow);
