@@ -96,13 +96,20 @@ constexpr Vector kVectors[] = {
      -1443.875,
      -55085.625,
      4756444.171875},
-    {DType::kIQ4_KS,  // tests/golden/iq4_ks.py
+    // tests/golden/iq4_ks.py
+    {DType::kIQ4_KS,
      {1087.5, -54.375, -1272.375, 195.75, -793.875, 489.375},
      {95.875, -479.375},
      -7286.0,
      -1096106.75,
      100976473.5},
-    // The types of ik_llama.cpp: its own row decoders on these blocks. IQ6_K: with the table that it multiplies by.
+    {DType::kIQ4_KSS,
+     {-391.875, -34.375, -501.875, 687.5, 123.75, -199.375},
+     {-23.75, -301.625},
+     -1759.0,
+     -185051.125,
+     58914845.84375},
+    // The other types of ik_llama.cpp: its own row decoders on these blocks. IQ6_K: with the table that it multiplies by.
     {DType::kQ6_0, {3.875, 0.75, -0.375, -3.5, 3.375, 0.25}, {-0.375, -3.125}, -7.5, -258.0, 176.5},
     {DType::kIQ2_K, {3, 9.75, -8.25, -2.25, 3, 9.75}, {4.875, 11.625}, 169.5, 26513.25, 25573.1875},
     {DType::kIQ3_K,
@@ -130,12 +137,6 @@ constexpr Vector kVectors[] = {
      -659289.875,
      89025275.3125},
     {DType::kIQ2_KS, {-24.75, -6.75, 9, 29.25, -24.75, -6.75}, {0.75, -23.25}, -101.25, -80684.5, 97990.9375},
-    {DType::kIQ4_KSS,
-     {904.875, 79.375, 1158.88, -1587.5, -285.75, 460.375},
-     {-95.25, -1952.62},
-     -9429.75,
-     -1976294.625,
-     292158185.84375},
     {DType::kIQ5_KS,
      {-76.125, 522, -1337.62, 685.125, -1076.62, 880.875},
      {-317.125, -678.5},
@@ -173,6 +174,11 @@ std::vector<std::byte> patterned_block(DType dtype) {
   }
   if (prefix == 2) put_u16(block, 0, 0x3000);
   if (prefix == 4) put_u16(block, 2, 0x3e00);
+  if (dtype == DType::kIQ4_KSS) {  // all bits of all scales would be one: only those of every third word
+    for (std::size_t i = 0; i < 64; ++i) {
+      if (i % 3 != 0) block[prefix + 2 * i] &= std::byte{0xfe};
+    }
+  }
   if (prefix != 0) return block;
   switch (dtype) {
     case DType::kQ4_1:
