@@ -8,6 +8,7 @@
 
 #include "quant/codec.hpp"
 #include "quant/dtype.hpp"
+#include "quant/factors.hpp"
 
 using namespace dodeca::quant;
 
@@ -223,6 +224,29 @@ std::vector<std::byte> patterned_block(DType dtype) {
   return block;
 }
 
+// What patterned_block() sets.
+struct Factors {
+  float d, m = 0.0f;
+};
+Factors factors_of(DType dtype) {
+  switch (dtype) {
+    case DType::kQ4_1:
+    case DType::kQ5_1:
+      return {0.125f, -0.25f};
+    case DType::kQ2_K:
+    case DType::kQ4_K:
+    case DType::kQ5_K:
+      return {0.125f, 0.0625f};
+    case DType::kQ8_0:
+    case DType::kQ6_K:
+      return {0.015625f};
+    case DType::kMXFP4:
+      return {0.25f};
+    default:
+      return {0.125f};
+  }
+}
+
 void check_rounded(double got, double want) {
   CAPTURE(got);
   CAPTURE(want);
@@ -251,6 +275,21 @@ TEST_CASE("patterned blocks decode to the published vectors") {
     CHECK(index_sum == vector.index_sum);
     CHECK(square_sum == vector.square_sum);
     CHECK(find_non_finite(vector.dtype, patterned_block(vector.dtype).data(), type.block_elements) == -1);
+  }
+}
+
+TEST_CASE("factors set from outside: other ones and then the block's own give the block back") {
+  for (const TypeInfo& type : all_types()) {
+    if (factor_kind(type.dtype) == FactorKind::kNone) continue;
+    CAPTURE(type.name);
+    const std::vector<std::byte> block = patterned_block(type.dtype);
+    const auto [d, m] = factors_of(type.dtype);
+    CHECK((factor_kind(type.dtype) == FactorKind::kAffine) == (m != 0.0f));
+    std::vector<std::byte> changed = block;
+    set_factors(type.dtype, changed.data(), type.block_elements, 2.0f, 3.0f);
+    CHECK(changed != block);
+    set_factors(type.dtype, changed.data(), type.block_elements, d, m);
+    CHECK(changed == block);
   }
 }
 
