@@ -99,6 +99,10 @@ struct TableFormat16 : PackedFormat<Block, Tile, 16> {
   static int weight(const RowBlock& b, int k) {
     return table_value<kBits>(b.code[k]) + (b.m >> k / 16 & 1) * table_shift(kBits);
   }
+  static int scale(const RowBlock& b, int g) {
+    if constexpr (Tile::kScaleBits == 8) return static_cast<std::int8_t>(b.scale[g]);
+    return b.scale[g] - (1 << (Tile::kScaleBits - 1));
+  }
 };
 template <DType T, class Block, class Tile>
 struct TableFormat32 : PackedFormat<Block, Tile, 32> {
@@ -120,7 +124,6 @@ template <>
 struct Format<DType::kIQ2_K> : TableFormat16<DType::kIQ2_K, BlockIQ2_K, TileIQ2_K> {
   static void read(const Block& in, RowBlock& out);
   static void write(const RowBlock& in, Block& out);
-  static int scale(const RowBlock& b, int g) { return b.scale[g] - 8; }
 };
 
 // Scales are odd: 2 n + 1, and a sign.
@@ -134,7 +137,6 @@ template <>
 struct Format<DType::kIQ3_K> : TableFormat16<DType::kIQ3_K, BlockIQ3_K, TileIQ3_K> {
   static void read(const Block& in, RowBlock& out);
   static void write(const RowBlock& in, Block& out);
-  static int scale(const RowBlock& b, int g) { return b.scale[g] - 32; }
 };
 
 struct BlockIQ4_K {
@@ -146,7 +148,6 @@ template <>
 struct Format<DType::kIQ4_K> : TableFormat16<DType::kIQ4_K, BlockIQ4_K, TileIQ4_K> {
   static void read(const Block& in, RowBlock& out);
   static void write(const RowBlock& in, Block& out);
-  static int scale(const RowBlock& b, int g) { return b.scale[g] - 32; }
 };
 
 struct BlockIQ5_K {
@@ -159,7 +160,6 @@ template <>
 struct Format<DType::kIQ5_K> : TableFormat16<DType::kIQ5_K, BlockIQ5_K, TileIQ5_K> {
   static void read(const Block& in, RowBlock& out);
   static void write(const RowBlock& in, Block& out);
-  static int scale(const RowBlock& b, int g) { return b.scale[g] - 32; }
 };
 
 struct BlockIQ6_K {
@@ -172,7 +172,6 @@ template <>
 struct Format<DType::kIQ6_K> : TableFormat16<DType::kIQ6_K, BlockIQ6_K, TileIQ6_K> {
   static void read(const Block& in, RowBlock& out);
   static void write(const RowBlock& in, Block& out);
-  static int scale(const RowBlock& b, int g) { return static_cast<std::int8_t>(b.scale[g]); }
 };
 
 // shifts: bits 0-7 the shifts, 8-15 the fifth bits of the scales.
