@@ -33,7 +33,11 @@ std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
 std::string_view advice_on(std::string_view foreign) {
   if (foreign.find("_KT ") != foreign.npos) return ": trellis codes, which are made for cards, are not supported";
   for (const std::string_view rows : {"_R4 ", "_R8 ", "_R16 "}) {
-    if (foreign.find(rows) != foreign.npos) return ": its rows are interleaved; the file with plain rows can be read";
+    const std::size_t at = foreign.find(rows);
+    if (at == foreign.npos) continue;
+    const quant::TypeInfo* plain = quant::find_type(foreign.substr(0, at));
+    return plain != nullptr && plain->decodable ? ": its rows are interleaved; the file with plain rows can be read"
+                                                : "";
   }
   return "";
 }

@@ -327,6 +327,11 @@ TEST_CASE("foreign tensor types are refused by name, and listed when only inspec
     CHECK_MESSAGE(why.find(advice) != std::string::npos, why);
   }
 
+  TinyGguf neither;  // nor can the plain rows of this type be read
+  neither.raw_tensor("t", 335, {256}, bytes_of(foreign)).write(dir / "n.gguf");
+  CHECK(open_failure(dir / "n.gguf").find("tensor t has type IQ2_BN_R4 (ik_llama.cpp) (id 335)") != std::string::npos);
+  CHECK(open_failure(dir / "n.gguf").find("plain rows") == std::string::npos);
+
   TinyGguf unknown;
   unknown.raw_tensor("t", 77, {3}, bytes_of(last)).write(dir / "u.gguf");
   CHECK(open_failure(dir / "u.gguf").find("bad file: tensor t has the unknown type id 77") == 0);
