@@ -40,10 +40,12 @@ struct RowPart {
 
 // Numbers of a row that are decoded together, at most: the latent parts that are known have up to 512.
 constexpr std::int64_t kDecodedOnce = 512;
+static_assert(kKeyBlock <= kDecodedOnce && kRopeBlock <= kDecodedOnce && kDecodedOnce % 16 == 0);
 
 // Rows of a chunk that are made and then interleaved: few enough for L1 (32 KB of words at 1024 numbers), a divisor of
 // kWeightBlock.
 constexpr std::int64_t kRowsAtOnce = 16;
+static_assert(kWeightBlock % kRowsAtOnce == 0);
 
 constexpr std::int64_t min64(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
