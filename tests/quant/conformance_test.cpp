@@ -293,7 +293,7 @@ TEST_CASE("factors set from outside: other ones and then the block's own give th
   }
 }
 
-TEST_CASE("every 256-element and 32-element format with an f16 or E8M0 scale has a vector") {
+TEST_CASE("every type of blocks of 32 or 256 weights has a vector") {
   for (const TypeInfo& type : all_types()) {
     if (!type.decodable || type.block_elements == 1) continue;
     if (type.dtype == DType::kQ8_K || type.dtype == DType::kF8_E4M3_B128) continue;  // in codec_test.cpp

@@ -44,8 +44,8 @@ DODECA_INLINE __m256 halves(const std::byte* header, int h) {
 }
 DODECA_INLINE __m256 to_float(__m256i v) { return _mm256_cvtepi32_ps(v); }
 
-// Eight units of codes, two to a 64-byte vector: nibbles; with a plane of fifth bits (quant/formats); with values looked up
-// by nibble.
+// Eight units of codes, two to a 64-byte vector (quant/layout/tile_codes.hpp): nibbles; with a plane of fifth bits; with
+// values looked up by nibble.
 DODECA_INLINE void nibbles(const std::byte* at, __m256i* codes) {
   const __m256i low = bytes(0x0f);
 #pragma GCC unroll 4

@@ -138,11 +138,10 @@ struct HiddenScaleCodes {
 
 // ---- scales
 
-// Of sub-blocks 2p and 2p + 1, i16 pairs.
+// Of sub-blocks 2p and 2p + 1, i16 pairs: the scales; and what the activations' sums are multiplied with and then
+// subtracted, scale times (kBias less the shift).
 struct Pair {
-  __m512i number;  // scales
-  __m512i
-      offset;  // what the activations' sums are multiplied with and then subtracted: scale times (kBias less the shift)
+  __m512i number, offset;
 };
 DODECA_INLINE Pair unshifted(__m512i number) { return {number, _mm512_slli_epi16(number, 7)}; }
 static_assert(kBias == 1 << 7);
