@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <utility>
+
+#include "runtime/predict/machine_file.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
@@ -23,28 +26,26 @@ std::string depth_text(std::int64_t depth) {
   return depth % 1024 == 0 && depth > 0 ? fmt::format("{}k", depth / 1024) : std::to_string(depth);
 }
 
-// A figure of a machine: its key in files, and what it is called.
-struct ShownFigure {
-  const char *key, *name;
-  const Figure* figure;
-};
-std::vector<ShownFigure> figures_of(const MachineSpec& m) {
-  return {{"sockets", "sockets", &m.sockets},
-          {"nodes_per_socket", "memory nodes of a socket", &m.nodes_per_socket},
-          {"complexes", "core complexes of a socket", &m.complexes},
-          {"cores_per_complex", "cores of a complex", &m.cores_per_complex},
-          {"clock_ghz", "clock, GHz", &m.clock_ghz},
-          {"channels", "memory channels of a socket", &m.channels},
-          {"mt_per_s", "MT/s", &m.mt_per_s},
-          {"read_share", "share of the bandwidth that is read", &m.read_share},
-          {"read_gb_s", "read by all cores, GB/s", &m.read_gb_s},
-          {"complex_gb_s", "link of a complex, GB/s", &m.complex_gb_s},
-          {"core_gb_s", "one core's reading, GB/s", &m.core_gb_s},
-          {"socket_link_gb_s", "link between sockets, GB/s", &m.socket_link_gb_s},
-          {"near_ns", "cache line within a complex, ns", &m.near_ns},
-          {"far_ns", "cache line between complexes, ns", &m.far_ns},
-          {"barrier_us", "barrier of all cores, us", &m.barrier_us},
-          {"memory_gib", "memory, GiB", &m.memory_gib}};
+// All figures of a machine or a card that are known, with their sources.
+template <class Spec>
+std::string figures_text(const Spec& spec, std::span<const predict::FigureKey<Spec>> keys) {
+  std::string text;
+  for (const auto& key : keys) {
+    const Figure& figure = spec.*key.figure;
+    if (figure.known())
+      text +=
+          fmt::format("  {:<36} {:>9g}  {}: {}\n", key.meaning, figure.value, name_of(figure.evidence), figure.source);
+  }
+  return text;
+}
+template <class Spec>
+void append_figures(Json& json, const Spec& spec, std::span<const predict::FigureKey<Spec>> keys) {
+  for (const auto& key : keys) {
+    const Figure& figure = spec.*key.figure;
+    if (figure.known())
+      append_key(json, std::string(key.key),
+                 {{"value", figure.value}, {"evidence", name_of(figure.evidence)}, {"source", figure.source}});
+  }
 }
 
 // Dense layers and layers with experts have the same name elsewhere.
@@ -94,10 +95,6 @@ std::string bandwidth_text(const Prediction& p) {
                      m.sockets.value, m.channels.value, m.mt_per_s.value);
 }
 
-Json figure_json(const Figure& figure) {
-  return {{"value", figure.value}, {"evidence", name_of(figure.evidence)}, {"source", figure.source}};
-}
-
 Json split_json(const TimeSplit& split) {
   Json json = Json::object();
   for (std::size_t i = 0; i < split.seconds.size(); ++i) {
@@ -136,21 +133,17 @@ std::string prediction_text(const PredictedPlan& plan, bool verbose) {
   for (const std::string& note : p.notes) text += "note: " + note + "\n";
   if (!verbose) return text;
   text += "\nfigures:\n";
-  for (const auto& [key, name, figure] : figures_of(p.machine)) {
-    if (figure->known())
-      text += fmt::format("  {:<36} {:>9g}  {}: {}\n", name, figure->value, name_of(figure->evidence), figure->source);
-  }
+  text += figures_text(p.machine, predict::machine_figures());
   text += fmt::format("  {:<36} {:>9}  {}: {}\n", "kernels' rates", p.machine.rates.name,
                       name_of(p.machine.rates.origin.evidence), p.machine.rates.origin.source);
+  if (p.card) text += "\nfigures of the card:\n" + figures_text(*p.card, predict::card_figures());
   return text;
 }
 
 Json prediction_json(const PredictedPlan& plan) {
   const Prediction& p = plan.prediction;
   Json machine = {{"name", p.machine.name}, {"title", p.machine.title}, {"isa", cpu::name_of(p.machine.isa)}};
-  for (const auto& [key, name, figure] : figures_of(p.machine)) {
-    if (figure->known()) append_key(machine, key, figure_json(*figure));
-  }
+  append_figures(machine, p.machine, predict::machine_figures());
   append_key(machine, "rates",
              {{"name", p.machine.rates.name},
               {"evidence", name_of(p.machine.rates.origin.evidence)},
@@ -162,7 +155,10 @@ Json prediction_json(const PredictedPlan& plan) {
                {"parallel", p.n_parallel},
                {"rows_per_pass", p.micro_batch},
                {"read_gb_per_s", p.machine.read_bandwidth(p.n_threads) / 1e9}};
-  if (p.card) json["card"] = {{"name", p.card->name}, {"title", p.card->title}};
+  if (p.card) {
+    json["card"] = {{"name", p.card->name}, {"title", p.card->title}};
+    append_figures(json["card"], *p.card, predict::card_figures());
+  }
   json["fits"] = plan.fit.empty() ? Json(nullptr) : Json(plan.fits);
   json["fit"] = plan.fit;
   json["advice"] = plan.advice;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <optional>
 
 #include "runtime/base/error.hpp"
@@ -55,20 +56,33 @@ std::optional<double> number_in(std::string_view text) {
   return value;
 }
 
+// "2xepyc-9554:nps4", taken apart.
+struct MachineText {
+  int sockets = 0;  // 0: as the entry has it
+  std::string_view name, differences;
+};
+MachineText taken_apart(std::string_view text) {
+  MachineText m{.name = text.substr(0, text.find(':'))};
+  m.differences = text.substr(m.name.size());
+  if (m.name.size() > 2 && m.name[0] >= '1' && m.name[0] <= '8' && m.name[1] == 'x') {
+    m.sockets = m.name[0] - '0';
+    m.name.remove_prefix(2);
+  }
+  return m;
+}
+
 // ":nps4" and the like.
 struct Difference {
   std::string_view key;
   Figure MachineSpec::*figure;
-  double min, max;
-  bool whole;
-  std::string_view meaning;
+
+  const FigureKey<MachineSpec>& limits() const {
+    return *std::ranges::find(machine_figures(), figure, &FigureKey<MachineSpec>::figure);
+  }
 };
 constexpr Difference kDifferences[] = {
-    {"nps", &MachineSpec::nodes_per_socket, 1, 16, true, "memory nodes of a socket"},
-    {"mt", &MachineSpec::mt_per_s, 100, 50000, false, "MT/s of the memory"},
-    {"ch", &MachineSpec::channels, 1, 64, true, "channels of a socket that have memory"},
-    {"ram", &MachineSpec::memory_gib, 0.01, 1e6, false, "GiB of memory"},
-    {"read", &MachineSpec::read_gb_s, 0.1, 100000, false, "GB/s that all cores read"},
+    {"nps", &MachineSpec::nodes_per_socket}, {"mt", &MachineSpec::mt_per_s},    {"ch", &MachineSpec::channels},
+    {"ram", &MachineSpec::memory_gib},       {"read", &MachineSpec::read_gb_s},
 };
 
 // What was measured on the machine as it was.
@@ -81,8 +95,8 @@ void differ(MachineSpec& spec, std::string_view text) {
   for (const Difference& d : kDifferences) {
     if (!text.starts_with(d.key)) continue;
     const std::optional<double> value = number_in(text.substr(d.key.size()));
-    if (!value || *value < d.min || *value > d.max ||
-        (d.whole && *value != static_cast<double>(static_cast<int>(*value))))
+    const FigureKey<MachineSpec>& limits = d.limits();
+    if (!value || !(*value >= limits.min && *value <= limits.max) || (limits.whole && *value != std::floor(*value)))
       break;
     if (d.figure != &MachineSpec::memory_gib) forget_measured(spec);
     spec.*d.figure = {.value = *value, .evidence = Evidence::kComputed, .source = "as asked for"};
@@ -90,7 +104,8 @@ void differ(MachineSpec& spec, std::string_view text) {
   }
   std::string known;
   for (const Difference& d : kDifferences)
-    known += fmt::format("{}{}N ({}, {:g} to {:g})", known.empty() ? "" : ", ", d.key, d.meaning, d.min, d.max);
+    known += fmt::format("{}{}N ({}, {:g} to {:g})", known.empty() ? "" : ", ", d.key, d.limits().meaning,
+                         d.limits().min, d.limits().max);
   throw Error(ErrorKind::kBadRequest,
               fmt::format("':{}' says nothing about a machine; known are {}", printable(text, 64), known));
 }
@@ -110,12 +125,7 @@ const Entries& catalogue_entries() {
 }
 
 MachineSpec find_machine(std::string_view text) {
-  std::string_view name = text.substr(0, text.find(':')), rest = text.substr(name.size());
-  int sockets = 0;
-  if (name.size() > 2 && name[0] >= '1' && name[0] <= '8' && name[1] == 'x') {
-    sockets = name[0] - '0';
-    name.remove_prefix(2);
-  }
+  auto [sockets, name, rest] = taken_apart(text);
   const std::string_view entry = text_of(Kind::kMachine, name);
   if (entry.empty() && !is_path(name)) throw none("machine", name, machine_names());
   MachineSpec spec = entry.empty() ? read_machine(std::string(name), catalogue_entries())
@@ -147,6 +157,12 @@ CardSpec find_card(std::string_view text) {
   if (!is_path(text)) throw none("card", text, card_names());
   return read_card(std::string(text), catalogue_entries());
 }
+
+std::string_view machine_file(std::string_view text) {
+  const std::string_view name = taken_apart(text).name;
+  return is_path(name) ? name : std::string_view();
+}
+std::string_view card_file(std::string_view text) { return is_path(text) ? text : std::string_view(); }
 
 std::string_view published_text() { return text_of(Kind::kPublished, "published"); }
 

@@ -24,6 +24,10 @@ MachineSpec find_machine(std::string_view text);
 // A card has nothing that is different.
 CardSpec find_card(std::string_view text);
 
+// The file that find_machine() or find_card() would read: "mine.json" of "2xmine.json:nps4"; empty for a name.
+std::string_view machine_file(std::string_view text);
+std::string_view card_file(std::string_view text);
+
 // The text of bench/machines/published.json: what others have measured.
 std::string_view published_text();
 

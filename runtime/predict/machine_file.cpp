@@ -15,49 +15,45 @@ constexpr std::uint64_t kMaxBytes = 1 << 20;
 constexpr int kMostLikes = 8;  // entries that are like each other, one after the other
 constexpr std::size_t kMostText = 512;
 
-// A figure's key, where it goes, and what it may be.
-template <class Spec>
-struct Key {
-  std::string_view name;
-  Figure Spec::*figure;
-  double min, max;
-  bool whole = false, optional = false;
+constexpr FigureKey<MachineSpec> kMachineKeys[] = {
+    {"sockets", "sockets", &MachineSpec::sockets, 1, 8, true},
+    {"nodes_per_socket", "memory nodes of a socket", &MachineSpec::nodes_per_socket, 1, 16, true},
+    {"complexes", "core complexes of a socket", &MachineSpec::complexes, 1, 128, true},
+    {"cores_per_complex", "cores of a complex", &MachineSpec::cores_per_complex, 1, 512, true},
+    {"clock_ghz", "clock, GHz", &MachineSpec::clock_ghz, 0.1, 10},
+    {"channels", "memory channels of a socket", &MachineSpec::channels, 1, 64, true},
+    {"mt_per_s", "MT/s of the memory", &MachineSpec::mt_per_s, 100, 50000},
+    {"read_share", "share of the bandwidth that is read", &MachineSpec::read_share, 0.01, 1},
+    {"complex_gb_s", "link of a complex, GB/s", &MachineSpec::complex_gb_s, 0.1, 100000},
+    {"core_gb_s", "one core's reading, GB/s", &MachineSpec::core_gb_s, 0.1, 10000},
+    {"socket_link_gb_s", "link between sockets, GB/s", &MachineSpec::socket_link_gb_s, 0.1, 100000},
+    {"near_ns", "cache line within a complex, ns", &MachineSpec::near_ns, 0.1, 100000},
+    {"far_ns", "cache line between complexes, ns", &MachineSpec::far_ns, 0.1, 100000},
+    {"memory_gib", "GiB of memory", &MachineSpec::memory_gib, 0.01, 1e6, false, true},
+    {"read_gb_s", "GB/s that all cores read", &MachineSpec::read_gb_s, 0.1, 100000, false, true},
+    {"barrier_us", "barrier of all cores, us", &MachineSpec::barrier_us, 0.001, 100000, false, true},
 };
 
-constexpr Key<MachineSpec> kMachineKeys[] = {
-    {"sockets", &MachineSpec::sockets, 1, 8, true},
-    {"nodes_per_socket", &MachineSpec::nodes_per_socket, 1, 16, true},
-    {"complexes", &MachineSpec::complexes, 1, 128, true},
-    {"cores_per_complex", &MachineSpec::cores_per_complex, 1, 512, true},
-    {"clock_ghz", &MachineSpec::clock_ghz, 0.1, 10},
-    {"channels", &MachineSpec::channels, 1, 64, true},
-    {"mt_per_s", &MachineSpec::mt_per_s, 100, 50000},
-    {"read_share", &MachineSpec::read_share, 0.01, 1},
-    {"complex_gb_s", &MachineSpec::complex_gb_s, 0.1, 100000},
-    {"core_gb_s", &MachineSpec::core_gb_s, 0.1, 10000},
-    {"socket_link_gb_s", &MachineSpec::socket_link_gb_s, 0.1, 100000},
-    {"near_ns", &MachineSpec::near_ns, 0.1, 100000},
-    {"far_ns", &MachineSpec::far_ns, 0.1, 100000},
-    {"memory_gib", &MachineSpec::memory_gib, 0.01, 1e6, false, true},
-    {"read_gb_s", &MachineSpec::read_gb_s, 0.1, 100000, false, true},
-    {"barrier_us", &MachineSpec::barrier_us, 0.001, 100000, false, true},
-};
-
-constexpr Key<CardSpec> kCardKeys[] = {
-    {"memory_gib", &CardSpec::memory_gib, 0.1, 10000},
-    {"multiprocessors", &CardSpec::multiprocessors, 1, 10000, true},
-    {"gb_per_s", &CardSpec::gb_per_s, 1, 1e6},
-    {"read_share", &CardSpec::read_share, 0.01, 1},
-    {"f16_tflops", &CardSpec::f16_tflops, 0.1, 1e6},
-    {"compute_share", &CardSpec::compute_share, 0.001, 1},
-    {"link_gb_s", &CardSpec::link_gb_s, 0.1, 10000},
-    {"link_share", &CardSpec::link_share, 0.01, 1},
-    {"round_trip_us", &CardSpec::round_trip_us, 0.01, 1e6},
-    {"launch_us", &CardSpec::launch_us, 0.001, 1e5},
+constexpr FigureKey<CardSpec> kCardKeys[] = {
+    {"memory_gib", "GiB of memory", &CardSpec::memory_gib, 0.1, 10000},
+    {"multiprocessors", "multiprocessors", &CardSpec::multiprocessors, 1, 10000, true},
+    {"gb_per_s", "bandwidth of its memory, GB/s", &CardSpec::gb_per_s, 1, 1e6},
+    {"read_share", "share of it that products read", &CardSpec::read_share, 0.01, 1},
+    {"f16_tflops", "F16 products, TFLOPS", &CardSpec::f16_tflops, 0.1, 1e6},
+    {"compute_share", "share of them that is reached", &CardSpec::compute_share, 0.001, 1},
+    {"link_gb_s", "link in one direction, GB/s", &CardSpec::link_gb_s, 0.1, 10000},
+    {"link_share", "share of the link that copies reach", &CardSpec::link_share, 0.01, 1},
+    {"round_trip_us", "round trip of two flags, us", &CardSpec::round_trip_us, 0.01, 1e6},
+    {"launch_us", "from kernel to kernel in a graph, us", &CardSpec::launch_us, 0.001, 1e5},
 };
 
 constexpr Evidence kEvidence[] = {Evidence::kVendor, Evidence::kMeasured, Evidence::kPublished, Evidence::kComputed,
                                   Evidence::kAssumed};
+std::string evidence_names() {
+  std::string names;
+  for (const Evidence evidence : kEvidence) names += (names.empty() ? "" : ", ") + std::string(name_of(evidence));
+  return names;
+}
 
 class Reader {
  public:
@@ -87,42 +83,38 @@ class Reader {
       if (key == beside) continue;
       const auto* kind = std::ranges::find(kEvidence, std::string_view(key), [](Evidence e) { return name_of(e); });
       if (kind == std::end(kEvidence))
-        throw fields_.bad(
-            fmt::format("\"{}\" has the unknown key \"{}\" (known: {}{}vendor, measured, published, "
-                        "computed, assumed)",
-                        name, printable(key, 64), beside, beside.empty() ? "" : ", "));
+        throw fields_.bad(fmt::format("\"{}\" has the unknown key \"{}\" (known: {}{}{})", name, printable(key, 64),
+                                      beside, beside.empty() ? "" : ", ", evidence_names()));
       if (figure.known()) throw fields_.bad(fmt::format("\"{}\" has two kinds of evidence", name));
       figure.evidence = *kind;
       figure.source = line(value, fmt::format("{}.{}", name, key));
     }
     if (!figure.known())
-      throw fields_.bad(
-          fmt::format("\"{}\" does not say where it comes from (\"vendor\", \"measured\", \"published\", "
-                      "\"computed\" or \"assumed\", with a line of text)",
-                      name));
+      throw fields_.bad(fmt::format("\"{}\" does not say where it comes from: a line of text under one of the keys {}",
+                                    name, evidence_names()));
   }
   template <class Spec>
-  void read_figures(const Json& json, std::span<const Key<Spec>> keys, Spec& spec) const {
-    for (const Key<Spec>& key : keys) {
-      const auto found = json.find(key.name);
+  void read_figures(const Json& json, std::span<const FigureKey<Spec>> keys, Spec& spec) const {
+    for (const FigureKey<Spec>& key : keys) {
+      const auto found = json.find(key.key);
       if (found == json.end()) {
-        if (!key.optional && !(spec.*key.figure).known()) throw fields_.bad(fmt::format("\"{}\" is missing", key.name));
+        if (!key.optional && !(spec.*key.figure).known()) throw fields_.bad(fmt::format("\"{}\" is missing", key.key));
         continue;
       }
       Figure figure;
-      const Json& object = fields_.object(*found, key.name);
-      figure.value = number(fields_.member(object, "value"), key.name, key.min, key.max, key.whole);
-      read_evidence(object, key.name, "value", figure);
+      const Json& object = fields_.object(*found, key.key);
+      figure.value = number(fields_.member(object, "value"), key.key, key.min, key.max, key.whole);
+      read_evidence(object, key.key, "value", figure);
       spec.*key.figure = figure;
     }
   }
   // Keys of the file that nothing reads.
   template <class Spec>
-  void check_keys(const Json& json, std::span<const Key<Spec>> keys,
+  void check_keys(const Json& json, std::span<const FigureKey<Spec>> keys,
                   std::initializer_list<std::string_view> others) const {
     for (const auto& [name, value] : json.items()) {
       if (std::ranges::find(others, name) != others.end()) continue;
-      if (std::ranges::find(keys, name, &Key<Spec>::name) != keys.end()) continue;
+      if (std::ranges::find(keys, name, &FigureKey<Spec>::key) != keys.end()) continue;
       throw fields_.bad(fmt::format("it has the unknown key \"{}\"", printable(name, 64)));
     }
   }
@@ -277,6 +269,9 @@ Json rates_json(const KernelRates& rates) {
 
 }  // namespace
 
+std::span<const FigureKey<MachineSpec>> machine_figures() { return kMachineKeys; }
+std::span<const FigureKey<CardSpec>> card_figures() { return kCardKeys; }
+
 MachineSpec parse_machine(std::string_view text, std::string_view what, const Entries& entries) {
   return machine_of(parse_json(text, what), what, entries, 0);
 }
@@ -295,10 +290,10 @@ CardSpec read_card(const std::filesystem::path& path, const Entries& entries) {
 void write_machine(const MachineSpec& machine, const std::filesystem::path& path) {
   Json json = {
       {"dodeca_machine", 1}, {"name", machine.name}, {"title", machine.title}, {"isa", cpu::name_of(machine.isa)}};
-  for (const Key<MachineSpec>& key : kMachineKeys) {
+  for (const FigureKey<MachineSpec>& key : kMachineKeys) {
     const Figure& figure = machine.*key.figure;
     if (figure.known())
-      append_key(json, std::string(key.name),
+      append_key(json, std::string(key.key),
                  {{"value", figure.value}, {std::string(name_of(figure.evidence)), figure.source}});
   }
   Json teams = Json::array();

@@ -10,6 +10,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,17 @@ using EntryText = std::function<std::string_view(std::string_view name)>;
 struct Entries {
   EntryText machines, cards, rates;
 };
+
+// A figure in files and on pages: its key, what it is, and what it may be.
+template <class Spec>
+struct FigureKey {
+  std::string_view key, meaning;
+  Figure Spec::*figure;
+  double min, max;
+  bool whole = false, optional = false;
+};
+std::span<const FigureKey<MachineSpec>> machine_figures();
+std::span<const FigureKey<CardSpec>> card_figures();
 
 MachineSpec parse_machine(std::string_view text, std::string_view what, const Entries& entries);
 CardSpec parse_card(std::string_view text, std::string_view what, const Entries& entries);

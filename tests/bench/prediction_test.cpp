@@ -20,7 +20,7 @@ namespace {
 
 // The bandwidth is the one that was measured beside the test: it changed between 34 and 63 GB/s.
 struct Measured {
-  const char* shape;
+  std::string shape;
   std::int64_t n_layers, n_prompt, depth, n_parallel;  // n_prompt 0: generated
   DType cache;
   double read_gb_s, per_s;

@@ -102,9 +102,20 @@ TEST_CASE("what is different about a machine stands behind its name") {
         std::string::npos);
   CHECK(request_error("epyc-9554:nps0").find("':nps0' says nothing about a machine; known are npsN") !=
         std::string::npos);
+  for (const char* name : {"epyc-9554:mtnan", "epyc-9554:raminf", "epyc-9554:ch1.5", "epyc-9554:ram-1"})
+    CHECK(request_error(name).find(
+              "says nothing about a machine; known are npsN (memory nodes of a socket, 1 to 16)") != std::string::npos);
   CHECK(request_error("epyc-9554:fast").find("':fast'") != std::string::npos);
   CHECK(request_error("epyc-9554:nps4:").find("':'") != std::string::npos);
   CHECK(request_error("here.json").find("here.json") != std::string::npos);
+}
+
+TEST_CASE("which file a machine or a card is read from") {
+  CHECK(machine_file("epyc-9554:nps4").empty());
+  CHECK(machine_file("mine.json") == "mine.json");
+  CHECK(machine_file("2xfolder/mine.json:nps4:ram384") == "folder/mine.json");
+  CHECK(card_file("rtx-4090").empty());
+  CHECK(card_file("card.json") == "card.json");
 }
 
 TEST_CASE("a file replaces the figures of the entry that it is like") {
