@@ -31,7 +31,10 @@ def check_usage():
     refused([*V3, "--plot", "a.svg"], 2, "--plot")
     refused([*V3, "--machine", "epyc-9554", "--isa", "avx2"], 2, "--isa")
     refused([*V3, "--machine", "epyc-9554", "--compute", "f32"], 2, "--compute f32")
-    refused([*V3, "--machine", "epyc-9554", "--vram", "24GiB"], 2, "--vram", "--gpu")
+    for flags in (["--vram", "24GiB"], ["--cpu-moe"], ["--hot-experts", "auto"], ["--defer-experts", "2"]):
+        refused([*V3, "--machine", "epyc-9554", *flags], 2, flags[0], "--gpu")
+    refused(["--backtest", "--machine", "epyc-9554"], 2, "--backtest")
+    refused(["--backtest", "--plot", "a.svg"], 2, "--backtest")
     refused([*V3, "--machine", "epyc-9554", "-t", "65"], 1, "65 threads", "AMD EPYC 9554 has 64 cores")
     refused([*V3, "--machine", "none.json"], 1, "none.json")
     refused(["--machine", "epyc-9554"], 2, "-m FILE or --shape NAME")
@@ -82,6 +85,9 @@ def check_card():
     alone = plan(*V3, "--machine", "epyc-9554")["prediction"]
     check(p["depths"][0]["tokens_per_s"] > 1.2 * alone["depths"][0]["tokens_per_s"], "a card helps")
     check(any("card" in note for note in p["notes"]), "and nobody measured it")
+    check(p["card"]["link_gb_s"]["evidence"] and p["card"]["link_gb_s"]["source"], "a card's figures say where they come from")
+    text = must(DODECA, "plan", *V3, "--machine", "epyc-9554", "--gpu", "rtx-4090", "-v", "-q").out
+    check("figures of the card:" in text and "GiB of memory" in text, "also as text")
     check(plan(*V3, "--machine", "epyc-9554", "--gpu", "rtx-4090", "--vram", "12GiB")["device"]["usable_bytes"] < 12 << 30, "--vram")
 
 
@@ -99,8 +105,9 @@ def check_compare(folder):
     with open(kept, "w", encoding="utf-8") as f:
         f.write('{"dodeca_machine":1,"name":"mine","title":"my server","like":"epyc-9554","mt_per_s":{"value":4400,"measured":"dmidecode"}}')
     before = read(kept)
-    done = run(DODECA, "plan", *V3, "--machine", kept, "--plot", kept)
-    check(done.code != 0 and read(kept) == before, f"nothing that is read is written: {done.err}")
+    for machine in (kept, f"2x{kept}:nps4"):
+        done = run(DODECA, "plan", *V3, "--machine", machine, "--plot", kept)
+        check(done.code != 0 and read(kept) == before, f"nothing that is read is written: {machine}: {done.err}")
     mine = plan(*V3, "--machine", kept)["prediction"]
     check(mine["machine"]["mt_per_s"] == {"value": 4400, "evidence": "measured", "source": "dmidecode"}, "a file's figure")
     with open(kept, "w", encoding="utf-8") as f:

@@ -32,10 +32,10 @@ struct DeviceOptions {
   // there is none although flags ask, each is answered in one line. Throws Error{kUnsupported} for a card that was named and is not there.
   std::shared_ptr<gpu::Device> open(const Console& console) const;
   device::OffloadOptions offload(std::int64_t all_layers) const;
+  std::vector<std::string_view> asked() const;  // the flags that were given, but for --gpu
 
  private:
   std::string card_name() const;
-  std::vector<std::string_view> asked() const;  // the flags but for --gpu
 };
 
 // The cards of this machine, or "none: " and why. Wakes the driver, which takes a part of a second.

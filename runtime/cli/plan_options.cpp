@@ -1,6 +1,7 @@
 #include "runtime/cli/plan_options.hpp"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <string_view>
@@ -21,21 +22,10 @@ std::vector<std::string> machine_list(std::string_view text) {
   return out;
 }
 
-bool is_file(std::string_view text) {
-  return text.find(".json") != std::string_view::npos || text.find('/') != std::string_view::npos;
-}
-std::string file_of(const std::string& machine) { return machine.substr(0, machine.find(':')); }
-
 // What is here (none, emulation, a number) is for DeviceOptions.
 bool is_here(const std::string& gpu) {
   return gpu.empty() || gpu == "none" || gpu == "emulation" || gpu.starts_with("CUDA") ||
          std::ranges::all_of(gpu, [](char c) { return c >= '0' && c <= '9'; });
-}
-
-std::string names_text(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
 }
 
 // What says something about this machine, or changes what was measured.
@@ -43,14 +33,17 @@ void check_there(const PlanArguments& p) {
   if (!p.model.isa.empty()) throw Usage("--isa goes without --machine and --compare: a machine's level is its own");
   if (p.model.compute_f32() || p.model.onednn)
     throw Usage("--compute f32 and --onednn go without --machine and --compare: their speed was not measured");
-  const DeviceOptions& device = p.model.device;
-  if (p.gpu.empty() && (!device.vram.empty() || !device.n_layers.empty() || device.cpu_moe || device.n_cpu_moe >= 0 ||
-                        !device.override_tensors.empty()))
-    throw Usage("-ngl, --n-cpu-moe, -ot and --vram say what a card takes: with --machine they go with --gpu NAME");
+  if (const std::vector<std::string_view> flags = p.model.device.asked(); p.gpu.empty() && !flags.empty())
+    throw Usage(
+        fmt::format("{} is about a card: with --machine and --compare, --gpu NAME says which one", flags.front()));
 }
 
 void check_plan(PlanArguments& p) {
-  if (p.backtest) return;
+  if (p.backtest) {
+    if (p.predicts() || !p.plot.empty() || !p.shape.empty() || !p.model.model.empty())
+      throw Usage("--backtest has models and machines of its own: it goes with --json alone");
+    return;
+  }
   if (p.shape.empty() == p.model.model.empty()) throw Usage("-m FILE or --shape NAME is needed, one of them");
   if (p.shape.empty() && !p.recipe.empty()) throw Usage("--recipe goes with --shape: a file has its types");
   if (!p.shape.empty() && p.mtp) throw Usage("--mtp goes with -m: a shape has the main layers alone");
@@ -63,7 +56,7 @@ void check_plan(PlanArguments& p) {
   } else if (p.predicts() && !p.model.device.gpu.empty() && p.model.device.gpu != "none") {
     throw Usage(fmt::format(
         "with --machine or --compare, --gpu must name a card of the catalogue ({}) or a .json file, not '{}'",
-        names_text(predict::card_names()), p.model.device.gpu));
+        fmt::join(predict::card_names(), ", "), p.model.device.gpu));
   }
   if (p.predicts()) check_there(p);
   if (!p.plot.empty() && !p.predicts()) throw Usage("--plot goes with --machine or --compare");
@@ -82,10 +75,10 @@ PlanArguments parse_plan(std::span<const std::string> args, Console& console) {
       "Says where a model lies on this machine, what it takes, and why, without loading it. With --machine it says the "
       "same of\nanother machine, and predicts tokens per second there at several depths, and what binds them: computed "
       "from the machine's\nfigures and from measured kernels, not measured.\nMachines: " +
-          names_text(predict::machine_names()) +
+          fmt::format("{}", fmt::join(predict::machine_names(), ", ")) +
           ".\nTwo sockets, memory nodes, MT/s, channels, GiB: "
           "2xepyc-9654:nps4:mt4400:ch10:ram768.\nCards: " +
-          names_text(predict::card_names()) + ".",
+          fmt::format("{}.", fmt::join(predict::card_names(), ", ")),
       "dodeca plan -m model.gguf -c 32768\n"
       "  dodeca plan --shape deepseek-v3 --recipe ud-q2_k_xl --machine epyc-9554\n"
       "  dodeca plan --shape deepseek-v3 --machine epyc-9654:ram384 --gpu rtx-4090 --json\n"
@@ -109,9 +102,11 @@ PlanArguments parse_plan(std::span<const std::string> args, Console& console) {
   std::vector<std::string> all = p.machines;
   all.push_back(p.machine);
   for (const std::string& machine : all) {
-    if (is_file(machine)) options.files().reads(file_of(machine), "--machine");
+    if (const std::string_view file = predict::machine_file(machine); !file.empty())
+      options.files().reads(std::string(file), p.machine.empty() ? "--compare" : "--machine");
   }
-  if (is_file(p.gpu)) options.files().reads(p.gpu, "--gpu");
+  if (const std::string_view file = predict::card_file(p.gpu); !file.empty())
+    options.files().reads(std::string(file), "--gpu");
   options.files().check();
   return p;
 }
