@@ -44,17 +44,23 @@ std::optional<double> KernelRates::ns_per_weight(quant::DType type, double n_row
   return ns * clock_ghz / at_clock_ghz;
 }
 
-double MachineSpec::read_bandwidth(int n_threads) const {
+double MachineSpec::memory_bandwidth(int n_threads) const {
   if (!teams.empty()) return 1e9 * between(teams, n_threads, &MeasuredTeam::read_gb_s);
-  const double sockets_used = std::min(sockets.value, static_cast<double>(n_threads)),
-               complexes_used = std::min(static_cast<double>(n_complexes()), static_cast<double>(n_threads));
+  const double sockets_used = std::min(sockets.value, static_cast<double>(n_threads));
   double memory = read_gb_s.known() ? read_gb_s.value : theoretical_gb_s() * read_share.value;
   if (sockets.value > 1) {
     // Each socket takes 1 - 1 / sockets of what it reads over the link.
     const double over_link = socket_link_gb_s.value / (1 - 1 / sockets.value);
     memory = std::min(memory, sockets_used * std::min(memory / sockets.value, over_link));
   }
-  return 1e9 * std::min({memory, complexes_used * complex_gb_s.value, n_threads * core_gb_s.value});
+  return 1e9 * memory;
+}
+
+double MachineSpec::read_bandwidth(int n_threads) const {
+  const double memory = memory_bandwidth(n_threads);
+  if (!teams.empty()) return memory;
+  const int complexes_used = std::min(n_complexes(), n_threads);
+  return std::min({memory, 1e9 * complexes_used * complex_gb_s.value, 1e9 * n_threads * core_gb_s.value});
 }
 
 MachineSpec MachineSpec::with_local_reads() const {

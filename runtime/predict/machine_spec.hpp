@@ -78,6 +78,8 @@ struct MachineSpec {
   // Read by n threads from memory that lies everywhere alike. Pages lie on any node today, so that with several sockets
   // most reads of a socket cross the link.
   double read_bandwidth(int n_threads) const;  // bytes per second
+  // What memory alone would give them: links of complexes and cores may give less. The same where teams were measured.
+  double memory_bandwidth(int n_threads) const;
   double barrier_seconds(int n_threads) const;
   // The same where every socket reads from its own memory alone.
   MachineSpec with_local_reads() const;

@@ -42,7 +42,7 @@ class Steps {
         r_(request),
         n_(static_cast<double>(request.n_rows)),
         only_experts_(only_experts) {
-    bandwidth_ = machine.read_bandwidth(r_.n_threads) * kReadShare;
+    bandwidth_ = machine.memory_bandwidth(r_.n_threads) * kReadShare;
     barrier_ = machine.barrier_seconds(r_.n_threads);
     const bool bytes = r_.cache_type == quant::DType::kI8;
     attention_ = bytes ? machine.rates.bytes : machine.rates.words;
@@ -145,7 +145,7 @@ class Steps {
     if (exec::deals_loads(phase, pass)) {
       if (block.kind == BlockKind::kMlaAttention && phase.name == "attention") {
         attend(phase, pass, t, arithmetic);
-        const double memory = t.bytes / bandwidth_;
+        const double memory = t.bytes / (machine_.read_bandwidth(r_.n_threads) * kReadShare);
         t.bound = arithmetic >= memory ? Bound::kAttention : Bound::kNodeBandwidth;
         split.add(t.bound, std::hypot(arithmetic, memory));
         split.add(Bound::kAttention, merge(pass));
@@ -190,7 +190,7 @@ class Steps {
     };
     const Limit reading[] = {
         {Bound::kNodeBandwidth, bytes / bandwidth_},
-        {Bound::kComplexLink, bytes * t.worst_complex / complexes / (1e9 * machine_.complex_gb_s.value)},
+        {Bound::kComplexLink, bytes * t.worst_complex / complexes / (1e9 * machine_.complex_gb_s.value * kReadShare)},
         {Bound::kCoreBandwidth, bytes * t.worst_member / r_.n_threads / (1e9 * machine_.core_gb_s.value * kReadShare)},
     };
     const Limit memory = *std::ranges::max_element(reading, {}, &Limit::seconds);

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "runtime/predict/calibration.hpp"
 #include "runtime/predict/catalogue.hpp"
@@ -85,6 +86,39 @@ TEST_CASE("where only memory takes time, a token takes its bytes over the bandwi
   CHECK(n_phases == 3 * 8 + 58 * 9 + 2);
   CHECK(step.split.of(Bound::kSerial) > static_cast<double>(n_phases) * kPhaseStart);
   CHECK(step.split.of(Bound::kSerial) < static_cast<double>(n_phases) * 1e-5);
+}
+
+TEST_CASE(
+    "where links or cores give less than memory, they bind, and the one that has the most to read ends the phase") {
+  const Plan plan = planned("deepseek-v3", "ud-q2_k_xl");
+  // 129280 rows are 8080 tiles: 96 threads get 84 or 85, 12 complexes of 8 threads 673 or 674.
+  const auto head = [&](const MachineSpec& m) {
+    for (const PhaseTime& t : step_time(plan, m, {.n_threads = 96}).phases)
+      if (t.kind == BlockKind::kHead && t.bytes > 1e8) return t;
+    return PhaseTime{};
+  };
+  MachineSpec m = memory_alone();
+  m.complexes = figure(12);
+  m.read_gb_s = figure(1000);
+  m.complex_gb_s = figure(1);
+  const PhaseTime by_link = head(m);
+  CHECK(by_link.bound == Bound::kComplexLink);
+  CHECK(by_link.worst_complex == doctest::Approx(674 * 12 / 8080.0));
+  CHECK(by_link.seconds == doctest::Approx(by_link.bytes / 8080 * 674 / (1e9 * kReadShare)).epsilon(2e-4));
+  m.complex_gb_s = figure(1e6);
+  m.core_gb_s = figure(0.1);
+  const PhaseTime by_core = head(m);
+  CHECK(by_core.bound == Bound::kCoreBandwidth);
+  CHECK(by_core.worst_member == doctest::Approx(85 * 96 / 8080.0));
+  CHECK(by_core.seconds == doctest::Approx(by_core.bytes / 8080 * 85 / (1e8 * kReadShare)).epsilon(2e-4));
+  // Arithmetic waits for the busiest member too, and stands on memory as the other leg of a right angle.
+  m.core_gb_s = figure(1e6);
+  m.clock_ghz = figure(m.rates.clock_ghz);
+  for (auto& [type, rates] : m.rates.types) rates = {.one_row = 0.1, .eight_rows = 0.1, .many_rows = 0.1};
+  const PhaseTime by_products = head(m);
+  const double products = 85 * 16 * 7168.0 / 0.1e9, memory = by_products.bytes / (1000e9 * kReadShare);
+  CHECK(by_products.bound == Bound::kArithmetic);
+  CHECK(by_products.seconds == doctest::Approx(std::hypot(products, memory)).epsilon(2e-4));
 }
 
 TEST_CASE("where only one kernel's arithmetic takes time, a token takes its products over the rate") {
