@@ -168,9 +168,11 @@ class Steps {
   void read(const BlockPlan& block, const exec::Phase& phase, const exec::Pass& pass, PhaseTime& t, TimeSplit& split) {
     std::span<const exec::TileLoad> loads = phase.loads(pass);
     const bool routed = phase.name == "gate, up" || phase.name == "down";
+    const std::int64_t dealt = pass.n() * c_.n_experts_per_tok;
     // The chosen experts come first in the list, the shared one behind them.
-    if (only_experts_ && phase.name == "down")
-      loads = loads.first(std::min(loads.size(), static_cast<std::size_t>(pass.n() * c_.n_experts_per_tok)));
+    const std::size_t n_chosen =
+        phase.name == "down" ? std::min(loads.size(), static_cast<std::size_t>(dealt)) : loads.size();
+    if (only_experts_) loads = loads.first(n_chosen);
     const std::vector<double> by_member = bytes_by_member(loads, r_.n_threads);
     double bytes = 0, most = 0;
     for (const double own : by_member) {
@@ -180,8 +182,12 @@ class Steps {
     t.worst_member = bytes > 0 ? most * r_.n_threads / bytes : 1;
     t.worst_complex = worst_complex(by_member, machine_.n_complexes());
     // Rows share experts: fewer are read than were dealt.
-    const double dealt = static_cast<double>(pass.n() * c_.n_experts_per_tok);
-    if (routed && c_.n_routed_experts > 0) bytes *= touched_ / dealt;
+    if (routed && c_.n_routed_experts > 0) {
+      double chosen = 0;
+      for (const exec::TileLoad& load : loads.first(n_chosen))
+        chosen += static_cast<double>(load.n_tiles) * static_cast<double>(load.tile_bytes);
+      bytes -= chosen * (1 - touched_ / static_cast<double>(dealt));
+    }
     t.bytes = bytes;
     const int complexes = std::min(machine_.n_complexes(), r_.n_threads);
     struct Limit {

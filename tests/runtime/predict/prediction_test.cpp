@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/exec/executor.hpp"
 #include "runtime/predict/calibration.hpp"
 #include "runtime/predict/catalogue.hpp"
 #include "runtime/predict/prompt_time.hpp"
+#include "runtime/predict/token_work.hpp"
 #include "tests/runtime/predict/planned.hpp"
 
 using namespace dodeca;
@@ -84,8 +86,14 @@ TEST_CASE("where only memory takes time, a token takes its bytes over the bandwi
   std::int64_t n_phases = 0;
   for (const PhaseTime& t : step.phases) n_phases += t.n_blocks;
   CHECK(n_phases == 3 * 8 + 58 * 9 + 2);
-  CHECK(step.split.of(Bound::kSerial) > static_cast<double>(n_phases) * kPhaseStart);
-  CHECK(step.split.of(Bound::kSerial) < static_cast<double>(n_phases) * 1e-5);
+  const MachineSpec m = memory_alone();
+  const double slower = m.rates.clock_ghz / m.clock_ghz.value, n = static_cast<double>(n_phases);
+  CHECK(step.split.of(Bound::kSerial) ==
+        doctest::Approx(kBetweenTokens + n * (kPhaseStart + kFinishRow / 64 + kPulledLines) +
+                        slower * (58 * kAloneRouting + (n - 58) * kAlonePhase)));
+  // Rows share experts: 8 rows read 57 of 256, not 64.
+  const StepTime eight = step_time(plan, m, {.n_threads = 64, .n_rows = 8});
+  CHECK(eight.bytes == doctest::Approx(token_work(plan).step_bytes(expected_experts(256, 8, 8))).epsilon(0.001));
 }
 
 TEST_CASE(
@@ -132,6 +140,42 @@ TEST_CASE("where only one kernel's arithmetic takes time, a token takes its prod
   const double products = 36.62e9 - 58.0 * 7168 * 256 - 61.0 * 128 * 128 * 512;
   CHECK(step.split.of(Bound::kArithmetic) == doctest::Approx(products / 10e9).epsilon(0.001));
   CHECK(step.split.binding() == Bound::kArithmetic);
+}
+
+TEST_CASE("attention over the cache takes its chunks and strips, on the busiest thread") {
+  const Plan plan = planned("deepseek-v3", "ud-q2_k_xl");
+  MachineSpec m = memory_alone();
+  m.read_gb_s = figure(1e5);
+  m.near_ns = m.far_ns = figure(0);
+  m.clock_ghz = figure(m.rates.clock_ghz / 2);
+  m.rates.words.attend = 80;  // us for 8 strips of 16 heads
+  const auto attention = [&](int n_threads) {
+    return step_time(plan, m, {.n_threads = n_threads, .depth = 4095}).split.of(Bound::kAttention);
+  };
+  // 61 layers, 4096 positions in chunks of 256, 8 strips of 10 us; half the clock: 128 units, of which 48 threads get 2 or 3.
+  const double unit = 61 * 10e-6 * 2 / kAttentionShare;
+  CHECK(attention(1) == doctest::Approx(128 * unit).epsilon(0.001));
+  CHECK(attention(48) == doctest::Approx(3 * unit).epsilon(0.001));
+  for (const PhaseTime& t : step_time(plan, m, {.n_threads = 1, .depth = 4095}).phases) {
+    if (t.phase == "attention") CHECK(t.bytes == doctest::Approx(4096 * 576 * 2));
+  }
+  // Sums of each chunk, 512 floats and two more for each of 128 heads, are pulled: 24 lines of 64 bytes in 24 ns.
+  m.far_ns = figure(24);
+  const double chunks = static_cast<double>(exec::context_cut(plan.config, 4095).count);
+  CHECK(attention(1) == doctest::Approx(128 * unit + 61 * chunks * 128 * 514 * 4 / 64e9).epsilon(0.001));
+}
+
+TEST_CASE("prompts' attention takes whole rounds of heads") {
+  const Plan plan = planned("deepseek-v3", "ud-q2_k_xl");
+  MachineSpec m = memory_alone();
+  m.clock_ghz = figure(m.rates.clock_ghz / 2);
+  m.rates.words.prompt = 512;  // us for 512 rows over 256 positions: 1 us a row
+  const auto attention = [&](int n_threads) {
+    return prompt_time(plan, m, {.n_threads = n_threads, .n_rows = 512}).of(Bound::kAttention);
+  };
+  // A row sees one chunk on average and half of its own: 768 us a head at the clock of the rates, twice that here.
+  CHECK(attention(1) == doctest::Approx(61 * 128 * 768e-6 * 2));
+  CHECK(attention(100) == doctest::Approx(61 * 2 * 768e-6 * 2));  // 28 threads have a second head, the others wait
 }
 
 TEST_CASE("more bandwidth is never slower, more context never faster") {
@@ -200,6 +244,36 @@ TEST_CASE("a card takes what every token reads") {
     CHECK(point.step.card_bytes > 8e9);
     CHECK(point.step.card_bytes + point.step.bytes == doctest::Approx(alone.points.front().step.bytes).epsilon(0.02));
   }
+}
+
+TEST_CASE("beside a card, a layer takes the slower side, and the way there and back") {
+  const Plan plan = planned("deepseek-v3", "ud-q2_k_xl");
+  const MachineSpec m = memory_alone();
+  CardSpec card = find_card("rtx-4090");
+  card.launch_us = figure(5);
+  card.round_trip_us = figure(20);
+  card.link_gb_s = figure(40);
+  card.link_share = figure(0.5);
+  card.f16_tflops = figure(0.1);
+  card.compute_share = figure(0.5);
+  Plan placed = plan;
+  const device::Offload offload = device::place_blocks(placed, card.device(), {}, {});
+  REQUIRE(offload.n_layers == 61);
+  const int here = static_cast<int>(offload.n_expert_layers), there = 58 - here;  // layers of experts
+  int others = 0;
+  for (const BlockPlan& block : placed.blocks)
+    others +=
+        block.place == Place::kDevice && block.kind != BlockKind::kMlaAttention && block.kind != BlockKind::kMoeFfn;
+  // Where the processors have the experts, at 100 GB/s, the card's shared one hides behind them.
+  const TimeSplit step = step_time_with_card(plan, placed, m, card, 1152, {.n_threads = 64, .depth = 999}).split;
+  CHECK(step.of(Bound::kCardLink) == doctest::Approx(there * 20e-6));
+  CHECK(step.of(Bound::kCardLaunches) ==
+        doctest::Approx((61 * kCardAttentionKernels + (others + 2 * here) * kCardFfnKernels) * 5e-6));
+  CHECK(step.of(Bound::kCardArithmetic) == doctest::Approx(61 * 2.0 * 1000 * 128 * 1088 / 0.05e12));
+  // Prompts: 64 rows of floats each way at 20 GB/s, where the processors are slower.
+  card.f16_tflops = figure(1e6);
+  const TimeSplit pass = prompt_time_with_card(plan, placed, m, card, {.n_threads = 64, .n_rows = 64});
+  CHECK(pass.of(Bound::kCardLink) == doctest::Approx(there * (20e-6 + 2 * 64 * 7168 * 4 / 20e9)));
 }
 
 TEST_CASE("a prompt's products take their time, and a deep context its attention") {
