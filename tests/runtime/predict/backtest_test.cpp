@@ -61,6 +61,28 @@ TEST_CASE("a result is predicted from the others alone") {
   CHECK(test.results[3].rest_ms == doctest::Approx(60).epsilon(1e-6));
 }
 
+TEST_CASE("what is left over of a result counts for the others alone, and attention by pairs") {
+  const ActiveWeights w = active_weights(plan_of("deepseek-v3"));
+  const double weights = (w.routed + w.other) / 2 + 4 * w.routers, depth = 8192;
+  const auto of = [&](const std::string& id, const std::string& machine, double rest, double per_cycle) {
+    const MachineSpec m = find_machine(machine);
+    const double deep = per_cycle > 0 ? depth : 0, read = m.read_bandwidth(1000),
+                 cycles = m.n_cores() * m.clock_ghz.value * 1e9;
+    Published p = result(id, machine, 1);
+    p.depth = static_cast<std::int64_t>(deep);
+    p.tokens_per_s =
+        1 / ((weights + 2 * deep * w.cache_values) / read + rest + deep * w.attention_macs * per_cycle / cycles);
+    return p;
+  };
+  const std::vector<Published> all = {of("a", "epyc-9554", 0.02, 0),        of("b", "epyc-9654", 0.04, 0),
+                                      of("c", "epyc-7763", 0.06, 0),        of("a deep", "epyc-9554", 0.02, 0.1),
+                                      of("b deep", "epyc-9654", 0.04, 0.3), of("c deep", "epyc-7763", 0.06, 0.5)};
+  const Backtest test = backtest(all, plan_of);
+  CHECK(*test.results[0].predicted == doctest::Approx(of("", "epyc-9554", 0.05, 0).tokens_per_s));
+  CHECK(*test.results[2].predicted == doctest::Approx(of("", "epyc-7763", 0.03, 0).tokens_per_s));
+  CHECK(*test.results[3].predicted == doctest::Approx(of("", "epyc-9554", 0.04, 0.4).tokens_per_s));
+}
+
 TEST_CASE("the published results: at least 15, and how far off the model is") {
   const std::vector<Published> all = parse_published(published_text(), "published.json");
   CHECK(all.size() >= 15);

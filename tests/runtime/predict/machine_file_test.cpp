@@ -97,7 +97,9 @@ TEST_CASE("what is different about a machine stands behind its name") {
   CHECK(find_machine("epyc-9965:read275").read_bandwidth(192) == doctest::Approx(275e9));
   // What was measured on the machine as it was says nothing about another one.
   CHECK(find_machine("epyc-zen4-vm2").read_bandwidth(2) == doctest::Approx(60e9).epsilon(0.02));
-  CHECK(!find_machine("epyc-zen4-vm2:mt2400").read_gb_s.known());
+  for (const char* name : {"epyc-zen4-vm2:mt2400", "2xepyc-zen4-vm2", "epyc-zen4-vm2:ch2"})
+    CHECK(!find_machine(name).read_gb_s.known());
+  CHECK(find_machine("1xepyc-zen4-vm2:ram64").read_gb_s.known());
   CHECK(request_error("epyc-9999").find("no machine is called 'epyc-9999' (there are epyc-7763, ") !=
         std::string::npos);
   CHECK(request_error("epyc-9554:nps0").find("':nps0' says nothing about a machine; known are npsN") !=

@@ -210,6 +210,20 @@ TEST_CASE("more bandwidth is never slower, more context never faster") {
   }
 }
 
+TEST_CASE("a prediction asks for what was asked") {
+  const Plan plan = planned("deepseek-v3", "ud-q2_k_xl");
+  const MachineSpec m = find_machine("epyc-9554");
+  const PredictionRequest request{
+      .n_threads = 32, .n_prompt_threads = 64, .n_parallel = 2, .micro_batch = 512, .context = 5000};
+  const Prediction p = predict::predict(plan, m, std::nullopt, request);
+  REQUIRE(p.points.size() == 2);  // 16k and 32k are deeper than the context
+  CHECK(p.points[1].depth == 4096);
+  const double step = step_time(plan, m, {.n_threads = 32, .depth = 4096, .n_rows = 2}).seconds(),
+               prompt = prompt_time(plan, m, {.n_threads = 64, .n_rows = 512, .depth = 4096}).sum();
+  CHECK(p.points[1].tokens_per_s == doctest::Approx(2 / step));
+  CHECK(p.points[1].prompt_per_s == doctest::Approx(512 / prompt));
+}
+
 TEST_CASE("sequences that generate together share what they read") {
   const Plan plan = planned("deepseek-v3", "ud-q2_k_xl");
   const MachineSpec m = find_machine("epyc-9554");
@@ -237,6 +251,8 @@ TEST_CASE("a card takes what every token reads") {
     REQUIRE(offload.any());
     const Prediction p = predict::predict(plan, m, CardPlan{card, placed, offload}, {.depths = {0}});
     const DepthPoint& point = p.points.front();
+    CHECK(offload.micro_batch < 2048);
+    CHECK(p.micro_batch == offload.micro_batch);
     CHECK(point.tokens_per_s > before);
     before = point.tokens_per_s;
     // What is left to memory are the routed experts: 58 layers of 8 of 256, but those on the card.
