@@ -135,6 +135,7 @@ MachineSpec find_machine(std::string_view text) {
     spec.sockets = {.value = static_cast<double>(sockets), .evidence = Evidence::kComputed, .source = "as asked for"};
     if (sockets > 1) spec.title = fmt::format("{} x {}", sockets, spec.title);
   }
+  if (!rest.empty()) spec.title += fmt::format(" ({})", rest.substr(1));
   while (!rest.empty()) {
     rest.remove_prefix(1);
     const std::string_view difference = rest.substr(0, rest.find(':'));

@@ -87,6 +87,7 @@ TEST_CASE("the catalogue has cards, also as people write their names") {
 TEST_CASE("what is different about a machine stands behind its name") {
   CHECK(find_machine("2xepyc-9554").n_cores() == 128);
   CHECK(find_machine("2xepyc-9554:nps4").n_nodes() == 8);
+  CHECK(find_machine("2xepyc-9554:nps4:ram768").title == "2 x AMD EPYC 9554 (nps4:ram768)");
   CHECK(find_machine("epyc-9554:mt3600").theoretical_gb_s() == doctest::Approx(12 * 3.6 * 8));
   CHECK(find_machine("epyc-9554:ch8").theoretical_gb_s() == doctest::Approx(8 * 4.8 * 8));
   const std::uint64_t ram = std::uint64_t{384} << 30;
