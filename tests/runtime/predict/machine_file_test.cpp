@@ -202,5 +202,5 @@ TEST_CASE("a machine is read as it was written") {
   CHECK(read.rates.types.size() == m.rates.types.size());
   CHECK(read.rates.words.prompt == m.rates.words.prompt);
   CHECK(read.read_bandwidth(192) == doctest::Approx(640e9));
-  CHECK(read.barrier_seconds(192) == doctest::Approx(3.5e-6));
+  CHECK(1e6 * read.barrier_seconds(192) == doctest::Approx(3.5));
 }

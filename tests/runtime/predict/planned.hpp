@@ -1,5 +1,7 @@
-// Plans of published shapes.
+// Plans of published shapes, and numbers that may be very small.
 #pragma once
+
+#include <doctest/doctest.h>
 
 #include <string>
 
@@ -16,5 +18,8 @@ inline Plan planned(const std::string& shape, const std::string& recipe, std::in
   if (n_dense >= 0) set_layers(config, n_dense, n_moe);
   return make_plan(config, random_weight_infos(config, types), {}, {}, {.isa = cpu::Isa::kScalar});
 }
+
+// Relative alone: Approx adds 1 to both sides, beside which microseconds are all alike.
+inline doctest::Approx close_to(double value) { return doctest::Approx(value).scale(0); }
 
 }  // namespace dodeca::runtime::predict
