@@ -38,20 +38,29 @@ std::int64_t pauses_in(std::int64_t ns) {
   return ns * kRounds / fastest;
 }
 
-Barrier::Barrier(const std::vector<int>& domains) {
-  std::vector<int> sizes;
+Barrier::Barrier(const std::vector<int>& domains, const std::vector<int>& nodes) {
+  std::vector<int> sizes, node_of;  // of the groups
   for (std::size_t i = 0; i < domains.size(); ++i) {
-    if (i == 0 || domains[i] != domains[i - 1] || sizes.back() == kMostInGroup) sizes.push_back(0);
+    const bool new_node = !nodes.empty() && (i == 0 || nodes[i] != nodes[i - 1]);
+    if (i == 0 || new_node) ++n_nodes_;
+    if (i == 0 || new_node || domains[i] != domains[i - 1] || sizes.back() == kMostInGroup) {
+      sizes.push_back(0);
+      node_of.push_back(n_nodes_ - 1);
+    }
     ++sizes.back();
     group_of_.push_back(static_cast<int>(sizes.size()) - 1);
   }
   n_groups_ = static_cast<int>(sizes.size());
   groups_.reset(new Group[sizes.size()]);
+  nodes_.reset(new Node[static_cast<std::size_t>(n_nodes_)]);
   for (int g = 0; g < n_groups_; ++g) {
     groups_[g].size = sizes[static_cast<std::size_t>(g)];
+    groups_[g].node = node_of[static_cast<std::size_t>(g)];
     groups_[g].missing.store(groups_[g].size, std::memory_order_relaxed);
+    ++nodes_[groups_[g].node].n_groups;
   }
-  missing_groups_.store(n_groups_, std::memory_order_relaxed);
+  for (int n = 0; n < n_nodes_; ++n) nodes_[n].missing_groups.store(nodes_[n].n_groups, std::memory_order_relaxed);
+  missing_nodes_.store(n_nodes_, std::memory_order_relaxed);
 }
 
 void Barrier::wait_past(Group& group, std::uint32_t old, const Patience& patience) {
@@ -80,8 +89,13 @@ void Barrier::arrive_and_wait(int index, const Patience& patience, const Last& l
   if (group.missing.fetch_sub(1, std::memory_order_acq_rel) != 1) return wait_past(group, old, patience);
   // The counters are set again before anyone is released, so no one can meet them half reset.
   group.missing.store(group.size, std::memory_order_relaxed);
-  if (missing_groups_.fetch_sub(1, std::memory_order_acq_rel) != 1) return wait_past(group, old, patience);
-  missing_groups_.store(n_groups_, std::memory_order_relaxed);
+  Node& node = nodes_[group.node];
+  if (node.missing_groups.fetch_sub(1, std::memory_order_acq_rel) != 1) return wait_past(group, old, patience);
+  node.missing_groups.store(node.n_groups, std::memory_order_relaxed);
+  if (n_nodes_ > 1) {
+    if (missing_nodes_.fetch_sub(1, std::memory_order_acq_rel) != 1) return wait_past(group, old, patience);
+    missing_nodes_.store(n_nodes_, std::memory_order_relaxed);
+  }
   if (last.run != nullptr) last.run(last.data);
   for (int g = 0; g < n_groups_; ++g) {
     groups_[g].epoch.store(old + 1, std::memory_order_seq_cst);

@@ -1,5 +1,5 @@
-// A reusable barrier of n threads in two levels: groups, then one arrival per group. The last to arrive releases every
-// group through that group's own cache line. Waiting spins with pause, then yields, then sleeps on a futex, so that more
+// A reusable barrier of n threads in levels: groups of an L3, then the groups of a memory node, then the nodes of the
+// machine. The last to arrive releases every group through that group's own cache line. Waiting spins with pause, then yields, then sleeps on a futex, so that more
 // threads than processors, or a neighbour's load, cost time slices and not minutes.
 //
 // Not std::barrier, nor std::atomic::wait: both give the processor away after a few dozen pauses, and between two
@@ -31,8 +31,8 @@ class Barrier {
     void* data;
   };
   // domains[i] is where thread i runs (an L3): neighbours of one domain make a group, as handing a cache line over is
-  // cheap among them. The size is the number of threads.
-  explicit Barrier(const std::vector<int>& domains);
+  // cheap among them. nodes[i]: its memory node, ascending; none: all are on one. The size is the number of threads.
+  explicit Barrier(const std::vector<int>& domains, const std::vector<int>& nodes = {});
   void arrive_and_wait(int index, const Patience& patience, const Last& last = {});
 
  private:
@@ -41,15 +41,21 @@ class Barrier {
   struct alignas(64) Group {
     std::atomic<int> missing{0};
     int size = 0;
+    int node = 0;
     alignas(64) std::atomic<std::uint32_t> epoch{0};
     std::atomic<int> sleepers{0};
+  };
+  struct alignas(64) Node {
+    std::atomic<int> missing_groups{0};
+    int n_groups = 0;
   };
   static void wait_past(Group& group, std::uint32_t old, const Patience& patience);
 
   std::vector<int> group_of_;  // [n]
-  int n_groups_ = 0;
+  int n_groups_ = 0, n_nodes_ = 0;
   std::unique_ptr<Group[]> groups_;
-  alignas(64) std::atomic<int> missing_groups_{0};
+  std::unique_ptr<Node[]> nodes_;
+  alignas(64) std::atomic<int> missing_nodes_{0};
 };
 
 }  // namespace dodeca::cpu

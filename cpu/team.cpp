@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <future>
 #include <limits>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -22,6 +23,7 @@
 #include <utility>
 
 #include "cpu/barrier.hpp"
+#include "cpu/crews.hpp"
 
 #ifndef DODECA_STD_TEAM
 #include <omp.h>
@@ -104,9 +106,9 @@ void require_threads(int n_members) {
 }
 
 // Where each member runs, as the barrier takes it; unbound members are all of one domain.
-std::vector<int> domains_of(int n, const std::vector<Seat>& seats) {
+std::vector<int> domains_of(int n, const std::vector<Seat>& seats, int Seat::*domain) {
   std::vector<int> domains(static_cast<std::size_t>(n), 0);
-  std::transform(seats.begin(), seats.end(), domains.begin(), [](const Seat& seat) { return seat.l3; });
+  std::transform(seats.begin(), seats.end(), domains.begin(), [&](const Seat& seat) { return seat.*domain; });
   return domains;
 }
 
@@ -140,6 +142,7 @@ struct Team::Impl {
 
  private:
   friend class Member;
+  friend class Team;
   int start_threads();  // how many members the threads make, this one included
   void worker(int index) noexcept;
   void work(int index) noexcept;
@@ -157,6 +160,8 @@ struct Team::Impl {
   const Patience idle_{0, 0, &idle_pauses_};
   Barrier barrier_;
   std::mutex turn_;
+  std::mutex crews_mutex_;
+  std::map<int, std::unique_ptr<Crews>> crews_;  // by the number of parts
   bool running_ = false;
   // Written by member 0 before the barrier that starts a job, read by the others after it.
   const std::function<void(const Member&)>* body_ = nullptr;
@@ -166,7 +171,11 @@ struct Team::Impl {
 };
 
 Team::Impl::Impl(Team& team, int n, const std::vector<Seat>& seats)
-    : team_(team), n_(n), seats_(seats), errors_(static_cast<std::size_t>(n)), barrier_(domains_of(n, seats)) {
+    : team_(team),
+      n_(n),
+      seats_(seats),
+      errors_(static_cast<std::size_t>(n)),
+      barrier_(domains_of(n, seats, &Seat::l3), domains_of(n, seats, &Seat::node)) {
   std::vector<int> pus;
   for (const Seat& seat : seats_) {
     bindings_.push_back(CpuSet::of_pu(seat.pu));
@@ -303,6 +312,15 @@ Team::Team(const std::vector<Seat>& seats) : size_(static_cast<int>(seats.size()
 
 Team::~Team() = default;
 
+const std::vector<Seat>& Team::seats() const { return impl_->seats_; }
+
+const Crews& Team::crews(int n_parts) {
+  const std::lock_guard lock(impl_->crews_mutex_);
+  std::unique_ptr<Crews>& crews = impl_->crews_[n_parts];
+  if (crews == nullptr) crews = std::make_unique<Crews>(*this, n_parts);
+  return *crews;
+}
+
 void Team::run(const std::function<void(const Member&)>& body) { impl_->run(body); }
 void Team::set_idle_spin(std::chrono::microseconds time) { impl_->set_idle_spin(time); }
 std::chrono::microseconds Team::idle_spin() const { return impl_->idle_spin(); }
@@ -312,6 +330,10 @@ void Member::arrive(const Barrier::Last& last) const {
     team_.impl_->barrier_.arrive_and_wait(index, team_.impl_->busy_, last);
   else if (last.run != nullptr)
     last.run(last.data);
+}
+
+void Member::barrier_at(Barrier& barrier, int its_index) const {
+  barrier.arrive_and_wait(its_index, team_.impl_->busy_);
 }
 
 Range part_of(std::int64_t count, std::int64_t grain, int index, int n_parts) {

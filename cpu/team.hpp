@@ -26,6 +26,7 @@
 namespace dodeca::cpu {
 
 class Team;
+class Crews;
 
 struct Range {
   std::int64_t begin = 0, end = 0;
@@ -47,6 +48,8 @@ class Member {
   void barrier(F&& last) const {
     arrive({[](void* f) { (*static_cast<std::remove_reference_t<F>*>(f))(); }, &last});
   }
+  // Another barrier than the team's, of some of its members, of which this is the index-th.
+  void barrier_at(Barrier& barrier, int its_index) const;
   Range part(std::int64_t count, std::int64_t grain = 1) const { return part_of(count, grain, index, size); }
 
  private:
@@ -83,6 +86,8 @@ class Team {
   Team& operator=(const Team&) = delete;
 
   int size() const { return size_; }
+  const std::vector<Seat>& seats() const;  // of each member; none: they are not bound
+  const Crews& crews(int n_parts);         // the members divided among so many parts (cpu/crews.hpp); made once
   // Runs body(member) on every member, the caller being member 0; returns when all are done.
   void run(const std::function<void(const Member&)>& body);
 

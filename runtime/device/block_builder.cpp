@@ -21,7 +21,7 @@ class SegmentBlock final : public Block {
                 }}};
   }
   std::span<const exec::Phase> phases(const Pass&) const override { return phases_; }
-  bool has_output() const override { return false; }
+  std::span<const std::int32_t> output_parts() const override { return {}; }
   std::int64_t input_of(const Pass&, std::int64_t) const override { return -1; }
 
  private:

@@ -30,15 +30,18 @@ class ActFormats {
   unsigned bits_ = 0;
 };
 
-// Rows of n values as floats, and int8 copies in the formats that were asked for.
+// Rows of n values as floats, and int8 copies in the formats that were asked for; equally many for each part.
 class Activations {
  public:
   Activations() = default;
-  Activations(std::int64_t n_rows, std::int64_t n, ActFormats formats);
+  Activations(std::int64_t n_rows, std::int64_t n, ActFormats formats, std::int64_t n_parts = 1);
   static std::uint64_t bytes_needed(std::int64_t n_rows, std::int64_t n, ActFormats formats);
 
   std::int64_t width() const { return n_; }
   std::int64_t n_rows() const { return n_rows_; }
+  std::int64_t n_parts() const { return n_parts_; }
+  // Where the rows of a part begin.
+  std::int64_t first_row(std::int64_t part) const { return part * (n_rows_ / n_parts_); }
   float* row(std::int64_t i) { return const_cast<float*>(std::as_const(*this).row(i)); }
   const float* row(std::int64_t i) const {
     DODECA_CHECK(i >= 0 && i < n_rows_, i, n_rows_, n_);
@@ -67,7 +70,7 @@ class Activations {
 
  private:
   static std::size_t index(cpu::ActFormat format) { return format == cpu::ActFormat::kQ8_256 ? 0 : 1; }
-  std::int64_t n_ = 0, n_rows_ = 0;
+  std::int64_t n_ = 0, n_rows_ = 0, n_parts_ = 1;
   std::size_t stride_ = 0;
   std::array<std::size_t, 2> strides_ = {};  // 0: format not wanted
   cpu::Buffer floats_;

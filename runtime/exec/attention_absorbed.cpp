@@ -294,17 +294,22 @@ void demand_partials(const ModelConfig& c, const RunSizes& sizes, Demand& demand
                sizeof(float));
 }
 
-void list_chunks(const Pass& pass, std::vector<ContextChunk>& chunks, std::vector<TileLoad>& loads) {
+void list_chunks(const Pass& pass, const LatentAttention& attention, std::vector<ContextChunk>& chunks,
+                 std::vector<TileLoad>& loads) {
   chunks.clear();
   loads.clear();
-  const std::int64_t strips = n_strips(pass.config);
-  for (std::size_t g = 0; g < pass.groups.size(); ++g) {
-    const std::int64_t last = pass.row(pass.groups[g].first + pass.groups[g].count - 1).position;
-    const ContextCut cut = context_cut(pass.config, last);
-    for (std::int64_t c = 0; c < cut.count; ++c) {
-      chunks.push_back({g, c});
-      // The last one counts as much as the others, so that members get whole units where there is one for each.
-      loads.push_back({.n_tiles = strips, .tile_bytes = static_cast<std::uint64_t>(cut.length)});
+  const std::vector<Span>& strips = attention.weights().strips_of;
+  for (std::size_t part = 0; part < strips.size(); ++part) {
+    for (std::size_t g = 0; g < pass.groups.size() && strips[part].size() > 0; ++g) {
+      const std::int64_t last = pass.row(pass.groups[g].first + pass.groups[g].count - 1).position;
+      const ContextCut cut = context_cut(pass.config, last);
+      for (std::int64_t c = 0; c < cut.count; ++c) {
+        chunks.push_back({g, c, strips[part].begin});
+        // The last one counts as much as the others, so that members get whole units where there is one for each.
+        loads.push_back({.n_tiles = strips[part].size(),
+                         .tile_bytes = static_cast<std::uint64_t>(cut.length),
+                         .part = static_cast<std::int32_t>(part)});
+      }
     }
   }
 }
@@ -326,21 +331,24 @@ void attend_chunk(const Pass& pass, const cpu::Member& member, const LatentAtten
                   const ContextChunk& chunk, const cpu::Range& strips) noexcept {
   std::byte* scratch = pass.space.scratch(member, ThreadBuffer::kAttention);
   const RowGroup& group = pass.groups[chunk.group];
-  const std::int64_t end = std::min(pass.config.n_heads, strips.end * cpu::kStripLanes),
+  const std::int64_t begin = (chunk.first_strip + strips.begin) * cpu::kStripLanes,
+                     end = std::min(pass.config.n_heads, (chunk.first_strip + strips.end) * cpu::kStripLanes),
                      unit = kUnitLanes / group.count / cpu::kStripLanes * cpu::kStripLanes;
-  for (std::int64_t head = strips.begin * cpu::kStripLanes; head < end; head += unit)
+  for (std::int64_t head = begin; head < end; head += unit)
     AbsorbedUnit(pass, scratch, attention.layer(), group, {head, std::min(end, head + unit)}).run_partial(chunk.index);
 }
 
 void attend_absorbed(const Pass& pass, const cpu::Member& member, const LatentAttention& attention,
-                     cpu::WorkCounter& next) noexcept {
-  const std::int64_t heads = pass.config.n_heads, wanted = 4 * member.size,
-                     n_groups = static_cast<std::int64_t>(pass.groups.size());
+                     cpu::CrewCounters& counters) noexcept {
+  const cpu::CrewPlace& place = pass.crews.place(member);
+  cpu::WorkCounter& next = counters.of(place);
+  const Span heads = attention.heads(place);
+  const std::int64_t wanted = 4 * place.size, n_groups = static_cast<std::int64_t>(pass.groups.size());
   std::int64_t most_rows = 1;
   for (const RowGroup& group : pass.groups) most_rows = std::max(most_rows, group.count);
   // Many heads per unit share the loading of a chunk; fewer make more units.
-  std::int64_t per_unit = std::min(heads, kUnitLanes / most_rows);
-  const auto head_units = [&] { return (heads + per_unit - 1) / per_unit; };
+  std::int64_t per_unit = std::max<std::int64_t>(1, std::min(heads.size(), kUnitLanes / most_rows));
+  const auto head_units = [&] { return (heads.size() + per_unit - 1) / per_unit; };
   while (per_unit > kLeastHeads && n_groups * head_units() < wanted)
     per_unit = std::max(kLeastHeads, (per_unit / 2 + kLeastHeads - 1) / kLeastHeads * kLeastHeads);
   const std::int64_t units = head_units();
@@ -348,9 +356,9 @@ void attend_absorbed(const Pass& pass, const cpu::Member& member, const LatentAt
   for (std::int64_t u = next.take(); u < n_groups * units; u = next.take()) {
     // Later groups see more context: taking them first balances the members.
     const RowGroup& group = pass.groups[n_groups - 1 - u / units];
-    const std::int64_t head = u % units * per_unit;
+    const std::int64_t head = heads.begin + u % units * per_unit;
     if (is_absorbed(pass, attention, group))
-      AbsorbedUnit(pass, scratch, attention.layer(), group, {head, std::min(heads, head + per_unit)}).run();
+      AbsorbedUnit(pass, scratch, attention.layer(), group, {head, std::min(heads.end, head + per_unit)}).run();
   }
 }
 

@@ -203,18 +203,21 @@ std::size_t decompressed_scratch_bytes(const ModelConfig& c, std::int64_t micro_
 }
 
 void attend_decompressed(const Pass& pass, const cpu::Member& member, const LatentAttention& attention,
-                         cpu::WorkCounter& next) noexcept {
-  const std::int64_t heads = pass.config.n_heads;
+                         cpu::CrewCounters& counters) noexcept {
+  const cpu::CrewPlace& place = pass.crews.place(member);
+  cpu::WorkCounter& next = counters.of(place);
+  const Span own = attention.heads(place);
+  const std::int64_t heads = own.size();
   std::int64_t u = next.take(), first = 0;
   for (Run run = next_run(pass, attention, 0); run.count > 0; run = next_run(pass, attention, run.first + run.count)) {
     // Members share a head's rows where there are few heads for them; each then makes the keys and values again.
     std::int64_t parts = 1;
-    while (heads * parts < 3 * member.size && run.count / (parts + 1) >= kLeastRows) ++parts;
+    while (heads * parts < 3 * place.size && run.count / (parts + 1) >= kLeastRows) ++parts;
     for (; u < first + heads * parts; u = next.take()) {
       // Later rows see more: taking them first balances the members.
       const std::int64_t mine = parts - 1 - (u - first) / heads;
       const std::int64_t begin = run.count * mine / parts, end = run.count * (mine + 1) / parts;
-      DecompressedUnit(pass, member, attention, (u - first) % heads).run({run.first + begin, end - begin});
+      DecompressedUnit(pass, member, attention, own.begin + (u - first) % heads).run({run.first + begin, end - begin});
     }
     first += heads * parts;
   }

@@ -10,8 +10,8 @@ namespace dodeca::runtime::exec {
 // Bytes of work space per thread.
 std::size_t decompressed_scratch_bytes(const ModelConfig& config, std::int64_t micro_batch);
 
-// No barrier inside; member.barrier() before and after. `next` deals the units.
+// No barrier inside; member.barrier() before and after. `units` deals those of the member's parts.
 void attend_decompressed(const Pass& pass, const cpu::Member& member, const LatentAttention& attention,
-                         cpu::WorkCounter& next) noexcept;
+                         cpu::CrewCounters& units) noexcept;
 
 }  // namespace dodeca::runtime::exec

@@ -5,6 +5,7 @@
 
 #include "runtime/exec/dense_ffn.hpp"
 #include "runtime/exec/embedding.hpp"
+#include "runtime/exec/ffn_products.hpp"
 #include "runtime/exec/gqa_attention.hpp"
 #include "runtime/exec/head.hpp"
 #include "runtime/exec/mla_attention.hpp"
@@ -29,7 +30,7 @@ void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes,
       PiecedProjection::add_demand(
           {PlannedWeights(plan, block)[WeightRole::kGate], PlannedWeights(plan, block)[WeightRole::kUp]}, sizes,
           demand);
-      return DenseFfn::add_demand(PlannedWeights(plan, block), DenseFfn::kDense, block.n_parts(), sizes, demand);
+      return DenseFfn::add_demand(PlannedWeights(plan, block), DenseFfn::kDense, sizes, demand);
     case BlockKind::kMoeFfn:
       return MoeFfn::add_demand(plan, block, sizes, demand);
     case BlockKind::kHead:
@@ -40,7 +41,7 @@ void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes,
 }
 
 Demand demand_of(const Plan& plan, const RunSizes& sizes) {
-  Demand demand;
+  Demand demand(std::ssize(plan.options.shares));
   for (const BlockPlan& block : plan.blocks) {
     // Of a block on a device only the routed experts may run here.
     if (block.place == Place::kCpu || (block.kind == BlockKind::kMoeFfn && block.experts_place == Place::kCpu))
@@ -78,9 +79,32 @@ const WeightPlan* PlannedWeights::operator[](WeightRole role) const {
   return found == block_.weights.end() ? nullptr : &plan_.weights[*found];
 }
 
-cpu::Range own_columns(const cpu::Member& member, std::int64_t hidden_size) {
-  const cpu::Range tiles = member.part((hidden_size + cpu::kTileRows - 1) / cpu::kTileRows);
-  return {std::min(hidden_size, tiles.begin * cpu::kTileRows), std::min(hidden_size, tiles.end * cpu::kTileRows)};
+std::vector<std::int32_t> parts_with(std::span<const PackedMatrix> pieces) {
+  std::vector<std::int32_t> parts;
+  for (const PackedMatrix& piece : pieces) {
+    if (piece && (parts.empty() || parts.back() != piece.part)) parts.push_back(static_cast<std::int32_t>(piece.part));
+  }
+  return parts;
+}
+
+void sum_parts(const Pass& pass, std::span<const std::int32_t> parts, std::int64_t i,
+               const cpu::Range& columns) noexcept {
+  Activations& out = pass.buffer(RowBuffer::kOutput);
+  const std::int64_t n = columns.end - columns.begin;
+  float* sum = out.row(i) + columns.begin;
+  for (const std::int32_t part : parts) {
+    const float* own = out.row(out.first_row(part) + i) + columns.begin;
+    if (part != parts.front())
+      add_weighted(sum, own, 1.0f, n);
+    else if (own != sum)
+      std::copy_n(own, n, sum);
+  }
+}
+
+cpu::Range own_columns(const Pass& pass, const cpu::Member& member) {
+  const std::int64_t hidden = pass.config.hidden_size;
+  const cpu::Range tiles = pass.crews.place(member).share((hidden + cpu::kTileRows - 1) / cpu::kTileRows);
+  return {std::min(hidden, tiles.begin * cpu::kTileRows), std::min(hidden, tiles.end * cpu::kTileRows)};
 }
 
 void project(const Pass& pass, const cpu::Member& member, const Projection& p) {
@@ -101,7 +125,10 @@ void project(const Pass& pass, const cpu::Member& member, const Projection& p) {
 }
 
 TileLoad load_of(const PackedMatrix& part) {
-  return {.n_tiles = part.n_tiles, .tile_bytes = part.tile_bytes, .first_tile = part.row_begin / cpu::kTileRows};
+  return {.n_tiles = part.n_tiles,
+          .tile_bytes = part.tile_bytes,
+          .part = static_cast<std::int32_t>(part.part),
+          .first_tile = part.row_begin / cpu::kTileRows};
 }
 
 float& squares_of(const Pass& pass, std::int64_t i, std::int64_t block) {

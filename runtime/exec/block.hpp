@@ -21,20 +21,27 @@ class Block {
 
   const BlockPlan& plan() const { return plan_; }
   // In order; the list may depend on the kind and number of the rows. The last phase of a block with an output has no
-  // `finish`; where it finishes blocks, these are of kBlockColumns columns of kOutput.
+  // `finish`; where it finishes blocks, these are of kBlockColumns columns of kOutput, and everyone waits at its end.
   virtual std::span<const Phase> phases(const Pass& pass) const = 0;
   // Weight of the norm before the block; empty: it reads none.
   virtual std::span<const float> norm() const { return {}; }
-  // Whether kOutput is to be added to the residual stream.
-  virtual bool has_output() const { return true; }
+  // The parts whose rows of kOutput are to be added to the residual stream, ascending; none: nothing is.
+  virtual std::span<const std::int32_t> output_parts() const { return {&kFirstPart, 1}; }
   // The rows that the block reads, and where they are normalized to: all of the pass in kInput, but for the head. A row
   // of its input holds the normalized row but for one factor (Activations::factor).
   virtual RowBuffer input_buffer() const { return RowBuffer::kInput; }
   virtual std::int64_t input_of(const Pass&, std::int64_t row) const { return row; }  // -1: it does not read the row
 
  private:
+  static constexpr std::int32_t kFirstPart = 0;
   const BlockPlan& plan_;
 };
+
+// The parts of a block that have something of a weight which is cut by columns.
+std::vector<std::int32_t> parts_with(std::span<const PackedMatrix> pieces);
+// Adds the rows of kOutput of a block's parts, in their order: columns of row i of part 0 become the sum.
+void sum_parts(const Pass& pass, std::span<const std::int32_t> parts, std::int64_t i,
+               const cpu::Range& columns) noexcept;
 
 // All phases of a block, by all members of a team: from kInput to kOutput.
 void run_block(const Block& block, Pass& pass, const cpu::Member& member);
@@ -59,8 +66,8 @@ class PlannedWeights {
   const BlockPlan& block_;
 };
 
-// The columns of kOutput that a member writes where a block deals them itself.
-cpu::Range own_columns(const cpu::Member& member, std::int64_t hidden_size);
+// The columns of its parts of kOutput that a member writes where a block deals them itself.
+cpu::Range own_columns(const Pass& pass, const cpu::Member& member);
 
 // Products of the pass's rows with tiles of one part of a weight, its rows at their place from column `out_begin` on.
 struct Projection {

@@ -14,13 +14,15 @@ DenseFfn::DenseFfn(const Model& model, const BlockPlan& plan, const Roles& roles
                                                           .first_piece = first_piece + gate_.n_pieces(),
                                                           .out_by_part = true}),
       down_(model.weights().parts({roles.down, plan.layer})),
+      parts_(parts_with(down_)),
       norm_(model.weights().vector({WeightRole::kFfnNorm, plan.layer})) {
   std::int64_t n_blocks = 0;
   for (std::int64_t p = 0; p < gate_.n_parts(); ++p) {
     first_block_.push_back(n_blocks);
     widths_.push_back(gate_.n_out(p));
     pair_loads_.push_back({.n_tiles = gate_.part(p).front().n_tiles,
-                           .tile_bytes = tile_bytes_of(gate_.part(p)) + tile_bytes_of(up_.part(p))});
+                           .tile_bytes = tile_bytes_of(gate_.part(p)) + tile_bytes_of(up_.part(p)),
+                           .part = static_cast<std::int32_t>(p)});
     n_blocks += blocks_of(gate_.n_out(p));
   }
   for (const PiecedProjection* weight : {&gate_, &up_}) {
@@ -28,6 +30,7 @@ DenseFfn::DenseFfn(const Model& model, const BlockPlan& plan, const Roles& roles
       for (const PackedMatrix& piece : weight->part(p))
         gate_up_loads_.push_back({.n_tiles = piece.n_tiles,
                                   .tile_bytes = piece.tile_bytes,
+                                  .part = static_cast<std::int32_t>(p),
                                   .first_block = first_block_[static_cast<std::size_t>(p)]});
     }
   }
@@ -39,13 +42,14 @@ DenseFfn::DenseFfn(const Model& model, const BlockPlan& plan, const Roles& roles
                      const cpu::Range& tiles) { run_gate_up(pass, member, load, tiles); },
        .deal =
            [this](Pass& pass, const cpu::Member& member) {
-             for_share(pair_loads_, member.index, member.size,
+             for_share(pair_loads_, pass.crews.place(member),
                        [&](std::size_t part, const cpu::Range& tiles) { gate_up_tiles(pass, member, part, tiles); });
            },
        .finish_block = [this](Pass& pass, std::int64_t block) { finish_gate_up(pass, block); },
        .finish = [this](Pass& pass, std::int64_t i) { quantize_row(pass, i); },
        .work = [this](const Pass&) { return Work{gate_up_bytes()}; },
-       .taps = {tap_rows(roles.gate, RowBuffer::kInput)}},
+       .taps = {tap_rows(roles.gate, RowBuffer::kInput)},
+       .end = PhaseEnd::kPart},
       {.name = "dense down",
        .loads = [this](const Pass&) { return down_loads(); },
        .run = [this](Pass& pass, const cpu::Member& member, std::size_t part,
@@ -53,14 +57,14 @@ DenseFfn::DenseFfn(const Model& model, const BlockPlan& plan, const Roles& roles
        .deal = [this](
                    Pass& pass,
                    const cpu::Member& member) { project_parts(pass, member, down_, RowBuffer::kDenseHidden, false); },
-       .finish_block = [this](Pass& pass, std::int64_t block) { add_down_parts(pass, block, 0, false); },
+       .finish_part = [this](Pass& pass, std::int64_t part,
+                             std::int64_t block) { add_down_pieces(pass, part, block, 0, false); },
        .work = [this](const Pass&) { return Work{down_bytes()}; },
        .taps = {tap_rows(roles.down, RowBuffer::kDenseHidden)}},
   };
 }
 
-void DenseFfn::add_demand(const PlannedWeights& weights, const Roles& roles, std::int64_t n_parts,
-                          const RunSizes& sizes, Demand& demand) {
+void DenseFfn::add_demand(const PlannedWeights& weights, const Roles& roles, const RunSizes& sizes, Demand& demand) {
   const WeightPlan* down = weights[roles.down];
   if (down == nullptr) return;
   demand.read_by(RowBuffer::kInput, weights[roles.gate]);
@@ -68,11 +72,11 @@ void DenseFfn::add_demand(const PlannedWeights& weights, const Roles& roles, std
   demand.read_by(RowBuffer::kDenseHidden, down);
   std::int64_t width = 0;
   for (const WeightPart& part : down->parts) width = std::max(width, part.columns.size());
-  demand.rows(RowBuffer::kDenseHidden, n_parts * sizes.micro_batch, width);
+  demand.part_rows(RowBuffer::kDenseHidden, sizes.micro_batch, width);
   const std::int64_t few = std::min(sizes.micro_batch, kFewRows);
-  for (const RowBuffer product : {RowBuffer::kGate, RowBuffer::kUp}) demand.rows(product, n_parts * few, width);
-  demand.rows(RowBuffer::kPartSums, down->n_pieces() * few, down->n_out);
-  demand.blocks(n_parts * blocks_of(width));
+  for (const RowBuffer product : {RowBuffer::kGate, RowBuffer::kUp}) demand.part_rows(product, few, width);
+  demand.part_rows(RowBuffer::kPartSums, most_pieces(down) * few, down->n_out);
+  demand.blocks(std::ssize(down->parts) * blocks_of(width));
   demand.products(sizes.micro_batch);
 }
 
@@ -90,8 +94,7 @@ void DenseFfn::finish_gate_up(const Pass& pass, std::int64_t block) const {
   while (block < first_block_[p]) --p;
   const std::int64_t own = block - first_block_[p], width = widths_[p], part = static_cast<std::int64_t>(p);
   for (const PiecedProjection* weight : {&gate_, &up_}) weight->sum(pass, columns_of(own, width), part);
-  for (std::int64_t i = 0; i < pass.n(); ++i)
-    swiglu_block(pass, part * pass.n() + i, own, width, RowBuffer::kDenseHidden);
+  for (std::int64_t i = 0; i < pass.n(); ++i) swiglu_block(pass, {part, i, own, width}, RowBuffer::kDenseHidden);
 }
 
 void DenseFfn::run_down(const Pass& pass, const cpu::Member& member, std::size_t index, const cpu::Range& tiles,
@@ -102,8 +105,9 @@ void DenseFfn::run_down(const Pass& pass, const cpu::Member& member, std::size_t
            .tiles = tiles,
            .acts = RowBuffer::kDenseHidden,
            .out = RowBuffer::kPartSums,
-           .first_act = piece.part * pass.n(),
-           .first_out = first_row + static_cast<std::int64_t>(index) * pass.n()});
+           .first_act = pass.buffer(RowBuffer::kDenseHidden).first_row(piece.part),
+           .first_out = pass.buffer(RowBuffer::kPartSums).first_row(piece.part) + first_row +
+                        index_in_part(down_, index) * pass.n()});
 }
 
 void DenseFfn::gate_up_tiles(const Pass& pass, const cpu::Member& member, std::size_t part,
@@ -115,20 +119,22 @@ void DenseFfn::gate_up_tiles(const Pass& pass, const cpu::Member& member, std::s
            .tiles = tiles,
            .slots = {0, pass.n()},
            .hidden = RowBuffer::kDenseHidden,
-           .hidden_offset = p * pass.n()});
+           .hidden_offset = pass.buffer(RowBuffer::kDenseHidden).first_row(p)});
 }
 
 void DenseFfn::quantize_row(const Pass& pass, std::int64_t i) const {
+  Activations& hidden = pass.buffer(RowBuffer::kDenseHidden);
   for (std::size_t p = 0; p < widths_.size(); ++p)
-    pass.buffer(RowBuffer::kDenseHidden).quantize(static_cast<std::int64_t>(p) * pass.n() + i, widths_[p], pass.isa);
+    hidden.quantize(hidden.first_row(static_cast<std::int64_t>(p)) + i, widths_[p], pass.isa);
 }
 
 void DenseFfn::add_down_columns(const Pass& pass, const cpu::Member& member) const {
   if (!down_.empty()) project_parts(pass, member, down_, RowBuffer::kDenseHidden, true);
 }
 
-void DenseFfn::add_down_parts(const Pass& pass, std::int64_t block, std::int64_t first_row, bool accumulate) const {
-  add_parts(pass, {down_, first_row, accumulate}, block);
+void DenseFfn::add_down_pieces(const Pass& pass, std::int64_t part, std::int64_t block, std::int64_t first_row,
+                               bool accumulate) const {
+  add_pieces(pass, {down_, first_row, accumulate}, part, block);
 }
 
 std::uint64_t DenseFfn::gate_up_bytes() const { return gate_.bytes() + up_.bytes(); }

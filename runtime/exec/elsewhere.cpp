@@ -5,7 +5,8 @@
 namespace dodeca::runtime::exec {
 
 void add_own_columns(const Pass& pass, const cpu::Member& member, const Activations& rows) noexcept {
-  const cpu::Range columns = own_columns(member, pass.config.hidden_size);
+  if (!pass.crews.place(member).has(0)) return;
+  const cpu::Range columns = own_columns(pass, member);
   for (std::int64_t i = 0; i < pass.n(); ++i) {
     float* out = pass.buffer(RowBuffer::kOutput).row(i);
     const float* add = rows.row(i);
@@ -23,7 +24,8 @@ RemoteBlock::RemoteBlock(const BlockPlan& plan, std::span<const float> norm, std
                     place_->wait();
                   }},
              {.name = "take back", .deal = [this](Pass& pass, const cpu::Member& member) {
-                if (clear_own_columns(pass, member)) add_own_columns(pass, member, place_->output());
+                clear_own_columns(pass, member);
+                add_own_columns(pass, member, place_->output());
               }}};
 }
 

@@ -42,7 +42,7 @@ class RemoteBlock final : public Block {
   std::vector<Phase> phases_;
 };
 
-// The member's columns of kOutput += those of rows from elsewhere.
+// The member's columns of part 0 of kOutput += those of rows from elsewhere.
 void add_own_columns(const Pass& pass, const cpu::Member& member, const Activations& rows) noexcept;
 
 }  // namespace dodeca::runtime::exec

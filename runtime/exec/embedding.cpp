@@ -36,7 +36,7 @@ void Embedding::add_demand(const Plan& plan, const BlockPlan& block, const RunSi
   const ModelConfig& c = plan.config;
   demand.rows(RowBuffer::kResidual, sizes.micro_batch, c.hidden_size);
   demand.rows(RowBuffer::kInput, sizes.micro_batch, c.hidden_size);
-  demand.rows(RowBuffer::kOutput, sizes.micro_batch, c.hidden_size);
+  demand.part_rows(RowBuffer::kOutput, sizes.micro_batch, c.hidden_size);
   demand.array(ArrayBuffer::kSquares, sizes.micro_batch * blocks_of(std::max(c.hidden_size, c.q_lora_rank)),
                sizeof(float));
   demand.blocks(blocks_of(c.hidden_size));

@@ -12,7 +12,7 @@ class Embedding final : public Block {
   static void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand);
 
   std::span<const Phase> phases(const Pass&) const override { return phases_; }
-  bool has_output() const override { return false; }
+  std::span<const std::int32_t> output_parts() const override { return {}; }
 
   // cos and sin of row i's position.
   void rotate(const Pass& pass, std::int64_t i) const;

@@ -51,12 +51,13 @@ class BlockRun {
  private:
   // Behind the last phase of a block: the residual sum, and the norm of what the next block reads.
   void run_last_phase(const cpu::Member& member, std::size_t b, const Phase& phase) {
-    DODECA_CHECK(!phase.finish, b);
+    DODECA_CHECK(!phase.finish && phase.end == PhaseEnd::kAll, b);
     const bool finished = run_share(phase, pass_, member, [&](std::int64_t columns) {
-      phase.finish_block(pass_, columns);
+      if (phase.finish_block) phase.finish_block(pass_, columns);
       for (std::int64_t i = 0; i < pass_.n(); ++i) pass_on(b, i, columns);
     });
-    const bool goes_on = blocks_[b]->has_output() || (b + 1 < blocks_.size() && !blocks_[b + 1]->norm().empty());
+    const bool goes_on =
+        !blocks_[b]->output_parts().empty() || (b + 1 < blocks_.size() && !blocks_[b + 1]->norm().empty());
     finish_items(
         pass_, member, finished || !goes_on ? 0 : pass_.n(),
         [&](std::int64_t i) {
@@ -89,7 +90,9 @@ class BlockRun {
     const std::int64_t hidden = pass_.config.hidden_size, begin = columns * kBlockColumns,
                        n = std::min(hidden - begin, kBlockColumns);
     float* x = pass_.buffer(RowBuffer::kResidual).row(i) + begin;
-    const float* add = blocks_[b]->has_output() ? pass_.buffer(RowBuffer::kOutput).row(i) + begin : nullptr;
+    const std::span<const std::int32_t> parts = blocks_[b]->output_parts();
+    sum_parts(pass_, parts, i, {begin, begin + n});
+    const float* add = parts.empty() ? nullptr : pass_.buffer(RowBuffer::kOutput).row(i) + begin;
     const NextInput next = next_input(b, i);
     if (!next) {
       for (std::int64_t j = 0; add != nullptr && j < n; ++j) x[j] += add[j];
@@ -288,7 +291,7 @@ void Executor::Impl::refuse_non_finite(std::span<const Block* const> ran, std::s
 void Executor::Impl::run(std::span<const Row> rows, const LayerRange& layers, std::span<const float> hidden,
                          ForwardOutput& out, cpu::Team& members) {
   const ModelConfig& c = model.config();
-  Pass pass(c, model.isa(), cache, space, rows);
+  Pass pass(c, model.isa(), cache, space, members.crews(static_cast<int>(model.plan().options.shares.size())), rows);
   const bool to_the_end = layers.end == c.n_layers;
   if (!to_the_end) pass.logit_rows.clear();
   const std::size_t logits_at = out.logits.size();

@@ -1,7 +1,6 @@
 #include "runtime/exec/ffn_products.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 #include "cpu/kernels/activation/activation.hpp"
 #include "runtime/exec/multiply.hpp"
@@ -69,7 +68,8 @@ void add_down_piece(const Pass& pass, const cpu::Member& member, const Down& p, 
   for (std::int64_t i = 0; i < slots.count(); ++i) {
     const std::int64_t slot = slots.begin + i;
     const float weight = p.slot_weights == nullptr ? 1.0f : p.slot_weights[slot];
-    add_weighted(pass.buffer(RowBuffer::kOutput).row(slots.row_of(slot)) + first, out + i * n, weight, valid);
+    Activations& sums = pass.buffer(RowBuffer::kOutput);
+    add_weighted(sums.row(sums.first_row(p.down.part) + slots.row_of(slot)) + first, out + i * n, weight, valid);
   }
 }
 
@@ -90,14 +90,14 @@ void add_down(const Pass& pass, const cpu::Member& member, const Down& p) noexce
   });
 }
 
-void swiglu_block(const Pass& pass, std::int64_t row, std::int64_t block, std::int64_t width,
-                  RowBuffer hidden) noexcept {
-  const cpu::Range columns = columns_of(block, width);
-  Activations& out = pass.buffer(hidden);
-  cpu::swiglu(pass.buffer(RowBuffer::kGate).row(row) + columns.begin,
-              pass.buffer(RowBuffer::kUp).row(row) + columns.begin, columns.end - columns.begin,
+void swiglu_block(const Pass& pass, const HiddenBlock& at, RowBuffer hidden) noexcept {
+  const cpu::Range columns = columns_of(at.block, at.width);
+  Activations &out = pass.buffer(hidden), &gate = pass.buffer(RowBuffer::kGate), &up = pass.buffer(RowBuffer::kUp);
+  const std::int64_t row = out.first_row(at.part) + at.row;
+  cpu::swiglu(gate.row(gate.first_row(at.part) + at.row) + columns.begin,
+              up.row(up.first_row(at.part) + at.row) + columns.begin, columns.end - columns.begin,
               out.row(row) + columns.begin, pass.isa);
-  out.quantize_block(row, block, width, pass.isa);
+  out.quantize_block(row, at.block, at.width, pass.isa);
 }
 
 void add_weighted(float* y, const float* x, float weight, std::int64_t n) noexcept {
@@ -109,57 +109,75 @@ void add_weighted(float* y, const float* x, float weight, std::int64_t n) noexce
 
 void project_parts(const Pass& pass, const cpu::Member& member, std::span<const PackedMatrix> pieces, RowBuffer acts,
                    bool accumulate) noexcept {
-  const cpu::Range own = member.part((pass.config.hidden_size + cpu::kTileRows - 1) / cpu::kTileRows);
+  const cpu::CrewPlace& place = pass.crews.place(member);
+  const cpu::Range own = place.share((pass.config.hidden_size + cpu::kTileRows - 1) / cpu::kTileRows);
   const Activations& in = pass.buffer(acts);
   Activations& out = pass.buffer(RowBuffer::kOutput);
   for (std::int64_t tile = own.begin; tile < own.end; tile += kProductTiles) {
     for (std::int64_t i = 0; i < pass.n(); i += kPieceRows) {
-      bool adds = accumulate;
       for (const PackedMatrix& piece : pieces) {
-        if (!piece) continue;
+        if (!piece || !place.has(piece.part)) continue;
         const cpu::ActFormat format = piece.layout->act;
         multiply({.weight = piece,
                   .tile_begin = tile,
                   .tile_end = std::min(own.end, tile + kProductTiles),
-                  .acts = in.data(format, piece.part * pass.n() + i, piece.column_begin),
+                  .acts = in.data(format, in.first_row(piece.part) + i, piece.column_begin),
                   .act_stride = in.stride(format),
                   .n_acts = std::min(pass.n() - i, kPieceRows),
-                  .out = out.row(i),
+                  .out = out.row(out.first_row(piece.part) + i),
                   .out_stride = out.stride_floats(),
-                  .accumulate = adds,
+                  .accumulate = accumulate || piece.column_begin > 0,
                   .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
                   .prompt = pass.prompt()});
-        adds = true;
       }
     }
   }
 }
 
-void add_parts(const Pass& pass, const PartSums& sums, std::int64_t block) noexcept {
+void add_pieces(const Pass& pass, const PartSums& sums, std::int64_t part, std::int64_t block) noexcept {
   const cpu::Range columns = columns_of(block, pass.config.hidden_size);
   const std::int64_t n = columns.end - columns.begin;
+  Activations &out = pass.buffer(RowBuffer::kOutput), &products = pass.buffer(RowBuffer::kPartSums);
   for (std::int64_t i = 0; i < pass.n(); ++i) {
-    float* y = pass.buffer(RowBuffer::kOutput).row(i) + columns.begin;
-    bool adds = sums.accumulate;
-    for (std::size_t p = 0; p < sums.pieces.size(); ++p) {
-      if (!sums.pieces[p]) continue;
-      const std::int64_t row = sums.first_row + static_cast<std::int64_t>(p) * pass.n() + i;
-      const float* x = pass.buffer(RowBuffer::kPartSums).row(row) + columns.begin;
-      if (adds)
+    float* y = out.row(out.first_row(part) + i) + columns.begin;
+    std::int64_t row = products.first_row(part) + sums.first_row + i;
+    for (const PackedMatrix& piece : sums.pieces) {
+      if (piece.part != part || !piece) continue;
+      const float* x = products.row(row) + columns.begin;
+      row += pass.n();
+      if (sums.accumulate || piece.column_begin > 0)
         add_weighted(y, x, 1.0f, n);
       else
         std::copy_n(x, n, y);
-      adds = true;
     }
   }
 }
 
-bool clear_own_columns(const Pass& pass, const cpu::Member& member) noexcept {
-  const cpu::Range columns = own_columns(member, pass.config.hidden_size);
-  const auto n = columns.end - columns.begin;
-  for (std::int64_t i = 0; n > 0 && i < pass.n(); ++i)
-    std::memset(pass.buffer(RowBuffer::kOutput).row(i) + columns.begin, 0, static_cast<std::size_t>(n) * sizeof(float));
-  return n > 0;
+std::int64_t index_in_part(std::span<const PackedMatrix> pieces, std::size_t piece) {
+  std::int64_t index = 0;
+  while (piece > 0 && pieces[piece - 1].part == pieces[piece].part) {
+    --piece;
+    ++index;
+  }
+  return index;
+}
+
+std::int64_t most_pieces(const WeightPlan* weight) {
+  std::int64_t most = 0;
+  if (weight == nullptr) return most;
+  for (const WeightPart& part : weight->parts)
+    most = std::max(most, (part.columns.size() + weight->stored_columns() - 1) / weight->stored_columns());
+  return most;
+}
+
+void clear_own_columns(const Pass& pass, const cpu::Member& member) noexcept {
+  const cpu::CrewPlace& place = pass.crews.place(member);
+  const cpu::Range columns = own_columns(pass, member);
+  Activations& out = pass.buffer(RowBuffer::kOutput);
+  for (std::int64_t part = place.first_part; part < place.end_part; ++part) {
+    for (std::int64_t i = 0; i < pass.n(); ++i)
+      std::fill(out.row(out.first_row(part) + i) + columns.begin, out.row(out.first_row(part) + i) + columns.end, 0.0f);
+  }
 }
 
 }  // namespace dodeca::runtime::exec

@@ -37,32 +37,39 @@ struct Down {
   std::int64_t hidden_offset = 0;
   const float* slot_weights = nullptr;  // null: 1
 };
-// Adds weight * down(h) to the columns of the tiles in the rows of kOutput.
+// Adds weight * down(h) to the columns of the tiles in the rows of the part in kOutput.
 void add_down(const Pass& pass, const cpu::Member& member, const Down& product) noexcept;
 
 // Columns [begin, end) of a block of a row of `width`.
 inline cpu::Range columns_of(std::int64_t block, std::int64_t width) {
   return {block * kBlockColumns, std::min(width, (block + 1) * kBlockColumns)};
 }
-// A block of row `row` of a hidden buffer = silu(gate) * up, from kGate and kUp, quantized; `width` of the whole row.
-void swiglu_block(const Pass& pass, std::int64_t row, std::int64_t block, std::int64_t width,
-                  RowBuffer hidden) noexcept;
+// A block of columns of a row of a part of a hidden buffer, whose whole rows have `width`.
+struct HiddenBlock {
+  std::int64_t part, row, block, width;
+};
+// It becomes silu(gate) * up, from the same row of kGate and kUp, and is quantized.
+void swiglu_block(const Pass& pass, const HiddenBlock& at, RowBuffer hidden) noexcept;
 // y += weight * x, n values of a block.
 void add_weighted(float* y, const float* x, float weight, std::int64_t n) noexcept;
-// The member's columns of kOutput = (or, accumulate: +=) the products of all pieces of a weight that is cut by columns,
-// in their order; those of part p read the rows [p * rows + row] of `acts`.
+// The member's columns of its parts of kOutput = (or, accumulate: +=) the products of all pieces of each part of a weight
+// that is cut by columns, in their order, with the part's rows of `acts`.
 void project_parts(const Pass& pass, const cpu::Member& member, std::span<const PackedMatrix> pieces, RowBuffer acts,
                    bool accumulate) noexcept;
-// A block of columns of every row of kOutput = (or, accumulate: +=) what the pieces of a weight that is cut by columns left
-// in kPartSums, in their order: rows [piece * rows + row], from `first_row` on.
+// A block of columns of every row of a part of kOutput = (or, accumulate: +=) what the part's pieces of a weight that is
+// cut by columns left in its rows of kPartSums, in their order: rows [piece of the part * rows + row], from `first_row` on.
 struct PartSums {
   std::span<const PackedMatrix> pieces;
   std::int64_t first_row = 0;
   bool accumulate = false;
 };
-void add_parts(const Pass& pass, const PartSums& sums, std::int64_t block) noexcept;
+void add_pieces(const Pass& pass, const PartSums& sums, std::int64_t part, std::int64_t block) noexcept;
+// The place of a piece among those of its part.
+std::int64_t index_in_part(std::span<const PackedMatrix> pieces, std::size_t piece);
+// The most pieces that a part of a weight has; 0 where there is none.
+std::int64_t most_pieces(const WeightPlan* weight);
 
-// Sets the member's columns of all rows of kOutput to zero; false when it has none.
-bool clear_own_columns(const Pass& pass, const cpu::Member& member) noexcept;
+// Sets the member's columns of all rows of its parts of kOutput to zero.
+void clear_own_columns(const Pass& pass, const cpu::Member& member) noexcept;
 
 }  // namespace dodeca::runtime::exec

@@ -45,7 +45,7 @@ GqaAttention::GqaAttention(const Model& model, const BlockPlan& plan)
     }
   }
   for (const auto& parts : {q_, v_, k_}) {
-    for (const PackedMatrix& part : parts) loads_.push_back({.n_tiles = part.n_tiles, .tile_bytes = part.tile_bytes});
+    for (const PackedMatrix& part : parts) loads_.push_back(load_of(part));
   }
   phases_ = {
       {.name = "q, k, v",
@@ -80,7 +80,7 @@ void GqaAttention::add_demand(const Plan& plan, const BlockPlan& block, const Ru
   for (const Span& part : block.parts) kv_heads = std::max(kv_heads, part.size());
   demand.rows(RowBuffer::kKv, m, 4 * c.n_kv_heads * c.head_dim);  // as projected, then as cached
   demand.rows(RowBuffer::kQuery, m, c.n_heads * c.head_dim);
-  demand.rows(RowBuffer::kHeads, block.n_parts() * m, kv_heads * (c.n_heads / c.n_kv_heads) * c.head_dim);
+  demand.part_rows(RowBuffer::kHeads, m, kv_heads * (c.n_heads / c.n_kv_heads) * c.head_dim);
   demand.scratch(ThreadBuffer::kAttention, static_cast<std::size_t>(Space(c).total) * sizeof(float));
   OutputProjection::add_demand(*weights[kAttentionOutput], sizes, demand);
 }
@@ -126,9 +126,11 @@ void GqaAttention::attend(Pass& pass, const cpu::Member& member) const {
   const Space at(c);
   float *block = scratch + at.block, *strip = scratch + at.strip, *q = scratch + at.q, *max = scratch + at.max,
         *sum = scratch + at.sum, *acc = scratch + at.acc;
-  const cpu::Range units = member.part(pass.n() * kv);
+  const cpu::CrewPlace& place = pass.crews.place(member);
+  const Span own{plan().parts[place.first_part].begin, plan().parts[place.end_part - 1].end};
+  const cpu::Range units = place.share(pass.n() * own.size());
   for (std::int64_t u = units.begin; u < units.end; ++u) {
-    const std::int64_t i = u / kv, h = u % kv;
+    const std::int64_t i = u / own.size(), h = own.begin + u % own.size();
     const Row& row = pass.row(i);
     std::fill_n(max, group, -std::numeric_limits<float>::infinity());
     std::fill_n(sum, group, 0.0f);
@@ -159,7 +161,8 @@ void GqaAttention::attend(Pass& pass, const cpu::Member& member) const {
                      pass.isa);
     }
     const std::int64_t part = part_of_[h];
-    float* out = pass.buffer(RowBuffer::kHeads).row(part * pass.n() + i) + (h - first_of_[h]) * group * d;
+    Activations& heads = pass.buffer(RowBuffer::kHeads);
+    float* out = heads.row(heads.first_row(part) + i) + (h - first_of_[h]) * group * d;
     for (std::int64_t g = 0; g < group; ++g) {
       for (std::int64_t j = 0; j < d; ++j) out[g * d + j] = acc[g * d + j] / sum[g];
     }

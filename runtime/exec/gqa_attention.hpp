@@ -14,6 +14,7 @@ class GqaAttention final : public Block {
 
   std::span<const Phase> phases(const Pass&) const override { return phases_; }
   std::span<const float> norm() const override { return norm_; }
+  std::span<const std::int32_t> output_parts() const override { return output_.parts(); }
 
  private:
   void project_inputs(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const;

@@ -12,7 +12,7 @@ class Head final : public Block {
 
   std::span<const Phase> phases(const Pass&) const override { return phases_; }
   std::span<const float> norm() const override { return norm_; }
-  bool has_output() const override { return false; }
+  std::span<const std::int32_t> output_parts() const override { return {}; }
   RowBuffer input_buffer() const override { return RowBuffer::kHeadInput; }
   std::int64_t input_of(const Pass& pass, std::int64_t row) const override;
 

@@ -99,8 +99,13 @@ MlaWeights::MlaWeights(const Model& model, const BlockPlan& plan) {
   k_b = parts(kKB);
   v_b = parts(kVB);
   output = parts(kAttentionOutput);
+  heads_of = plan.parts;
   for (std::size_t p = 0; p < plan.parts.size(); ++p) {
     for (std::int64_t i = 0; i < plan.parts[p].size(); ++i) heads.push_back({p, i});
+    const Span& own = plan.parts[p];
+    const auto strip = [](std::int64_t head) { return (head + cpu::kStripLanes - 1) / cpu::kStripLanes; };
+    strips_of.push_back({strip(own.begin), strip(own.end)});
+    if (own.size() > 0 && own.begin % cpu::kStripLanes != 0) strips_within_parts = false;
   }
 }
 
@@ -121,7 +126,9 @@ MlaAttention::MlaAttention(const Model& model, const BlockPlan& plan)
           attention_.weights().q_a.empty() ? attention_.weights().q : attention_.weights().q_a,
           {.acts = RowBuffer::kInput, .out = attention_.weights().q_a.empty() ? RowBuffer::kQuery : RowBuffer::kQA}),
       kv_in_(attention_.weights().kv_a,
-             {.acts = RowBuffer::kInput, .out = RowBuffer::kKv, .first_piece = query_in_.n_pieces()}) {
+             {.acts = RowBuffer::kInput, .out = RowBuffer::kKv, .first_piece = query_in_.n_pieces()}),
+      absorbed_units_(std::ssize(plan.parts)),
+      decompressed_units_(std::ssize(plan.parts)) {
   const MlaWeights& w = attention_.weights();
   const ModelConfig& c = model.config();
   const std::int64_t d = head_dim(c);
@@ -143,6 +150,7 @@ MlaAttention::MlaAttention(const Model& model, const BlockPlan& plan)
   for (std::size_t p = 0; p < w.k_b.size(); ++p) {  // the results of a strip of heads are a block
     absorb_loads_.push_back({.n_tiles = w.k_b[p].n_slices * w.k_b[p].n_tiles,
                              .tile_bytes = w.k_b[p].tile_bytes,
+                             .part = static_cast<std::int32_t>(p),
                              .first_tile = plan.parts[p].begin * w.k_b[p].n_tiles,
                              .tiles_per_block = cpu::kStripLanes * w.k_b[p].n_tiles});
   }
@@ -151,6 +159,7 @@ MlaAttention::MlaAttention(const Model& model, const BlockPlan& plan)
     value_loads_.push_back(
         {.n_tiles = part.n_slices * part.n_tiles,
          .tile_bytes = part.tile_bytes,
+         .part = static_cast<std::int32_t>(part.part),
          .first_block = first,
          .tiles_per_block = part.n_out % cpu::kTileRows == 0 ? kBlockColumns / cpu::kTileRows : kWholeLoad});
     first_value_block_.push_back(first);
@@ -174,7 +183,7 @@ void MlaAttention::add_demand(const Plan& plan, const BlockPlan& block, const Ru
   demand.rows(RowBuffer::kQuery, m, c.n_heads * head_dim(c));
   demand.rows(RowBuffer::kAbsorbedQuery, m, c.n_heads * cache_width(c));
   demand.rows(RowBuffer::kLatent, m, c.n_heads * c.kv_lora_rank);
-  demand.rows(RowBuffer::kHeads, block.n_parts() * m, heads * c.v_head_dim);
+  demand.part_rows(RowBuffer::kHeads, m, heads * c.v_head_dim);
   for (const WeightRole role : {kKB, kVB}) {
     const WeightPlan& w = *weights[role];
     demand.scratch(ThreadBuffer::kMatmul, multiply_scratch_bytes(w));
@@ -223,7 +232,7 @@ Phase MlaAttention::latent_phase() const {
           .last =
               [this, lora](Pass& pass) {
                 for (std::int64_t i = 0; lora && pass.few() && i < pass.n(); ++i) set_query_factor(pass, i);
-                if (pass.few()) list_chunks(pass, chunks_, chunk_loads_);
+                if (pass.few()) list_chunks(pass, attention_, chunks_, chunk_loads_);
                 absorbed_units_.reset();
                 decompressed_units_.reset();
               },
@@ -307,7 +316,8 @@ Phase MlaAttention::query_phase() const {
               },
           .finish = [](Pass& pass, std::int64_t i) { rotate_query(pass, i, 0, pass.config.n_heads); },
           .work = [&w](const Pass&) { return Work{bytes_of(w.q_b)}; },
-          .taps = {tap_rows(kQB, RowBuffer::kQA)}};
+          .taps = {tap_rows(kQB, RowBuffer::kQA)},
+          .end = blocks_within_parts(query_loads_) ? PhaseEnd::kPart : PhaseEnd::kAll};
 }
 
 Phase MlaAttention::absorb_phase() const {
@@ -318,13 +328,15 @@ Phase MlaAttention::absorb_phase() const {
                         const cpu::Range& tiles) { absorb(pass, member, part, tiles); },
           .finish_block = [this](Pass& pass, std::int64_t strip) { pack_strip(pass, attention_.layer(), strip); },
           .work = [&w](const Pass&) { return Work{bytes_of(w.k_b)}; },
-          .taps = {{kKB, [](const Pass& pass, const RowSink& sink) {
+          .taps = {{kKB,
+                    [](const Pass& pass, const RowSink& sink) {
                       for (std::int64_t i = 0; i < pass.n(); ++i) {
                         const float* q = pass.buffer(RowBuffer::kQuery).row(i);
                         for (std::int64_t h = 0; h < pass.config.n_heads; ++h)
                           sink(h, q + h * head_dim(pass.config), 1.0f);
                       }
-                    }}}};
+                    }}},
+          .end = attention_end()};
 }
 
 void MlaAttention::absorb(Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) const {
@@ -361,7 +373,8 @@ Phase MlaAttention::attention_phase() const {
                 attend_absorbed(pass, member, attention_, absorbed_units_);
                 attend_decompressed(pass, member, attention_, decompressed_units_);
               },
-          .work = [this](const Pass& pass) { return Work{pass.cache_bytes(attention_.layer())}; }};
+          .work = [this](const Pass& pass) { return Work{pass.cache_bytes(attention_.layer())}; },
+          .end = attention_end()};
 }
 
 Phase MlaAttention::value_phase() const {
@@ -373,13 +386,15 @@ Phase MlaAttention::value_phase() const {
           .finish_block = [this](Pass& pass, std::int64_t block) { quantize_value_block(pass, block); },
           .finish = [this](Pass& pass, std::int64_t i) { output_.quantize(pass, i); },
           .work = [&w](const Pass&) { return Work{bytes_of(w.v_b)}; },
-          .taps = {{kVB, [](const Pass& pass, const RowSink& sink) {
+          .taps = {{kVB,
+                    [](const Pass& pass, const RowSink& sink) {
                       for (std::int64_t i = 0; i < pass.n(); ++i) {
                         const float* latent = pass.buffer(RowBuffer::kLatent).row(i);
                         for (std::int64_t h = 0; h < pass.config.n_heads; ++h)
                           sink(h, latent + h * pass.config.kv_lora_rank, 1.0f);
                       }
-                    }}}};
+                    }}},
+          .end = PhaseEnd::kPart};
 }
 
 void MlaAttention::carry_out(Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) const {

@@ -26,7 +26,10 @@ struct MlaWeights {
     std::size_t part = 0;
     std::int64_t index = 0;  // in the part
   };
-  std::vector<Head> heads;  // [n_heads]
+  std::vector<Head> heads;          // [n_heads]
+  std::vector<Span> heads_of;       // of each part
+  std::vector<Span> strips_of;      // strips of heads that each part attends with: those whose first head it has
+  bool strips_within_parts = true;  // no strip has heads of two parts
 };
 
 // How heads attend; what both forms and the per-head products work on.
@@ -39,11 +42,15 @@ class LatentAttention {
   const MlaWeights::Head& head(std::int64_t h) const { return weights_.heads[h]; }
   const PackedMatrix& k_b(std::int64_t h) const { return weights_.k_b[head(h).part]; }
   const PackedMatrix& v_b(std::int64_t h) const { return weights_.v_b[head(h).part]; }
+  // The heads that a crew works on.
+  Span heads(const cpu::CrewPlace& place) const {
+    return {weights_.heads_of[place.first_part].begin, weights_.heads_of[place.end_part - 1].end};
+  }
   // A head's results of row i, input of the output projection.
   float* result(const Pass& pass, std::int64_t h, std::int64_t i) const {
     const MlaWeights::Head& at = head(h);
-    return pass.buffer(RowBuffer::kHeads).row(static_cast<std::int64_t>(at.part) * pass.n() + i) +
-           at.index * pass.config.v_head_dim;
+    Activations& heads = pass.buffer(RowBuffer::kHeads);
+    return heads.row(heads.first_row(static_cast<std::int64_t>(at.part)) + i) + at.index * pass.config.v_head_dim;
   }
   // Whether a row takes the decompressed form: by its kind alone, so that its bits do not depend on its companions.
   bool is_decompressed(const Pass& pass, const Row& row) const noexcept;
@@ -61,6 +68,7 @@ class MlaAttention final : public Block {
 
   std::span<const Phase> phases(const Pass&) const override { return phases_; }
   std::span<const float> norm() const override { return attention_.weights().norm; }
+  std::span<const std::int32_t> output_parts() const override { return output_.parts(); }
 
  private:
   Phase latent_phase() const;
@@ -68,6 +76,8 @@ class MlaAttention final : public Block {
   Phase absorb_phase() const;
   Phase attention_phase() const;
   Phase value_phase() const;
+  // Of phases whose results are strips of heads.
+  PhaseEnd attention_end() const { return attention_.weights().strips_within_parts ? PhaseEnd::kPart : PhaseEnd::kAll; }
 
   std::int64_t n_query_blocks(const ModelConfig& config) const;
   void finish_latent_block(Pass& pass, std::int64_t block) const;
@@ -94,7 +104,7 @@ class MlaAttention final : public Block {
   mutable std::vector<ContextChunk> chunks_;
   mutable std::vector<TileLoad> chunk_loads_;
   mutable Arrivals kv_blocks_done_;
-  mutable cpu::WorkCounter absorbed_units_, decompressed_units_;
+  mutable cpu::CrewCounters absorbed_units_, decompressed_units_;
 };
 
 }  // namespace dodeca::runtime::exec

@@ -45,7 +45,13 @@ MoeFfn::MoeFfn(const Model& model, const BlockPlan& plan)
       router_bias_(model.weights().vector({kRouterBias, plan.layer})),
       shared_(model, plan, DenseFfn::kShared, router_.n_pieces()),
       n_deferred_(plan.n_deferred),
-      adds_deferred_(plan.adds_deferred) {
+      adds_deferred_(plan.adds_deferred),
+      router_units_(std::ssize(plan.parts)),
+      units_(std::ssize(plan.parts)) {
+  for (std::int32_t p = 0; p < std::ssize(plan.parts); ++p) {
+    const bool shared = std::ranges::find(shared_.output_parts(), p) != shared_.output_parts().end();
+    if (shared || (p < std::ssize(down_) && down_[static_cast<std::size_t>(p)])) parts_.push_back(p);
+  }
   const auto n_experts = static_cast<std::size_t>(model.config().n_routed_experts);
   for (std::size_t p = 0; p < gate_.size(); ++p) {
     std::int32_t next = 0;
@@ -79,33 +85,44 @@ void MoeFfn::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes
   demand.read_by(RowBuffer::kExpertHidden, weights[kExpertDown]);
   std::int64_t width = 0;
   for (const Span& columns : block.experts.columns) width = std::max(width, columns.size());
-  demand.rows(RowBuffer::kExpertHidden, block.n_parts() * sizes.micro_batch * plan.config.n_experts_per_tok, width);
-  const std::int64_t few = block.n_parts() * std::min(sizes.micro_batch, kFewRows) * plan.config.n_experts_per_tok;
-  for (const RowBuffer product : {RowBuffer::kGate, RowBuffer::kUp}) demand.rows(product, few, width);
-  const WeightPlan* shared_down = weights[kSharedDown];
-  const std::int64_t n_pieces = shared_down == nullptr ? 0 : shared_down->n_pieces();
-  demand.rows(RowBuffer::kPartSums, few + n_pieces * std::min(sizes.micro_batch, kFewRows), plan.config.hidden_size);
+  demand.part_rows(RowBuffer::kExpertHidden, sizes.micro_batch * plan.config.n_experts_per_tok, width);
+  const std::int64_t few_rows = std::min(sizes.micro_batch, kFewRows), few = few_rows * plan.config.n_experts_per_tok;
+  for (const RowBuffer product : {RowBuffer::kGate, RowBuffer::kUp}) demand.part_rows(product, few, width);
+  demand.part_rows(RowBuffer::kPartSums, few + most_pieces(weights[kSharedDown]) * few_rows, plan.config.hidden_size);
   PiecedProjection::add_demand({weights[kRouter], weights[kSharedGate], weights[kSharedUp]}, sizes, demand);
   if (block.n_deferred > 0) {
-    demand.rows(RowBuffer::kDeferredSums, 2 * kFewRows, plan.config.hidden_size);
+    demand.part_rows(RowBuffer::kDeferredSums, 2 * kFewRows, plan.config.hidden_size);
     demand.rows(RowBuffer::kLateInput, kFewRows, plan.config.hidden_size);
   }
   demand.blocks(router_tiles(plan.config));
-  demand.blocks(few * blocks_of(width));
+  demand.blocks(block.n_parts() * few * blocks_of(width));
   demand.products(sizes.micro_batch);
   if (const WeightPlan* shared = weights[kSharedGate])
     demand.blocks(router_tiles(plan.config) + block.n_parts() * blocks_of(shared->n_out));
-  DenseFfn::add_demand(weights, DenseFfn::kShared, block.n_parts(), sizes, demand);
+  DenseFfn::add_demand(weights, DenseFfn::kShared, sizes, demand);
 }
 
 void MoeFfn::set_routed_elsewhere(std::unique_ptr<RoutedElsewhere> place) {
   routed_ = std::move(place);
   norm_ = {};
   phases_.front() = receive_phase();
-  phases_.back().last = [this](Pass& pass) { routed_->give(pass); };
+  phases_.back().last = [this](Pass& pass) {
+    for (std::int64_t i = 0; i < pass.n(); ++i) sum_parts(pass, parts_, i, {0, pass.config.hidden_size});
+    routed_->give(pass);
+  };
   if (n_deferred_ == 0) return;
   phases_.push_back(gate_up_phase(late_));
   phases_.push_back(down_phase(late_));
+}
+
+void MoeFfn::set_shared_elsewhere(std::unique_ptr<Elsewhere> place) {
+  elsewhere_ = std::move(place);
+  Phase& gate_up = phases_[1];
+  gate_up.end = PhaseEnd::kAll;
+  gate_up.last = [this](Pass& pass) {
+    elsewhere_->wait();
+    if (pass.few() && !has_down_loads(0)) add_shared_from_elsewhere(pass, {0, pass.config.hidden_size});
+  };
 }
 
 Phase MoeFfn::receive_phase() const {
@@ -121,8 +138,6 @@ Phase MoeFfn::receive_phase() const {
           [this](Pass& pass) {
             begin_experts(pass);
             keep_late_input(pass);
-            // Nobody will complete a block of sums that has no terms.
-            if (pass.few() && now_.chosen.empty()) begin_sums(pass, {0, pass.config.hidden_size});
           }};
 }
 
@@ -164,7 +179,7 @@ void MoeFfn::deal_always_read(Pass& pass, const cpu::Member& member) const {
   if (elsewhere_ && member.index == 0) elsewhere_->submit(pass);
   deal_router(pass, member);
   if (elsewhere_) return;
-  for_share(shared_.pair_loads(), member.index, member.size,
+  for_share(shared_.pair_loads(), pass.crews.place(member),
             [&](std::size_t part, const cpu::Range& tiles) { shared_.gate_up_tiles(pass, member, part, tiles); });
 }
 
@@ -173,10 +188,12 @@ void MoeFfn::deal_always_read(Pass& pass, const cpu::Member& member) const {
 void MoeFfn::deal_router(Pass& pass, const cpu::Member& member) const {
   constexpr std::int64_t kMostRows = 64, kLeastRows = 16;
   const std::int64_t rows = std::clamp(pass.n() / 8, kLeastRows, kMostRows), n_pieces = (pass.n() + rows - 1) / rows;
-  std::int64_t first = 0, mine = router_units_.take();
-  for (std::int64_t p = 0; p < router_.n_parts(); ++p) {
+  const cpu::CrewPlace& place = pass.crews.place(member);
+  cpu::WorkCounter& units = router_units_.of(place);
+  std::int64_t first = 0, mine = units.take();
+  for (std::int64_t p = place.first_part; p < std::min<std::int64_t>(place.end_part, router_.n_parts()); ++p) {
     const std::int64_t n_units = router_.part(p).front().n_tiles * n_pieces;
-    for (; mine < first + n_units; mine = router_units_.take()) {
+    for (; mine < first + n_units; mine = units.take()) {
       const std::int64_t tile = (mine - first) / n_pieces, begin = (mine - first) % n_pieces * rows;
       router_.run_rows(pass, member, p, {tile, tile + 1}, {begin, std::min(pass.n(), begin + rows)});
     }
@@ -193,10 +210,10 @@ Work MoeFfn::always_read_work() const { return {.bytes = shared_.gate_up_bytes()
 
 // ---- the chosen experts ---------------------------------------------------------------------------------------------
 
-// f(part, slice, slots) for all experts that have rows here.
+// f(part, slice, slots) for all experts of some parts that have rows here.
 template <class F>
-void MoeFfn::for_each_expert(const Pass& pass, F&& f) const {
-  for (std::size_t p = 0; p < gate_.size(); ++p) {
+void MoeFfn::for_each_expert(const Pass& pass, const cpu::CrewPlace& place, F&& f) const {
+  for (auto p = static_cast<std::size_t>(place.first_part); p < static_cast<std::size_t>(place.end_part); ++p) {
     for (std::int64_t expert = 0; expert < pass.config.n_routed_experts; ++expert) {
       const std::int32_t slice = slice_[p][expert];
       const SlotRange slots = slots_of(pass, expert);
@@ -209,6 +226,8 @@ void MoeFfn::for_each_expert(const Pass& pass, F&& f) const {
 void MoeFfn::begin_experts(const Pass& pass) const {
   group_slots(pass);
   choose(pass);
+  begin_empty_sums(pass);
+  router_units_.reset();
   units_.reset();
 }
 
@@ -223,16 +242,20 @@ void MoeFfn::choose(const Pass& pass) const {
     mark_lightest_slots({pass.space.array<std::int32_t>(ArrayBuffer::kSlotRows), n},
                         {pass.space.array<float>(ArrayBuffer::kSlotWeights), n}, n_deferred_, deferred_slots_);
   }
-  for_each_expert(pass, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
+  const cpu::CrewPlace everyone{0, static_cast<int>(gate_.size())};
+  for_each_expert(pass, everyone, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
     bool late = true;
     for (std::int64_t slot = slots.begin; late && slot < slots.end; ++slot) late = defers(slot);
     ExpertSet& set = late ? late_ : now_;
     set.chosen.push_back({p, slice, slots});
     if (!pass.few()) return;
     const auto first = static_cast<std::int64_t>(set.chosen.size() - 1) * expert_blocks_;
-    for (const PackedMatrix* weight : {&gate_[p], &up_[p]})
-      set.gate_up_loads.push_back({.n_tiles = weight->n_tiles, .tile_bytes = weight->tile_bytes, .first_block = first});
-    set.down_loads.push_back({.n_tiles = down_[p].n_tiles, .tile_bytes = down_[p].tile_bytes});
+    for (const PackedMatrix* weight : {&gate_[p], &up_[p]}) {
+      set.gate_up_loads.push_back(load_of(*weight));
+      set.gate_up_loads.back().first_tile = 0;  // of the part's row
+      set.gate_up_loads.back().first_block = first;
+    }
+    set.down_loads.push_back(load_of(down_[p]));
   });
   if (!pass.few()) {  // so that the last units are small ones
     std::ranges::sort(now_.chosen, [](const Chosen& a, const Chosen& b) {
@@ -250,8 +273,13 @@ void MoeFfn::keep_late_input(const Pass& pass) const {
                 pass.buffer(RowBuffer::kLateInput).row(i));
 }
 
-float* MoeFfn::deferred_row(const Pass& pass, std::int64_t layer, std::int64_t row) const {
-  return pass.buffer(RowBuffer::kDeferredSums).row(layer % 2 * kFewRows + row);
+float* MoeFfn::deferred_row(const Pass& pass, std::int64_t layer, std::int64_t part, std::int64_t row) const {
+  Activations& sums = pass.buffer(RowBuffer::kDeferredSums);
+  return sums.row(sums.first_row(part) + layer % 2 * kFewRows + row);
+}
+
+bool MoeFfn::has_down_loads(std::int64_t part) const {
+  return std::ranges::find(now_.down_loads, part, &TileLoad::part) != now_.down_loads.end();
 }
 
 Phase MoeFfn::gate_up_phase(ExpertSet& set) const {
@@ -263,13 +291,9 @@ Phase MoeFfn::gate_up_phase(ExpertSet& set) const {
           .finish_block = [this, &set](Pass& pass, std::int64_t block) { finish_gate_up(pass, set, block); },
           .finish = [this](Pass& pass, std::int64_t slot) { quantize_slot(pass, slot); },
           .n_items = [](const Pass& pass) { return n_slots(pass); },
-          .last =
-              [this](Pass&) {
-                router_units_.reset();
-                if (elsewhere_) elsewhere_->wait();
-              },
           .work = [this, &set](const Pass& pass) { return gate_up_work(pass, set); },
-          .taps = {tap_slots(kExpertGate, RowBuffer::kInput, true)}};
+          .taps = {tap_slots(kExpertGate, RowBuffer::kInput, true)},
+          .end = PhaseEnd::kPart};
 }
 
 // A product of an expert's rows, to the rows of its slots.
@@ -291,7 +315,7 @@ void MoeFfn::run_gate_up(Pass& pass, const ExpertSet& set, const cpu::Member& me
             .act_rows = slots.act_rows + slots.begin,
             .act_factors = in.factors(),
             .n_acts = slots.count(),
-            .out = out.row(static_cast<std::int64_t>(part) * n_slots(pass) + slots.begin),
+            .out = out.row(out.first_row(weight.part) + slots.begin),
             .out_stride = out.stride_floats(),
             .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
             .prompt = pass.prompt()});
@@ -300,8 +324,8 @@ void MoeFfn::run_gate_up(Pass& pass, const ExpertSet& set, const cpu::Member& me
 void MoeFfn::finish_gate_up(Pass& pass, const ExpertSet& set, std::int64_t block) const {
   const auto& [part, slice, slots] = set.chosen[static_cast<std::size_t>(block / expert_blocks_)];
   for (std::int64_t slot = slots.begin; slot < slots.end; ++slot)
-    swiglu_block(pass, static_cast<std::int64_t>(part) * n_slots(pass) + slot, block % expert_blocks_,
-                 gate_[part].n_out, RowBuffer::kExpertHidden);
+    swiglu_block(pass, {static_cast<std::int64_t>(part), slot, block % expert_blocks_, gate_[part].n_out},
+                 RowBuffer::kExpertHidden);
 }
 
 Phase MoeFfn::down_phase(ExpertSet& set) const {
@@ -310,7 +334,8 @@ Phase MoeFfn::down_phase(ExpertSet& set) const {
               .run = [this, &set](Pass& pass, const cpu::Member& member, std::size_t load,
                                   const cpu::Range& tiles) { run_down(pass, set, member, load, tiles); },
               .deal = [this](Pass& pass, const cpu::Member& member) { deal_down(pass, member); },
-              .finish_block = [this, &set](Pass& pass, std::int64_t block) { finish_down(pass, set, block); },
+              .finish_part = [this, &set](Pass& pass, std::int64_t part,
+                                          std::int64_t block) { finish_down(pass, set, part, block); },
               .work = [this, &set](const Pass& pass) { return down_work(pass, set); },
               .taps = {tap_slots(kExpertDown, RowBuffer::kExpertHidden, false)}};
   if (!shared_.down_loads().empty()) phase.taps.push_back(tap_rows(kSharedDown, RowBuffer::kDenseHidden));
@@ -319,12 +344,9 @@ Phase MoeFfn::down_phase(ExpertSet& set) const {
 
 void MoeFfn::run_down(Pass& pass, const ExpertSet& set, const cpu::Member& member, std::size_t load,
                       const cpu::Range& tiles) const {
-  const std::int64_t n = n_slots(pass);
-  if (load >= set.chosen.size())
-    return shared_.run_down(pass, member, load - set.chosen.size(), tiles, std::ssize(down_) * n);
+  if (load >= set.chosen.size()) return shared_.run_down(pass, member, load - set.chosen.size(), tiles, n_slots(pass));
   const auto& [part, slice, slots] = set.chosen[load];
   const PackedMatrix& weight = down_[part];
-  const std::int64_t first = static_cast<std::int64_t>(part) * n + slots.begin;
   const Activations& in = pass.buffer(RowBuffer::kExpertHidden);
   Activations& out = pass.buffer(RowBuffer::kPartSums);
   const cpu::ActFormat format = weight.layout->act;
@@ -332,64 +354,81 @@ void MoeFfn::run_down(Pass& pass, const ExpertSet& set, const cpu::Member& membe
             .slice = slice,
             .tile_begin = tiles.begin,
             .tile_end = tiles.end,
-            .acts = in.data(format, first),
+            .acts = in.data(format, in.first_row(weight.part) + slots.begin),
             .act_stride = in.stride(format),
             .n_acts = slots.count(),
-            .out = out.row(first),
+            .out = out.row(out.first_row(weight.part) + slots.begin),
             .out_stride = out.stride_floats(),
             .scratch = pass.space.scratch(member, ThreadBuffer::kMatmul),
             .prompt = pass.prompt()});
 }
 
 // What the layer before deferred, or zero; and zero for what this one will.
-void MoeFfn::begin_sums(const Pass& pass, const cpu::Range& columns) const {
+void MoeFfn::begin_sums(const Pass& pass, std::int64_t part, const cpu::Range& columns) const {
   const std::int64_t width = columns.end - columns.begin;
+  Activations& sums = pass.buffer(RowBuffer::kOutput);
   for (std::int64_t i = 0; i < pass.n(); ++i) {
-    float* out = pass.buffer(RowBuffer::kOutput).row(i) + columns.begin;
+    float* out = sums.row(sums.first_row(part) + i) + columns.begin;
     if (adds_deferred_)
-      std::copy_n(deferred_row(pass, plan().layer - 1, i) + columns.begin, width, out);
+      std::copy_n(deferred_row(pass, plan().layer - 1, part, i) + columns.begin, width, out);
     else
       std::fill_n(out, width, 0.0f);
-    if (n_deferred_ > 0) std::fill_n(deferred_row(pass, plan().layer, i) + columns.begin, width, 0.0f);
+    if (n_deferred_ > 0) std::fill_n(deferred_row(pass, plan().layer, part, i) + columns.begin, width, 0.0f);
+  }
+}
+
+// Nobody will complete a block of sums that has no terms.
+void MoeFfn::begin_empty_sums(const Pass& pass) const {
+  for (const std::int32_t part : parts_) {
+    if (pass.few() && !has_down_loads(part)) begin_sums(pass, part, {0, pass.config.hidden_size});
   }
 }
 
 // In the order of the experts for every row, then the shared one.
-void MoeFfn::finish_down(Pass& pass, const ExpertSet& set, std::int64_t block) const {
+void MoeFfn::finish_down(Pass& pass, const ExpertSet& set, std::int64_t part, std::int64_t block) const {
   const cpu::Range columns = columns_of(block, pass.config.hidden_size);
-  const std::int64_t width = columns.end - columns.begin, n = n_slots(pass);
+  const std::int64_t width = columns.end - columns.begin;
   Activations &sums = pass.buffer(RowBuffer::kPartSums), &out = pass.buffer(RowBuffer::kOutput);
   const auto* weights = pass.space.array<float>(ArrayBuffer::kSlotWeights);
-  if (&set == &now_) begin_sums(pass, columns);
-  for (const auto& [part, slice, slots] : set.chosen) {
+  if (&set == &now_) begin_sums(pass, part, columns);
+  for (const auto& [own, slice, slots] : set.chosen) {
+    if (static_cast<std::int64_t>(own) != part) continue;
     for (std::int64_t slot = slots.begin; slot < slots.end; ++slot) {
       const std::int64_t row = slots.row_of(slot);
       DODECA_CHECK(&set == &now_ || defers(slot), slot);  // behind give() nobody may write kOutput
-      add_weighted((defers(slot) ? deferred_row(pass, plan().layer, row) : out.row(row)) + columns.begin,
-                   sums.row(static_cast<std::int64_t>(part) * n + slot) + columns.begin, weights[slot], width);
+      float* to = defers(slot) ? deferred_row(pass, plan().layer, part, row) : out.row(out.first_row(part) + row);
+      add_weighted(to + columns.begin, sums.row(sums.first_row(part) + slot) + columns.begin, weights[slot], width);
     }
   }
   if (&set == &late_) return;
-  if (shared_here()) return shared_.add_down_parts(pass, block, std::ssize(down_) * n, true);
-  for (std::int64_t i = 0; elsewhere_ != nullptr && i < pass.n(); ++i)
-    add_weighted(out.row(i) + columns.begin, elsewhere_->output().row(i) + columns.begin, 1.0f, width);
+  if (shared_here()) return shared_.add_down_pieces(pass, part, block, n_slots(pass), true);
+  if (elsewhere_ != nullptr && part == 0) add_shared_from_elsewhere(pass, columns);
 }
 
-// f(part, slice, slots, tiles) for all tiles of gate and up, dealt over the members. Few rows for an expert: equal shares
+void MoeFfn::add_shared_from_elsewhere(const Pass& pass, const cpu::Range& columns) const {
+  for (std::int64_t i = 0; i < pass.n(); ++i)
+    add_weighted(pass.buffer(RowBuffer::kOutput).row(i) + columns.begin, elsewhere_->output().row(i) + columns.begin,
+                 1.0f, columns.end - columns.begin);
+}
+
+// f(part, slice, slots, tiles) for all tiles of gate and up, those of a part dealt over its members. Few rows for an expert: equal shares
 // of the tiles, because reading them is the work. Many: kFfnTiles at a time to whoever is free, because experts have
 // different numbers of rows.
 template <class F>
-void MoeFfn::for_each_unit(const cpu::Member& member, F&& f) const {
+void MoeFfn::for_each_unit(const cpu::CrewPlace& place, F&& f) const {
+  const auto is_mine = [&](std::size_t part) { return place.has(static_cast<std::int64_t>(part)); };
   std::int64_t n_rows = 0, all_tiles = 0;
   for (const Chosen& c : now_.chosen) {
     n_rows += c.slots.count();
-    all_tiles += gate_[c.part].n_tiles;
+    if (is_mine(c.part)) all_tiles += gate_[c.part].n_tiles;
   }
   if (n_rows > kFewRowsEach * std::ssize(now_.chosen)) {
-    std::int64_t unit = 0, mine = units_.take();
+    cpu::WorkCounter& units = units_.of(place);
+    std::int64_t unit = 0, mine = units.take();
     for (const auto& [p, slice, slots] : now_.chosen) {
+      if (!is_mine(p)) continue;
       const std::int64_t n_tiles = gate_[p].n_tiles, n_units = (n_tiles + kFfnTiles - 1) / kFfnTiles;
-      for (; mine < unit + n_units; mine = units_.take()) {
+      for (; mine < unit + n_units; mine = units.take()) {
         const std::int64_t begin = (mine - unit) * kFfnTiles;
         f(p, slice, slots, cpu::Range{begin, std::min(n_tiles, begin + kFfnTiles)});
       }
@@ -398,8 +437,9 @@ void MoeFfn::for_each_unit(const cpu::Member& member, F&& f) const {
     return;
   }
   std::int64_t first = 0;
-  const cpu::Range mine = member.part(all_tiles);
+  const cpu::Range mine = place.share(all_tiles);
   for (const auto& [p, slice, slots] : now_.chosen) {
+    if (!is_mine(p)) continue;
     const std::int64_t n_tiles = gate_[p].n_tiles, begin = std::max(mine.begin - first, std::int64_t{0}),
                        end = std::min(mine.end - first, n_tiles);
     if (begin < end) f(p, slice, slots, cpu::Range{begin, end});
@@ -408,7 +448,8 @@ void MoeFfn::for_each_unit(const cpu::Member& member, F&& f) const {
 }
 
 void MoeFfn::deal_gate_up(Pass& pass, const cpu::Member& member) const {
-  for_each_unit(member, [&](std::size_t p, std::int32_t slice, const SlotRange& slots, const cpu::Range& tiles) {
+  const cpu::CrewPlace& place = pass.crews.place(member);
+  for_each_unit(place, [&](std::size_t p, std::int32_t slice, const SlotRange& slots, const cpu::Range& tiles) {
     gate_up(pass, member,
             {.gate = {&gate_[p], 1},
              .up = {&up_[p], 1},
@@ -416,29 +457,29 @@ void MoeFfn::deal_gate_up(Pass& pass, const cpu::Member& member) const {
              .tiles = tiles,
              .slots = slots,
              .hidden = RowBuffer::kExpertHidden,
-             .hidden_offset = static_cast<std::int64_t>(p) * n_slots(pass)});
+             .hidden_offset = pass.buffer(RowBuffer::kExpertHidden).first_row(gate_[p].part)});
   });
 }
 
 void MoeFfn::quantize_slot(Pass& pass, std::int64_t slot) const {
-  for (std::size_t p = 0; p < down_.size(); ++p) {
-    if (down_[p])
-      pass.buffer(RowBuffer::kExpertHidden)
-          .quantize(static_cast<std::int64_t>(p) * n_slots(pass) + slot, down_[p].n_in, pass.isa);
+  Activations& hidden = pass.buffer(RowBuffer::kExpertHidden);
+  for (const PackedMatrix& down : down_) {
+    if (down) hidden.quantize(hidden.first_row(down.part) + slot, down.n_in, pass.isa);
   }
 }
 
-// Each member owns columns of the output for all experts, so that the order of a sum is that of the experts.
+// Each member owns columns of its part's output for all experts, so that the order of a sum is that of the experts.
 void MoeFfn::deal_down(Pass& pass, const cpu::Member& member) const {
-  if (!clear_own_columns(pass, member)) return;
-  for_each_expert(pass, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
+  const cpu::CrewPlace& place = pass.crews.place(member);
+  clear_own_columns(pass, member);
+  for_each_expert(pass, place, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
     add_down(pass, member,
              {.down = down_[p],
               .slice = slice,
-              .tiles = member.part(down_[p].n_tiles),
+              .tiles = place.share(down_[p].n_tiles),
               .slots = slots,
               .hidden = RowBuffer::kExpertHidden,
-              .hidden_offset = static_cast<std::int64_t>(p) * n_slots(pass),
+              .hidden_offset = pass.buffer(RowBuffer::kExpertHidden).first_row(down_[p].part),
               .slot_weights = pass.space.array<float>(ArrayBuffer::kSlotWeights)});
   });
   if (elsewhere_)

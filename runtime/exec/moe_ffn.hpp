@@ -19,10 +19,12 @@ class MoeFfn final : public Block {
   std::span<const float> norm() const override { return norm_; }
 
   // Not null: the shared expert is computed there, while this block routes and runs the chosen experts.
-  void set_shared_elsewhere(std::unique_ptr<Elsewhere> place) { elsewhere_ = std::move(place); }
+  void set_shared_elsewhere(std::unique_ptr<Elsewhere> place);
   // Only the routed experts run here.
   void set_routed_elsewhere(std::unique_ptr<RoutedElsewhere> place);
-  bool has_output() const override { return routed_ == nullptr; }
+  std::span<const std::int32_t> output_parts() const override {
+    return routed_ == nullptr ? std::span<const std::int32_t>(parts_) : std::span<const std::int32_t>();
+  }
   std::int64_t input_of(const Pass&, std::int64_t row) const override { return routed_ == nullptr ? row : -1; }
 
  private:
@@ -56,8 +58,11 @@ class MoeFfn final : public Block {
   Phase down_phase(ExpertSet& set) const;
   void run_down(Pass& pass, const ExpertSet& set, const cpu::Member& member, std::size_t load,
                 const cpu::Range& tiles) const;
-  void begin_sums(const Pass& pass, const cpu::Range& columns) const;
-  void finish_down(Pass& pass, const ExpertSet& set, std::int64_t block) const;
+  void begin_sums(const Pass& pass, std::int64_t part, const cpu::Range& columns) const;
+  void begin_empty_sums(const Pass& pass) const;
+  void add_shared_from_elsewhere(const Pass& pass, const cpu::Range& columns) const;
+  void finish_down(Pass& pass, const ExpertSet& set, std::int64_t part, std::int64_t block) const;
+  bool has_down_loads(std::int64_t part) const;
 
   // Few rows, with experts that are added one layer later (BlockPlan::n_deferred): those of a row that weigh least. An
   // expert that all its rows defer is multiplied behind give(), while what routes goes on; what a row defers is added to
@@ -66,7 +71,7 @@ class MoeFfn final : public Block {
   bool defers(std::int64_t slot) const {
     return !deferred_slots_.empty() && deferred_slots_[static_cast<std::size_t>(slot)] != 0;
   }
-  float* deferred_row(const Pass& pass, std::int64_t layer, std::int64_t row) const;
+  float* deferred_row(const Pass& pass, std::int64_t layer, std::int64_t part, std::int64_t row) const;
 
   // Many rows.
   void deal_gate_up(Pass& pass, const cpu::Member& member) const;
@@ -74,15 +79,16 @@ class MoeFfn final : public Block {
   void deal_down(Pass& pass, const cpu::Member& member) const;
 
   template <class F>
-  void for_each_expert(const Pass& pass, F&& f) const;
+  void for_each_expert(const Pass& pass, const cpu::CrewPlace& place, F&& f) const;
   template <class F>
-  void for_each_unit(const cpu::Member& member, F&& f) const;
+  void for_each_unit(const cpu::CrewPlace& place, F&& f) const;
   Work always_read_work() const;
   Work gate_up_work(const Pass& pass, const ExpertSet& set) const;
   Work down_work(const Pass& pass, const ExpertSet& set) const;
 
   PiecedProjection router_;
   std::span<const PackedMatrix> gate_, up_, down_;  // one per part
+  std::vector<std::int32_t> parts_;                 // that have experts, or something of the shared one
   std::span<const float> norm_, router_bias_;
   std::vector<std::vector<std::int32_t>> slice_;  // [part][expert] slice that holds the expert, -1: in another part
   DenseFfn shared_;
@@ -97,8 +103,8 @@ class MoeFfn final : public Block {
   mutable ExpertSet now_, late_;
   mutable std::vector<char> deferred_slots_;  // [slots of few rows]; empty: none is
   mutable Arrivals router_blocks_done_;
-  mutable cpu::WorkCounter router_units_;
-  mutable cpu::WorkCounter units_;  // of gate and up, where they are dealt one by one
+  mutable cpu::CrewCounters router_units_;
+  mutable cpu::CrewCounters units_;  // of gate and up, where they are dealt one by one
 };
 
 }  // namespace dodeca::runtime::exec

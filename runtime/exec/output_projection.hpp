@@ -1,5 +1,5 @@
-// The projection that ends an attention block: from the heads' results (kHeads) to kOutput, parts of the heads added in
-// their order, pieces of each part in theirs, plus the bias.
+// The projection that ends an attention block: from the heads' results (kHeads) to each part's rows of kOutput, the
+// pieces of a part added in their order, plus the bias in the first part.
 #pragma once
 
 #include "runtime/exec/block.hpp"
@@ -17,15 +17,17 @@ class OutputProjection {
   void quantize_block(const Pass& pass, std::size_t part, std::int64_t block) const noexcept;
   std::int64_t width(std::size_t part) const { return widths_[part]; }
   Phase phase() const;
+  std::span<const std::int32_t> parts() const { return parts_; }
 
  private:
   bool whole() const { return pieces_.size() == 1; }
   void project(const Pass& pass, const cpu::Member& member, std::size_t piece, const cpu::Range& tiles) const;
   void deal(const Pass& pass, const cpu::Member& member) const;
-  void add_bias(const Pass& pass, const cpu::Range& columns) const;
+  void add_bias(const Pass& pass, std::int64_t part, const cpu::Range& columns) const;
 
   std::span<const PackedMatrix> pieces_;
   std::vector<std::int64_t> widths_;  // of the parts
+  std::vector<std::int32_t> parts_;   // that have heads
   std::span<const float> bias_;
   std::vector<TileLoad> loads_;
 };

@@ -34,11 +34,12 @@ std::int64_t most_chunks(const ModelConfig& config, std::int64_t n_positions) {
 }
 
 Pass::Pass(const ModelConfig& model, cpu::Isa level, KvCache& kv_cache, Workspace& workspace,
-           std::span<const Row> its_rows)
+           const cpu::Crews& its_crews, std::span<const Row> its_rows)
     : config(model),
       isa(level),
       cache(kv_cache),
       space(workspace),
+      crews(its_crews),
       rows(its_rows),
       first_partial{0},
       few_(n() <= kFewRows) {

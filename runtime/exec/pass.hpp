@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "cpu/crews.hpp"
 #include "cpu/team.hpp"
 #include "runtime/exec/kv_cache.hpp"
 #include "runtime/exec/rows.hpp"
@@ -28,6 +29,7 @@ std::int64_t most_chunks(const ModelConfig& config, std::int64_t n_positions);
 struct ContextChunk {
   std::size_t group = 0;  // in Pass::groups
   std::int64_t index = 0;
+  std::int64_t first_strip = 0;  // of the heads of a part
 };
 
 // Rows up to which reading weights is the work, and what follows a product is done by whoever completes a block of it.
@@ -41,13 +43,14 @@ struct RowGroup {
 };
 
 struct Pass {
-  Pass(const ModelConfig& model, cpu::Isa level, KvCache& kv_cache, Workspace& workspace,
+  Pass(const ModelConfig& model, cpu::Isa level, KvCache& kv_cache, Workspace& workspace, const cpu::Crews& its_crews,
        std::span<const Row> its_rows);
 
   const ModelConfig& config;
   const cpu::Isa isa;
   KvCache& cache;
   Workspace& space;
+  const cpu::Crews& crews;
   const std::span<const Row> rows;
   std::vector<RowGroup> groups;
   std::vector<std::int64_t> first_partial;  // [rows + 1] index of a row's first context chunk among all

@@ -1,5 +1,6 @@
 // A phase: what the members of a team do between two barriers. Most phases multiply the pass's rows with tiles of weights;
-// their loads are one list that is cut by bytes, so that every member reads the same share whatever the shapes.
+// their loads are one list that is cut by bytes, so that every member reads the same share whatever the shapes. Loads of
+// a part are dealt among the members that work on it (cpu/crews.hpp).
 //
 // What comes after a product (norms, quantizing, routing) is done in one of two ways, with the same bits. With few rows,
 // by whoever completes a block of results, while the others still multiply: nobody pulls a whole row into one core. With
@@ -39,6 +40,7 @@ inline constexpr std::int64_t kWholeLoad = std::int64_t{1} << 40;  // tiles_per_
 struct TileLoad {
   std::int64_t n_tiles = 0;
   std::uint64_t tile_bytes = 0;
+  std::int32_t part = 0;
   std::int64_t first_block = 0;  // tile t belongs to block first_block + (first_tile + t) / tiles_per_block
   std::int64_t first_tile = 0;
   std::int64_t tiles_per_block = kBlockColumns / cpu::kTileRows;
@@ -52,6 +54,10 @@ struct TileLoad {
   }
 };
 
+// Who waits for each other at the end of a phase of few rows: everyone, or the members of each part, where they alone
+// read what it gives. With many rows everyone does.
+enum class PhaseEnd { kAll, kPart };
+
 struct Phase {
   std::string_view name;
   // What is dealt by bytes, and what a member does with its share of a load.
@@ -61,22 +67,28 @@ struct Phase {
   std::function<void(Pass&, const cpu::Member&)> deal = {};
   // Few rows: finishes a block of results, once all its tiles are there. Empty: results are not complete in blocks.
   std::function<void(Pass&, std::int64_t block)> finish_block = {};
+  // Before it, where each part has results of its own for a block: those of one.
+  std::function<void(Pass&, std::int64_t part, std::int64_t block)> finish_part = {};
   // Otherwise: what is finished one by one when all members are done: n_items, by default the rows.
   std::function<void(Pass&, std::int64_t item)> finish = {};
   std::function<std::int64_t(const Pass&)> n_items = {};
   std::function<void(Pass&)> last = {};  // once, behind everything, before anyone goes on
   std::function<Work(const Pass&)> work = {};
   std::vector<Tap> taps = {};
+  PhaseEnd end = PhaseEnd::kAll;  // kPart: there is no `last`, and with few rows no `finish`
 };
 
-// f(load, tiles): share `index` of `size` of the tiles of all loads, taken as one list and cut by bytes.
+// f(load, tiles): a member's share of the tiles of its parts' loads, taken as one list and cut by bytes.
 template <class F>
-void for_share(std::span<const TileLoad> loads, int index, int size, F&& f) {
+void for_share(std::span<const TileLoad> loads, const cpu::CrewPlace& place, F&& f) {
   std::int64_t all = 0;
-  for (const TileLoad& load : loads) all += load.n_tiles * static_cast<std::int64_t>(load.tile_bytes);
-  const std::int64_t begin = all * index / size, end = all * (index + 1) / size;
+  for (const TileLoad& load : loads) {
+    if (place.has(load.part)) all += load.n_tiles * static_cast<std::int64_t>(load.tile_bytes);
+  }
+  const std::int64_t begin = all * place.index / place.size, end = all * (place.index + 1) / place.size;
   std::int64_t first = 0;
   for (std::size_t i = 0; i < loads.size(); ++i) {
+    if (!place.has(loads[i].part)) continue;
     const auto bytes = static_cast<std::int64_t>(loads[i].tile_bytes);
     const auto tile_at = [&](std::int64_t x) {
       return std::clamp<std::int64_t>((x - first + bytes / 2) / bytes, 0, loads[i].n_tiles);
@@ -88,6 +100,9 @@ void for_share(std::span<const TileLoad> loads, int index, int size, F&& f) {
     first += loads[i].n_tiles * bytes;
   }
 }
+
+// Whether every block of the loads has tiles of one part alone.
+bool blocks_within_parts(std::span<const TileLoad> loads);
 
 // For what needs several blocks: true for the one that was the last of n to come.
 class Arrivals {
@@ -105,8 +120,10 @@ class Arrivals {
 // Whether a phase of this pass deals its loads.
 inline bool deals_loads(const Phase& phase, const Pass& pass) { return phase.loads && (pass.few() || !phase.deal); }
 
-// Counts tiles as done; true for one caller per block, when all its tiles are: it sees what the others wrote.
-bool completes(const Pass& pass, std::span<const TileLoad> loads, std::int64_t block, std::int64_t n_tiles) noexcept;
+// Counts tiles of a load as done. True for one caller per block, when all its tiles are and every part has finished its
+// own: it sees what the others wrote.
+bool completes(const Phase& phase, Pass& pass, std::span<const TileLoad> loads, std::size_t load,
+               const cpu::Range& tiles) noexcept;
 
 // A member's part of a phase. True: every block was given to block_done(block) by whoever completed it.
 template <class F>
@@ -116,12 +133,12 @@ bool run_share(const Phase& phase, Pass& pass, const cpu::Member& member, F&& bl
     return false;
   }
   const std::span<const TileLoad> loads = phase.loads(pass);
-  const bool in_blocks = pass.few() && phase.finish_block;
-  for_share(loads, member.index, member.size, [&](std::size_t i, const cpu::Range& tiles) {
+  const bool in_blocks = pass.few() && (phase.finish_block || phase.finish_part);
+  for_share(loads, pass.crews.place(member), [&](std::size_t i, const cpu::Range& tiles) {
     phase.run(pass, member, i, tiles);
     for (std::int64_t t = tiles.begin; in_blocks && t < tiles.end;) {
       const std::int64_t block = loads[i].block_of(t), stop = std::min(tiles.end, loads[i].tiles_of(block).end);
-      if (completes(pass, loads, block, stop - t)) block_done(block);
+      if (completes(phase, pass, loads, i, {t, stop})) block_done(block);
       t = stop;
     }
   });

@@ -40,7 +40,9 @@ class PiecedProjection {
 
  private:
   bool whole() const { return pieces_.size() == parts_.size(); }
-  std::int64_t out_row(const Pass& pass, std::int64_t part) const { return places_.out_by_part ? part * pass.n() : 0; }
+  std::int64_t out_row(const Pass& pass, std::int64_t part) const {
+    return places_.out_by_part ? pass.buffer(places_.out).first_row(part) : 0;
+  }
   std::int64_t out_begin(const PackedMatrix& piece) const { return places_.out_by_part ? 0 : piece.row_begin; }
 
   std::span<const PackedMatrix> pieces_;

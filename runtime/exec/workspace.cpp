@@ -12,6 +12,11 @@ void Demand::rows(RowBuffer buffer, std::int64_t n_rows, std::int64_t width) {
   rows.width = std::max(rows.width, width);
 }
 
+void Demand::part_rows(RowBuffer buffer, std::int64_t n_rows, std::int64_t width) {
+  rows(buffer, n_rows, width);
+  rows_[static_cast<std::size_t>(buffer)].n_parts = n_parts_;
+}
+
 void Demand::read_by(RowBuffer buffer, const WeightPlan* weight) {
   if (weight == nullptr || weight->layout == nullptr) return;
   rows_[static_cast<std::size_t>(buffer)].formats.add(weight->layout->act);
@@ -33,20 +38,26 @@ void Demand::products(std::int64_t micro_batch) {
   scratch(ThreadBuffer::kProducts, static_cast<std::size_t>(n_rows * kProductTiles * cpu::kTileRows) * sizeof(float));
 }
 
-void Demand::blocks(std::int64_t n_blocks) { array(ArrayBuffer::kBlockCounters, n_blocks, sizeof(BlockCounter)); }
+void Demand::blocks(std::int64_t n_blocks) {
+  array(ArrayBuffer::kBlockCounters, (n_parts_ + 1) * n_blocks, sizeof(BlockCounter));
+}
 
 std::uint64_t Demand::bytes(int n_threads) const {
   std::uint64_t sum = 0;
-  for (const Rows& rows : rows_) sum += Activations::bytes_needed(rows.n_rows, rows.width, rows.formats);
+  for (const Rows& rows : rows_) sum += Activations::bytes_needed(rows.n_parts * rows.n_rows, rows.width, rows.formats);
   for (const std::size_t bytes : arrays_) sum += bytes;
   for (const std::size_t bytes : scratch_) sum += static_cast<std::uint64_t>(n_threads) * bytes;
   return sum;
 }
 
 Workspace::Workspace(const Demand& demand) : demand_(demand) {
-  for (std::size_t i = 0; i < rows_.size(); ++i)
-    rows_[i] = Activations(demand.rows_[i].n_rows, demand.rows_[i].width, demand.rows_[i].formats);
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    const Demand::Rows& rows = demand.rows_[i];
+    rows_[i] = Activations(rows.n_parts * rows.n_rows, rows.width, rows.formats, rows.n_parts);
+  }
   for (std::size_t i = 0; i < arrays_.size(); ++i) arrays_[i] = cpu::Buffer(demand.arrays_[i]);
+  n_counters_ = static_cast<std::int64_t>(array_bytes(ArrayBuffer::kBlockCounters) / sizeof(BlockCounter)) /
+                (demand.n_parts_ + 1);
 }
 
 void Workspace::ensure_threads(int n_threads) {

@@ -22,15 +22,16 @@ struct RunSizes {
   std::int32_t n_sequences = 1;
 };
 
-// Rows of activations; M is the micro-batch, P the parts of a block, S = M * experts per token.
+// Rows of activations; M is the micro-batch, P the parts of a block (each has its rows together), S = M * experts per
+// token.
 enum class RowBuffer {
-  kResidual,       // [M, hidden] the residual stream
-  kInput,          // [M, hidden] normalized: what a layer's block reads
-  kOutput,         // [M, hidden] what a block adds to the residual stream
-  kHeadInput,      // [M, hidden] normalized rows that the head reads
-  kQA,             // [M, q_lora]
-  kKv,             // [M, latent + rope]; grouped queries: [M, 4 * kv_heads * head_dim]
-  kQuery,          // [M, heads * head dim]
+  kResidual,   // [M, hidden] the residual stream
+  kInput,      // [M, hidden] normalized: what a layer's block reads
+  kOutput,     // [P * M, hidden] what a block adds to the residual stream: the sum of its parts, which part 0 becomes
+  kHeadInput,  // [M, hidden] normalized rows that the head reads
+  kQA,         // [M, q_lora]
+  kKv,         // [M, latent + rope]; grouped queries: [M, 4 * kv_heads * head_dim]
+  kQuery,      // [M, heads * head dim]
   kAbsorbedQuery,  // [M, heads * (latent + rope)]
   kLatent,         // [M, heads * latent] attention's result before v_b
   kHeads,          // [P * M, heads of a part * v] input of the output projection
@@ -40,9 +41,9 @@ enum class RowBuffer {
   kUp,            // [P * slots of few rows, expert width], or [P * few rows, dense or shared width]
   kExpertHidden,  // [P * S, expert width]
   kDenseHidden,   // [P * M, dense or shared width]
-  kPartSums,      // [P * slots of few rows + P * few rows, hidden] products that are added to kOutput block by block
-  kLateInput,     // [few rows, hidden] floats of kInput, for experts that are multiplied behind the others
-  kDeferredSums,  // [2 * few rows, hidden] of a layer's experts that are added one layer later: odd layers, even layers
+  kPartSums,  // [P * (slots of few rows + pieces of a part * few rows), hidden] products that are added to kOutput block by block
+  kLateInput,  // [few rows, hidden] floats of kInput, for experts that are multiplied behind the others
+  kDeferredSums,  // [P * 2 * few rows, hidden] of a layer's experts that are added one layer later: odd layers, even layers
   kCount
 };
 
@@ -56,15 +57,15 @@ enum class ArrayBuffer {
   kSlotWeights,    // float [S]
   kSlotBegin,      // int32 [experts + 1] first slot of each expert
   kSquares,        // float [M, blocks of a row] sums of squares behind a norm
-  kBlockCounters,  // BlockCounter [blocks of a phase]
+  kBlockCounters,  // BlockCounter [P + 1, blocks of a phase]: of each part, and of all
   kQueryStrips,    // bytes [few rows, strips of heads, packed queries of absorbed attention]
   kPartials,       // float [partials of few rows, heads, 2 + latent] results of context chunks: max, sum, acc
   kCount
 };
 
-// Tiles of a block of results that are done; zero between phases.
+// Tiles of a block of results that are done, or parts of it; zero between phases.
 struct alignas(64) BlockCounter {
-  std::atomic<std::int64_t> tiles{0};
+  std::atomic<std::int64_t> done{0};
 };
 
 // Work space of one thread.
@@ -84,7 +85,9 @@ inline constexpr std::int64_t kHeadRows = 64;    // rows per unit in the per-hea
 
 class Demand {
  public:
+  explicit Demand(std::int64_t n_parts) : n_parts_(n_parts) {}
   void rows(RowBuffer buffer, std::int64_t n_rows, std::int64_t width);
+  void part_rows(RowBuffer buffer, std::int64_t n_rows, std::int64_t width);  // so many for each part
   // A weight reads those rows.
   void read_by(RowBuffer buffer, const WeightPlan* weight);
   void array(ArrayBuffer buffer, std::int64_t n, std::size_t element_bytes);
@@ -99,9 +102,10 @@ class Demand {
   template <class Key>
   static constexpr std::size_t kCountOf = static_cast<std::size_t>(Key::kCount);
   struct Rows {
-    std::int64_t n_rows = 0, width = 0;
+    std::int64_t n_rows = 0, width = 0, n_parts = 1;  // n_rows of each
     ActFormats formats = {};
   };
+  std::int64_t n_parts_;
   std::array<Rows, kCountOf<RowBuffer>> rows_ = {};
   std::array<std::size_t, kCountOf<ArrayBuffer>> arrays_ = {};    // bytes
   std::array<std::size_t, kCountOf<ThreadBuffer>> scratch_ = {};  // bytes
@@ -113,6 +117,10 @@ class Workspace {
   void ensure_threads(int n_threads);
 
   Activations& rows(RowBuffer buffer) { return rows_[static_cast<std::size_t>(buffer)]; }
+  // Of a block of results of one part, or, table P, of all parts.
+  BlockCounter& counter(std::int64_t table, std::int64_t block) {
+    return array<BlockCounter>(ArrayBuffer::kBlockCounters)[table * n_counters_ + block];
+  }
   template <class T>
   T* array(ArrayBuffer buffer) {
     return arrays_[static_cast<std::size_t>(buffer)].as<T>();
@@ -126,6 +134,7 @@ class Workspace {
   Demand demand_;
   std::array<Activations, Demand::kCountOf<RowBuffer>> rows_;
   std::array<cpu::Buffer, Demand::kCountOf<ArrayBuffer>> arrays_;
+  std::int64_t n_counters_ = 0;  // of a table
   std::vector<std::array<cpu::Buffer, Demand::kCountOf<ThreadBuffer>>> threads_;
 };
 

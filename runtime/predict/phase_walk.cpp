@@ -32,7 +32,9 @@ void walk_phases(const Plan& plan, const PhaseWalk& walk, const PhaseVisitor& vi
     rows.push_back({.position = static_cast<std::int32_t>(walk.position),
                     .sequence = static_cast<std::int32_t>(i),
                     .wants_logits = true});
-  exec::Pass pass(plan.config, plan.options.isa, cache, space, rows);
+  cpu::Team alone(1);
+  exec::Pass pass(plan.config, plan.options.isa, cache, space,
+                  alone.crews(static_cast<int>(plan.options.shares.size())), rows);
   std::vector<std::size_t> blocks = walk.blocks;
   for (std::size_t i = 0; walk.blocks.empty() && i < plan.blocks.size(); ++i) {
     blocks.push_back(i);

@@ -7,8 +7,8 @@
 namespace dodeca::runtime::predict {
 namespace {
 
-PhaseShares shares_of(std::span<const exec::TileLoad> loads, int n_threads, int l3_members) {
-  const std::vector<double> bytes = bytes_by_member(loads, n_threads);
+PhaseShares shares_of(std::span<const exec::TileLoad> loads, int n_threads, int n_parts, int l3_members) {
+  const std::vector<double> bytes = bytes_by_member(loads, n_threads, n_parts);
   PhaseShares shares{.n_threads = n_threads};
   for (const double own : bytes) shares.bytes += own;
   for (const exec::TileLoad& load : loads)
@@ -37,10 +37,11 @@ void keep_worst(std::vector<PhaseShares>& all, PhaseShares shares) {
 
 }  // namespace
 
-std::vector<double> bytes_by_member(std::span<const exec::TileLoad> loads, int n_threads) {
+std::vector<double> bytes_by_member(std::span<const exec::TileLoad> loads, int n_threads, int n_parts) {
   std::vector<double> bytes(static_cast<std::size_t>(n_threads), 0.0);
+  const std::vector<cpu::CrewPlace> places = cpu::crew_places(n_threads, n_parts);
   for (int i = 0; i < n_threads; ++i) {
-    exec::for_share(loads, i, n_threads, [&](std::size_t load, const cpu::Range& tiles) {
+    exec::for_share(loads, places[static_cast<std::size_t>(i)], [&](std::size_t load, const cpu::Range& tiles) {
       bytes[static_cast<std::size_t>(i)] +=
           static_cast<double>(tiles.end - tiles.begin) * static_cast<double>(loads[load].tile_bytes);
     });
@@ -54,7 +55,7 @@ std::vector<PhaseShares> count_shares(const Plan& plan, const ShareRequest& requ
               [&](const BlockPlan& block, const exec::Phase& phase, const exec::Pass& pass) {
                 if (!exec::deals_loads(phase, pass)) return;
                 for (const int n : request.n_threads) {
-                  PhaseShares shares = shares_of(phase.loads(pass), n, request.l3_members);
+                  PhaseShares shares = shares_of(phase.loads(pass), n, pass.crews.n_parts(), request.l3_members);
                   shares.phase = phase.name;
                   shares.block = block.name();
                   keep_worst(all, std::move(shares));

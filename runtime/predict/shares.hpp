@@ -14,7 +14,7 @@
 namespace dodeca::runtime::predict {
 
 // Bytes of a phase's loads that each member of a team gets.
-std::vector<double> bytes_by_member(std::span<const exec::TileLoad> loads, int n_threads);
+std::vector<double> bytes_by_member(std::span<const exec::TileLoad> loads, int n_threads, int n_parts = 1);
 
 struct ShareRequest {
   std::vector<int> n_threads;

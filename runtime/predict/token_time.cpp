@@ -110,9 +110,10 @@ class Steps {
                  strip_us =
                      attention_.attend / 8 * static_cast<double>(2 * c_.kv_lora_rank + c_.qk_rope_head_dim) / 1088;
     double most = 0, all = 0;
+    const std::vector<cpu::CrewPlace> places = cpu::crew_places(r_.n_threads, pass.crews.n_parts());
     for (int i = 0; i < r_.n_threads; ++i) {
       double us = 0;
-      exec::for_share(loads, i, r_.n_threads, [&](std::size_t load, const cpu::Range& strips) {
+      exec::for_share(loads, places[static_cast<std::size_t>(i)], [&](std::size_t load, const cpu::Range& strips) {
         us += static_cast<double>(loads[load].tile_bytes) / kChunk *
               (load_us + strip_us * static_cast<double>(strips.end - strips.begin));
       });

@@ -43,7 +43,8 @@ class OtherTeam final : public Elsewhere {
                 space_.array_bytes(ArrayBuffer::kAngles));
     {
       const std::lock_guard lock(mutex_);
-      pass_.emplace(model_.config(), model_.isa(), pass.cache, space_, pass.rows);
+      pass_.emplace(model_.config(), model_.isa(), pass.cache, space_,
+                    team_.crews(static_cast<int>(model_.plan().options.shares.size())), pass.rows);
       busy_ = true;
     }
     changed_.notify_all();

@@ -96,7 +96,7 @@ TEST_CASE("weights in pieces: the same bits for one row and many, and for any te
   for (const char* shape : {"deepseek-v3", "deepseek-v2-lite"}) {
     const ModelConfig c = slice_of(shape);
     const auto source = random_model(c);
-    cpu::Team two(2), five(5);
+    cpu::Team one(1), two(2), five(5), twenty(20);
     for (const Shares& shares : {equal_shares(1), equal_shares(2), equal_shares(16), {3.0, 1.0, 2.0}}) {
       const auto model = load_model(*source, two, {.shares = shares});
       std::size_t n_pieced = 0;
@@ -105,7 +105,7 @@ TEST_CASE("weights in pieces: the same bits for one row and many, and for any te
       const std::vector<int> ids = some_ids(21, static_cast<int>(c.vocab_size));
       Executor executor(*model, two, {.n_positions = 128});
       const std::vector<float> want = logits_of(executor, rows_of(ids));  // many
-      CHECK(same_bits(logits_of(executor, rows_of(ids), &five), want));
+      for (cpu::Team* team : {&one, &five, &twenty}) CHECK(same_bits(logits_of(executor, rows_of(ids), team), want));
       for (const std::size_t at_once : {1u, 3u, 8u}) {
         executor.cache().truncate(0, 0);
         std::vector<float> got;
@@ -115,7 +115,10 @@ TEST_CASE("weights in pieces: the same bits for one row and many, and for any te
           executor.forward(rows_of({ids.begin() + static_cast<std::ptrdiff_t>(begin),
                                     ids.begin() + static_cast<std::ptrdiff_t>(end)},
                                    0, static_cast<std::int32_t>(begin)),
-                           out, begin % 2 == 0 ? &two : &five);
+                           out,
+                           begin % 3 == 0   ? &two
+                           : begin % 3 == 1 ? &five
+                                            : &one);
           got.insert(got.end(), out.logits.begin(), out.logits.end());
         }
         CHECK(same_bits(got, want));
