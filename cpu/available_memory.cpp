@@ -6,12 +6,10 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
-#include <optional>
-#include <sstream>
 #include <string>
-#include <string_view>
 
 #include "cpu/cgroup.hpp"
+#include "cpu/system_file.hpp"
 #include "cpu/topology.hpp"
 
 namespace dodeca::cpu {
@@ -20,21 +18,6 @@ namespace {
 constexpr std::uint64_t kUnlimited = std::numeric_limits<std::uint64_t>::max();
 
 std::uint64_t minus(std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; }
-
-// A file that holds one number; "max" and absence give nothing.
-std::optional<std::uint64_t> read_number(const std::string& path) { return to_number(read_text(path)); }
-
-// The number after `key` at the start of a line: "MemAvailable:   123 kB", "inactive_file 4096".
-std::optional<std::uint64_t> find_number(const std::string& text, std::string_view key) {
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    if (!line.starts_with(key)) continue;
-    const std::size_t digit = line.find_first_not_of(" \t:", key.size());
-    if (digit == key.size() || digit == std::string::npos) continue;
-    return to_number(std::string_view(line).substr(digit));
-  }
-  return std::nullopt;
-}
 
 // Limit minus use, plus file cache that the kernel would drop first.
 std::uint64_t left_in_group(const std::string& directory, bool v2) {

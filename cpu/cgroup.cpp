@@ -1,11 +1,10 @@
 #include "cpu/cgroup.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <fstream>
-#include <iterator>
 #include <sstream>
 #include <vector>
+
+#include "cpu/system_file.hpp"
 
 namespace dodeca::cpu {
 namespace {
@@ -22,18 +21,6 @@ bool contains(const std::vector<std::string>& list, std::string_view item) {
 }
 
 }  // namespace
-
-std::string read_text(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::optional<std::uint64_t> to_number(std::string_view text) {
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end == text.data()) return std::nullopt;
-  return value;
-}
 
 std::optional<Cgroup> find_cgroup(const std::string& root, std::string_view controller, bool v2) {
   // /proc/self/cgroup: "0::/a/b" (v2) or "4:memory:/a/b" (v1).

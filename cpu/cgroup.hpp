@@ -1,7 +1,6 @@
 // Where this process stands in a control group hierarchy, v1 or v2, and the files of the groups above it.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,10 +27,5 @@ void for_each_group(const Cgroup& cgroup, Visit&& visit) {
     path.resize(slash);
   }
 }
-
-// A file's whole text; empty when it cannot be read.
-std::string read_text(const std::string& path);
-// The number that a text begins with.
-std::optional<std::uint64_t> to_number(std::string_view text);
 
 }  // namespace dodeca::cpu

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "cpu/cgroup.hpp"
+#include "cpu/system_file.hpp"
 
 namespace dodeca::cpu {
 namespace {
@@ -34,8 +34,8 @@ PackageEnergy::PackageEnergy(const std::string& root) {
     const bool package = name.starts_with("package-");
     if (!package && name != "dram") continue;  // cores are part of their package, "psys" holds the packages
     Zone zone{.file = folder + "/energy_uj"};
-    const std::optional<std::uint64_t> now = to_number(read_text(zone.file)),
-                                       range = to_number(read_text(folder + "/max_energy_range_uj"));
+    const std::optional<std::uint64_t> now = read_number(zone.file),
+                                       range = read_number(folder + "/max_energy_range_uj");
     if (!now || !range || *range == 0) {
       unreadable = zone.file;
       continue;
@@ -54,7 +54,7 @@ PackageEnergy::PackageEnergy(const std::string& root) {
 
 double PackageEnergy::joules() {
   for (Zone& zone : zones_) {
-    const std::optional<std::uint64_t> now = to_number(read_text(zone.file));
+    const std::optional<std::uint64_t> now = read_number(zone.file);
     if (!now) continue;  // it was readable: taken at the next call
     const std::uint64_t used =
         *now >= zone.last ? *now - zone.last : zone.range - std::min(zone.last, zone.range) + *now;

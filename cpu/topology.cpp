@@ -12,6 +12,7 @@
 #include <tuple>
 
 #include "cpu/cgroup.hpp"
+#include "cpu/system_file.hpp"
 
 namespace dodeca::cpu {
 namespace {

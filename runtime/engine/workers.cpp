@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cpu/cgroup.hpp"
+#include "cpu/system_file.hpp"
 #include "runtime/base/error.hpp"
 
 namespace dodeca::runtime::engine {
@@ -33,7 +34,7 @@ std::string thread_limits() {
     const std::optional<cpu::Cgroup> group = cpu::find_cgroup("", "pids", v2);
     if (!group) continue;
     cpu::for_each_group(*group, [&](const std::string& folder) {
-      const std::optional<std::uint64_t> n = cpu::to_number(cpu::read_text(folder + "/pids.max"));
+      const std::optional<std::uint64_t> n = cpu::read_number(folder + "/pids.max");
       if (n && (!most || *n < *most)) most = n;
     });
   }

@@ -1,13 +1,11 @@
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 
-#include <filesystem>
-#include <fstream>
 #include <limits>
 #include <string>
 
 #include "cpu/topology.hpp"
-#include "tests/support/temp_dir.hpp"
+#include "tests/support/fake_root.hpp"
 
 using namespace dodeca;
 
@@ -15,16 +13,10 @@ namespace {
 
 constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
 
-// A made-up /proc and /sys.
-class FakeRoot {
+class FakeMachine : public tests::FakeRoot {
  public:
-  void write(const std::string& path, const std::string& text) {
-    const std::filesystem::path file = dir_.path() / path;
-    std::filesystem::create_directories(file.parent_path());
-    std::ofstream(file) << text;
-  }
-  std::uint64_t available() const { return cpu::available_memory_bytes(dir_.path().string()); }
-  double quota() const { return cpu::cpu_quota(dir_.path().string()); }
+  std::uint64_t available() const { return cpu::available_memory_bytes(path()); }
+  double quota() const { return cpu::cpu_quota(path()); }
   void meminfo(std::uint64_t available_gib) {
     write("proc/meminfo",
           "MemTotal:       99999999 kB\nMemAvailable:   " + std::to_string(available_gib << 20) + " kB\n");
@@ -37,9 +29,6 @@ class FakeRoot {
     write("proc/self/mountinfo", "35 31 0:32 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
     write("sys/fs/cgroup/memory/memory.limit_in_bytes", std::to_string(6 * kGiB));
   }
-
- private:
-  tests::TempDir dir_;
 };
 
 }  // namespace
@@ -51,14 +40,14 @@ TEST_CASE("available memory: this machine has some") {
 }
 
 TEST_CASE("available memory: without cgroups it is MemAvailable") {
-  FakeRoot root;
+  FakeMachine root;
   CHECK(root.available() == std::numeric_limits<std::uint64_t>::max());
   root.meminfo(100);
   CHECK(root.available() == 100 * kGiB);
 }
 
 TEST_CASE("available memory: cgroup v2 limits at every level above the process count, file cache does not") {
-  FakeRoot root;
+  FakeMachine root;
   root.meminfo(100);
   root.write("proc/self/cgroup", "0::/user/job\n");
   root.write("proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n");
@@ -76,7 +65,7 @@ TEST_CASE("available memory: cgroup v2 limits at every level above the process c
 }
 
 TEST_CASE("available memory: cgroup v1") {
-  FakeRoot root;
+  FakeMachine root;
   root.meminfo(100);
   root.write("proc/self/cgroup", "5:cpu,cpuacct:/x\n4:memory:/a\n0::/\n");
   root.write("proc/self/mountinfo",
@@ -91,14 +80,14 @@ TEST_CASE("available memory: cgroup v1") {
 }
 
 TEST_CASE("available memory: a container that sees only its own part of the hierarchy") {
-  FakeRoot root;
+  FakeMachine root;
   root.container("/docker/abc/inner");
   root.write("sys/fs/cgroup/memory/memory.usage_in_bytes", std::to_string(kGiB));
   CHECK(root.available() == 5 * kGiB);
 }
 
 TEST_CASE("available memory: a group beside the part that is seen only begins with its name") {
-  FakeRoot root;
+  FakeMachine root;
   root.container("/docker/abcd/inner");
   root.write("sys/fs/cgroup/memoryd/memory.limit_in_bytes", std::to_string(kGiB));
   root.write("sys/fs/cgroup/memoryd/inner/memory.limit_in_bytes", std::to_string(kGiB));
@@ -106,7 +95,7 @@ TEST_CASE("available memory: a group beside the part that is seen only begins wi
 }
 
 TEST_CASE("available memory: unreadable numbers limit nothing") {
-  FakeRoot root;
+  FakeMachine root;
   root.write("proc/meminfo", "MemAvailable: lots\n");
   root.write("proc/self/cgroup", "nonsense\n::\n0::/a\n");
   root.write("proc/self/mountinfo", "short line\n - \n30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
@@ -115,7 +104,7 @@ TEST_CASE("available memory: unreadable numbers limit nothing") {
 }
 
 TEST_CASE("cpu quota: the smallest above the process, v1 and v2; none is 0") {
-  FakeRoot root;
+  FakeMachine root;
   CHECK(root.quota() == 0);
   root.write("proc/self/cgroup", "1:cpu,cpuacct:/a/b\n0::/x/y\n");
   root.write("proc/self/mountinfo",
@@ -142,7 +131,7 @@ TEST_CASE("available memory: the address space limit counts") {
   rlimit limit = before;
   limit.rlim_cur = 8 * kGiB;
   REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
-  const std::uint64_t available = FakeRoot().available();
+  const std::uint64_t available = FakeMachine().available();
   setrlimit(RLIMIT_AS, &before);
   CHECK(available < 8 * kGiB);
   CHECK(available > 0);
