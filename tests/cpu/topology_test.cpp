@@ -7,6 +7,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 using namespace dodeca;
 
@@ -74,7 +75,79 @@ TEST_CASE("a machine without L3 or named cores still has cores") {
   CHECK(cpu::synthetic_topology("numa:2 pu:2").nodes.size() == 2);
 }
 
+TEST_CASE("packages are counted, also where a node has none of its own") {
+  const cpu::Topology two = cpu::synthetic_topology("package:2 numa:1 l3:4 core:8 pu:2");
+  for (std::size_t i = 0; i < 64; ++i) CHECK(two.cores[i].package == static_cast<int>(i / 32));
+  const cpu::Topology nps4 = cpu::synthetic_topology("package:2 numa:4 l3:2 core:8 pu:2");
+  CHECK(nps4.nodes.size() == 8);
+  for (const cpu::Core& core : nps4.cores) CHECK(core.package == core.node / 4);
+  for (const cpu::Core& core : cpu::synthetic_topology("pu:3").cores) CHECK(core.package == 0);
+}
+
+TEST_CASE("distances are the firmware's, or 10 and 20") {
+  using Matrix = std::vector<std::vector<int>>;
+  CHECK(cpu::synthetic_topology("package:2 numa:1 core:2 pu:1").distances == Matrix{{10, 20}, {20, 10}});
+  CHECK(cpu::synthetic_topology("pu:3").distances == Matrix{{10}});
+  cpu::SyntheticNodes nodes;
+  nodes.distances = {{10, 12, 32}, {12, 10, 31}, {32, 30, 10}};
+  CHECK(cpu::synthetic_topology("numa:3 core:2 pu:1", nodes).distances == nodes.distances);
+  nodes.without_cores = {1};  // distances are those of the nodes that remain
+  CHECK(cpu::synthetic_topology("numa:3 core:2 pu:1", nodes).distances == Matrix{{10, 32}, {32, 10}});
+}
+
+TEST_CASE("a node without usable cores has memory only") {
+  cpu::SyntheticNodes nodes;
+  nodes.memory_bytes = {std::uint64_t{3} << 30, std::uint64_t{5} << 30};
+  nodes.without_cores = {0};
+  const cpu::Topology t = cpu::synthetic_topology("package:2 numa:1 core:4 pu:1", nodes);
+  REQUIRE(t.nodes.size() == 1);
+  CHECK(t.nodes[0].os_index == 1);
+  REQUIRE(t.memory_only.size() == 1);
+  CHECK(t.memory_only[0].os_index == 0);
+  CHECK(t.memory_only[0].memory_bytes == std::uint64_t{3} << 30);
+  CHECK(t.forbidden_nodes.empty());
+  REQUIRE(t.cores.size() == 4);
+  for (const cpu::Core& core : t.cores) CHECK(core.node == 0);
+}
+
+TEST_CASE("memory of the whole machine beside nodes of sockets is nobody's own") {
+  const cpu::Topology t = cpu::synthetic_topology("[numa(memory=64GiB)] package:2 [numa(memory=8GiB)] core:4 pu:1");
+  REQUIRE(t.nodes.size() == 2);
+  REQUIRE(t.memory_only.size() == 1);
+  CHECK(t.memory_only[0].memory_bytes == std::uint64_t{64} << 30);
+  for (const cpu::Core& core : t.cores) CHECK(core.node == core.package);
+}
+
+TEST_CASE("cores of a node that may not be used take the nearest one's memory") {
+  cpu::SyntheticNodes nodes;
+  nodes.memory_bytes = {1 << 30, 1 << 30, 1 << 30, 1 << 30};
+  SUBCASE("no memory there: the nearest by distance") {
+    nodes.memory_bytes[0] = 0;
+    nodes.distances = {{10, 32, 12, 32}, {32, 10, 32, 12}, {12, 32, 10, 32}, {32, 12, 32, 10}};
+    const cpu::Topology t = cpu::synthetic_topology("package:2 numa:2 core:2 pu:1", nodes);
+    REQUIRE(t.nodes.size() == 3);
+    CHECK(t.forbidden_nodes.empty());
+    CHECK(t.cores.size() == 8);
+    for (const cpu::Core& core : t.cores) {
+      const int os_index = t.nodes[static_cast<std::size_t>(core.node)].os_index;
+      if (core.first_pu < 2) CHECK(os_index == 2);
+    }
+  }
+  SUBCASE("forbidden: all are as far, so one of the same package") {
+    nodes.forbidden = {3};
+    const cpu::Topology t = cpu::synthetic_topology("package:2 numa:2 core:2 pu:1", nodes);
+    CHECK(t.forbidden_nodes == std::vector<int>{3});
+    REQUIRE(t.nodes.size() == 3);
+    CHECK(t.nodes.back().os_index == 2);
+    for (const cpu::Core& core : t.cores)
+      if (core.first_pu >= 6) CHECK(core.node == 2);
+  }
+}
+
 TEST_CASE("nonsense is refused") {
+  CHECK_THROWS_AS(cpu::synthetic_topology("numa:2 core:1 pu:1", {.forbidden = {2}}), std::invalid_argument);
+  CHECK_THROWS_AS(cpu::synthetic_topology("numa:2 core:1 pu:1", {.distances = {{10, 20}}}), std::invalid_argument);
+  CHECK_THROWS_AS(cpu::synthetic_topology("numa:2 core:1 pu:1", {.without_cores = {0, 1}}), std::exception);
   for (const std::string text : {"", "socket two", "package:0", "core:x pu:1"}) {
     CAPTURE(text);
     CHECK_THROWS_AS(cpu::synthetic_topology(text), std::invalid_argument);
