@@ -196,7 +196,11 @@ std::map<int, int> describe_nodes(const MemoryNodes& nodes, const std::vector<Fo
     index[os_index] = static_cast<int>(with_cores.size());
     with_cores.push_back(node);
   }
+  // hwloc's order is by place in the machine; people count by the kernel's.
+  std::sort(result.memory_only.begin(), result.memory_only.end(),
+            [](const Node& a, const Node& b) { return a.os_index < b.os_index; });
   result.forbidden_nodes = nodes.forbidden();
+  std::sort(result.forbidden_nodes.begin(), result.forbidden_nodes.end());
   for (const hwloc_obj_t a : with_cores) {
     std::vector<int>& row = result.distances.emplace_back();
     for (const hwloc_obj_t b : with_cores) row.push_back(nodes.distance(a, b));

@@ -110,6 +110,15 @@ TEST_CASE("a node without usable cores has memory only") {
   for (const cpu::Core& core : t.cores) CHECK(core.node == 0);
 }
 
+TEST_CASE("lists of nodes without cores are in the kernel's order, whatever hwloc's") {
+  const std::string nodes = "package:4 numa:1(indexes=0,3,2,1) core:2 pu:1";
+  CHECK(cpu::synthetic_topology(nodes, {.forbidden = {1, 3}}).forbidden_nodes == std::vector<int>{1, 3});
+  const cpu::Topology t = cpu::synthetic_topology(nodes, {.without_cores = {1, 3}});
+  REQUIRE(t.memory_only.size() == 2);
+  CHECK(t.memory_only[0].os_index == 1);
+  CHECK(t.memory_only[1].os_index == 3);
+}
+
 TEST_CASE("memory of the whole machine beside nodes of sockets is nobody's own") {
   const cpu::Topology t = cpu::synthetic_topology("[numa(memory=64GiB)] package:2 [numa(memory=8GiB)] core:4 pu:1");
   REQUIRE(t.nodes.size() == 2);
