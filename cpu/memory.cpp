@@ -63,6 +63,12 @@ std::string pool_shortage(std::size_t n, std::size_t page, const std::vector<int
   return {};
 }
 
+std::string refusal(int error) {
+  if (error == EFAULT || error == ENOMEM) return "too few are free for this process, or a control group limits them";
+  if (error == EINVAL) return "the kernel lacks this size of page, or is older than 5.14";
+  return std::generic_category().message(error);
+}
+
 // Takes all pages at once. Several threads, since the kernel clears some GB/s with one. Returns 0 or an errno.
 int populate(std::byte* data, std::size_t bytes, std::size_t page) {
   constexpr std::size_t kMostThreads = 8, kWorthAThread = std::size_t{1} << 30;
@@ -124,8 +130,8 @@ Buffer Buffer::map_from_pool(std::size_t bytes, std::size_t page, const std::vec
     error = populate(made.data_, mapped, page);
   }
   if (error == 0) return made;
-  why = "the pool of " + page_name(page) + " pages refused " + std::to_string(mapped / page) + " pages (" +
-        std::generic_category().message(error) + ")";
+  why = "the pool of " + page_name(page) + " pages refused " + std::to_string(mapped / page) +
+        " pages: " + refusal(error);
   return {};
 }
 
