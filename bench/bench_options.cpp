@@ -131,6 +131,7 @@ void add_run_flags(runtime::cli::Options& options, BenchOptions& bench, BenchWor
   options.values("--override-kv", bench.model.override_kv, "replace a metadata value", "KEY=TYPE:VALUE");
   options.flag("--plain-topk", bench.model.plain_topk, "no expert groups where the file names none");
   options.flag("--onednn", bench.model.onednn, "multiply prompts by BF16 and F32 weights with oneDNN");
+  bench.model.numa.add_flags(options);
   options.value("--gpu", bench.model.device.gpu,
                 "the number of a card, or emulation; -ngl, -ncmoe and -ot then take one value and say what runs there "
                 "(default: none)",
@@ -201,6 +202,7 @@ void place_on_card(const runtime::cli::Options& options, BenchOptions& bench) {
     device.n_cpu_moe = static_cast<std::int32_t>(runtime::cli::parse_integer("-ncmoe", *n, {0, 1 << 16}));
   if (const std::string* rule = only(kTensorOverrides, "-ot")) device.override_tensors = {*rule};
   device.check();
+  bench.model.numa.check();
 }
 
 }  // namespace

@@ -90,7 +90,7 @@ int cmd_membw(std::span<const std::string> args) {
         runtime::cli::throw_if_stopped();
         cpu::Team team(cpu::choose_seats(here, static_cast<int>(n)));
         const int bound = topology.nodes.size() > 1 ? topology.nodes[memory].os_index : -1;
-        const cpu::Buffer buffer(bytes, bound);
+        const cpu::Buffer buffer(bytes, bound < 0 ? std::vector<int>() : std::vector<int>{bound});
         if (bound >= 0 && !buffer.bound() && !std::exchange(unbound, true))
           console.warn(
               "this system does not let memory be bound to a node: the memory may be on another one than named");

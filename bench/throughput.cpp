@@ -125,14 +125,14 @@ Throughput::Throughput(const runtime::cli::ModelOptions& model, const RunOptions
       open_(std::move(open)),
       console_(console),
       say_(std::move(say)),
-      topology_(cpu::read_topology()),
+      choice_(model.numa_choice(cpu::read_topology())),
       random_state_(options.seed) {}
 
 Throughput::~Throughput() = default;
 
 cpu::Team& Throughput::team(int n_threads) {
   std::unique_ptr<cpu::Team>& team = teams_[n_threads];
-  if (!team) team = runtime::engine::make_team(n_threads, console_.log());
+  if (!team) team = runtime::engine::make_team(choice_.topology, n_threads, console_.log());
   return *team;
 }
 
@@ -141,7 +141,7 @@ double Throughput::bandwidth(int n_threads) {
   if (known != bandwidths_.end()) return known->second;
   say_(fmt::format("measuring memory bandwidth with {} threads", n_threads));
   return bandwidths_[n_threads] =
-             cpu::read_bandwidth(team(n_threads), cpu::Buffer(default_buffer_bytes(topology_)), 1.0);
+             cpu::read_bandwidth(team(n_threads), cpu::Buffer(default_buffer_bytes(choice_.topology)), 1.0);
 }
 
 Macs Throughput::peak(int n_threads) {
@@ -181,7 +181,7 @@ void Throughput::load(const Test& test) {
   runtime::Machine machine = runtime::this_machine();
   if (card_ == nullptr) card_ = model_options_.device.open(console_);
   if (card_ != nullptr) machine.devices.push_back(runtime::cli::device_of(*card_));
-  runtime::Plan plan = runtime::make_plan(source, machine, model_options_.plan_options(console_));
+  runtime::Plan plan = runtime::make_plan(source, machine, model_options_.plan_options(choice_, console_));
   if (card_ != nullptr) runtime::cli::use_card(model_options_.device, card_, console_, plan, session);
   fresh->placed_for = executor;
   fresh->blocks = session.device;
@@ -189,6 +189,7 @@ void Throughput::load(const Test& test) {
   const std::uint64_t extra_bytes = Executor::bytes_needed(plan, session.executor, test.n_threads);
   runtime::cli::ProgressBar bar(console_, "loading", "MB", 1e6);
   session.progress = bar.callback();
+  model_options_.numa.apply(session);
   try {
     fresh->session = std::make_unique<Session>(opened.source, std::move(plan), Workers(team(test.n_threads)),
                                                std::move(session), console_.log());
@@ -248,7 +249,7 @@ Result Throughput::describe(const Test& test) {
   result.model_size = loaded_->size;
   result.model_n_params = loaded_->n_params;
   result.test_time = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
-  result.cache_bytes = last_level_cache_bytes(topology_);
+  result.cache_bytes = last_level_cache_bytes(choice_.topology);
   if (options_.measure_limits) {
     result.read_bandwidth = bandwidth(test.n_threads);
     if (test.n_gen == 0 || test.n_depth > 0) result.peak = peak(test.n_threads);

@@ -70,7 +70,7 @@ class Throughput {
   Opener open_;
   const runtime::cli::Console& console_;
   std::function<void(std::string_view)> say_;
-  cpu::Topology topology_;
+  runtime::NumaChoice choice_;
   std::uint64_t random_state_;
   std::map<int, std::unique_ptr<cpu::Team>> teams_;
   std::map<int, double> bandwidths_;

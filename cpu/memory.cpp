@@ -137,12 +137,18 @@ Buffer Buffer::map_from_pool(std::size_t bytes, std::size_t page, const std::vec
 
 void Buffer::bind(const std::vector<int>& nodes) { bound_ = bind_to_nodes(data_, mapped_, nodes); }
 
-Buffer::Buffer(std::size_t bytes, int node) {
+void Buffer::bind_range(std::size_t begin, std::size_t end, int node) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t first = round_up(begin, page), last = end / page * page;
+  if (first < last) bind_to_nodes(data_ + first, last - first, {node});
+}
+
+Buffer::Buffer(std::size_t bytes, const std::vector<int>& nodes) {
   if (bytes == 0) return;
   Buffer made = map(bytes, static_cast<std::size_t>(sysconf(_SC_PAGESIZE)));  // unmaps when the node refuses
   // Below one huge page the advice would only waste memory; where huge pages are off it changes nothing.
   if (made.mapped_ >= kHugePage) madvise(made.data_, made.mapped_, MADV_HUGEPAGE);
-  if (node >= 0) made.bind({node});
+  if (!nodes.empty()) made.bind(nodes);
   *this = std::move(made);
 }
 

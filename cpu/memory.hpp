@@ -15,9 +15,9 @@ namespace dodeca::cpu {
 class Buffer {
  public:
   Buffer() = default;
-  // bytes may be 0. node -1: wherever first touched. Zero-filled. Throws std::bad_alloc, or std::system_error when the
-  // node refuses.
-  explicit Buffer(std::size_t bytes, int node = -1);
+  // bytes may be 0. nodes: as SlabOptions has them. Zero-filled. Throws std::bad_alloc, or std::system_error when a node
+  // refuses.
+  explicit Buffer(std::size_t bytes, const std::vector<int>& nodes = {});
   Buffer(Buffer&& other) noexcept { *this = std::move(other); }
   Buffer& operator=(Buffer&& other) noexcept {
     std::swap(data_, other.data_);
@@ -30,6 +30,8 @@ class Buffer {
 
   std::byte* data() const { return data_; }
   std::size_t size() const { return size_; }
+  // Whole pages within [begin, end), before the first touch, on one node; nothing where the system forbids it.
+  void bind_range(std::size_t begin, std::size_t end, int node);
   // True when the node was asked for and the system granted it; false in containers that forbid mbind.
   bool bound() const { return bound_; }
   std::span<std::byte> bytes() const { return {data_, size_}; }

@@ -34,6 +34,8 @@ enum class Remedy {
   kBeginAnew,      // and discard what an earlier run left
   kMeasure,        // on a text, what is not known
   kLessOnDevice,   // fewer layers or experts, a smaller cache
+  kOtherNodes,     // other memory nodes, or all of them interleaved
+  kAllowRemote,    // memory that lies on other nodes than it should
 };
 
 class Error : public std::exception {

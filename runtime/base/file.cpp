@@ -20,6 +20,7 @@ namespace {
 
 // Descriptors that files leave to everything else: results, standard streams, files that are read by turns.
 constexpr rlim_t kReserved = 64;
+constexpr std::uint64_t kPage = 4096;
 constexpr int kTurns = 16;  // files that are open for one read at once
 
 std::counting_semaphore<kTurns>& turns() {
@@ -86,7 +87,9 @@ InputFile::InputFile(InputFile&& other) noexcept
       fd_(std::exchange(other.fd_, -1)),
       size_(std::exchange(other.size_, 0)),
       device_(other.device_),
-      inode_(other.inode_) {}
+      inode_(other.inode_) {
+  drops_behind_ = other.drops_behind_;
+}
 
 InputFile& InputFile::operator=(InputFile&& other) noexcept {
   std::swap(path_, other.path_);
@@ -94,6 +97,7 @@ InputFile& InputFile::operator=(InputFile&& other) noexcept {
   std::swap(size_, other.size_);
   std::swap(device_, other.device_);
   std::swap(inode_, other.inode_);
+  std::swap(drops_behind_, other.drops_behind_);
   return *this;
 }
 
@@ -146,6 +150,7 @@ void InputFile::read_by_turns(std::uint64_t offset, std::span<std::byte> dst) co
 
 void InputFile::read_from(int fd, std::uint64_t offset, std::span<std::byte> dst) const {
   constexpr std::size_t kMaxPiece = std::size_t{1} << 30;  // the kernel cuts longer reads
+  const std::uint64_t begin = offset / kPage * kPage;
   while (!dst.empty()) {
     const ssize_t got = ::pread(fd, dst.data(), std::min(dst.size(), kMaxPiece), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
@@ -160,6 +165,9 @@ void InputFile::read_from(int fd, std::uint64_t offset, std::span<std::byte> dst
     dst = dst.subspan(static_cast<std::size_t>(got));
     offset += static_cast<std::uint64_t>(got);
   }
+  // The page at the end goes with what is read behind it. Advice may be ignored: that is no failure.
+  if (drops_behind_)
+    ::posix_fadvise(fd, static_cast<off_t>(begin), static_cast<off_t>(offset - begin), POSIX_FADV_DONTNEED);
 }
 
 }  // namespace dodeca::runtime

@@ -24,6 +24,9 @@ class InputFile {
   std::uint64_t size() const { return size_; }
   // Fills dst from offset. Throws Error{kBadFile} when the range leaves the file (or it shrank), Error{kIo} on EIO.
   void read(std::uint64_t offset, std::span<std::byte> dst) const;
+  // From now on what was read leaves the system's page cache: for files that would take the memory which their contents
+  // need. Before threads read.
+  void drop_behind() const { drops_behind_ = true; }
 
  private:
   void refuse_lfs_pointer() const;
@@ -31,6 +34,7 @@ class InputFile {
   void read_by_turns(std::uint64_t offset, std::span<std::byte> dst) const;
   std::filesystem::path path_;
   int fd_ = -1;  // -1: opened for each read
+  mutable bool drops_behind_ = false;
   std::uint64_t size_ = 0, device_ = 0, inode_ = 0;
 };
 

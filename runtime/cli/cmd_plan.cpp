@@ -18,12 +18,13 @@ namespace {
 // On this machine, as it is.
 void plan_here(const PlanArguments& arguments, const PlannedModel& model, const Console& console) {
   const std::shared_ptr<gpu::Device> card = arguments.model.device.open(console);
-  PlanOptions options = arguments.model.plan_options(console);
+  const NumaChoice choice = arguments.model.numa_choice(cpu::read_topology());
+  PlanOptions options = arguments.model.plan_options(choice, console);
   options.mtp = arguments.mtp;
   Machine machine = this_machine();
   if (card != nullptr) machine.devices.push_back(device_of(*card));
   Plan plan = make_plan(model.config, model.weights, model.mtp_weights, machine, options);
-  PlannedRun run = run_of(arguments, plan, engine::default_threads(cpu::read_topology()));
+  PlannedRun run = run_of(arguments, plan, engine::default_threads(choice.topology));
   run.cards = cards_text();
   if (card != nullptr) run.offload = place_on_card(arguments.model.device, plan, run.executor);
   if (arguments.json) return print_out(plan_json(plan, run).dump(1) + "\n");

@@ -36,8 +36,9 @@ ThreadChoice threads_for(const ModelOptions& options, const cpu::Topology& topol
 void say_loaded(const LoadedModel& loaded, const Console& console) {
   const engine::Session& session = *loaded.session;
   const exec::ExecutorOptions& executor = session.executor_options();
-  console.info(fmt::format("model: {}, {} in memory, loaded in {:.1f} s; {}", loaded.config().name,
-                           bytes_text(static_cast<double>(session.model().weight_bytes())), loaded.load_seconds,
+  const auto bytes = static_cast<double>(session.model().weight_bytes());
+  console.info(fmt::format("model: {}, {} in memory, loaded in {:.1f} s ({:.2f} GB/s); {}", loaded.config().name,
+                           bytes_text(bytes), loaded.load_seconds, bytes / 1e9 / std::max(loaded.load_seconds, 1e-3),
                            cpu::name_of(session.model().isa())));
   const bool several = executor.n_positions > engine::positions_for(loaded.context, 1);
   const std::uint64_t cache_bytes =
@@ -110,6 +111,7 @@ void ModelOptions::add_flags(Options& options) {
   options.values("--override-kv,-okv", override_kv, kOverrideHelp, "KEY=TYPE:VALUE,...");
   options.flag("--plain-topk", plain_topk, "no expert groups where the file names none");
   options.flag("--onednn", onednn, "multiply prompts by BF16 and F32 weights with oneDNN (BF16: activations rounded)");
+  numa.add_flags(options);
   device.add_flags(options);
 }
 
@@ -124,6 +126,7 @@ void ModelOptions::check() const {
   check_overrides(override_kv);
   parse_isa(isa);
   device.check();
+  numa.check();
   const quant::DType cache = cache_type();
   if (!cache_type_v.empty() && parse_cache_type("-ctv", cache_type_v) != cache)
     throw Usage(fmt::format("-ctv {} differs from -ctk {}: MLA has one cache, so they must be equal", cache_type_v,
@@ -140,8 +143,10 @@ std::unique_ptr<WeightSource> ModelOptions::open(const Log& log) const {
 }
 
 std::string ModelOptions::arithmetic() const {
-  return fmt::format("cache {} compute {}{}{}{}", quant::name_of(cache_type()), compute_f32() ? "f32" : "auto",
+  const std::size_t n_parts = numa_choice(cpu::read_topology()).shares.size();
+  return fmt::format("cache {} compute {}{}{}{}{}", quant::name_of(cache_type()), compute_f32() ? "f32" : "auto",
                      plain_topk ? " plain-topk" : "", onednn ? " onednn" : "",
+                     n_parts == 1 ? "" : fmt::format(" parts {}", n_parts),
                      override_kv.empty() ? "" : fmt::format(" override {}", fmt::join(override_kv, " ")));
 }
 
@@ -153,9 +158,14 @@ engine::SessionOptions ModelOptions::session_options(const ModelConfig& config) 
   return {.executor = {.micro_batch = rows_per_pass(config), .cache_type = cache_type()}};
 }
 
-PlanOptions ModelOptions::plan_options(const Console& console) const {
+PlanOptions ModelOptions::plan_options(const NumaChoice& choice, const Console& console) const {
   const cpu::Isa level = isa_level();
-  return {.isa = level, .compute_f32 = compute_f32(), .onednn = onednn, .tuning = host_tuning(level, console)};
+  return {.isa = level,
+          .compute_f32 = compute_f32(),
+          .onednn = onednn,
+          .tuning = host_tuning(level, console),
+          .shares = choice.shares,
+          .placement = choice.placement};
 }
 
 LoadedModel load_model(const ModelOptions& options, const Console& console,
@@ -172,13 +182,16 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   const std::shared_ptr<gpu::Device> card = options.device.open(console);
   Machine machine = this_machine();
   if (card != nullptr) machine.devices.push_back(device_of(*card));
-  Plan plan = make_plan(*source, machine, options.plan_options(console));
+  const NumaChoice choice = options.numa_choice(cpu::read_topology());
+  if (const std::string note = options.numa.note(); !note.empty()) console.info(note);
+  Plan plan = make_plan(*source, machine, options.plan_options(choice, console));
   const CommandNeeds wanted = needs(plan, loaded.context);
-  const cpu::Topology topology = cpu::read_topology();
+  const cpu::Topology& topology = choice.topology;
   console.detail(fmt::format("processor: {}, {} usable cores", topology.cpu_model, topology.cores.size()));
   const ThreadChoice threads = threads_for(options, topology, log);
   console.info(threads_text(threads));
-  engine::Workers workers(threads.generation, threads.prompts, log);
+  engine::Workers workers(topology, threads.generation, threads.prompts, log);
+  warn_about_memory(choice, workers.most_threads(), console);
 
   ProgressBar bar(console, "loading", "MB", 1e6);
   engine::SessionOptions session = options.session_options(config);
@@ -187,6 +200,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
       wanted.n_positions > 0 ? wanted.n_positions : engine::positions_for(loaded.context, wanted.n_sequences);
   session.extra_bytes = wanted.extra_bytes;
   session.progress = bar.callback();
+  options.numa.apply(session);
   if (card != nullptr) use_card(options.device, card, console, plan, session);
   loaded.session = std::make_unique<engine::Session>(std::move(source), std::move(plan), std::move(workers),
                                                      std::move(session), log);

@@ -13,6 +13,7 @@
 #include "quant/dtype.hpp"
 #include "runtime/cli/console.hpp"
 #include "runtime/cli/device_options.hpp"
+#include "runtime/cli/numa_options.hpp"
 #include "runtime/cli/options.hpp"
 #include "runtime/engine/energy_meter.hpp"
 #include "runtime/engine/session.hpp"
@@ -40,7 +41,9 @@ struct ModelOptions {
   std::vector<std::string> override_kv;
   bool plain_topk = false, onednn = false;
   int poll = 50;
+  bool whole = false;  // what the command does needs a model that is not cut
   DeviceOptions device;
+  NumaOptions numa;
 
   void add_flags(Options& options);
   void add_engine_flags(Options& options);  // of commands that generate
@@ -57,7 +60,11 @@ struct ModelOptions {
   std::unique_ptr<WeightSource> open(const Log& log) const;
   // All but the numbers of sequences and positions.
   engine::SessionOptions session_options(const ModelConfig& config) const;
-  PlanOptions plan_options(const Console& console) const;
+  // Parts and processors of a machine; whole where a card takes blocks, as it does not take parts.
+  NumaChoice numa_choice(const cpu::Topology& topology) const {
+    return numa.choose(topology, whole || device.wants_card());
+  }
+  PlanOptions plan_options(const NumaChoice& choice, const Console& console) const;
 };
 
 // What a command on a model works with.

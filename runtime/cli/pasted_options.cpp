@@ -83,7 +83,6 @@ constexpr PastedOption kOptions[] = {
              kSwitch, kModel, kNoSplit),
     refused("--list-devices", kNone, kModel, "dodeca --version lists the cards; leave it out"),
     refused("-rpc,--rpc", kValue, kModel, "one machine runs the whole model; leave it out"),
-    accepted("--numa", kValue, kModel, "memory is placed where the loading threads run; there is no other mode yet"),
     accepted("--mlock", kSwitch, kModel, "weights are in anonymous memory, which is not locked"),
     accepted("--no-mmap,--mmap,-mmp", kSwitch, kModel, kUnmapped),
     accepted("-lm,--load-mode,-lzm,--lazy-mode", kValue, kModel, kUnmapped),

@@ -69,7 +69,7 @@ void DeviceWeights::take(const WeightPlan& weight, const WeightStore& store) {
 void DeviceWeights::copy(const DeviceMatrix& matrix, const PackedMatrix& from) {
   std::byte* to = const_cast<std::byte*>(matrix.data) +
                   static_cast<std::uint64_t>(from.row_begin / quant::kTileRows) * from.tile_bytes;
-  device_.copy_to_device(stream_, to, from.data.data(), static_cast<std::size_t>(from.n_slices) * from.slice_bytes());
+  device_.copy_to_device(stream_, to, from.data, from.bytes());
 }
 
 void DeviceWeights::decode(const DeviceMatrix& matrix, const PackedMatrix& from) {

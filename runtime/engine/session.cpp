@@ -6,8 +6,11 @@
 #include <utility>
 
 #include "cpu/kernels/attention/attention.hpp"
+#include "cpu/node_memory.hpp"
 #include "cpu/topology.hpp"
 #include "runtime/base/error.hpp"
+#include "runtime/engine/node_fit.hpp"
+#include "runtime/weights/part_residency.hpp"
 
 namespace dodeca::runtime::engine {
 namespace {
@@ -16,6 +19,8 @@ using exec::Executor;
 
 constexpr std::int64_t kDefaultContext = 8192;
 
+std::uint64_t free_on_node(int node) { return cpu::available_node_bytes(node); }
+
 }  // namespace
 
 Session::Session(std::shared_ptr<const WeightSource> source, Plan plan, Workers workers, SessionOptions options,
@@ -23,6 +28,15 @@ Session::Session(std::shared_ptr<const WeightSource> source, Plan plan, Workers 
     : source_(std::move(source)), workers_(std::move(workers)), options_(std::move(options)), log_(log) {
   options_.executor.integer_attention = !plan.options.compute_f32;
   options_.executor.device = options_.device;
+  const Placement& placement = plan.options.placement;
+  options_.executor.cache_copies = place_cache(plan, options_.executor, workers_.most_threads(), free_on_node);
+  if (placement.bound() || plan.n_parts() > 1) {
+    const std::size_t n_copies = options_.executor.cache_copies.size();
+    log(Level::kInfo, fmt::format("numa: {}; cache: {}", placement.reason,
+                                  n_copies > 1                       ? "one copy per node"
+                                  : placement.all_nodes().size() > 1 ? "one copy, interleaved"
+                                                                     : "one copy"));
+  }
   const std::uint64_t work = Executor::bytes_needed(plan, options_.executor, workers_.most_threads());
   model_ = Model::load(
       *source_, std::move(plan), workers_.prompts(),
@@ -32,6 +46,8 @@ Session::Session(std::shared_ptr<const WeightSource> source, Plan plan, Workers 
                    ? std::function<void(const WeightPlan&, const WeightStore&)>()
                    : [&](const WeightPlan& weight, const WeightStore& store) { options_.device->take(weight, store); }},
       log);
+  if (model_->plan().options.placement.bound() || options_.verify_placement)
+    check_residency(residency_of(*model_, options_.verify_placement), options_.allow_remote, log);
   make_executor();
 }
 
@@ -46,6 +62,7 @@ Executor& Session::restart(const exec::ExecutorOptions& options, Workers workers
   exec::ExecutorOptions wanted = options;
   wanted.integer_attention = !plan().options.compute_f32;
   wanted.device = options_.device;
+  wanted.cache_copies = options_.executor.cache_copies;
   engine_.reset();
   pass_.reset();
   executor_.reset();  // gives its memory back first

@@ -20,16 +20,19 @@
 namespace dodeca::runtime::engine {
 
 struct SessionOptions {
-  exec::ExecutorOptions executor = {};                // integer_attention is set from the plan
+  exec::ExecutorOptions executor = {};                // integer_attention and cache_copies are set from the plan
   std::uint64_t extra_bytes = 0;                      // of memory that the caller itself will ask for
   std::shared_ptr<device::DeviceBlocks> device = {};  // of a plan with blocks on a device
   Progress progress = {};                             // of loading: bytes read of all
+  bool verify_placement = false;                      // every page's place is asked for, not that of samples alone
+  bool allow_remote = false;                          // memory that lies elsewhere is a warning, no error
 };
 
 class Session {
  public:
-  // Checks that weights, cache, work space and extra_bytes fit, tries the kernels, loads, makes the executor. Throws
-  // Error{kDoesNotFit} before reading when memory is short, Stopped when progress returned false. `log` is kept.
+  // Checks that weights, cache, work space and extra_bytes fit, tries the kernels, loads, says where the parts of the
+  // model lie, makes the executor. Throws Error{kDoesNotFit} before reading when memory is short, and behind it when parts
+  // lie elsewhere than planned; Stopped when progress returned false. `log` is kept.
   Session(std::shared_ptr<const WeightSource> source, Plan plan, Workers workers, SessionOptions options,
           const Log& log);
   ~Session();

@@ -62,8 +62,7 @@ int default_threads(const cpu::Topology& topology) {
   return std::clamp(static_cast<int>(std::lround(topology.cpu_quota)), 1, n_cores);
 }
 
-std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Log& log) {
-  const cpu::Topology topology = cpu::read_topology();
+std::unique_ptr<cpu::Team> make_team(const cpu::Topology& topology, std::int32_t n_threads, const Log& log) {
   const int n = n_threads > 0 ? n_threads : default_threads(topology);
   if (n > cpu::count_seats(topology)) {
     log(Level::kWarning, fmt::format("{} threads on {} processors: threads are not bound and will wait for each other",
@@ -78,10 +77,10 @@ std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Log& log) {
   }
 }
 
-Workers::Workers(std::int32_t n_threads, std::int32_t n_prompt_threads, const Log& log)
-    : own_generation_(make_team(n_threads, log)), generation_(own_generation_.get()), prompts_(generation_) {
+Workers::Workers(const cpu::Topology& topology, std::int32_t n_threads, std::int32_t n_prompt_threads, const Log& log)
+    : own_generation_(make_team(topology, n_threads, log)), generation_(own_generation_.get()), prompts_(generation_) {
   if (n_prompt_threads <= 0 || n_prompt_threads == generation_->size()) return;
-  own_prompts_ = make_team(n_prompt_threads, log);
+  own_prompts_ = make_team(topology, n_prompt_threads, log);
   prompts_ = own_prompts_.get();
 }
 

@@ -15,12 +15,17 @@ namespace dodeca::runtime::engine {
 int default_threads(const cpu::Topology& topology);
 // A team bound to cores (cpu/seats.hpp says which), of default_threads() where n_threads is 0 or less. Warns where
 // threads cannot be bound. Throws Error{kDoesNotFit} when the system lets fewer threads start.
-std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Log& log);
+std::unique_ptr<cpu::Team> make_team(const cpu::Topology& topology, std::int32_t n_threads, const Log& log);
+inline std::unique_ptr<cpu::Team> make_team(std::int32_t n_threads, const Log& log) {
+  return make_team(cpu::read_topology(), n_threads, log);
+}
 
 class Workers {
  public:
   // Thread counts as make_team() takes them; n_prompt_threads 0 or less: prompts run on the one team.
-  Workers(std::int32_t n_threads, std::int32_t n_prompt_threads, const Log& log);
+  Workers(const cpu::Topology& topology, std::int32_t n_threads, std::int32_t n_prompt_threads, const Log& log);
+  Workers(std::int32_t n_threads, std::int32_t n_prompt_threads, const Log& log)
+      : Workers(cpu::read_topology(), n_threads, n_prompt_threads, log) {}
   // A team of the caller's for both, which must outlive the workers.
   explicit Workers(cpu::Team& team) : generation_(&team), prompts_(&team) {}
 

@@ -55,6 +55,19 @@ void Activations::quantize_block(std::int64_t i, std::int64_t block, std::int64_
   }
 }
 
+void Activations::bind_parts(std::span<const int> nodes) {
+  if (n_parts_ != std::ssize(nodes)) return;
+  const auto bind = [&](cpu::Buffer& rows, std::size_t stride) {
+    for (std::size_t p = 0; p < nodes.size() && stride > 0; ++p) {
+      const auto part = static_cast<std::int64_t>(p);
+      rows.bind_range(static_cast<std::size_t>(first_row(part)) * stride,
+                      static_cast<std::size_t>(first_row(part + 1)) * stride, nodes[p]);
+    }
+  };
+  bind(floats_, stride_);
+  for (std::size_t k = 0; k < copies_.size(); ++k) bind(copies_[k], strides_[k]);
+}
+
 void Activations::copy(const Activations& from, std::int64_t n_rows) {
   std::memcpy(floats_.data(), from.floats_.data(), static_cast<std::size_t>(n_rows) * stride_);
   std::copy_n(from.factors_.begin(), n_rows, factors_.begin());

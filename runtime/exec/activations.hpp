@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -65,6 +66,8 @@ class Activations {
   std::size_t stride(cpu::ActFormat format) const {
     return format == cpu::ActFormat::kF32 ? stride_ : strides_[index(format)];
   }
+  // The rows of each part onto its node, as far as whole pages go; before the first touch.
+  void bind_parts(std::span<const int> nodes);
   // The first `n_rows` rows of `from`, which has the same width and formats.
   void copy(const Activations& from, std::int64_t n_rows);
 

@@ -75,9 +75,11 @@ std::byte* packed_strip(const Pass& pass, std::int64_t layer, std::int64_t i, st
 // One unit: the rows of a group x some heads, over context chunks.
 class AbsorbedUnit {
  public:
-  AbsorbedUnit(const Pass& pass, std::byte* scratch, std::int64_t layer, const RowGroup& group, Span heads)
+  AbsorbedUnit(const Pass& pass, std::byte* scratch, const LatentAttention& attention, const RowGroup& group,
+               Span heads)
       : pass_(pass),
-        layer_(layer),
+        layer_(attention.layer()),
+        part_(attention.head(heads.begin).part),
         group_(group),
         heads_(heads),
         n_heads_(heads.size()),
@@ -85,7 +87,7 @@ class AbsorbedUnit {
         width_(value_ + pass.config.qk_rope_head_dim),
         length_(context_cut(pass.config, pass.row(group.first).position).length),
         scale_(static_cast<float>(pass.config.softmax_scale(AttentionKind::kMla))),
-        format_(pass.cache.format(layer)),
+        format_(pass.cache.format(layer_)),
         kernels_(cpu::integer_attention(pass.isa)) {
     const Space at(pass.config);
     const Activations& queries = pass.buffer(RowBuffer::kAbsorbedQuery);
@@ -107,7 +109,7 @@ class AbsorbedUnit {
     }
     if (!format_.integer) return;
     if (pass.few() && group.count == 1)
-      strips_ = packed_strip(pass, layer, group.first, heads.begin / cpu::kStripLanes);
+      strips_ = packed_strip(pass, layer_, group.first, heads.begin / cpu::kStripLanes);
     else
       kernels_.pack_queries({*format_.integer, q_, width_, group.count * n_heads_, scale_, strips_});
   }
@@ -172,7 +174,7 @@ class AbsorbedUnit {
   // Cached rows from a position on, as far as its block of the cache reaches.
   const std::byte* rows_at(std::int64_t position) const {
     const std::int64_t inside = position % cpu::kContextBlock;
-    return pass_.cache.block(layer_, row(0).sequence, position - inside) +
+    return pass_.cache.block(layer_, row(0).sequence, position - inside, part_) +
            static_cast<std::size_t>(inside) * format_.row_bytes;
   }
   // How many positions of [position, end) are folded at once: whole blocks of the cache, or the rest of one.
@@ -258,6 +260,7 @@ class AbsorbedUnit {
 
   const Pass& pass_;
   const std::int64_t layer_;
+  const std::size_t part_;
   const RowGroup group_;
   const Span heads_;
   const std::int64_t n_heads_, value_, width_, length_;
@@ -335,7 +338,7 @@ void attend_chunk(const Pass& pass, const cpu::Member& member, const LatentAtten
                      end = std::min(pass.config.n_heads, (chunk.first_strip + strips.end) * cpu::kStripLanes),
                      unit = kUnitLanes / group.count / cpu::kStripLanes * cpu::kStripLanes;
   for (std::int64_t head = begin; head < end; head += unit)
-    AbsorbedUnit(pass, scratch, attention.layer(), group, {head, std::min(end, head + unit)}).run_partial(chunk.index);
+    AbsorbedUnit(pass, scratch, attention, group, {head, std::min(end, head + unit)}).run_partial(chunk.index);
 }
 
 void attend_absorbed(const Pass& pass, const cpu::Member& member, const LatentAttention& attention,
@@ -358,7 +361,7 @@ void attend_absorbed(const Pass& pass, const cpu::Member& member, const LatentAt
     const RowGroup& group = pass.groups[n_groups - 1 - u / units];
     const std::int64_t head = heads.begin + u % units * per_unit;
     if (is_absorbed(pass, attention, group))
-      AbsorbedUnit(pass, scratch, attention.layer(), group, {head, std::min(heads.end, head + per_unit)}).run();
+      AbsorbedUnit(pass, scratch, attention, group, {head, std::min(heads.end, head + per_unit)}).run();
   }
 }
 

@@ -160,7 +160,8 @@ class DecompressedUnit {
     const std::int32_t sequence = pass_.row(rows.first).sequence;
     const std::byte* blocks[cpu::kChunkPositions / cpu::kWeightBlock];
     for (std::int64_t i = 0; i < n; i += cpu::kWeightBlock)
-      blocks[i / cpu::kWeightBlock] = pass_.cache.block(attention_.layer(), sequence, position + i);
+      blocks[i / cpu::kWeightBlock] =
+          pass_.cache.block(attention_.layer(), sequence, position + i, attention_.head(head_).part);
     kernels_.load_cache({shapes_.latents, format_.dtype, blocks, format_.row_bytes, n, part(at_.latents)});
     float* made = floats(at_.made);
     kernels_.project({shapes_.latents, part(at_.key_strips), c.qk_nope_head_dim, part(at_.latents), n, made, width});

@@ -49,8 +49,8 @@ void Embedding::look_up(const Pass& pass, const cpu::Member& member, std::int64_
   const std::int64_t token = pass.row(i).token;
   float* out = pass.buffer(RowBuffer::kResidual).row(i);
   if (table_ != nullptr)
-    return quant::decode_row(table_->dtype, table_->data.data() + static_cast<std::size_t>(token) * table_->row_bytes,
-                             out, pass.config.hidden_size);
+    return quant::decode_row(table_->dtype, table_->data + static_cast<std::size_t>(token) * table_->row_bytes, out,
+                             pass.config.hidden_size);
   const PackedMatrix* part = tied_.data();
   while (token >= part->row_begin + part->n_out) ++part;
   part->decode_row(0, token - part->row_begin, pass.space.scratch(member, ThreadBuffer::kFileRow), out);

@@ -155,7 +155,7 @@ struct Executor::Impl {
         options(o),
         cache(m.config(), o.cache_options(m.plan()),
               [&o](std::int64_t layer, std::int64_t n_blocks) { return o.device->make_cache_layer(layer, n_blocks); }),
-        space(demand_of(m.plan(), o.sizes())) {
+        space(demand_of(m.plan(), o.sizes()), m.plan().options.placement.node_of_each()) {
     if (o.device != nullptr) {
       blocks = o.device->make_blocks(m, o.sizes(), cache, space);
       return;
@@ -191,7 +191,12 @@ struct Executor::Impl {
 };
 
 KvCacheOptions ExecutorOptions::cache_options(const Plan& plan) const {
-  KvCacheOptions options{n_positions, n_sequences, cache_type, integer_attention, plan.options.mtp};
+  KvCacheOptions options{.n_positions = n_positions,
+                         .n_sequences = n_sequences,
+                         .dtype = cache_type,
+                         .integer_attention = integer_attention,
+                         .mtp = plan.options.mtp,
+                         .copies = cache_copies};
   for (const BlockPlan& block : plan.blocks) {
     const bool attention = block.kind == BlockKind::kMlaAttention || block.kind == BlockKind::kGqaAttention;
     if (attention && block.place == Place::kDevice) options.layers_elsewhere.push_back(block.layer);

@@ -40,7 +40,8 @@ struct ExecutorOptions {
   std::int32_t n_sequences = 1;
   std::int64_t micro_batch = 512;  // rows per pass; longer calls are cut
   quant::DType cache_type = quant::DType::kF16;
-  bool integer_attention = true;  // as KvCacheOptions
+  bool integer_attention = true;                      // as KvCacheOptions
+  std::vector<std::vector<int>> cache_copies = {{}};  // the same
   // Takes the block of a plan and gives what runs instead (a block elsewhere, an observer); empty: all as planned.
   // Not asked where there is a device.
   std::function<std::unique_ptr<Block>(std::unique_ptr<Block>)> replace = {};

@@ -142,7 +142,7 @@ void GqaAttention::attend(Pass& pass, const cpu::Member& member) const {
     }
     for (std::int64_t position = 0; position <= row.position; position += cpu::kContextBlock) {
       const std::int64_t n = std::min<std::int64_t>(cpu::kContextBlock, row.position + 1 - position);
-      const std::byte* rows = pass.cache.block(layer, row.sequence, position);
+      const std::byte* rows = pass.cache.block(layer, row.sequence, position, static_cast<std::size_t>(part_of_[h]));
       cpu::decode_cache_rows({format.dtype, rows, format.row_bytes, n, row_width}, block, pass.isa);
       for (std::int64_t p = 0; p < n; ++p)
         std::memcpy(strip + p * width, block + p * row_width + h * width,

@@ -45,13 +45,15 @@ std::vector<std::optional<RowFormat>> formats_of(const ModelConfig& config, cons
 std::uint64_t KvCache::bytes_needed(const ModelConfig& config, const KvCacheOptions& options) {
   std::uint64_t position = 0;
   for (const auto& format : formats_of(config, options)) position += format ? format->row_bytes : 0;
-  return static_cast<std::uint64_t>(BlockTable::blocks_for(options.n_positions) * kPositions) * position;
+  return static_cast<std::uint64_t>(BlockTable::blocks_for(options.n_positions) * kPositions) * position *
+         options.copies.size();
 }
 
 KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options, const MakeCacheLayer& make)
     : table_(options.n_positions, options.n_sequences) {
   for (const auto& format : formats_of(config, options)) {
-    std::unique_ptr<LayerStore> store = format ? std::make_unique<LayerStore>(*format, table_.n_blocks()) : nullptr;
+    std::unique_ptr<LayerStore> store =
+        format ? std::make_unique<LayerStore>(*format, table_.n_blocks(), options.copies) : nullptr;
     stores_.push_back(store.get());
     layers_.push_back(format ? std::move(store) : make(std::ssize(layers_), table_.n_blocks()));
   }
@@ -90,8 +92,10 @@ void KvCache::read_row(std::int64_t layer, std::int32_t sequence, std::int64_t p
   store(layer).read_row(table_.block_of(sequence, position), position % kPositions, values);
 }
 
-const std::byte* KvCache::block(std::int64_t layer, std::int32_t sequence, std::int64_t position) const {
-  return store(layer).block(table_.block_of(sequence, position));
+const std::byte* KvCache::block(std::int64_t layer, std::int32_t sequence, std::int64_t position,
+                                std::size_t part) const {
+  const LayerStore& rows = store(layer);
+  return rows.block(table_.block_of(sequence, position), rows.n_copies() > 1 ? part : 0);
 }
 
 void KvCache::fill(std::int64_t layer, std::int32_t sequence, std::int64_t n,

@@ -23,6 +23,8 @@ struct KvCacheOptions {
   bool integer_attention = true;            // false: rows are only rounded to the type, attention computes in float
   bool mtp = false;                         // stores for the multi-token-prediction layers too
   std::vector<std::int64_t> layers_elsewhere = {};  // whose rows are not in this memory
+  // Memory nodes of each copy of the rows (LayerStore): one copy, or one for every part of the model.
+  std::vector<std::vector<int>> copies = {{}};
 };
 
 // The rows of a layer elsewhere: the layer, blocks of the cache.
@@ -32,7 +34,7 @@ class KvCache {
  public:
   // Throws as RowFormat::of, and as `make`, which is asked for the layers elsewhere.
   KvCache(const ModelConfig& config, const KvCacheOptions& options, const MakeCacheLayer& make = {});
-  static std::uint64_t bytes_needed(const ModelConfig& config, const KvCacheOptions& options);
+  static std::uint64_t bytes_needed(const ModelConfig& config, const KvCacheOptions& options);  // all copies
 
   std::int64_t capacity() const { return table_.capacity(); }
   std::int64_t free_positions() const { return table_.free_positions(); }  // in whole free blocks
@@ -70,8 +72,8 @@ class KvCache {
   // Rows of one position in one layer in memory; position < length(sequence).
   void write_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, const float* values) noexcept;
   void read_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, float* values) const noexcept;
-  // First row of the block that holds `position` (a multiple of kContextBlock).
-  const std::byte* block(std::int64_t layer, std::int32_t sequence, std::int64_t position) const;
+  // First row of the block that holds `position` (a multiple of kContextBlock), in the copy of a part of the model.
+  const std::byte* block(std::int64_t layer, std::int32_t sequence, std::int64_t position, std::size_t part = 0) const;
 
  private:
   void copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows);

@@ -59,19 +59,19 @@ RowFormat RowFormat::of(const ModelConfig& config, AttentionKind kind, DType dty
   return format;
 }
 
-LayerStore::LayerStore(const RowFormat& format, std::int64_t n_blocks)
-    : CacheLayer(format), data_(static_cast<std::size_t>(n_blocks * cpu::kContextBlock) * format.row_bytes) {}
+LayerStore::LayerStore(const RowFormat& format, std::int64_t n_blocks, const std::vector<std::vector<int>>& copies)
+    : CacheLayer(format) {
+  for (const std::vector<int>& nodes : copies)
+    copies_.emplace_back(static_cast<std::size_t>(n_blocks * cpu::kContextBlock) * format.row_bytes, nodes);
+}
 
 std::size_t LayerStore::offset(std::int32_t block) const {
   return static_cast<std::size_t>(block) * cpu::kContextBlock * format().row_bytes;
 }
 
-std::byte* LayerStore::row(std::int32_t block, std::int64_t row) {
-  return data_.data() + offset(block) + static_cast<std::size_t>(row) * format().row_bytes;
-}
-
 void LayerStore::copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows) {
-  std::memcpy(block(to), block(from), static_cast<std::size_t>(n_rows) * format().row_bytes);
+  for (std::size_t copy = 0; copy < n_copies(); ++copy)
+    std::memcpy(block_of(copy, to), block(from, copy), static_cast<std::size_t>(n_rows) * format().row_bytes);
 }
 
 void LayerStore::read_bytes(std::int32_t block, std::int64_t n_rows, std::byte* out) const {
@@ -79,7 +79,8 @@ void LayerStore::read_bytes(std::int32_t block, std::int64_t n_rows, std::byte* 
 }
 
 void LayerStore::write_bytes(std::int32_t block, std::int64_t n_rows, const std::byte* rows) {
-  std::memcpy(this->block(block), rows, static_cast<std::size_t>(n_rows) * format().row_bytes);
+  for (std::size_t copy = 0; copy < n_copies(); ++copy)
+    std::memcpy(block_of(copy, block), rows, static_cast<std::size_t>(n_rows) * format().row_bytes);
 }
 
 void LayerStore::encode_row(const float* values, std::byte* row) const noexcept {
@@ -90,7 +91,10 @@ void LayerStore::encode_row(const float* values, std::byte* row) const noexcept 
 }
 
 void LayerStore::write_row(std::int32_t block, std::int64_t row, const float* values) noexcept {
-  encode_row(values, this->row(block, row));
+  const std::size_t at = static_cast<std::size_t>(row) * format().row_bytes;
+  encode_row(values, block_of(0, block) + at);
+  for (std::size_t copy = 1; copy < n_copies(); ++copy)
+    std::memcpy(block_of(copy, block) + at, block_of(0, block) + at, format().row_bytes);
   if (format().dtype == DType::kF16 &&
       std::any_of(values, values + format().width, [](float x) { return std::abs(x) > kLargestF16; }))
     clamped_.store(true, std::memory_order_relaxed);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "cpu/kernels/attention/integer_kernels.hpp"
 #include "cpu/memory.hpp"
@@ -50,13 +51,16 @@ class CacheLayer {
   RowFormat format_;
 };
 
+// In one copy, or in equal ones, each where its readers are.
 class LayerStore final : public CacheLayer {
  public:
-  LayerStore(const RowFormat& format, std::int64_t n_blocks);
+  // copies: the memory nodes of each, as cpu::SlabOptions has them; one at least.
+  LayerStore(const RowFormat& format, std::int64_t n_blocks, const std::vector<std::vector<int>>& copies = {{}});
 
-  const std::byte* block(std::int32_t block) const { return data_.data() + offset(block); }
-  std::byte* block(std::int32_t block) { return data_.data() + offset(block); }
-  std::byte* row(std::int32_t block, std::int64_t row);
+  std::size_t n_copies() const { return copies_.size(); }
+  const std::byte* block(std::int32_t block, std::size_t copy = 0) const {
+    return copies_[copy].data() + offset(block);
+  }
   void copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows) override;
   void read_bytes(std::int32_t block, std::int64_t n_rows, std::byte* out) const override;
   void write_bytes(std::int32_t block, std::int64_t n_rows, const std::byte* rows) override;
@@ -70,8 +74,9 @@ class LayerStore final : public CacheLayer {
 
  private:
   std::size_t offset(std::int32_t block) const;
+  std::byte* block_of(std::size_t copy, std::int32_t block) { return copies_[copy].data() + offset(block); }
 
-  cpu::Buffer data_;  // [n_blocks, kContextBlock, row_bytes]
+  std::vector<cpu::Buffer> copies_;  // [n_blocks, kContextBlock, row_bytes] each
   std::atomic<bool> clamped_{false};
 };
 

@@ -50,10 +50,11 @@ std::uint64_t Demand::bytes(int n_threads) const {
   return sum;
 }
 
-Workspace::Workspace(const Demand& demand) : demand_(demand) {
+Workspace::Workspace(const Demand& demand, std::span<const int> part_nodes) : demand_(demand) {
   for (std::size_t i = 0; i < rows_.size(); ++i) {
     const Demand::Rows& rows = demand.rows_[i];
     rows_[i] = Activations(rows.n_parts * rows.n_rows, rows.width, rows.formats, rows.n_parts);
+    if (rows.n_parts > 1) rows_[i].bind_parts(part_nodes);
   }
   for (std::size_t i = 0; i < arrays_.size(); ++i) arrays_[i] = cpu::Buffer(demand.arrays_[i]);
   n_counters_ = static_cast<std::int64_t>(array_bytes(ArrayBuffer::kBlockCounters) / sizeof(BlockCounter)) /

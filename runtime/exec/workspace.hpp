@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "cpu/memory.hpp"
@@ -113,7 +114,8 @@ class Demand {
 
 class Workspace {
  public:
-  explicit Workspace(const Demand& demand);
+  // part_nodes: the memory node of each part's rows; none: where they are first touched.
+  explicit Workspace(const Demand& demand, std::span<const int> part_nodes = {});
   void ensure_threads(int n_threads);
 
   Activations& rows(RowBuffer buffer) { return rows_[static_cast<std::size_t>(buffer)]; }

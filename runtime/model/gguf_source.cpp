@@ -61,6 +61,7 @@ class GgufSource final : public WeightSource {
   const std::vector<WeightInfo>& mtp_weights() const override { return mtp_weights_; }
   const std::vector<std::string>& unused() const override { return unused_; }
   std::filesystem::path path() const override { return path_; }
+  std::span<const InputFile> files() const override { return file_.files(); }
   const GgufFile* gguf() const override { return &file_; }
 
   void read_rows(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end,

@@ -67,6 +67,7 @@ class HfSource final : public WeightSource {
   const std::vector<WeightInfo>& mtp_weights() const override { return mtp_weights_; }
   const std::vector<std::string>& unused() const override { return unused_; }
   std::filesystem::path path() const override { return path_; }
+  std::span<const InputFile> files() const override { return dir_.files(); }
 
   void read_rows(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end,
                  std::byte* dst) const override {

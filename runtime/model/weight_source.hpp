@@ -53,6 +53,8 @@ class WeightSource {
     return kNone;
   }
   virtual std::filesystem::path path() const = 0;
+  // Those that rows are read from; none: they are not in files.
+  virtual std::span<const InputFile> files() const { return {}; }
   // The GGUF behind it, or null for a directory.
   virtual const GgufFile* gguf() const { return nullptr; }
 

@@ -342,8 +342,33 @@ std::int64_t WeightPlan::n_pieces() const {
   return n;
 }
 
+std::uint64_t WeightPlan::part_bytes(std::size_t part) const {
+  if (layout == nullptr || part >= parts.size()) return 0;
+  const WeightPart& own = parts[part];
+  std::uint64_t tile = 0;
+  for (std::int64_t begin = 0; begin < own.columns.size(); begin += stored_columns()) {
+    const std::int64_t columns = std::min(stored_columns(), own.columns.size() - begin);
+    tile += storage == Storage::kReference ? cpu::kTileRows * *quant::row_bytes(dtype, columns)
+                                           : layout->tile_bytes(columns);
+  }
+  const std::int64_t tiles = (own.rows.size() + cpu::kTileRows - 1) / cpu::kTileRows;
+  return static_cast<std::uint64_t>(std::ssize(own.slices) * tiles) * tile;
+}
+
 std::uint64_t WeightPlan::tile_bytes() const {
   return storage == Storage::kReference ? cpu::kTileRows * *quant::row_bytes(dtype, n_in) : layout->tile_bytes(n_in);
+}
+
+std::uint64_t Plan::part_bytes(std::size_t part) const {
+  std::uint64_t bytes = 0;
+  for (const WeightPlan& w : weights) bytes += w.place == Place::kCpu ? w.part_bytes(part) : 0;
+  return bytes;
+}
+
+std::uint64_t Plan::shared_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const WeightPlan& w : weights) bytes += w.place == Place::kCpu && w.layout == nullptr ? w.bytes : 0;
+  return bytes;
 }
 
 std::string_view name_of(BlockKind kind) {

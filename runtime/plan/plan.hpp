@@ -13,6 +13,7 @@
 #include "runtime/model/config.hpp"
 #include "runtime/model/weight_source.hpp"
 #include "runtime/plan/machine.hpp"
+#include "runtime/plan/numa.hpp"
 #include "runtime/plan/partition.hpp"
 
 namespace dodeca::runtime {
@@ -58,7 +59,8 @@ struct WeightPlan {
   std::int64_t stored_columns() const { return place == Place::kDevice ? n_in : piece_columns; }
   // Pieces of all its parts.
   std::int64_t n_pieces() const;
-  std::uint64_t tile_bytes() const;  // of 16 whole rows
+  std::uint64_t part_bytes(std::size_t part) const;  // of tiles; 0 for what is looked up
+  std::uint64_t tile_bytes() const;                  // of 16 whole rows
 };
 
 enum class BlockKind { kEmbedding, kMlaAttention, kGqaAttention, kDenseFfn, kMoeFfn, kHead, kMtp };
@@ -99,6 +101,7 @@ struct PlanOptions {
   bool onednn = false;  // a prompt route: BF16 and F32 weights times prompt rows by oneDNN, in the weights' type
   cpu::MatmulTuning tuning = {};    // which kernels are the fastest here
   Shares shares = equal_shares(1);  // of the parts that blocks are cut into
+  Placement placement = {};         // where the parts lie in memory
   bool mtp = false;                 // the multi-token-prediction layers too, where the model has them
 };
 
@@ -112,6 +115,10 @@ struct Plan {
   double bytes_per_token = 0.0;
   bool prompt_route = false;  // some weight multiplies prompt rows by another kernel
 
+  // Of memory: what a part holds, and what all share. Without what lies on a device.
+  std::uint64_t part_bytes(std::size_t part) const;
+  std::uint64_t shared_bytes() const;
+  std::int64_t n_parts() const { return static_cast<std::int64_t>(options.shares.size()); }
   std::int64_t n_layers() const { return config.n_layers + (options.mtp ? config.n_mtp_layers : 0); }
 };
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "cpu/crews.hpp"
 #include "quant/codec.hpp"
 #include "runtime/base/first_error.hpp"
 #include "runtime/model/contents.hpp"
@@ -48,10 +49,28 @@ std::vector<std::int64_t> places_of(const WeightPart& part, std::int64_t n_slice
   return places;
 }
 
+// Rows of a slice that are read together.
+struct Unit {
+  std::int64_t slice, begin, end;
+};
+
+// The part that alone has rows of a unit; -1: several have.
+int owner_of(const WeightPlan& weight, const Unit& unit) {
+  int owner = -1;
+  for (std::size_t p = 0; p < weight.parts.size(); ++p) {
+    const WeightPart& part = weight.parts[p];
+    const bool has = part.columns.size() > 0 && part.rows.begin < unit.end && unit.begin < part.rows.end &&
+                     std::ranges::binary_search(part.slices, unit.slice);
+    if (has && owner >= 0) return -1;
+    if (has) owner = static_cast<int>(p);
+  }
+  return owner;
+}
+
 }  // namespace
 
 Loader::Loader(const WeightSource& source, const Plan& plan, cpu::Team& team, Progress progress)
-    : source_(source), team_(team), progress_(std::move(progress)) {
+    : source_(source), n_parts_(static_cast<int>(plan.n_parts())), team_(team), progress_(std::move(progress)) {
   for (const WeightPlan& weight : plan.weights) {
     total_ += static_cast<double>(*quant::row_bytes(weight.dtype, weight.n_in)) *
               static_cast<double>(weight.n_out * weight.n_slices);
@@ -66,36 +85,50 @@ void Loader::report(std::uint64_t bytes) {
 void Loader::load(const WeightPlan& weight, WeightStore& store) {
   const WeightInfo& info = *source_.find(weight.id);
   if (weight.layout != nullptr)
-    store.add(weight.id, read_parts(weight, info));
+    store.add(weight.id, read_parts(weight, info, store));
   else if (info.source_rank == 1)
     store.add(weight.id, read_vector(info));
   else
-    store.add(weight.id, read_rows(info));
+    store.add(weight.id, read_rows(weight, info, store));
   report(static_cast<std::uint64_t>(info.n_slices * info.n_out) * info.row_bytes());
 }
 
 template <class F>
-void Loader::for_each_piece(const WeightInfo& info, std::int64_t row_grain, F&& f) {
+void Loader::for_each_unit(const WeightPlan& weight, const WeightInfo& info, std::int64_t row_grain, F&& f) {
   const std::size_t row_bytes = info.row_bytes();
-  const std::int64_t unit =
+  const std::int64_t n_rows =
       std::max<std::int64_t>(1, static_cast<std::int64_t>(kReadBytes / row_bytes) / row_grain) * row_grain;
-  const std::int64_t units_per_slice = (info.n_out + unit - 1) / unit, n_units = units_per_slice * info.n_slices;
-  cpu::WorkCounter next;
+  std::vector<std::vector<Unit>> queues(static_cast<std::size_t>(n_parts_));
+  std::size_t n_units = 0;
+  for (std::int64_t slice = 0; slice < info.n_slices; ++slice) {
+    for (std::int64_t begin = 0; begin < info.n_out; begin += n_rows) {
+      const Unit unit{slice, begin, std::min(info.n_out, begin + n_rows)};
+      const int owner = owner_of(weight, unit);
+      queues[static_cast<std::size_t>(owner >= 0 ? owner : static_cast<int>(n_units % queues.size()))].push_back(unit);
+      ++n_units;
+    }
+  }
+  std::vector<cpu::WorkCounter> next(queues.size());
+  const cpu::Crews& crews = team_.crews(n_parts_);
   FirstError error;
   std::mutex mutex;
-  team_.run([&](const cpu::Member&) {
+  team_.run([&](const cpu::Member& member) {
     error.guard([&] {
       PlacedSum sum;
       std::vector<std::byte> buffer;
-      for (std::int64_t u = next.take(); u < n_units; u = next.take()) {
-        const std::int64_t slice = u / units_per_slice, begin = u % units_per_slice * unit,
-                           end = std::min(info.n_out, begin + unit);
-        buffer.resize(static_cast<std::size_t>(end - begin) * row_bytes);
-        source_.read_rows(info, slice, begin, end, buffer.data());
-        add_rows(sum, info, slice, begin, buffer);
-        for (std::int64_t row = begin; row < end; ++row)
-          check_finite(info, slice, row, buffer.data() + static_cast<std::size_t>(row - begin) * row_bytes);
-        f(slice, begin, end, buffer);
+      const auto read = [&](const Unit& unit) {
+        buffer.resize(static_cast<std::size_t>(unit.end - unit.begin) * row_bytes);
+        source_.read_rows(info, unit.slice, unit.begin, unit.end, buffer.data());
+        add_rows(sum, info, unit.slice, unit.begin, buffer);
+        for (std::int64_t row = unit.begin; row < unit.end; ++row)
+          check_finite(info, unit.slice, row, buffer.data() + static_cast<std::size_t>(row - unit.begin) * row_bytes);
+        f(unit.slice, unit.begin, unit.end, buffer);
+      };
+      // Its own parts' first, then what others have not come to.
+      const auto first = static_cast<std::size_t>(crews.place(member).first_part);
+      for (std::size_t k = 0; k < queues.size(); ++k) {
+        const std::size_t q = (first + k) % queues.size();
+        for (auto u = next[q].take(); u < std::ssize(queues[q]); u = next[q].take()) read(queues[q][u]);
       }
       const std::lock_guard lock(mutex);
       contents_.add(sum);
@@ -104,32 +137,31 @@ void Loader::for_each_piece(const WeightInfo& info, std::int64_t row_grain, F&& 
   error.rethrow();
 }
 
-std::vector<PackedMatrix> Loader::read_parts(const WeightPlan& weight, const WeightInfo& info) {
+std::vector<PackedMatrix> Loader::read_parts(const WeightPlan& weight, const WeightInfo& info, WeightStore& store) {
   std::vector<PackedMatrix> matrices = unplaced(weight);
-  for (PackedMatrix& m : matrices)
-    m.data = cpu::Buffer(static_cast<std::size_t>(m.n_slices * m.n_tiles) * m.tile_bytes);
+  store.place(weight, matrices);
   std::vector<std::vector<std::int64_t>> places;
   for (const WeightPart& part : weight.parts) places.push_back(places_of(part, info.n_slices));
   const std::size_t row_bytes = info.row_bytes();
-  for_each_piece(info, cpu::kTileRows,
-                 [&](std::int64_t slice, std::int64_t begin, std::int64_t end, const std::vector<std::byte>& buffer) {
-                   std::vector<std::byte> scratch;
-                   for (std::int64_t row = begin; row < end; row += cpu::kTileRows) {
-                     const std::byte* rows[cpu::kTileRows];
-                     for (std::int64_t r = 0; r < cpu::kTileRows; ++r)
-                       rows[r] = row + r < end ? buffer.data() + static_cast<std::size_t>(row + r - begin) * row_bytes
-                                               : nullptr;
-                     for (const PackedMatrix& m : matrices) {
-                       const WeightPart& part = weight.parts[m.part];
-                       const std::int64_t place = places[m.part][slice];
-                       if (!m || place < 0 || row < part.rows.begin || row >= part.rows.end) continue;
-                       const std::int64_t tile = place * m.n_tiles + (row - part.rows.begin) / cpu::kTileRows,
-                                          first = part.columns.begin + m.column_begin;
-                       pack_tile(m, info, {first, first + m.n_in}, rows, scratch,
-                                 m.data.data() + static_cast<std::size_t>(tile) * m.tile_bytes);
-                     }
-                   }
-                 });
+  for_each_unit(weight, info, cpu::kTileRows,
+                [&](std::int64_t slice, std::int64_t begin, std::int64_t end, const std::vector<std::byte>& buffer) {
+                  std::vector<std::byte> scratch;
+                  for (std::int64_t row = begin; row < end; row += cpu::kTileRows) {
+                    const std::byte* rows[cpu::kTileRows];
+                    for (std::int64_t r = 0; r < cpu::kTileRows; ++r)
+                      rows[r] = row + r < end ? buffer.data() + static_cast<std::size_t>(row + r - begin) * row_bytes
+                                              : nullptr;
+                    for (const PackedMatrix& m : matrices) {
+                      const WeightPart& part = weight.parts[m.part];
+                      const std::int64_t place = places[m.part][slice];
+                      if (!m || place < 0 || row < part.rows.begin || row >= part.rows.end) continue;
+                      const std::int64_t tile = place * m.n_tiles + (row - part.rows.begin) / cpu::kTileRows,
+                                         first = part.columns.begin + m.column_begin;
+                      pack_tile(m, info, {first, first + m.n_in}, rows, scratch,
+                                m.data + static_cast<std::size_t>(tile) * m.tile_bytes);
+                    }
+                  }
+                });
   return matrices;
 }
 
@@ -143,13 +175,13 @@ std::vector<float> Loader::read_vector(const WeightInfo& info) {
   return values;
 }
 
-RowTable Loader::read_rows(const WeightInfo& info) {
-  RowTable table{.dtype = info.dtype,
-                 .row_bytes = info.row_bytes(),
-                 .data = cpu::Buffer(info.row_bytes() * static_cast<std::size_t>(info.n_out))};
-  for_each_piece(info, 1, [&](std::int64_t, std::int64_t begin, std::int64_t, const std::vector<std::byte>& rows) {
-    std::memcpy(table.data.data() + static_cast<std::size_t>(begin) * table.row_bytes, rows.data(), rows.size());
-  });
+RowTable Loader::read_rows(const WeightPlan& weight, const WeightInfo& info, WeightStore& store) {
+  RowTable table{.dtype = info.dtype, .row_bytes = info.row_bytes()};
+  store.place(table, info.row_bytes() * static_cast<std::size_t>(info.n_out));
+  for_each_unit(weight, info, 1,
+                [&](std::int64_t, std::int64_t begin, std::int64_t, const std::vector<std::byte>& rows) {
+                  std::memcpy(table.data + static_cast<std::size_t>(begin) * table.row_bytes, rows.data(), rows.size());
+                });
   return table;
 }
 

@@ -1,5 +1,5 @@
 // Reading and repacking weights in parallel: rows come from the source in their file form and go straight into tiles,
-// each row read once whatever the parts.
+// each row read once whatever the parts. Rows that one part alone has are read by its own members first.
 #pragma once
 
 #include <cstdint>
@@ -23,15 +23,16 @@ class Loader {
   const PlacedSum& contents() const { return contents_; }  // of what was read so far (runtime/model/contents.hpp)
 
  private:
-  std::vector<PackedMatrix> read_parts(const WeightPlan& weight, const WeightInfo& info);
+  std::vector<PackedMatrix> read_parts(const WeightPlan& weight, const WeightInfo& info, WeightStore& store);
   std::vector<float> read_vector(const WeightInfo& info);
-  RowTable read_rows(const WeightInfo& info);
-  // f(slice, row_begin, row_end, rows of the file) for every piece of the weight, each once, by any member.
+  RowTable read_rows(const WeightPlan& weight, const WeightInfo& info, WeightStore& store);
+  // f(slice, row_begin, row_end, rows of the file) for every unit of the weight, each once, by any member.
   template <class F>
-  void for_each_piece(const WeightInfo& info, std::int64_t row_grain, F&& f);
+  void for_each_unit(const WeightPlan& weight, const WeightInfo& info, std::int64_t row_grain, F&& f);
   void report(std::uint64_t bytes);
 
   const WeightSource& source_;
+  const int n_parts_;
   cpu::Team& team_;
   Progress progress_;
   double done_ = 0.0, total_ = 0.0;

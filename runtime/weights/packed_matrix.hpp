@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "cpu/kernels/matmul/matmul.hpp"
-#include "cpu/memory.hpp"
 #include "runtime/plan/plan.hpp"
 
 namespace dodeca::runtime {
@@ -24,11 +23,12 @@ struct PackedMatrix {
   std::size_t tile_bytes = 0;
   bool reference = false;  // tiles are 16 rows in file form, of type `dtype`; multiplied as decoded float32
   quant::DType dtype = quant::DType::kF32;
-  cpu::Buffer data;
+  std::byte* data = nullptr;  // in a slab of the store
 
   const std::byte* slice(std::int64_t index) const {
-    return data.data() + static_cast<std::size_t>(index * n_tiles) * tile_bytes;
+    return data + static_cast<std::size_t>(index * n_tiles) * tile_bytes;
   }
+  std::size_t bytes() const { return static_cast<std::size_t>(n_slices * n_tiles) * tile_bytes; }
   std::uint64_t slice_bytes() const { return static_cast<std::uint64_t>(n_tiles) * tile_bytes; }
   std::uint64_t macs() const { return static_cast<std::uint64_t>(n_out * n_in); }  // of one slice and one row
   explicit operator bool() const { return n_slices > 0 && n_out > 0 && n_in > 0; }

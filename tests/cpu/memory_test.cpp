@@ -49,13 +49,13 @@ TEST_CASE("more than there can be is bad_alloc") {
 }
 
 TEST_CASE("binding to a node works, or the system forbids it and the buffer works unbound") {
-  const cpu::Buffer buffer(3 << 20, 0);
+  const cpu::Buffer buffer(3 << 20, {0});
   buffer.as<char>()[0] = 'x';
   buffer.as<char>()[(3 << 20) - 1] = 'y';
   if (!buffer.bound()) {
     MESSAGE("mbind is not available here");
   } else {
-    CHECK_THROWS_AS(cpu::Buffer(4096, 1000), std::system_error);  // no such node
+    CHECK_THROWS_AS(cpu::Buffer(4096, {1000}), std::system_error);  // no such node
   }
 }
 

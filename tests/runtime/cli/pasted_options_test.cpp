@@ -50,7 +50,6 @@ TEST_CASE("what asks for nothing is accepted with one line each, and takes its v
                                                                                     {"--no-mmap"},
                                                                                     {"--no_mmap"},
                                                                                     {"--mlock"},
-                                                                                    {"--numa", "distribute"},
                                                                                     {"-nkvo"},
                                                                                     {"-ser", "1,0"},
                                                                                     {"--dry-multiplier", "0.0"},

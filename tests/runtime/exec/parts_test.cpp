@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstring>
+#include <sstream>
 
 #include "runtime/model/random_source.hpp"
 #include "runtime/model/shapes.hpp"
@@ -142,5 +144,48 @@ TEST_CASE("in float32 nothing but the order of sums differs, whatever the shares
     Executor cut(*parts, team, {.n_positions = 128, .cache_type = DType::kF32});
     CHECK(difference(logits_of(cut, some_ids(40, 64)), want) < 1e-4);
     CHECK(difference(logits_of(cut, prompt_of(some_ids(40, 64))), want) < 1e-4);
+  }
+}
+
+TEST_CASE("every part reads its own copy of the cache, and copies stay equal") {
+  ModelConfig c = small_mla_config(1, 1);
+  c.n_heads = 32;  // strips of heads for both parts
+  const MemorySource source(c, 11);
+  cpu::Team team(3);
+  const auto model = load_model(source, team, {.shares = equal_shares(2)});
+  const std::vector<int> ids = some_ids(90, 64);
+  for (const DType type : {DType::kF16, DType::kF32}) {
+    ExecutorOptions options{.n_positions = 256, .n_sequences = 2, .cache_type = type};
+    Executor one(*model, team, options);
+    options.cache_copies = {{}, {}};
+    Executor two(*model, team, options);
+    CHECK(KvCache::bytes_needed(c, options.cache_options(model->plan())) ==
+          2 * KvCache::bytes_needed(
+                  c, ExecutorOptions{.n_positions = 256, .n_sequences = 2, .cache_type = type}.cache_options(
+                         model->plan())));
+    std::vector<float> results[2];
+    for (const bool copies : {false, true}) {
+      Executor& executor = copies ? two : one;
+      std::vector<float>& got = results[copies];
+      got = logits_of(executor, prompt_of({ids.begin(), ids.begin() + 70}));
+      // Forked in the middle of a block, which is copied when it is written, saved and restored.
+      executor.cache().fork(0, 1, 67);
+      std::stringstream saved;
+      executor.cache().save(1, saved);
+      executor.cache().restore(1, saved);
+      ForwardOutput out;
+      for (int i = 67; i < 90; ++i) {
+        executor.forward(rows_of({ids[static_cast<std::size_t>(i)]}, 1, i), out);
+        got.insert(got.end(), out.logits.begin(), out.logits.end());
+      }
+      for (std::int64_t position = 0; copies && position < 90; position += 64) {
+        const std::byte* first = executor.cache().block(0, 1, position, 0);
+        const std::byte* second = executor.cache().block(0, 1, position, 1);
+        CHECK(first != second);
+        const auto rows = static_cast<std::size_t>(std::min<std::int64_t>(64, 90 - position));
+        CHECK(std::memcmp(first, second, rows * executor.cache().format(0).row_bytes) == 0);
+      }
+    }
+    CHECK(same_bits(results[0], results[1]));
   }
 }
