@@ -26,9 +26,13 @@ PartResidency residency_of(const cpu::Slab& slab, std::int64_t part, const std::
   result.unknown = found.unknown;
   if (result.bytes > 0)
     result.huge = std::min(1.0, static_cast<double>(found.huge_bytes) / static_cast<double>(result.bytes));
-  if (nodes.empty() || found.present == 0) return result;
-  result.local = 0;
-  for (const int node : nodes) result.local += found.share_on(node);
+  if (nodes.empty() || found.pages == 0) return result;
+  std::uint64_t local = 0;
+  for (const int node : nodes) {
+    const auto at = found.on_node.find(node);
+    local += at == found.on_node.end() ? 0 : at->second;
+  }
+  result.local = static_cast<double>(local) / static_cast<double>(found.pages);
   return result;
 }
 

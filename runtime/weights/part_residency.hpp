@@ -15,7 +15,7 @@ struct PartResidency {
   std::int64_t part = 0;
   std::vector<int> nodes;  // where it should lie; none: anywhere
   std::uint64_t bytes = 0;
-  double local = 1;     // share of its pages that are there, of those in memory
+  double local = 1;     // share of its pages that are there; what was swapped out is not
   double huge = 0;      // share of its bytes in huge pages
   std::string unknown;  // why the system does not tell
 };
