@@ -89,7 +89,7 @@ std::string shown_row(const std::string& machine, const std::string& card) {
   const PredictedPlan p = dodeca_on(kShownShape, kShownRecipe, machine, card);
   std::string text =
       fmt::format("| {}{} |", p.prediction.machine.title, p.prediction.card ? " + " + p.prediction.card->title : "");
-  text += fmt::format(" {:.0f} |", p.prediction.machine.read_bandwidth(p.prediction.n_threads) / 1e9);
+  text += fmt::format(" {:.0f} |", p.prediction.read_bandwidth() / 1e9);
   for (const DepthPoint& point : p.prediction.points) text += fmt::format(" {:.1f} |", point.tokens_per_s);
   text += fmt::format(" {:.0f} | {:.0f} |", p.prediction.points.front().prompt_per_s,
                       at_depth(p.prediction, 16384, &DepthPoint::prompt_per_s));

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <string_view>
 
 #include "runtime/model/shapes.hpp"
@@ -38,6 +39,17 @@ void check_there(const PlanArguments& p) {
         fmt::format("{} is about a card: with --machine and --compare, --gpu NAME says which one", flags.front()));
 }
 
+predict::HotHits hot_hits_of(const std::string& text) {
+  using Kind = predict::HotHits::Kind;
+  if (text.empty() || text == "uniform") return {};
+  if (text == "published") return {.kind = Kind::kPublished};
+  double given = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), given);
+  if (error != std::errc() || end != text.data() + text.size() || !(given >= 0 && given <= 1))
+    throw Usage(fmt::format("--hot-hits must be uniform, published or a share from 0 to 1, not '{}'", text));
+  return {.kind = Kind::kGiven, .given = given};
+}
+
 void check_plan(PlanArguments& p) {
   if (p.backtest) {
     if (p.predicts() || !p.plot.empty() || !p.shape.empty() || !p.model.model.empty())
@@ -60,6 +72,9 @@ void check_plan(PlanArguments& p) {
   }
   if (p.predicts()) check_there(p);
   if (!p.plot.empty() && !p.predicts()) throw Usage("--plot goes with --machine or --compare");
+  if (p.numa != "auto" && !p.predicts()) throw Usage("--numa goes with --machine or --compare");
+  if (p.hot.kind != predict::HotHits::Kind::kUniform && p.model.device.hot_experts != "auto")
+    throw Usage("--hot-hits goes with --machine, --gpu NAME and --hot-experts auto");
   if (p.recipe.empty()) p.recipe = "ud-q2_k_xl";
   if (!p.shape.empty()) p.model.model = p.shape;  // for the checks alone
   p.model.check();
@@ -69,7 +84,7 @@ void check_plan(PlanArguments& p) {
 
 PlanArguments parse_plan(std::span<const std::string> args, Console& console) {
   PlanArguments p;
-  std::string compare;
+  std::string compare, hot_hits;
   Options options(
       "dodeca plan",
       "Says where a model lies on this machine, what it takes, and why, without loading it. With --machine it says the "
@@ -91,6 +106,14 @@ PlanArguments parse_plan(std::span<const std::string> args, Console& console) {
   options.value("--compare", compare, "several machines, in a table", "NAME,...");
   options.value("--plot", p.plot, "with --machine or --compare: tokens per second against the context, as SVG", "FILE",
                 FileUse::kWrites);
+  options.choice(
+      "--numa", p.numa, {"auto", "off"},
+      "with --machine or --compare: auto, a part of the model on each memory node; off, one part, interleaved "
+      "over them (default: auto)");
+  options.value("--hot-hits", hot_hits,
+                "with --hot-experts: what slots are assumed to serve of the uses of experts: uniform (as many as they "
+                "are of the experts), published, or a share such as 0.2 (default: uniform)",
+                "SHARE");
   options.flag("--backtest", p.backtest, "predict what others have published, and say how far off the model is");
   options.value("-np,--parallel", p.parallel, "sequences that share the cache (default: 1)", {1, 4096});
   options.flag("--mtp", p.mtp, "the multi-token-prediction layers too");
@@ -98,6 +121,7 @@ PlanArguments parse_plan(std::span<const std::string> args, Console& console) {
   console.add_flags(options);
   options.parse(args);
   p.machines = machine_list(compare);
+  p.hot = hot_hits_of(hot_hits);
   check_plan(p);
   std::vector<std::string> all = p.machines;
   all.push_back(p.machine);

@@ -10,6 +10,7 @@
 #include "runtime/cli/console.hpp"
 #include "runtime/cli/model_options.hpp"
 #include "runtime/predict/machine_spec.hpp"
+#include "runtime/predict/token_time.hpp"
 
 namespace dodeca::runtime::cli {
 
@@ -21,6 +22,8 @@ struct PlanArguments {
   std::vector<std::string> machines;  // --compare: those, one after the other
   std::string plot;                   // a file
   std::int64_t parallel = 1;
+  std::string numa = "auto";  // for machines that are not here: auto, off
+  predict::HotHits hot;
   bool json = false, mtp = false, backtest = false;
 
   bool predicts() const { return !machine.empty() || !machines.empty(); }

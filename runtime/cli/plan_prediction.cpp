@@ -15,10 +15,47 @@ namespace {
 
 std::string memory_text(std::uint64_t bytes) { return bytes_text(static_cast<double>(bytes)); }
 
-PlanOptions options_for(const PlanArguments& arguments, const predict::MachineSpec& machine) {
+PlanOptions options_for(const PlanArguments& arguments, const predict::MachineSpec& machine, int n_parts) {
   PlanOptions options{.isa = machine.isa, .compute_f32 = arguments.model.compute_f32()};
   options.mtp = arguments.mtp;
+  options.shares = equal_shares(n_parts);
   return options;
+}
+
+Plan plan_for(const PlanArguments& arguments, const PlannedModel& model, const predict::MachineSpec& spec,
+              int n_parts) {
+  return make_plan(model.config, model.weights, model.mtp_weights, spec.machine(),
+                   options_for(arguments, spec, n_parts));
+}
+
+// One for each memory node, where each has a member. A card takes no block that is cut into parts.
+int parts_for(const PlanArguments& arguments, const predict::MachineSpec& spec) {
+  const int n_nodes = spec.n_nodes(), n_cores = spec.n_cores();
+  const auto members = [&](int asked) { return asked > 0 ? asked : n_cores; };
+  const int fewest = std::min(members(arguments.model.threads), members(arguments.model.threads_batch));
+  return arguments.numa == "auto" && arguments.gpu.empty() && fewest >= n_nodes ? n_nodes : 1;
+}
+
+predict::Otherwise otherwise(const Plan& plan, const predict::MachineSpec& spec, predict::PredictionRequest request) {
+  request.depths = {request.depths.front()};
+  const predict::Prediction p = predict::predict(plan, spec, std::nullopt, request);
+  return {p.points.front().tokens_per_s, p.points.front().prompt_per_s};
+}
+
+// What parts gain, over one part on the same machine and over one socket of it.
+void add_otherwise(const PlanArguments& arguments, const PlannedModel& model, predict::PredictionRequest request,
+                   predict::Prediction& p) {
+  const predict::MachineSpec& spec = p.machine;
+  if (p.card) return;
+  if (p.n_parts > 1) p.interleaved = otherwise(plan_for(arguments, model, spec, 1), spec, request);
+  // What was measured on several sockets says nothing about one.
+  if (spec.sockets.value < 2 || spec.read_gb_s.known() || !spec.teams.empty()) return;
+  predict::MachineSpec one = spec;
+  one.sockets.value = 1;
+  one.barrier_us = {};
+  request.n_threads = request.n_prompt_threads = 0;
+  const int n_parts = p.n_parts > 1 ? one.n_nodes() : 1;
+  p.one_socket = otherwise(plan_for(arguments, model, one, n_parts), one, request);
 }
 
 // Other recipes of a shape whose weights leave room for the rest, the largest first.
@@ -97,14 +134,15 @@ PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& m
   if (const int most = std::max(arguments.model.threads, arguments.model.threads_batch); most > spec.n_cores())
     throw Error(ErrorKind::kBadRequest,
                 fmt::format("{} threads are asked for, {} has {} cores", most, spec.title, spec.n_cores()));
-  Plan plan = make_plan(model.config, model.weights, model.mtp_weights, spec.machine(), options_for(arguments, spec));
+  Plan plan = plan_for(arguments, model, spec, parts_for(arguments, spec));
   PredictedPlan p{.plan = plan, .run = run_of(arguments, plan, spec.n_cores()), .prediction = {}};
   const predict::PredictionRequest request{.n_threads = std::max(0, arguments.model.threads),
                                            .n_prompt_threads = std::max(0, arguments.model.threads_batch),
                                            .n_parallel = arguments.parallel,
                                            .micro_batch = p.run.executor.micro_batch,
                                            .context = model.config.context_length,
-                                           .cache_type = p.run.executor.cache_type};
+                                           .cache_type = p.run.executor.cache_type,
+                                           .hot = arguments.hot};
   std::optional<predict::CardSpec> card;
   std::optional<predict::CardPlan> on_card;
   if (!arguments.gpu.empty()) {
@@ -117,6 +155,7 @@ PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& m
     on_card.emplace(predict::CardPlan{*card, p.plan, *p.run.offload});
   }
   p.prediction = predict::predict(plan, spec, on_card, request);
+  add_otherwise(arguments, model, request, p.prediction);
   judge_fit(arguments, model, p);
   return p;
 }

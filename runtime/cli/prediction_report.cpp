@@ -17,6 +17,7 @@ using predict::DepthPoint;
 using predict::Figure;
 using predict::MachineSpec;
 using predict::PhaseTime;
+using predict::PowerEstimate;
 using predict::Prediction;
 using predict::TimeSplit;
 
@@ -78,21 +79,67 @@ std::string depths_table(const Prediction& p) {
 }
 
 std::string phases_table(const DepthPoint& point) {
-  std::string text = fmt::format("{:<16} {:<16} {:>7} {:>10} {:>10} {:>9} {:>8} {:>8}  {}\n", "phase", "of", "blocks",
-                                 "MB", "us", "GB/s", "thread", "complex", "bound by");
+  std::string text = fmt::format("{:<16} {:<16} {:>7} {:>10} {:>10} {:>9} {:>8} {:>8} {:>6}  {}\n", "phase", "of",
+                                 "blocks", "MB", "us", "GB/s", "thread", "complex", "part", "bound by");
   for (const PhaseTime& t : point.step.phases)
-    text += fmt::format("{:<16} {:<16} {:>7} {:>10.2f} {:>10.1f} {:>9.1f} {:>8.2f} {:>8.2f}  {}\n", t.phase,
+    text += fmt::format("{:<16} {:<16} {:>7} {:>10.2f} {:>10.1f} {:>9.1f} {:>8.2f} {:>8.2f} {:>6.2f}  {}\n", t.phase,
                         kind_text(t.kind), t.n_blocks, t.bytes / 1e6, 1e6 * t.seconds, t.bytes / t.seconds / 1e9,
-                        t.worst_member, t.worst_complex, name_of(t.bound));
+                        t.worst_member, t.worst_complex, t.worst_part, name_of(t.bound));
   return text;
 }
 
 std::string bandwidth_text(const Prediction& p) {
   const MachineSpec& m = p.machine;
-  const double read = m.read_bandwidth(p.n_threads) / 1e9;
+  const double read = p.read_bandwidth() / 1e9;
   if (m.read_gb_s.known() || !m.teams.empty()) return fmt::format("{:.0f} GB/s read, measured", read);
   return fmt::format("{:.0f} GB/s read of {:.0f} ({} x {:g} channels at {:g} MT/s)", read, m.theoretical_gb_s(),
                      m.sockets.value, m.channels.value, m.mt_per_s.value);
+}
+
+// What parts are and what they gain; empty: there is one part, on one socket.
+std::string parts_text(const Prediction& p) {
+  std::string text;
+  if (p.n_parts > 1) text += fmt::format("{} parts, one on each memory node", p.n_parts);
+  const double own = p.points.front().tokens_per_s;
+  const auto against = [&](const std::optional<predict::Otherwise>& other, std::string_view what) {
+    if (other)
+      text += fmt::format("{}{}: {:.1f} tokens/s ({:.2f} times as many here), prompts {:.0f}", text.empty() ? "" : "; ",
+                          what, other->tokens_per_s, own / other->tokens_per_s, other->prompt_per_s);
+  };
+  against(p.interleaved, "interleaved (--numa off)");
+  against(p.one_socket, "one socket");
+  return text.empty() ? text : "memory nodes: " + text + "\n";
+}
+
+std::string energy_text(const Prediction& p) {
+  if (!p.power) return {};
+  const PowerEstimate& w = *p.power;
+  const DepthPoint& first = p.points.front();
+  return fmt::format(
+      "energy, estimate from TDP: {:.1f} J per generated token, {:.2f} J per prompt token at depth {}; {:.0f} W: "
+      "sockets "
+      "{:.0f}, memory {:.0f}{}\n  as if all drew their TDP all the time; without fans, disks and the power supply's "
+      "losses\n",
+      w.joules(first.tokens_per_s), w.joules(first.prompt_per_s), depth_text(first.depth), w.sum(), w.sockets, w.memory,
+      w.card > 0 ? fmt::format(", card {:.0f}", w.card) : "");
+}
+
+Json energy_json(const Prediction& p) {
+  if (!p.power) return nullptr;
+  const DepthPoint& first = p.points.front();
+  return {{"kind", "estimate from TDP"},
+          {"contains", p.card ? "sockets, memory, card" : "sockets, memory"},
+          {"without", "fans, disks, voltage regulators, losses of the power supply"},
+          {"sockets_watts", p.power->sockets},
+          {"memory_watts", p.power->memory},
+          {"card_watts", p.power->card},
+          {"joules_per_token", p.power->joules(first.tokens_per_s)},
+          {"joules_per_prompt_token", p.power->joules(first.prompt_per_s)}};
+}
+
+Json otherwise_json(const std::optional<predict::Otherwise>& other) {
+  if (!other) return nullptr;
+  return {{"tokens_per_s", other->tokens_per_s}, {"prompt_tokens_per_s", other->prompt_per_s}};
 }
 
 Json split_json(const TimeSplit& split) {
@@ -115,6 +162,7 @@ std::string prediction_text(const PredictedPlan& plan, bool verbose) {
   if (p.card)
     text += fmt::format("card: {}, {:g} GB/s, {:g} TFLOPS\n", p.card->title, p.card->gb_per_s.value,
                         p.card->f16_tflops.value);
+  text += parts_text(p);
   if (!plan.fit.empty()) text += "memory: " + plan.fit + "\n";
   for (const std::string& advice : plan.advice) text += "  " + advice + "\n";
   if (p.n_parallel > 1)
@@ -129,7 +177,8 @@ std::string prediction_text(const PredictedPlan& plan, bool verbose) {
   text += fmt::format("{:.2f} GB read from memory", first.step.bytes / 1e9);
   if (first.step.card_bytes > 0) text += fmt::format(", {:.2f} GB from the card's", first.step.card_bytes / 1e9);
   text += fmt::format("\na pass of {} prompt rows: {}\n", p.micro_batch, split_text(first.prompt));
-  text += "\non the processors (thread, complex: most bytes over the mean):\n" + phases_table(first);
+  text += energy_text(p);
+  text += "\non the processors (thread, complex, part: most bytes over the mean):\n" + phases_table(first);
   for (const std::string& note : p.notes) text += "note: " + note + "\n";
   if (!verbose) return text;
   text += "\nfigures:\n";
@@ -154,7 +203,11 @@ Json prediction_json(const PredictedPlan& plan) {
                {"prompt_threads", p.n_prompt_threads},
                {"parallel", p.n_parallel},
                {"rows_per_pass", p.micro_batch},
-               {"read_gb_per_s", p.machine.read_bandwidth(p.n_threads) / 1e9}};
+               {"parts", p.n_parts},
+               {"read_gb_per_s", p.read_bandwidth() / 1e9},
+               {"interleaved", otherwise_json(p.interleaved)},
+               {"one_socket", otherwise_json(p.one_socket)},
+               {"energy", energy_json(p)}};
   if (p.card) {
     json["card"] = {{"name", p.card->name}, {"title", p.card->title}};
     append_figures(json["card"], *p.card, predict::card_figures());
@@ -172,7 +225,8 @@ Json prediction_json(const PredictedPlan& plan) {
                         {"us", 1e6 * t.seconds},
                         {"bound", key_of(t.bound)},
                         {"most_over_mean", t.worst_member},
-                        {"most_over_mean_complex", t.worst_complex}});
+                        {"most_over_mean_complex", t.worst_complex},
+                        {"most_over_mean_part", t.worst_part}});
     json["depths"].push_back({{"depth", point.depth},
                               {"tokens_per_s", point.tokens_per_s},
                               {"step_ms", 1e3 * point.step.seconds()},
@@ -194,7 +248,7 @@ Json prediction_json(const PredictedPlan& plan) {
 }
 
 std::string comparison_text(const std::string& model, const std::vector<PredictedPlan>& plans) {
-  std::string head = "| machine | threads | GB/s |", rule = "|---|--:|--:|";
+  std::string head = "| machine | threads | parts | GB/s |", rule = "|---|--:|--:|--:|";
   for (const DepthPoint& point : plans.front().prediction.points) {
     head += fmt::format(" tg @{} |", depth_text(point.depth));
     rule += "--:|";
@@ -204,21 +258,27 @@ std::string comparison_text(const std::string& model, const std::vector<Predicte
     rule += "--:|";
   }
   std::string text = fmt::format(
-      "{}: tokens per second, predicted (computed, not measured)\n\n{} tg bound by | pp bound by | memory "
-      "|\n{}---|---|---|\n",
+      "{}: tokens per second, predicted (computed, not measured)\n\n{} J/token | J/prompt token | tg bound by | pp "
+      "bound by | memory |\n{}--:|--:|---|---|---|\n",
       model, head, rule);
   for (const PredictedPlan& plan : plans) {
     const Prediction& p = plan.prediction;
-    text +=
-        fmt::format("| {} | {} | {:.0f} |", p.machine.title, p.n_threads, p.machine.read_bandwidth(p.n_threads) / 1e9);
+    text += fmt::format("| {} | {} | {} | {:.0f} |", p.machine.title, p.n_threads, p.n_parts, p.read_bandwidth() / 1e9);
     for (const DepthPoint& point : p.points) text += fmt::format(" {:.1f} |", point.tokens_per_s);
     for (const DepthPoint& point : p.points) text += fmt::format(" {:.0f} |", point.prompt_per_s);
-    text += fmt::format(" {} | {} | {} |\n", name_of(p.points.front().step.split.binding()),
-                        name_of(p.points.front().prompt.binding()),
+    const DepthPoint& first = p.points.front();
+    text += p.power ? fmt::format(" {:.1f} | {:.2f} |", p.power->joules(first.tokens_per_s),
+                                  p.power->joules(first.prompt_per_s))
+                    : " n/a | n/a |";
+    text += fmt::format(" {} | {} | {} |\n", name_of(first.step.split.binding()), name_of(first.prompt.binding()),
                         plan.fit.empty() ? "not stated"
                         : plan.fits      ? "fits"
                                          : "too small");
   }
+  text +=
+      "\nJ: estimate from TDP at depth 0: sockets, memory and card as if they drew their TDP all the time; without "
+      "fans, "
+      "disks and the power supply's losses.\n";
   return text;
 }
 

@@ -26,9 +26,16 @@ constexpr FigureKey<MachineSpec> kMachineKeys[] = {
     {"read_share", "share of the bandwidth that is read", &MachineSpec::read_share, 0.01, 1},
     {"complex_gb_s", "link of a complex, GB/s", &MachineSpec::complex_gb_s, 0.1, 100000},
     {"core_gb_s", "one core's reading, GB/s", &MachineSpec::core_gb_s, 0.1, 10000},
-    {"socket_link_gb_s", "link between sockets, GB/s", &MachineSpec::socket_link_gb_s, 0.1, 100000},
+    {"link_count", "links between two sockets", &MachineSpec::link_count, 1, 64, true, true},
+    {"link_gt_s", "GT/s of a link's lane", &MachineSpec::link_gt_s, 0.1, 1000, false, true},
+    {"link_lanes", "lanes of a link", &MachineSpec::link_lanes, 1, 64, true, true},
+    {"link_share", "share of the links that is read", &MachineSpec::link_share, 0.01, 1, false, true},
+    {"socket_link_gb_s", "GB/s read over all links", &MachineSpec::socket_link_gb_s, 0.1, 100000, false, true},
     {"near_ns", "cache line within a complex, ns", &MachineSpec::near_ns, 0.1, 100000},
     {"far_ns", "cache line between complexes, ns", &MachineSpec::far_ns, 0.1, 100000},
+    {"socket_ns", "cache line between sockets, ns", &MachineSpec::socket_ns, 0.1, 100000, false, true},
+    {"tdp_watts", "TDP of a socket, W", &MachineSpec::tdp_watts, 0.1, 10000, false, true},
+    {"memory_watts", "a channel's modules, W", &MachineSpec::memory_watts, 0.01, 1000, false, true},
     {"memory_gib", "GiB of memory", &MachineSpec::memory_gib, 0.01, 1e6, false, true},
     {"read_gb_s", "GB/s that all cores read", &MachineSpec::read_gb_s, 0.1, 100000, false, true},
     {"barrier_us", "barrier of all cores, us", &MachineSpec::barrier_us, 0.001, 100000, false, true},
@@ -45,6 +52,7 @@ constexpr FigureKey<CardSpec> kCardKeys[] = {
     {"link_share", "share of the link that copies reach", &CardSpec::link_share, 0.01, 1},
     {"round_trip_us", "round trip of two flags, us", &CardSpec::round_trip_us, 0.01, 1e6},
     {"launch_us", "from kernel to kernel in a graph, us", &CardSpec::launch_us, 0.001, 1e5},
+    {"tdp_watts", "TDP, W", &CardSpec::tdp_watts, 1, 10000, false, true},
 };
 
 constexpr Evidence kEvidence[] = {Evidence::kVendor, Evidence::kMeasured, Evidence::kPublished, Evidence::kComputed,
@@ -230,6 +238,13 @@ MachineSpec machine_of(const Json& json, std::string_view what, const Entries& e
   }
   reader.read_figures<MachineSpec>(json, kMachineKeys, spec);
   read_teams(reader, json, spec.teams);
+  // With these four or the one, a machine of two sockets can be made of any.
+  for (const Figure* figure : {&spec.link_count, &spec.link_gt_s, &spec.link_lanes, &spec.link_share}) {
+    if (!figure->known() && !spec.socket_link_gb_s.known())
+      throw fields.bad(
+          "it says nothing about links between sockets: \"socket_link_gb_s\", or \"link_count\", \"link_gt_s\", "
+          "\"link_lanes\" and \"link_share\"");
+  }
   const auto n_nodes = static_cast<std::int64_t>(spec.nodes_per_socket.value);
   if (static_cast<std::int64_t>(spec.complexes.value * spec.cores_per_complex.value) < n_nodes)
     throw fields.bad(fmt::format("\"nodes_per_socket\" is {}, more than a socket has cores", n_nodes));

@@ -9,8 +9,6 @@ namespace {
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
 // Of memory, what the system, the driver and other programs leave.
 constexpr double kFreeOfMemory = 0.97, kFreeOfCard = 0.97;
-// A line of results that a group leader writes is seen by its members about so many hand-overs later.
-constexpr double kReleaseHandOvers = 2;
 // Members of a barrier's group (cpu/barrier.hpp).
 constexpr int kGroup = 8;
 
@@ -49,8 +47,8 @@ double MachineSpec::memory_bandwidth(int n_threads) const {
   const double sockets_used = std::min(sockets.value, static_cast<double>(n_threads));
   double memory = read_gb_s.known() ? read_gb_s.value : theoretical_gb_s() * read_share.value;
   if (sockets.value > 1) {
-    // Each socket takes 1 - 1 / sockets of what it reads over the link.
-    const double over_link = socket_link_gb_s.value / (1 - 1 / sockets.value);
+    // Each socket takes 1 - 1 / sockets of what it reads over the links.
+    const double over_link = link_gb_s() / (1 - 1 / sockets.value);
     memory = std::min(memory, sockets_used * std::min(memory / sockets.value, over_link));
   }
   return 1e9 * memory;
@@ -61,13 +59,6 @@ double MachineSpec::read_bandwidth(int n_threads) const {
   if (!teams.empty()) return memory;
   const int complexes_used = std::min(n_complexes(), n_threads);
   return std::min({memory, 1e9 * complexes_used * complex_gb_s.value, 1e9 * n_threads * core_gb_s.value});
-}
-
-MachineSpec MachineSpec::with_local_reads() const {
-  MachineSpec local = *this;
-  local.teams.clear();
-  local.socket_link_gb_s.value = 1e9;
-  return local;
 }
 
 double MachineSpec::barrier_seconds(int n_threads) const {

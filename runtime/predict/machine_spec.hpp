@@ -15,6 +15,9 @@
 
 namespace dodeca::runtime::predict {
 
+// What releases a barrier is seen by all about so many hand-overs of a cache line later.
+inline constexpr double kReleaseHandOvers = 2;
+
 enum class Evidence : std::uint8_t { kUnknown, kVendor, kMeasured, kPublished, kComputed, kAssumed };
 std::string_view name_of(Evidence evidence);  // "measured", as in files
 
@@ -64,25 +67,34 @@ struct MachineSpec {
   Figure clock_ghz;                                                // of all cores at vector products
   Figure channels, mt_per_s, read_share;                           // of a socket; of the theoretical bandwidth
   Figure complex_gb_s, core_gb_s;                                  // what one complex and one core can read
-  Figure socket_link_gb_s;                                         // read from the other socket
-  Figure near_ns, far_ns;                // handing over a cache line within a complex and between complexes
-  Figure memory_gib;                     // of the machine
-  Figure read_gb_s;                      // measured: takes the place of channels, mt_per_s and read_share
-  Figure barrier_us;                     // of all cores, measured: takes the place of near_ns and far_ns
-  std::vector<MeasuredTeam> teams = {};  // by threads, ascending
+  Figure link_count, link_gt_s, link_lanes;  // links between two sockets, GT/s and lanes of one, in one direction
+  Figure link_share;                         // of what the links could carry, what reading over them reaches
+  Figure socket_link_gb_s;                   // read over all of them, measured: takes the place of those four
+  Figure near_ns, far_ns;                    // handing over a cache line within a complex and between complexes
+  Figure socket_ns;                          // and between sockets; not known: as between complexes
+  Figure tdp_watts, memory_watts;            // of a socket; of a channel's modules
+  Figure memory_gib;                         // of the machine
+  Figure read_gb_s;                          // measured: takes the place of channels, mt_per_s and read_share
+  Figure barrier_us;                         // of all cores, measured: takes the place of near_ns and far_ns
+  std::vector<MeasuredTeam> teams = {};      // by threads, ascending
 
   int n_complexes() const { return static_cast<int>(sockets.value * complexes.value); }
   int n_cores() const { return n_complexes() * static_cast<int>(cores_per_complex.value); }
   int n_nodes() const { return static_cast<int>(sockets.value * nodes_per_socket.value); }
   double theoretical_gb_s() const { return sockets.value * channels.value * mt_per_s.value * 8 / 1000; }
-  // Read by n threads from memory that lies everywhere alike. Pages lie on any node today, so that with several sockets
-  // most reads of a socket cross the link.
+  // What one socket reads from the others, GB/s.
+  double link_gb_s() const {
+    return socket_link_gb_s.known() ? socket_link_gb_s.value
+                                    : link_count.value * link_gt_s.value * link_lanes.value / 8 * link_share.value;
+  }
+  // Handing over a cache line between the cores that are farthest apart.
+  double farthest_ns() const { return sockets.value > 1 && socket_ns.known() ? socket_ns.value : far_ns.value; }
+  // Read by n threads from memory that lies on all nodes alike (interleaved), so that with several sockets most of what
+  // a socket reads crosses the links.
   double read_bandwidth(int n_threads) const;  // bytes per second
   // What memory alone would give them: links of complexes and cores may give less. The same where teams were measured.
   double memory_bandwidth(int n_threads) const;
   double barrier_seconds(int n_threads) const;
-  // The same where every socket reads from its own memory alone.
-  MachineSpec with_local_reads() const;
   // As a plan knows it. What is available is a little less than memory_gib; where that is not known, as much as anyone
   // asks for.
   Machine machine() const;
@@ -95,6 +107,7 @@ struct CardSpec {
   Figure f16_tflops, compute_share;  // of the tensor cores; what products of many rows reach of it
   Figure link_gb_s, link_share;      // one direction; what copies reach
   Figure round_trip_us, launch_us;   // of two flags through pinned memory; from kernel to kernel in a graph
+  Figure tdp_watts;
 
   Machine::Device device() const;
 };

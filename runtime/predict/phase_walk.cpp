@@ -2,19 +2,30 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
+#include <random>
 
 #include "runtime/weights/model.hpp"
 
 namespace dodeca::runtime::predict {
 namespace {
 
+// Some order of all experts, the same everywhere: neighbours in it are no neighbours in the model.
+std::vector<std::int32_t> shuffled(std::int64_t n) {
+  std::vector<std::int32_t> order(static_cast<std::size_t>(n));
+  std::iota(order.begin(), order.end(), 0);
+  std::mt19937 random(1);
+  for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random() % i]);
+  return order;
+}
+
 void choose_experts(const exec::Pass& pass) {
   const ModelConfig& c = pass.config;
   auto* ids = pass.space.array<std::int32_t>(exec::ArrayBuffer::kExpertIds);
-  const std::int64_t all = pass.n() * c.n_experts_per_tok;
-  for (std::int64_t i = 0; ids != nullptr && i < all; ++i)
-    ids[i] =
-        static_cast<std::int32_t>(all <= c.n_routed_experts ? i * c.n_routed_experts / all : i % c.n_routed_experts);
+  if (ids == nullptr || c.n_routed_experts == 0) return;
+  const std::vector<std::int32_t> order = shuffled(c.n_routed_experts);
+  for (std::int64_t i = 0; i < pass.n() * c.n_experts_per_tok; ++i)
+    ids[i] = order[static_cast<std::size_t>(i) % order.size()];
 }
 
 }  // namespace

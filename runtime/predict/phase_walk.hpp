@@ -17,7 +17,7 @@ struct PhaseWalk {
   std::vector<std::size_t> blocks = {};  // of the plan, in their order; empty: all up to the head
 };
 
-// Sees every phase; `pass` has experts chosen as a router would, spread over all, none twice where there are enough.
+// Sees every phase; `pass` has experts chosen as a router would, anywhere among all, none twice where there are enough.
 using PhaseVisitor = std::function<void(const BlockPlan& block, const exec::Phase& phase, const exec::Pass& pass)>;
 // For plans whose blocks all run on the processors.
 void walk_phases(const Plan& plan, const PhaseWalk& walk, const PhaseVisitor& visit);

@@ -4,23 +4,52 @@
 
 #include <algorithm>
 
+#include "runtime/predict/card_time.hpp"
+#include "runtime/predict/node_parts.hpp"
 #include "runtime/predict/prompt_time.hpp"
 
 namespace dodeca::runtime::predict {
 namespace {
 
-std::vector<std::string> notes_of(const Plan& plan, const MachineSpec& machine, const std::optional<CardPlan>& card,
-                                  const StepTime& step, double local_seconds) {
+void note_parts(const Prediction& p, const std::optional<CardPlan>& card, std::vector<std::string>& notes) {
+  if (p.n_parts > 1) {
+    notes.push_back(
+        "Nobody has measured parts on several memory nodes: what an exchange costs is computed from the time of a "
+        "cache "
+        "line's way and from the links between sockets.");
+    notes.push_back(
+        "Each memory node has a copy of the cache, and more bandwidth of nodes that are smaller than a socket does not "
+        "count: nobody measured it here.");
+  } else if (p.machine.sockets.value > 1) {
+    notes.push_back(
+        "Pages are interleaved over the sockets, so that a socket reads from the other one as much as from its own.");
+    if (card && card->offload.any())
+      notes.push_back("A card takes no block that is cut into parts: with a card there is one part.");
+  }
+}
+
+void note_hot_experts(const CardPlan& card, const PredictionRequest& request, std::vector<std::string>& notes) {
+  const device::Offload& offload = card.offload;
+  if (offload.n_hot_layers > 0) {
+    const std::int64_t n = card.placed.config.n_routed_experts;
+    notes.push_back(
+        fmt::format("Slots for {} of {} experts in each of {} layers are assumed to serve {:.1f} % of their uses: {}.",
+                    offload.n_hot_slots, n, offload.n_hot_layers, 100 * request.hot.of(offload.n_hot_slots, n),
+                    request.hot.text()));
+  }
+  if (offload.n_deferring > 0)
+    notes.push_back(fmt::format(
+        "{} layers add some experts of a row one layer later; that changes what the model says.", offload.n_deferring));
+}
+
+std::vector<std::string> notes_of(const Prediction& p, const std::optional<CardPlan>& card,
+                                  const PredictionRequest& request) {
+  const MachineSpec& machine = p.machine;
+  const StepTime& step = p.points.front().step;
   std::vector<std::string> notes;
   if (machine.rates.origin.evidence == Evidence::kAssumed)
     notes.push_back(fmt::format("The kernels' rates are assumed: {}.", machine.rates.origin.source));
-  if (machine.sockets.value > 1)
-    notes.push_back(
-        fmt::format("Pages lie on the sockets as they come, so that a socket reads from the other one as much as from "
-                    "its own. If each "
-                    "read from its own memory alone, a step would take {:.1f} ms instead of {:.1f}, without what they "
-                    "would exchange.",
-                    1e3 * local_seconds, 1e3 * step.seconds()));
+  note_parts(p, card, notes);
   for (const quant::DType type : step.unknown_types)
     notes.push_back(fmt::format("Nobody measured how fast {} is multiplied; its arithmetic counts as nothing.",
                                 quant::name_of(type)));
@@ -29,16 +58,13 @@ std::vector<std::string> notes_of(const Plan& plan, const MachineSpec& machine, 
         "No kernel was measured on a card of this kind: the card's part is computed from its data sheet and from "
         "shares "
         "of it that are assumed.");
-  if (card && (card->offload.n_hot_layers > 0 || card->offload.n_deferring > 0))
-    notes.push_back(
-        "Experts that a run uses most on the card, and experts that are added later, are not in the prediction.");
-  const bool gqa =
-      std::ranges::any_of(plan.blocks, [](const BlockPlan& b) { return b.kind == BlockKind::kGqaAttention; });
-  if (gqa) notes.push_back("Attention with grouped queries is counted for prompts and not for generated tokens.");
+  if (card) note_hot_experts(*card, request, notes);
   return notes;
 }
 
 }  // namespace
+
+double Prediction::read_bandwidth() const { return NodeParts(machine, n_threads, n_parts).read_bandwidth(); }
 
 Prediction predict(const Plan& plan, const MachineSpec& machine, const std::optional<CardPlan>& card,
                    const PredictionRequest& request) {
@@ -46,28 +72,30 @@ Prediction predict(const Plan& plan, const MachineSpec& machine, const std::opti
                .card = card ? std::optional(card->card) : std::nullopt,
                .offload = card ? std::optional(card->offload) : std::nullopt,
                .n_threads = request.n_threads > 0 ? request.n_threads : machine.n_cores(),
+               .n_parts = static_cast<int>(plan.options.shares.size()),
                .n_parallel = request.n_parallel,
                .micro_batch = request.micro_batch,
                .points = {},
                .passes = {},
+               .power = power_of(machine, card ? &card->card : nullptr),
                .notes = {}};
   p.n_prompt_threads = request.n_prompt_threads > 0 ? request.n_prompt_threads : p.n_threads;
   const bool on_card = card && card->offload.any();
   if (on_card) p.micro_batch = std::min(p.micro_batch, card->offload.micro_batch);
   const std::uint64_t card_cache =
       on_card ? device::device_row_bytes(plan.config, card->offload.cache_type) : std::uint64_t{0};
-  const auto steps = [&](const MachineSpec& on, const StepRequest& step) {
-    return on_card ? step_time_with_card(plan, card->placed, on, card->card, card_cache, step)
-                   : step_time(plan, on, step);
-  };
   for (const std::int64_t depth : request.depths) {
     if (depth > 0 && request.context > 0 && depth > request.context) continue;
-    const StepRequest step{
-        .n_threads = p.n_threads, .depth = depth, .n_rows = request.n_parallel, .cache_type = request.cache_type};
+    const StepRequest step{.n_threads = p.n_threads,
+                           .depth = depth,
+                           .n_rows = request.n_parallel,
+                           .cache_type = request.cache_type,
+                           .hot = request.hot};
     const PromptRequest prompt{
         .n_threads = p.n_prompt_threads, .n_rows = p.micro_batch, .depth = depth, .cache_type = request.cache_type};
     DepthPoint point{.depth = depth, .step = {}, .prompt = {}};
-    point.step = steps(machine, step);
+    point.step = on_card ? step_time_with_card(plan, card->placed, machine, card->card, card_cache, step)
+                         : step_time(plan, machine, step);
     point.prompt = on_card ? prompt_time_with_card(plan, card->placed, machine, card->card, prompt)
                            : prompt_time(plan, machine, prompt);
     point.tokens_per_s = static_cast<double>(request.n_parallel) / point.step.seconds();
@@ -79,12 +107,7 @@ Prediction predict(const Plan& plan, const MachineSpec& machine, const std::opti
     const TimeSplit split = prompt_time(plan, machine, {.n_threads = p.n_prompt_threads, .n_rows = n_rows});
     p.passes.push_back({n_rows, static_cast<double>(n_rows) / split.sum(), split.binding()});
   }
-  const StepRequest first{.n_threads = p.n_threads,
-                          .depth = p.points.front().depth,
-                          .n_rows = request.n_parallel,
-                          .cache_type = request.cache_type};
-  const double local = machine.sockets.value > 1 ? steps(machine.with_local_reads(), first).seconds() : 0;
-  p.notes = notes_of(plan, machine, card, p.points.front().step, local);
+  p.notes = notes_of(p, card, request);
   return p;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/device/offload.hpp"
+#include "runtime/predict/energy.hpp"
 #include "runtime/predict/machine_spec.hpp"
 #include "runtime/predict/token_time.hpp"
 
@@ -20,6 +21,7 @@ struct PredictionRequest {
   std::int64_t micro_batch = 2048;
   std::int64_t context = 0;  // positions per sequence: deeper than that nothing is asked
   quant::DType cache_type = quant::DType::kF16;
+  HotHits hot = {};
   std::vector<std::int64_t> depths = {0, 4096, 16384, 32768};
 };
 
@@ -38,18 +40,30 @@ struct PassPoint {
   Bound bound = Bound::kArithmetic;
 };
 
+// The same at the first depth, otherwise.
+struct Otherwise {
+  double tokens_per_s = 0, prompt_per_s = 0;
+};
+
 struct Prediction {
   MachineSpec machine;
   std::optional<CardSpec> card;
   std::optional<device::Offload> offload;  // where there is a card
   int n_threads = 1, n_prompt_threads = 1;
+  int n_parts = 1;  // one for each memory node, or one
   std::int64_t n_parallel = 1, micro_batch = 0;
   std::vector<DepthPoint> points;  // at least one
   std::vector<PassPoint> passes;   // ascending; none where a card says how many rows there are
+  std::optional<PowerEstimate> power;
+  // Of several sockets or parts: in one part, with memory that is interleaved over all nodes; and one socket alone.
+  std::optional<Otherwise> interleaved, one_socket;
   std::vector<std::string> notes;  // what a reader must know of these figures, a sentence each
+
+  double read_bandwidth() const;  // bytes per second of all members together
 };
 
-// `plan`: for the machine's instruction set, all blocks on the processors. `placed` and `offload` with a card.
+// `plan`: for the machine's instruction set, all blocks on the processors, in one part or in one for each memory node.
+// `placed` and `offload` with a card, which wants one part.
 struct CardPlan {
   const CardSpec& card;
   const Plan& placed;

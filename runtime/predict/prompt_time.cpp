@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "runtime/predict/calibration.hpp"
+#include "runtime/predict/node_parts.hpp"
 #include "runtime/predict/shares.hpp"
 #include "runtime/predict/token_time.hpp"
 #include "runtime/predict/token_work.hpp"
@@ -22,9 +23,9 @@ class Prompt {
         c_(plan.config),
         machine_(machine),
         r_(request),
+        parts_(machine, request.n_threads, static_cast<int>(plan.options.shares.size())),
         threads_(request.n_threads),
         rows_(static_cast<double>(request.n_rows)),
-        bandwidth_(machine.read_bandwidth(request.n_threads) * kReadShare),
         slower_(machine.rates.clock_ghz / machine.clock_ghz.value) {
     if (c_.n_routed_experts > 0) touched_ = expected_experts(c_.n_routed_experts, c_.n_experts_per_tok, request.n_rows);
   }
@@ -38,54 +39,91 @@ class Prompt {
       products(block, input, routed, split);
     }
     if (only_routed) return split;
-    if (block.kind == BlockKind::kMlaAttention) split.add(Bound::kAttention, attention());
+    if (block.kind == BlockKind::kMlaAttention) split.add(Bound::kAttention, attention(block));
     if (block.kind == BlockKind::kGqaAttention) split.add(Bound::kAttention, attention_in_floats());
     return split;
   }
 
  private:
+  // What the members of one part have of an input's products.
+  struct PartWork {
+    double bytes = 0, seconds = 0;  // of one thread
+    std::vector<exec::TileLoad> loads = {};
+  };
+
   void products(const BlockPlan& block, const InputPlan& input, bool routed, TimeSplit& split) const {
-    double bytes = 0, seconds = 0;
-    std::vector<exec::TileLoad> loads;
+    std::vector<PartWork> works(static_cast<std::size_t>(parts_.n_parts()));
     for (const std::size_t i : block.weights) {
       const WeightPlan& w = plan_.weights[i];
       const WeightRole role = w.id.role;
       if (std::ranges::find(input.roles, role) == input.roles.end()) continue;
       // Keys and values are made for whole heads: part of attention here.
       if ((role == kKB || role == kVB) && block.kind == BlockKind::kMlaAttention) continue;
-      const bool head = block.kind == BlockKind::kHead;
-      const double rows = head     ? 1
-                          : routed ? rows_ * static_cast<double>(c_.n_experts_per_tok) / touched_
-                                   : rows_,
-                   slices = routed ? touched_ : static_cast<double>(w.n_slices);
-      const std::optional<double> ns = machine_.rates.ns_per_weight(w.dtype, rows, machine_.clock_ghz.value);
-      bytes += static_cast<double>(w.bytes) * (routed ? touched_ / static_cast<double>(c_.n_routed_experts) : 1);
-      if (ns) seconds += static_cast<double>(w.n_in * w.n_out) * slices * *ns * 1e-9;
-      loads.push_back({.n_tiles = (w.n_out + cpu::kTileRows - 1) / cpu::kTileRows, .tile_bytes = w.tile_bytes()});
+      add_weight(w, block.kind == BlockKind::kHead ? 1 : rows_, works);
     }
-    if (loads.empty()) return;
-    double most = 0, all = 0;
-    for (const double own : bytes_by_member(loads, r_.n_threads)) {
-      most = std::max(most, own);
-      all += own;
+    if (std::ranges::all_of(works, [](const PartWork& work) { return work.loads.empty(); })) return;
+    Bound bound = Bound::kArithmetic;
+    double longest = 0;
+    for (std::size_t p = 0; p < works.size(); ++p) {
+      if (works[p].loads.empty()) continue;
+      const int n_members = parts_.n_members(static_cast<int>(p));
+      double most = 0, all = 0;
+      for (const double own : bytes_by_member(works[p].loads, n_members)) {
+        most = std::max(most, own);
+        all += own;
+      }
+      const double uneven = routed ? kCounterImbalance : most * n_members / all;
+      const double arithmetic = works[p].seconds * uneven / n_members / kPromptShare,
+                   memory = works[p].bytes / (parts_.node().read_bandwidth(n_members) * kReadShare),
+                   seconds = std::hypot(arithmetic, memory);
+      if (seconds <= longest) continue;
+      longest = seconds;
+      bound = arithmetic > memory ? Bound::kArithmetic : Bound::kNodeBandwidth;
     }
-    const double uneven = routed ? kCounterImbalance : most * threads_ / all;
-    const double arithmetic = seconds * uneven / threads_ / kPromptShare, memory = bytes / bandwidth_;
-    split.add(arithmetic > memory ? Bound::kArithmetic : Bound::kNodeBandwidth, std::hypot(arithmetic, memory));
-    split.add(Bound::kBarriers, 2 * machine_.barrier_seconds(r_.n_threads));
+    split.add(bound, longest);
+    split.add(Bound::kBarriers, 2 * parts_.machine_barrier_seconds());
+    if (const std::optional<double> bytes = exchange_bytes(c_, input.roles.front()))
+      split.add(Bound::kExchange, parts_.exchange_seconds(rows_ * *bytes));
+  }
+
+  void add_weight(const WeightPlan& w, double n_rows, std::vector<PartWork>& works) const {
+    const bool routed = is_routed(w.id.role);
+    const double rows = routed ? n_rows * static_cast<double>(c_.n_experts_per_tok) / touched_ : n_rows,
+                 slices = routed ? touched_ : static_cast<double>(w.n_slices),
+                 bytes =
+                     static_cast<double>(w.bytes) * (routed ? touched_ / static_cast<double>(c_.n_routed_experts) : 1);
+    const std::optional<double> ns = machine_.rates.ns_per_weight(w.dtype, rows, machine_.clock_ghz.value);
+    for (std::size_t p = 0; p < works.size(); ++p) {
+      const WeightPart& part = w.parts[p];
+      const double share = static_cast<double>(part.rows.size() * part.columns.size() * std::ssize(part.slices)) /
+                           static_cast<double>(w.n_in * w.n_out * w.n_slices);
+      if (share == 0) continue;
+      works[p].bytes += bytes * share;
+      if (ns) works[p].seconds += static_cast<double>(w.n_in * w.n_out) * slices * share * *ns * 1e-9;
+      works[p].loads.push_back({.n_tiles = (part.rows.size() + cpu::kTileRows - 1) / cpu::kTileRows,
+                                .tile_bytes = w.tile_bytes() * static_cast<std::uint64_t>(part.columns.size()) /
+                                              static_cast<std::uint64_t>(w.n_in)});
+    }
   }
 
   // Decompressed: a unit is a head and a part of the rows, which makes the keys and values of all that it sees.
-  double attention() const {
+  double attention(const BlockPlan& block) const {
+    double longest = 0;
+    for (int p = 0; p < parts_.n_parts(); ++p)
+      longest = std::max(longest, attention(static_cast<double>(block.parts[static_cast<std::size_t>(p)].size()),
+                                            static_cast<double>(parts_.n_members(p))));
+    return longest;
+  }
+  double attention(double heads, double n_members) const {
     const KernelRates::Attention& rates =
         r_.cache_type == quant::DType::kI8 ? machine_.rates.bytes : machine_.rates.words;
     const double make =
         rates.make * static_cast<double>(c_.kv_lora_rank * (c_.qk_nope_head_dim + c_.v_head_dim)) / (512 * 256);
     const double row = rates.prompt / kMeasuredRows *
                        static_cast<double>(c_.qk_nope_head_dim + c_.qk_rope_head_dim + c_.v_head_dim) / 320;
-    const auto heads = static_cast<double>(c_.n_heads), depth = static_cast<double>(r_.depth);
+    const auto depth = static_cast<double>(r_.depth);
     double parts = 1;
-    while (heads * parts < 3 * threads_ && rows_ / (parts + 1) >= kMeasuredRows) ++parts;
+    while (heads * parts < 3 * n_members && rows_ / (parts + 1) >= kMeasuredRows) ++parts;
     double us = 0;  // of a head
     for (double part = 0; part < parts; ++part) {
       const double begin = rows_ * part / parts, end = rows_ * (part + 1) / parts;
@@ -93,8 +131,9 @@ class Prompt {
       // Rows see what is before them; a chunk that some of them see is multiplied with all of those.
       us += ((depth + (begin + end) / 2) / kPromptChunk + 0.5) * (end - begin) * row;
     }
-    const double units = heads * parts, rounds = std::ceil(units / threads_) / (units / threads_);
-    return us * heads * rounds / threads_ * 1e-6 * slower_;
+    if (heads == 0) return 0;
+    const double units = heads * parts, rounds = std::ceil(units / n_members) / (units / n_members);
+    return us * heads * rounds / n_members * 1e-6 * slower_;
   }
 
   double attention_in_floats() const {
@@ -108,7 +147,8 @@ class Prompt {
   const ModelConfig& c_;
   const MachineSpec& machine_;
   const PromptRequest& r_;
-  const double threads_, rows_, bandwidth_, slower_;
+  const NodeParts parts_;
+  const double threads_, rows_, slower_;
   double touched_ = 1;
 };
 

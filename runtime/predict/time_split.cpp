@@ -16,6 +16,7 @@ constexpr Names kNames[] = {
     {"arithmetic", "arithmetic"},
     {"attention", "attention"},
     {"barriers", "barriers"},
+    {"exchanges", "exchanges"},
     {"serial work", "serial"},
     {"card memory", "card_memory"},
     {"card arithmetic", "card_arithmetic"},

@@ -15,6 +15,7 @@ enum class Bound : std::uint8_t {
   kArithmetic,      // products of weights
   kAttention,       // products over the cache
   kBarriers,        // waiting for each other, with nothing uneven
+  kExchange,        // results of other memory nodes' parts
   kSerial,          // what one member does alone, and beginning to read anew in every phase
   kCardMemory,      // reading the card's memory
   kCardArithmetic,  // products on the card

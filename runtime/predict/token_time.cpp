@@ -7,6 +7,7 @@
 
 #include "runtime/exec/executor.hpp"
 #include "runtime/predict/calibration.hpp"
+#include "runtime/predict/node_parts.hpp"
 #include "runtime/predict/phase_walk.hpp"
 #include "runtime/predict/shares.hpp"
 #include "runtime/predict/token_work.hpp"
@@ -17,7 +18,6 @@ namespace {
 using enum WeightRole;
 
 constexpr double kChunk = 256;  // positions for which attention's kernels were measured
-constexpr double kLine = 64, kLinesInFlight = 24;
 
 // Most of a group of neighbours over the mean; members lie on complexes in equal shares.
 double worst_complex(const std::vector<double>& by_member, int n_complexes) {
@@ -34,16 +34,14 @@ double worst_complex(const std::vector<double>& by_member, int n_complexes) {
 
 class Steps {
  public:
-  // only_experts: a card has the shared ones.
-  Steps(const Plan& plan, const MachineSpec& machine, const StepRequest& request, bool only_experts = false)
+  Steps(const Plan& plan, const MachineSpec& machine, const StepRequest& request, bool only_experts)
       : plan_(plan),
         c_(plan.config),
         machine_(machine),
         r_(request),
+        parts_(machine, request.n_threads, static_cast<int>(plan.options.shares.size())),
         n_(static_cast<double>(request.n_rows)),
         only_experts_(only_experts) {
-    bandwidth_ = machine.memory_bandwidth(r_.n_threads) * kReadShare;
-    barrier_ = machine.barrier_seconds(r_.n_threads);
     const bool bytes = r_.cache_type == quant::DType::kI8;
     attention_ = bytes ? machine.rates.bytes : machine.rates.words;
     slower_ = machine.rates.clock_ghz / machine.clock_ghz.value;
@@ -65,10 +63,21 @@ class Steps {
     return std::move(time_);
   }
 
-  double touched() const { return touched_; }
-
  private:
-  // ---- one phase ----------------------------------------------------------------------------------------------------
+  // What the members of one part deal among themselves; to them it is part 0 of one.
+  struct PartLoads {
+    std::vector<exec::TileLoad> loads;
+    std::size_t n_chosen = 0;  // the first ones: of chosen experts
+  };
+  // What the members of one part need for a phase, in which all parts are at work.
+  struct PartTime {
+    Bound bound = Bound::kNodeBandwidth;
+    double seconds = 0;
+    double bytes = 0;
+    double worst_member = 1, worst_complex = 1;
+  };
+
+  // ---- products of weights ------------------------------------------------------------------------------------------
 
   const WeightPlan* weight(const BlockPlan& block, WeightRole role) const {
     for (const std::size_t i : block.weights) {
@@ -81,6 +90,7 @@ class Steps {
   double products(const BlockPlan& block, const exec::Phase& phase) {
     double seconds = 0;
     for (const exec::Tap& tap : phase.taps) {
+      if (only_experts_ && !is_routed(tap.role)) continue;
       for (const InputPlan& input : block.inputs) {
         if (std::ranges::find(input.roles, tap.role) == input.roles.end()) continue;
         for (const WeightRole role : input.roles) {
@@ -92,7 +102,7 @@ class Steps {
   }
   double products(const WeightPlan& w) {
     const bool routed = is_routed(w.id.role);
-    const double slices = routed ? touched_ : static_cast<double>(w.n_slices),
+    const double slices = routed ? touched_ * r_.experts_share : static_cast<double>(w.n_slices),
                  rows = routed ? n_ * static_cast<double>(c_.n_experts_per_tok) / touched_ : n_;
     const std::optional<double> ns = machine_.rates.ns_per_weight(w.dtype, rows, machine_.clock_ghz.value);
     if (!ns) {
@@ -103,59 +113,160 @@ class Steps {
     return static_cast<double>(w.n_in * w.n_out) * slices * *ns * 1e-9;
   }
 
-  // Absorbed attention: a unit is some strips of 16 heads over a chunk of the context.
-  void attend(const exec::Phase& phase, const exec::Pass& pass, PhaseTime& t, double& seconds) const {
-    const std::span<const exec::TileLoad> loads = phase.loads(pass);
+  // products: seconds of one thread for those of this part.
+  PartTime read(const PartLoads& part, int n_members, double products) const {
+    std::span<const exec::TileLoad> loads = part.loads;
+    if (only_experts_) loads = loads.first(part.n_chosen);
+    const std::vector<double> by_member = bytes_by_member(loads, n_members);
+    PartTime time;
+    double most = 0;
+    for (const double own : by_member) {
+      time.bytes += own;
+      most = std::max(most, own);
+    }
+    const MachineSpec& node = parts_.node();
+    time.worst_member = time.bytes > 0 ? most * n_members / time.bytes : 1;
+    time.worst_complex = worst_complex(by_member, node.n_complexes());
+    time.bytes -= bytes_of(loads.first(part.n_chosen)) * (1 - expert_bytes());
+    const int complexes = std::min(node.n_complexes(), n_members);
+    struct Limit {
+      Bound bound;
+      double seconds;
+    };
+    const Limit reading[] = {
+        {Bound::kNodeBandwidth, time.bytes / (node.memory_bandwidth(n_members) * kReadShare)},
+        {Bound::kComplexLink,
+         time.bytes * time.worst_complex / complexes / (1e9 * node.complex_gb_s.value * kReadShare)},
+        {Bound::kCoreBandwidth, time.bytes * time.worst_member / n_members / (1e9 * node.core_gb_s.value * kReadShare)},
+    };
+    const Limit memory = *std::ranges::max_element(reading, {}, &Limit::seconds);
+    const double arithmetic = products * time.worst_member / n_members;
+    time.bound = arithmetic > memory.seconds ? Bound::kArithmetic : memory.bound;
+    // Neither hides the other wholly.
+    time.seconds = std::hypot(memory.seconds, arithmetic);
+    return time;
+  }
+  static double bytes_of(std::span<const exec::TileLoad> loads) {
+    double bytes = 0;
+    for (const exec::TileLoad& load : loads)
+      bytes += static_cast<double>(load.n_tiles) * static_cast<double>(load.tile_bytes);
+    return bytes;
+  }
+  // Of the experts' bytes that are dealt, those that are read: rows share experts, and a card has some.
+  double expert_bytes() const {
+    const double dealt = static_cast<double>(std::min(r_.n_rows, exec::kFewRows) * c_.n_experts_per_tok);
+    return touched_ / dealt * r_.experts_share;
+  }
+
+  // ---- attention ----------------------------------------------------------------------------------------------------
+
+  // Absorbed: a unit is some strips of 16 heads over a chunk of the context.
+  PartTime attend(std::span<const exec::TileLoad> loads, int n_members, double walked_rows) const {
     const double load_us = attention_.load * static_cast<double>(c_.kv_lora_rank + c_.qk_rope_head_dim) / 576,
                  strip_us =
                      attention_.attend / 8 * static_cast<double>(2 * c_.kv_lora_rank + c_.qk_rope_head_dim) / 1088;
     double most = 0, all = 0;
-    const std::vector<cpu::CrewPlace> places = cpu::crew_places(r_.n_threads, pass.crews.n_parts());
-    for (int i = 0; i < r_.n_threads; ++i) {
+    for (int i = 0; i < n_members; ++i) {
       double us = 0;
-      exec::for_share(loads, places[static_cast<std::size_t>(i)], [&](std::size_t load, const cpu::Range& strips) {
-        us += static_cast<double>(loads[load].tile_bytes) / kChunk *
-              (load_us + strip_us * static_cast<double>(strips.end - strips.begin));
-      });
+      exec::for_share(loads, cpu::CrewPlace{.index = i, .size = n_members},
+                      [&](std::size_t load, const cpu::Range& strips) {
+                        us += static_cast<double>(loads[load].tile_bytes) / kChunk *
+                              (load_us + strip_us * static_cast<double>(strips.end - strips.begin));
+                      });
       most = std::max(most, us);
       all += us;
     }
     // Walked with fewer rows than there are: the rest is dealt as evenly.
-    const double more = n_ / static_cast<double>(pass.n());
-    t.worst_member = all > 0 ? most * r_.n_threads / all : 1;
-    seconds = (more > 1 ? all * more / r_.n_threads : most) * 1e-6 * slower_ / kAttentionShare;
-    t.bytes = n_ * static_cast<double>(r_.depth + 1) * cache_row_bytes();
+    const double more = n_ / walked_rows;
+    PartTime time{.bytes = cache_bytes()};  // each node has a copy, and heads that see all of it
+    time.worst_member = all > 0 ? most * n_members / all : 1;
+    const double arithmetic = (more > 1 ? all * more / n_members : most) * 1e-6 * slower_ / kAttentionShare,
+                 memory = time.bytes / (parts_.node().read_bandwidth(n_members) * kReadShare);
+    time.bound = arithmetic >= memory ? Bound::kAttention : Bound::kNodeBandwidth;
+    time.seconds = std::hypot(arithmetic, memory);
+    return time;
   }
-  double cache_row_bytes() const {
-    return static_cast<double>(
-               exec::KvCache::bytes_needed(c_, {.n_positions = 4096, .n_sequences = 1, .dtype = r_.cache_type})) /
-           4096 / static_cast<double>(c_.n_layers);
+  // With grouped queries a unit is a row and a key-value head over the whole context. It decodes whole cached rows, so that
+  // a model of few key-value heads keeps few members busy.
+  PartTime attend_grouped(const Span& heads, int n_members) const {
+    const double group = static_cast<double>(c_.n_heads) / static_cast<double>(c_.n_kv_heads),
+                 dim = static_cast<double>(c_.head_dim), positions = static_cast<double>(r_.depth + 1),
+                 units = n_ * static_cast<double>(heads.size()),
+                 most = std::ceil(units / n_members);  // of a member
+    const auto floats = machine_.rates.types.find(quant::DType::kF32);
+    const double macs_per_ns = floats == machine_.rates.types.end()
+                                   ? 0
+                                   : floats->second.eight_rows * kFloatAttentionShare * std::min(1.0, group / 4);
+    const double decoded = 2 * dim * static_cast<double>(c_.n_kv_heads) * kDecodeCycles / machine_.clock_ghz.value,
+                 products =
+                     macs_per_ns > 0 ? 3 * dim * group / macs_per_ns * slower_ : 0;  // the query is as wide as a row
+    PartTime time{.bytes = units * cache_bytes() / n_};
+    time.worst_member = units > 0 ? most * n_members / units : 1;
+    const double arithmetic = most * positions * (decoded + products) * 1e-9;
+    const double memory = std::max(time.bytes / parts_.node().read_bandwidth(n_members),
+                                   most * cache_bytes() / n_ / (1e9 * parts_.node().core_gb_s.value)) /
+                          kReadShare;
+    time.bound = arithmetic >= memory ? Bound::kAttention : Bound::kNodeBandwidth;
+    time.seconds = std::hypot(arithmetic, memory);
+    return time;
+  }
+  double cache_bytes() const {
+    const double row = static_cast<double>(exec::KvCache::bytes_needed(
+                           c_, {.n_positions = 4096, .n_sequences = 1, .dtype = r_.cache_type})) /
+                       4096 / static_cast<double>(c_.n_layers);
+    return n_ * static_cast<double>(r_.depth + 1) * row;
   }
   // Behind attention, the results of a row's chunks are pulled from where they were made.
   double merge(const exec::Pass& pass) const {
     const exec::ContextCut cut = exec::context_cut(c_, pass.row(0).position);
     const double bytes = n_ * static_cast<double>(cut.count * c_.n_heads * (2 + c_.kv_lora_rank)) * sizeof(float);
-    const double line_ns = machine_.n_complexes() > 1 ? machine_.far_ns.value : machine_.near_ns.value;
-    return bytes / r_.n_threads / (kLine * kLinesInFlight / line_ns) * 1e-9;
+    const double line_ns = parts_.node().n_complexes() > 1 ? machine_.far_ns.value : machine_.near_ns.value;
+    return bytes / r_.n_threads / (kLineBytes * kLinesInFlight / line_ns) * 1e-9;
+  }
+
+  // ---- a phase ------------------------------------------------------------------------------------------------------
+
+  std::vector<PartLoads> loads_by_part(const BlockPlan& block, const exec::Phase& phase, const exec::Pass& pass) const {
+    std::vector<PartLoads> parts(static_cast<std::size_t>(parts_.n_parts()));
+    const std::span<const exec::TileLoad> loads = phase.loads(pass);
+    // The shared expert's loads come behind those of the chosen ones.
+    const WeightPlan* shared = phase.name == "down" ? weight(block, WeightRole::kSharedDown) : nullptr;
+    const bool routed = !phase.taps.empty() && is_routed(phase.taps.front().role);
+    const std::size_t n_chosen =
+        routed ? loads.size() - (shared != nullptr ? static_cast<std::size_t>(shared->n_pieces()) : 0) : 0;
+    for (std::size_t i = 0; i < loads.size(); ++i) {
+      PartLoads& part = parts[static_cast<std::size_t>(loads[i].part)];
+      part.loads.push_back(loads[i]);
+      part.loads.back().part = 0;
+      part.n_chosen += i < n_chosen ? 1 : 0;
+    }
+    return parts;
   }
 
   void add(const BlockPlan& block, std::int64_t n_blocks, const exec::Phase& phase, const exec::Pass& pass) {
     PhaseTime t{.phase = std::string(phase.name), .kind = block.kind, .n_blocks = n_blocks};
     TimeSplit split;
-    double arithmetic = 0;
-    if (exec::deals_loads(phase, pass)) {
-      if (block.kind == BlockKind::kMlaAttention && phase.name == "attention") {
-        attend(phase, pass, t, arithmetic);
-        const double memory = t.bytes / (machine_.read_bandwidth(r_.n_threads) * kReadShare);
-        t.bound = arithmetic >= memory ? Bound::kAttention : Bound::kNodeBandwidth;
-        split.add(t.bound, std::hypot(arithmetic, memory));
-        split.add(Bound::kAttention, merge(pass));
-      } else {
-        read(block, phase, pass, t, split);
-      }
+    if (phase.name == "attention" && block.kind == BlockKind::kGqaAttention) {
+      add_slowest(t, split,
+                  [&](int p) { return attend_grouped(block.parts[static_cast<std::size_t>(p)], parts_.n_members(p)); });
+    } else if (exec::deals_loads(phase, pass)) {
+      const std::vector<PartLoads> loads = loads_by_part(block, phase, pass);
+      const bool attention = phase.name == "attention";
+      const double all_products = attention ? 0 : products(block, phase), dealt = bytes_of(phase.loads(pass));
+      add_slowest(t, split, [&](int p) {
+        const PartLoads& part = loads[static_cast<std::size_t>(p)];
+        const int n_members = parts_.n_members(p);
+        if (attention) return attend(part.loads, n_members, static_cast<double>(pass.n()));
+        return read(part, n_members, dealt > 0 ? all_products * bytes_of(part.loads) / dealt : 0);
+      });
+      if (attention) split.add(Bound::kAttention, merge(pass));
     }
     // What every phase pays.
-    split.add(Bound::kBarriers, barrier_);
+    const bool for_all = phase.end == exec::PhaseEnd::kAll;
+    split.add(Bound::kBarriers, for_all ? parts_.machine_barrier_seconds() : parts_.node_barrier_seconds(0));
+    if (for_all && !phase.taps.empty())
+      split.add(Bound::kExchange,
+                parts_.exchange_seconds(n_ * exchange_bytes(c_, phase.taps.front().role).value_or(0)));
     const bool routing = phase.name == "router, shared";
     split.add(Bound::kSerial, kPhaseStart + n_ * kFinishRow / r_.n_threads +
                                   (n_ * (routing ? kAloneRouting : kAlonePhase)) * slower_ +
@@ -166,109 +277,33 @@ class Steps {
     time_.phases.push_back(std::move(t));
   }
 
-  void read(const BlockPlan& block, const exec::Phase& phase, const exec::Pass& pass, PhaseTime& t, TimeSplit& split) {
-    std::span<const exec::TileLoad> loads = phase.loads(pass);
-    const bool routed = phase.name == "gate, up" || phase.name == "down";
-    const std::int64_t dealt = pass.n() * c_.n_experts_per_tok;
-    // The chosen experts come first in the list, the shared one behind them.
-    const std::size_t n_chosen =
-        phase.name == "down" ? std::min(loads.size(), static_cast<std::size_t>(dealt)) : loads.size();
-    if (only_experts_) loads = loads.first(n_chosen);
-    const std::vector<double> by_member = bytes_by_member(loads, r_.n_threads);
-    double bytes = 0, most = 0;
-    for (const double own : by_member) {
-      bytes += own;
-      most = std::max(most, own);
+  // All parts are at work at once; the one that takes longest ends the phase.
+  void add_slowest(PhaseTime& t, TimeSplit& split, const std::function<PartTime(int part)>& time_of) const {
+    double most_bytes = 0;
+    PartTime slowest;
+    for (int p = 0; p < parts_.n_parts(); ++p) {
+      const PartTime time = time_of(p);
+      t.bytes += time.bytes;
+      most_bytes = std::max(most_bytes, time.bytes);
+      if (p == 0 || time.seconds > slowest.seconds) slowest = time;
     }
-    t.worst_member = bytes > 0 ? most * r_.n_threads / bytes : 1;
-    t.worst_complex = worst_complex(by_member, machine_.n_complexes());
-    // Rows share experts: fewer are read than were dealt.
-    if (routed && c_.n_routed_experts > 0) {
-      double chosen = 0;
-      for (const exec::TileLoad& load : loads.first(n_chosen))
-        chosen += static_cast<double>(load.n_tiles) * static_cast<double>(load.tile_bytes);
-      bytes -= chosen * (1 - touched_ / static_cast<double>(dealt));
-    }
-    t.bytes = bytes;
-    const int complexes = std::min(machine_.n_complexes(), r_.n_threads);
-    struct Limit {
-      Bound bound;
-      double seconds;
-    };
-    const Limit reading[] = {
-        {Bound::kNodeBandwidth, bytes / bandwidth_},
-        {Bound::kComplexLink, bytes * t.worst_complex / complexes / (1e9 * machine_.complex_gb_s.value * kReadShare)},
-        {Bound::kCoreBandwidth, bytes * t.worst_member / r_.n_threads / (1e9 * machine_.core_gb_s.value * kReadShare)},
-    };
-    const Limit memory = *std::ranges::max_element(reading, {}, &Limit::seconds);
-    const double arithmetic = products(block, phase) * t.worst_member / r_.n_threads;
-    t.bound = arithmetic > memory.seconds ? Bound::kArithmetic : memory.bound;
-    // Neither hides the other wholly.
-    split.add(t.bound, std::hypot(memory.seconds, arithmetic));
+    t.bound = slowest.bound;
+    t.worst_member = slowest.worst_member;
+    t.worst_complex = slowest.worst_complex;
+    t.worst_part = t.bytes > 0 ? most_bytes * parts_.n_parts() / t.bytes : 1;
+    split.add(slowest.bound, slowest.seconds);
   }
 
   const Plan& plan_;
   const ModelConfig& c_;
   const MachineSpec& machine_;
   const StepRequest& r_;
+  const NodeParts parts_;
   const double n_;  // rows
   const bool only_experts_;
-  double bandwidth_ = 0, barrier_ = 0, slower_ = 1, touched_ = 1;
+  double slower_ = 1, touched_ = 1;
   KernelRates::Attention attention_;
   StepTime time_;
-};
-
-// What a card does of a block in a step, in seconds.
-class CardSteps {
- public:
-  CardSteps(const Plan& placed, const CardSpec& card, std::uint64_t card_cache, const StepRequest& request,
-            double touched)
-      : plan_(placed), card_(card), cache_(static_cast<double>(card_cache)), r_(request), touched_(touched) {}
-
-  // Weights of a block on the card but for, or only, routed experts.
-  double bytes_of(const BlockPlan& block, bool experts) const {
-    double bytes = 0;
-    for (const std::size_t i : block.weights) {
-      const WeightPlan& w = plan_.weights[i];
-      if (is_routed(w.id.role) != experts || w.layout == nullptr) continue;
-      bytes += static_cast<double>(w.bytes) *
-               (experts ? touched_ / static_cast<double>(plan_.config.n_routed_experts) : 1.0);
-    }
-    return bytes;
-  }
-  double reading(double bytes) const { return bytes / (1e9 * card_.gb_per_s.value * card_.read_share.value); }
-  double launches(int n) const { return n * card_.launch_us.value * 1e-6; }
-  double round_trip() const { return card_.round_trip_us.value * 1e-6; }
-
-  TimeSplit attention(const BlockPlan& block, StepTime& time) const {
-    const ModelConfig& c = plan_.config;
-    const double positions = static_cast<double>(r_.n_rows) * static_cast<double>(r_.depth + 1);
-    const double weights = bytes_of(block, false), rows = positions * cache_;
-    const double products = positions * static_cast<double>(c.n_heads * (2 * c.kv_lora_rank + c.qk_rope_head_dim));
-    TimeSplit split;
-    split.add(Bound::kCardMemory, reading(weights));
-    const double read = reading(rows),
-                 compute = 2 * products / (1e12 * card_.f16_tflops.value * card_.compute_share.value);
-    split.add(compute > read ? Bound::kCardArithmetic : Bound::kCardMemory, std::max(read, compute));
-    split.add(Bound::kCardLaunches, launches(kCardAttentionKernels));
-    time.card_bytes += weights + rows;
-    return split;
-  }
-  TimeSplit weights(const BlockPlan& block, bool experts, StepTime& time) const {
-    TimeSplit split;
-    const double bytes = bytes_of(block, experts);
-    split.add(Bound::kCardMemory, reading(bytes));
-    split.add(Bound::kCardLaunches, launches(kCardFfnKernels));
-    time.card_bytes += bytes;
-    return split;
-  }
-
- private:
-  const Plan& plan_;
-  const CardSpec& card_;
-  const double cache_;
-  const StepRequest& r_;
-  const double touched_;
 };
 
 }  // namespace
@@ -289,65 +324,15 @@ std::vector<BlockKindCount> kinds_of_blocks(const Plan& plan) {
 }
 
 StepTime step_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request) {
-  StepTime time = Steps(plan, machine, request).run([](const BlockPlan&, const exec::Phase&) { return true; });
+  StepTime time = Steps(plan, machine, request, false).run([](const BlockPlan&, const exec::Phase&) { return true; });
   time.split.add(Bound::kSerial, kBetweenTokens);
   return time;
 }
 
-StepTime step_time_with_card(const Plan& plan, const Plan& placed, const MachineSpec& machine, const CardSpec& card,
-                             std::uint64_t card_cache, const StepRequest& request) {
-  Steps steps(plan, machine, request, true);
-  const double touched = steps.touched();
-  StepTime experts = steps.run([&](const BlockPlan& block, const exec::Phase& phase) {
+StepTime experts_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request) {
+  return Steps(plan, machine, request, true).run([&](const BlockPlan& block, const exec::Phase& phase) {
     return block.kind == BlockKind::kMoeFfn && (phase.name == "gate, up" || phase.name == "down");
   });
-  // Per MoE layer: all layers are alike but for their types, so that the mean serves.
-  std::int64_t n_moe = 0;
-  for (const BlockPlan& block : plan.blocks)
-    n_moe += block.kind == BlockKind::kMoeFfn && block.layer < plan.config.n_layers;
-  const double of_one = n_moe > 0 ? 1.0 / static_cast<double>(n_moe) : 0;
-  const TimeSplit cpu_experts = experts.split * of_one;
-
-  // What stays on the processors besides: whole blocks.
-  const StepTime whole = step_time(plan, machine, request);
-  StepTime time;
-  time.unknown_types = experts.unknown_types;
-  time.phases = experts.phases;
-  const CardSteps on_card(placed, card, card_cache, request, touched);
-  // The mean of the blocks of its kind.
-  const auto cpu_block = [&](const BlockPlan& block) {
-    TimeSplit split;
-    for (const PhaseTime& phase : whole.phases) {
-      if (phase.kind != block.kind) continue;
-      double n = 0;
-      for (const PhaseTime& other : whole.phases)
-        n += other.kind == phase.kind && other.phase == phase.phase ? static_cast<double>(other.n_blocks) : 0;
-      split.add(phase.bound, phase.seconds * static_cast<double>(phase.n_blocks) / n);
-      time.bytes += phase.bytes * static_cast<double>(phase.n_blocks) / n;
-    }
-    return split;
-  };
-  for (const BlockPlan& block : placed.blocks) {
-    if (block.layer >= placed.config.n_layers || block.kind == BlockKind::kMtp) continue;
-    if (block.place == Place::kCpu) {
-      time.split += cpu_block(block);
-    } else if (block.kind == BlockKind::kMlaAttention) {
-      time.split += on_card.attention(block, time);
-    } else if (block.kind == BlockKind::kMoeFfn && block.experts_place == Place::kCpu) {
-      // The card computes the shared expert while the processors have the others.
-      const TimeSplit shared = on_card.weights(block, false, time);
-      TimeSplit there = cpu_experts;
-      there.add(Bound::kCardLink, on_card.round_trip());
-      time.split += there.sum() > shared.sum() ? there : shared;
-      time.bytes += experts.bytes * of_one;
-    } else {
-      time.split += on_card.weights(block, false, time);
-      if (block.kind == BlockKind::kMoeFfn) time.split += on_card.weights(block, true, time);
-    }
-    if (block.kind == BlockKind::kHead) break;
-  }
-  time.split.add(Bound::kSerial, kBetweenTokens);
-  return time;
 }
 
 }  // namespace dodeca::runtime::predict

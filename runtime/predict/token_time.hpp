@@ -1,5 +1,6 @@
 // How long a step of generated rows takes on a machine: every phase of every block by its bytes, its products and the
-// way in which the executor deals them, on the processors alone or beside a card.
+// way in which the executor deals them. A plan that is cut into parts has one for each memory node; a phase then takes as
+// long as the slowest of them.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +13,22 @@
 
 namespace dodeca::runtime::predict {
 
+// Of the uses of routed experts, what slots on a card serve: nobody knows before a run.
+struct HotHits {
+  enum class Kind { kUniform, kPublished, kGiven };
+  Kind kind = Kind::kUniform;
+  double given = 0;
+  double of(std::int64_t n_slots, std::int64_t n_experts) const;  // 0 to 1
+  std::string text() const;                                       // where the figure comes from
+};
+
 struct StepRequest {
   int n_threads = 1;
   std::int64_t depth = 0;                        // cached positions of every sequence
   std::int64_t n_rows = 1;                       // sequences that generate together
   quant::DType cache_type = quant::DType::kF16;  // in memory
+  double experts_share = 1;                      // of the routed experts' work, what is asked about
+  HotHits hot = {};                              // where a card has slots for experts
 };
 
 // A phase of one kind of block.
@@ -24,10 +36,11 @@ struct PhaseTime {
   std::string phase;
   BlockKind kind = BlockKind::kDenseFfn;
   std::int64_t n_blocks = 0;  // such blocks
-  double bytes = 0;           // of one, read from memory
+  double bytes = 0;           // of one, read from memory by all parts
   double seconds = 0;         // of one, with its barrier
   Bound bound = Bound::kNodeBandwidth;
-  double worst_member = 1, worst_complex = 1;  // most bytes of a member, of a complex / mean
+  // Most bytes of a member and of a complex / mean of the slowest part; of a part / mean of all.
+  double worst_member = 1, worst_complex = 1, worst_part = 1;
 };
 
 struct StepTime {
@@ -39,11 +52,10 @@ struct StepTime {
   double seconds() const { return split.sum(); }
 };
 
-// `plan`: with all blocks on the processors.
+// `plan`: with all blocks on the processors; in one part, or in one for each memory node of the machine.
 StepTime step_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request);
-// `placed`: the same plan behind device::place_blocks(); card_cache: of a position in a layer there, in bytes.
-StepTime step_time_with_card(const Plan& plan, const Plan& placed, const MachineSpec& machine, const CardSpec& card,
-                             std::uint64_t card_cache, const StepRequest& request);
+// Of that, gate, up and down of the routed experts alone.
+StepTime experts_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request);
 
 // Blocks of a plan that are alike, up to the head: the first one, and how many there are.
 struct BlockKindCount {

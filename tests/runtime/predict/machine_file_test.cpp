@@ -203,4 +203,27 @@ TEST_CASE("a machine is read as it was written") {
   CHECK(read.rates.words.prompt == m.rates.words.prompt);
   CHECK(read.read_bandwidth(192) == doctest::Approx(640e9));
   CHECK(1e6 * read.barrier_seconds(192) == doctest::Approx(3.5));
+  CHECK(read.link_gb_s() == doctest::Approx(120));
+  CHECK(read.tdp_watts.value == m.tdp_watts.value);
+}
+
+TEST_CASE("a machine says what its links between sockets carry, in one way or the other") {
+  CHECK(parsed(kLike + R"(,"socket_link_gb_s":{"value":150,"measured":"mlc"}})").link_gb_s() == 150);
+  CHECK(parsed(kLike + R"(,"link_count":{"value":4,"vendor":"the board"}})").link_gb_s() == doctest::Approx(160));
+  // A file that is whole, but for them.
+  MachineSpec m = find_machine("epyc-9554");
+  m.link_share = {};
+  const tests::TempDir dir;
+  write_machine(m, dir / "machine.json");
+  CHECK_THROWS_WITH_AS(read_machine(dir / "machine.json", {}), doctest::Contains("it says nothing about links"), Error);
+  m.socket_link_gb_s = {150, Evidence::kMeasured, "mlc"};
+  write_machine(m, dir / "machine.json");
+  CHECK(read_machine(dir / "machine.json", {}).link_gb_s() == 150);
+  // No link carries more than it could.
+  for (const std::string& name : machine_names()) {
+    CAPTURE(name);
+    const MachineSpec spec = find_machine(name);
+    if (spec.link_count.known() && !spec.socket_link_gb_s.known())
+      CHECK(spec.link_gb_s() < spec.link_count.value * spec.link_gt_s.value * spec.link_lanes.value / 8);
+  }
 }

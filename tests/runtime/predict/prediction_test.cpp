@@ -8,7 +8,9 @@
 
 #include "runtime/exec/executor.hpp"
 #include "runtime/predict/calibration.hpp"
+#include "runtime/predict/card_time.hpp"
 #include "runtime/predict/catalogue.hpp"
+#include "runtime/predict/node_parts.hpp"
 #include "runtime/predict/prompt_time.hpp"
 #include "runtime/predict/token_work.hpp"
 #include "tests/runtime/predict/planned.hpp"
@@ -18,8 +20,6 @@ using namespace dodeca::runtime;
 using namespace dodeca::runtime::predict;
 
 namespace {
-
-Figure figure(double value) { return {value, Evidence::kAssumed, "a test"}; }
 
 // Reads 100 GB/s whoever reads; everything else takes no time.
 MachineSpec memory_alone() {
@@ -45,7 +45,8 @@ TEST_CASE("what can be read is the least of memory, links and cores") {
   CHECK(m.read_bandwidth(4) == close_to(4 * 20e9));  // spread over four complexes
   // Two sockets: half of what a socket reads comes over the link, which gives 120 GB/s: 240 GB/s each.
   CHECK(find_machine("2xepyc-9554").read_bandwidth(128) == close_to(480e9));
-  CHECK(find_machine("2xepyc-9554").with_local_reads().read_bandwidth(128) == close_to(24 * 4.8e9 * 8 * 0.835));
+  CHECK(NodeParts(find_machine("2xepyc-9554"), 128, 1).read_bandwidth() == close_to(480e9));
+  CHECK(NodeParts(find_machine("2xepyc-9554"), 128, 2).read_bandwidth() == close_to(24 * 4.8e9 * 8 * 0.835));
   m.teams = {{2, 50, 0.5}, {4, 90, 1.0}};
   CHECK(m.read_bandwidth(1) == close_to(50e9));
   CHECK(m.read_bandwidth(3) == close_to(70e9));
@@ -163,6 +164,54 @@ TEST_CASE("attention over the cache takes its chunks and strips, on the busiest 
   // Sums of each chunk, 512 floats and two more for each of 128 heads, are pulled: 24 lines of 64 bytes in 24 ns.
   m.far_ns = figure(24);
   CHECK(attention(1) == close_to(192 * unit + 61 * 24 * 128 * 514 * 4 / 64e9).epsilon(1e-5));
+}
+
+TEST_CASE("attention with grouped queries keeps as many members busy as there are rows and key-value heads") {
+  // As Qwen3-30B-A3B: 32 query heads, 4 key-value heads of 128 values.
+  ModelConfig c;
+  c.architecture = "qwen3moe";
+  c.vocab_size = 151936;
+  c.hidden_size = 2048;
+  c.n_layers = 2;
+  c.context_length = 40960;
+  c.layers = {2, {AttentionKind::kGqa, FfnKind::kMoe}};
+  c.n_heads = 32;
+  c.n_kv_heads = 4;
+  c.head_dim = c.rope.dim = 128;
+  c.rope.pairing = RopePairing::kHalves;
+  c.moe_intermediate_size = 768;
+  c.n_routed_experts = 128;
+  c.n_experts_per_tok = 8;
+  const auto infos = random_weight_infos(c, cli::types_of(cli::parse_recipe("--recipe", "Q4_K"), c.n_layers));
+  const auto plan = [&](int n_parts) {
+    return make_plan(c, infos, {}, {}, {.isa = cpu::Isa::kScalar, .shares = equal_shares(n_parts)});
+  };
+  MachineSpec m = find_machine("epyc-9554");
+  m.core_gb_s = m.complex_gb_s = m.read_gb_s = figure(1e9);
+  m.clock_ghz = figure(m.rates.clock_ghz);
+  const auto attention = [&](const MachineSpec& on, int n_threads, std::int64_t n_rows, int n_parts = 1) {
+    const StepRequest request{.n_threads = n_threads, .depth = 4095, .n_rows = n_rows};
+    for (const PhaseTime& t : step_time(plan(n_parts), on, request).phases)
+      if (t.phase == "attention") return t;
+    return PhaseTime{};
+  };
+  // A unit: 4096 rows of 4 x 256 values decoded, and 8 heads' products, 256 wide with keys and 128 with values.
+  const double unit = 4096 *
+                      (1024 * kDecodeCycles / m.clock_ghz.value +
+                       8 * 384 / (m.rates.types.at(quant::DType::kF32).eight_rows * kFloatAttentionShare)) *
+                      1e-9;
+  const double paid = m.barrier_seconds(64) + kPhaseStart + kFinishRow / 64 + kAlonePhase + kPulledLines;
+  const PhaseTime one = attention(m, 64, 1);
+  CHECK(one.bound == Bound::kAttention);
+  CHECK(one.worst_member == close_to(16));  // 4 of 64 members have work
+  CHECK(one.seconds == close_to(unit + paid));
+  CHECK(one.bytes == close_to(4.0 * 4096 * 1024 * 2));  // each of four decodes all of the cached rows
+  CHECK(step_time(plan(1), m, {.n_threads = 64, .depth = 4095}).split.binding() == Bound::kAttention);
+  // 8 rows are 32 units, 17 are 68: two rounds for 64 members.
+  CHECK(attention(m, 64, 8).seconds == close_to(unit + paid + 7 * (kFinishRow / 64 + kAlonePhase)));
+  CHECK(attention(m, 3, 1).worst_member == close_to(2 * 3 / 4.0));
+  // By parts each node's members have its own heads.
+  CHECK(attention(find_machine("2xepyc-9554"), 128, 1, 2).worst_member == close_to(32));
 }
 
 TEST_CASE("prompts' attention takes whole rounds of heads") {
