@@ -33,6 +33,10 @@ def check_usage():
     refused([*V3, "--machine", "epyc-9554", "--compute", "f32"], 2, "--compute f32")
     for flags in (["--vram", "24GiB"], ["--cpu-moe"], ["--hot-experts", "auto"], ["--defer-experts", "2"]):
         refused([*V3, "--machine", "epyc-9554", *flags], 2, flags[0], "--gpu")
+    refused([*V3, "--numa", "off"], 2, "--numa", "--machine")
+    refused([*V3, "--machine", "epyc-9554", "--numa", "on"], 2, "--numa", "auto", "off")
+    refused([*V3, "--machine", "epyc-9554", "--hot-hits", "published"], 2, "--hot-hits", "--hot-experts auto")
+    refused([*V3, "--machine", "epyc-9554", "--gpu", "rtx-4090", "--hot-experts", "auto", "--hot-hits", "2"], 2, "'2'", "from 0 to 1")
     refused(["--backtest", "--machine", "epyc-9554"], 2, "--backtest")
     refused(["--backtest", "--plot", "a.svg"], 2, "--backtest")
     refused([*V3, "--machine", "epyc-9554", "-t", "65"], 1, "65 threads", "AMD EPYC 9554 has 64 cores")
@@ -73,7 +77,24 @@ def check_prediction():
     many = plan(*V3, "--machine", "epyc-9554", "--parallel", "8")["prediction"]
     check(many["depths"][0]["tokens_per_s"] > 1.5 * speeds[0], "sequences together")
     two = plan(*V3, "--machine", "2xepyc-9554")["prediction"]
-    check(any("its own memory alone" in note for note in two["notes"]), f"two sockets: {two['notes']}")
+    first, alone, whole = two["depths"][0], two["one_socket"], two["interleaved"]
+    check(two["parts"] == 2 and first["tokens_per_s"] > 1.6 * alone["tokens_per_s"], f"two sockets by parts: {first['tokens_per_s']}, {alone}")
+    check(abs(alone["tokens_per_s"] - speeds[0]) < 1e-9, "one socket is the machine of one socket")
+    check(first["step"]["exchanges"] > 0 and any("Nobody has measured parts" in note for note in two["notes"]), "exchanges, and a note")
+    off = plan(*V3, "--machine", "2xepyc-9554", "--numa", "off")["prediction"]
+    check(off["parts"] == 1 and off["interleaved"] is None and off["depths"][0]["tokens_per_s"] == whole["tokens_per_s"], "--numa off")
+    check("exchanges" not in off["depths"][0]["step"] and any("interleaved" in note for note in off["notes"]), f"{off['notes']}")
+    few = plan(*V3, "--machine", "2xepyc-9554:nps4", "-t", "7")["prediction"]
+    check(few["parts"] == 1, "fewer threads than nodes: one part")
+    roomy = plan(*V3, "--machine", "2xepyc-9554:ram768")["prediction"]
+    tight = plan(*V3, "--machine", "2xepyc-9554:ram241.6")["prediction"]
+    check("copy of the cache on each of 2 nodes" in roomy["fit"] and tight["fits"] and "one copy of the cache" in tight["fit"], f"{tight['fit']}")
+    text = must(DODECA, "plan", *V3, "--machine", "2xepyc-9554", "-q").out
+    check("2 parts, one on each memory node; interleaved (--numa off): " in text and "one socket: " in text, f"the gain is shown: {text}")
+    watts = p["energy"]
+    check(watts["kind"] == "estimate from TDP" and watts["sockets_watts"] == 360 and watts["memory_watts"] == 60, f"energy: {watts}")
+    check(abs(watts["joules_per_token"] - 420 / speeds[0]) < 1e-9 and "losses" in watts["without"], f"energy: {watts}")
+    check(p["machine"]["tdp_watts"]["source"] and "energy, estimate from TDP: " in text and "power supply" in text, "energy in the text")
     demo = plan("-m", DEMO, "--machine", "epyc-9554")["prediction"]
     check(demo["depths"][0]["tokens_per_s"] > 100, "a directory's header is enough")
 
@@ -88,6 +109,17 @@ def check_card():
     check(p["card"]["link_gb_s"]["evidence"] and p["card"]["link_gb_s"]["source"], "a card's figures say where they come from")
     text = must(DODECA, "plan", *V3, "--machine", "epyc-9554", "--gpu", "rtx-4090", "-v", "-q").out
     check("figures of the card:" in text and "GiB of memory" in text, "also as text")
+    check(p["energy"]["card_watts"] == 450 and p["energy"]["contains"] == "sockets, memory, card", f"energy: {p['energy']}")
+    on_card = [*V3, "--machine", "epyc-9554", "--gpu", "rtx-4090"]
+    speed = lambda *args: plan(*on_card, *args)["prediction"]["depths"][0]["tokens_per_s"]
+    none, uniform, published = speed("--cpu-moe"), speed("--hot-experts", "auto"), speed("--hot-experts", "auto", "--hot-hits", "published")
+    check(none < uniform < published < speed("--hot-experts", "auto", "--hot-hits", "0.5"), f"hot experts: {none}, {uniform}, {published}")
+    notes = plan(*on_card, "--hot-experts", "auto")["prediction"]["notes"]
+    check(any("as if all experts were used alike" in note for note in notes), f"the assumption is stated: {notes}")
+    late = plan(*on_card, "--defer-experts", "2")["prediction"]
+    check(late["depths"][0]["tokens_per_s"] > speed() and any("one layer later" in note for note in late["notes"]), "late experts hide")
+    both = plan(*V3, "--machine", "2xepyc-9554", "--gpu", "rtx-4090")["prediction"]
+    check(both["parts"] == 1 and any("cut into parts" in note for note in both["notes"]), f"a card wants one part: {both['notes']}")
     check(plan(*V3, "--machine", "epyc-9554", "--gpu", "rtx-4090", "--vram", "12GiB")["device"]["usable_bytes"] < 12 << 30, "--vram")
 
 
@@ -97,6 +129,7 @@ def check_compare(folder):
     rows = [line for line in text.splitlines() if line.startswith("| AMD") or line.startswith("| 2 x")]
     check(len(rows) == 3 and "2 x AMD EPYC 9654" in rows[2], f"a row per machine: {text}")
     check(len({row.count("|") for row in rows}) == 1, "rows have the same columns")
+    check("| 2 x AMD EPYC 9654 (nps4) | 192 | 8 |" in text and "estimate from TDP" in text, f"parts and energy: {text}")
     picture = xml.dom.minidom.parse(svg)
     check(len(picture.getElementsByTagName("path")) >= 6 and "AMD EPYC 9554" in read(svg).decode(), "the plot is whole")
     pages = json.loads(must(DODECA, "plan", *V3, "--compare", "epyc-9554,epyc-9654", "--json").out)

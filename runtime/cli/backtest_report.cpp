@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/cli/plan_prediction.hpp"
+#include "runtime/cli/two_sockets_report.hpp"
 #include "runtime/predict/backtest.hpp"
 #include "runtime/predict/catalogue.hpp"
 
@@ -36,17 +37,6 @@ Backtest run_backtest() {
   return predict::backtest(predict::parse_published(predict::published_text(), "published.json"), plan_of_shape);
 }
 
-PredictedPlan dodeca_on(const std::string& shape, const std::string& recipe, const std::string& machine,
-                        const std::string& card) {
-  Console console;
-  PlanArguments arguments;
-  arguments.shape = arguments.model.model = shape;
-  arguments.recipe = recipe;
-  arguments.gpu = card;
-  arguments.model.cache_type_k = "q8_0";
-  return predict_plan(arguments, model_of(arguments, console), machine);
-}
-
 // tokens/s at a depth, along a line between those that are predicted.
 double at_depth(const predict::Prediction& p, std::int64_t depth, double DepthPoint::*value) {
   for (std::size_t i = 1; i < p.points.size(); ++i) {
@@ -67,7 +57,7 @@ std::string results_table(const Backtest& test) {
       "|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n";
   for (const Tested& t : test.results) {
     const predict::Published& p = t.published;
-    const PredictedPlan own = dodeca_on(p.shape, p.recipe, p.machine, p.card);
+    const PredictedPlan own = predict_shape(p.shape, p.recipe, p.machine, {.card = p.card});
     text += fmt::format(
         "| {} | {} | {}{} | {}{} | {} | {:.2f} | {} | {} | {} | {} | {} | {:.1f} ({}) |\n", p.id, p.engine, p.machine,
         p.card.empty() ? "" : " + " + p.card, p.shape == kShownShape ? "" : p.shape + " ", p.types, p.depth,
@@ -86,7 +76,7 @@ std::string sources_text(const Backtest& test) {
 }
 
 std::string shown_row(const std::string& machine, const std::string& card) {
-  const PredictedPlan p = dodeca_on(kShownShape, kShownRecipe, machine, card);
+  const PredictedPlan p = predict_shape(kShownShape, kShownRecipe, machine, {.card = card});
   std::string text =
       fmt::format("| {}{} |", p.prediction.machine.title, p.prediction.card ? " + " + p.prediction.card->title : "");
   text += fmt::format(" {:.0f} |", p.prediction.read_bandwidth() / 1e9);
@@ -111,16 +101,17 @@ std::string backtest_text() {
   const Backtest test = run_backtest();
   return fmt::format(
       "# Predictions\n\n"
-      "Made by `dodeca plan --backtest`. Nothing in the first table was measured; in the second, what others published "
-      "was "
-      "measured by them.\n\n"
+      "Made by `dodeca plan --backtest`. Nothing in the first two sections was measured; in the last, what others "
+      "published was measured by them.\n\n"
       "## DeepSeek-V3, UD-Q2_K_XL, q8_0 cache: predicted tokens/s\n\n{}\n"
       "tg: generated tokens/s of one sequence, pp: prompt tokens/s; @4k: with 4096 tokens in the context. A card takes "
       "what every "
       "token reads; its part is computed from its data sheet. Prompts beside a card go in passes of 256 rows today. "
       "The kernels' rates for 7003 (Zen 3) and "
-      "9005 (Zen 5) are estimates: they were measured on Zen 4 alone. "
+      "9005 (Zen 5) are estimates: they were measured on Zen 4 alone. Beside a card, two sockets have one part, "
+      "interleaved. "
       "`dodeca plan --shape deepseek-v3 --machine NAME -v` prints the figures with their sources and every term.\n\n"
+      "{}"
       "## Against what others have published\n\n"
       "Other engines: bytes of a token over the machine's bandwidth, plus what those engines need beside it: the "
       "median of "
@@ -132,9 +123,9 @@ std::string backtest_text() {
       "tg: {} results, mean error {:.1f} %, worst {:+.0f} % ({}). pp: {} results, mean error {:.1f} %, worst {:+.0f} % "
       "({}).\n\n"
       "Sources:\n\n{}",
-      shown_table(), results_table(test), test.n, 100 * test.mean_error, 100 * test.worst_error, test.worst,
-      test.n_prompts, 100 * test.mean_prompt_error, 100 * test.worst_prompt_error, test.worst_prompt,
-      sources_text(test));
+      shown_table(), two_sockets_text(kShownShape, kShownRecipe), results_table(test), test.n, 100 * test.mean_error,
+      100 * test.worst_error, test.worst, test.n_prompts, 100 * test.mean_prompt_error, 100 * test.worst_prompt_error,
+      test.worst_prompt, sources_text(test));
 }
 
 Json backtest_json() {

@@ -82,8 +82,15 @@ void judge_fit(const PlanArguments& arguments, const PlannedModel& model, Predic
   if (usable == ~std::uint64_t{0}) return;
   const std::uint64_t cache = p.run.cache_bytes(p.plan), work = p.run.work_bytes(p.plan),
                       need = p.plan.bytes + cache + work;
+  // Where there is room, each memory node has a copy of the cache.
+  const auto n_copies = static_cast<std::uint64_t>(p.prediction.n_parts);
+  const bool copies = n_copies > 1 && need + (n_copies - 1) * cache <= usable;
   p.fits = need <= usable;
-  p.fit = p.fits ? fmt::format("fits: {} needed, {} usable", memory_text(need), memory_text(usable))
+  p.fit = p.fits ? fmt::format("fits: {} needed{}, {} usable", memory_text(need + (copies ? n_copies - 1 : 0) * cache),
+                               copies         ? fmt::format(" (with a copy of the cache on each of {} nodes)", n_copies)
+                               : n_copies > 1 ? " (one copy of the cache, interleaved over the nodes)"
+                                              : "",
+                               memory_text(usable))
                  : fmt::format("does not fit by {}: {} needed (weights {}, cache {}, work space {}), {} usable",
                                memory_text(need - usable), memory_text(need), memory_text(p.plan.bytes),
                                memory_text(cache), memory_text(work), memory_text(usable));
@@ -158,6 +165,17 @@ PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& m
   add_otherwise(arguments, model, request, p.prediction);
   judge_fit(arguments, model, p);
   return p;
+}
+
+PredictedPlan predict_shape(const std::string& shape, const std::string& recipe, const std::string& machine,
+                            const ShapeOptions& options) {
+  PlanArguments arguments;
+  arguments.shape = arguments.model.model = shape;
+  arguments.recipe = recipe;
+  arguments.gpu = options.card;
+  arguments.numa = options.numa;
+  arguments.model.cache_type_k = "q8_0";
+  return predict_plan(arguments, model_of(arguments, Console()), machine);
 }
 
 }  // namespace dodeca::runtime::cli

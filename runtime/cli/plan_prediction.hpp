@@ -28,6 +28,14 @@ struct PredictedPlan {
 };
 PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& model, const std::string& machine);
 
+// The same of a published shape with a q8_0 cache, as pages of this project show it.
+struct ShapeOptions {
+  std::string card = {};  // "": none
+  std::string numa = "auto";
+};
+PredictedPlan predict_shape(const std::string& shape, const std::string& recipe, const std::string& machine,
+                            const ShapeOptions& options);
+
 // The sizes of a run of this plan on a machine with so many cores, as `run` and `batch` size their sessions.
 PlannedRun run_of(const PlanArguments& arguments, const Plan& plan, int n_cores);
 

@@ -47,38 +47,37 @@ double NodeParts::machine_barrier_seconds() const {
   return node_.barrier_seconds(n_members(0)) + 1e-9 * machine_.farthest_ns() * (n_parts_ + kReleaseHandOvers);
 }
 
-double NodeParts::exchange_seconds(double bytes) const {
-  if (n_parts_ == 1 || bytes <= 0) return 0;
+double NodeParts::exchange_seconds(const Exchange& exchange) const {
+  if (n_parts_ == 1 || exchange.bytes <= 0) return 0;
   const double sockets = machine_.sockets.value, of_socket = n_parts_ / sockets, members = n_members(0),
                near_nodes = of_socket - 1, far_nodes = n_parts_ - of_socket;
+  // What a node takes from each other one.
+  const double bytes = exchange.n_steps * exchange.bytes / n_parts_;
   const auto pull = [&](double nodes, double line_ns) {
     return nodes * bytes / members / (kLineBytes * kLinesInFlight) * line_ns * 1e-9;
   };
   const double lines = pull(near_nodes, machine_.far_ns.value) + pull(far_nodes, machine_.farthest_ns()),
                link = sockets > 1 ? of_socket * far_nodes * bytes / (1e9 * machine_.link_gb_s()) : 0;
-  // However few they are, the first line has its way.
-  return machine_.farthest_ns() * 1e-9 + std::max(lines, link);
+  // However few they are, the first line of a step has its way.
+  return exchange.n_steps * machine_.farthest_ns() * 1e-9 + std::max(lines, link);
 }
 
-std::optional<double> exchange_bytes(const ModelConfig& config, WeightRole role) {
+std::optional<Exchange> exchange_of(const ModelConfig& config, WeightRole role) {
   using enum WeightRole;
-  constexpr double kFloat = sizeof(float);
+  const auto floats = [](std::int64_t n) { return sizeof(float) * static_cast<double>(n); };
   switch (role) {
     case kQA:
     case kKvA:
-      return kFloat * static_cast<double>(config.q_lora_rank + config.kv_lora_rank + config.qk_rope_head_dim);
-    case kQ:  // and keys and values, or the latent: for every node's copy of the cache
-      return kFloat * static_cast<double>(config.kv_lora_rank > 0 ? config.kv_lora_rank + config.qk_rope_head_dim
-                                                                  : 2 * config.n_kv_heads * config.head_dim);
+      return Exchange{floats(config.q_lora_rank + config.kv_lora_rank + config.qk_rope_head_dim)};
+    case kQ:  // keys and values, or the latent: for every node's copy of the cache
+      return Exchange{floats(config.kv_lora_rank > 0 ? config.kv_lora_rank + config.qk_rope_head_dim
+                                                     : 2 * config.n_kv_heads * config.head_dim)};
     case kAttentionOutput:
     case kDown:
     case kExpertDown:
-      return kFloat * static_cast<double>(config.hidden_size);
+      return Exchange{floats(config.hidden_size), 2};
     case kRouter:
-      return kFloat * static_cast<double>(config.n_routed_experts);
-    case kOutput:
-    case kEmbedding:
-      return 0.0;  // logits lie where the sampler reads them
+      return Exchange{floats(config.n_routed_experts)};
     default:
       return std::nullopt;
   }

@@ -14,6 +14,17 @@ namespace dodeca::runtime::predict {
 // With few rows in flight a core waits for so many lines at once, in places that hardware does not foresee.
 inline constexpr double kLineBytes = 64, kLinesInFlight = 24;
 
+// Rows whose results come from all parts and are read by members of all, through cache lines that they pull.
+struct Exchange {
+  double bytes = 0;  // of all rows
+  // 1: each part has some columns. 2: each has a sum of its own; the sum over parts is made once, column by column on
+  // any node, and then read by all.
+  int n_steps = 1;
+  Exchange of_rows(double n) const { return {bytes * n, n_steps}; }
+};
+// For a row, behind the products of a weight. None: only members of its own part read the results.
+std::optional<Exchange> exchange_of(const ModelConfig& config, WeightRole role);
+
 class NodeParts {
  public:
   // n_parts: 1, or one for each memory node. Members lie on the nodes in equal shares, in their order.
@@ -29,18 +40,12 @@ class NodeParts {
   double read_bandwidth() const;                // bytes per second of all members together
   double node_barrier_seconds(int part) const;  // of the members of a part
   double machine_barrier_seconds() const;       // of all
-  // Every node takes `bytes` from each other one, through cache lines that its members pull; at most: where one member
-  // adds what all parts have and gives out the sum, less goes there.
-  double exchange_seconds(double bytes) const;
+  double exchange_seconds(const Exchange& exchange) const;
 
  private:
   const MachineSpec& machine_;
   const int n_threads_, n_parts_;
   MachineSpec node_;
 };
-
-// Bytes of a row that every part gives to the others behind the products of a weight: those whose readers are members of
-// all parts. None: only members of its own part read the results.
-std::optional<double> exchange_bytes(const ModelConfig& config, WeightRole role);
 
 }  // namespace dodeca::runtime::predict

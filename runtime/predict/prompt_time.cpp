@@ -82,8 +82,8 @@ class Prompt {
     }
     split.add(bound, longest);
     split.add(Bound::kBarriers, 2 * parts_.machine_barrier_seconds());
-    if (const std::optional<double> bytes = exchange_bytes(c_, input.roles.front()))
-      split.add(Bound::kExchange, parts_.exchange_seconds(rows_ * *bytes));
+    if (const std::optional<Exchange> exchange = exchange_of(c_, input.roles.front()))
+      split.add(Bound::kExchange, parts_.exchange_seconds(exchange->of_rows(rows_)));
   }
 
   void add_weight(const WeightPlan& w, double n_rows, std::vector<PartWork>& works) const {

@@ -264,9 +264,9 @@ class Steps {
     // What every phase pays.
     const bool for_all = phase.end == exec::PhaseEnd::kAll;
     split.add(Bound::kBarriers, for_all ? parts_.machine_barrier_seconds() : parts_.node_barrier_seconds(0));
-    if (for_all && !phase.taps.empty())
-      split.add(Bound::kExchange,
-                parts_.exchange_seconds(n_ * exchange_bytes(c_, phase.taps.front().role).value_or(0)));
+    const std::optional<Exchange> exchange =
+        phase.taps.empty() ? std::nullopt : exchange_of(c_, phase.taps.front().role);
+    if (for_all && exchange) split.add(Bound::kExchange, parts_.exchange_seconds(exchange->of_rows(n_)));
     const bool routing = phase.name == "router, shared";
     split.add(Bound::kSerial, kPhaseStart + n_ * kFinishRow / r_.n_threads +
                                   (n_ * (routing ? kAloneRouting : kAlonePhase)) * slower_ +

@@ -37,22 +37,24 @@ TEST_CASE("a node of a machine has its share of it") {
         find_machine("2xepyc-9554").barrier_seconds(128));
 }
 
-TEST_CASE("an exchange takes the first line's way, and the lines or the links") {
+TEST_CASE("an exchange takes its first lines' way, and all lines or the links") {
   MachineSpec m = find_machine("2xepyc-9554");
-  const NodeParts two(m, 128, 2);
-  // 3 links of 32 GT/s in 16 lanes, of which 62.5 % are reached: 120 GB/s. 64 members pull 24 lines at once each.
+  // 3 links of 32 GT/s in 16 lanes, of which 62.5 % are reached: 120 GB/s.
   CHECK(m.link_gb_s() == close_to(120));
-  CHECK(two.exchange_seconds(28672) == close_to(280e-9 + 28672 / 120e9));
+  // Columns of one row: each of two nodes takes half from the other. Sums: half of the other's, then half of the results.
+  CHECK(NodeParts(m, 128, 2).exchange_seconds({28672, 1}) == close_to(280e-9 + 14336 / 120e9));
+  CHECK(NodeParts(m, 128, 2).exchange_seconds({28672, 2}) == close_to(560e-9 + 28672 / 120e9));
+  // Wide links: 64 members pull 24 lines of 64 bytes at once each.
   m.link_count.value = 64;
-  CHECK(NodeParts(m, 128, 2).exchange_seconds(28672) == close_to(280e-9 + 28672.0 / 64 / (64 * 24) * 280e-9));
-  // Eight parts on two sockets: each of four nodes takes from four others over the links, and from three beside it.
-  CHECK(NodeParts(find_machine("2xepyc-9554:nps4"), 128, 8).exchange_seconds(28672) ==
-        close_to(280e-9 + 4 * 4 * 28672 / 120e9));
+  CHECK(NodeParts(m, 128, 2).exchange_seconds({28672, 2}) == close_to(560e-9 + 28672.0 / 64 / (64 * 24) * 280e-9));
+  // Eight parts on two sockets: four nodes take an eighth from each of four over the links, twice.
+  CHECK(NodeParts(find_machine("2xepyc-9554:nps4"), 128, 8).exchange_seconds({28672, 2}) ==
+        close_to(560e-9 + 2 * 4 * 4 * 28672 / 8 / 120e9));
   m = find_machine("epyc-9554:nps4");
-  CHECK(NodeParts(m, 64, 4).exchange_seconds(28672) == close_to(190e-9 + 3 * 28672.0 / 16 / (64 * 24) * 190e-9));
-  CHECK(NodeParts(m, 64, 1).exchange_seconds(28672) == 0);
-  m = find_machine("2xxeon-6980p");
-  CHECK(m.link_gb_s() == 248);  // measured: takes the place of links
+  CHECK(NodeParts(m, 64, 4).exchange_seconds({28672, 2}) ==
+        close_to(380e-9 + 2 * 3 * 28672.0 / 4 / 16 / (64 * 24) * 190e-9));
+  CHECK(NodeParts(m, 64, 1).exchange_seconds({28672, 2}) == 0);
+  CHECK(find_machine("2xxeon-6980p").link_gb_s() == 248);  // measured: takes the place of links
 }
 
 TEST_CASE("two sockets by parts: memory halves, four exchanges and machine-wide barriers in a layer") {
@@ -71,15 +73,18 @@ TEST_CASE("two sockets by parts: memory halves, four exchanges and machine-wide 
   const double node = 2100e-9, all = node + 4 * 280e-9;
   CHECK(parts.split.of(Bound::kBarriers) == close_to((58 * 4 + 3 * 3 + 2) * all + 61 * 5 * node));
   // q_a and kv_a, 1536 + 576 floats; the output projection and what feed-forward gives, 7168; the router, 256.
-  const auto exchange = [](double values) { return 280e-9 + values * 4 / 120e9; };
-  CHECK(parts.split.of(Bound::kExchange) == close_to(61 * (exchange(2112) + 2 * exchange(7168)) + 58 * exchange(256)));
+  // The first and the last are columns of one row, the others sums.
+  const auto exchanges = [](double rows) {
+    const auto columns = [&](double values) { return 280e-9 + rows * values * 4 / 2 / 120e9; };
+    const double sums = 560e-9 + rows * 7168 * 4 / 120e9;
+    return 61 * (columns(2112) + 2 * sums) + 58 * columns(256);
+  };
+  CHECK(parts.split.of(Bound::kExchange) == close_to(exchanges(1)));
   CHECK(alone.split.of(Bound::kExchange) == 0);
   for (const PhaseTime& t : parts.phases) CHECK(t.worst_part == close_to(1));
-  // Eight rows exchange eight times as much, and the first line's way once.
+  // Eight rows exchange eight times as much, and the first lines' way once.
   const StepTime eight = step_time(two, m, {.n_threads = 128, .n_rows = 8});
-  const auto exchange8 = [](double values) { return 280e-9 + 8 * values * 4 / 120e9; };
-  CHECK(eight.split.of(Bound::kExchange) ==
-        close_to(61 * (exchange8(2112) + 2 * exchange8(7168)) + 58 * exchange8(256)));
+  CHECK(eight.split.of(Bound::kExchange) == close_to(exchanges(8)));
 }
 
 TEST_CASE("two sockets of 9554 by parts: at least 1.6 times one of them") {
@@ -121,5 +126,28 @@ TEST_CASE("prompts by parts: the same products, both nodes' memory, and what row
   CHECK(parts.of(Bound::kAttention) == close_to(whole.of(Bound::kAttention)));
   const double rows = 2048 * 4 / 120e9;
   CHECK(parts.of(Bound::kExchange) ==
-        close_to((61 * (2112.0 + 2 * 7168) + 58 * 256.0) * rows + (61 * 3 + 58) * 280e-9));
+        close_to((61 * (2112.0 / 2 + 2 * 7168) + 58 * 256.0 / 2) * rows + (61 * 5 + 58) * 280e-9));
+}
+
+TEST_CASE("any shape in any number of parts reads its bytes, and is predicted") {
+  for (const char* shape : {"deepseek-v3", "kimi-k2", "glm-5", "deepseek-v2-lite"}) {
+    const double whole = step_time(planned(shape, "ud-q2_k_xl"), find_machine("epyc-9554"), {.n_threads = 64}).bytes;
+    for (const int n_parts : {2, 3, 8}) {
+      CAPTURE(shape);
+      CAPTURE(n_parts);
+      const Plan plan = planned_parts(shape, "ud-q2_k_xl", n_parts);
+      MachineSpec m = find_machine("epyc-9554");
+      m.nodes_per_socket.value = n_parts;
+      const StepTime step = step_time(plan, m, {.n_threads = 64});
+      // Each part has a row of the cache, and pieces of few columns are rounded up.
+      CHECK(step.bytes == close_to(whole).epsilon(5e-3));
+      for (const PhaseTime& t : step.phases) {
+        CAPTURE(t.phase);
+        CHECK(t.worst_part >= 1 - 1e-9);
+        CHECK(t.worst_part <= n_parts + 1e-9);
+      }
+      CHECK(step.seconds() > 0);
+      CHECK(prompt_time(plan, m, {.n_threads = 64, .n_rows = 512}).sum() > 0);
+    }
+  }
 }
