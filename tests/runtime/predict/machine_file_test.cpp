@@ -65,7 +65,8 @@ TEST_CASE("the catalogue has the machines that people ask about, each whole") {
     CHECK(m.rates.types.contains(quant::DType::kF32));
     // What differs from machine to machine stands in the machine's own file.
     const auto own = nlohmann::json::parse(catalogue_entries().machines(name));
-    for (const char* key : {"complexes", "cores_per_complex", "clock_ghz", "complex_gb_s"}) CHECK(own.contains(key));
+    for (const char* key : {"complexes", "cores_per_complex", "clock_ghz", "complex_gb_s", "tdp_watts"})
+      CHECK(own.contains(key));
   }
   CHECK(find_machine("epyc-9554").n_cores() == 64);
   CHECK(find_machine("epyc-9965").n_cores() == 192);

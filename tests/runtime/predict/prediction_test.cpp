@@ -207,6 +207,8 @@ TEST_CASE("attention with grouped queries keeps as many members busy as there ar
   CHECK(one.seconds == close_to(unit + paid));
   CHECK(one.bytes == close_to(4.0 * 4096 * 1024 * 2));  // each of four decodes all of the cached rows
   CHECK(step_time(plan(1), m, {.n_threads = 64, .depth = 4095}).split.binding() == Bound::kAttention);
+  const std::vector<std::string> notes = predict::predict(plan(1), m, std::nullopt, {.depths = {0}}).notes;
+  CHECK(std::ranges::any_of(notes, [](const std::string& note) { return note.find("grouped queries") != note.npos; }));
   // 8 rows are 32 units, 17 are 68: two rounds for 64 members.
   CHECK(attention(m, 64, 8).seconds == close_to(unit + paid + 7 * (kFinishRow / 64 + kAlonePhase)));
   CHECK(attention(m, 3, 1).worst_member == close_to(2 * 3 / 4.0));
