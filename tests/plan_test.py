@@ -33,8 +33,9 @@ def check_usage():
     refused([*V3, "--machine", "epyc-9554", "--compute", "f32"], 2, "--compute f32")
     for flags in (["--vram", "24GiB"], ["--cpu-moe"], ["--hot-experts", "auto"], ["--defer-experts", "2"]):
         refused([*V3, "--machine", "epyc-9554", *flags], 2, flags[0], "--gpu")
-    refused([*V3, "--numa", "off"], 2, "--numa", "--machine")
     refused([*V3, "--machine", "epyc-9554", "--numa", "on"], 2, "--numa", "auto", "off")
+    refused([*V3, "--machine", "epyc-9554", "--numa", "nodes=0"], 2, "--numa nodes=0", "interleave")
+    check(plan(*V3, "--numa", "parts=3")["blocks"][1]["parts"] == 3, "parts of a plan for this machine")
     refused([*V3, "--machine", "epyc-9554", "--hot-hits", "published"], 2, "--hot-hits", "--hot-experts auto")
     refused([*V3, "--machine", "epyc-9554", "--gpu", "rtx-4090", "--hot-experts", "auto", "--hot-hits", "2"], 2, "'2'", "from 0 to 1")
     refused(["--backtest", "--machine", "epyc-9554"], 2, "--backtest")
@@ -81,8 +82,8 @@ def check_prediction():
     check(two["parts"] == 2 and first["tokens_per_s"] > 1.6 * alone["tokens_per_s"], f"two sockets by parts: {first['tokens_per_s']}, {alone}")
     check(abs(alone["tokens_per_s"] - speeds[0]) < 1e-9, "one socket is the machine of one socket")
     check(first["step"]["exchanges"] > 0 and any("Nobody has measured parts" in note for note in two["notes"]), "exchanges, and a note")
-    off = plan(*V3, "--machine", "2xepyc-9554", "--numa", "off")["prediction"]
-    check(off["parts"] == 1 and off["interleaved"] is None and off["depths"][0]["tokens_per_s"] == whole["tokens_per_s"], "--numa off")
+    off = plan(*V3, "--machine", "2xepyc-9554", "--numa", "interleave")["prediction"]
+    check(off["parts"] == 1 and off["interleaved"] is None and off["depths"][0]["tokens_per_s"] == whole["tokens_per_s"], "--numa interleave")
     check("exchanges" not in off["depths"][0]["step"] and any("interleaved" in note for note in off["notes"]), f"{off['notes']}")
     few = plan(*V3, "--machine", "2xepyc-9554:nps4", "-t", "7")["prediction"]
     check(few["parts"] == 1, "fewer threads than nodes: one part")
@@ -90,7 +91,7 @@ def check_prediction():
     tight = plan(*V3, "--machine", "2xepyc-9554:ram241.6")["prediction"]
     check("copy of the cache on each of 2 nodes" in roomy["fit"] and tight["fits"] and "one copy of the cache" in tight["fit"], f"{tight['fit']}")
     text = must(DODECA, "plan", *V3, "--machine", "2xepyc-9554", "-q").out
-    check("2 parts, one on each memory node; interleaved (--numa off): " in text and "one socket: " in text, f"the gain is shown: {text}")
+    check("2 parts, one on each memory node; interleaved (--numa interleave): " in text and "one socket: " in text, f"the gain is shown: {text}")
     watts = p["energy"]
     check(watts["kind"] == "estimate from TDP" and watts["sockets_watts"] == 360 and watts["memory_watts"] == 60, f"energy: {watts}")
     check(abs(watts["joules_per_token"] - 420 / speeds[0]) < 1e-9 and "losses" in watts["without"], f"energy: {watts}")

@@ -31,7 +31,7 @@ std::string_view own_word(std::string_view numa) {
 void NumaOptions::check() const {
   if (numa == "isolate") throw Usage("--numa isolate: write --numa nodes=N for the node that all of it should stay on");
   try {
-    parse_numa(own_word(numa));
+    request();
   } catch (const Error& error) {
     throw Usage("--numa: " + error.sentence());
   }
@@ -41,8 +41,10 @@ std::string NumaOptions::note() const {
   return own_word(numa) == numa ? "" : "--numa: " + numa + " is auto here: a part of the model on each memory node";
 }
 
+NumaRequest NumaOptions::request() const { return parse_numa(own_word(numa)); }
+
 NumaChoice NumaOptions::choose(const cpu::Topology& topology, bool whole) const {
-  NumaChoice choice = choose_numa(topology, parse_numa(own_word(numa)), whole);
+  NumaChoice choice = choose_numa(topology, request(), whole);
   choice.placement.pages = huge_pages == "2M"    ? cpu::HugePages::k2M
                            : huge_pages == "1G"  ? cpu::HugePages::k1G
                            : huge_pages == "off" ? cpu::HugePages::kOff

@@ -17,6 +17,7 @@ struct NumaOptions {
 
   void add_flags(Options& options);
   void check() const;  // after parse; throws Usage
+  NumaRequest request() const;
   // Of a machine. whole: the model cannot be cut.
   NumaChoice choose(const cpu::Topology& topology, bool whole) const;
   // What another program's word means here; empty: it is ours.

@@ -72,12 +72,15 @@ void check_plan(PlanArguments& p) {
   }
   if (p.predicts()) check_there(p);
   if (!p.plot.empty() && !p.predicts()) throw Usage("--plot goes with --machine or --compare");
-  if (p.numa != "auto" && !p.predicts()) throw Usage("--numa goes with --machine or --compare");
   if (p.hot.kind != predict::HotHits::Kind::kUniform && p.model.device.hot_experts != "auto")
     throw Usage("--hot-hits goes with --machine, --gpu NAME and --hot-experts auto");
   if (p.recipe.empty()) p.recipe = "ud-q2_k_xl";
   if (!p.shape.empty()) p.model.model = p.shape;  // for the checks alone
   p.model.check();
+  using Mode = NumaRequest::Mode;
+  if (const Mode mode = p.model.numa.request().mode; p.predicts() && (mode == Mode::kNodes || mode == Mode::kParts))
+    throw Usage(fmt::format("--numa {} is about this machine: with --machine and --compare it is auto or interleave",
+                            p.model.numa.numa));
 }
 
 }  // namespace
@@ -106,10 +109,6 @@ PlanArguments parse_plan(std::span<const std::string> args, Console& console) {
   options.value("--compare", compare, "several machines, in a table", "NAME,...");
   options.value("--plot", p.plot, "with --machine or --compare: tokens per second against the context, as SVG", "FILE",
                 FileUse::kWrites);
-  options.choice(
-      "--numa", p.numa, {"auto", "off"},
-      "with --machine or --compare: auto, a part of the model on each memory node; off, one part, interleaved "
-      "over them (default: auto)");
   options.value("--hot-hits", hot_hits,
                 "with --hot-experts: what slots are assumed to serve of the uses of experts: uniform (as many as they "
                 "are of the experts), published, or a share such as 0.2 (default: uniform)",

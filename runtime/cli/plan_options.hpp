@@ -22,7 +22,6 @@ struct PlanArguments {
   std::vector<std::string> machines;  // --compare: those, one after the other
   std::string plot;                   // a file
   std::int64_t parallel = 1;
-  std::string numa = "auto";  // for machines that are not here: auto, off
   predict::HotHits hot;
   bool json = false, mtp = false, backtest = false;
 

@@ -106,7 +106,7 @@ std::string parts_text(const Prediction& p) {
       text += fmt::format("{}{}: {:.1f} tokens/s ({:.2f} times as many here), prompts {:.0f}", text.empty() ? "" : "; ",
                           what, other->tokens_per_s, own / other->tokens_per_s, other->prompt_per_s);
   };
-  against(p.interleaved, "interleaved (--numa off)");
+  against(p.interleaved, "interleaved (--numa interleave)");
   against(p.one_socket, "one socket");
   return text.empty() ? text : "memory nodes: " + text + "\n";
 }

@@ -45,8 +45,8 @@ std::string two_sockets_text(const std::string& shape, const std::string& recipe
     for (const std::string sockets : {"", "2x"}) {
       for (const char* nodes : kNodes) rows += row(predict_shape(shape, recipe, sockets + processor + nodes, {}));
     }
-    PredictedPlan interleaved = predict_shape(shape, recipe, fmt::format("2x{}", processor), {.numa = "off"});
-    interleaved.prediction.machine.title += ", interleaved (--numa off)";
+    PredictedPlan interleaved = predict_shape(shape, recipe, fmt::format("2x{}", processor), {.numa = "interleave"});
+    interleaved.prediction.machine.title += ", interleaved (--numa interleave)";
     rows += row(interleaved);
   }
   return fmt::format(
