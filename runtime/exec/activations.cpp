@@ -19,7 +19,11 @@ std::size_t stride_of(cpu::ActFormat format, std::int64_t n, ActFormats formats)
 }  // namespace
 
 Activations::Activations(std::int64_t n_rows, std::int64_t n, ActFormats formats, std::int64_t n_parts)
-    : n_(n), n_rows_(n_rows), n_parts_(n_parts), stride_(stride_of(cpu::ActFormat::kF32, n, formats)) {
+    : n_(n),
+      n_rows_(n_rows),
+      n_parts_(n_parts),
+      rows_per_part_(n_rows / n_parts),
+      stride_(stride_of(cpu::ActFormat::kF32, n, formats)) {
   floats_ = cpu::Buffer(static_cast<std::size_t>(n_rows) * stride_);
   factors_.assign(static_cast<std::size_t>(n_rows), 1.0f);
   for (const Copy& copy : kCopies) {

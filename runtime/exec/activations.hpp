@@ -42,7 +42,7 @@ class Activations {
   std::int64_t n_rows() const { return n_rows_; }
   std::int64_t n_parts() const { return n_parts_; }
   // Where the rows of a part begin.
-  std::int64_t first_row(std::int64_t part) const { return part * (n_rows_ / n_parts_); }
+  std::int64_t first_row(std::int64_t part) const { return part * rows_per_part_; }
   float* row(std::int64_t i) { return const_cast<float*>(std::as_const(*this).row(i)); }
   const float* row(std::int64_t i) const {
     DODECA_CHECK(i >= 0 && i < n_rows_, i, n_rows_, n_);
@@ -73,7 +73,7 @@ class Activations {
 
  private:
   static std::size_t index(cpu::ActFormat format) { return format == cpu::ActFormat::kQ8_256 ? 0 : 1; }
-  std::int64_t n_ = 0, n_rows_ = 0, n_parts_ = 1;
+  std::int64_t n_ = 0, n_rows_ = 0, n_parts_ = 1, rows_per_part_ = 0;
   std::size_t stride_ = 0;
   std::array<std::size_t, 2> strides_ = {};  // 0: format not wanted
   cpu::Buffer floats_;
