@@ -20,8 +20,8 @@ namespace {
 
 // Descriptors that files leave to everything else: results, standard streams, files that are read by turns.
 constexpr rlim_t kReserved = 64;
-constexpr std::uint64_t kPage = 4096;
-constexpr int kTurns = 16;  // files that are open for one read at once
+constexpr std::uint64_t kKeptTogether = std::uint64_t{2} << 20;  // at most, of a file's pages
+constexpr int kTurns = 16;                                       // files that are open for one read at once
 
 std::counting_semaphore<kTurns>& turns() {
   static std::counting_semaphore<kTurns> semaphore(kTurns);
@@ -88,7 +88,7 @@ InputFile::InputFile(InputFile&& other) noexcept
       size_(std::exchange(other.size_, 0)),
       device_(other.device_),
       inode_(other.inode_) {
-  drops_behind_ = other.drops_behind_;
+  drop_distance_ = other.drop_distance_;
 }
 
 InputFile& InputFile::operator=(InputFile&& other) noexcept {
@@ -97,7 +97,7 @@ InputFile& InputFile::operator=(InputFile&& other) noexcept {
   std::swap(size_, other.size_);
   std::swap(device_, other.device_);
   std::swap(inode_, other.inode_);
-  std::swap(drops_behind_, other.drops_behind_);
+  std::swap(drop_distance_, other.drop_distance_);
   return *this;
 }
 
@@ -150,7 +150,7 @@ void InputFile::read_by_turns(std::uint64_t offset, std::span<std::byte> dst) co
 
 void InputFile::read_from(int fd, std::uint64_t offset, std::span<std::byte> dst) const {
   constexpr std::size_t kMaxPiece = std::size_t{1} << 30;  // the kernel cuts longer reads
-  const std::uint64_t begin = offset / kPage * kPage;
+  const std::uint64_t begin = offset;
   while (!dst.empty()) {
     const ssize_t got = ::pread(fd, dst.data(), std::min(dst.size(), kMaxPiece), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
@@ -165,9 +165,16 @@ void InputFile::read_from(int fd, std::uint64_t offset, std::span<std::byte> dst
     dst = dst.subspan(static_cast<std::size_t>(got));
     offset += static_cast<std::uint64_t>(got);
   }
-  // The page at the end goes with what is read behind it. Advice may be ignored: that is no failure.
-  if (drops_behind_)
-    ::posix_fadvise(fd, static_cast<off_t>(begin), static_cast<off_t>(offset - begin), POSIX_FADV_DONTNEED);
+  if (drop_distance_ == 0 || offset <= drop_distance_) return;
+  // Once more what was dropped last: pages that are kept together leave together. Advice may be ignored, which is no
+  // failure.
+  const std::uint64_t from = begin - std::min(begin, drop_distance_ + kKeptTogether);
+  ::posix_fadvise(fd, static_cast<off_t>(from), static_cast<off_t>(offset - drop_distance_ - from),
+                  POSIX_FADV_DONTNEED);
+}
+
+void InputFile::drop_all() const {
+  if (fd_ >= 0) ::posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 }  // namespace dodeca::runtime

@@ -24,17 +24,20 @@ class InputFile {
   std::uint64_t size() const { return size_; }
   // Fills dst from offset. Throws Error{kBadFile} when the range leaves the file (or it shrank), Error{kIo} on EIO.
   void read(std::uint64_t offset, std::span<std::byte> dst) const;
-  // From now on what was read leaves the system's page cache: for files that would take the memory which their contents
-  // need. Before threads read.
-  void drop_behind() const { drops_behind_ = true; }
+  // From now on what lies `distance` bytes before a read leaves the system's page cache: for files that would take the
+  // memory which their contents need. So far back no thread still reads, and pages that the system keeps together are
+  // whole. Before threads read.
+  void drop_behind(std::uint64_t distance = std::uint64_t{256} << 20) const { drop_distance_ = distance; }
+  // All of it leaves now.
+  void drop_all() const;
 
  private:
   void refuse_lfs_pointer() const;
   void read_from(int fd, std::uint64_t offset, std::span<std::byte> dst) const;
   void read_by_turns(std::uint64_t offset, std::span<std::byte> dst) const;
   std::filesystem::path path_;
-  int fd_ = -1;  // -1: opened for each read
-  mutable bool drops_behind_ = false;
+  int fd_ = -1;                              // -1: opened for each read
+  mutable std::uint64_t drop_distance_ = 0;  // 0: it stays
   std::uint64_t size_ = 0, device_ = 0, inode_ = 0;
 };
 

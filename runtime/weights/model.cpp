@@ -23,16 +23,17 @@ void check_memory(const Plan& plan, std::uint64_t extra_bytes) {
 
 // Where page cache and weights together are more than there is, every page of the file would push out another: then it
 // does not stay. Otherwise it does, and the next start is a fast one.
-void keep_file_out_of_memory(const WeightSource& source, const Plan& plan, const Log& log) {
+bool keep_files_out_of_memory(const WeightSource& source, const Plan& plan, const Log& log) {
   std::uint64_t bytes = 0;
   for (const InputFile& file : source.files()) bytes += file.size();
   const std::uint64_t have = cpu::available_memory_bytes();
-  if (bytes + plan.bytes <= have) return;
+  if (bytes + plan.bytes <= have) return false;
   for (const InputFile& file : source.files()) file.drop_behind();
   log(Level::kDetail, fmt::format("file pages are dropped once they are read: {:.2f} GiB of files and {:.2f} GiB of "
                                   "weights do not fit into {:.2f} GiB",
                                   static_cast<double>(bytes) / kGiB, static_cast<double>(plan.bytes) / kGiB,
                                   static_cast<double>(have) / kGiB));
+  return true;
 }
 
 }  // namespace
@@ -48,13 +49,16 @@ std::unique_ptr<Model> Model::load(const WeightSource& source, Plan plan, cpu::T
         fmt::format("{} multi-token-prediction layer{} in the file: not used yet, skipped", n, n == 1 ? "" : "s"));
   }
   std::unique_ptr<Model> model(new Model(std::move(plan)));
-  keep_file_out_of_memory(source, model->plan_, log);
+  const bool drops = keep_files_out_of_memory(source, model->plan_, log);
   model->weights_.reserve(model->plan_, log);
   Loader loader(source, model->plan_, team, options.progress);
   for (const WeightPlan& weight : model->plan_.weights) {
     loader.load(weight, model->weights_);
     if (options.take) options.take(weight, model->weights_);
     if (weight.place == Place::kDevice) model->weights_.drop(weight.id);
+  }
+  for (const InputFile& file : source.files()) {
+    if (drops) file.drop_all();
   }
   model->contents_ = loader.contents().value();
   return model;

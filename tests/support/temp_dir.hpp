@@ -11,10 +11,9 @@ namespace dodeca::tests {
 
 class TempDir {
  public:
-  TempDir() {
+  explicit TempDir(const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
     static std::atomic<int> counter{0};
-    path_ = std::filesystem::temp_directory_path() /
-            ("dodeca-test-" + std::to_string(::getpid()) + "-" + std::to_string(counter.fetch_add(1)));
+    path_ = parent / ("dodeca-test-" + std::to_string(::getpid()) + "-" + std::to_string(counter.fetch_add(1)));
     std::filesystem::create_directories(path_);
   }
   ~TempDir() {

@@ -2,11 +2,14 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -34,6 +37,18 @@ ErrorKind open_fails(const std::filesystem::path& path) {
   }
   FAIL("opened " << path.string());
   return ErrorKind::kBadRequest;
+}
+
+// How many pages of a file are in the page cache.
+std::ptrdiff_t cached_pages(const std::filesystem::path& path, std::size_t bytes) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  void* mapped = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd, 0);
+  std::vector<unsigned char> in_cache((bytes + 4095) / 4096);
+  const bool known = mapped != MAP_FAILED && ::mincore(mapped, bytes, in_cache.data()) == 0;
+  if (mapped != MAP_FAILED) ::munmap(mapped, bytes);
+  ::close(fd);
+  REQUIRE(known);
+  return std::ranges::count_if(in_cache, [](unsigned char page) { return (page & 1) != 0; });
 }
 
 }  // namespace
@@ -125,4 +140,39 @@ TEST_CASE("more files than descriptors can be open") {
     REQUIRE(::waitpid(child, &status, 0) == child);
     CHECK(status == 0);
   }
+}
+
+TEST_CASE("a file that is to drop behind leaves the page cache as it is read, however the pieces lie") {
+  constexpr std::size_t kBytes = std::size_t{24} << 20, kPiece = 100'000;
+  constexpr long kTmpfs = 0x01021994;
+  // Beside the program: temporary folders may be in memory, whose files are nowhere else.
+  const TempDir folder(std::filesystem::read_symlink("/proc/self/exe").parent_path());
+  const std::filesystem::path path = folder / "model.bin";
+  std::string content(kBytes, '\0');
+  for (std::size_t i = 0; i < kBytes; ++i) content[i] = static_cast<char>(i * 7 + i / 4096);
+  write_bytes(path, content);
+  struct statfs system {};
+  REQUIRE(::statfs(path.c_str(), &system) == 0);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  REQUIRE(::fsync(fd) == 0);
+  const auto read_all = [&](const InputFile& file) {
+    std::string text;
+    for (std::size_t at = 0; at < kBytes; at += kPiece) text += read_text(file, at, std::min(kPiece, kBytes - at));
+    CHECK(text == content);
+  };
+  ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  if (system.f_type == kTmpfs || cached_pages(path, kBytes) > 0) {
+    MESSAGE("this file system does not let its pages go");
+  } else {
+    const InputFile kept(path);
+    read_all(kept);
+    CHECK(cached_pages(path, kBytes) == kBytes / 4096);
+    const InputFile dropped(path);
+    dropped.drop_behind(std::size_t{4} << 20);
+    read_all(dropped);
+    CHECK(cached_pages(path, kBytes) <= (6 << 20) / 4096);
+    dropped.drop_all();
+    CHECK(cached_pages(path, kBytes) == 0);
+  }
+  ::close(fd);
 }
