@@ -139,8 +139,6 @@ NumaChoice choose_numa(const cpu::Topology& topology, const NumaRequest& request
     choice.warnings.push_back(fmt::format("{} without processors: {} memory is not used", nodes_text(only_memory),
                                           only_memory.size() == 1 ? "its" : "their"));
   }
-  if (!topology.forbidden_nodes.empty())
-    choice.warnings.push_back(fmt::format("the cpuset (cpuset.mems) forbids {}", nodes_text(topology.forbidden_nodes)));
   if (cuts && whole && choice.topology.nodes.size() > 1) {
     interleave(choice, indices_of(choice.topology.nodes));
     choice.placement.reason += ", since this cannot run in parts";
