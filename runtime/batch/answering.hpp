@@ -1,0 +1,34 @@
+// From a line of the input to its result line: the line is read, handed to the engine, and what that generates written
+// in OpenAI's form.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "runtime/batch/batch.hpp"
+#include "runtime/batch/input_index.hpp"
+#include "runtime/engine/engine.hpp"
+
+namespace dodeca::runtime::batch {
+
+class Answering {
+ public:
+  // created: the time that stands in every result. Options and input must outlive it.
+  Answering(const BatchOptions& options, const InputIndex& input, std::int64_t created)
+      : options_(options), input_(input), created_(created) {}
+
+  // The line's answer: a result, or an error (refused), with its newline. Called once for each line, unless the engine is
+  // told to cancel the request.
+  using OnAnswer = std::function<void(const std::string& line, bool refused)>;
+  // Hands one line to the engine, whose step() then answers; or answers at once with an error, and nullopt.
+  std::optional<engine::RequestId> submit(engine::Engine& engine, const BatchText& text, const InputLine& line,
+                                          const OnAnswer& on_answer) const;
+
+ private:
+  const BatchOptions& options_;
+  const InputIndex& input_;
+  const std::int64_t created_;
+};
+
+}  // namespace dodeca::runtime::batch
