@@ -165,15 +165,48 @@ void OutputFile::sync() {
   if (::fdatasync(fd_) != 0) fail(errno, "sync");
 }
 
-void OutputFile::finish() {
+void OutputFile::write_all() {
   write_out(buffer_);
   buffer_.clear();
   if (::fsync(fd_) != 0) fail(errno, "sync");
+}
+
+void OutputFile::finish() {
+  write_all();
   // Renamed before it is closed: the lock of a continued file must outlive its temporary name. After the sync a close
   // has nothing to tell.
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno, "rename");
   ::close(std::exchange(fd_, -1));
   sync_folder_of(path_);
+}
+
+bool OutputFile::finish_new() {
+  write_all();
+  const bool made = add_name(temporary_, path_);
+  ::close(std::exchange(fd_, -1));
+  std::error_code ignored;
+  std::filesystem::remove(temporary_, ignored);
+  return made;
+}
+
+bool add_name(const std::filesystem::path& file, const std::filesystem::path& name) {
+  if (::link(file.c_str(), name.c_str()) == 0) {
+    sync_folder_of(name);
+    return true;
+  }
+  const int error = errno;
+  // A file server whose answer was lost is asked again, and finds what the first time did.
+  struct stat own {
+  }, named{};
+  if (::stat(file.c_str(), &own) == 0 && ::lstat(name.c_str(), &named) == 0 && own.st_dev == named.st_dev &&
+      own.st_ino == named.st_ino)
+    return true;
+  if (error == EEXIST) return false;
+  if (error == EPERM || error == EOPNOTSUPP || error == ENOSYS)
+    throw Error(
+        ErrorKind::kUnsupported,
+        fmt::format("the file system of {} has no hard links, by which processes agree who is first", name.string()));
+  throw file_error(error, "create", name);
 }
 
 void remove_file(const std::filesystem::path& path) {

@@ -37,12 +37,16 @@ class OutputFile {
   void append(const void* data, std::size_t size) { append({static_cast<const std::byte*>(data), size}); }
   void sync();  // what was appended so far survives a power cut
   void finish();
+  // Gives it the name only where no file has it, also when processes on several machines do so at the same time: false,
+  // and nothing stays, where one has. Not for a file that is continued. Error{kUnsupported} as add_name().
+  bool finish_new();
 
  private:
   void check_target(Links links);
   void take_over(std::uint64_t keep);
   void reserve();
   void write_out(std::span<const std::byte> data);
+  void write_all();
   [[noreturn]] void fail(int error, const char* doing) const;
 
   std::filesystem::path path_, temporary_;
@@ -51,6 +55,11 @@ class OutputFile {
   bool keep_ = false;  // when destroyed unfinished
   std::uint64_t expected_ = 0, written_ = 0, flushed_ = 0;
 };
+
+// Gives a file another name (a hard link) in its folder, durably; false when a file has that name. On storage that
+// machines share one of all who try at the same time succeeds: O_EXCL alone would show a file that is still empty.
+// Error{kUnsupported} where the file system has no hard links, Error{kIo} otherwise.
+bool add_name(const std::filesystem::path& file, const std::filesystem::path& name);
 
 // Removes a file, if there is one; that survives a power cut when it returns.
 void remove_file(const std::filesystem::path& path);

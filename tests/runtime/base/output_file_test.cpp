@@ -122,3 +122,43 @@ TEST_CASE("a file that is continued has all that is to be kept, or is refused") 
   CHECK(read_bytes(dir / "out") == "abd");
   CHECK(dir.n_entries() == 1);
 }
+
+TEST_CASE("of many who give a new file its name at the same time one succeeds, and nobody sees half a file") {
+  const TempDir dir;
+  constexpr int kProcesses = 8;
+  const std::string padding(5000, '.');
+  for (int round = 0; round < 10; ++round) {
+    const auto name = dir / ("new" + std::to_string(round));
+    for (int process = 0; process < kProcesses; ++process) {
+      if (::fork() != 0) continue;
+      OutputFile out(name);
+      const std::string text = std::to_string(process) + padding;
+      out.append(text.data(), text.size());
+      const bool made = out.finish_new();
+      const std::string there = read_bytes(name);
+      ::_exit(there.size() != text.size() || (made && there != text) ? 2 : made ? 1 : 0);
+    }
+    int made = 0;
+    for (int process = 0; process < kProcesses; ++process) {
+      int status = 0;
+      REQUIRE(::wait(&status) > 0);
+      REQUIRE(WIFEXITED(status));
+      REQUIRE(WEXITSTATUS(status) < 2);
+      made += WEXITSTATUS(status);
+    }
+    CHECK(made == 1);
+    CHECK(dir.n_entries() == round + 1);
+  }
+}
+
+TEST_CASE("a name that is taken stays, one that was taken by the same file counts, and a folder that is gone is told") {
+  const TempDir dir;
+  write_bytes(dir / "file", "mine");
+  write_bytes(dir / "taken", "theirs");
+  CHECK_FALSE(add_name(dir / "file", dir / "taken"));
+  CHECK(read_bytes(dir / "taken") == "theirs");
+  CHECK(add_name(dir / "file", dir / "name"));
+  CHECK(add_name(dir / "file", dir / "name"));  // as after a lost answer of a file server
+  CHECK_THROWS_WITH_AS(add_name(dir / "file", dir / "gone" / "name"), doctest::Contains("cannot create"), Error);
+  CHECK_THROWS_WITH_AS(add_name(dir / "none", dir / "other"), doctest::Contains("cannot create"), Error);
+}
