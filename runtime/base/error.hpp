@@ -32,6 +32,8 @@ enum class Remedy {
   kSetKey,         // of the file's metadata, by hand
   kOtherTemplate,  // for chats
   kBeginAnew,      // and discard what an earlier run left
+  kRemoveResults,  // of a batch that several processes answer: one of them cannot begin anew for all
+  kJoinShards,     // of such a batch
   kMeasure,        // on a text, what is not known
   kLessOnDevice,   // fewer layers or experts, a smaller cache
   kOtherNodes,     // other memory nodes, or all of them interleaved

@@ -24,7 +24,8 @@ class FileRoles {
                        Against against = Against::kAll);
   // Standard output and standard error, where they are files.
   void writes_standard_streams();
-  // The writer replaces what the reader gave, which is meant: it has been read to its end by then.
+  // The writer replaces what the reader gave, which is meant: it has been read to its end by then. Likewise of a writer
+  // and one that was named after it.
   void may_replace(std::string writer, std::string reader) {
     allowed_.emplace_back(std::move(writer), std::move(reader));
   }

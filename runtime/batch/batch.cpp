@@ -11,6 +11,8 @@
 #include "runtime/batch/input_index.hpp"
 #include "runtime/batch/line_file.hpp"
 #include "runtime/batch/response.hpp"
+#include "runtime/batch/run_folder.hpp"
+#include "runtime/batch/shared_batch.hpp"
 #include "runtime/batch/state.hpp"
 
 namespace dodeca::runtime::batch {
@@ -32,7 +34,18 @@ FileRoles batch_files(const BatchOptions& options) {
   files.writes(options.errors, "--errors");
   files.writes(state, "the state of -o");
   files.writes_numbered(state, kTemporaryTail, "a state of -o that is not finished");
+  // For a moment, or since a kill, one file has both names (OutputFile::finish_new).
+  files.may_replace("the state of -o", "a state of -o that is not finished");
+  if (!options.shard) return files;
+  files.writes_numbered(options.output, kTemporaryTail, "-o while it is put together");
+  files.writes_numbered(options.errors, kTemporaryTail, "--errors while they are put together");
+  files.writes_numbered(options.output, RunFolder::kTail, "the shards of -o");
   return files;
+}
+
+std::unique_ptr<AnyBatch> open_batch(const BatchOptions& options, const Log& log) {
+  if (options.shard) return std::make_unique<SharedBatch>(options, log);
+  return std::make_unique<Batch>(options, log);
 }
 
 struct Batch::Impl {
@@ -58,12 +71,20 @@ void Batch::Impl::open() {
   batch_files(options).check();
   const std::filesystem::path state_file = state_path(options.output);
   const bool errors_named = options.errors != default_errors_path(options.output);
+  if (const auto shared = shared_run_of(state_file); shared && !shared->merged) {
+    if (!options.restart)
+      throw Error(ErrorKind::kBadRequest,
+                  fmt::format("{} is being answered by several processes, which share the folder {}",
+                              options.output.string(), RunFolder(options.output, shared->run).path().string()))
+          .with(Remedy::kJoinShards);
+    remove_leftovers(state_file);  // killed at a bad moment, such a process leaves the state with two names
+  }
   check_own_file(state_file);
   if (!errors_named) check_own_file(options.errors);
   input = std::make_unique<InputIndex>(options.input);
   counts.total = static_cast<std::int64_t>(input->lines().size());
   results = std::make_unique<LineFile>(options.output);
-  errors = std::make_unique<LineFile>(options.errors, errors_named);
+  errors = std::make_unique<LineFile>(options.errors, errors_named ? LineFile::Kind::kNamed : LineFile::Kind::kOwn);
   remove_leftovers(state_file);
 
   state = new_state(*input, options);
@@ -92,6 +113,7 @@ void Batch::Impl::open() {
       state.restarting = false;
     }
     write_state(state_file, state);
+    RunFolder::remove_others(options.output, 0);
   }
   recover(*results, counts.completed);
   recover(*errors, counts.failed);
@@ -116,7 +138,7 @@ void Batch::Impl::recover(LineFile& file, std::int64_t& count) {
   std::unordered_set<std::string> known;
   for (const InputLine& line : input->lines()) known.insert(line.id);
   const std::uint64_t cut = file.recover([&](std::string_view line, std::int64_t number) {
-    const std::string id = id_of_output_line(line);
+    const std::string id = parse_output_line(line).id;
     if (id.empty()) return false;
     if (!known.contains(id) || !done.insert(id).second)
       throw Error(ErrorKind::kBadFile,

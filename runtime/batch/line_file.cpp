@@ -20,9 +20,9 @@
 
 namespace dodeca::runtime::batch {
 
-LineFile::LineFile(std::filesystem::path path, bool named)
+LineFile::LineFile(std::filesystem::path path, Kind kind)
     : path_(std::move(path)), synced_(std::chrono::steady_clock::now()) {
-  fd_ = named ? ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666) : open_own_file(path_, O_RDWR);
+  fd_ = kind == Kind::kNamed ? ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666) : open_own_file(path_, O_RDWR);
   if (fd_ < 0) fail(errno, "open");
   struct stat status {};
   std::optional<Error> refused;
@@ -31,7 +31,7 @@ LineFile::LineFile(std::filesystem::path path, bool named)
   } else if (!S_ISREG(status.st_mode)) {
     refused = Error(ErrorKind::kIo,
                     fmt::format("{} is not a regular file: results must be able to survive a restart", path_.string()));
-  } else if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+  } else if (kind != Kind::kPrivate && ::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
     refused = errno == EWOULDBLOCK
                   ? Error(ErrorKind::kIo, fmt::format("another process is writing {}", path_.string()))
                   : Error(ErrorKind::kIo, fmt::format("cannot lock {}: {}", path_.string(), std::strerror(errno)));

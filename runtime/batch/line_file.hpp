@@ -13,10 +13,14 @@ namespace dodeca::runtime::batch {
 
 class LineFile {
  public:
-  // Opens or creates, and locks. named: the user gave the path; otherwise it is a file of the program's own
-  // (base/own_file.hpp). Throws Error{kIo} when another process has it, when it is no regular file, or when the system
-  // refuses.
-  explicit LineFile(std::filesystem::path path, bool named = true);
+  enum class Kind {
+    kNamed,   // the user gave the path
+    kOwn,     // the program's own (base/own_file.hpp)
+    kPrivate  // likewise, and no other process writes it: not locked, which storage that machines share may not offer
+  };
+  // Opens or creates, and locks. Throws Error{kIo} when another process has it, when it is no regular file, or when the
+  // system refuses.
+  explicit LineFile(std::filesystem::path path, Kind kind = Kind::kNamed);
   ~LineFile();
   LineFile(const LineFile&) = delete;
   LineFile& operator=(const LineFile&) = delete;

@@ -14,6 +14,7 @@ using engine::FinishReason;
 
 constexpr float kLowestLogprob = -9999.0f;  // JSON has no infinity; OpenAI writes this
 constexpr std::string_view kIdPrefix = "batch_req_";
+constexpr int kAnswered = 200;  // the status of a result
 
 // Bytes as text: what is no UTF-8 becomes U+FFFD.
 std::string valid_text(std::string_view bytes) {
@@ -113,7 +114,7 @@ std::string result_line(const LineIdentity& identity, const BatchRequest& reques
   choice["logprobs"] = std::move(logprobs);
   choice["finish_reason"] = at_end ? "stop" : "length";
   const auto n_completion = static_cast<std::int64_t>(generated.tokens.size());
-  return response_line(identity, 200,
+  return response_line(identity, kAnswered,
                        Json{{"id", (request.chat ? "chatcmpl-" : "cmpl-") + suffix_of(identity.id)},
                             {"object", request.chat ? "chat.completion" : "text_completion"},
                             {"created", identity.created},
@@ -144,13 +145,16 @@ std::string malformed_line(const std::string& id, std::int64_t line_number, cons
                         {"line", line_number}}}});
 }
 
-std::string id_of_output_line(std::string_view line) {
+OutputLine parse_output_line(std::string_view line) {
   const Json json = Json::parse(line, nullptr, false);
-  if (!json.is_object()) return "";
-  const auto id = json.find("id");
-  if (id == json.end() || !id->is_string() || !json.contains("custom_id") || !json.contains("response")) return "";
-  const std::string text = id->get<std::string>();
-  return text.starts_with(kIdPrefix) ? text : "";
+  if (!json.is_object()) return {};
+  const auto id = json.find("id"), response = json.find("response");
+  if (id == json.end() || !id->is_string() || !json.contains("custom_id") || response == json.end()) return {};
+  std::string text = id->get<std::string>();
+  if (!text.starts_with(kIdPrefix)) return {};
+  const bool answered =
+      response->is_object() && response->contains("status_code") && response->at("status_code") == kAnswered;
+  return {std::move(text), !answered};
 }
 
 }  // namespace dodeca::runtime::batch

@@ -34,7 +34,11 @@ std::string result_line(const LineIdentity& identity, const BatchRequest& reques
 std::string refusal_line(const LineIdentity& identity, const RefusedRequest& refused);
 std::string malformed_line(const std::string& id, std::int64_t line_number, const MalformedLine& malformed);
 
-// The id of a result or error line of ours; empty when it is none.
-std::string id_of_output_line(std::string_view line);
+// A line of ours, read again.
+struct OutputLine {
+  std::string id;        // empty: it is none
+  bool refused = false;  // an error, no result
+};
+OutputLine parse_output_line(std::string_view line);
 
 }  // namespace dodeca::runtime::batch

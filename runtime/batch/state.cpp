@@ -91,6 +91,13 @@ std::optional<State> read_state(const std::filesystem::path& path, Remedy remedy
   }
 }
 
+std::optional<SharedRun> shared_run_of(const std::filesystem::path& path) try {
+  const std::optional<State> state = read_state(path, Remedy::kNone);
+  return state ? state->shared : std::nullopt;
+} catch (const Error&) {
+  return std::nullopt;
+}
+
 void write_state(const std::filesystem::path& path, const State& state) {
   const std::string text = text_of(state);
   OutputFile file(path, text.size(), OutputFile::Links::kReplace);

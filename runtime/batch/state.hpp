@@ -37,6 +37,8 @@ State new_state(const InputIndex& input, const BatchOptions& options);
 
 // What stands in the file; nullopt when there is none. Error{kBadFile} or Error{kUnsupported} with this remedy.
 std::optional<State> read_state(const std::filesystem::path& path, Remedy remedy);
+// Of what stands in the file; nullopt also where it cannot be read.
+std::optional<SharedRun> shared_run_of(const std::filesystem::path& path);
 void write_state(const std::filesystem::path& path, const State& state);  // replaces the file as a whole
 // False when there is one already: of several processes, on several machines, one makes it.
 bool create_state(const std::filesystem::path& path, const State& state);

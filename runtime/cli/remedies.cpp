@@ -27,6 +27,10 @@ std::string_view remedy_text(Remedy remedy, std::string_view command) {
       return "--chat-template NAME chooses a built-in one";
     case Remedy::kBeginAnew:
       return "--restart begins anew and discards what is there";
+    case Remedy::kRemoveResults:
+      return "to begin anew, end all its processes and remove the results, the errors and the file .state";
+    case Remedy::kJoinShards:
+      return "--shard 0/1 goes on with it, --restart begins anew and discards what they have done";
     case Remedy::kMeasure:
       return "--calibration TEXT measures it";
     case Remedy::kLessOnDevice:

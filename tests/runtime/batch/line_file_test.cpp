@@ -92,7 +92,7 @@ TEST_CASE("a file of the program's own is not opened through a link, one that th
   const Folder folder;
   write_text(folder.path / "victim", "precious\n");
   std::filesystem::create_symlink(folder.path / "victim", folder.path / "link");
-  CHECK_THROWS_AS(LineFile(folder.path / "link", false), Error);
+  CHECK_THROWS_AS(LineFile(folder.path / "link", LineFile::Kind::kOwn), Error);
   CHECK_NOTHROW(LineFile(folder.path / "link"));
   CHECK(read_text(folder.path / "victim") == "precious\n");
 }

@@ -1,0 +1,26 @@
+// The results of a batch put together from its units, in the order of the input.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/batch/batch.hpp"
+#include "runtime/batch/input_index.hpp"
+#include "runtime/batch/run_folder.hpp"
+
+namespace dodeca::runtime::batch {
+
+struct Merged {
+  BatchCounts counts;
+  std::uint64_t results_bytes = 0, errors_bytes = 0;
+};
+
+// Writes options.output and options.errors, each whole or not at all, when every unit is done. Two processes that do it at
+// the same time write the same. Error{kBadFile} when a unit has not one line for each of its requests.
+Merged merge_units(const RunFolder& folder, const InputIndex& input, std::int64_t unit_requests,
+                   const BatchOptions& options);
+
+// Units are `unit_requests` lines of the input that follow each other.
+std::int64_t count_units(std::int64_t n_lines, std::int64_t unit_requests);
+std::span<const InputLine> lines_of_unit(const InputIndex& input, std::int64_t unit_requests, std::int64_t unit);
+
+}  // namespace dodeca::runtime::batch
