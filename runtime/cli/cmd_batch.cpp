@@ -2,7 +2,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <filesystem>
+#include <memory>
 #include <optional>
 
 #include "runtime/base/stopwatch.hpp"
@@ -19,6 +22,8 @@ namespace {
 using batch::BatchCounts;
 using batch::BatchOptions;
 using engine::Engine;
+
+constexpr std::int64_t kMaxShards = 65536;
 
 batch::BatchText batch_text(const Tokenizer& tokenizer, const TemplateOptions& template_options,
                             std::optional<ChatTemplate>& chat_template) {
@@ -56,6 +61,8 @@ std::uint64_t read_contents(const ModelOptions& model, const Console& console) {
 }
 
 std::string counts_text(const BatchCounts& counts, const BatchOptions& options) {
+  if (options.shard && counts.done() < counts.total)
+    return fmt::format("{} of {} requests answered by all shards together", counts.done(), counts.total);
   std::string text =
       fmt::format("{} of {} requests answered in {}", counts.completed, counts.total, options.output.string());
   if (counts.failed > 0) text += fmt::format(", {} refused in {}", counts.failed, options.errors.string());
@@ -72,6 +79,20 @@ int exit_code(const BatchCounts& counts, const BatchOptions& options, bool allow
   return 1;
 }
 
+batch::Shard parse_shard(const std::string& text, double timeout) {
+  const std::size_t slash = text.find('/');
+  if (slash == std::string::npos)
+    throw Usage(fmt::format("--shard wants I/N, share I (from 0) of N, for example 0/8; '{}' is none", text));
+  batch::Shard shard;
+  shard.count = parse_integer("--shard", text.substr(slash + 1), {1, kMaxShards});
+  shard.index = parse_integer("--shard", text.substr(0, slash), {0, kMaxShards});
+  if (shard.index >= shard.count)
+    throw Usage(fmt::format("--shard {}: shares of {} go from 0 to {} (a Slurm array: --array=0-{})", text, shard.count,
+                            shard.count - 1, shard.count - 1));
+  shard.takeover = std::chrono::milliseconds(std::llround(timeout * 1000));
+  return shard;
+}
+
 struct BatchArguments {
   ModelOptions model;
   SamplingOptions sampling;
@@ -82,7 +103,8 @@ struct BatchArguments {
 
 BatchArguments parse_batch(std::span<const std::string> args, Console& console) {
   BatchArguments a;
-  std::string input, output, errors;
+  std::string input, output, errors, shard;
+  double shard_timeout = 60;
   a.batch.n_parallel = 8;
   std::int64_t n_predict = -1;
   Options options(
@@ -100,6 +122,15 @@ BatchArguments parse_batch(std::span<const std::string> args, Console& console) 
   options.value("-np,--parallel", a.batch.n_parallel, "sequences that run at once (default: 8)", {1, 1024});
   options.flag("--allow-errors", a.allow_errors, "exit code 0 also when requests were refused (default: 1)");
   options.flag("--restart", a.batch.restart, "begin anew, whatever the files hold");
+  options.value(
+      "--shard", shard,
+      "answer the file together with N - 1 other processes, on machines that share the folder of -o: begin with "
+      "share I (from 0) of N, help the others, take over what ended ones left; beside the output "
+      "OUTPUT.shards.NUMBER while it lasts",
+      "I/N");
+  options.value("--shard-timeout", shard_timeout,
+                "seconds without a sign of life after which another process's requests are taken over (default: 60)",
+                {1, 86400});
   options.value("-n,--predict,--n-predict", n_predict,
                 "max_tokens of requests that name none (default: completions 16, chats until their end)", {-2});
   a.sampling.add_flags(options,
@@ -119,6 +150,15 @@ BatchArguments parse_batch(std::span<const std::string> args, Console& console) 
   a.chat_template.read();
   a.batch.input = input;
   a.batch.output = output;
+  if (!shard.empty()) {
+    if (a.batch.restart)
+      throw Usage(
+          "--restart does not go with --shard: one process cannot begin anew for all; end them, remove the "
+          "results, the errors and OUTPUT.state, and start them again");
+    a.batch.shard = parse_shard(shard, shard_timeout);
+  } else if (options.given("--shard-timeout")) {
+    throw Usage("--shard-timeout goes with --shard");
+  }
   a.batch.errors = errors.empty() ? batch::default_errors_path(output) : std::filesystem::path(errors);
   options.files().add(batch::batch_files(a.batch));
   options.files().check();
@@ -129,7 +169,7 @@ BatchArguments parse_batch(std::span<const std::string> args, Console& console) 
 }
 
 // Answers what is left, with progress, and says how it went.
-void answer(batch::Batch& batch, const BatchArguments& a, const LoadedModel& loaded, Engine& engine,
+void answer(batch::AnyBatch& batch, const BatchArguments& a, const LoadedModel& loaded, Engine& engine,
             const Tokenizer& tokenizer, const Console& console) {
   std::optional<ChatTemplate> chat_template;
   const Stopwatch watch;
@@ -141,7 +181,7 @@ void answer(batch::Batch& batch, const BatchArguments& a, const LoadedModel& loa
     ProgressBar bar(console, "batch", "requests");
     batch.run(engine, batch_text(tokenizer, a.chat_template, chat_template), [&](const BatchCounts& counts) {
       return bar.update(static_cast<double>(counts.done() - before), static_cast<double>(counts.total - before),
-                        fmt::format("{:.1f} tokens/s", tokens_per_second()));
+                        fmt::format("{:.1f} tokens/s{}", tokens_per_second(), a.batch.shard ? " here" : ""));
     });
   } catch (const Stopped&) {
     console.warn(fmt::format("stopped: {}; the same command resumes", counts_text(batch.counts(), a.batch)));
@@ -149,9 +189,10 @@ void answer(batch::Batch& batch, const BatchArguments& a, const LoadedModel& loa
   }
   console.info(counts_text(batch.counts(), a.batch));
   const engine::EngineStats& stats = engine.stats();
-  console.info(fmt::format("{} in {}: {} tokens generated, {:.1f} tokens/s; {} prompt tokens computed, {} shared",
-                           batch.counts().done() - before, duration_text(watch.seconds()), stats.generated_tokens,
-                           tokens_per_second(), stats.prompt_tokens, stats.reused_tokens));
+  const std::string who = a.batch.shard ? "this process" : fmt::format("{}", batch.counts().done() - before);
+  console.info(fmt::format("{} in {}: {} tokens generated, {:.1f} tokens/s; {} prompt tokens computed, {} shared", who,
+                           duration_text(watch.seconds()), stats.generated_tokens, tokens_per_second(),
+                           stats.prompt_tokens, stats.reused_tokens));
   if (engine::EnergyMeter& energy = *loaded.energy; energy.counts())
     console.info("energy: " + energy.text(energy.read(), static_cast<double>(stats.generated_tokens)));
 }
@@ -167,20 +208,21 @@ int cmd_batch(std::span<const std::string> args) {
   a.batch.model_identity = fmt::format("{} {}", model_outline(model.model), model.arithmetic());
   a.batch.model_stamp = model_stamp(model.model);
   a.batch.prompt_making = prompt_making(model, a.chat_template);
-  batch::Batch batch(a.batch, console.log());
-  if (batch.finished()) {
-    if (!batch.model_untouched()) batch.confirm_model(contents_text(read_contents(model, console)));
-    console.info("nothing left to do: " + counts_text(batch.counts(), a.batch));
-    return exit_code(batch.counts(), a.batch, a.allow_errors, console);
+  const std::unique_ptr<batch::AnyBatch> batch = batch::open_batch(a.batch, console.log());
+  if (batch->finished()) {
+    if (!batch->model_untouched()) batch->confirm_model(contents_text(read_contents(model, console)));
+    batch->conclude([](const BatchCounts&) { return stop_signal() == 0; });
+    console.info("nothing left to do: " + counts_text(batch->counts(), a.batch));
+    return exit_code(batch->counts(), a.batch, a.allow_errors, console);
   }
-  if (batch.counts().resumed > 0)
-    console.info(fmt::format("resuming: {} of {} requests are done", batch.counts().resumed, batch.counts().total));
+  if (batch->counts().resumed > 0)
+    console.info(fmt::format("resuming: {} of {} requests are done", batch->counts().resumed, batch->counts().total));
 
   const std::int32_t n_parallel = a.batch.n_parallel;
   LoadedModel loaded = load_model(model, console, [&](const Plan&, std::int64_t context) {
     return CommandNeeds{Engine::sequences_for(n_parallel), engine::positions_for(context, n_parallel)};
   });
-  batch.confirm_model(contents_text(loaded.session->model().contents()));
+  batch->confirm_model(contents_text(loaded.session->model().contents()));
   Engine& engine =
       loaded.session->start_engine(engine::vocabulary_of(tokenizer, loaded.config().vocab_size),
                                    {.n_parallel = n_parallel,
@@ -189,8 +231,8 @@ int cmd_batch(std::span<const std::string> args) {
                                     .micro_batch = model.rows_per_pass(loaded.config()),
                                     .share_generated = false,  // prompt rows attend in another form than generated ones
                                     .poll = model.poll});
-  answer(batch, a, loaded, engine, tokenizer, console);
-  return exit_code(batch.counts(), a.batch, a.allow_errors, console);
+  answer(*batch, a, loaded, engine, tokenizer, console);
+  return exit_code(batch->counts(), a.batch, a.allow_errors, console);
 }
 
 }  // namespace dodeca::runtime::cli
