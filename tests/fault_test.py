@@ -18,7 +18,7 @@ from program import DEMO, DODECA, check, finish, must, read, scratch
 THOROUGH = "thorough" in sys.argv[2:]
 # kind of call, what happens to it, whether that lasts, how many of its calls are tried
 PLANS = [("o", EIO, False, 2), ("w", EIO, False, 2), ("w", ENOSPC, True, 2), ("w", "short", False, 2), ("s", EIO, False, 3),
-         ("s", ENOSPC, True, 1), ("r", EIO, False, 1), ("u", EIO, False, 1), ("", "kill", False, 4)]
+         ("s", ENOSPC, True, 1), ("r", EIO, False, 1), ("l", EIO, False, 2), ("u", EIO, False, 1), ("", "kill", False, 4)]
 OPENINGS = ["It is a truth universally acknowledged", "Emma Woodhouse, handsome, clever, and rich,", "The family of Dashwood"]
 
 
@@ -156,6 +156,12 @@ with scratch() as folder:
     complete = cases[0].disk.files()
     cases.append(case("batch resumed", batch, half_done(complete), batch_meaning))
     cases.append(case("batch restarted", [*batch, "--restart"], complete, batch_meaning))
+    shards = [*batch, "--shard", "0/1"]
+    cases.append(case("batch in shards", shards, {}, batch_meaning))
+    cases[-1].disk.set({})
+    cases[-1].disk.run(cases[-1].command, "s", cases[-1].calls.count("s") // 2, "kill")
+    cases.append(case("batch in shards resumed", shards, cases[-1].disk.files(), batch_meaning))
+    check(any(".shards." in name and name.endswith(".done") for name in cases[-1].start), f"something to go on with: {sorted(cases[-1].start)}")
     cases.append(case("quantize", quantize, {"out.gguf": b"an older one"}))
     cases.append(case("quantize split", split, {}))
     cases[-1].disk.set({})

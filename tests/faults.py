@@ -3,7 +3,7 @@ import os
 import shutil
 import subprocess
 
-from program import ROOT, Done
+from program import ROOT, Done, read
 
 EIO, ENOSPC = "5", "28"
 
@@ -31,16 +31,20 @@ class Disk:
         return os.path.join(self.folder, name)
 
     def files(self):
+        """Contents by names; those of folders in it are like "folder/name"."""
         found = {}
-        for name in sorted(os.listdir(self.folder)):
-            with open(self.path(name), "rb") as f:
-                found[name] = f.read()
-        return found
+        for where, _, names in os.walk(self.folder):
+            for name in names:
+                path = os.path.join(where, name)
+                with open(path, "rb") as f:
+                    found[os.path.relpath(path, self.folder)] = f.read()
+        return dict(sorted(found.items()))
 
     def set(self, files):
         shutil.rmtree(self.folder)
         os.mkdir(self.folder)
         for name, data in files.items():
+            os.makedirs(os.path.dirname(self.path(name)), exist_ok=True)
             with open(self.path(name), "wb") as f:
                 f.write(data)
 
@@ -67,9 +71,18 @@ class Disk:
     def cut_power(self):
         """Leaves what the last run had synced: names of the folder's last sync, bytes of each file's last sync."""
         left = {}
-        with open(os.path.join(self.shadow, "names"), encoding="utf-8") as names:
-            for line in names:
-                inode, name = line.rstrip("\n").split(" ", 1)
-                kept = os.path.join(self.shadow, inode)
-                left[name] = open(kept, "rb").read() if os.path.exists(kept) else b""
+
+        def add(names_file, prefix):
+            if not os.path.exists(names_file):  # of a folder that was never synced
+                return
+            with open(names_file, encoding="utf-8") as names:
+                for line in names:
+                    kind, inode, name = line.rstrip("\n").split(" ", 2)
+                    kept = os.path.join(self.shadow, inode)
+                    if kind == "d":
+                        add(os.path.join(self.shadow, "names-" + inode), prefix + name + "/")
+                    else:
+                        left[prefix + name] = read(kept) if os.path.exists(kept) else b""
+
+        add(os.path.join(self.shadow, "names"), "")
         self.set(left)

@@ -2,13 +2,14 @@
  * folder and breaks the one that it is told to.
  *
  *   FAULTS_FOLDER   absolute path; calls on other files pass uncounted
- *   FAULTS_CALLS    letters of what is counted: o open for writing, w write, s sync, r rename, u unlink (default: all)
+ *   FAULTS_CALLS    letters of what is counted: o open for writing, w write, s sync, r rename, l link, u unlink (default: all)
  *   FAULTS_AT       the call, from 1, at which something happens; 0: never
  *   FAULTS_WHAT     an errno: the call fails with it. "short": a write writes half of its bytes. "kill": SIGKILL instead
  *   FAULTS_LASTS    1: all calls of its kind fail from there on
  *   FAULTS_SEEN     file to which the letters of all calls are written at exit
  *   FAULTS_SHADOW   folder that keeps what a power cut would leave of FAULTS_FOLDER: INODE, the bytes of a file at its
- *                   last sync; "names", lines "INODE NAME" of the folder at its last sync. Made before by the test.
+ *                   last sync; "names", lines "KIND INODE NAME" of the folder at its last sync (KIND: f file, d folder);
+ *                   "names-INODE" of a folder in it. Made before by the test.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -103,18 +104,26 @@ static void keep_bytes(int fd) {
   close(to);
 }
 
-/* Files under their synced names stay open, so that their inode numbers are given to no other file. */
-static void keep_names(void) {
+/* Files under their synced names stay open, so that their inode numbers are given to no other file. deep: those of the
+ * folders in it too, as at the start. */
+static void keep_names(const char* of, int deep) {
   char path[4096];
-  if (!*setting("FAULTS_SHADOW")) return;
-  snprintf(path, sizeof path, "%s/names", setting("FAULTS_SHADOW"));
+  struct stat status;
+  if (!*setting("FAULTS_SHADOW") || stat(of, &status) != 0) return;
+  if (strcmp(of, setting("FAULTS_FOLDER")) == 0)
+    snprintf(path, sizeof path, "%s/names", setting("FAULTS_SHADOW"));
+  else
+    snprintf(path, sizeof path, "%s/names-%llu", setting("FAULTS_SHADOW"), (unsigned long long)status.st_ino);
   FILE* names = fopen(path, "w");
-  DIR* folder = opendir(setting("FAULTS_FOLDER"));
+  DIR* folder = opendir(of);
   for (struct dirent* entry; folder && names && (entry = readdir(folder));) {
-    if (entry->d_type != DT_REG) continue;
-    fprintf(names, "%llu %s\n", (unsigned long long)entry->d_ino, entry->d_name);
-    snprintf(path, sizeof path, "%s/%s", setting("FAULTS_FOLDER"), entry->d_name);
+    if ((entry->d_type != DT_REG && entry->d_type != DT_DIR) || strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+      continue;
+    const char kind = entry->d_type == DT_DIR ? 'd' : 'f';
+    fprintf(names, "%c %llu %s\n", kind, (unsigned long long)entry->d_ino, entry->d_name);
+    snprintf(path, sizeof path, "%s/%s", of, entry->d_name);
     REAL(open)(path, O_RDONLY | O_CLOEXEC);
+    if (deep && kind == 'd') keep_names(path, deep);
   }
   if (folder) closedir(folder);
   if (names) fclose(names);
@@ -128,7 +137,7 @@ static void forget_bytes(int fd) { /* of a file that was just made and has a num
   REAL(unlink)(path);
 }
 
-__attribute__((constructor)) static void at_start(void) { keep_names(); }
+__attribute__((constructor)) static void at_start(void) { keep_names(setting("FAULTS_FOLDER"), 1); }
 
 __attribute__((destructor)) static void at_end(void) {
   if (!*setting("FAULTS_SEEN")) return;
@@ -182,8 +191,9 @@ static int synced(const char* name, int fd) {
   if (!fd_inside(fd)) return real(fd);
   if (refused('s')) return -1;
   struct stat status;
-  if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode))
-    keep_names();
+  char path[4096];
+  if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode) && path_of(fd, path, sizeof path))
+    keep_names(path, 0);
   else
     keep_bytes(fd);
   return 0;
@@ -194,6 +204,10 @@ int fdatasync(int fd) { return synced("fdatasync", fd); }
 int rename(const char* from, const char* to) {
   if (inside(to) && refused('r')) return -1;
   return REAL(rename)(from, to);
+}
+int link(const char* from, const char* to) {
+  if (inside(to) && refused('l')) return -1;
+  return REAL(link)(from, to);
 }
 int unlink(const char* path) {
   if (inside(path) && refused('u')) return -1;
