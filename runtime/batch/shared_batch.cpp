@@ -39,7 +39,7 @@ milliseconds look_interval(milliseconds takeover) {
   return std::clamp(takeover / 6, milliseconds(50), milliseconds(10000));
 }
 milliseconds wait_interval(milliseconds takeover) {
-  return std::clamp(takeover / 12, milliseconds(50), milliseconds(1000));
+  return std::clamp(takeover / 120, milliseconds(50), milliseconds(1000));
 }
 
 // Its own share first, in order; then those of the others from their ends, where their owners come last.

@@ -150,7 +150,7 @@ BatchArguments parse_batch(std::span<const std::string> args, Console& console) 
   a.chat_template.read();
   a.batch.input = input;
   a.batch.output = output;
-  if (!shard.empty()) {
+  if (options.given("--shard")) {
     if (a.batch.restart)
       throw Usage(
           "--restart does not go with --shard: one process cannot begin anew for all; end them, remove the "
