@@ -36,9 +36,8 @@ FileRoles batch_files(const BatchOptions& options) {
   files.writes_numbered(state, kTemporaryTail, "a state of -o that is not finished");
   // For a moment, or since a kill, one file has both names (OutputFile::finish_new).
   files.may_replace("the state of -o", "a state of -o that is not finished");
-  if (!options.shard) return files;
-  files.writes_numbered(options.output, kTemporaryTail, "-o while it is put together");
-  files.writes_numbered(options.errors, kTemporaryTail, "--errors while they are put together");
+  files.writes_numbered(options.output, kTemporaryTail, "-o while shards are put together");
+  files.writes_numbered(options.errors, kTemporaryTail, "--errors while shards are put together");
   files.writes_numbered(options.output, RunFolder::kTail, "the shards of -o");
   return files;
 }
@@ -71,13 +70,14 @@ void Batch::Impl::open() {
   batch_files(options).check();
   const std::filesystem::path state_file = state_path(options.output);
   const bool errors_named = options.errors != default_errors_path(options.output);
-  if (const auto shared = shared_run_of(state_file); shared && !shared->merged) {
-    if (!options.restart)
+  if (const auto shared = shared_run_of(state_file)) {
+    if (!options.restart && !shared->merged)
       throw Error(ErrorKind::kBadRequest,
                   fmt::format("{} is being answered by several processes, which share the folder {}",
                               options.output.string(), RunFolder(options.output, shared->run).path().string()))
           .with(Remedy::kJoinShards);
-    remove_leftovers(state_file);  // killed at a bad moment, such a process leaves the state with two names
+    // Killed at a bad moment, such a process leaves the state with two names; and one may sleep (merge.hpp).
+    for (const auto& path : {options.output, options.errors, state_file}) remove_leftovers(path);
   }
   check_own_file(state_file);
   if (!errors_named) check_own_file(options.errors);

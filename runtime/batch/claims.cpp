@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "runtime/base/output_file.hpp"
@@ -34,11 +36,15 @@ void Claims::note_generation(std::int64_t unit, std::int64_t generation) {
 
 void Claims::look() {
   const std::vector<UnitFiles> files = folder_.list(std::ssize(units_));
+  std::set<std::string_view> owners;  // of units that are not done
   for (std::int64_t unit = 0; unit < std::ssize(units_); ++unit) {
     if (files[unit].done) note_done(unit);
     note_generation(unit, files[unit].generation);
-    if (!done(unit) && claimed(unit)) read_owner(unit);
+    if (done(unit) || !claimed(unit)) continue;
+    read_owner(unit);
+    owners.insert(units_[unit].owner);
   }
+  std::erase_if(workers_, [&](const auto& worker) { return !owners.contains(worker.first); });
   for (auto& [token, worker] : workers_) watch(token, worker);
 }
 

@@ -59,6 +59,7 @@ Merged merge_units(const RunFolder& folder, const InputIndex& input, std::int64_
   const bool errors_named = options.errors != default_errors_path(options.output);
   OutputFile results(options.output);
   OutputFile errors(options.errors, 0, errors_named ? OutputFile::Links::kFollow : OutputFile::Links::kReplace);
+  folder.list(0);  // is it there? A batch may have no units
   Merged merged;
   merged.counts.total = std::ssize(input.lines());
   for (std::int64_t unit = 0; unit < count_units(merged.counts.total, unit_requests); ++unit) {

@@ -179,10 +179,12 @@ void SharedBatch::Impl::begin_or_join() {
 // Whether the results are whole, by whomever. Throws when this run is no more.
 bool SharedBatch::Impl::merged() {
   const std::optional<State> there = read_state(state_path(options.output), Remedy::kRemoveResults);
-  if (!there || !there->shared || there->shared->run != run().run)
+  if (!there || !there->shared || there->shared->run != run().run) {
+    if (folder) folder->remove();
     throw Error(ErrorKind::kBadRequest,
                 fmt::format("{} was begun anew by another process: what this one does belongs to it no more",
                             options.output.string()));
+  }
   if (!there->shared->merged) return false;
   state = *there;
   take_counts(run().counts);
@@ -310,14 +312,15 @@ void SharedBatch::Impl::wait() {
 // Puts the results together. False when that is not due, or another is at it.
 bool SharedBatch::Impl::join() {
   if (claims->n_done() < n_units || !claims->claim(n_units)) return false;
-  const Merged merged = merge_units(*folder, *input, run().unit_requests, options);
-  state.shared->merged = true;
-  state.shared->counts = merged.counts;
-  state.synced_results = merged.results_bytes;
-  state.synced_errors = merged.errors_bytes;
+  OutputFile state_file(state_path(options.output), 0, OutputFile::Links::kReplace);  // begun first: merge.hpp says why
   state.contents = read_small_file(folder->weights());
   state.stamp = contents == state.contents ? options.model_stamp : "";
-  write_state(state_path(options.output), state);
+  const Merged merged = merge_units(*folder, *input, run().unit_requests, options);
+  state.synced_results = merged.results_bytes;
+  state.synced_errors = merged.errors_bytes;
+  state.shared->counts = merged.counts;
+  state.shared->merged = true;
+  finish_state(state_file, state);
   take_counts(merged.counts);
   folder->remove();
   for (const std::filesystem::path& path : {options.output, options.errors, state_path(options.output)})

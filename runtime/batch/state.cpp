@@ -8,7 +8,6 @@
 
 #include "runtime/base/file_roles.hpp"
 #include "runtime/base/folder.hpp"
-#include "runtime/base/output_file.hpp"
 #include "runtime/load/json.hpp"
 
 namespace dodeca::runtime::batch {
@@ -99,8 +98,12 @@ std::optional<SharedRun> shared_run_of(const std::filesystem::path& path) try {
 }
 
 void write_state(const std::filesystem::path& path, const State& state) {
+  OutputFile file(path, 0, OutputFile::Links::kReplace);
+  finish_state(file, state);
+}
+
+void finish_state(OutputFile& file, const State& state) {
   const std::string text = text_of(state);
-  OutputFile file(path, text.size(), OutputFile::Links::kReplace);
   file.append(text.data(), text.size());
   file.finish();
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "runtime/base/error.hpp"
+#include "runtime/base/output_file.hpp"
 #include "runtime/batch/batch.hpp"
 #include "runtime/batch/input_index.hpp"
 
@@ -40,6 +41,7 @@ std::optional<State> read_state(const std::filesystem::path& path, Remedy remedy
 // Of what stands in the file; nullopt also where it cannot be read.
 std::optional<SharedRun> shared_run_of(const std::filesystem::path& path);
 void write_state(const std::filesystem::path& path, const State& state);  // replaces the file as a whole
+void finish_state(OutputFile& file, const State& state);                  // likewise, in a file that was begun before
 // False when there is one already: of several processes, on several machines, one makes it.
 bool create_state(const std::filesystem::path& path, const State& state);
 
