@@ -8,13 +8,14 @@ request has one line, that of a batch of one process, in the order of the input.
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 
-from program import DEMO, DODECA, check, finish, must, read, run, scratch
+from program import DEMO, DODECA, ROOT, check, finish, must, read, run, scratch
 
 KILLS = 200 if "thorough" in sys.argv[2:] else 12
 OPENINGS = ["It is a truth universally acknowledged", "Emma Woodhouse, handsome, clever, and rich,", "The family of Dashwood"]
@@ -93,9 +94,9 @@ class Work:
         check(not left, f"{where}: nothing else is left: {sorted(left)}")
 
 
-def ends_well(process, where):
+def ends_well(process, where, codes=(0,)):
     error = process.communicate(timeout=120)[1].decode()
-    check(process.returncode == 0, f"{where}: exit code {process.returncode}: {error[-500:]}")
+    check(process.returncode in codes, f"{where}: exit code {process.returncode}: {error[-500:]}")
 
 
 def wait_until(condition, what):
@@ -166,6 +167,50 @@ def check_stopped(work):
         work.clean()
 
 
+def check_elsewhere(work):
+    """Killed where the others cannot look, as on another node: they wait for its sign of life, and then take over."""
+    container = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if shutil.which("unshare") is None or subprocess.run([*container, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        print("no process space of its own can be made here: killed processes are seen to have ended")
+        return
+    process = subprocess.Popen([*container, *work.command("0/2", 1)], stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+    wait_until(lambda: any(".work-" in name for name in work.shards()), "a unit is begun")
+    process.kill()
+    process.wait()
+    begin = time.monotonic()
+    must(*work.command("1/2", 2))
+    check(time.monotonic() - begin > 2, "it waits for two seconds without a sign of life")
+    work.check_complete("killed elsewhere")
+    work.clean()
+
+
+def check_slurm(work):
+    """The script of README, with programs that stand for Slurm's: the second of three tasks meets its time limit and is requeued."""
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
+        script = re.search(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", f.read(), re.S)[1]
+    for old, new in (("build/release/dodeca", DODECA), ("model.gguf", work.model), ("--parallel 16", "-t 1 -c 256 --parallel 2")):
+        check(old in script, f"README's script has {old}")
+        script = script.replace(old, new)
+    programs = os.path.join(work.folder, "programs")
+    os.mkdir(programs)
+    job = os.path.join(programs, "job")
+    limit = "[ $SLURM_ARRAY_TASK_ID = 1 ] && [ ! -e $0.met ] && touch $0.met && exec timeout --preserve-status -s TERM 1 \"$@\""
+    for path, text in ((job, script), (os.path.join(programs, "srun"), f"#!/bin/bash\n{limit} --isa scalar\nexec \"$@\"\n"),
+                       (os.path.join(programs, "scontrol"), "#!/bin/bash\n[ $1 = requeue ] && exec bash $(dirname $0)/job\n")):
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        os.chmod(path, 0o755)
+    slurm = {"PATH": programs + ":" + os.environ["PATH"], "SLURM_ARRAY_TASK_COUNT": "3", "SLURM_CPUS_ON_NODE": "1"}
+    tasks = [subprocess.Popen(["bash", job], cwd=work.folder, stderr=subprocess.PIPE,
+                              env={**ENVIRONMENT, **slurm, "SLURM_ARRAY_TASK_ID": str(n), "SLURM_ARRAY_JOB_ID": "7", "SLURM_JOB_ID": str(8 + n)})
+             for n in range(3)]
+    for n, task in enumerate(tasks):
+        ends_well(task, f"task {n}", (0, 143) if n == 1 else (0,))
+    shutil.rmtree(programs)
+    work.check_complete("README's script")
+    work.clean()
+
+
 def check_signals(work):
     """Stopped cleanly: what it had is free at once, however long the others would wait."""
     for stop, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
@@ -228,7 +273,7 @@ def check_leftovers(work):
 
 with scratch() as folder:
     work = Work(folder)
-    for part in (check_alive, check_killed, check_stopped, check_signals, check_refused, check_leftovers):
+    for part in (check_alive, check_killed, check_stopped, check_elsewhere, check_slurm, check_signals, check_refused, check_leftovers):
         begin = time.monotonic()
         part(work)
         print(f"{part.__name__}: {time.monotonic() - begin:.1f} s")

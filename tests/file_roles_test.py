@@ -26,6 +26,8 @@ COMMANDS = {
     "run, checkpoint": Command("run -m {m} -p x -n 1 -q --prompt-cache {c}", {"m": ["checkpoint", *("checkpoint/" + n for n in CHECKPOINT)]}, {"c": [""]}),
     "batch": Command("batch -m {m} -i {i} -o {o} --errors {e} -q --restart", {"m": SHARDS, "i": ["requests"]},
                      {"o": ["", ".state", ".state.7.0.tmp"], "e": [""]}),
+    "batch in shards": Command("batch -m {m} -i {i} -o {o} --errors {e} -q --shard 0/1", {"m": SHARDS, "i": ["requests"]},
+                               {"o": ["", ".state", ".state.7.0.tmp", ".7.0.tmp", ".shards.7"], "e": ["", ".7.0.tmp"]}),
     "imatrix": Command("imatrix -m {m} -f {f} -o {o} -c 32 --chunks 1 --save-frequency 1 -q", {"m": SHARDS, "f": ["text"]}, {"o": ["", ".at_1"]}),
     "imatrix, merging": Command("imatrix --in-file {a} --in-file {b} -o {o} --save-frequency 1 -q", {"a": ["imatrix"], "b": ["matrix"]},
                                 {"o": [".at_1"]}),

@@ -48,6 +48,8 @@ for document in FILES:
         for preset in re.findall(r"--preset[ =]([a-z-]+)", line):
             if preset not in PRESETS:
                 problems.append(f"{where}: there is no preset {preset}")
+        if line.startswith("#SBATCH "):
+            continue  # Slurm's own
         for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", line):
             if flag not in FOREIGN_FLAGS and not re.search(re.escape(flag) + r"(?![\w-])", SOURCES):
                 problems.append(f"{where}: no program or script has a flag {flag}")
