@@ -28,7 +28,7 @@ std::string_view remedy_text(Remedy remedy, std::string_view command) {
     case Remedy::kBeginAnew:
       return "--restart begins anew and discards what is there";
     case Remedy::kRemoveResults:
-      return "to begin anew, end all its processes and remove the results, the errors and the file .state";
+      return "to begin anew, end all its processes and remove the files of -o and --errors and the .state beside -o";
     case Remedy::kJoinShards:
       return "--shard 0/1 goes on with it, --restart begins anew and discards what they have done";
     case Remedy::kMeasure:
