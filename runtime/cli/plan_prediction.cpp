@@ -33,7 +33,9 @@ int parts_for(const PlanArguments& arguments, const predict::MachineSpec& spec) 
   const int n_nodes = spec.n_nodes(), n_cores = spec.n_cores();
   const auto members = [&](int asked) { return asked > 0 ? asked : n_cores; };
   const int fewest = std::min(members(arguments.model.threads), members(arguments.model.threads_batch));
-  return arguments.model.numa.request().mode == NumaRequest::Mode::kAuto && arguments.gpu.empty() && fewest >= n_nodes ? n_nodes : 1;
+  return arguments.model.numa.request().mode == NumaRequest::Mode::kAuto && arguments.gpu.empty() && fewest >= n_nodes
+             ? n_nodes
+             : 1;
 }
 
 predict::Otherwise otherwise(const Plan& plan, const predict::MachineSpec& spec, predict::PredictionRequest request) {
