@@ -38,6 +38,7 @@ enum class Remedy {
   kLessOnDevice,   // fewer layers or experts, a smaller cache
   kOtherNodes,     // other memory nodes, or all of them interleaved
   kAllowRemote,    // memory that lies on other nodes than it should
+  kCount
 };
 
 class Error : public std::exception {

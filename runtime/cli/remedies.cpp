@@ -8,6 +8,7 @@ std::string_view remedy_text(Remedy remedy, std::string_view command) {
   const bool bench = command.starts_with("dodeca-bench");
   switch (remedy) {
     case Remedy::kNone:
+    case Remedy::kCount:
       return "";
     case Remedy::kSmallerModel:
       return bench ? "a smaller depth or test (-d, -p, -n), a smaller cache type (-ctk q8_0), a smaller micro-batch "
