@@ -279,7 +279,8 @@ float* MoeFfn::deferred_row(const Pass& pass, std::int64_t layer, std::int64_t p
 }
 
 bool MoeFfn::has_down_loads(std::int64_t part) const {
-  return std::ranges::find(now_.down_loads, part, &TileLoad::part) != now_.down_loads.end();
+  return std::ranges::any_of(now_.down_loads,
+                             [part](const TileLoad& load) { return load.part == part && load.n_tiles > 0; });
 }
 
 Phase MoeFfn::gate_up_phase(ExpertSet& set) const {

@@ -129,6 +129,21 @@ TEST_CASE("weights in pieces: the same bits for one row and many, and for any te
   }
 }
 
+TEST_CASE("a part that has whole experts alone adds nothing for rows that chose none of them") {
+  LoadedDemo demo({.shares = {3.0, 1.0, 2.0}});
+  Executor executor(*demo.model, demo.team, {.n_positions = 64});
+  const std::vector<int> ids = some_ids(24, 4096);
+  const std::vector<float> want = logits_of(executor, ids);
+  executor.cache().truncate(0, 0);
+  std::vector<float> got;
+  ForwardOutput out;
+  for (std::int32_t i = 0; i < std::ssize(ids); ++i) {
+    executor.forward(rows_of({ids[static_cast<std::size_t>(i)]}, 0, i), out);
+    got.insert(got.end(), out.logits.begin(), out.logits.end());
+  }
+  CHECK(same_bits(got, want));
+}
+
 TEST_CASE("in float32 nothing but the order of sums differs, whatever the shares") {
   ModelConfig c = small_mla_config(1, 1);
   c.n_heads = 6;
