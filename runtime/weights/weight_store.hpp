@@ -42,7 +42,7 @@ class WeightStore {
 
   void add(WeightId id, std::vector<PackedMatrix> parts) { matrices_[id] = std::move(parts); }
   void add(WeightId id, std::vector<float> values) { vectors_[id] = std::move(values); }
-  void add(WeightId id, RowTable table) { tables_[id] = std::move(table); }
+  void add(WeightId id, const RowTable& table) { tables_[id] = table; }
 
   void drop(WeightId id);
 

@@ -40,7 +40,7 @@ inline std::vector<std::string> lines_of(const std::string& text) {
 
 inline std::set<std::string> line_set(const std::filesystem::path& path) {
   const std::vector<std::string> lines = lines_of(read_text(path));
-  const std::set<std::string> set(lines.begin(), lines.end());
+  std::set<std::string> set(lines.begin(), lines.end());
   CHECK(set.size() == lines.size());
   return set;
 }
@@ -100,7 +100,7 @@ struct BatchSetup {
   }
   static runtime::Json line_of(const std::filesystem::path& path, const std::string& custom_id) {
     for (const std::string& line : lines_of(read_text(path))) {
-      const runtime::Json json = runtime::Json::parse(line);
+      runtime::Json json = runtime::Json::parse(line);
       if (json["custom_id"] == custom_id) return json;
     }
     return nullptr;

@@ -255,7 +255,9 @@ TEST_CASE("a unit's half-written, damaged and foreign lines are not taken over")
     if (name.find(".work-") == std::string::npos) continue;
     const std::string text = read_text(entry.path());
     const std::string foreign = R"({"id":"batch_req_0","custom_id":"x","response":null,"error":null})";
-    write_text(entry.path(), foreign + "\n" + text + text + std::string(100, '\0') + "\n{\"id\":\"batch_r");
+    std::string damaged = foreign;
+    for (const std::string& piece : {std::string("\n"), text, text, std::string(100, '\0')}) damaged += piece;
+    write_text(entry.path(), damaged.append("\n{\"id\":\"batch_r"));
     ++n_damaged;
   }
   CHECK(n_damaged > 0);
@@ -418,7 +420,7 @@ TEST_CASE("killed while the results are put together, at any step: the next one 
       for (const InputLine& line : lines_of_unit(input, before.shared->unit_requests, unit))
         for (const std::string& file : {results, errors})
           for (const std::string& answer : lines_of(file))
-            if (answer.find(line.id) != std::string::npos) text = answer + "\n" + text;
+            if (answer.find(line.id) != std::string::npos) text.insert(0, "\n").insert(0, answer);
       write_text(run.done(unit), text);
     }
   };

@@ -49,7 +49,7 @@ TEST_CASE("an exchange takes its first lines' way, and all lines or the links") 
   CHECK(NodeParts(m, 128, 2).exchange_seconds({28672, 2}) == close_to(560e-9 + 28672.0 / 64 / (64 * 24) * 280e-9));
   // Eight parts on two sockets: four nodes take an eighth from each of four over the links, twice.
   CHECK(NodeParts(find_machine("2xepyc-9554:nps4"), 128, 8).exchange_seconds({28672, 2}) ==
-        close_to(560e-9 + 2 * 4 * 4 * 28672 / 8 / 120e9));
+        close_to(560e-9 + 2.0 * 4 * 4 * 28672 / 8 / 120e9));
   m = find_machine("epyc-9554:nps4");
   CHECK(NodeParts(m, 64, 4).exchange_seconds({28672, 2}) ==
         close_to(380e-9 + 2 * 3 * 28672.0 / 4 / 16 / (64 * 24) * 190e-9));
