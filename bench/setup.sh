@@ -3,7 +3,8 @@
 # missing), and oneDNN 3 into .deps/ where the distribution's own is older. Running it again changes nothing.
 #
 #   bash bench/setup.sh            what the build and bench/quickstart.sh need
-#   bash bench/setup.sh --tests    and what tests/run.sh needs beyond that: pinned clang-format and clang-tidy (optional)
+#   bash bench/setup.sh --tests    and what tests/run.sh needs beyond that, all of it optional: pinned clang-format and clang-tidy,
+#                                  QEMU and the kernel that tests/numa/run.sh boots
 #   bash bench/setup.sh --cuda     and nvcc 12 or 13 for kernels on NVIDIA cards: from the distribution where that has it (from
 #                                  its part for software that is not free), otherwise it says what to do
 #   bash bench/setup.sh --cuda-tools   and cuobjdump, nvdisasm and compute-sanitizer into .deps/cuda-tools, from PyPI: what
@@ -67,6 +68,38 @@ install_tidy() {
   need_root $package
   say "installing $package"
   apt_get install -y --no-install-recommends $package || say "$package could not be installed: its check will be skipped"
+}
+
+# What tests/numa/run.sh boots machines with.
+install_emulator() {
+  local package missing=()
+  for package in qemu-system-x86 busybox-static e2fsprogs; do installed $package || missing+=("$package"); done
+  if [[ ${#missing[@]} -gt 0 ]]; then
+    need_root "${missing[@]}"
+    say "installing ${missing[*]}"
+    apt_get install -y --no-install-recommends "${missing[@]}" || { apt_get update && apt_get install -y --no-install-recommends "${missing[@]}"; } ||
+      { say "${missing[*]} could not be installed: tests/numa/run.sh will be skipped"; return; }
+  fi
+  unpack_guest_kernel || { apt_get update && unpack_guest_kernel; } || say "no kernel could be downloaded: tests/numa/run.sh will be skipped"
+}
+
+# Unpacked and not installed: installing a kernel would change what this machine boots.
+unpack_guest_kernel() {
+  local folder=.deps/guest-kernel work=.deps/guest-kernel.part meta package=
+  [[ -e $folder/vmlinuz && -e $folder/config ]] && return
+  for meta in linux-image-cloud-amd64 linux-image-virtual; do  # Debian's and Ubuntu's, which depend on the newest version
+    [[ -z $package ]] && package=$(LC_ALL=C apt-cache depends $meta 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+  done
+  [[ -n $package ]] || return
+  say "unpacking $package"
+  rm -rf "$work"
+  mkdir -p "$work"
+  (cd "$work" && apt-get -q download "$package" >apt.log 2>&1 && dpkg -x ./*.deb .) || { cat "$work/apt.log" >&2; return 1; }
+  mkdir -p "$folder"
+  mv "$work"/boot/vmlinuz-* "$folder/vmlinuz"
+  # Ubuntu has it in a package of its own.
+  mv "$work"/boot/config-* "$folder/config" 2>/dev/null || : >"$folder/config"
+  rm -rf "$work"
 }
 
 # A private Python environment for pip: distributions forbid pip outside one.
@@ -168,7 +201,8 @@ for option in "$@"; do
       venv
       [[ -x .deps/venv/bin/clang-format ]] || pip install clang-format==14.0.6 ||
         say "clang-format could not be installed: the format check will be skipped"
-      install_tidy ;;
+      install_tidy
+      install_emulator ;;
     --cuda) install_cuda ;;
     --cuda-tools) unpack_cuda_tools ;;
     --peers)
