@@ -161,6 +161,7 @@ grep -ahE 'MESSAGE: .*skipped' "$logs"/release__test_*.log | sed 's/.*MESSAGE: *
 for script in tests/*_test.py; do
   check "program: $(basename "$script" .py)" python3 "$script" build/release
 done
+check "numa: machines in QEMU" bash tests/numa/run.sh build/release
 
 # ---- debug: every file and every header compiled alone, run-time checks on ----------------------------------------------
 if [[ $quick == no ]]; then
