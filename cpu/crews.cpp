@@ -21,7 +21,12 @@ std::vector<CrewPlace> crew_places(int n_members, int n_parts, const std::vector
   return places;
 }
 
-Crews::Crews(const Team& team, int n_parts) : n_parts_(n_parts), alone_{0, n_parts, 0, 1, 0} {
+Crews::Crews(const Team& team, int n_parts, int here)
+    : n_parts_(n_parts), alone_{here == kAllParts ? 0 : here, here == kAllParts ? n_parts : here + 1, 0, 1, 0} {
+  if (here != kAllParts) {
+    for (int index = 0; index < team.size(); ++index) places_.push_back({here, here + 1, index, team.size(), 0});
+    return;
+  }
   std::vector<int> nodes;
   for (const Seat& seat : team.seats()) nodes.push_back(seat.node);
   places_ = crew_places(team.size(), n_parts, nodes);

@@ -20,6 +20,8 @@ struct CrewPlace {
   Range share(std::int64_t count, std::int64_t grain = 1) const { return part_of(count, grain, index, size); }
 };
 
+inline constexpr int kAllParts = -1;  // all parts are worked on in this process
+
 // The places of n members. nodes: of each member, ascending, or none; where there are as many nodes as parts, the members
 // of a node work on its part. Otherwise neighbours make crews of equal size, or a member takes neighbouring parts where
 // parts outnumber members.
@@ -27,9 +29,13 @@ std::vector<CrewPlace> crew_places(int n_members, int n_parts, const std::vector
 
 class Crews {
  public:
-  Crews(const Team& team, int n_parts);
+  // here: the part that all members work on, the others being other processes' business; or kAllParts.
+  Crews(const Team& team, int n_parts, int here = kAllParts);
 
   int n_parts() const { return n_parts_; }
+  // Parts [begin, end) are worked on here.
+  Range parts_here() const { return {alone_.first_part, alone_.end_part}; }
+  bool has(std::int64_t part) const { return alone_.has(part); }
   int n_crews() const { return places_.back().crew + 1; }
   const CrewPlace& place(const Member& member) const {
     // A body that runs its own team runs there alone.

@@ -161,7 +161,7 @@ struct Team::Impl {
   Barrier barrier_;
   std::mutex turn_;
   std::mutex crews_mutex_;
-  std::map<int, std::unique_ptr<Crews>> crews_;  // by the number of parts
+  std::map<std::pair<int, int>, std::unique_ptr<Crews>> crews_;  // by the number of parts, and the one here
   bool running_ = false;
   // Written by member 0 before the barrier that starts a job, read by the others after it.
   const std::function<void(const Member&)>* body_ = nullptr;
@@ -314,10 +314,10 @@ Team::~Team() = default;
 
 const std::vector<Seat>& Team::seats() const { return impl_->seats_; }
 
-const Crews& Team::crews(int n_parts) {
+const Crews& Team::crews(int n_parts, int here) {
   const std::lock_guard lock(impl_->crews_mutex_);
-  std::unique_ptr<Crews>& crews = impl_->crews_[n_parts];
-  if (crews == nullptr) crews = std::make_unique<Crews>(*this, n_parts);
+  std::unique_ptr<Crews>& crews = impl_->crews_[{n_parts, here}];
+  if (crews == nullptr) crews = std::make_unique<Crews>(*this, n_parts, here);
   return *crews;
 }
 

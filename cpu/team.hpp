@@ -87,7 +87,8 @@ class Team {
 
   int size() const { return size_; }
   const std::vector<Seat>& seats() const;  // of each member; none: they are not bound
-  const Crews& crews(int n_parts);         // the members divided among so many parts (cpu/crews.hpp); made once
+  // The members divided among so many parts, or all at the part `here` (cpu/crews.hpp); made once.
+  const Crews& crews(int n_parts, int here = -1);
   // Runs body(member) on every member, the caller being member 0; returns when all are done.
   void run(const std::function<void(const Member&)>& body);
 

@@ -101,6 +101,12 @@ void sum_parts(const Pass& pass, std::span<const std::int32_t> parts, std::int64
   }
 }
 
+void add_output_regions(const Pass& pass, std::span<const std::int32_t> parts, std::vector<Region>& regions) {
+  Activations& out = pass.buffer(RowBuffer::kOutput);
+  for (const std::int32_t part : parts)
+    add_region(regions, out, {part, out.first_row(part), pass.n(), 0, pass.config.hidden_size});
+}
+
 cpu::Range own_columns(const Pass& pass, const cpu::Member& member) {
   const std::int64_t hidden = pass.config.hidden_size;
   const cpu::Range tiles = pass.crews.place(member).share((hidden + cpu::kTileRows - 1) / cpu::kTileRows);

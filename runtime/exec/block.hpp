@@ -43,6 +43,9 @@ std::vector<std::int32_t> parts_with(std::span<const PackedMatrix> pieces);
 void sum_parts(const Pass& pass, std::span<const std::int32_t> parts, std::int64_t i,
                const cpu::Range& columns) noexcept;
 
+// The same rows, where parts are in processes of their own.
+void add_output_regions(const Pass& pass, std::span<const std::int32_t> parts, std::vector<Region>& regions);
+
 // All phases of a block, by all members of a team: from kInput to kOutput.
 void run_block(const Block& block, Pass& pass, const cpu::Member& member);
 

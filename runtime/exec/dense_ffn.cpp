@@ -60,7 +60,8 @@ DenseFfn::DenseFfn(const Model& model, const BlockPlan& plan, const Roles& roles
        .finish_part = [this](Pass& pass, std::int64_t part,
                              std::int64_t block) { add_down_pieces(pass, part, block, 0, false); },
        .work = [this](const Pass&) { return Work{down_bytes()}; },
-       .taps = {tap_rows(roles.down, RowBuffer::kDenseHidden)}},
+       .taps = {tap_rows(roles.down, RowBuffer::kDenseHidden)},
+       .joint = [this](Pass& pass, std::vector<Region>& regions) { add_output_regions(pass, parts_, regions); }},
   };
 }
 
@@ -124,8 +125,9 @@ void DenseFfn::gate_up_tiles(const Pass& pass, const cpu::Member& member, std::s
 
 void DenseFfn::quantize_row(const Pass& pass, std::int64_t i) const {
   Activations& hidden = pass.buffer(RowBuffer::kDenseHidden);
-  for (std::size_t p = 0; p < widths_.size(); ++p)
-    hidden.quantize(hidden.first_row(static_cast<std::int64_t>(p)) + i, widths_[p], pass.isa);
+  const cpu::Range parts = pass.crews.parts_here();
+  for (std::int64_t p = parts.begin; p < std::min(parts.end, std::ssize(widths_)); ++p)
+    hidden.quantize(hidden.first_row(p) + i, widths_[static_cast<std::size_t>(p)], pass.isa);
 }
 
 void DenseFfn::add_down_columns(const Pass& pass, const cpu::Member& member) const {

@@ -52,12 +52,13 @@ class BlockRun {
   // Behind the last phase of a block: the residual sum, and the norm of what the next block reads.
   void run_last_phase(const cpu::Member& member, std::size_t b, const Phase& phase) {
     DODECA_CHECK(!phase.finish && phase.end == PhaseEnd::kAll, b);
+    const bool goes_on =
+        !blocks_[b]->output_parts().empty() || (b + 1 < blocks_.size() && !blocks_[b + 1]->norm().empty());
+    if (is_exchanged(phase, pass_)) return run_exchanged_phase(member, b, phase, goes_on);
     const bool finished = run_share(phase, pass_, member, [&](std::int64_t columns) {
       if (phase.finish_block) phase.finish_block(pass_, columns);
       for (std::int64_t i = 0; i < pass_.n(); ++i) pass_on(b, i, columns);
     });
-    const bool goes_on =
-        !blocks_[b]->output_parts().empty() || (b + 1 < blocks_.size() && !blocks_[b + 1]->norm().empty());
     finish_items(
         pass_, member, finished || !goes_on ? 0 : pass_.n(),
         [&](std::int64_t i) {
@@ -69,6 +70,19 @@ class BlockRun {
           for (std::int64_t i = 0; finished && i < pass_.n(); ++i) set_factor(b, i);
           if (phase.last) phase.last(pass_);
         });
+  }
+
+  // The same, where its results come from several processes: blocks of all rows are dealt behind the exchange.
+  void run_exchanged_phase(const cpu::Member& member, std::size_t b, const Phase& phase, bool goes_on) {
+    run_share(phase, pass_, member, [](std::int64_t) {});
+    exchange_results(phase, pass_, member);
+    const std::int64_t n_blocks = blocks_of(pass_.config.hidden_size);
+    const cpu::Range mine = member.part(goes_on ? pass_.n() * n_blocks : 0);
+    for (std::int64_t u = mine.begin; u < mine.end; ++u) pass_on(b, u / n_blocks, u % n_blocks);
+    barrier_and(pass_, member, [&] {
+      for (std::int64_t i = 0; goes_on && i < pass_.n(); ++i) set_factor(b, i);
+      if (phase.last) phase.last(pass_);
+    });
   }
 
   // The input of the block behind block b that row i of the pass becomes; null: it is not read.
@@ -296,7 +310,8 @@ void Executor::Impl::refuse_non_finite(std::span<const Block* const> ran, std::s
 void Executor::Impl::run(std::span<const Row> rows, const LayerRange& layers, std::span<const float> hidden,
                          ForwardOutput& out, cpu::Team& members) {
   const ModelConfig& c = model.config();
-  Pass pass(c, model.isa(), cache, space, members.crews(static_cast<int>(model.plan().options.shares.size())), rows);
+  const PlanOptions& planned = model.plan().options;
+  Pass pass(c, model.isa(), cache, space, members.crews(static_cast<int>(planned.shares.size()), planned.here), rows);
   const bool to_the_end = layers.end == c.n_layers;
   if (!to_the_end) pass.logit_rows.clear();
   const std::size_t logits_at = out.logits.size();
@@ -304,12 +319,14 @@ void Executor::Impl::run(std::span<const Row> rows, const LayerRange& layers, st
   pass.logits = out.logits.data() + logits_at;
   pass.hidden = hidden;
   pass.traced = watchers.trace != nullptr;
+  pass.exchange = options.exchange.get();
 
   const std::vector<const Block*> chosen = blocks_of(layers);
   BlockRun block_run(chosen, pass, watchers);
   if (watchers.trace != nullptr) watchers.trace->start();
   members.run([&](const cpu::Member& member) { block_run.run(member); });
   if (options.device != nullptr) options.device->check();
+  if (options.exchange != nullptr) options.exchange->check();
   refuse_non_finite(chosen, block_run.bad_block());
   tell_clamping();
   const auto append = [&](std::vector<float>& to, const float* row) { to.insert(to.end(), row, row + c.hidden_size); };

@@ -46,6 +46,7 @@ struct ExecutorOptions {
   // Not asked where there is a device.
   std::function<std::unique_ptr<Block>(std::unique_ptr<Block>)> replace = {};
   std::shared_ptr<BlockMaker> device = {};  // of plans with blocks on a device
+  std::shared_ptr<Exchange> exchange = {};  // of plans of which one part is here (PlanOptions::here)
 
   KvCacheOptions cache_options(const Plan& plan) const;
   RunSizes sizes() const { return {micro_batch, n_positions, n_sequences}; }

@@ -61,7 +61,16 @@ GqaAttention::GqaAttention(const Model& model, const BlockPlan& plan)
              }
              return work;
            },
-       .taps = {tap_rows(kQ, RowBuffer::kInput)}},
+       .taps = {tap_rows(kQ, RowBuffer::kInput)},
+       .joint =
+           [this](Pass& pass, std::vector<Region>& regions) {
+             Activations& rows = pass.buffer(RowBuffer::kKv);
+             const std::int64_t keys = pass.config.n_kv_heads * pass.config.head_dim;
+             for (const PackedMatrix& v : v_)
+               add_region(regions, rows, {v.part, 0, pass.n(), v.row_begin, v.row_begin + v.n_out});
+             for (const PackedMatrix& k : k_)
+               add_region(regions, rows, {k.part, 0, pass.n(), keys + k.row_begin, keys + k.row_begin + k.n_out});
+           }},
       {.name = "attention",
        .deal = [this](Pass& pass, const cpu::Member& member) { attend(pass, member); },
        .finish = [this](Pass& pass, std::int64_t i) { output_.quantize(pass, i); },

@@ -30,10 +30,12 @@ Head::Head(const Model& model, const BlockPlan& plan)
              for (const PackedMatrix& part : output_) work.bytes += part.slice_bytes();
              return pass.logit_rows.empty() ? Work{} : work;
            },
-       .taps = {{role_of_output(model.config()), [](const Pass& pass, const RowSink& sink) {
+       .taps = {{role_of_output(model.config()),
+                 [](const Pass& pass, const RowSink& sink) {
                    for (const std::int32_t k : pass.logit_rows)
                      sink(0, pass.buffer(RowBuffer::kHeadInput).row(k), pass.buffer(RowBuffer::kHeadInput).factor(k));
-                 }}}}};
+                 }}},
+       .joint = [this](Pass& pass, std::vector<Region>& regions) { add_regions(pass, regions); }}};
 }
 
 void Head::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {
@@ -44,6 +46,17 @@ void Head::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& 
 std::int64_t Head::input_of(const Pass& pass, std::int64_t row) const {
   const auto found = std::ranges::lower_bound(pass.wanted, row);
   return found == pass.wanted.end() || *found != row ? -1 : found - pass.wanted.begin();
+}
+
+void Head::add_regions(const Pass& pass, std::vector<Region>& regions) const {
+  for (const PackedMatrix& part : output_) {
+    if (!part || pass.logit_rows.empty()) continue;
+    regions.push_back({.part = part.part,
+                       .data = reinterpret_cast<std::byte*>(pass.logits + part.row_begin),
+                       .bytes = static_cast<std::size_t>(part.n_out) * sizeof(float),
+                       .stride = static_cast<std::size_t>(pass.config.vocab_size) * sizeof(float),
+                       .n_rows = static_cast<std::int64_t>(pass.logit_rows.size())});
+  }
 }
 
 void Head::project(const Pass& pass, const cpu::Member& member, std::size_t p, const cpu::Range& tiles) const {

@@ -18,6 +18,7 @@ class Head final : public Block {
 
  private:
   void project(const Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) const;
+  void add_regions(const Pass& pass, std::vector<Region>& regions) const;  // each part's logits
 
   std::span<const PackedMatrix> output_;  // by rows
   std::span<const float> norm_;

@@ -104,7 +104,8 @@ MlaWeights::MlaWeights(const Model& model, const BlockPlan& plan) {
     for (std::int64_t i = 0; i < plan.parts[p].size(); ++i) heads.push_back({p, i});
     const Span& own = plan.parts[p];
     const auto strip = [](std::int64_t head) { return (head + cpu::kStripLanes - 1) / cpu::kStripLanes; };
-    strips_of.push_back({strip(own.begin), strip(own.end)});
+    const bool alone = model.plan().options.here != cpu::kAllParts && own.size() > 0;
+    strips_of.push_back({alone ? own.begin / cpu::kStripLanes : strip(own.begin), strip(own.end)});
     if (own.size() > 0 && own.begin % cpu::kStripLanes != 0) strips_within_parts = false;
   }
 }
@@ -207,53 +208,65 @@ std::int64_t MlaAttention::n_query_blocks(const ModelConfig& c) const {
 Phase MlaAttention::latent_phase() const {
   const MlaWeights& w = attention_.weights();
   const bool lora = !w.q_a.empty();
-  return {.name = lora ? "q_a, kv_a" : "q, kv_a",
-          .loads =
-              [this](const Pass& pass) {
-                return std::span<const TileLoad>(pass.few() ? latent_loads_ : latent_part_loads_);
-              },
-          .run =
-              [this](Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) {
-                const auto at = static_cast<std::int64_t>(load),
-                           n_first = pass.few() ? query_in_.n_pieces() : query_in_.n_parts();
-                if (at < n_first)
-                  query_in_.run(pass, member, at, tiles);
-                else
-                  kv_in_.run(pass, member, at - n_first, tiles);
-              },
-          .finish_block = [this](Pass& pass, std::int64_t block) { finish_latent_block(pass, block); },
-          .finish =
-              [this, lora](Pass& pass, std::int64_t i) {
-                write_cache_row(pass, i);
-                if (!lora) return rotate_query(pass, i, 0, pass.config.n_heads);
-                for (std::int64_t b = 0; b < blocks_of(pass.config.q_lora_rank); ++b) weigh_query_block(pass, i, b);
-                set_query_factor(pass, i);
-              },
-          .last =
-              [this, lora](Pass& pass) {
-                for (std::int64_t i = 0; lora && pass.few() && i < pass.n(); ++i) set_query_factor(pass, i);
-                if (pass.few()) list_chunks(pass, attention_, chunks_, chunk_loads_);
-                absorbed_units_.reset();
-                decompressed_units_.reset();
-              },
-          .work = [&w, lora](const Pass&) { return Work{bytes_of(lora ? w.q_a : w.q) + bytes_of(w.kv_a)}; },
-          .taps = {tap_rows(kKvA, RowBuffer::kInput)}};
+  return {
+      .name = lora ? "q_a, kv_a" : "q, kv_a",
+      .loads =
+          [this](const Pass& pass) {
+            return std::span<const TileLoad>(pass.few() ? latent_loads_ : latent_part_loads_);
+          },
+      .run =
+          [this](Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) {
+            const auto at = static_cast<std::int64_t>(load),
+                       n_first = pass.few() ? query_in_.n_pieces() : query_in_.n_parts();
+            if (at < n_first)
+              query_in_.run(pass, member, at, tiles);
+            else
+              kv_in_.run(pass, member, at - n_first, tiles);
+          },
+      .finish_block = [this](Pass& pass, std::int64_t block) { finish_latent_block(pass, block); },
+      .finish_part = [this](Pass& pass, std::int64_t part, std::int64_t block) { sum_latent_block(pass, part, block); },
+      .finish =
+          [this, lora](Pass& pass, std::int64_t i) {
+            write_cache_row(pass, i);
+            if (!lora) return rotate_query_here(pass, i);
+            for (std::int64_t b = 0; b < blocks_of(pass.config.q_lora_rank); ++b) weigh_query_block(pass, i, b);
+            set_query_factor(pass, i);
+          },
+      .last =
+          [this, lora](Pass& pass) {
+            for (std::int64_t i = 0; lora && pass.few() && i < pass.n(); ++i) set_query_factor(pass, i);
+            if (pass.few()) list_chunks(pass, attention_, chunks_, chunk_loads_);
+            absorbed_units_.reset();
+            decompressed_units_.reset();
+          },
+      .work = [&w, lora](const Pass&) { return Work{bytes_of(lora ? w.q_a : w.q) + bytes_of(w.kv_a)}; },
+      .taps = {tap_rows(kKvA, RowBuffer::kInput)},
+      .joint =
+          [this, lora](Pass& pass, std::vector<Region>& regions) {
+            if (lora) query_in_.add_regions(pass, regions);  // else every part has the query of its own heads
+            kv_in_.add_regions(pass, regions);
+          }};
+}
+
+void MlaAttention::sum_latent_block(Pass& pass, std::int64_t part, std::int64_t block) const {
+  const ModelConfig& c = pass.config;
+  if (block >= kv_block_) return kv_in_.sum(pass, columns_of(block - kv_block_, cache_width(c)), part);
+  const std::int64_t d = head_dim(c);
+  query_in_.sum(pass,
+                !attention_.weights().q_a.empty() ? columns_of(block, c.q_lora_rank)
+                : query_tiles_ != kWholeLoad      ? cpu::Range{block * d, (block + 1) * d}
+                                                  : cpu::Range{0, c.n_heads * d},
+                part);
 }
 
 void MlaAttention::finish_latent_block(Pass& pass, std::int64_t block) const {
   const ModelConfig& c = pass.config;
   if (block >= kv_block_) {
-    const std::int64_t width = cache_width(c);
-    kv_in_.sum(pass, columns_of(block - kv_block_, width));
-    for (std::int64_t i = 0, last = kv_blocks_done_.is_last_of(blocks_of(width)); last && i < pass.n(); ++i)
+    for (std::int64_t i = 0, last = kv_blocks_done_.is_last_of(blocks_of(cache_width(c))); last && i < pass.n(); ++i)
       write_cache_row(pass, i);
     return;
   }
-  const bool lora = !attention_.weights().q_a.empty(), by_head = query_tiles_ != kWholeLoad;
-  const std::int64_t d = head_dim(c);
-  query_in_.sum(pass, lora      ? columns_of(block, c.q_lora_rank)
-                      : by_head ? cpu::Range{block * d, (block + 1) * d}
-                                : cpu::Range{0, c.n_heads * d});
+  const bool lora = !attention_.weights().q_a.empty();
   for (std::int64_t i = 0; i < pass.n(); ++i) {
     if (lora)
       weigh_query_block(pass, i, block);
@@ -298,8 +311,15 @@ void MlaAttention::rotate_query(Pass& pass, std::int64_t i, std::int64_t begin, 
 }
 
 void MlaAttention::rotate_query_block(Pass& pass, std::int64_t i, std::int64_t block) const {
-  const bool by_head = query_tiles_ != kWholeLoad;
-  rotate_query(pass, i, by_head ? block : 0, by_head ? block + 1 : pass.config.n_heads);
+  if (query_tiles_ == kWholeLoad) return rotate_query_here(pass, i);
+  rotate_query(pass, i, block, block + 1);
+}
+
+void MlaAttention::rotate_query_here(Pass& pass, std::int64_t i) const {
+  const cpu::Range parts = pass.crews.parts_here();
+  const std::vector<Span>& heads = attention_.weights().heads_of;
+  rotate_query(pass, i, heads[static_cast<std::size_t>(parts.begin)].begin,
+               heads[static_cast<std::size_t>(parts.end - 1)].end);
 }
 
 Phase MlaAttention::query_phase() const {
@@ -314,7 +334,7 @@ Phase MlaAttention::query_phase() const {
               [this](Pass& pass, std::int64_t block) {
                 for (std::int64_t i = 0; i < pass.n(); ++i) rotate_query_block(pass, i, block);
               },
-          .finish = [](Pass& pass, std::int64_t i) { rotate_query(pass, i, 0, pass.config.n_heads); },
+          .finish = [this](Pass& pass, std::int64_t i) { rotate_query_here(pass, i); },
           .work = [&w](const Pass&) { return Work{bytes_of(w.q_b)}; },
           .taps = {tap_rows(kQB, RowBuffer::kQA)},
           .end = blocks_within_parts(query_loads_) ? PhaseEnd::kPart : PhaseEnd::kAll};

@@ -26,9 +26,11 @@ struct MlaWeights {
     std::size_t part = 0;
     std::int64_t index = 0;  // in the part
   };
-  std::vector<Head> heads;          // [n_heads]
-  std::vector<Span> heads_of;       // of each part
-  std::vector<Span> strips_of;      // strips of heads that each part attends with: those whose first head it has
+  std::vector<Head> heads;     // [n_heads]
+  std::vector<Span> heads_of;  // of each part
+  // Strips of heads that each part attends with: those whose first head it has, or, where other parts are other
+  // processes', any of its heads.
+  std::vector<Span> strips_of;
   bool strips_within_parts = true;  // no strip has heads of two parts
 };
 
@@ -80,12 +82,14 @@ class MlaAttention final : public Block {
   PhaseEnd attention_end() const { return attention_.weights().strips_within_parts ? PhaseEnd::kPart : PhaseEnd::kAll; }
 
   std::int64_t n_query_blocks(const ModelConfig& config) const;
+  void sum_latent_block(Pass& pass, std::int64_t part, std::int64_t block) const;
   void finish_latent_block(Pass& pass, std::int64_t block) const;
   void write_cache_row(Pass& pass, std::int64_t i) const;
   void weigh_query_block(Pass& pass, std::int64_t i, std::int64_t block) const;
   static void set_query_factor(Pass& pass, std::int64_t i);
   static void rotate_query(Pass& pass, std::int64_t i, std::int64_t begin, std::int64_t end);  // heads
   void rotate_query_block(Pass& pass, std::int64_t i, std::int64_t block) const;
+  void rotate_query_here(Pass& pass, std::int64_t i) const;  // all heads of the parts here
   // The query of a head into the latent space, and the result out of it.
   void absorb(Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) const;
   void carry_out(Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) const;

@@ -155,15 +155,19 @@ Phase MoeFfn::always_read_phase() const {
           .deal = [this](Pass& pass, const cpu::Member& member) { deal_always_read(pass, member); },
           .finish_block =
               [this](Pass& pass, std::int64_t block) {
-                if (block >= router_blocks_) return shared_.finish_gate_up(pass, block - router_blocks_);
-                router_.sum(pass, {block * cpu::kTileRows, (block + 1) * cpu::kTileRows});
-                if (!router_blocks_done_.is_last_of(router_blocks_)) return;
+                if (block >= router_blocks_ || !router_blocks_done_.is_last_of(router_blocks_)) return;
                 for (std::int64_t i = 0; i < pass.n(); ++i) route_row(pass, router_bias_, i);
+              },
+          .finish_part =
+              [this](Pass& pass, std::int64_t part, std::int64_t block) {
+                if (block >= router_blocks_) return shared_.finish_gate_up(pass, block - router_blocks_);
+                router_.sum(pass, {block * cpu::kTileRows, (block + 1) * cpu::kTileRows}, part);
               },
           .finish = [this](Pass& pass, std::int64_t i) { finish_routing(pass, i); },
           .last = [this](Pass& pass) { begin_experts(pass); },
           .work = [this](const Pass&) { return always_read_work(); },
-          .taps = {tap_rows(kRouter, RowBuffer::kInput)}};
+          .taps = {tap_rows(kRouter, RowBuffer::kInput)},
+          .joint = [this](Pass& pass, std::vector<Region>& regions) { router_.add_regions(pass, regions); }};
 }
 
 void MoeFfn::run_always_read(Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) const {
@@ -202,7 +206,7 @@ void MoeFfn::deal_router(Pass& pass, const cpu::Member& member) const {
 }
 
 void MoeFfn::finish_routing(Pass& pass, std::int64_t i) const {
-  if (!elsewhere_) shared_.quantize_row(pass, i);
+  if (!elsewhere_ && !pass.few()) shared_.quantize_row(pass, i);
   route_row(pass, router_bias_, i);
 }
 
@@ -242,7 +246,9 @@ void MoeFfn::choose(const Pass& pass) const {
     mark_lightest_slots({pass.space.array<std::int32_t>(ArrayBuffer::kSlotRows), n},
                         {pass.space.array<float>(ArrayBuffer::kSlotWeights), n}, n_deferred_, deferred_slots_);
   }
-  const cpu::CrewPlace everyone{0, static_cast<int>(gate_.size())};
+  const cpu::Range parts = pass.crews.parts_here();
+  const cpu::CrewPlace everyone{static_cast<int>(parts.begin),
+                                static_cast<int>(std::min(parts.end, std::ssize(gate_)))};
   for_each_expert(pass, everyone, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
     bool late = true;
     for (std::int64_t slot = slots.begin; late && slot < slots.end; ++slot) late = defers(slot);
@@ -338,7 +344,8 @@ Phase MoeFfn::down_phase(ExpertSet& set) const {
               .finish_part = [this, &set](Pass& pass, std::int64_t part,
                                           std::int64_t block) { finish_down(pass, set, part, block); },
               .work = [this, &set](const Pass& pass) { return down_work(pass, set); },
-              .taps = {tap_slots(kExpertDown, RowBuffer::kExpertHidden, false)}};
+              .taps = {tap_slots(kExpertDown, RowBuffer::kExpertHidden, false)},
+              .joint = [this](Pass& pass, std::vector<Region>& regions) { add_output_regions(pass, parts_, regions); }};
   if (!shared_.down_loads().empty()) phase.taps.push_back(tap_rows(kSharedDown, RowBuffer::kDenseHidden));
   return phase;
 }
@@ -381,7 +388,8 @@ void MoeFfn::begin_sums(const Pass& pass, std::int64_t part, const cpu::Range& c
 // Nobody will complete a block of sums that has no terms.
 void MoeFfn::begin_empty_sums(const Pass& pass) const {
   for (const std::int32_t part : parts_) {
-    if (pass.few() && !has_down_loads(part)) begin_sums(pass, part, {0, pass.config.hidden_size});
+    if (pass.few() && pass.crews.has(part) && !has_down_loads(part))
+      begin_sums(pass, part, {0, pass.config.hidden_size});
   }
 }
 
@@ -465,7 +473,7 @@ void MoeFfn::deal_gate_up(Pass& pass, const cpu::Member& member) const {
 void MoeFfn::quantize_slot(Pass& pass, std::int64_t slot) const {
   Activations& hidden = pass.buffer(RowBuffer::kExpertHidden);
   for (const PackedMatrix& down : down_) {
-    if (down) hidden.quantize(hidden.first_row(down.part) + slot, down.n_in, pass.isa);
+    if (down && pass.crews.has(down.part)) hidden.quantize(hidden.first_row(down.part) + slot, down.n_in, pass.isa);
   }
 }
 

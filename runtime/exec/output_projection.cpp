@@ -20,8 +20,9 @@ void OutputProjection::add_demand(const WeightPlan& weight, const RunSizes& size
 
 void OutputProjection::quantize(const Pass& pass, std::int64_t i) const noexcept {
   Activations& heads = pass.buffer(RowBuffer::kHeads);
-  for (std::size_t p = 0; p < widths_.size(); ++p)
-    heads.quantize(heads.first_row(static_cast<std::int64_t>(p)) + i, widths_[p], pass.isa);
+  const cpu::Range parts = pass.crews.parts_here();
+  for (std::int64_t p = parts.begin; p < parts.end; ++p)
+    heads.quantize(heads.first_row(p) + i, widths_[static_cast<std::size_t>(p)], pass.isa);
 }
 
 void OutputProjection::quantize_block(const Pass& pass, std::size_t part, std::int64_t block) const noexcept {
@@ -47,7 +48,8 @@ Phase OutputProjection::phase() const {
                     for (const PackedMatrix& piece : pieces_) work.bytes += piece.slice_bytes();
                     return work;
                   },
-              .taps = {tap_rows(WeightRole::kAttentionOutput, RowBuffer::kHeads)}};
+              .taps = {tap_rows(WeightRole::kAttentionOutput, RowBuffer::kHeads)},
+              .joint = [this](Pass& pass, std::vector<Region>& regions) { add_output_regions(pass, parts_, regions); }};
   if (!whole()) phase.deal = [this](Pass& pass, const cpu::Member& member) { deal(pass, member); };
   return phase;
 }

@@ -8,6 +8,7 @@
 
 #include "cpu/crews.hpp"
 #include "cpu/team.hpp"
+#include "runtime/exec/exchange.hpp"
 #include "runtime/exec/kv_cache.hpp"
 #include "runtime/exec/rows.hpp"
 #include "runtime/exec/workspace.hpp"
@@ -58,6 +59,8 @@ struct Pass {
   std::vector<std::int32_t> logit_rows;     // of `wanted`
   float* logits = nullptr;                  // [logit_rows, vocab]
   std::span<const float> hidden;            // [rows, hidden] the residual stream as it comes in; empty: from tokens
+  Exchange* exchange = nullptr;             // with the processes of other parts; null: all parts are here
+  std::vector<Region> regions;              // of what is exchanged now
 
   bool traced = false;
   std::uint64_t alone_ns = 0;  // time in which one member worked and all others waited, since it was last set to 0

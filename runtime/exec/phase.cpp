@@ -37,7 +37,7 @@ bool completes(const Phase& phase, Pass& pass, std::span<const TileLoad> loads, 
   std::uint64_t parts = 0;  // a bit for each that has some
   for (const TileLoad& other : loads) {
     const cpu::Range own = other.tiles_of(block);
-    if (own.begin == own.end) continue;
+    if (own.begin == own.end || !pass.crews.has(other.part)) continue;
     if (!of_part || other.part == part) wanted += own.end - own.begin;
     parts |= std::uint64_t{1} << other.part;
   }
@@ -48,10 +48,21 @@ bool completes(const Phase& phase, Pass& pass, std::span<const TileLoad> loads, 
   return n_parts == 1 || counts_up(pass.space.counter(all, block), 1, n_parts);
 }
 
-void run_phase(const Phase& phase, Pass& pass, const cpu::Member& member) {
-  const bool finished = run_share(phase, pass, member, [&](std::int64_t block) {
-    if (phase.finish_block) phase.finish_block(pass, block);
+void exchange_results(const Phase& phase, Pass& pass, const cpu::Member& member) {
+  barrier_and(pass, member, [&] {
+    pass.regions.clear();
+    phase.joint(pass, pass.regions);
+    pass.exchange->share(pass.regions);
   });
+}
+
+void run_phase(const Phase& phase, Pass& pass, const cpu::Member& member) {
+  const bool exchanged = is_exchanged(phase, pass);
+  const bool in_blocks = run_share(phase, pass, member, [&](std::int64_t block) {
+    if (phase.finish_block && !exchanged) phase.finish_block(pass, block);
+  });
+  const bool finished = in_blocks && !exchanged;
+  if (exchanged) exchange_results(phase, pass, member);
   if (phase.end == PhaseEnd::kPart && pass.few()) return pass.crews.barrier(member);
   const std::int64_t count = finished || !phase.finish ? 0 : phase.n_items ? phase.n_items(pass) : pass.n();
   finish_items(

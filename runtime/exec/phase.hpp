@@ -76,6 +76,9 @@ struct Phase {
   std::function<Work(const Pass&)> work = {};
   std::vector<Tap> taps = {};
   PhaseEnd end = PhaseEnd::kAll;  // kPart: there is no `last`, and with few rows no `finish`
+  // Where parts are in processes of their own: adds what of each part's results all of them need. finish_part has made
+  // them complete; behind the exchange `finish` does for every row what finish_block does otherwise.
+  std::function<void(Pass&, std::vector<Region>&)> joint = {};
 };
 
 // f(load, tiles): a member's share of the tiles of its parts' loads, taken as one list and cut by bytes.
@@ -172,6 +175,11 @@ void finish_items(Pass& pass, const cpu::Member& member, std::int64_t count, F&&
   }
   barrier_and(pass, member, last);
 }
+
+// Whether the results of a phase go to other processes, and theirs come here.
+inline bool is_exchanged(const Phase& phase, const Pass& pass) { return pass.exchange != nullptr && phase.joint; }
+// Behind it every member sees the results of all parts.
+void exchange_results(const Phase& phase, Pass& pass, const cpu::Member& member);
 
 // All of a phase, its end included.
 void run_phase(const Phase& phase, Pass& pass, const cpu::Member& member);

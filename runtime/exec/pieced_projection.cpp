@@ -118,7 +118,7 @@ void PiecedProjection::sum(const Pass& pass, const cpu::Range& columns, std::int
   if (whole()) return;
   for (std::int64_t k = 0; k < n_pieces(); ++k) {
     const PackedMatrix& piece = pieces_[static_cast<std::size_t>(k)];
-    if (places_.out_by_part && piece.part != part_index) continue;
+    if (piece.part != part_index) continue;
     const std::int64_t first = out_begin(piece), begin = std::max(columns.begin, first),
                        end = std::min(columns.end, first + piece.n_out);
     for (std::int64_t i = 0; begin < end && i < pass.n(); ++i) {
@@ -130,6 +130,14 @@ void PiecedProjection::sum(const Pass& pass, const cpu::Range& columns, std::int
         add_weighted(y, x, 1.0f, end - begin);
       if (&piece == &part(piece.part).back()) scale(y, pass.buffer(places_.acts).factor(i), end - begin);
     }
+  }
+}
+
+void PiecedProjection::add_regions(const Pass& pass, std::vector<Region>& regions) const {
+  for (std::int64_t p = 0; p < n_parts(); ++p) {
+    const PackedMatrix& piece = part(p).front();
+    const std::int64_t begin = out_begin(piece);
+    add_region(regions, pass.buffer(places_.out), {p, out_row(pass, p), pass.n(), begin, begin + piece.n_out});
   }
 }
 

@@ -34,8 +34,10 @@ class PiecedProjection {
   // Many rows: all pieces of a part, for some of the rows.
   void run_rows(const Pass& pass, const cpu::Member& member, std::int64_t part, const cpu::Range& tiles,
                 const cpu::Range& rows) const;
-  // Few rows: completes columns of `out`; of one part where results lie by part.
-  void sum(const Pass& pass, const cpu::Range& columns, std::int64_t part = 0) const;
+  // Few rows: completes what a part has of columns of `out`.
+  void sum(const Pass& pass, const cpu::Range& columns, std::int64_t part) const;
+  // Every part's columns of `out`, where parts are in processes of their own.
+  void add_regions(const Pass& pass, std::vector<Region>& regions) const;
   std::uint64_t bytes() const;
 
  private:

@@ -371,6 +371,10 @@ std::uint64_t Plan::shared_bytes() const {
   return bytes;
 }
 
+std::uint64_t Plan::bytes_here() const {
+  return options.here == cpu::kAllParts ? bytes : part_bytes(static_cast<std::size_t>(options.here)) + shared_bytes();
+}
+
 std::string_view name_of(BlockKind kind) {
   static constexpr std::string_view kNames[] = {
       "embedding", "attention", "attention", "feed-forward", "feed-forward", "output head", "multi-token prediction"};

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cpu/crews.hpp"
 #include "cpu/isa.hpp"
 #include "cpu/kernels/matmul/matmul.hpp"
 #include "runtime/model/config.hpp"
@@ -102,6 +103,7 @@ struct PlanOptions {
   cpu::MatmulTuning tuning = {};    // which kernels are the fastest here
   Shares shares = equal_shares(1);  // of the parts that blocks are cut into
   Placement placement = {};         // where the parts lie in memory
+  int here = cpu::kAllParts;        // the part that this process holds and works on, others having the others
   bool mtp = false;                 // the multi-token-prediction layers too, where the model has them
 };
 
@@ -118,6 +120,8 @@ struct Plan {
   // Of memory: what a part holds, and what all share. Without what lies on a device.
   std::uint64_t part_bytes(std::size_t part) const;
   std::uint64_t shared_bytes() const;
+  bool holds(std::int64_t part) const { return options.here == cpu::kAllParts || options.here == part; }
+  std::uint64_t bytes_here() const;  // of weights in this process's memory
   std::int64_t n_parts() const { return static_cast<std::int64_t>(options.shares.size()); }
   std::int64_t n_layers() const { return config.n_layers + (options.mtp ? config.n_mtp_layers : 0); }
 };

@@ -52,15 +52,19 @@ std::vector<std::int64_t> places_of(const WeightPart& part, std::int64_t n_slice
 // Rows of a slice that are read together.
 struct Unit {
   std::int64_t slice, begin, end;
+  bool counts = true;  // in the contents; of several processes that read it, in one
 };
+
+bool has_rows_of(const WeightPart& part, const Unit& unit) {
+  return part.columns.size() > 0 && part.rows.begin < unit.end && unit.begin < part.rows.end &&
+         std::ranges::binary_search(part.slices, unit.slice);
+}
 
 // The part that alone has rows of a unit; -1: several have.
 int owner_of(const WeightPlan& weight, const Unit& unit) {
   int owner = -1;
   for (std::size_t p = 0; p < weight.parts.size(); ++p) {
-    const WeightPart& part = weight.parts[p];
-    const bool has = part.columns.size() > 0 && part.rows.begin < unit.end && unit.begin < part.rows.end &&
-                     std::ranges::binary_search(part.slices, unit.slice);
+    const bool has = has_rows_of(weight.parts[p], unit);
     if (has && owner >= 0) return -1;
     if (has) owner = static_cast<int>(p);
   }
@@ -70,7 +74,11 @@ int owner_of(const WeightPlan& weight, const Unit& unit) {
 }  // namespace
 
 Loader::Loader(const WeightSource& source, const Plan& plan, cpu::Team& team, Progress progress)
-    : source_(source), n_parts_(static_cast<int>(plan.n_parts())), team_(team), progress_(std::move(progress)) {
+    : source_(source),
+      n_parts_(static_cast<int>(plan.n_parts())),
+      here_(plan.options.here),
+      team_(team),
+      progress_(std::move(progress)) {
   for (const WeightPlan& weight : plan.weights) {
     total_ += static_cast<double>(*quant::row_bytes(weight.dtype, weight.n_in)) *
               static_cast<double>(weight.n_out * weight.n_slices);
@@ -102,14 +110,17 @@ void Loader::for_each_unit(const WeightPlan& weight, const WeightInfo& info, std
   std::size_t n_units = 0;
   for (std::int64_t slice = 0; slice < info.n_slices; ++slice) {
     for (std::int64_t begin = 0; begin < info.n_out; begin += n_rows) {
-      const Unit unit{slice, begin, std::min(info.n_out, begin + n_rows)};
-      const int owner = owner_of(weight, unit);
-      queues[static_cast<std::size_t>(owner >= 0 ? owner : static_cast<int>(n_units % queues.size()))].push_back(unit);
+      Unit unit{slice, begin, std::min(info.n_out, begin + n_rows)};
+      const int owner = owner_of(weight, unit), queue = owner >= 0 ? owner : static_cast<int>(n_units % queues.size());
       ++n_units;
+      unit.counts = here_ == cpu::kAllParts || queue == here_;
+      // Tables of rows are everyone's.
+      if (unit.counts || weight.layout == nullptr || has_rows_of(weight.parts[static_cast<std::size_t>(here_)], unit))
+        queues[static_cast<std::size_t>(queue)].push_back(unit);
     }
   }
   std::vector<cpu::WorkCounter> next(queues.size());
-  const cpu::Crews& crews = team_.crews(n_parts_);
+  const cpu::Crews& crews = team_.crews(n_parts_, here_);
   FirstError error;
   std::mutex mutex;
   team_.run([&](const cpu::Member& member) {
@@ -119,7 +130,7 @@ void Loader::for_each_unit(const WeightPlan& weight, const WeightInfo& info, std
       const auto read = [&](const Unit& unit) {
         buffer.resize(static_cast<std::size_t>(unit.end - unit.begin) * row_bytes);
         source_.read_rows(info, unit.slice, unit.begin, unit.end, buffer.data());
-        add_rows(sum, info, unit.slice, unit.begin, buffer);
+        if (unit.counts) add_rows(sum, info, unit.slice, unit.begin, buffer);
         for (std::int64_t row = unit.begin; row < unit.end; ++row)
           check_finite(info, unit.slice, row, buffer.data() + static_cast<std::size_t>(row - unit.begin) * row_bytes);
         f(unit.slice, unit.begin, unit.end, buffer);
@@ -154,7 +165,7 @@ std::vector<PackedMatrix> Loader::read_parts(const WeightPlan& weight, const Wei
                     for (const PackedMatrix& m : matrices) {
                       const WeightPart& part = weight.parts[m.part];
                       const std::int64_t place = places[m.part][slice];
-                      if (!m || place < 0 || row < part.rows.begin || row >= part.rows.end) continue;
+                      if (m.data == nullptr || place < 0 || row < part.rows.begin || row >= part.rows.end) continue;
                       const std::int64_t tile = place * m.n_tiles + (row - part.rows.begin) / cpu::kTileRows,
                                          first = part.columns.begin + m.column_begin;
                       pack_tile(m, info, {first, first + m.n_in}, rows, scratch,
@@ -168,7 +179,7 @@ std::vector<PackedMatrix> Loader::read_parts(const WeightPlan& weight, const Wei
 std::vector<float> Loader::read_vector(const WeightInfo& info) {
   std::vector<std::byte> raw(info.row_bytes());
   source_.read_rows(info, 0, 0, 1, raw.data());
-  add_rows(contents_, info, 0, 0, raw);
+  if (here_ <= 0) add_rows(contents_, info, 0, 0, raw);
   check_finite(info, 0, 0, raw.data());
   std::vector<float> values(static_cast<std::size_t>(info.n_in));
   quant::decode_row(info.dtype, raw.data(), values.data(), info.n_in);

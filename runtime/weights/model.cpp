@@ -11,12 +11,12 @@ namespace {
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
 
 void check_memory(const Plan& plan, std::uint64_t extra_bytes) {
-  const std::uint64_t need = plan.bytes + extra_bytes, have = cpu::available_memory_bytes();
+  const std::uint64_t need = plan.bytes_here() + extra_bytes, have = cpu::available_memory_bytes();
   if (need <= have) return;
   throw Error(ErrorKind::kDoesNotFit,
               fmt::format("the model needs {:.2f} GiB of memory (weights {:.2f}, cache and work space {:.2f}), "
                           "{:.2f} GiB are free (running from disk is not offered yet)",
-                          static_cast<double>(need) / kGiB, static_cast<double>(plan.bytes) / kGiB,
+                          static_cast<double>(need) / kGiB, static_cast<double>(plan.bytes_here()) / kGiB,
                           static_cast<double>(extra_bytes) / kGiB, static_cast<double>(have) / kGiB))
       .with(Remedy::kSmallerModel);
 }
@@ -27,11 +27,11 @@ bool keep_files_out_of_memory(const WeightSource& source, const Plan& plan, cons
   std::uint64_t bytes = 0;
   for (const InputFile& file : source.files()) bytes += file.size();
   const std::uint64_t have = cpu::available_memory_bytes();
-  if (bytes + plan.bytes <= have) return false;
+  if (bytes + plan.bytes_here() <= have) return false;
   for (const InputFile& file : source.files()) file.drop_behind();
   log(Level::kDetail, fmt::format("file pages are dropped once they are read: {:.2f} GiB of files and {:.2f} GiB of "
                                   "weights do not fit into {:.2f} GiB",
-                                  static_cast<double>(bytes) / kGiB, static_cast<double>(plan.bytes) / kGiB,
+                                  static_cast<double>(bytes) / kGiB, static_cast<double>(plan.bytes_here()) / kGiB,
                                   static_cast<double>(have) / kGiB));
   return true;
 }
@@ -60,7 +60,7 @@ std::unique_ptr<Model> Model::load(const WeightSource& source, Plan plan, cpu::T
   for (const InputFile& file : source.files()) {
     if (drops) file.drop_all();
   }
-  model->contents_ = loader.contents().value();
+  model->contents_ = (options.complete ? options.complete(loader.contents()) : loader.contents()).value();
   return model;
 }
 

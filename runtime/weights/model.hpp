@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cpu/team.hpp"
+#include "runtime/base/hash.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/model/weight_source.hpp"
 #include "runtime/plan/plan.hpp"
@@ -19,6 +20,8 @@ struct LoadOptions {
   Progress progress = {};         // bytes read of all
   // Called for every weight when it is in the store; those of a device are dropped there afterwards.
   std::function<void(const WeightPlan&, const WeightStore&)> take = {};
+  // Where one part is here: its share of the contents to all of them.
+  std::function<PlacedSum(const PlacedSum&)> complete = {};
 };
 
 class Model {

@@ -13,9 +13,12 @@ void WeightStore::reserve(const Plan& plan, const Log& log) {
     if (weight.layout == nullptr) {
       shared = cpu::Slab::end_of_piece(shared, weight.bytes);
     } else {
-      for (const PackedMatrix& m : unplaced(weight)) parts[m.part] = cpu::Slab::end_of_piece(parts[m.part], m.bytes());
+      for (const PackedMatrix& m : unplaced(weight)) {
+        if (plan.holds(m.part)) parts[m.part] = cpu::Slab::end_of_piece(parts[m.part], m.bytes());
+      }
     }
   }
+  here_ = plan.options.here;
   const Placement& placement = plan.options.placement;
   std::set<std::string> reasons;  // the same for every slab where there is one pool
   for (std::size_t p = 0; p < parts.size(); ++p) {
@@ -32,8 +35,10 @@ void WeightStore::place(const WeightPlan& weight, std::span<PackedMatrix> matric
     for (const PackedMatrix& m : matrices) bytes = cpu::Slab::end_of_piece(bytes, m.bytes());
     passing_[weight.id] = cpu::Slab(bytes, {});
   }
-  for (PackedMatrix& m : matrices)
+  for (PackedMatrix& m : matrices) {
+    if (!m || (here_ != cpu::kAllParts && here_ != m.part)) continue;
     m.data = (weight.place == Place::kDevice ? passing_[weight.id] : slabs_[m.part]).take(m.bytes());
+  }
 }
 
 std::span<const PackedMatrix> WeightStore::parts(WeightId id) const {

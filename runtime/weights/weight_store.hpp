@@ -26,7 +26,7 @@ class WeightStore {
  public:
   // Room for a plan's weights, where its placement says. Throws as cpu::Slab; `log` hears of pools that gave too little.
   void reserve(const Plan& plan, const Log& log);
-  // Memory for a weight's matrices or rows. For one thread at a time.
+  // Memory for a weight's matrices, those of parts that are here, or rows. For one thread at a time.
   void place(const WeightPlan& weight, std::span<PackedMatrix> matrices);
   void place(RowTable& table, std::size_t bytes) { table.data = shared_.take(bytes); }
   // The slabs of the parts.
@@ -47,6 +47,7 @@ class WeightStore {
   void drop(WeightId id);
 
  private:
+  int here_ = cpu::kAllParts;
   std::vector<cpu::Slab> slabs_;
   cpu::Slab shared_;
   std::map<WeightId, cpu::Slab> passing_;  // of weights that go on to a device

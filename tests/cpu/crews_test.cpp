@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <thread>
 
 namespace {
@@ -55,6 +56,22 @@ TEST_CASE("members of a node work on its part") {
   CHECK(crew_places(4, 2, {0, 0, 0, 0})[2].has(1));
   CHECK(crew_places(2, 4, {0, 2})[1].first_part == 2);
   CHECK(crew_places(2, 4, {0, 2})[1].end_part == 4);
+}
+
+TEST_CASE("where other parts are in other processes, all members work on the one here") {
+  Team team(3);
+  const Crews& crews = team.crews(4, 2);
+  CHECK(crews.n_parts() == 4);
+  CHECK(crews.n_crews() == 1);
+  CHECK(crews.parts_here().begin == 2);
+  CHECK(crews.parts_here().end == 3);
+  team.run([&](const Member& member) {
+    const CrewPlace& place = crews.place(member);
+    if (!place.has(2) || place.has(1) || place.has(3) || place.size != 3 || place.index != member.index) std::abort();
+    crews.barrier(member);
+  });
+  CHECK(&team.crews(4) != &crews);
+  CHECK(team.crews(4).has(3));
 }
 
 TEST_CASE("a crew waits for its own members alone") {

@@ -1,0 +1,162 @@
+// A model whose parts are in executors of their own gives the bits of one executor with all parts: rows that are
+// generated and prompts, every kind of block, quantized and float32, even and uneven shares.
+#include "runtime/exec/exchange.hpp"
+
+#include <doctest/doctest.h>
+
+#include <barrier>
+#include <cstring>
+#include <thread>
+
+#include "runtime/model/random_source.hpp"
+#include "runtime/model/shapes.hpp"
+#include "tests/runtime/exec/exec_fixture.hpp"
+#include "tests/support/memory_source.hpp"
+
+namespace {
+
+using namespace dodeca;
+using namespace dodeca::tests;
+using namespace dodeca::runtime;
+using namespace dodeca::runtime::exec;
+using quant::DType;
+
+// Processes as threads: what one has is copied to the others.
+class Meeting {
+ public:
+  explicit Meeting(std::size_t n) : lists_(n), barrier_(static_cast<std::ptrdiff_t>(n)) {}
+  void share(std::size_t here, std::span<const Region> regions) {
+    lists_[here] = regions;
+    barrier_.arrive_and_wait();
+    for (std::size_t r = 0; r < regions.size(); ++r) {
+      const auto part = static_cast<std::size_t>(regions[r].part);
+      if (part == here) continue;
+      const Region &to = regions[r], &from = lists_[part][r];
+      for (std::int64_t i = 0; i < to.n_rows; ++i)
+        std::memcpy(to.data + static_cast<std::size_t>(i) * to.stride,
+                    from.data + static_cast<std::size_t>(i) * from.stride, to.bytes);
+    }
+    barrier_.arrive_and_wait();
+  }
+
+ private:
+  std::vector<std::span<const Region>> lists_;
+  std::barrier<> barrier_;
+};
+
+class Seat final : public Exchange {
+ public:
+  Seat(Meeting& meeting, std::size_t here) : meeting_(meeting), here_(here) {}
+  void share(std::span<const Region> regions) noexcept override { meeting_.share(here_, regions); }
+  void check() override {}
+
+ private:
+  Meeting& meeting_;
+  std::size_t here_;
+};
+
+// A prompt of some tokens, then rows one by one and several at once, of two sequences.
+std::vector<float> logits_of_both_ways(Executor& executor, int vocab) {
+  std::vector<float> logits = logits_of(executor, prompt_of(some_ids(21, vocab)));
+  ForwardOutput out;
+  const std::vector<int> ids = some_ids(24, vocab, 3);
+  for (int begin = 0, n = 1; begin < 24; begin += n, n = n % 4 + 1) {
+    const auto rows = rows_of({ids.begin() + begin, ids.begin() + std::min(24, begin + n)}, 0, 21 + begin);
+    executor.forward(rows, out);
+    logits.insert(logits.end(), out.logits.begin(), out.logits.end());
+  }
+  executor.cache().fork(0, 1, 30);
+  executor.forward(rows_of({5}, 1, 30), out);
+  logits.insert(logits.end(), out.logits.begin(), out.logits.end());
+  return logits;
+}
+
+// The bits of all parts in one executor, and of each in its own.
+void check_bits(const WeightSource& source, PlanOptions options, DType cache_type = DType::kF16) {
+  const auto n_parts = options.shares.size();
+  ExecutorOptions run{.n_positions = 256,
+                      .n_sequences = 2,
+                      .micro_batch = 16,
+                      .cache_type = cache_type,
+                      .integer_attention = !options.compute_f32};
+  const int vocab = static_cast<int>(source.config().vocab_size);
+  cpu::Team team(2);
+  const auto whole = load_model(source, team, options);
+  Executor all(*whole, team, run);
+  const std::vector<float> want = logits_of_both_ways(all, vocab);
+
+  Meeting meeting(n_parts);
+  std::vector<std::vector<float>> got(n_parts);
+  std::vector<PlacedSum> sums(n_parts);
+  std::vector<std::thread> processes;
+  for (std::size_t p = 0; p < n_parts; ++p) {
+    processes.emplace_back([&, p] {
+      cpu::Team own(p == 1 ? 2 : 1);
+      PlanOptions planned = options;
+      planned.here = static_cast<int>(p);
+      const auto model = Model::load(source, make_plan(source, this_machine(), planned), own,
+                                     {.complete =
+                                          [&](const PlacedSum& sum) {
+                                            sums[p] = sum;
+                                            return sum;
+                                          }},
+                                     kSilent);
+      ExecutorOptions here = run;
+      here.exchange = std::make_shared<Seat>(meeting, p);
+      Executor executor(*model, own, here);
+      got[p] = logits_of_both_ways(executor, vocab);
+    });
+  }
+  for (std::thread& process : processes) process.join();
+  PlacedSum contents;
+  for (const PlacedSum& sum : sums) contents.add(sum);
+  CHECK(contents.value() == whole->contents());
+  for (const std::vector<float>& logits : got) CHECK(same_bits(logits, want));
+}
+
+std::unique_ptr<WeightSource> quantized(const char* shape) {
+  ModelConfig c = published_shape(shape);
+  set_layers(c, 1, 1);
+  c.vocab_size = 512;
+  c.n_routed_experts = 8;
+  c.n_experts_per_tok = 3;
+  c.n_group = c.topk_group = 1;
+  return random_weights(
+      c,
+      [](const WantedWeight& w) {
+        if (w.id.role == WeightRole::kRouter) return DType::kF32;
+        return w.n_in % 256 != 0 ? DType::kQ5_0 : is_routed(w.id.role) ? DType::kQ2_K : DType::kQ4_K;
+      },
+      7);
+}
+
+}  // namespace
+
+TEST_CASE("parts in executors of their own: quantized models of V3's and V2-Lite's widths") {
+  const auto wide = quantized("deepseek-v3"), narrow = quantized("deepseek-v2-lite");
+  check_bits(*wide, {.shares = equal_shares(2)});
+  check_bits(*wide, {.shares = {3.0, 1.0, 2.0}});
+  check_bits(*narrow, {.shares = equal_shares(3)});
+  check_bits(*narrow, {.shares = equal_shares(4)});
+}
+
+TEST_CASE("parts in executors of their own: the demo model") {
+  const auto source = open_weights(kDemoModel, {}, kSilent);
+  for (const int n : {2, 3, 4}) check_bits(*source, {.shares = equal_shares(n)});
+}
+
+TEST_CASE("parts in executors of their own: float32, odd shapes, parts without heads") {
+  ModelConfig c = small_mla_config(1, 1);
+  c.n_heads = 6;
+  c.n_shared_experts = 1;
+  c.attention_bias = true;
+  ModelConfig wide = small_mla_config(1, 1);
+  wide.n_heads = 40;  // strips of heads in two parts
+  for (const ModelConfig& config : {c, wide}) {
+    const MemorySource source(config, 11);
+    for (const Shares& shares : {equal_shares(2), equal_shares(3), equal_shares(8), {1.0, 4.0}}) {
+      check_bits(source, {.compute_f32 = true, .shares = shares}, DType::kF32);
+      check_bits(source, {.shares = shares});
+    }
+  }
+}
