@@ -203,6 +203,12 @@ int cmd_batch(std::span<const std::string> args) {
   Console console;
   BatchArguments a = parse_batch(args, console);
   const ModelOptions& model = a.model;
+  a.model.join_cluster(console);
+  const std::int32_t n_parallel = a.batch.n_parallel;
+  const auto needs = [&](const Plan&, std::int64_t context) {
+    return CommandNeeds{Engine::sequences_for(n_parallel), engine::positions_for(context, n_parallel)};
+  };
+  if (model.cluster != nullptr && model.cluster->rank() > 0) return follow_rank_0(model, console, needs);
   const Tokenizer tokenizer = open_tokenizer(model.model, model.override_kv);
   a.batch.model_name = std::filesystem::path(model.model).lexically_normal().filename().string();
   a.batch.model_identity = fmt::format("{} {}", model_outline(model.model), model.arithmetic());
@@ -218,10 +224,7 @@ int cmd_batch(std::span<const std::string> args) {
   if (batch->counts().resumed > 0)
     console.info(fmt::format("resuming: {} of {} requests are done", batch->counts().resumed, batch->counts().total));
 
-  const std::int32_t n_parallel = a.batch.n_parallel;
-  LoadedModel loaded = load_model(model, console, [&](const Plan&, std::int64_t context) {
-    return CommandNeeds{Engine::sequences_for(n_parallel), engine::positions_for(context, n_parallel)};
-  });
+  LoadedModel loaded = load_model(model, console, needs);
   batch->confirm_model(contents_text(loaded.session->model().contents()));
   Engine& engine =
       loaded.session->start_engine(engine::vocabulary_of(tokenizer, loaded.config().vocab_size),

@@ -172,6 +172,7 @@ int cmd_run(std::span<const std::string> args) {
   console.add_flags(options);
   options.parse(args);
   run.model.check();
+  run.model.join_cluster(console);
   if (options.given("-p") && options.given("-f")) throw Usage("-p and -f cannot both give the prompt");
   if (run.chat && run.no_chat) throw Usage("-cnv and -no-cnv contradict each other");
   const bool has_prompt = options.given("-p") || options.given("-f");
@@ -180,6 +181,13 @@ int cmd_run(std::span<const std::string> args) {
   if (options.given("-sys") && options.given("-sysf"))
     throw Usage("-sys and -sysf cannot both give the system message");
   if (chats && !run.prompt_cache.empty()) throw Usage("--prompt-cache goes with a raw completion, not with a chat");
+
+  if (run.model.cluster != nullptr && !run.prompt_cache.empty())
+    throw Usage("--prompt-cache is for one process, and mpirun has started several");
+  const auto needs = [](const Plan&, std::int64_t context) {
+    return CommandNeeds{Engine::sequences_for(1), engine::positions_for(context, 1)};
+  };
+  if (run.model.cluster != nullptr && run.model.cluster->rank() > 0) return follow_rank_0(run.model, console, needs);
 
   run.sampling.apply_order(options);
   run.chat_template.read();
@@ -194,9 +202,7 @@ int cmd_run(std::span<const std::string> args) {
   const Tokenizer tokenizer = open_tokenizer(run.model.model, run.model.override_kv);
   std::optional<ChatTemplate> chat_template;
   if (chats) chat_template = run.chat_template.choose(tokenizer);
-  LoadedModel loaded = load_model(run.model, console, [](const Plan&, std::int64_t context) {
-    return CommandNeeds{Engine::sequences_for(1), engine::positions_for(context, 1)};
-  });
+  LoadedModel loaded = load_model(run.model, console, needs);
   Engine& engine = loaded.session->start_engine(engine::vocabulary_of(tokenizer, loaded.config().vocab_size),
                                                 {.n_parallel = 1,
                                                  .context = loaded.context,

@@ -12,6 +12,7 @@
 #include "runtime/base/error.hpp"
 #include "runtime/cli/remedies.hpp"
 #include "runtime/cli/suggestion.hpp"
+#include "runtime/cluster/cluster.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
@@ -53,6 +54,7 @@ int guarded(const std::string& who, Body body) {
     flush_out();
     return code;
   } catch (const Usage& usage) {
+    if (cluster::rank_started() > 0) return 2;  // rank 0 has the same arguments and says the same
     return fail(fmt::format("{} (see {} --help)", usage.what(), who), 2);
   } catch (const OutputClosed&) {
     return 0;  // the reader wanted no more

@@ -1,4 +1,5 @@
 #include "runtime/cli/command.hpp"
+#include "runtime/cluster/cluster.hpp"
 
 int main(int argc, char** argv) {
   using namespace dodeca::runtime::cli;
@@ -12,7 +13,8 @@ int main(int argc, char** argv) {
       {"inspect", cmd_inspect, "what is in a model file"},
       {"plan", cmd_plan, "where a model lies on this machine, what it takes, and why"},
   };
-  return program_main("dodeca",
-                      "dodeca runs Mixture-of-Experts language models of the DeepSeek-V3 class from system RAM.",
-                      kCommands, nullptr, argc, argv);
+  dodeca::runtime::cluster::watch_over_rank("dodeca");
+  return dodeca::runtime::cluster::leave(
+      program_main("dodeca", "dodeca runs Mixture-of-Experts language models of the DeepSeek-V3 class from system RAM.",
+                   kCommands, nullptr, argc, argv));
 }

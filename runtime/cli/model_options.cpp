@@ -3,16 +3,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "cpu/topology.hpp"
 #include "runtime/base/error.hpp"
+#include "runtime/base/hash.hpp"
 #include "runtime/base/stopwatch.hpp"
+#include "runtime/cli/command.hpp"
 #include "runtime/cli/layer_dump.hpp"
+#include "runtime/cli/model_identity.hpp"
 #include "runtime/cli/thread_choice.hpp"
 #include "runtime/cli/tuning.hpp"
+#include "runtime/cluster/led_pass.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
@@ -165,13 +170,80 @@ PlanOptions ModelOptions::plan_options(const NumaChoice& choice, const Console& 
           .onednn = onednn,
           .tuning = host_tuning(level, console),
           .shares = choice.shares,
-          .placement = choice.placement};
+          .placement = choice.placement,
+          .here = cluster == nullptr ? cpu::kAllParts : cluster->rank()};
+}
+
+namespace {
+
+// What has to be the same on all ranks before anything is loaded.
+std::vector<std::string> facts_of(const ModelOptions& options, const Plan& plan, const CommandNeeds& needs,
+                                  std::int64_t context) {
+  return {fmt::format("version {} ({})", program_version(), program_commit()),
+          fmt::format("model {:016x}", fnv1a(model_outline(options.model))),
+          fmt::format("{} weights in {} bytes", plan.weights.size(), plan.bytes),
+          "arithmetic: " + options.arithmetic(),
+          fmt::format("{} sequences, {} positions, a context of {}, passes of {} rows", needs.n_sequences,
+                      needs.n_positions, context, options.rows_per_pass(plan.config))};
+}
+
+void use_cluster(cluster::Cluster& cluster, engine::SessionOptions& session) {
+  session.executor.exchange = {&cluster.exchange(), [](exec::Exchange*) {}};  // the process owns it
+  session.complete = [&cluster](const PlacedSum& own) {
+    PlacedSum all;
+    for (const std::string& bytes : cluster.gather({reinterpret_cast<const char*>(&own), sizeof own})) {
+      PlacedSum one;
+      std::memcpy(&one, bytes.data(), sizeof one);
+      all.add(one);
+    }
+    return all;
+  };
+  if (cluster.rank() == 0)
+    session.wrap = [&cluster](std::unique_ptr<engine::ForwardPass> own) {
+      return std::make_unique<cluster::LeadingPass>(cluster, std::move(own));
+    };
+}
+
+}  // namespace
+
+void ModelOptions::join_cluster(Console& console) {
+  cluster = cluster::join(throw_if_stopped);
+  if (cluster == nullptr) return;
+  if (device.wants_card()) throw Usage("a card takes no blocks where mpirun has started several processes");
+  if (numa.request().mode == NumaRequest::Mode::kParts)
+    throw Usage("--numa parts= is for one process: with mpirun every process has one part");
+  if (cluster->rank() > 0) console.quiet = true;
+}
+
+NumaChoice ModelOptions::numa_choice(const cpu::Topology& topology) const {
+  NumaChoice choice = numa.choose(topology, whole || device.wants_card() || cluster != nullptr);
+  if (cluster != nullptr) choice.shares = equal_shares(cluster->size());
+  return choice;
+}
+
+int follow_rank_0(const ModelOptions& options, const Console& console,
+                  const std::function<CommandNeeds(const Plan&, std::int64_t)>& needs) {
+  cluster::Cluster& cluster = *options.cluster;
+  if (!cluster::hear_begin(cluster)) return 0;
+  const LoadedModel loaded = load_model(options, console, needs);
+  const auto pass = loaded.session->make_pass(options.poll);
+  try {
+    cluster::follow(cluster, *pass);
+  } catch (const Error&) {
+    if (!cluster.silent()) throw;
+    return 1;
+  }
+  return 0;
 }
 
 LoadedModel load_model(const ModelOptions& options, const Console& console,
                        const std::function<CommandNeeds(const Plan&, std::int64_t)>& needs) {
   const Stopwatch watch;
   const Log log = console.log();
+  if (options.cluster == nullptr && cluster::n_started() > 1)
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("mpirun started {} processes, and this command works in one alone", cluster::n_started()));
+  if (options.cluster != nullptr && options.cluster->rank() == 0) cluster::tell_begin(*options.cluster);
   std::shared_ptr<const WeightSource> source = options.open(log);
   const ModelConfig& config = source->config();
   LoadedModel loaded;
@@ -186,6 +258,11 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   if (const std::string note = options.numa.note(); !note.empty()) console.info(note);
   Plan plan = make_plan(*source, machine, options.plan_options(choice, console));
   const CommandNeeds wanted = needs(plan, loaded.context);
+  if (options.cluster != nullptr) {
+    if (config.tied_embeddings)
+      throw Error(ErrorKind::kUnsupported, "a model whose head is its embedding does not run in several processes");
+    cluster::agree(*options.cluster, facts_of(options, plan, wanted, loaded.context));
+  }
   const cpu::Topology& topology = choice.topology;
   console.detail(fmt::format("processor: {}, {} usable cores", topology.cpu_model, topology.cores.size()));
   const ThreadChoice threads = threads_for(options, topology, log);
@@ -201,6 +278,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   session.extra_bytes = wanted.extra_bytes;
   session.progress = bar.callback();
   options.numa.apply(session);
+  if (options.cluster != nullptr) use_cluster(*options.cluster, session);
   if (card != nullptr) use_card(options.device, card, console, plan, session);
   loaded.session = std::make_unique<engine::Session>(std::move(source), std::move(plan), std::move(workers),
                                                      std::move(session), log);

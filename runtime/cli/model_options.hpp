@@ -15,6 +15,7 @@
 #include "runtime/cli/device_options.hpp"
 #include "runtime/cli/numa_options.hpp"
 #include "runtime/cli/options.hpp"
+#include "runtime/cluster/cluster.hpp"
 #include "runtime/engine/energy_meter.hpp"
 #include "runtime/engine/session.hpp"
 #include "runtime/model/weight_source.hpp"
@@ -42,11 +43,15 @@ struct ModelOptions {
   bool plain_topk = false, onednn = false;
   int poll = 50;
   bool whole = false;  // what the command does needs a model that is not cut
+  cluster::Cluster* cluster = nullptr;  // the processes that have the other parts; null: this one has all
   DeviceOptions device;
   NumaOptions numa;
 
   void add_flags(Options& options);
   void add_engine_flags(Options& options);  // of commands that generate
+  // Behind check(): the processes that mpirun started become one; console is quiet on all but rank 0. Throws Usage for
+  // what only one process does.
+  void join_cluster(Console& console);
   void check() const;                       // after parse: -m given, -ctv equal to -ctk; throws Usage
 
   // Rows of a pass: as asked, else 2048 where there are 64 experts and more, so that each gets rows enough to be worth
@@ -61,9 +66,8 @@ struct ModelOptions {
   // All but the numbers of sequences and positions.
   engine::SessionOptions session_options(const ModelConfig& config) const;
   // Parts and processors of a machine; whole where a card takes blocks, as it does not take parts.
-  NumaChoice numa_choice(const cpu::Topology& topology) const {
-    return numa.choose(topology, whole || device.wants_card());
-  }
+  // In a cluster each process has one part, of as many as there are processes.
+  NumaChoice numa_choice(const cpu::Topology& topology) const;
   PlanOptions plan_options(const NumaChoice& choice, const Console& console) const;
 };
 
@@ -86,5 +90,8 @@ struct CommandNeeds {
 // Opens and loads (engine/session.hpp), says the facts. `needs` is asked once plan and context are known.
 LoadedModel load_model(const ModelOptions& options, const Console& console,
                        const std::function<CommandNeeds(const Plan& plan, std::int64_t context)>& needs);
+// Of ranks above 0: loads their part and does what rank 0 tells. Returns the exit code.
+int follow_rank_0(const ModelOptions& options, const Console& console,
+                  const std::function<CommandNeeds(const Plan& plan, std::int64_t context)>& needs);
 
 }  // namespace dodeca::runtime::cli

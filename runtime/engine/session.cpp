@@ -44,7 +44,8 @@ Session::Session(std::shared_ptr<const WeightSource> source, Plan plan, Workers 
        .progress = std::exchange(options_.progress, {}),
        .take = options_.device == nullptr
                    ? std::function<void(const WeightPlan&, const WeightStore&)>()
-                   : [&](const WeightPlan& weight, const WeightStore& store) { options_.device->take(weight, store); }},
+                   : [&](const WeightPlan& weight, const WeightStore& store) { options_.device->take(weight, store); },
+       .complete = options_.complete},
       log);
   if (model_->plan().options.placement.bound() || options_.verify_placement)
     check_residency(residency_of(*model_, options_.verify_placement), options_.allow_remote, log);
@@ -82,9 +83,15 @@ Executor& Session::restart(const exec::ExecutorOptions& options, Workers workers
   return *executor_;
 }
 
+std::unique_ptr<ForwardPass> Session::make_pass(int poll) {
+  std::unique_ptr<ForwardPass> pass =
+      std::make_unique<ExecutorPass>(*executor_, workers_.generation(), workers_.prompts(), poll);
+  return options_.wrap ? options_.wrap(std::move(pass)) : std::move(pass);
+}
+
 Engine& Session::start_engine(Vocabulary vocabulary, const EngineOptions& options) {
   engine_.reset();
-  pass_ = std::make_unique<ExecutorPass>(*executor_, workers_.generation(), workers_.prompts(), options.poll);
+  pass_ = make_pass(options.poll);
   engine_ = std::make_unique<Engine>(*pass_, std::move(vocabulary), options);
   return *engine_;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "runtime/base/log.hpp"
@@ -26,6 +27,10 @@ struct SessionOptions {
   Progress progress = {};                             // of loading: bytes read of all
   bool verify_placement = false;                      // every page's place is asked for, not that of samples alone
   bool allow_remote = false;                          // memory that lies elsewhere is a warning, no error
+  // Of a plan of which one part is here, beside executor.exchange: LoadOptions::complete, and the pass around the
+  // executor's that an engine gets.
+  std::function<PlacedSum(const PlacedSum&)> complete = {};
+  std::function<std::unique_ptr<ForwardPass>(std::unique_ptr<ForwardPass>)> wrap = {};
 };
 
 class Session {
@@ -39,6 +44,8 @@ class Session {
   // Another cache and work space, and other threads, over the same weights. Ends the engine. Throws Error{kDoesNotFit}
   // when they do not fit; the executor then is a new one of the old sizes.
   exec::Executor& restart(const exec::ExecutorOptions& options, Workers workers);
+  // What an engine works with: the executor's pass, wrapped.
+  std::unique_ptr<ForwardPass> make_pass(int poll);
   // An engine on the executor; the vocabulary's tokenizer must outlive it.
   Engine& start_engine(Vocabulary vocabulary, const EngineOptions& options);
 
@@ -59,7 +66,7 @@ class Session {
   Log log_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<exec::Executor> executor_;
-  std::unique_ptr<ExecutorPass> pass_;
+  std::unique_ptr<ForwardPass> pass_;
   std::unique_ptr<Engine> engine_;
 };
 

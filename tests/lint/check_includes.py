@@ -28,6 +28,7 @@ RUNTIME = {
     "sample": {"base", "sample"},
     "engine": _RUNNING,
     "batch": _RUNNING | {"batch"},
+    "cluster": _RUNNING | {"cluster"},
     "eval": _RUNNING | {"eval"},
     "quantize": {"base", "load", "text", "model", "quantize"},
 }
@@ -42,6 +43,7 @@ THIRD_PARTY = {
     r"(oneapi/)?dnnl.*": ["cpu/kernels/matmul/"],
     r"CLI/.*": ["runtime/cli/options.cpp"],
     r"(cuda|cublas).*": ["gpu/cuda/"],
+    r"mpi\.h": ["runtime/cluster/mpi_cluster.cpp"],
     r"pcre2\.h": ["runtime/text/"],
     r".*intrin\.h": ["cpu/"],
     r"doctest.*": ["tests/"],

@@ -1,0 +1,54 @@
+// The processes that hold a part of one model each, one per machine: who they are, and how they talk. Rank 0 has the
+// engine, and the others do what it tells them. Built with DODECA_MPI they are the ranks that mpirun started; nothing
+// else here knows of MPI.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/exec/exchange.hpp"
+
+namespace dodeca::runtime::cluster {
+
+// How long a rank may keep the others waiting inside a pass.
+inline constexpr double kPatienceSeconds = 8.0;
+
+class Cluster {
+ public:
+  virtual ~Cluster() = default;
+  virtual int rank() const = 0;  // of this process; also its part
+  virtual int size() const = 0;
+  virtual const std::string& name_of(int rank) const = 0;  // "rank 1 (node-b)"
+  virtual exec::Exchange& exchange() = 0;
+  // Everyone's bytes by rank; waits for them as long as it takes. Throws what `poll` of join() throws.
+  virtual std::vector<std::string> gather(const std::string& own) = 0;
+  // Rank 0: the same bytes to all others. They hear them in order. Throws as the exchange does.
+  virtual void tell(const std::string& bytes) = 0;
+  virtual std::string hear() = 0;
+  // Something went wrong, and another rank is there to say it.
+  virtual bool silent() const = 0;
+};
+
+// Processes that were started together, and which of them this is; 1 and 0 without a launcher. Known before join().
+int n_started();
+int rank_started();
+
+// Under a launcher, and before anything else: the caller goes on in a process of its own, while the one that was started
+// waits for it, passes signals on, and makes one sentence and exit code 1 of its being killed. Otherwise nothing.
+void watch_over_rank(const char* program);
+
+// All processes that were started together, once; null where there is one. poll: called while others are waited for.
+// Throws Error{kUnsupported} where this build knows no way to join them.
+Cluster* join(std::function<void()> poll);
+// At the end of a process: the others may end too, if the exit code of this one is not that of a failure between them.
+// Returns it.
+int leave(int exit_code);
+
+// Throws Error{kBadRequest} that names both where a rank states another line than rank 0: "rank 1 (b) has version 2,
+// rank 0 (a) has version 1". facts: lines of a name, a space and a value.
+void agree(Cluster& cluster, const std::vector<std::string>& facts);
+
+}  // namespace dodeca::runtime::cluster

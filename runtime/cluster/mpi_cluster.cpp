@@ -1,0 +1,279 @@
+// The one file that knows MPI. One thread at a time calls it (MPI_THREAD_SERIALIZED): the last member to arrive at a
+// barrier, or the thread that runs the pass.
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "runtime/base/error.hpp"
+#include "runtime/cluster/cluster.hpp"
+#include "runtime/cluster/led_pass.hpp"
+
+#ifdef DODECA_MPI
+
+#include <mpi.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <optional>
+#include <thread>
+
+namespace dodeca::runtime::cluster {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kShareTag = 1, kTellTag = 2;
+constexpr std::size_t kMostBytes = std::size_t{1} << 30;  // of one message
+
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+// Looks often at first, then leaves the processor to others, then sleeps between looks.
+class Patience {
+ public:
+  // sleeps_after: seconds in which answers are expected to come.
+  explicit Patience(double sleeps_after) : sleeps_after_(sleeps_after) {}
+  double wait() {
+    if (++n_ < 200) return 0;
+    const double waited = seconds_since(begin_);
+    if (waited < sleeps_after_)
+      ::sched_yield();
+    else
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    return waited;
+  }
+
+ private:
+  double sleeps_after_;
+  int n_ = 0;
+  Clock::time_point begin_ = Clock::now();
+};
+
+class MpiCluster final : public Cluster, public exec::Exchange {
+ public:
+  explicit MpiCluster(std::function<void()> poll) : poll_(std::move(poll)) {
+    int given = 0;
+    MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &given);
+    if (given < MPI_THREAD_SERIALIZED)
+      throw Error(ErrorKind::kUnsupported, "this MPI library allows no calls from several threads");
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+    MPI_Comm_size(MPI_COMM_WORLD, &size_);
+    received_.resize(static_cast<std::size_t>(size_));
+    names_.resize(static_cast<std::size_t>(size_));
+    char name[MPI_MAX_PROCESSOR_NAME] = {};
+    int length = 0;
+    MPI_Get_processor_name(name, &length);
+    const std::vector<std::string> hosts = gather({name, static_cast<std::size_t>(length)});
+    for (int r = 0; r < size_; ++r)
+      names_[static_cast<std::size_t>(r)] = fmt::format("rank {} ({})", r, hosts[static_cast<std::size_t>(r)]);
+  }
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  const std::string& name_of(int rank) const override { return names_[static_cast<std::size_t>(rank)]; }
+  exec::Exchange& exchange() override { return *this; }
+  bool failed() const { return lost_.has_value(); }
+  // The first rank that is still there speaks.
+  bool silent() const override { return lost_ ? rank_ != (*lost_ == 0 ? 1 : 0) : rank_ > 0; }
+
+  std::vector<std::string> gather(const std::string& own) override {
+    const auto n = static_cast<std::size_t>(size_);
+    const int bytes = static_cast<int>(own.size());
+    std::vector<int> sizes(n), places(n);
+    MPI_Request request;
+    MPI_Iallgather(&bytes, 1, MPI_INT, sizes.data(), 1, MPI_INT, MPI_COMM_WORLD, &request);
+    wait_for(request);
+    int all = 0;
+    for (std::size_t r = 0; r < n; ++r) {
+      places[r] = all;
+      all += sizes[r];
+    }
+    std::string joined(static_cast<std::size_t>(all), '\0');
+    MPI_Iallgatherv(own.data(), bytes, MPI_BYTE, joined.data(), sizes.data(), places.data(), MPI_BYTE, MPI_COMM_WORLD,
+                    &request);
+    wait_for(request);
+    std::vector<std::string> result;
+    for (std::size_t r = 0; r < n; ++r)
+      result.push_back(joined.substr(static_cast<std::size_t>(places[r]), static_cast<std::size_t>(sizes[r])));
+    return result;
+  }
+
+  void tell(const std::string& bytes) override {
+    for (int r = 0; r < size_; ++r) {
+      if (r != rank_) send(bytes.data(), bytes.size(), r, kTellTag);
+    }
+    wait_all();
+    check();
+  }
+
+  std::string hear() override {
+    Patience patience(0.02);
+    MPI_Status status;
+    int there = 0, n = 0;
+    while (MPI_Iprobe(0, kTellTag, MPI_COMM_WORLD, &there, &status) == MPI_SUCCESS && there == 0) patience.wait();
+    if (there == 0) lose(0, "the connection to it broke");
+    MPI_Get_count(&status, MPI_BYTE, &n);
+    std::string bytes(static_cast<std::size_t>(n), '\0');
+    receive(bytes.data(), bytes.size(), 0, kTellTag);
+    wait_all();
+    check();
+    return bytes;
+  }
+
+  void share(std::span<const exec::Region> regions) noexcept override {
+    if (failed()) return;
+    std::vector<std::size_t> bytes(static_cast<std::size_t>(size_), 0);
+    for (const exec::Region& region : regions)
+      bytes[static_cast<std::size_t>(region.part)] += region.bytes * static_cast<std::size_t>(region.n_rows);
+    for (int r = 0; r < size_; ++r) {
+      std::vector<std::byte>& buffer = received_[static_cast<std::size_t>(r)];
+      if (buffer.size() < bytes[static_cast<std::size_t>(r)]) buffer.resize(bytes[static_cast<std::size_t>(r)]);
+      if (r != rank_) receive(buffer.data(), bytes[static_cast<std::size_t>(r)], r, kShareTag);
+    }
+    for_each_row(regions, rank_, [](std::byte* row, std::byte* packed, std::size_t n) { std::memcpy(packed, row, n); });
+    for (int r = 0; r < size_; ++r) {
+      if (r != rank_)
+        send(received_[static_cast<std::size_t>(rank_)].data(), bytes[static_cast<std::size_t>(rank_)], r, kShareTag);
+    }
+    wait_all();
+    if (failed()) return;
+    for (int r = 0; r < size_; ++r) {
+      if (r != rank_)
+        for_each_row(regions, r,
+                     [](std::byte* row, std::byte* packed, std::size_t n) { std::memcpy(row, packed, n); });
+    }
+  }
+
+  void check() override {
+    if (failed()) throw Error(ErrorKind::kIo, fmt::format("{} is lost: {}", name_of(*lost_), why_));
+  }
+
+ private:
+  // f(row, its place in the buffer of the rank, bytes)
+  template <class F>
+  void for_each_row(std::span<const exec::Region> regions, int rank, F&& f) {
+    std::byte* at = received_[static_cast<std::size_t>(rank)].data();
+    for (const exec::Region& region : regions) {
+      if (region.part != rank) continue;
+      for (std::int64_t i = 0; i < region.n_rows; ++i, at += region.bytes)
+        f(region.data + static_cast<std::size_t>(i) * region.stride, at, region.bytes);
+    }
+  }
+
+  void send(const void* data, std::size_t bytes, int to, int tag) {
+    for (std::size_t begin = 0; begin < bytes; begin += kMostBytes)
+      note(MPI_Isend(static_cast<const char*>(data) + begin, static_cast<int>(std::min(kMostBytes, bytes - begin)),
+                     MPI_BYTE, to, tag, MPI_COMM_WORLD, &added(to)));
+  }
+  void receive(void* data, std::size_t bytes, int from, int tag) {
+    for (std::size_t begin = 0; begin < bytes; begin += kMostBytes)
+      note(MPI_Irecv(static_cast<char*>(data) + begin, static_cast<int>(std::min(kMostBytes, bytes - begin)), MPI_BYTE,
+                     from, tag, MPI_COMM_WORLD, &added(from)));
+  }
+  MPI_Request& added(int peer) {
+    peers_.push_back(peer);
+    return requests_.emplace_back(MPI_REQUEST_NULL);
+  }
+  void note(int code) {
+    if (code != MPI_SUCCESS) lose(peers_.back(), "the connection to it broke");
+  }
+  void lose(int peer, std::string why) {
+    if (failed()) return;
+    lost_ = peer;
+    why_ = std::move(why);
+  }
+
+  // For what send() and receive() have begun.
+  void wait_all() {
+    Patience patience(0.1);
+    int done = 0;
+    while (!failed()) {
+      if (MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE) !=
+          MPI_SUCCESS) {
+        lose(first_open(), "the connection to it broke");
+        break;
+      }
+      if (done != 0) break;
+      if (patience.wait() > kPatienceSeconds)
+        lose(first_open(), fmt::format("it has not answered for {:.0f} s", kPatienceSeconds));
+    }
+    requests_.clear();
+    peers_.clear();
+  }
+  int first_open() {
+    for (std::size_t i = 0; i < requests_.size(); ++i) {
+      int done = 0;
+      if (MPI_Test(&requests_[i], &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || done == 0) return peers_[i];
+    }
+    return peers_.empty() ? 0 : peers_.front();
+  }
+
+  void wait_for(MPI_Request& request) {
+    Patience patience(0.001);
+    for (int done = 0; MPI_Test(&request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done == 0; patience.wait()) {
+      if (poll_) poll_();
+    }
+  }
+
+  std::function<void()> poll_;
+  int rank_ = 0, size_ = 1;
+  std::vector<std::string> names_;
+  std::vector<std::vector<std::byte>> received_;  // by rank; its own: what it sends
+  std::vector<MPI_Request> requests_;
+  std::vector<int> peers_;  // of each request
+  std::optional<int> lost_;
+  std::string why_;
+};
+
+std::unique_ptr<MpiCluster>& joined() {
+  static std::unique_ptr<MpiCluster> cluster;
+  return cluster;
+}
+
+}  // namespace
+
+Cluster* join(std::function<void()> poll) {
+  if (n_started() <= 1) return nullptr;
+  if (joined() == nullptr) joined() = std::make_unique<MpiCluster>(std::move(poll));
+  return joined().get();
+}
+
+int leave(int exit_code) {
+  if (joined() == nullptr) return exit_code;
+  MpiCluster& cluster = *joined();
+  std::fflush(stdout);
+  // A follower that fails alone takes nobody's word: mpirun then ends the others.
+  if (cluster.failed() || (cluster.rank() > 0 && exit_code != 0)) {
+    if (cluster.silent() && cluster.failed()) ::sleep(1);  // who speaks ends first
+    ::_exit(exit_code);
+  }
+  try {
+    if (cluster.rank() == 0) cluster.tell(ending());
+    MPI_Finalize();
+  } catch (const Error&) {
+    ::_exit(exit_code);
+  }
+  return exit_code;
+}
+
+}  // namespace dodeca::runtime::cluster
+
+#else
+
+namespace dodeca::runtime::cluster {
+
+Cluster* join(std::function<void()>) {
+  if (n_started() <= 1) return nullptr;
+  throw Error(ErrorKind::kUnsupported,
+              fmt::format("mpirun started {} processes, and this build was made without MPI (DODECA_MPI)",
+                          n_started()));
+}
+
+int leave(int exit_code) { return exit_code; }
+
+}  // namespace dodeca::runtime::cluster
+
+#endif
