@@ -193,6 +193,7 @@ void answer(batch::AnyBatch& batch, const BatchArguments& a, const LoadedModel& 
   console.info(fmt::format("{} in {}: {} tokens generated, {:.1f} tokens/s; {} prompt tokens computed, {} shared", who,
                            duration_text(watch.seconds()), stats.generated_tokens, tokens_per_second(),
                            stats.prompt_tokens, stats.reused_tokens));
+  if (loaded.cluster != nullptr) console.info(loaded.cluster->statistics());
   if (engine::EnergyMeter& energy = *loaded.energy; energy.counts())
     console.info("energy: " + energy.text(energy.read(), static_cast<double>(stats.generated_tokens)));
 }

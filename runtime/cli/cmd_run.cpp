@@ -81,6 +81,7 @@ void print_statistics(const Console& console, const LoadedModel& loaded, const e
   console.info(line);
   console.info(fmt::format("load: {:.2f} s; memory: {} at its peak", loaded.load_seconds,
                            bytes_text(static_cast<double>(usage.ru_maxrss) * 1024.0)));
+  if (loaded.cluster != nullptr) console.info(loaded.cluster->statistics());
   if (engine::EnergyMeter& energy = *loaded.energy; energy.counts())
     console.info("energy: " + energy.text(energy.read(), static_cast<double>(stats.generated_tokens)));
 }

@@ -41,7 +41,7 @@ ThreadChoice threads_for(const ModelOptions& options, const cpu::Topology& topol
 void say_loaded(const LoadedModel& loaded, const Console& console) {
   const engine::Session& session = *loaded.session;
   const exec::ExecutorOptions& executor = session.executor_options();
-  const auto bytes = static_cast<double>(session.model().weight_bytes());
+  const auto bytes = static_cast<double>(session.plan().bytes_here());
   console.info(fmt::format("model: {}, {} in memory, loaded in {:.1f} s ({:.2f} GB/s); {}", loaded.config().name,
                            bytes_text(bytes), loaded.load_seconds, bytes / 1e9 / std::max(loaded.load_seconds, 1e-3),
                            cpu::name_of(session.model().isa())));
@@ -181,8 +181,7 @@ std::vector<std::string> facts_of(const ModelOptions& options, const Plan& plan,
                                   std::int64_t context) {
   return {fmt::format("version {} ({})", program_version(), program_commit()),
           fmt::format("model {:016x}", fnv1a(model_outline(options.model))),
-          fmt::format("{} weights in {} bytes", plan.weights.size(), plan.bytes),
-          "arithmetic: " + options.arithmetic(),
+          fmt::format("{} weights in {} bytes", plan.weights.size(), plan.bytes), "arithmetic: " + options.arithmetic(),
           fmt::format("{} sequences, {} positions, a context of {}, passes of {} rows", needs.n_sequences,
                       needs.n_positions, context, options.rows_per_pass(plan.config))};
 }
@@ -212,7 +211,10 @@ void ModelOptions::join_cluster(Console& console) {
   if (device.wants_card()) throw Usage("a card takes no blocks where mpirun has started several processes");
   if (numa.request().mode == NumaRequest::Mode::kParts)
     throw Usage("--numa parts= is for one process: with mpirun every process has one part");
-  if (cluster->rank() > 0) console.quiet = true;
+  console.quiet = console.quiet || cluster->rank() > 0;
+  std::string names = cluster->name_of(0);
+  for (int r = 1; r < cluster->size(); ++r) names += ", " + cluster->name_of(r);
+  console.info(fmt::format("a part of the model on each of {} ranks: {}", cluster->size(), names));
 }
 
 NumaChoice ModelOptions::numa_choice(const cpu::Topology& topology) const {
@@ -247,6 +249,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   std::shared_ptr<const WeightSource> source = options.open(log);
   const ModelConfig& config = source->config();
   LoadedModel loaded;
+  loaded.cluster = options.cluster;
   loaded.context = engine::context_for(config, options.ctx_size);
   if (config.context_length > 0 && loaded.context > config.context_length)
     console.warn(fmt::format("-c {} is beyond the {} positions that the model was made for", loaded.context,

@@ -42,7 +42,7 @@ struct ModelOptions {
   std::vector<std::string> override_kv;
   bool plain_topk = false, onednn = false;
   int poll = 50;
-  bool whole = false;  // what the command does needs a model that is not cut
+  bool whole = false;                   // what the command does needs a model that is not cut
   cluster::Cluster* cluster = nullptr;  // the processes that have the other parts; null: this one has all
   DeviceOptions device;
   NumaOptions numa;
@@ -52,7 +52,7 @@ struct ModelOptions {
   // Behind check(): the processes that mpirun started become one; console is quiet on all but rank 0. Throws Usage for
   // what only one process does.
   void join_cluster(Console& console);
-  void check() const;                       // after parse: -m given, -ctv equal to -ctk; throws Usage
+  void check() const;  // after parse: -m given, -ctv equal to -ctk; throws Usage
 
   // Rows of a pass: as asked, else 2048 where there are 64 experts and more, so that each gets rows enough to be worth
   // decoding (V3: 64 instead of 16), and 512 elsewhere.
@@ -77,6 +77,7 @@ struct LoadedModel {
   std::int64_t context = 0;  // positions per sequence
   double load_seconds = 0;
   std::unique_ptr<engine::EnergyMeter> energy;  // from when all was loaded
+  const cluster::Cluster* cluster = nullptr;    // as ModelOptions
 
   const ModelConfig& config() const { return session->config(); }
 };

@@ -26,10 +26,12 @@ class Cluster {
   // Everyone's bytes by rank; waits for them as long as it takes. Throws what `poll` of join() throws.
   virtual std::vector<std::string> gather(const std::string& own) = 0;
   // Rank 0: the same bytes to all others. They hear them in order. Throws as the exchange does.
+  // Nothing once a rank is lost: the next pass throws.
   virtual void tell(const std::string& bytes) = 0;
   virtual std::string hear() = 0;
   // Something went wrong, and another rank is there to say it.
   virtual bool silent() const = 0;
+  virtual std::string statistics() const = 0;  // of the exchanges so far, a line
 };
 
 // Processes that were started together, and which of them this is; 1 and 0 without a launcher. Known before join().

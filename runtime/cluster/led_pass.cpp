@@ -50,7 +50,10 @@ void LeadingPass::forward(std::span<const exec::Row> rows, exec::ForwardOutput& 
 }
 
 void LeadingPass::rest() {
-  cluster_.tell(bytes_of({.operation = Operation::kRest}));
+  try {
+    cluster_.tell(bytes_of({.operation = Operation::kRest}));
+  } catch (const Error&) {  // also called where an engine ends, for whatever reason; the next pass throws
+  }
   own_->rest();
 }
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <optional>
@@ -37,6 +38,9 @@ class Patience {
   explicit Patience(double sleeps_after) : sleeps_after_(sleeps_after) {}
   double wait() {
     if (++n_ < 200) return 0;
+    const Clock::time_point now = Clock::now();
+    if (now - last_ > std::chrono::seconds(1)) begin_ = now;  // this process was stopped, and knows nothing of others
+    last_ = now;
     const double waited = seconds_since(begin_);
     if (waited < sleeps_after_)
       ::sched_yield();
@@ -48,7 +52,7 @@ class Patience {
  private:
   double sleeps_after_;
   int n_ = 0;
-  Clock::time_point begin_ = Clock::now();
+  Clock::time_point begin_ = Clock::now(), last_ = begin_;
 };
 
 class MpiCluster final : public Cluster, public exec::Exchange {
@@ -102,6 +106,7 @@ class MpiCluster final : public Cluster, public exec::Exchange {
   }
 
   void tell(const std::string& bytes) override {
+    if (failed()) return;  // the pass says so
     for (int r = 0; r < size_; ++r) {
       if (r != rank_) send(bytes.data(), bytes.size(), r, kTellTag);
     }
@@ -125,6 +130,7 @@ class MpiCluster final : public Cluster, public exec::Exchange {
 
   void share(std::span<const exec::Region> regions) noexcept override {
     if (failed()) return;
+    const Clock::time_point begin = Clock::now();
     std::vector<std::size_t> bytes(static_cast<std::size_t>(size_), 0);
     for (const exec::Region& region : regions)
       bytes[static_cast<std::size_t>(region.part)] += region.bytes * static_cast<std::size_t>(region.n_rows);
@@ -142,9 +148,17 @@ class MpiCluster final : public Cluster, public exec::Exchange {
     if (failed()) return;
     for (int r = 0; r < size_; ++r) {
       if (r != rank_)
-        for_each_row(regions, r,
-                     [](std::byte* row, std::byte* packed, std::size_t n) { std::memcpy(row, packed, n); });
+        for_each_row(regions, r, [](std::byte* row, std::byte* packed, std::size_t n) { std::memcpy(row, packed, n); });
     }
+    ++n_exchanges_;
+    bytes_sent_ += static_cast<double>(bytes[static_cast<std::size_t>(rank_)]) * (size_ - 1);
+    exchange_seconds_ += seconds_since(begin);
+  }
+
+  std::string statistics() const override {
+    const double n = std::max(1.0, static_cast<double>(n_exchanges_));
+    return fmt::format("exchanges with {} ranks: {}, {:.1f} KB sent and {:.3f} ms waited for each", size_ - 1,
+                       n_exchanges_, bytes_sent_ / n / 1e3, exchange_seconds_ / n * 1e3);
   }
 
   void check() override {
@@ -226,6 +240,8 @@ class MpiCluster final : public Cluster, public exec::Exchange {
   std::vector<int> peers_;  // of each request
   std::optional<int> lost_;
   std::string why_;
+  std::uint64_t n_exchanges_ = 0;
+  double bytes_sent_ = 0, exchange_seconds_ = 0;
 };
 
 std::unique_ptr<MpiCluster>& joined() {
@@ -267,9 +283,9 @@ namespace dodeca::runtime::cluster {
 
 Cluster* join(std::function<void()>) {
   if (n_started() <= 1) return nullptr;
-  throw Error(ErrorKind::kUnsupported,
-              fmt::format("mpirun started {} processes, and this build was made without MPI (DODECA_MPI)",
-                          n_started()));
+  throw Error(
+      ErrorKind::kUnsupported,
+      fmt::format("mpirun started {} processes, and this build was made without MPI (DODECA_MPI)", n_started()));
 }
 
 int leave(int exit_code) { return exit_code; }

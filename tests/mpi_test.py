@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""A model in several processes that mpirun started, a part in each: the same text and answers as one process with as many
+parts, and one sentence when a process is killed or stops. Needs a build with DODECA_MPI; without it the test says so."""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+from program import BUILD, DEMO, DODECA, check, finish, must, read, run, scratch
+
+PROMPT = "It is a truth universally acknowledged, that a single man in possession of a good fortune"
+MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-q"]
+FEW = ["-t", "1", "--poll", "0"]
+GREEDY = ["-p", PROMPT, "--temp", "0"]
+
+
+def built_with_mpi():
+    with open(os.path.join(BUILD, "CMakeCache.txt"), encoding="utf-8") as cache:
+        return re.search(r"^DODECA_MPI:BOOL=ON$", cache.read(), re.M) is not None
+
+
+def ranks(n, *command):
+    return [*MPIRUN, "-n", str(n), DODECA, *command, *FEW]
+
+
+def check_run():
+    for n in (2, 3, 4):
+        one = must(DODECA, "run", "-m", DEMO, *GREEDY, "-n", "16", "-q", "--numa", f"parts={n}", *FEW)
+        many = must(*ranks(n, "run", "-m", DEMO, *GREEDY, "-n", "16"))
+        check(many.out == one.out, f"{n} ranks give the text of --numa parts={n}: {many.out!r}, {one.out!r}")
+        check(many.err.count("model: ") == 1, f"rank 0 alone says what it does: {many.err}")
+    exact = must(DODECA, "run", "-m", DEMO, *GREEDY, "-n", "8", "-q", "--compute", "f32", "--numa", "parts=2", *FEW)
+    check(must(*ranks(2, "run", "-m", DEMO, *GREEDY, "-n", "8", "--compute", "f32")).out == exact.out, "float32 too")
+    chat = ("run", "-m", DEMO, "-cnv", "-n", "8", "--temp", "0")
+    asked = b"Who is Emma?\n/regen\n"
+    check(must(*ranks(2, *chat), stdin=asked).out ==
+          must(DODECA, *chat, "-q", "--numa", "parts=2", *FEW, stdin=asked).out, "a chat too")
+
+
+def check_batch(folder):
+    requests = os.path.join(folder, "requests.jsonl")
+    with open(requests, "w", encoding="utf-8") as f:
+        for i in range(5):
+            f.write(json.dumps({"custom_id": f"r{i}", "method": "POST", "url": "/v1/completions",
+                                "body": {"prompt": PROMPT[:20 + 9 * i], "max_tokens": 6, "logprobs": 2}}) + "\n")
+
+    def texts(path):
+        with open(path, encoding="utf-8") as f:
+            return {row["custom_id"]: row["response"]["body"]["choices"] for row in map(json.loads, f)}
+
+    one, many = os.path.join(folder, "one.jsonl"), os.path.join(folder, "many.jsonl")
+    command = ("batch", "-m", DEMO, "-i", requests, "-np", "3")
+    must(DODECA, *command, "-o", one, "--numa", "parts=3", *FEW)
+    must(*ranks(3, *command, "-o", many))
+    check(texts(one) == texts(many), "answers and log-probabilities of a batch are the same")
+    done = must(*ranks(3, *command, "-o", many))
+    check("nothing left to do" in done.err, f"a batch that is done ends on all ranks: {done.err}")
+    again = run(DODECA, *command, "-o", many, "--numa", "parts=3", *FEW)
+    check(again.code == 0, f"one process with as many parts goes on with its files: {again.err}")
+
+
+def check_refusals(folder):
+    def refused(n, words, *command):
+        done = run(*ranks(n, *command))
+        check(done.code in (1, 2) and words in done.err and done.err.count("dodeca ") <= 2,
+              f"'{words}' is said once, with an exit code: {done.code} {done.err}")
+
+    refused(2, "--prompt-cache is for one process", "run", "-m", DEMO, *GREEDY, "--prompt-cache",
+            os.path.join(folder, "cache"))
+    refused(2, "--numa parts= is for one process", "run", "-m", DEMO, *GREEDY, "--numa", "parts=2")
+    refused(2, "works in one alone", "ppl", "-m", DEMO, "-f", __file__)
+    # Ranks that were started with different arguments.
+    other = run(*MPIRUN, "-n", "1", DODECA, "run", "-m", DEMO, *GREEDY, *FEW, ":", "-n", "1", DODECA, "run", "-m", DEMO,
+                *GREEDY, "--compute", "f32", *FEW)
+    check(other.code == 1 and "rank 1" in other.err and "rank 0" in other.err and "compute f32" in other.err,
+          f"what differs is named: {other.code} {other.err}")
+
+
+def working_processes(parent):
+    """By rank: the processes below those that mpirun started."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+                above = int(f.read().rsplit(")", 1)[1].split()[1])
+            with open(f"/proc/{above}/stat", encoding="utf-8") as f:
+                grand = int(f.read().rsplit(")", 1)[1].split()[1])
+            with open(f"/proc/{pid}/environ", encoding="utf-8", errors="replace") as f:
+                rank = re.search(r"OMPI_COMM_WORLD_RANK=(\d+)", f.read())
+        except (OSError, IndexError):
+            continue
+        if rank and grand == parent:
+            found[int(rank[1])] = int(pid)
+    return found
+
+
+def check_lost(n, victim, how, words, code=1):
+    """A rank is killed or stopped while it generates."""
+    process = subprocess.Popen(ranks(n, "run", "-m", DEMO, *GREEDY, "-n", "-1", "--ignore-eos", "-c", "0"),
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env={**os.environ, "DODECA_TUNING": "none"})
+    process.stdout.read(len(PROMPT) + 8)  # it generates
+    pids = working_processes(process.pid)
+    check(len(pids) == n, f"{n} processes work: {pids}")
+    os.kill(pids[victim], how)
+    begin = time.monotonic()
+    try:
+        _, err = process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        _, err = process.communicate()
+    seconds, err = time.monotonic() - begin, err.decode("utf-8", "replace")
+    if how == signal.SIGSTOP and os.path.exists(f"/proc/{pids[victim]}"):
+        os.kill(pids[victim], signal.SIGKILL)
+    check(process.returncode == code and seconds < 12, f"rank {victim} {how.name}: exit code {process.returncode} after "
+          f"{seconds:.1f} s\n{err}")
+    said = [line for line in err.splitlines() if line.startswith("dodeca")]
+    check(len(said) == (1 if words else 0) and words in "".join(said), f"rank {victim} {how.name}: one sentence: {err}")
+
+
+def main():
+    if not built_with_mpi() or shutil.which("mpirun") is None:
+        print("skipped: tests/mpi_test.py needs a build with DODECA_MPI and mpirun")
+        return
+    with scratch() as folder:
+        check_run()
+        check_batch(folder)
+        check_refusals(folder)
+    for n, victim in ((2, 1), (3, 1), (2, 0)):
+        check_lost(n, victim, signal.SIGKILL, f"rank {victim} (")
+    check_lost(2, 1, signal.SIGSTOP, "has not answered for 8 s")
+    check_lost(2, 0, signal.SIGINT, "", 130)
+    finish("mpi")
+
+
+main()
