@@ -4,6 +4,7 @@ parts, and one sentence when a process is killed or stops. Needs a build with DO
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -121,6 +122,75 @@ def check_lost(n, victim, how, words, code=1):
     check(len(said) == (1 if words else 0) and words in "".join(said), f"rank {victim} {how.name}: one sentence: {err}")
 
 
+# ---- two machines, as network namespaces --------------------------------------------------------------------------
+
+HOSTS = ("dodeca-a", "dodeca-b")
+ADDRESSES = ("10.213.77.1", "10.213.77.2")
+# What mpirun starts its daemon on the other machine with: the arguments are a host and a command.
+AGENT = """#!/bin/sh
+shift
+exec ip netns exec %s unshare --uts sh -c "hostname %s; $*"
+""" % (HOSTS[1], HOSTS[1])
+
+
+def ip(*command, quiet=False):
+    return subprocess.run(["ip", *command], stderr=subprocess.DEVNULL if quiet else None, check=False).returncode == 0
+
+
+class Namespaces:
+    def __enter__(self):
+        self.made = all(ip("netns", "add", host, quiet=True) for host in HOSTS) and ip(
+            "link", "add", "veth-a", "netns", HOSTS[0], "type", "veth", "peer", "name", "veth-b", "netns", HOSTS[1], quiet=True)
+        for host, address, link in zip(HOSTS, ADDRESSES, ("veth-a", "veth-b")):
+            self.made = self.made and all(ip("-n", host, *command) for command in (
+                ("addr", "add", address + "/24", "dev", link), ("link", "set", link, "up"), ("link", "set", "lo", "up")))
+        return self
+
+    def __exit__(self, *_):
+        for host in HOSTS if self.made else ():
+            inside = subprocess.run(["ip", "netns", "pids", host], stdout=subprocess.PIPE, check=False)
+            for pid in map(int, inside.stdout.split()):
+                os.kill(pid, signal.SIGKILL)
+        for host in HOSTS:
+            ip("netns", "del", host, quiet=True)
+
+
+def check_namespaces(folder):
+    agent = os.path.join(folder, "agent")
+    with open(agent, "w", encoding="utf-8") as f:
+        f.write(AGENT)
+    os.chmod(agent, 0o755)
+    with Namespaces() as namespaces:
+        if not namespaces.made:
+            print("skipped: ranks in network namespaces, which cannot be made here")
+            return
+        command = [*MPIRUN, "--mca", "plm_rsh_agent", agent, "--mca", "btl", "tcp,self", "--mca", "pml", "ob1",
+                   "--mca", "btl_tcp_if_include", "10.213.77.0/24", "--mca", "oob_tcp_if_include", "10.213.77.0/24",
+                   "-H", f"{ADDRESSES[0]},{ADDRESSES[1]}", "-n", "2", "-x", "DODECA_TUNING=none",
+                   DODECA, "run", "-m", DEMO, *GREEDY, *FEW]
+        inside = ["ip", "netns", "exec", HOSTS[0], "unshare", "--uts", "sh", "-c",
+                  f"hostname {HOSTS[0]}; exec \"$@\"", "sh"]
+        one = must(DODECA, "run", "-m", DEMO, *GREEDY, "-n", "16", "-q", "--numa", "parts=2", *FEW)
+        many = run(*inside, *command, "-n", "16", timeout=60)
+        check(many.code == 0 and many.out == one.out, f"two namespaces: {many.code} {many.out!r} {many.err}")
+        check(all(f"({host})" in many.err for host in HOSTS), f"both hosts are named: {many.err}")
+        print("namespaces:", *(line for line in many.err.splitlines() if line.startswith("exchanges")))
+        # The other machine is there no more.
+        process = subprocess.Popen([*inside, *command, "-n", "-1", "--ignore-eos", "-c", "0"], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+        process.stdout.read(len(PROMPT) + 8)
+        ip("-n", HOSTS[1], "link", "set", "veth-b", "down")
+        begin = time.monotonic()
+        lines = []
+        while time.monotonic() < begin + 12 and not (lines and lines[-1].startswith("dodeca")):
+            if select.select([process.stderr], [], [], 1)[0]:
+                lines.append(process.stderr.readline().decode("utf-8", "replace"))
+        seconds = time.monotonic() - begin
+        check(lines and "rank 1 (dodeca-b) is lost" in lines[-1] and seconds < 10,
+              f"a machine that is gone is named after {seconds:.1f} s: {lines}")
+        # mpirun itself waits for the other machine as long as TCP does.
+
+
 def main():
     if not built_with_mpi() or shutil.which("mpirun") is None:
         print("skipped: tests/mpi_test.py needs a build with DODECA_MPI and mpirun")
@@ -129,6 +199,7 @@ def main():
         check_run()
         check_batch(folder)
         check_refusals(folder)
+        check_namespaces(folder)
     for n, victim in ((2, 1), (3, 1), (2, 0)):
         check_lost(n, victim, signal.SIGKILL, f"rank {victim} (")
     check_lost(2, 1, signal.SIGSTOP, "has not answered for 8 s")
