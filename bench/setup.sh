@@ -4,7 +4,7 @@
 #
 #   bash bench/setup.sh            what the build and bench/quickstart.sh need
 #   bash bench/setup.sh --tests    and what tests/run.sh needs beyond that, all of it optional: pinned clang-format and clang-tidy,
-#                                  QEMU and the kernel that tests/numa/run.sh boots
+#                                  Open MPI, QEMU and the kernel that tests/numa/run.sh boots
 #   bash bench/setup.sh --cuda     and nvcc 12 or 13 for kernels on NVIDIA cards: from the distribution where that has it (from
 #                                  its part for software that is not free), otherwise it says what to do
 #   bash bench/setup.sh --cuda-tools   and cuobjdump, nvdisasm and compute-sanitizer into .deps/cuda-tools, from PyPI: what
@@ -100,6 +100,15 @@ unpack_guest_kernel() {
   # Ubuntu has it in a package of its own.
   mv "$work"/boot/config-* "$folder/config" 2>/dev/null || : >"$folder/config"
   rm -rf "$work"
+}
+
+# For a model on several machines (DODECA_MPI).
+install_mpi() {
+  if installed libopenmpi-dev && installed openmpi-bin; then return; fi
+  need_root libopenmpi-dev openmpi-bin
+  say "installing libopenmpi-dev openmpi-bin"
+  apt_get install -y --no-install-recommends libopenmpi-dev openmpi-bin ||
+    say "Open MPI could not be installed: the test of several processes will be skipped"
 }
 
 # A private Python environment for pip: distributions forbid pip outside one.
@@ -202,7 +211,8 @@ for option in "$@"; do
       [[ -x .deps/venv/bin/clang-format ]] || pip install clang-format==14.0.6 ||
         say "clang-format could not be installed: the format check will be skipped"
       install_tidy
-      install_emulator ;;
+      install_emulator
+      install_mpi ;;
     --cuda) install_cuda ;;
     --cuda-tools) unpack_cuda_tools ;;
     --peers)

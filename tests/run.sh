@@ -120,10 +120,11 @@ fuzz() {
 }
 
 build() {  # build PRESET TARGET...
-  local preset=$1 targets=() cuda=OFF  # nvcc compiles the same kernels for every preset: once is enough
+  local preset=$1 targets=() cuda=OFF mpi=OFF  # nvcc compiles the same kernels for every preset: once is enough
   shift
   [[ $preset == release ]] && cuda=AUTO
-  cmake --preset "$preset" -DDODECA_TESTS=ON "-DDODECA_CUDA=$cuda" "-DDODECA_CUDA_ARCHITECTURES=80;90" || return
+  [[ $preset == release ]] && command -v mpirun mpicxx >/dev/null && mpi=ON  # one file more; other presets build without
+  cmake --preset "$preset" -DDODECA_TESTS=ON "-DDODECA_MPI=$mpi" "-DDODECA_CUDA=$cuda" "-DDODECA_CUDA_ARCHITECTURES=80;90" || return
   [[ $# -gt 0 ]] && targets=(--target "$@")
   cmake --build "build/$preset" --parallel "$jobs" "${targets[@]}"
 }

@@ -16,7 +16,8 @@ PRESETS = {p["name"] for p in json.loads(read("CMakePresets.json"))["configurePr
 # Where flags are declared: the programs and the scripts.
 SOURCES = "\n".join(read(p) for p in FILES
                     if p.startswith(("runtime/cli/", "bench/", "tests/")) and p.endswith((".cpp", ".hpp", ".py", ".sh")))
-FOREIGN_FLAGS = {"--preset", "--target", "--build"}  # cmake's, checked by value
+FOREIGN_FLAGS = {"--preset", "--target", "--build",  # cmake's, checked by value
+                 "--map-by", "--bind-to", "--mca", "--enable-recovery"}  # mpirun's
 
 problems = []
 
