@@ -44,7 +44,7 @@ void watch_over_rank(const char* program);
 
 // All processes that were started together, once; null where there is one. poll: called while others are waited for.
 // Throws Error{kUnsupported} where this build knows no way to join them.
-Cluster* join(std::function<void()> poll);
+Cluster* join(const std::function<void()>& poll);
 // At the end of a process: the others may end too, if the exit code of this one is not that of a failure between them.
 // Returns it.
 int leave(int exit_code);

@@ -251,9 +251,9 @@ std::unique_ptr<MpiCluster>& joined() {
 
 }  // namespace
 
-Cluster* join(std::function<void()> poll) {
+Cluster* join(const std::function<void()>& poll) {
   if (n_started() <= 1) return nullptr;
-  if (joined() == nullptr) joined() = std::make_unique<MpiCluster>(std::move(poll));
+  if (joined() == nullptr) joined() = std::make_unique<MpiCluster>(poll);
   return joined().get();
 }
 
@@ -281,7 +281,7 @@ int leave(int exit_code) {
 
 namespace dodeca::runtime::cluster {
 
-Cluster* join(std::function<void()>) {
+Cluster* join(const std::function<void()>&) {
   if (n_started() <= 1) return nullptr;
   throw Error(
       ErrorKind::kUnsupported,

@@ -38,7 +38,7 @@ class FakeCluster final : public Cluster {
   std::string names_[2] = {"rank 0 (a)", "rank 1 (b)"};
 };
 
-std::vector<exec::Row> tokens(std::vector<int> ids, std::int32_t sequence, std::int32_t begin) {
+std::vector<exec::Row> tokens(const std::vector<int>& ids, std::int32_t sequence, std::int32_t begin) {
   std::vector<exec::Row> rows;
   for (const int id : ids)
     rows.push_back({.token = id, .position = begin++, .sequence = sequence, .wants_logits = true});
