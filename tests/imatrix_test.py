@@ -17,6 +17,8 @@ with scratch() as folder:
     check(re.search(r"\[6\][\d.]+,\nFinal estimate: PPL = [\d.]+ \+/- ", out), f"running perplexity: {out!r}")
     must(*collect, "-t", "2", "-ub", "100", "-o", at("two.gguf"), "--save-frequency", "3")
     check(read(at("one.gguf")) == read(at("two.gguf")), "the same sums with two threads and another micro-batch")
+    parts = must(*[word for word in collect if word != "-q"], "--numa", "parts=2", "-o", at("parts.gguf"))
+    check(read(at("parts.gguf")) == read(at("one.gguf")) and "cannot run in parts" in parts.err, f"--numa parts=2 runs whole: {parts.err!r}")
     check(sorted(f for f in os.listdir(folder) if f.startswith("two")) == ["two.gguf", "two.gguf.at_3", "two.gguf.at_6"], "--save-frequency")
 
     shown = must(DODECA, "imatrix", "--in-file", at("one.gguf"), "--show-statistics").out

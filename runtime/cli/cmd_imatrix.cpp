@@ -66,6 +66,7 @@ ImatrixOptions parse_imatrix(std::span<const std::string> args, Console& console
   if (o.show && !o.model.model.empty())
     throw Usage("--show-statistics shows --in-file matrices; -m and -f do not go with it");
   if (!o.model.model.empty()) {
+    o.model.whole = true;  // inputs are summed where all of a row is
     o.model.check();
     if (o.model.micro_batch == 0) o.model.micro_batch = 512;
     if (!options.given("-c")) o.model.ctx_size = kImatrixContext;

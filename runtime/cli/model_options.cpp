@@ -122,7 +122,8 @@ void ModelOptions::add_flags(Options& options) {
 
 void ModelOptions::add_engine_flags(Options& options) {
   options.value("--poll", poll,
-                "how long threads stay awake between two tokens, in units of 2 ms; 0: they sleep at once (default: 50)",
+                "how long threads stay awake between two tokens, in units of 2 ms; 0: they sleep at once, and soon while "
+                "they wait for each other, as is right where processors are not theirs alone (default: 50)",
                 {0, 100});
 }
 
@@ -219,7 +220,10 @@ void ModelOptions::join_cluster(Console& console) {
 
 NumaChoice ModelOptions::numa_choice(const cpu::Topology& topology) const {
   NumaChoice choice = numa.choose(topology, whole || device.wants_card() || cluster != nullptr);
-  if (cluster != nullptr) choice.shares = equal_shares(cluster->size());
+  if (cluster == nullptr) return choice;
+  choice.shares = equal_shares(cluster->size());
+  auto& nodes = choice.placement.part_nodes;  // this machine's, whichever part it has
+  if (!nodes.empty()) nodes.assign(static_cast<std::size_t>(cluster->size()), nodes.front());
   return choice;
 }
 

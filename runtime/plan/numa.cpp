@@ -67,9 +67,25 @@ void check_nodes(const cpu::Topology& topology, const std::vector<int>& wanted) 
   }
 }
 
+// Parts are equal, so all wait for the node with the fewest cores.
+std::string warning_of_uneven_cores(const cpu::Topology& topology) {
+  constexpr double kUneven = 1.5;
+  std::vector<std::int64_t> cores;
+  for (std::size_t n = 0; n < topology.nodes.size(); ++n)
+    cores.push_back(std::ranges::count(topology.cores, static_cast<int>(n), &cpu::Core::node));
+  const auto least = std::ranges::min_element(cores), most = std::ranges::max_element(cores);
+  if (static_cast<double>(*most) <= kUneven * static_cast<double>(*least)) return {};
+  const auto node = [&](auto at) { return topology.nodes[static_cast<std::size_t>(at - cores.begin())].os_index; };
+  return fmt::format("node {} has {} usable core{} and node {} has {}, and each works on an equal part of the model: "
+                     "node {} alone may be faster",
+                     node(least), *least, *least == 1 ? "" : "s", node(most), *most, node(most));
+}
+
 // A part on each of the topology's nodes.
 void cut_over_nodes(NumaChoice& choice) {
   const std::vector<int> nodes = indices_of(choice.topology.nodes);
+  if (const std::string warning = warning_of_uneven_cores(choice.topology); !warning.empty())
+    choice.warnings.push_back(warning);
   choice.shares = equal_shares(static_cast<int>(nodes.size()));
   for (const int node : nodes) choice.placement.part_nodes.push_back({node});
   choice.placement.reason = nodes_text(nodes) + (nodes.size() == 1 ? ": all of it there" : ": a part on each");
@@ -132,24 +148,30 @@ NumaChoice choose_numa(const cpu::Topology& topology, const NumaRequest& request
   NumaChoice choice{.topology = topology};
   const std::vector<int> nodes = indices_of(topology.nodes), only_memory = indices_of(topology.memory_only);
   const bool cuts = request.mode == Mode::kAuto || request.mode == Mode::kNodes;
+  // One usable node beside others is bound to, or what does not fit there would spill into memory that is far.
+  const bool has_other_nodes = nodes.size() > 1 || !only_memory.empty();
   if (request.mode == Mode::kNodes) {
     check_nodes(topology, request.nodes);
     choice.topology = with_nodes(topology, request.nodes);
-  } else if (!only_memory.empty() && request.mode != Mode::kInterleave) {
-    choice.warnings.push_back(fmt::format("{} without processors: {} memory is not used", nodes_text(only_memory),
-                                          only_memory.size() == 1 ? "its" : "their"));
+  } else if (!only_memory.empty() && request.mode == Mode::kAuto) {
+    choice.warnings.push_back(fmt::format("{} without a processor that this process may use: {} memory is not used",
+                                          nodes_text(only_memory), only_memory.size() == 1 ? "its" : "their"));
   }
   if (cuts && whole && choice.topology.nodes.size() > 1) {
     interleave(choice, indices_of(choice.topology.nodes));
     choice.placement.reason += ", since this cannot run in parts";
-  } else if (request.mode == Mode::kNodes || (request.mode == Mode::kAuto && nodes.size() > 1)) {
+  } else if (request.mode == Mode::kNodes || (request.mode == Mode::kAuto && has_other_nodes)) {
     cut_over_nodes(choice);
   } else if (request.mode == Mode::kInterleave) {
     std::vector<int> all = nodes;
     all.insert(all.end(), only_memory.begin(), only_memory.end());
     std::ranges::sort(all);
     interleave(choice, std::move(all));
-  } else if (request.mode == Mode::kParts && !whole) {
+  } else if (request.mode == Mode::kParts && whole) {
+    choice.placement.reason = "one part, since this cannot run in parts";
+    choice.warnings.push_back(fmt::format("{} were asked for, and this cannot run in parts",
+                                          count_text(static_cast<std::size_t>(request.parts), "part")));
+  } else if (request.mode == Mode::kParts) {
     choice.shares = equal_shares(request.parts);
     choice.placement.reason = count_text(static_cast<std::size_t>(request.parts), "part") + " on one memory";
   } else {

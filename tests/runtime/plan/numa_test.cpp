@@ -83,13 +83,35 @@ TEST_CASE("what cannot be cut is interleaved over the nodes that would have had 
   CHECK(choose_numa(two_sockets(), parse_numa("parts=4"), true).shares.size() == 1);
 }
 
+TEST_CASE("one node that is left of several is bound to, so that nothing spills into the others") {
+  const NumaChoice choice =
+      choose_numa(cpu::synthetic_topology("package:2 numa:1 core:4 pu:1", {.without_cores = {0}}), {});
+  CHECK(choice.shares.size() == 1);
+  CHECK(choice.placement.node_of_each() == std::vector<int>{1});
+  CHECK(!choose_numa(cpu::synthetic_topology("numa:1 core:4 pu:1"), {}).placement.bound());
+}
+
+TEST_CASE("what runs whole says so where parts were asked for, and nodes with few cores are warned of") {
+  CHECK(choose_numa(two_sockets(), parse_numa("parts=4"), true).warnings ==
+        std::vector<std::string>{"4 parts were asked for, and this cannot run in parts"});
+  cpu::Topology uneven = two_sockets();
+  CHECK(choose_numa(uneven, {}).warnings.empty());
+  std::erase_if(uneven.cores, [](const cpu::Core& core) { return core.node == 2 && core.first_pu % 4 != 0; });
+  const std::vector<std::string> warnings = choose_numa(uneven, {}).warnings;
+  REQUIRE(warnings.size() == 1);
+  CHECK(warnings[0] ==
+        "node 2 has 2 usable cores and node 0 has 8, and each works on an equal part of the model: node 0 alone may be "
+        "faster");
+  CHECK(choose_numa(uneven, parse_numa("nodes=0,1,3")).warnings.empty());
+}
+
 TEST_CASE("a node without processors is used by interleaving alone, and forbidden ones by nothing") {
   const cpu::Topology topology =
       cpu::synthetic_topology("package:1 numa:4 core:2 pu:1", {.without_cores = {1}, .forbidden = {3}});
   const NumaChoice choice = choose_numa(topology, {});
   CHECK(choice.placement.node_of_each() == std::vector<int>{0, 2});
-  REQUIRE(choice.warnings.size() == 1);
-  CHECK(choice.warnings[0] == "1 node (1) without processors: its memory is not used");
+  REQUIRE(!choice.warnings.empty());
+  CHECK(choice.warnings[0] == "1 node (1) without a processor that this process may use: its memory is not used");
   CHECK(choose_numa(topology, parse_numa("interleave")).placement.nodes_of(0) == std::vector<int>{0, 1, 2});
   try {
     choose_numa(topology, parse_numa("nodes=1"));
