@@ -156,11 +156,14 @@ Buffer::~Buffer() {
   if (data_ != nullptr) munmap(data_, mapped_);
 }
 
+std::size_t pool_page_bytes(HugePages pages) {
+  return pages == HugePages::k2M ? kHugePage : pages == HugePages::k1G ? kGiantPage : 0;
+}
+
 Slab::Slab(std::size_t bytes, const SlabOptions& options) : pages_(options.pages) {
   if (bytes == 0) return;
   if (bytes > std::numeric_limits<std::size_t>::max() / 2) throw std::bad_alloc();
-  if (pages_ == HugePages::k2M || pages_ == HugePages::k1G) {
-    const std::size_t page = pages_ == HugePages::k2M ? kHugePage : kGiantPage;
+  if (const std::size_t page = pool_page_bytes(pages_); page > 0) {
     memory_ = Buffer::map_from_pool(bytes, page, options.nodes, fallback_reason_);
     if (memory_.data() != nullptr) return;
     pages_ = HugePages::kTransparent;

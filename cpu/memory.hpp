@@ -60,6 +60,9 @@ enum class HugePages {
   k1G,
   kOff
 };
+// Bytes of a page of the pool; 0: of no pool.
+std::size_t pool_page_bytes(HugePages pages);
+
 struct SlabOptions {
   std::vector<int> nodes;  // OS indices. None: wherever first touched; one: bound to it; several: interleaved over them
   HugePages pages = HugePages::kTransparent;

@@ -20,7 +20,9 @@ std::uint64_t available_node_bytes(int node, const std::string& root) {
   const auto kib = [&](const std::string& key) { return find_number(meminfo, "Node " + name + ' ' + key); };
   const std::optional<std::uint64_t> free = kib("MemFree:");
   if (!free) return std::numeric_limits<std::uint64_t>::max();
-  return (*free + kib("Active(file):").value_or(0) + kib("Inactive(file):").value_or(0)) * 1024;
+  const std::uint64_t all = *free + kib("Active(file):").value_or(0) + kib("Inactive(file):").value_or(0),
+                      reserve = kib("MemTotal:").value_or(0) / 100;
+  return all > reserve ? (all - reserve) * 1024 : 0;
 }
 
 }  // namespace dodeca::cpu

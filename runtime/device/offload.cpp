@@ -7,6 +7,7 @@
 #include <regex>
 
 #include "gpu/kernels/route_rows.hpp"
+#include "runtime/base/bytes.hpp"
 #include "runtime/base/error.hpp"
 #include "runtime/device/device_cache.hpp"
 #include "runtime/device/hot_experts.hpp"
@@ -16,8 +17,6 @@ namespace {
 
 using enum WeightRole;
 
-constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
-double gib(std::uint64_t bytes) { return static_cast<double>(bytes) / kGiB; }
 
 // What other programs, the driver, graphs and fragments of memory may take while we run.
 constexpr std::uint64_t kMargin = std::uint64_t{512} << 20;

@@ -5,17 +5,24 @@
 #include <functional>
 #include <vector>
 
+#include "cpu/node_memory.hpp"
 #include "runtime/exec/executor.hpp"
 #include "runtime/plan/plan.hpp"
+#include "runtime/weights/pooled.hpp"
 
 namespace dodeca::runtime::engine {
 
-using FreeBytes = std::function<std::uint64_t(int node)>;  // by OS index; 2^64 - 1: not known
+// What is free, by OS index of a node.
+struct NodeMemory {
+  std::function<std::uint64_t(int node)> free = [](int node) { return cpu::available_node_bytes(node); };
+  PoolBytes pool = free_pool_bytes;
+  bool weights_are_there = false;  // the weights already lie there
+};
 
-// The nodes of each copy of the cache (exec::KvCacheOptions). Where parts are bound: a copy for every part, if each node
+// The nodes of each copy of the cache (exec::KvCacheOptions). Where parts are bound: a copy for every part here, if each node
 // has room for one beside its weights and its share of the work space, else one, interleaved over them. Throws
 // Error{kDoesNotFit} that names the node which has no room even then.
 std::vector<std::vector<int>> place_cache(const Plan& plan, const exec::ExecutorOptions& options, int n_threads,
-                                          const FreeBytes& free_on);
+                                          const NodeMemory& memory);
 
 }  // namespace dodeca::runtime::engine

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "cpu/kernels/attention/attention.hpp"
-#include "cpu/node_memory.hpp"
 #include "cpu/topology.hpp"
+#include "runtime/base/bytes.hpp"
 #include "runtime/base/error.hpp"
 #include "runtime/engine/node_fit.hpp"
 #include "runtime/weights/part_residency.hpp"
@@ -19,7 +19,14 @@ using exec::Executor;
 
 constexpr std::int64_t kDefaultContext = 8192;
 
-std::uint64_t free_on_node(int node) { return cpu::available_node_bytes(node); }
+void check_memory(std::uint64_t need) {
+  const std::uint64_t have = cpu::available_memory_bytes();
+  if (need <= have) return;
+  throw Error(
+      ErrorKind::kDoesNotFit,
+      fmt::format("cache and work space need {:.2f} GiB of memory, {:.2f} GiB are free", gib(need), gib(have)))
+      .with(Remedy::kSmallerCache);
+}
 
 }  // namespace
 
@@ -29,7 +36,7 @@ Session::Session(std::shared_ptr<const WeightSource> source, Plan plan, Workers 
   options_.executor.integer_attention = !plan.options.compute_f32;
   options_.executor.device = options_.device;
   const Placement& placement = plan.options.placement;
-  options_.executor.cache_copies = place_cache(plan, options_.executor, workers_.most_threads(), free_on_node);
+  options_.executor.cache_copies = place_cache(plan, options_.executor, workers_.most_threads(), {});
   if (placement.bound() || plan.n_parts() > 1) {
     const std::size_t n_copies = options_.executor.cache_copies.size();
     log(Level::kInfo, fmt::format("numa: {}; cache: {}", placement.reason,
@@ -63,19 +70,15 @@ Executor& Session::restart(const exec::ExecutorOptions& options, Workers workers
   exec::ExecutorOptions wanted = options;
   wanted.integer_attention = !plan().options.compute_f32;
   wanted.device = options_.device;
-  wanted.cache_copies = options_.executor.cache_copies;
   engine_.reset();
   pass_.reset();
   executor_.reset();  // gives its memory back first
-  const std::uint64_t need = Executor::bytes_needed(plan(), wanted, workers.most_threads()),
-                      have = cpu::available_memory_bytes();
-  if (need > have) {
+  try {
+    wanted.cache_copies = place_cache(plan(), wanted, workers.most_threads(), {.weights_are_there = true});
+    check_memory(Executor::bytes_needed(plan(), wanted, workers.most_threads()));
+  } catch (const Error&) {
     make_executor();
-    constexpr double kGiB = 1 << 30;
-    throw Error(ErrorKind::kDoesNotFit,
-                fmt::format("cache and work space need {:.2f} GiB of memory, {:.2f} GiB are free",
-                            static_cast<double>(need) / kGiB, static_cast<double>(have) / kGiB))
-        .with(Remedy::kSmallerCache);
+    throw;
   }
   workers_ = std::move(workers);
   options_.executor = wanted;

@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/base/bytes.hpp"
+
 namespace dodeca::runtime::predict {
 namespace {
 
-constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
 // Of memory, what the system, the driver and other programs leave.
 constexpr double kFreeOfMemory = 0.97, kFreeOfCard = 0.97;
 // Members of a barrier's group (cpu/barrier.hpp).

@@ -2,22 +2,26 @@
 
 #include <fmt/core.h>
 
+#include "runtime/base/bytes.hpp"
 #include "runtime/weights/loader.hpp"
+#include "runtime/weights/pooled.hpp"
 #include "runtime/weights/self_test.hpp"
 
 namespace dodeca::runtime {
 namespace {
 
-constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
-
 void check_memory(const Plan& plan, std::uint64_t extra_bytes) {
-  const std::uint64_t need = plan.bytes_here() + extra_bytes, have = cpu::available_memory_bytes();
+  std::uint64_t pooled = 0;
+  for (const std::uint64_t bytes : pooled_bytes(plan)) pooled += bytes;
+  const std::uint64_t weights = plan.bytes_here() - pooled, need = weights + extra_bytes,
+                      have = cpu::available_memory_bytes();
   if (need <= have) return;
   throw Error(ErrorKind::kDoesNotFit,
-              fmt::format("the model needs {:.2f} GiB of memory (weights {:.2f}, cache and work space {:.2f}), "
+              fmt::format("the model needs {:.2f} GiB of memory (weights {:.2f}{}, cache and work space {:.2f}), "
                           "{:.2f} GiB are free (running from disk is not offered yet)",
-                          static_cast<double>(need) / kGiB, static_cast<double>(plan.bytes_here()) / kGiB,
-                          static_cast<double>(extra_bytes) / kGiB, static_cast<double>(have) / kGiB))
+                          gib(need), gib(weights),
+                          pooled == 0 ? "" : fmt::format(" beside {:.2f} in pools of huge pages", gib(pooled)),
+                          gib(extra_bytes), gib(have)))
       .with(Remedy::kSmallerModel);
 }
 
@@ -31,8 +35,7 @@ bool keep_files_out_of_memory(const WeightSource& source, const Plan& plan, cons
   for (const InputFile& file : source.files()) file.drop_behind();
   log(Level::kDetail, fmt::format("file pages are dropped once they are read: {:.2f} GiB of files and {:.2f} GiB of "
                                   "weights do not fit into {:.2f} GiB",
-                                  static_cast<double>(bytes) / kGiB, static_cast<double>(plan.bytes_here()) / kGiB,
-                                  static_cast<double>(have) / kGiB));
+                                  gib(bytes), gib(plan.bytes_here()), gib(have)));
   return true;
 }
 
