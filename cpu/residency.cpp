@@ -72,10 +72,10 @@ std::uint64_t huge_bytes_of(const Stretch& memory, const std::string& smaps) {
 
 }  // namespace
 
-double Residency::share_on(int node) const {
-  const auto found = on_node.find(node);
-  if (found == on_node.end()) return 0;
-  return static_cast<double>(found->second) / static_cast<double>(present);
+double Residency::share_on(const std::vector<int>& nodes) const {
+  std::uint64_t there = 0;
+  for (const auto& [node, n] : on_node) there += std::ranges::find(nodes, node) == nodes.end() ? 0 : n;
+  return pages == 0 ? 0 : static_cast<double>(there) / static_cast<double>(pages);
 }
 
 Residency residency_of(std::span<const std::byte> memory, std::size_t most_samples, const std::string& root) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace dodeca::cpu {
 
@@ -20,8 +21,8 @@ struct Residency {
   // Then all counts but huge_bytes are 0.
   std::string unknown;
 
-  // Of the present pages; 0 when there is none.
-  double share_on(int node) const;
+  // Of the pages that were asked about; what is untouched or swapped out is nowhere.
+  double share_on(const std::vector<int>& nodes) const;
 };
 
 // Asks about every page that `memory` touches, or about at most `most_samples` > 0 of them, one in each of as many equal

@@ -5,13 +5,13 @@
 #include <algorithm>
 
 #include "cpu/residency.hpp"
+#include "runtime/base/bytes.hpp"
 #include "runtime/base/error.hpp"
 
 namespace dodeca::runtime {
 namespace {
 
 constexpr std::size_t kSamples = 65536;  // of a part: some milliseconds
-constexpr double kSlabGiB = 1024.0 * 1024.0 * 1024.0;
 
 std::string name_of(const PartResidency& part) {
   if (part.nodes.empty()) return fmt::format("part {}", part.part);
@@ -26,13 +26,7 @@ PartResidency residency_of(const cpu::Slab& slab, std::int64_t part, const std::
   result.unknown = found.unknown;
   if (result.bytes > 0)
     result.huge = std::min(1.0, static_cast<double>(found.huge_bytes) / static_cast<double>(result.bytes));
-  if (nodes.empty() || found.pages == 0) return result;
-  std::uint64_t local = 0;
-  for (const int node : nodes) {
-    const auto at = found.on_node.find(node);
-    local += at == found.on_node.end() ? 0 : at->second;
-  }
-  result.local = static_cast<double>(local) / static_cast<double>(found.pages);
+  if (!nodes.empty() && found.pages > 0) result.local = found.share_on(nodes);
   return result;
 }
 
@@ -52,14 +46,15 @@ void check_residency(std::span<const PartResidency> parts, bool allow_remote, co
     const std::string where = !part.unknown.empty() ? "where they are is not known: " + part.unknown
                               : part.nodes.empty()  ? std::string("not bound")
                                                     : fmt::format("{:.1f} % local", 100 * part.local);
-    log(Level::kInfo, fmt::format("{}: {:.2f} GiB of weights, {}, {:.0f} % in huge pages", name_of(part),
-                                  static_cast<double>(part.bytes) / kSlabGiB, where, 100 * part.huge));
+    const bool unproven = !part.unknown.empty() && !part.nodes.empty();
+    log(unproven ? Level::kWarning : Level::kInfo, fmt::format("{}: {:.2f} GiB of weights, {}, {:.0f} % in huge pages", name_of(part),
+                                  gib(part.bytes), where, 100 * part.huge));
   }
   for (const PartResidency& part : parts) {
     if (!part.unknown.empty() || part.local >= kLeastLocal) continue;
     const std::string what =
         fmt::format("{:.1f} % of the {:.2f} GiB that belong on {} lie elsewhere", 100 * (1 - part.local),
-                    static_cast<double>(part.bytes) / kSlabGiB, name_of(part));
+                    gib(part.bytes), name_of(part));
     if (!allow_remote) throw Error(ErrorKind::kDoesNotFit, what).with(Remedy::kAllowRemote);
     log(Level::kWarning, what);
   }

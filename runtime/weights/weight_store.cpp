@@ -21,11 +21,17 @@ void WeightStore::reserve(const Plan& plan, const Log& log) {
   here_ = plan.options.here;
   const Placement& placement = plan.options.placement;
   std::set<std::string> reasons;  // the same for every slab where there is one pool
+  bool refused = false;
   for (std::size_t p = 0; p < parts.size(); ++p) {
     slabs_.emplace_back(parts[p], cpu::SlabOptions{placement.nodes_of(p), placement.pages});
     if (const std::string& reason = slabs_.back().fallback_reason(); !reason.empty() && reasons.insert(reason).second)
       log(Level::kWarning, "transparent huge pages instead of those of a pool: " + reason);
+    refused = refused || (!placement.nodes_of(p).empty() && parts[p] > 0 && !slabs_.back().bound());
   }
+  if (refused)
+    log(Level::kWarning,
+        "this system does not let memory be bound to nodes, so it lies where the threads that load happen to touch it: "
+        "containers forbid mbind unless they have the capability SYS_NICE");
   shared_ = cpu::Slab(shared, {placement.all_nodes(), cpu::HugePages::kTransparent});
 }
 
