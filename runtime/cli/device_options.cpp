@@ -92,6 +92,11 @@ std::vector<std::string_view> DeviceOptions::asked() const {
   return flags;
 }
 
+bool DeviceOptions::wants_card() const {
+  if (!gpu.empty()) return gpu != "none";
+  return !asked().empty() && n_layers != "0" && gpu::why_no_devices().empty();
+}
+
 std::shared_ptr<gpu::Device> DeviceOptions::open(const Console& console) const {
   std::string name = card_name();
   if (name == "none") return nullptr;

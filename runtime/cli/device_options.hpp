@@ -33,8 +33,8 @@ struct DeviceOptions {
   std::shared_ptr<gpu::Device> open(const Console& console) const;
   device::OffloadOptions offload(std::int64_t all_layers) const;
   std::vector<std::string_view> asked() const;  // the flags that were given, but for --gpu
-  // Whether open() would look for a card.
-  bool wants_card() const { return gpu.empty() ? !asked().empty() && n_layers != "0" : gpu != "none"; }
+  // Whether open() gives a card, or throws for want of it.
+  bool wants_card() const;
 
  private:
   std::string card_name() const;
