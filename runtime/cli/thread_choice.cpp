@@ -89,9 +89,9 @@ ReadRate read_rate_of(const cpu::Topology& topology) {
   const std::uint64_t caches = topology.l3_bytes * static_cast<std::uint64_t>(count_l3(topology));
   const std::uint64_t bytes = std::min(std::max(2 * caches, kLeastBytes), cpu::available_memory_bytes() / 4);
   const auto buffer = std::make_shared<std::unique_ptr<cpu::Buffer>>();
-  return [bytes, buffer](std::int32_t n_threads) {
+  return [bytes, buffer, topology](std::int32_t n_threads) {
     if (!*buffer) *buffer = std::make_unique<cpu::Buffer>(bytes);
-    const auto team = engine::make_team(n_threads, [](Level, std::string_view) {});
+    const auto team = engine::make_team(topology, n_threads, [](Level, std::string_view) {});
     return cpu::read_bandwidth(*team, **buffer, kSecondsPerCount);
   };
 }
