@@ -190,11 +190,13 @@ void Throughput::load(const Test& test) {
   runtime::cli::ProgressBar bar(console_, "loading", "MB", 1e6);
   session.progress = bar.callback();
   model_options_.numa.apply(session);
+  if (warned_threads_ < test.n_threads)
+    runtime::cli::warn_about_memory(choice_, warned_threads_ = test.n_threads, console_);
   try {
     fresh->session = std::make_unique<Session>(opened.source, std::move(plan), Workers(team(test.n_threads)),
                                                std::move(session), console_.log());
   } catch (const runtime::Error& error) {
-    if (error.kind() != runtime::ErrorKind::kDoesNotFit || !opened.too_large) throw;
+    if (error.remedy() != runtime::Remedy::kSmallerModel || !opened.too_large) throw;
     throw runtime::Error(error.kind(), opened.too_large(extra_bytes));
   }
   loaded_ = std::move(fresh);

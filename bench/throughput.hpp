@@ -72,6 +72,7 @@ class Throughput {
   std::function<void(std::string_view)> say_;
   runtime::NumaChoice choice_;
   std::uint64_t random_state_;
+  int warned_threads_ = 0;  // for so many the memory's settings were looked at
   std::map<int, std::unique_ptr<cpu::Team>> teams_;
   std::map<int, double> bandwidths_;
   std::map<int, Macs> peaks_;

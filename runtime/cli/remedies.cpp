@@ -37,9 +37,10 @@ std::string_view remedy_text(Remedy remedy, std::string_view command) {
     case Remedy::kLessOnDevice:
       return "a smaller -ngl, a larger --n-cpu-moe, a smaller -c or -ctk q8_0 would help";
     case Remedy::kOtherNodes:
-      return "--numa interleave uses what is free on all nodes, --numa nodes=LIST chooses some, and a smaller context "
-             "(-c) "
-             "or a smaller quantization needs less";
+      return bench ? "--numa interleave uses what is free on all nodes, --numa nodes=LIST chooses some, and a smaller "
+                     "depth or test (-d, -p, -n) or a smaller quantization needs less"
+                   : "--numa interleave uses what is free on all nodes, --numa nodes=LIST chooses some, and a smaller "
+                     "context (-c) or a smaller quantization needs less";
     case Remedy::kAllowRemote:
       return "--numa-allow-remote runs all the same, --numa interleave does not ask for a place";
   }
