@@ -49,7 +49,8 @@ void add_otherwise(const PlanArguments& arguments, const PlannedModel& model, pr
                    predict::Prediction& p) {
   const predict::MachineSpec& spec = p.machine;
   if (p.card) return;
-  if (p.n_parts > 1) p.interleaved = otherwise(plan_for(arguments, model, spec, 1), spec, request);
+  // Teams were measured reading what lies on their own nodes.
+  if (p.n_parts > 1 && spec.teams.empty()) p.interleaved = otherwise(plan_for(arguments, model, spec, 1), spec, request);
   // What was measured on several sockets says nothing about one.
   if (spec.sockets.value < 2 || spec.read_gb_s.known() || !spec.teams.empty()) return;
   predict::MachineSpec one = spec;
@@ -101,7 +102,8 @@ void judge_fit(const PlanArguments& arguments, const PlannedModel& model, Predic
     const auto positions =
         static_cast<std::int64_t>(static_cast<double>(usable - rest) /
                                   (static_cast<double>(cache) / static_cast<double>(p.run.executor.n_positions)));
-    p.advice.push_back(fmt::format("-c {} fits", positions / std::max<std::int64_t>(1, arguments.parallel) / 64 * 64));
+    const std::int64_t each = positions / std::max<std::int64_t>(1, arguments.parallel) / 64 * 64;
+    if (each > 0) p.advice.push_back(fmt::format("-c {} fits", each));
     if (p.run.executor.cache_type == quant::DType::kF16 || p.run.executor.cache_type == quant::DType::kBF16)
       p.advice.emplace_back("-ctk q8_0 halves the cache");
   }

@@ -91,7 +91,11 @@ std::string phases_table(const DepthPoint& point) {
 std::string bandwidth_text(const Prediction& p) {
   const MachineSpec& m = p.machine;
   const double read = p.read_bandwidth() / 1e9;
-  if (m.read_gb_s.known() || !m.teams.empty()) return fmt::format("{:.0f} GB/s read, measured", read);
+  if (!m.teams.empty()) return fmt::format("{:.0f} GB/s read, measured", read);
+  if (m.read_gb_s.known())
+    return fmt::format("{:.0f} GB/s read, {}", read,
+                       m.read_gb_s.evidence == predict::Evidence::kComputed ? std::string_view("as asked for")
+                                                                            : name_of(m.read_gb_s.evidence));
   return fmt::format("{:.0f} GB/s read of {:.0f} ({} x {:g} channels at {:g} MT/s)", read, m.theoretical_gb_s(),
                      m.sockets.value, m.channels.value, m.mt_per_s.value);
 }
@@ -117,8 +121,7 @@ std::string energy_text(const Prediction& p) {
   const DepthPoint& first = p.points.front();
   return fmt::format(
       "energy, estimate from TDP: {:.1f} J per generated token, {:.2f} J per prompt token at depth {}; {:.0f} W: "
-      "sockets "
-      "{:.0f}, memory {:.0f}{}\n  as if all drew their TDP all the time; without fans, disks and the power supply's "
+      "sockets {:.0f}, memory {:.0f}{}\n  as if all drew their TDP all the time; without fans, disks and the power supply's "
       "losses\n",
       w.joules(first.tokens_per_s), w.joules(first.prompt_per_s), depth_text(first.depth), w.sum(), w.sockets, w.memory,
       w.card > 0 ? fmt::format(", card {:.0f}", w.card) : "");

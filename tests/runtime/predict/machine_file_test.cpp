@@ -97,6 +97,8 @@ TEST_CASE("what is different about a machine stands behind its name") {
   CHECK(find_machine("epyc-9554:ram384").machine().nodes.front().memory_bytes == ram);
   CHECK(find_machine("epyc-9554").machine().available_bytes == ~std::uint64_t{0});
   CHECK(find_machine("epyc-9965:read275").read_bandwidth(192) == doctest::Approx(275e9));
+  CHECK(request_error("2xepyc-9554:read400").find("':read400' is what one socket reads, and this machine has 2") !=
+        std::string::npos);
   // What was measured on the machine as it was says nothing about another one.
   CHECK(find_machine("epyc-zen4-vm2").read_bandwidth(2) == doctest::Approx(60e9).epsilon(0.02));
   for (const char* name : {"epyc-zen4-vm2:mt2400", "2xepyc-zen4-vm2", "epyc-zen4-vm2:ch2"})
