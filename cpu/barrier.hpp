@@ -1,6 +1,7 @@
 // A reusable barrier of n threads in levels: groups of an L3, then the groups of a memory node, then the nodes of the
-// machine. The last to arrive releases every group through that group's own cache line. Waiting spins with pause, then yields, then sleeps on a futex, so that more
-// threads than processors, or a neighbour's load, cost time slices and not minutes.
+// machine. The last to arrive releases every group through that group's own cache line. Waiting spins with pause, then
+// yields, then sleeps on a futex, so that more threads than processors, or a neighbour's load, cost time slices and not
+// minutes.
 //
 // Not std::barrier, nor std::atomic::wait: both give the processor away after a few dozen pauses, and between two
 // phases of a token a waiter must not.

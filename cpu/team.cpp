@@ -137,6 +137,7 @@ struct Team::Impl {
     if (idle_spin_.load() == time) return;  // leaves the cache line to its readers
     idle_spin_ = time;
     idle_pauses_ = pauses_per_ms_ * time.count() / 1000;
+    busy_pauses_ = time.count() > 0 ? most_busy_pauses_ : std::min(most_busy_pauses_, pauses_per_ms_ / 20);
   }
   std::chrono::microseconds idle_spin() const { return idle_spin_.load(); }
 
@@ -154,9 +155,11 @@ struct Team::Impl {
   const std::vector<Seat> seats_;  // [n_], or none
   std::vector<CpuSet> bindings_;   // [n_], or none
   std::vector<int> errors_;        // [n_], of binding
-  Patience busy_;
+  std::int64_t most_busy_pauses_ = 0;
   std::int64_t pauses_per_ms_ = 0;  // 0: members that have nothing to do sleep at once
   alignas(64) std::atomic<std::int64_t> idle_pauses_{0};
+  std::atomic<std::int64_t> busy_pauses_{0};
+  Patience busy_{0, 0, &busy_pauses_};
   const Patience idle_{0, 0, &idle_pauses_};
   Barrier barrier_;
   std::mutex turn_;
@@ -186,12 +189,12 @@ Team::Impl::Impl(Team& team, int n, const std::vector<Seat>& seats)
   const int n_cpus = seats_.empty() ? CpuSet::of_this_thread().count() : static_cast<int>(pus.size());
   const std::int64_t ms = pauses_in(1'000'000);
   if (n > n_cpus) {  // members share processors: one that spins keeps another from working
-    busy_ = {0, 100};
+    busy_.yields = 100;
   } else if (seats_.empty()) {  // the scheduler may put two members on one processor for a while
-    busy_ = {ms, 100};
-    pauses_per_ms_ = ms;
+    most_busy_pauses_ = pauses_per_ms_ = ms;
+    busy_.yields = 100;
   } else {  // each has its own: giving it away would only help strangers
-    busy_ = {10 * ms, 0};
+    most_busy_pauses_ = 10 * ms;
     pauses_per_ms_ = ms;
   }
   set_idle_spin(kIdleSpin);

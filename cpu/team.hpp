@@ -93,8 +93,9 @@ class Team {
   void run(const std::function<void(const Member&)>& body);
 
   // About how long members spin for the next run() before they sleep; also for those that wait now. Waking a sleeping
-  // member takes tens of microseconds, a spinning one keeps its processor from others. Without effect, as nobody spins,
-  // where there are more members than processors.
+  // member takes tens of microseconds, a spinning one keeps its processor from others. 0: in run() too they spin for
+  // each other for 50 us at most, where processors may not be theirs alone. Without effect, as nobody spins, where there
+  // are more members than processors.
   void set_idle_spin(std::chrono::microseconds time);
   std::chrono::microseconds idle_spin() const;
   static constexpr std::chrono::microseconds kIdleSpin{100};

@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "cpu/seats.hpp"
 #include "cpu/topology.hpp"
 
 using namespace dodeca;
@@ -301,6 +302,30 @@ TEST_CASE("team: idle members sleep, stay awake when told to, and sleep when tol
   team.set_idle_spin(std::chrono::milliseconds(10));  // not longer than that, whoever forgets to take it back
   run();
   CHECK(idle_cpu_ms() < 100);
+}
+
+TEST_CASE("team: who is told to sleep while idle does not spin long for the others either") {
+  if (all_cores().size() < 2) return;
+  const cpu::Topology topology = cpu::read_topology();
+  const auto waiting_cpu_ms = [&](std::chrono::microseconds idle_spin) {
+    Team team(cpu::choose_seats(topology, 2));
+    team.set_idle_spin(idle_spin);
+    double waited = 0;
+    const auto body = [&](const Member& member) {
+      timespec start{}, end{};
+      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &start);
+      if (member.index == 1) std::this_thread::sleep_for(std::chrono::milliseconds(40));
+      member.barrier();
+      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+      if (member.index == 0)
+        waited = static_cast<double>(end.tv_sec - start.tv_sec) * 1e3 +
+                 static_cast<double>(end.tv_nsec - start.tv_nsec) * 1e-6;
+    };
+    team.run(body);
+    return waited;
+  };
+  CHECK(waiting_cpu_ms(std::chrono::microseconds(0)) < 2);
+  CHECK(waiting_cpu_ms(Team::kIdleSpin) > 2);  // of 10, on a machine that may have other work
 }
 
 TEST_CASE("team: more members than processors never spin while idle") {
