@@ -53,7 +53,7 @@ TEST_CASE("binding to a node works, or the system forbids it and the buffer work
   buffer.as<char>()[0] = 'x';
   buffer.as<char>()[(3 << 20) - 1] = 'y';
   if (!buffer.bound()) {
-    MESSAGE("mbind is not available here");
+    MESSAGE("skipped: mbind is not available here");
   } else {
     CHECK_THROWS_AS(cpu::Buffer(4096, {1000}), std::system_error);  // no such node
   }
@@ -113,7 +113,7 @@ TEST_CASE("a slab is bound to a node or interleaved, or the system forbids it an
   cpu::Slab bound(3 << 20, {.nodes = {0}, .pages = cpu::HugePages::kTransparent});
   bound.take(3 << 20)[(3 << 20) - 1] = std::byte{1};
   if (!bound.bound()) {
-    MESSAGE("mbind is not available here");
+    MESSAGE("skipped: mbind is not available here");
     return;
   }
   CHECK(bound.take(0) != nullptr);
@@ -141,7 +141,7 @@ TEST_CASE("a pool that is large enough gives its pages at once, and back") {
   const std::uint64_t page = 2 << 20;
   const cpu::HugePool before = cpu::huge_pool(0, page);
   if (before.free == 0) {
-    MESSAGE("no pool of 2 MiB pages here");
+    MESSAGE("skipped: no pool of 2 MiB pages here");
     return;
   }
   {

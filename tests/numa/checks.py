@@ -93,6 +93,13 @@ def cases_pass(step, at_least=1):
     return check
 
 
+def skips_nothing(step):
+    def check(ran, _):
+        skipped = re.findall(r"MESSAGE: (skipped.*)", ran.steps[step].out)
+        return f"{step}: {'; '.join(skipped)}" if skipped else ""
+    return check
+
+
 # ---- where memory is ------------------------------------------------------------------------------------------------
 
 def _parts_said(err):

@@ -2,7 +2,7 @@
 import shlex
 
 from checks import (both, cases_pass, counted, ends, huge_as_said, in_huge_pages, layers_as_here, local, not_cached, nothing_on, refuses,
-                    same, says, says_not, spread, text_as_here)
+                    same, says, says_not, skips_nothing, spread, text_as_here)
 from emulator import Machine, Node
 from reference import COMPLETION
 
@@ -71,8 +71,10 @@ TWO = Machine("two", (Node(256, 2), Node(224, 2)), {
     "long context": run("-c", "60000", "-ub", "32"),
     "cpuset": "memory_of 0; " + watch(),
     "cpuset node 1": "memory_of 0; " + run("--numa", "nodes=1"),
-    "memory tests": MEMORY_TESTS,
+    "memory tests": f"pool_pages 4; {MEMORY_TESTS}; code=$?; pool_pages 0; exit $code",
     "placement tests": PLACEMENT_TESTS,
+    "imatrix": "for i in $(seq 40); do echo It is a truth universally acknowledged; done >/tmp/text; "
+               "dodeca imatrix -m /models/demo.gguf -f /tmp/text -c 64 --chunks 1 -o /tmp/imatrix.gguf",
 }, (
     ("auto gives the text of 2 virtual nodes", text_as_here("auto", "parts=2")),
     ("and the bits of every block", layers_as_here("layers", "parts=2")),
@@ -99,7 +101,9 @@ TWO = Machine("two", (Node(256, 2), Node(224, 2)), {
     ("a node outside of the cpuset is one sentence", refuses("cpuset node 1", "node 1.*may not use")),
     ("a cache that has no room for two copies is interleaved", says("long context", "^numa: 2 nodes .*cache: one copy, interleaved$")),
     ("and changes no text", text_as_here("long context", "parts=2")),
-    ("unit tests of memory pass on two nodes", cases_pass("memory tests", at_least=20)),
+    ("unit tests of memory pass on two nodes, with a pool of huge pages",
+     both(cases_pass("memory tests", at_least=20), skips_nothing("memory tests"))),
+    ("imatrix runs, in one part", both(ends("imatrix"), says("imatrix", r"^numa: 2 nodes \(0, 1\): memory interleaved"))),
     ("a misplaced slab is found out", cases_pass("placement tests", at_least=4)),
 ))
 
@@ -145,7 +149,8 @@ NO_CORES = Machine("no-cores", (Node(384, 2), Node(256, 0)), {
     "placement tests": PLACEMENT_TESTS,
 }, (
     ("auto leaves a node without cores alone, and says so",
-     both(nothing_on("auto", 1, but=0), says("auto", r"node \(1\) without processors"))),
+     both(nothing_on("auto", 1, but=0), says("auto", r"node \(1\) without a processor", r"^numa: 1 node \(0\): all of it there"))),
+    ("all weights are local", local("auto", 0)),
     ("and gives the text of one part", text_as_here("text", "off")),
     ("interleave takes its memory", spread("interleave", 0, 1)),
     ("a part without cores is one sentence", refuses("node 1", "node 1 has memory and no processor")),
