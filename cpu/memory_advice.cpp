@@ -40,8 +40,7 @@ std::vector<std::string> memory_advice(const Topology& topology, const MemoryUse
   if (use.several_nodes && read_number(root + "/proc/sys/kernel/numa_balancing").value_or(0) != 0) {
     advice.push_back(
         "Automatic NUMA balancing is on: the kernel takes pages away to see who reads them, which stops threads, and "
-        "may "
-        "move them to another node; `sysctl kernel.numa_balancing=0` turns it off.");
+        "may move them to another node; `sysctl kernel.numa_balancing=0` turns it off.");
   }
   if (read_number(root + "/proc/sys/vm/zone_reclaim_mode").value_or(0) != 0) {
     advice.push_back(

@@ -1,8 +1,9 @@
 #include "runtime/cli/numa_options.hpp"
 
-#include <algorithm>
+#include <fmt/format.h>
 
 #include "cpu/memory_advice.hpp"
+#include "runtime/base/bytes.hpp"
 #include "runtime/base/error.hpp"
 
 namespace dodeca::runtime::cli {
@@ -55,6 +56,10 @@ NumaChoice NumaOptions::choose(const cpu::Topology& topology, bool whole) const 
 void warn_about_memory(const NumaChoice& choice, int n_threads, const Console& console) {
   for (const std::string& warning : choice.warnings) console.warn(warning);
   const cpu::MemoryUse use{.several_nodes = choice.placement.all_nodes().size() > 1, .n_threads = n_threads};
+  const cpu::Topology& topology = choice.topology;
+  for (std::size_t n = 0; n < topology.nodes.size() && topology.nodes.size() > 1; ++n)
+    console.detail(fmt::format("memory node {}: {:.1f} GiB, distances {}", topology.nodes[n].os_index,
+                               gib(topology.nodes[n].memory_bytes), fmt::join(topology.distances[n], " ")));
   for (const std::string& advice : cpu::memory_advice(choice.topology, use)) console.warn(advice);
 }
 

@@ -117,9 +117,8 @@ namespace {
 
 std::string pasted_help(std::string_view command) {
   if (accepted_names(command).empty()) return "";
-  return "\n\nOptions of llama.cpp and ik_llama.cpp that ask for nothing here (-fa, -fmoe, -mla, -rtr, "
-         "--no-mmap,\n"
-         "--numa, --prio, --jinja, --log-disable, ...) are accepted; one line each says what happens instead.";
+  return "\n\nOptions of llama.cpp and ik_llama.cpp that ask for nothing here (-fa, -fmoe, -mla, -rtr,\n"
+         "--no-mmap, --prio, --jinja, --log-disable, ...) are accepted; one line each says what happens instead.";
 }
 
 // Shows the names that people type instead of CLI11's internal ones.

@@ -52,22 +52,20 @@ std::string two_sockets_text(const std::string& shape, const std::string& recipe
   return fmt::format(
       "## Two sockets: predicted, nobody has measured them\n\n"
       "The same model and cache. Each memory node has a part of every weight and a copy of the cache, and its cores "
-      "work "
-      "on that part alone (`--numa auto`). nps2, nps4: the BIOS makes two or four memory nodes of a socket. Four times "
-      "in a layer results of all parts come together: q_a and kv_a (8 KiB for a row), the sum of the output projection "
-      "(28), the router (1), and the sum of what the experts give (28).\n\n"
+      "work on that part alone (`--numa auto`). nps2, nps4: the BIOS makes two or four memory nodes of a socket. Four "
+      "times in a layer results of all parts come together: q_a and kv_a (8 KiB for a row), the sum of the output "
+      "projection (28), the router (1), and the sum of what the experts give (28).\n\n"
       "| machine | parts | GB/s read | memory ms | arithmetic | attention | exchanges | barriers | serial | tg @0 | tg "
       "@4k | tg @16k | tg @32k | of one socket | pp @0 | J/token |\n"
       "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n{}\n"
       "The terms are those of one generated token at depth 0, in ms. Of one socket: tg @0 against one socket with "
-      "nodes "
-      "of the same size. J/token: estimate from TDP, for sockets and memory as if they drew it all the time; without "
-      "fans, disks and the power supply's losses.\n\n"
+      "nodes of the same size. J/token: estimate from TDP, for sockets and memory as if they drew it all the time; "
+      "without fans, disks and the power supply's losses.\n\n"
       "What this rests on: an exchange takes a cache line's way between sockets (assumed: 280 ns) once for columns and "
       "twice for sums, and its bytes over three links (assumed: 120 to 145 GB/s of 192). A socket is said to read a "
-      "few "
-      "per cent more with nps2 and nps4; that does not count here. Deep in a context two sockets gain less: attention "
-      "is dealt in units of 16 heads and a piece of the context, of which there are not many more than cores.\n\n",
+      "few per cent more with nps2 and nps4; that does not count here. Deep in a context two sockets gain less: "
+      "attention is dealt in units of 16 heads and a piece of the context, of which there are not many more than "
+      "cores.\n\n",
       rows);
 }
 

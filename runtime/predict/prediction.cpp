@@ -15,8 +15,7 @@ void note_parts(const Prediction& p, const std::optional<CardPlan>& card, std::v
   if (p.n_parts > 1) {
     notes.push_back(
         "Nobody has measured parts on several memory nodes: what an exchange costs is computed from the time of a "
-        "cache "
-        "line's way and from the links between sockets.");
+        "cache line's way and from the links between sockets.");
     notes.push_back(
         "Each memory node has a copy of the cache, and more bandwidth of nodes that are smaller than a socket does not "
         "count: nobody measured it here.");
@@ -56,8 +55,7 @@ std::vector<std::string> notes_of(const Prediction& p, const std::optional<CardP
   if (card)
     notes.push_back(
         "No kernel was measured on a card of this kind: the card's part is computed from its data sheet and from "
-        "shares "
-        "of it that are assumed.");
+        "shares of it that are assumed.");
   if (std::ranges::any_of(step.phases, [](const PhaseTime& t) { return t.kind == BlockKind::kGqaAttention; }))
     notes.push_back(
         "Attention with grouped queries is computed from its kernels alone; nobody measured a whole token with it.");
