@@ -29,7 +29,8 @@ struct DeviceOptions {
   void check() const;  // after parse; throws Usage
 
   // The card that was named; without --gpu the first one, where another flag asks for something of it, else null. Where
-  // there is none although flags ask, each is answered in one line. Throws Error{kUnsupported} for a card that was named and is not there.
+  // there is none although flags ask, each is answered in one line. Throws Error{kUnsupported} for a card
+  // that was named and is not there.
   std::shared_ptr<gpu::Device> open(const Console& console) const;
   device::OffloadOptions offload(std::int64_t all_layers) const;
   std::vector<std::string_view> asked() const;  // the flags that were given, but for --gpu

@@ -121,10 +121,11 @@ void ModelOptions::add_flags(Options& options) {
 }
 
 void ModelOptions::add_engine_flags(Options& options) {
-  options.value("--poll", poll,
-                "how long threads stay awake between two tokens, in units of 2 ms; 0: they sleep at once, and soon while "
-                "they wait for each other, as is right where processors are not theirs alone (default: 50)",
-                {0, 100});
+  options.value(
+      "--poll", poll,
+      "how long threads stay awake between two tokens, in units of 2 ms; 0: they sleep at once, and soon while "
+      "they wait for each other, as is right where processors are not theirs alone (default: 50)",
+      {0, 100});
 }
 
 void ModelOptions::check() const {

@@ -79,8 +79,9 @@ void check_plan(PlanArguments& p) {
   p.model.check();
   using Mode = NumaRequest::Mode;
   if (const Mode mode = p.model.numa.request().mode; p.predicts() && (mode == Mode::kNodes || mode == Mode::kParts))
-    throw Usage(fmt::format("--numa {} is about this machine: with --machine and --compare it is auto, interleave or off",
-                            p.model.numa.numa));
+    throw Usage(
+        fmt::format("--numa {} is about this machine: with --machine and --compare it is auto, interleave or off",
+                    p.model.numa.numa));
 }
 
 }  // namespace

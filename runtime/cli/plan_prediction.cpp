@@ -50,7 +50,8 @@ void add_otherwise(const PlanArguments& arguments, const PlannedModel& model, pr
   const predict::MachineSpec& spec = p.machine;
   if (p.card) return;
   // Teams were measured reading what lies on their own nodes.
-  if (p.n_parts > 1 && spec.teams.empty()) p.interleaved = otherwise(plan_for(arguments, model, spec, 1), spec, request);
+  if (p.n_parts > 1 && spec.teams.empty())
+    p.interleaved = otherwise(plan_for(arguments, model, spec, 1), spec, request);
   // What was measured on several sockets says nothing about one.
   if (spec.sockets.value < 2 || spec.read_gb_s.known() || !spec.teams.empty()) return;
   predict::MachineSpec one = spec;

@@ -121,7 +121,8 @@ std::string energy_text(const Prediction& p) {
   const DepthPoint& first = p.points.front();
   return fmt::format(
       "energy, estimate from TDP: {:.1f} J per generated token, {:.2f} J per prompt token at depth {}; {:.0f} W: "
-      "sockets {:.0f}, memory {:.0f}{}\n  as if all drew their TDP all the time; without fans, disks and the power supply's "
+      "sockets {:.0f}, memory {:.0f}{}\n  as if all drew their TDP all the time; without fans, disks and the power "
+      "supply's "
       "losses\n",
       w.joules(first.tokens_per_s), w.joules(first.prompt_per_s), depth_text(first.depth), w.sum(), w.sockets, w.memory,
       w.card > 0 ? fmt::format(", card {:.0f}", w.card) : "");

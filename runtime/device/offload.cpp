@@ -17,7 +17,6 @@ namespace {
 
 using enum WeightRole;
 
-
 // What other programs, the driver, graphs and fragments of memory may take while we run.
 constexpr std::uint64_t kMargin = std::uint64_t{512} << 20;
 constexpr std::int64_t kManyRows = 256, kFewestRows = 32;  // of a pass on the device

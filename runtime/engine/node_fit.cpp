@@ -48,11 +48,12 @@ std::vector<std::vector<int>> place_cache(const Plan& plan, const exec::Executor
   if (!short_node(cache)) return own_nodes;
   const std::optional<NodeNeed> need = short_node(cache / n);
   if (!need) return {placement.all_nodes()};
-  throw Error(ErrorKind::kDoesNotFit,
-              fmt::format("node {} needs {:.2f} GiB of memory (weights {:.2f}, its share of the cache {:.2f}, work space "
-                          "{:.2f}), {:.2f} GiB are free there",
-                          need->node, gib(need->bytes()), gib(need->weights), gib(need->cache), gib(need->work),
-                          gib(need->free)))
+  throw Error(
+      ErrorKind::kDoesNotFit,
+      fmt::format("node {} needs {:.2f} GiB of memory (weights {:.2f}, its share of the cache {:.2f}, work space "
+                  "{:.2f}), {:.2f} GiB are free there",
+                  need->node, gib(need->bytes()), gib(need->weights), gib(need->cache), gib(need->work),
+                  gib(need->free)))
       .with(memory.weights_are_there ? Remedy::kSmallerCache : Remedy::kOtherNodes);
 }
 

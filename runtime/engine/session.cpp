@@ -22,9 +22,8 @@ constexpr std::int64_t kDefaultContext = 8192;
 void check_memory(std::uint64_t need) {
   const std::uint64_t have = cpu::available_memory_bytes();
   if (need <= have) return;
-  throw Error(
-      ErrorKind::kDoesNotFit,
-      fmt::format("cache and work space need {:.2f} GiB of memory, {:.2f} GiB are free", gib(need), gib(have)))
+  throw Error(ErrorKind::kDoesNotFit,
+              fmt::format("cache and work space need {:.2f} GiB of memory, {:.2f} GiB are free", gib(need), gib(have)))
       .with(Remedy::kSmallerCache);
 }
 

@@ -58,7 +58,8 @@ class Activations {
   float factor(std::int64_t i) const { return factors_[static_cast<std::size_t>(i)]; }
   void set_factor(std::int64_t i, float factor) { factors_[static_cast<std::size_t>(i)] = factor; }
   const float* factors() const { return factors_.data(); }
-  // Row i from a column on, a multiple of whole blocks of the format and of 64, as a weight reads it, and the bytes from one row to the next.
+  // Row i from a column on, a multiple of whole blocks of the format and of 64, as a weight reads it, and the bytes from
+  // one row to the next.
   const std::byte* data(cpu::ActFormat format, std::int64_t i = 0, std::int64_t column = 0) const {
     const cpu::Buffer& rows = format == cpu::ActFormat::kF32 ? floats_ : copies_[index(format)];
     return rows.data() + static_cast<std::size_t>(i) * stride(format) + cpu::act_row_bytes(format, column);

@@ -420,9 +420,9 @@ void MoeFfn::add_shared_from_elsewhere(const Pass& pass, const cpu::Range& colum
                  1.0f, columns.end - columns.begin);
 }
 
-// f(part, slice, slots, tiles) for all tiles of gate and up, those of a part dealt over its members. Few rows for an expert: equal shares
-// of the tiles, because reading them is the work. Many: kFfnTiles at a time to whoever is free, because experts have
-// different numbers of rows.
+// f(part, slice, slots, tiles) for all tiles of gate and up, those of a part dealt over its members. Few rows for an
+// expert: equal shares of the tiles, because reading them is the work. Many: kFfnTiles at a time to whoever is free,
+// because experts have different numbers of rows.
 template <class F>
 void MoeFfn::for_each_unit(const cpu::CrewPlace& place, F&& f) const {
   const auto is_mine = [&](std::size_t part) { return place.has(static_cast<std::int64_t>(part)); };

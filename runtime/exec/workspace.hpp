@@ -42,9 +42,9 @@ enum class RowBuffer {
   kUp,            // [P * slots of few rows, expert width], or [P * few rows, dense or shared width]
   kExpertHidden,  // [P * S, expert width]
   kDenseHidden,   // [P * M, dense or shared width]
-  kPartSums,  // [P * (slots of few rows + pieces of a part * few rows), hidden] products that are added to kOutput block by block
-  kLateInput,  // [few rows, hidden] floats of kInput, for experts that are multiplied behind the others
-  kDeferredSums,  // [P * 2 * few rows, hidden] of a layer's experts that are added one layer later: odd layers, even layers
+  kPartSums,      // [P * (slots + pieces of a part) of few rows, hidden] products that are added to kOutput by blocks
+  kLateInput,     // [few rows, hidden] floats of kInput, for experts that are multiplied behind the others
+  kDeferredSums,  // [P * 2 * few rows, hidden] of experts that are added one layer later: odd layers, even layers
   kCount
 };
 

@@ -76,9 +76,10 @@ std::string warning_of_uneven_cores(const cpu::Topology& topology) {
   const auto least = std::ranges::min_element(cores), most = std::ranges::max_element(cores);
   if (static_cast<double>(*most) <= kUneven * static_cast<double>(*least)) return {};
   const auto node = [&](auto at) { return topology.nodes[static_cast<std::size_t>(at - cores.begin())].os_index; };
-  return fmt::format("node {} has {} usable core{} and node {} has {}, and each works on an equal part of the model: "
-                     "node {} alone may be faster",
-                     node(least), *least, *least == 1 ? "" : "s", node(most), *most, node(most));
+  return fmt::format(
+      "node {} has {} usable core{} and node {} has {}, and each works on an equal part of the model: "
+      "node {} alone may be faster",
+      node(least), *least, *least == 1 ? "" : "s", node(most), *most, node(most));
 }
 
 // A part on each of the topology's nodes.

@@ -99,10 +99,11 @@ void differ(MachineSpec& spec, std::string_view text) {
     if (!value || !(*value >= limits.min && *value <= limits.max) || (limits.whole && *value != std::floor(*value)))
       break;
     if (d.figure == &MachineSpec::read_gb_s && spec.sockets.value > 1)
-      throw Error(ErrorKind::kBadRequest,
-                  fmt::format("':{}' is what one socket reads, and this machine has {:g}: what crosses their links does "
-                              "not follow from it",
-                              printable(text, 64), spec.sockets.value));
+      throw Error(
+          ErrorKind::kBadRequest,
+          fmt::format("':{}' is what one socket reads, and this machine has {:g}: what crosses their links does "
+                      "not follow from it",
+                      printable(text, 64), spec.sockets.value));
     if (d.figure != &MachineSpec::memory_gib) forget_measured(spec);
     spec.*d.figure = {.value = *value, .evidence = Evidence::kComputed, .source = "as asked for"};
     return;

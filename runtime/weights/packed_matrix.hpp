@@ -9,8 +9,8 @@
 
 namespace dodeca::runtime {
 
-// A weight, or one piece of the columns of one of its parts, in tiles: n_slices matrices of n_out rows and n_in columns, slice after slice. Read-only
-// after load.
+// A weight, or one piece of the columns of one of its parts, in tiles: n_slices matrices of n_out rows and n_in columns,
+// slice after slice. Read-only after load.
 struct PackedMatrix {
   const cpu::Layout* layout = nullptr;  // null: there is no such weight
   const cpu::MatmulKernel* gemv = nullptr;

@@ -47,14 +47,13 @@ void check_residency(std::span<const PartResidency> parts, bool allow_remote, co
                               : part.nodes.empty()  ? std::string("not bound")
                                                     : fmt::format("{:.1f} % local", 100 * part.local);
     const bool unproven = !part.unknown.empty() && !part.nodes.empty();
-    log(unproven ? Level::kWarning : Level::kInfo, fmt::format("{}: {:.2f} GiB of weights, {}, {:.0f} % in huge pages", name_of(part),
-                                  gib(part.bytes), where, 100 * part.huge));
+    log(unproven ? Level::kWarning : Level::kInfo, fmt::format("{}: {:.2f} GiB of weights, {}, {:.0f} % in huge pages",
+                                                               name_of(part), gib(part.bytes), where, 100 * part.huge));
   }
   for (const PartResidency& part : parts) {
     if (!part.unknown.empty() || part.local >= kLeastLocal) continue;
-    const std::string what =
-        fmt::format("{:.1f} % of the {:.2f} GiB that belong on {} lie elsewhere", 100 * (1 - part.local),
-                    gib(part.bytes), name_of(part));
+    const std::string what = fmt::format("{:.1f} % of the {:.2f} GiB that belong on {} lie elsewhere",
+                                         100 * (1 - part.local), gib(part.bytes), name_of(part));
     if (!allow_remote) throw Error(ErrorKind::kDoesNotFit, what).with(Remedy::kAllowRemote);
     log(Level::kWarning, what);
   }

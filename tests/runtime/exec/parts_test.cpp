@@ -12,12 +12,10 @@
 #include "tests/support/compare.hpp"
 #include "tests/support/memory_source.hpp"
 
+namespace dodeca::runtime::exec {
 namespace {
 
-using namespace dodeca;
-using namespace dodeca::tests;
-using namespace dodeca::runtime;
-using namespace dodeca::runtime::exec;
+using namespace tests;
 using quant::DType;
 
 // Two layers of a published shape, one of them dense, with few experts and a short vocabulary.
@@ -204,3 +202,5 @@ TEST_CASE("every part reads its own copy of the cache, and copies stay equal") {
     CHECK(same_bits(results[0], results[1]));
   }
 }
+
+}  // namespace dodeca::runtime::exec

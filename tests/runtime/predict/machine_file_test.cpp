@@ -7,6 +7,7 @@
 #include <string>
 
 #include "runtime/predict/catalogue.hpp"
+#include "tests/support/error_of.hpp"
 #include "tests/support/temp_dir.hpp"
 
 using namespace dodeca;
@@ -19,22 +20,11 @@ const std::string kLike = R"({"dodeca_machine":1,"name":"mine","title":"my serve
 
 MachineSpec parsed(const std::string& text) { return parse_machine(text, "mine.json", catalogue_entries()); }
 
-std::string error_of(const std::string& text) {
-  try {
-    parsed(text);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
+std::string file_error(const std::string& text) {
+  return tests::error_of([&] { parsed(text); });
 }
-
 std::string request_error(const std::string& name) {
-  try {
-    find_machine(name);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
+  return tests::error_of([&] { find_machine(name); });
 }
 
 }  // namespace
@@ -176,7 +166,7 @@ TEST_CASE("what is wrong with a file is said with its name and the key") {
   };
   for (const auto& [text, message] : cases) {
     CAPTURE(text);
-    const std::string error = error_of(text);
+    const std::string error = file_error(text);
     CAPTURE(error);
     CHECK(error.find(message) != std::string::npos);
     CHECK(error.find("mine.json") != std::string::npos);
