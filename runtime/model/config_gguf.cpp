@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "runtime/model/architectures.hpp"
 #include "runtime/model/config.hpp"
 #include "runtime/model/tensor_facts.hpp"
 
@@ -251,14 +252,11 @@ ModelConfig config_from_gguf(const Metadata& metadata, const std::vector<GgufTen
   if (const auto type = metadata.string("general.type"); type && *type != "model") {
     throw Error(ErrorKind::kUnsupported, fmt::format("the file is not a model (general.type is '{}')", *type));
   }
-  if (architecture->starts_with("deepseek3") || *architecture == "deepseek_v32") {
-    throw Error(ErrorKind::kUnsupported,
-                fmt::format("architecture '{}': DeepSeek-V3.2 needs sparse attention, which is not supported yet",
-                            *architecture));
-  }
+  refuse_relative(*architecture);
   if (*architecture != "deepseek2") {
     throw Error(ErrorKind::kUnsupported, fmt::format("architecture '{}' is not supported (supported: deepseek2, i.e. "
-                                                     "DeepSeek-V2, V2.5, V3, R1, V3.1 and Kimi-K2)",
+                                                     "DeepSeek-V2, V2.5, V3, R1, V3.1, Kimi-K2, Moonlight and "
+                                                     "GLM-4.7-Flash)",
                                                      *architecture));
   }
   const Keys keys(metadata, *architecture + ".");

@@ -1,72 +1,19 @@
-// Hyper-parameters from a Hugging Face config.json: model types deepseek_v2, deepseek_v3 and kimi_k2.
+// Hyper-parameters from a Hugging Face config.json: model types deepseek_v2, deepseek_v3, kimi_k2, kimi_k25 (its text
+// model) and glm4_moe_lite.
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "runtime/model/architectures.hpp"
 #include "runtime/model/config.hpp"
+#include "runtime/model/hf_fields.hpp"
+#include "runtime/model/hf_quantization.hpp"
 #include "runtime/model/tensor_facts.hpp"
 
 namespace dodeca::runtime {
 namespace {
-
-// Typed access with errors that name the key; null counts as absent, as in transformers.
-class Fields {
- public:
-  explicit Fields(const Json& json) : json_(json) {}
-
-  const Json* find(const char* key) const {
-    const auto it = json_.find(key);
-    return it == json_.end() || it->is_null() ? nullptr : &*it;
-  }
-  std::optional<std::int64_t> maybe(const char* key) const {
-    const Json* value = find(key);
-    if (value == nullptr) return std::nullopt;
-    if (!value->is_number_integer() ||
-        (value->is_number_unsigned() && value->get<std::uint64_t>() > (std::uint64_t{1} << 62)))
-      wrong(key, "an integer");
-    return value->get<std::int64_t>();
-  }
-  std::int64_t integer_or(const char* key, std::int64_t fallback) const { return maybe(key).value_or(fallback); }
-  std::int64_t integer(const char* key) const {
-    need(key);
-    return integer_or(key, 0);
-  }
-  double number(const char* key) const {
-    need(key);
-    return number_or(key, 0.0);
-  }
-  double number_or(const char* key, double fallback) const {
-    const Json* value = find(key);
-    if (value == nullptr) return fallback;
-    if (!value->is_number()) wrong(key, "a number");
-    return value->get<double>();
-  }
-  bool boolean_or(const char* key, bool fallback) const {
-    const Json* value = find(key);
-    if (value == nullptr) return fallback;
-    if (!value->is_boolean()) wrong(key, "true or false");
-    return value->get<bool>();
-  }
-  std::string string_or(const char* key, std::string fallback) const {
-    const Json* value = find(key);
-    if (value == nullptr) return fallback;
-    if (!value->is_string()) wrong(key, "a string");
-    return value->get<std::string>();
-  }
-  const Json* object(const char* key) const {
-    const Json* value = find(key);
-    if (value != nullptr && !value->is_object()) wrong(key, "an object");
-    return value;
-  }
-
- private:
-  void need(const char* key) const {
-    if (find(key) == nullptr) throw Error(ErrorKind::kBadFile, fmt::format("config.json has no {}", key));
-  }
-  [[noreturn]] static void wrong(const char* key, const char* wanted) {
-    throw Error(ErrorKind::kBadFile, fmt::format("config.json: {} is not {}", key, wanted));
-  }
-  const Json& json_;
-};
 
 double yarn_mscale(double factor, double mscale) { return factor <= 1.0 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0; }
 
@@ -74,14 +21,17 @@ void tell_default(const char* key, std::string_view what, const Log& log) {
   log(Level::kInfo, fmt::format("config.json has no {}: {}", key, what));
 }
 
-void read_rope(const Fields& fields, ModelConfig& c, const Log& log) {
+void read_rope(const HfFields& fields, ModelConfig& c, const Log& log) {
   c.rope.dim = c.qk_rope_head_dim;
   const Json* scaling = fields.object("rope_scaling");
   if (scaling == nullptr) scaling = fields.object("rope_parameters");  // newer transformers; rope_theta moves inside
   const Json none = Json::object();
-  const Fields rope(scaling != nullptr ? *scaling : none);
+  const HfFields rope(scaling != nullptr ? *scaling : none);
   if (fields.find("rope_theta") == nullptr && rope.find("rope_theta") == nullptr)
     tell_default("rope_theta", "10000", log);
+  for (const HfFields* where : {&fields, &rope})
+    if (const double part = where->number_or("partial_rotary_factor", 1.0); part != 1.0)
+      throw Error(ErrorKind::kUnsupported, fmt::format("partial_rotary_factor {:g} (known: 1)", part));
   c.rope.base = rope.number_or("rope_theta", fields.number_or("rope_theta", 10000.0));
   if (scaling == nullptr) return;
   const bool named = rope.find("rope_type") != nullptr || rope.find("type") != nullptr;
@@ -109,28 +59,7 @@ void read_rope(const Fields& fields, ModelConfig& c, const Log& log) {
       yarn_mscale(c.rope.factor, rope.number_or("mscale", 1.0)) / yarn_mscale(c.rope.factor, c.rope.mscale_all_dim);
 }
 
-void check_quantization(const Fields& fields) {
-  const Json* object = fields.object("quantization_config");
-  if (object == nullptr) return;
-  const Fields q(*object);
-  const std::string method = q.string_or("quant_method", "");
-  if (method == "compressed-tensors") {
-    throw Error(ErrorKind::kUnsupported,
-                "compressed-tensors checkpoints (Kimi-K2-Thinking's INT4) are not supported yet");
-  }
-  if (method != "fp8")
-    throw Error(ErrorKind::kUnsupported, fmt::format("quantization method '{}' (known: fp8)", method));
-  if (const std::string format = q.string_or("fmt", "e4m3"); format != "e4m3") {
-    throw Error(ErrorKind::kUnsupported, fmt::format("FP8 format '{}' (known: e4m3)", format));
-  }
-  const Json* block = q.find("weight_block_size");
-  if (block == nullptr || *block != Json::array({128, 128})) {
-    throw Error(ErrorKind::kUnsupported,
-                fmt::format("FP8 weight_block_size {} (known: [128,128])", block == nullptr ? "null" : block->dump()));
-  }
-}
-
-std::optional<GatingKind> gating_by_key(const Fields& fields) {
+std::optional<GatingKind> gating_by_key(const HfFields& fields) {
   const std::string scoring = fields.string_or("scoring_func", "");
   if (scoring == "softmax") return GatingKind::kSoftmax;
   if (scoring == "sigmoid") return GatingKind::kSigmoid;
@@ -138,7 +67,7 @@ std::optional<GatingKind> gating_by_key(const Fields& fields) {
   throw Error(ErrorKind::kUnsupported, fmt::format("scoring_func '{}' (known: softmax, sigmoid)", scoring));
 }
 
-void read_experts(const Fields& fields, bool v2, const TensorFacts& facts, ModelConfig& c, const Log& log) {
+void read_experts(const HfFields& fields, bool v2, const TensorFacts& facts, ModelConfig& c, const Log& log) {
   facts.set_expert_count(fields.maybe("n_routed_experts"), c);
   if (c.n_routed_experts == 0) return;
   c.n_experts_per_tok = fields.integer("num_experts_per_tok");
@@ -166,20 +95,50 @@ void read_experts(const Fields& fields, bool v2, const TensorFacts& facts, Model
   }
 }
 
+// What the keys say of a layer; empty where they say nothing, unless they are all there is.
+std::function<bool(std::int64_t)> layers_with_experts(const HfFields& fields, bool keys_alone) {
+  if (const Json* types = fields.find("mlp_layer_types")) {  // newer transformers
+    std::vector<bool> sparse;
+    for (const Json& type : types->is_array() ? *types : Json::array({*types})) {
+      if (type != "sparse" && type != "dense")
+        throw Error(ErrorKind::kUnsupported,
+                    fmt::format("config.json: mlp_layer_types has {} (known: sparse, dense)", type.dump()));
+      sparse.push_back(type == "sparse");
+    }
+    return [sparse](std::int64_t layer) { return layer < std::ssize(sparse) && sparse[layer]; };
+  }
+  const auto first = fields.maybe("first_k_dense_replace");
+  const std::int64_t every = fields.integer_or("moe_layer_freq", 1);
+  if (every < 1)
+    throw Error(ErrorKind::kBadFile, fmt::format("config.json: moe_layer_freq is {}, must be at least 1", every));
+  if (!first && every == 1 && !keys_alone) return {};
+  return [first = first.value_or(0), every](std::int64_t layer) { return layer >= first && layer % every == 0; };
+}
+
+// Supported models, text models inside others included.
+void check_architecture(const HfFields& fields) {
+  constexpr std::string_view kSupported[] = {"deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25", "glm4_moe_lite"};
+  const std::string type = fields.string_or("model_type", "");
+  const Json* classes = fields.find("architectures");
+  const bool named = classes != nullptr && classes->is_array() && !classes->empty() && classes->front().is_string();
+  if (named) refuse_relative(classes->front().get<std::string>());
+  refuse_relative(type);
+  if (std::ranges::find(kSupported, type) == std::end(kSupported))
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("model type '{}' is not supported (supported: {})", type, fmt::join(kSupported, ", ")));
+}
+
 }  // namespace
 
 ModelConfig config_from_hf(const Json& config_json, const FindMatrix& size_of, const Log& log) {
   if (!config_json.is_object()) throw Error(ErrorKind::kBadFile, "config.json is not an object");
-  const Fields fields(config_json);
-  const std::string type = fields.string_or("model_type", "");
-  const bool v2 = type == "deepseek_v2";
-  if (type == "deepseek_v32")
-    throw Error(ErrorKind::kUnsupported, "DeepSeek-V3.2 needs sparse attention, which is not supported yet");
-  if (!v2 && type != "deepseek_v3" && type != "kimi_k2") {
-    throw Error(ErrorKind::kUnsupported,
-                fmt::format("model type '{}' is not supported (supported: deepseek_v2, deepseek_v3, kimi_k2)", type));
-  }
-  check_quantization(fields);
+  const HfFields whole(config_json);
+  const Json* text_model = whole.object("text_config");  // of a model for images and text
+  check_architecture(whole);
+  const HfFields fields(text_model != nullptr ? *text_model : config_json);
+  if (text_model != nullptr) check_architecture(fields);
+  const bool v2 = fields.string_or("model_type", "") == "deepseek_v2";
+  for (const HfFields* where : {&whole, &fields}) check_quantization(*where);
   if (const std::string act = fields.string_or("hidden_act", "silu"); act != "silu") {
     throw Error(ErrorKind::kUnsupported, fmt::format("hidden_act '{}' (known: silu)", act));
   }
@@ -214,16 +173,7 @@ ModelConfig config_from_hf(const Json& config_json, const FindMatrix& size_of, c
   read_rope(fields, c, log);
   c.intermediate_size = fields.integer_or("intermediate_size", 0);
   read_experts(fields, v2, facts, c, log);
-  const auto first_moe = fields.maybe("first_k_dense_replace");
-  const std::int64_t every = fields.integer_or("moe_layer_freq", 1);
-  if (every < 1)
-    throw Error(ErrorKind::kBadFile, fmt::format("config.json: moe_layer_freq is {}, must be at least 1", every));
-  std::function<bool(std::int64_t)> has_experts;
-  if (first_moe || every > 1 || !size_of)
-    has_experts = [first = first_moe.value_or(0), every](std::int64_t layer) {
-      return layer >= first && layer % every == 0;
-    };
-  facts.set_layers(has_experts, c);
+  facts.set_layers(layers_with_experts(fields, !size_of), c);
   validate(c);
   return c;
 }

@@ -114,6 +114,80 @@ TEST_CASE("rope_parameters of newer transformers mean the same as rope_scaling")
   check_frequencies(config_from_hf(j).inv_freq(), kV3Frequencies);
 }
 
+Json int4_quantization() {
+  return Json::parse(R"({"quant_method":"compressed-tensors","format":"pack-quantized","kv_cache_scheme":null,
+    "quantization_status":"compressed","ignore":["lm_head","re:.*self_attn.*","re:.*shared_experts.*"],
+    "config_groups":{"group_0":{"targets":["Linear"],"input_activations":null,"output_activations":null,
+    "weights":{"num_bits":4,"type":"int","symmetric":true,"strategy":"group","group_size":32,"actorder":null,
+    "dynamic":false}}}})");
+}
+
+TEST_CASE("Kimi-K2-Thinking's and its successors' 4-bit integers are known, wherever config.json says so") {
+  Json text = v3_json();
+  text["model_type"] = "kimi_k2";
+  text["quantization_config"] = int4_quantization();
+  CHECK(config_from_hf(text).n_layers == 61);
+  const Json wrapper = {{"model_type", "kimi_k25"},
+                        {"architectures", {"KimiK25ForConditionalGeneration"}},
+                        {"vision_config", {{"hidden_size", 1152}, {"num_hidden_layers", 27}}},
+                        {"text_config", text}};
+  const ModelConfig c = config_from_hf(wrapper);
+  CHECK(c.architecture == "deepseek2");
+  CHECK(c.hidden_size == 7168);
+  CHECK(c.n_routed_experts == 256);
+  Json outside = wrapper;
+  outside["text_config"].erase("quantization_config");
+  outside["quantization_config"] = int4_quantization();
+  CHECK(config_from_hf(outside).n_layers == 61);
+
+  const auto refused = [&](const char* pointer, const Json& value, const char* message) {
+    for (const bool inside : {true, false}) {
+      Json j = inside ? wrapper : outside;
+      j[Json::json_pointer((inside ? "/text_config" : "") + std::string("/quantization_config") + pointer)] = value;
+      CHECK_THROWS_WITH_AS(config_from_hf(j), doctest::Contains(message), Error);
+    }
+  };
+  refused("/format", "float-quantized", "format 'float-quantized'");
+  refused("/config_groups", Json::object(), "no config_groups");
+  refused("/config_groups/group_0/weights", nullptr, "says nothing of its weights");
+  refused("/config_groups/group_0/weights/num_bits", 8, "weights of 8 bits");
+  refused("/config_groups/group_0/weights/type", "float", "type float");
+  refused("/config_groups/group_0/weights/symmetric", false, "not symmetric");
+  refused("/config_groups/group_0/weights/strategy", "channel", "strategy channel");
+  refused("/config_groups/group_0/weights/group_size", 16, "group_size 16");
+  refused("/config_groups/group_0/input_activations", Json{{"num_bits", 8}}, "input_activations");
+  refused("/quant_method", "gptq", "'gptq'");
+}
+
+TEST_CASE("GLM-4.7-Flash from config.json") {
+  Json j = Json::parse(R"({"architectures":["Glm4MoeLiteForCausalLM"],"model_type":"glm4_moe_lite","vocab_size":154880,
+    "hidden_size":2048,"intermediate_size":10240,"moe_intermediate_size":1536,"num_hidden_layers":47,
+    "num_nextn_predict_layers":1,"num_attention_heads":20,"num_key_value_heads":20,"n_shared_experts":1,
+    "n_routed_experts":64,"routed_scaling_factor":1.8,"kv_lora_rank":512,"q_lora_rank":768,"qk_rope_head_dim":64,
+    "v_head_dim":256,"qk_nope_head_dim":192,"topk_method":"noaux_tc","n_group":1,"topk_group":1,
+    "num_experts_per_tok":4,"first_k_dense_replace":1,"norm_topk_prob":true,"rms_norm_eps":1e-5,"rope_theta":1000000,
+    "partial_rotary_factor":1.0,"rope_scaling":null,"max_position_embeddings":202752,"tie_word_embeddings":false})");
+  const auto check = [](const ModelConfig& c) {
+    CHECK(c.architecture == "deepseek2");
+    CHECK(c.gating == GatingKind::kSigmoid);
+    CHECK(c.layers[0].ffn == FfnKind::kDense);
+    CHECK(c.layers[1].ffn == FfnKind::kMoe);
+    CHECK(c.layers[46].ffn == FfnKind::kMoe);
+    CHECK(c.n_mtp_layers == 1);
+    CHECK(c.softmax_scale(AttentionKind::kMla) == 1.0 / 16.0);
+    CHECK(c.rope.base == 1e6);
+    CHECK(c.v_head_dim == 256);
+  };
+  check(config_from_hf(j));
+  // As newer transformers write it.
+  j.erase("first_k_dense_replace");
+  j.erase("rope_theta");
+  j["mlp_layer_types"] = std::vector<std::string>(47, "sparse");
+  j["mlp_layer_types"][0] = "dense";
+  j["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 1000000}, {"partial_rotary_factor", 1.0}};
+  check(config_from_hf(j));
+}
+
 TEST_CASE("V2's router: softmax, group maximum, normalized or scaled but never both") {
   Json j = v3_json();
   j["model_type"] = "deepseek_v2";
@@ -141,7 +215,9 @@ TEST_CASE("what cannot run is refused by name") {
   };
   refused([](Json& j) { j["model_type"] = "deepseek_v32"; }, "sparse attention");
   refused([](Json& j) { j["model_type"] = "llama"; }, "'llama'");
-  refused([](Json& j) { j["quantization_config"] = {{"quant_method", "compressed-tensors"}}; }, "Kimi-K2-Thinking");
+  refused([](Json& j) { j["architectures"] = {"DeepseekV32ForCausalLM"}; }, "sparse attention");
+  refused([](Json& j) { j["partial_rotary_factor"] = 0.5; }, "partial_rotary_factor 0.5");
+  refused([](Json& j) { j["mlp_layer_types"] = {"dense", "mixed"}; }, "\"mixed\"");
   refused(
       [](Json& j) {
         j["quantization_config"] = {{"quant_method", "fp8"}, {"weight_block_size", {64, 64}}};
