@@ -23,12 +23,12 @@ DIFFERS = {
 
 
 def with_transformers(c, w, ids):
-    v2 = c["model_type"] == "deepseek_v2"
+    kind = {"deepseek_v2": "DeepseekV2", "glm4_moe_lite": "Glm4MoeLite"}.get(c["model_type"], "DeepseekV3")
     fields = {k: copy.deepcopy(v) for k, v in c.items() if k not in ("quantization_config", "architectures", "model_type", "torch_dtype", "dtype")}
     fields = {k: v for k, v in fields.items() if v is not None or k in ("q_lora_rank", "rope_scaling")}
-    config = (transformers.DeepseekV2Config if v2 else transformers.DeepseekV3Config)(**fields)
+    config = getattr(transformers, kind + "Config")(**fields)
     config._attn_implementation = "eager"
-    model = (transformers.DeepseekV2ForCausalLM if v2 else transformers.DeepseekV3ForCausalLM)(config).float().eval()
+    model = getattr(transformers, kind + "ForCausalLM")(config).float().eval()
     state = {}
     for name, old in model.state_dict().items():
         if name.endswith("mlp.experts.gate_up_proj"):

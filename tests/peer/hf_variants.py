@@ -30,7 +30,19 @@ V2 = dict(
 KIMI = dict(
     V3, model_type="kimi_k2", n_group=1, topk_group=1, n_routed_experts=24, num_experts_per_tok=8, routed_scaling_factor=2.827,
     rope_theta=50000.0, qk_rope_head_dim=64, rope_scaling=dict(YARN, factor=32.0, original_max_position_embeddings=4096, beta_fast=1.0, beta_slow=1.0))
+MOONLIGHT = dict(
+    V3, q_lora_rank=None, n_group=1, topk_group=1, n_shared_experts=2, num_experts_per_tok=6, routed_scaling_factor=2.446, rms_norm_eps=1e-5,
+    rope_theta=50000.0, rope_scaling=None)
+GLM_FLASH = dict(
+    V3, architectures=["Glm4MoeLiteForCausalLM"], model_type="glm4_moe_lite", num_attention_heads=5, num_key_value_heads=5, qk_nope_head_dim=48,
+    v_head_dim=64, n_group=1, topk_group=1, routed_scaling_factor=1.8, rms_norm_eps=1e-5, rope_theta=1000000, rope_scaling=None,
+    partial_rotary_factor=1.0, num_nextn_predict_layers=1)
 FP8 = dict(quant_method="fp8", fmt="e4m3", activation_scheme="dynamic", weight_block_size=[128, 128])
+INT4 = dict(
+    quant_method="compressed-tensors", format="pack-quantized", quantization_status="compressed", kv_cache_scheme=None, global_compression_ratio=None,
+    ignore=["lm_head", "re:.*self_attn.*", "re:.*shared_experts.*", "re:.*mlp\\.(gate|up|gate_up|down)_proj.*"],
+    config_groups=dict(group_0=dict(targets=["Linear"], input_activations=None, output_activations=None, weights=dict(
+        num_bits=4, group_size=32, strategy="group", type="int", symmetric=True, dynamic=False, actorder=None))))
 
 # Each: config, then keywords of write_checkpoint (dtype, shards, mtp, bias_shift ...) and n_tokens.
 VARIANTS = {
@@ -96,9 +108,28 @@ VARIANTS = {
     "v3_large_eps": (dict(V3, rms_norm_eps=0.05), dict(dtype="F32", latent_gain=64.0)),
     "kimi_k2": (KIMI, dict(dtype="BF16", shards=2)),
     "kimi_k2_0905_fp8": (dict(KIMI, rope_scaling=dict(KIMI["rope_scaling"], factor=64.0), max_position_embeddings=262144, quantization_config=FP8), dict(dtype="FP8")),
-    "moonlight": (
-        dict(V3, q_lora_rank=None, n_group=1, topk_group=1, n_shared_experts=2, num_experts_per_tok=6, routed_scaling_factor=2.446, rms_norm_eps=1e-5,
-             rope_theta=50000.0, rope_scaling=None), dict(dtype="BF16")),
+    "kimi_k2_thinking": (dict(KIMI, rope_scaling=dict(KIMI["rope_scaling"], factor=64.0), quantization_config=INT4), dict(dtype="INT4", shards=3)),
+    "kimi_k2_5": (
+        dict(KIMI, rope_scaling=dict(KIMI["rope_scaling"], factor=64.0), moe_intermediate_size=96, quantization_config=INT4),
+        dict(dtype="INT4", shards=2, wrapper=dict(model_type="kimi_k25", architectures=["KimiK25ForConditionalGeneration"],
+                                                  vision_config=dict(model_type="kimi_k25_vision", hidden_size=32)))),
+    "int4_groups_of_64": (
+        dict(V3, num_hidden_layers=2, quantization_config=dict(INT4, config_groups=dict(group_0=dict(
+            INT4["config_groups"]["group_0"], weights=dict(INT4["config_groups"]["group_0"]["weights"], group_size=64))))),
+        dict(dtype="INT4", int4_group=64, int4_all=True)),
+    "moonlight": (MOONLIGHT, dict(dtype="BF16")),
+    "moonlight_odd_sizes": (
+        dict(MOONLIGHT, vocab_size=777, num_attention_heads=3, num_key_value_heads=3, v_head_dim=48, qk_nope_head_dim=24, n_routed_experts=12,
+             hidden_size=160), dict(dtype="BF16", seed=3)),
+    "glm_4_7_flash": (GLM_FLASH, dict(dtype="BF16", shards=2, mtp=True, omit=("scoring_func",))),
+    "glm_4_7_flash_published_heads": (
+        dict(GLM_FLASH, num_attention_heads=2, num_key_value_heads=2, kv_lora_rank=512, q_lora_rank=96, qk_rope_head_dim=64, qk_nope_head_dim=192,
+             v_head_dim=256, num_hidden_layers=2, num_nextn_predict_layers=0), dict(dtype="BF16", omit=("scoring_func",))),
+    "glm_4_7_flash_newer_keys": (
+        {**{k: v for k, v in GLM_FLASH.items() if k not in ("rope_scaling", "rope_theta", "partial_rotary_factor")}, "vocab_size": 1003,
+         "mlp_layer_types": ["dense", "sparse", "sparse"], "num_nextn_predict_layers": 0, "moe_intermediate_size": 72,
+         "rope_parameters": dict(rope_type="default", rope_theta=1000000, partial_rotary_factor=1.0)},
+        dict(dtype="F32", seed=2, omit=("scoring_func", "first_k_dense_replace", "topk_method"))),
     "v2_lite": (V2_LITE, dict(dtype="BF16", shards=2)),
     "v2_lite_published_shape": (
         dict(V2_LITE, num_attention_heads=2, num_key_value_heads=2, kv_lora_rank=512, qk_rope_head_dim=64, qk_nope_head_dim=128, v_head_dim=128,
@@ -171,8 +202,21 @@ def to_fp8(w, power_of_two):
     return codes, scales, value
 
 
+def to_int4(w, group):
+    """(out, in) float32 -> int32 words, bfloat16 scales per group of a row, decoded float64. As published: 15 of the 16 levels and
+    a scale of the largest magnitude over 7; some weights are moved to the sixteenth level, -8."""
+    x = w.reshape(len(w), -1, group)
+    scale = to_bf16(np.abs(x).max(-1, keepdims=True) / np.float32(7))
+    step = from_bf16(scale).astype(np.float64)
+    code = np.clip(np.rint(x / step), -7, 7).astype(np.int64)
+    code[(code == -7) & (np.arange(group) % 3 == 0)] = -8
+    nibble = (code + 8).reshape(len(w), -1, 8).astype(np.uint32)
+    words = np.bitwise_or.reduce(nibble << np.arange(0, 32, 4, dtype=np.uint32), -1).view(np.int32)
+    return words, scale[..., 0], (code * step).reshape(w.shape)
+
+
 def tensor_list(variant):
-    """(name, shape, kind, values as float32); kind: linear (FP8 in FP8 checkpoints), plain, bias (F32 always)."""
+    """(name, kind, values as float32); kind: linear (FP8 in FP8 checkpoints), plain, bias (F32 always)."""
     c, how = VARIANTS[variant]
     hidden, heads = c["hidden_size"], c["num_attention_heads"]
     nope, rope, v, rank = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"], c["kv_lora_rank"]
@@ -244,7 +288,13 @@ def encode(variant):
     _, how = VARIANTS[variant]
     stored, exact = {}, {}
     for name, kind, w in tensor_list(variant):
-        dtype = how["dtype"] if kind == "linear" else how.get("bias_dtype", "F32") if kind == "bias" else {"FP8": "BF16"}.get(how["dtype"], how["dtype"])
+        if how["dtype"] == "INT4" and kind == "linear" and (".mlp.experts." in name or how.get("int4_all")) and w.shape[1] % how.get("int4_group", 32) == 0:
+            words, scales, exact[name] = to_int4(w, how.get("int4_group", 32))
+            stored[name + "_packed"], stored[name + "_scale"] = ("I32", words), ("BF16", scales)
+            stored[name + "_shape"] = ("I32", np.array(w.shape, np.int32))
+            continue
+        dtype = how["dtype"] if kind == "linear" else how.get("bias_dtype", "F32") if kind == "bias" else {"FP8": "BF16", "INT4": "BF16"}.get(how["dtype"], how["dtype"])
+        dtype = "BF16" if dtype == "INT4" else dtype
         if dtype == "FP8":
             codes, scales, exact[name] = to_fp8(w, how.get("power_of_two_scales", False))
             stored[name], stored[name + "_scale_inv"] = ("F8_E4M3", codes), ("F32", scales)
@@ -254,6 +304,10 @@ def encode(variant):
         else:
             stored[name] = (dtype, w.astype({"F32": np.float32, "F16": np.float16}[dtype]))
             exact[name] = stored[name][1].astype(np.float64)
+    if "wrapper" in how:
+        stored = {"language_model." + name: x for name, x in stored.items()}
+        for name in ("vision_tower.patch_embed.proj.weight", "vision_tower.encoder.blocks.0.wqkv.weight", "mm_projector.proj.0.weight"):
+            stored[name] = ("BF16", to_bf16(uniform(variant, name, (32, 32), 1.0)))
     return stored, exact
 
 
@@ -276,7 +330,8 @@ def write_checkpoint(variant, directory):
     stored, exact = encode(variant)
     os.makedirs(directory, exist_ok=True)
     with open(os.path.join(directory, "config.json"), "w") as f:
-        json.dump(config, f, indent=1)
+        written = {k: v for k, v in config.items() if k not in how.get("omit", ())}
+        json.dump(dict(how["wrapper"], text_config=written) if "wrapper" in how else written, f, indent=1)
     n = how.get("shards", 1)
     if n == 1:
         write_safetensors(os.path.join(directory, "model.safetensors"), stored)
