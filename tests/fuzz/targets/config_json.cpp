@@ -31,7 +31,13 @@ std::vector<std::string> fuzz_config_json_seeds() {
           R"("n_routed_experts":4,"kv_lora_rank":32,"q_lora_rank":null,"qk_rope_head_dim":8,"v_head_dim":16,)"
           R"("qk_nope_head_dim":16,"topk_method":"group_limited_greedy","n_group":2,"topk_group":1,)"
           R"("num_experts_per_tok":2,"first_k_dense_replace":1,"norm_topk_prob":false,"scoring_func":"softmax",)"
-          R"("rope_parameters":{"rope_type":"linear","factor":2,"rope_theta":1e4}})"};
+          R"("rope_parameters":{"rope_type":"linear","factor":2,"rope_theta":1e4}})",
+          R"({"model_type":"kimi_k25","architectures":["KimiK25ForConditionalGeneration"],"text_config":{)"
+          R"("model_type":"kimi_k2","vocab_size":64,"hidden_size":64,"intermediate_size":64,"num_hidden_layers":2,)"
+          R"("num_attention_heads":2,"kv_lora_rank":32,"qk_rope_head_dim":8,"v_head_dim":16,"qk_nope_head_dim":16,)"
+          R"("mlp_layer_types":["dense","dense"],"quantization_config":{"quant_method":"compressed-tensors",)"
+          R"("format":"pack-quantized","config_groups":{"group_0":{"input_activations":null,"weights":{)"
+          R"("num_bits":4,"type":"int","symmetric":true,"strategy":"group","group_size":32}}}}}})"};
 }
 
 }  // namespace dodeca::tests
