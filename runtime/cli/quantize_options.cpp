@@ -158,9 +158,10 @@ QuantizeArguments parse_quantize(std::span<const std::string> args, Console& con
   Words words;
   Options options(
       "dodeca quantize",
-      "Makes a quantized GGUF from a Hugging Face directory (FP8, BF16, F16, F32) or a GGUF.\n"
+      "Makes a quantized GGUF from a Hugging Face directory (FP8, packed INT4, BF16, F16, F32) or a GGUF.\n"
       "IN OUT.gguf TYPE is the same as IN OUT.gguf --type TYPE. A type is given to all matrices (llama-quantize's\n"
       "--pure); vectors and the router stay F32. Rows that a type's blocks do not divide get its fall-back.\n"
+      "copy keeps every matrix in the type that it has. Packed INT4 is copied, not rounded, where Q4_0 is asked for.\n"
       "Types: " +
           writable_names() + ". Recipes: " + recipe_names() + ".",
       "dodeca quantize DeepSeek-V3-0324 v3.gguf --recipe ud-q2_k_xl");

@@ -160,12 +160,12 @@ class UnusedTypes {
 
 // Where types come tensor by tensor, the file is called after the one with most weights.
 std::uint32_t file_type_for(const TypeChoice& types, const std::vector<OutputTensor>& tensors) {
-  if (types.recipe != nullptr) return types.recipe->file_type;
+  if (types.recipe != nullptr && types.recipe->file_type) return *types.recipe->file_type;
   if (types.uniform) return file_type_of(*types.uniform);
   std::map<quant::DType, std::int64_t> weights;
   for (const OutputTensor& tensor : tensors) weights[tensor.dtype] += tensor.n_weights();
   const auto most = std::ranges::max_element(weights, {}, [](const auto& entry) { return entry.second; });
-  return file_type_of(most != weights.end() ? most->first : types.file->default_type);
+  return file_type_of(most != weights.end() ? most->first : quant::DType::kF16);
 }
 
 Metadata metadata_of(const WeightSource& source, const QuantizeOptions& options, std::uint32_t file_type, bool keep_mtp,
@@ -223,7 +223,8 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
   for (const WeightInfo* weight : weights) {
     if (options.fused_kv_b && weight->id.role == WeightRole::kKB) continue;
     OutputTensor tensor = tensor_of(source, *weight, options.fused_kv_b);
-    const WeightName name{tensor.name, weight->id, config.n_layers, tied && weight->id.role == WeightRole::kEmbedding};
+    const WeightName name{tensor.name, weight->id, config.n_layers, tied && weight->id.role == WeightRole::kEmbedding,
+                          weight->dtype};
     const quant::DType wanted = choose_type(options.types, name, weight->source_rank);
     tensor.dtype = fitting_type(wanted, weight->n_in);
     if (tensor.dtype != wanted) fall_backs.add(wanted, tensor);

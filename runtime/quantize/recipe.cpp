@@ -51,7 +51,11 @@ DType q4_k_m(const WeightName& w) { return is_output(w) || (is_down(w) && more_b
 DType q5_k_s(const WeightName& w) { return is_output(w) ? DType::kQ6_K : DType::kQ5_K; }
 DType q5_k_m(const WeightName& w) { return is_output(w) || (is_down(w) && more_bits(w)) ? DType::kQ6_K : DType::kQ5_K; }
 
+// Nothing is rounded: packed 4-bit experts stay as they are. FP8 has no form in GGUF.
+DType copy(const WeightName& w) { return w.source < DType::kInternal ? w.source : DType::kBF16; }
+
 constexpr Recipe kRecipes[] = {
+    {"copy", {}, "every matrix in the type that it has; BF16 for FP8", copy},
     {"ud-q2_k_xl", 10, "experts Q2_K and Q3_K, the rest Q4_K and Q6_K", ud_q2_k_xl},
     {"Q3_K_S", 11, "llama.cpp's mixture", q3_k_s},
     {"Q3_K_M", 12, "llama.cpp's mixture", q3_k_m},

@@ -23,12 +23,14 @@ struct WeightName {
   std::string_view name;  // GGUF name, for patterns
   WeightId id;            // of a joined attn_kv_b: that of attn_v_b
   std::int64_t n_layers = 0;
-  bool tied_output = false;  // an embedding that is also the output matrix
+  bool tied_output = false;                   // an embedding that is also the output matrix
+  quant::DType source = quant::DType::kBF16;  // what it is made from
 };
 
 struct Recipe {
-  std::string_view name;     // "ud-q2_k_xl", "Q4_K_M"; a uniform type's own name
-  std::uint32_t file_type;   // general.file_type: llama.cpp's number for the nearest of its mixtures
+  std::string_view name;  // "ud-q2_k_xl", "Q4_K_M"; a uniform type's own name
+  // general.file_type: llama.cpp's number for the nearest of its mixtures; nothing: of the type of most weights
+  std::optional<std::uint32_t> file_type;
   std::string_view summary;  // for help
   quant::DType (*type_of)(const WeightName& weight);
 };
