@@ -60,6 +60,27 @@ TEST_CASE("prompts are those of transformers' apply_chat_template") {
   }
 }
 
+TEST_CASE("tool definitions, calls and results are rendered as transformers renders them") {
+  std::ifstream in(DODECA_SOURCE_DIR "/tests/golden/text/tools.json");
+  const Json golden = Json::parse(in);
+  REQUIRE(golden["cases"].size() == 60);
+  for (const Json& entry : golden["cases"]) {
+    const auto name = entry["template"].get<std::string>();
+    const ChatTemplate chat = ChatTemplate::from_source(golden["templates"][name].get<std::string>(), "<s>", "</s>");
+    ChatOptions options;
+    options.add_generation_prompt = true;
+    if (!entry["thinking"].is_null()) options.thinking = entry["thinking"].get<bool>();
+    const Json& messages = golden["chats"][entry["chat"].get<std::string>()];
+    const Json tools = entry["tools"].get<bool>() ? golden["tools"] : Json();
+    if (entry["text"].is_null()) {
+      CHECK_THROWS_AS_MESSAGE(chat.render_pieces(messages, tools, options), Error, name, " ", entry["chat"]);
+    } else {
+      CHECK_MESSAGE(joined(chat.render_pieces(messages, tools, options)) == entry["text"].get<std::string>(), name, " ",
+                    entry["chat"]);
+    }
+  }
+}
+
 TEST_CASE("built-in templates") {
   const std::vector<ChatMessage> chat = {
       {"system", "S"}, {"user", "U"}, {"assistant", "<think>t</think>A"}, {"user", "V"}};
