@@ -67,6 +67,7 @@ Json optional_json(const std::filesystem::path& path) {
 
 void read_roles(const std::filesystem::path& directory, const Json& tokenizer_config, Vocab& vocab) {
   const Json config = optional_json(directory / "config.json");
+  const Json& text_model = json_member(config, "text_config");  // of a model for images and text
   struct Entry {
     TokenRole role;
     const char *text_key, *id_key;
@@ -78,9 +79,11 @@ void read_roles(const std::filesystem::path& directory, const Json& tokenizer_co
       {TokenRole::kMask, "mask_token", "mask_token_id"}};
   for (const Entry& entry : kEntries) {
     vocab.role(entry.role) = id_of_text(vocab, token_text(tokenizer_config, entry.text_key));
-    if (vocab.role(entry.role) != Vocab::kNone) continue;
-    const Json& id = json_member(config, entry.id_key);
-    vocab.role(entry.role) = id_of_json(vocab, id.is_array() && !id.empty() ? id.front() : id);
+    for (const Json* where : {&config, &text_model}) {
+      if (vocab.role(entry.role) != Vocab::kNone) break;
+      const Json& id = json_member(*where, entry.id_key);
+      vocab.role(entry.role) = id_of_json(vocab, id.is_array() && !id.empty() ? id.front() : id);
+    }
   }
   // GLM names its roles in no file.
   if (vocab.pre == "glm4" || vocab.pre == "chatglm-bpe") {
@@ -88,7 +91,7 @@ void read_roles(const std::filesystem::path& directory, const Json& tokenizer_co
     vocab.role(TokenRole::kEot) = id_of_text(vocab, "<|user|>");
     vocab.role(TokenRole::kEom) = id_of_text(vocab, "<|observation|>");
   }
-  read_ends(config, vocab);
+  for (const Json* where : {&config, &text_model}) read_ends(*where, vocab);
   read_ends(optional_json(directory / "generation_config.json"), vocab);
   vocab.chat_template = read_template(directory, tokenizer_config);
 }

@@ -275,6 +275,17 @@ TEST_CASE("tiktoken.model with its configuration") {
   CHECK(tokenizer.find("<|reserved_token_299|>") == 299);
   CHECK(tokenizer.chat_template() == "T");
   CHECK(tokenizer.decode(std::vector<TokenId>{262}) == "<think>");
+  // A text model inside one for images and text, whose ends are named there alone.
+  std::ofstream(dir / "config.json")
+      << R"({"text_config": {"vocab_size": 301, "pad_token_id": 263, "eos_token_id": 264}})";
+  const Tokenizer inside = Tokenizer::from_directory(dir.path());
+  CHECK(inside.vocab_size() == 301);
+  CHECK(inside.is_end_of_generation(264));
+  CHECK(inside.is_end_of_generation(260));
+  CHECK_FALSE(inside.is_end_of_generation(263));
+  Metadata of_inside;
+  inside.write_metadata(of_inside, 301);
+  CHECK(of_inside.integer("tokenizer.ggml.padding_token_id") == 263);
   // Converted: merges as converters derive them, and the same ids.
   Metadata metadata;
   tokenizer.write_metadata(metadata, 300);
