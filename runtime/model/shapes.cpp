@@ -95,12 +95,31 @@ ModelConfig glm_5() {
   return c;
 }
 
+ModelConfig glm_4_7_flash() {
+  ModelConfig c = glm_5();
+  c.name = "glm-4.7-flash";
+  c.hidden_size = 2048;
+  set_layers(c, 1, 46);
+  c.n_heads = 20;
+  c.q_lora_rank = 768;
+  c.intermediate_size = 10240;
+  c.moe_intermediate_size = 1536;
+  c.n_routed_experts = 64;
+  c.n_experts_per_tok = 4;
+  c.routed_scaling_factor = 1.8;
+  c.rope.base = 1e6;
+  return c;
+}
+
 struct Shape {
   std::string_view name;
   ModelConfig (*make)();
 };
-constexpr Shape kShapes[] = {
-    {"deepseek-v3", deepseek_v3}, {"deepseek-v2-lite", deepseek_v2_lite}, {"kimi-k2", kimi_k2}, {"glm-5", glm_5}};
+constexpr Shape kShapes[] = {{"deepseek-v3", deepseek_v3},
+                             {"deepseek-v2-lite", deepseek_v2_lite},
+                             {"kimi-k2", kimi_k2},
+                             {"glm-5", glm_5},
+                             {"glm-4.7-flash", glm_4_7_flash}};
 
 }  // namespace
 

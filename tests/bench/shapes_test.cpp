@@ -45,6 +45,7 @@ TEST_CASE("shapes have the published numbers of parameters") {
   CHECK(billions("deepseek-v3") == doctest::Approx(671.026).epsilon(1e-5));
   CHECK(billions("deepseek-v2-lite") == doctest::Approx(15.706).epsilon(1e-4));
   CHECK(billions("kimi-k2") == doctest::Approx(1026.4).epsilon(1e-3));
+  CHECK(billions("glm-4.7-flash") == doctest::Approx(29.943).epsilon(1e-4));
   CHECK(billions("glm-5") == doctest::Approx(743.18).epsilon(1e-4));  // 744 with the indexers of its sparse attention
 }
 
