@@ -10,6 +10,7 @@
 #include "runtime/exec/head.hpp"
 #include "runtime/exec/mla_attention.hpp"
 #include "runtime/exec/moe_ffn.hpp"
+#include "runtime/exec/mtp_input.hpp"
 #include "runtime/exec/multiply.hpp"
 
 namespace dodeca::runtime::exec {
@@ -36,7 +37,8 @@ void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes,
     case BlockKind::kHead:
       return Head::add_demand(plan, block, sizes, demand);
     case BlockKind::kMtp:
-      return;  // its weights are placed; nothing runs them yet
+      MtpInput::add_demand(plan, block, sizes, demand);
+      return Head::add_demand(plan, block, sizes, demand);
   }
 }
 
@@ -49,7 +51,6 @@ Demand demand_of(const Plan& plan, const RunSizes& sizes) {
     // The rows behind the last norm, for those that want them.
     if (block.place == Place::kDevice && block.kind == BlockKind::kHead)
       demand.rows(RowBuffer::kHeadInput, sizes.micro_batch, plan.config.hidden_size);
-    if (block.kind == BlockKind::kHead) break;  // nothing runs what is behind it yet
   }
   return demand;
 }
@@ -68,9 +69,14 @@ std::unique_ptr<Block> make_block(const Model& model, const BlockPlan& plan) {
       return std::make_unique<MoeFfn>(model, plan);
     case BlockKind::kHead:
       return std::make_unique<Head>(model, plan);
-    default:
-      throw Error(ErrorKind::kUnsupported, "no block runs multi-token prediction yet");
+    case BlockKind::kMtp:
+      break;
   }
+  return std::make_unique<MtpInput>(model, plan);
+}
+
+std::unique_ptr<Block> make_mtp_head(const Model& model, const BlockPlan& plan) {
+  return std::make_unique<Head>(model, plan);
 }
 
 const WeightPlan* PlannedWeights::operator[](WeightRole role) const {

@@ -55,6 +55,8 @@ void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes,
 Demand demand_of(const Plan& plan, const RunSizes& sizes);
 // The block that a plan describes, on the placed weights of its model.
 std::unique_ptr<Block> make_block(const Model& model, const BlockPlan& plan);
+// The way out of a layer of multi-token prediction, whose way in make_block() gives.
+std::unique_ptr<Block> make_mtp_head(const Model& model, const BlockPlan& plan);
 
 // ---- for blocks ----------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 // stream begins here; rows that come in as hidden states (executor.hpp) only get their rotation.
 #pragma once
 
-#include "runtime/exec/block.hpp"
+#include "runtime/exec/token_rows.hpp"
 
 namespace dodeca::runtime::exec {
 
@@ -14,15 +14,9 @@ class Embedding final : public Block {
   std::span<const Phase> phases(const Pass&) const override { return phases_; }
   std::span<const std::int32_t> output_parts() const override { return {}; }
 
-  // cos and sin of row i's position.
-  void rotate(const Pass& pass, std::int64_t i) const;
-
  private:
-  void look_up(const Pass& pass, const cpu::Member& member, std::int64_t i) const;
-
-  const RowTable* table_;               // null: tied to the head
-  std::span<const PackedMatrix> tied_;  // by rows
-  std::vector<double> inv_freq_;
+  TokenRows tokens_;
+  Rotation rotation_;
   std::vector<Phase> phases_;
 };
 

@@ -24,7 +24,14 @@ struct Watchers {
   BlockObserver observer;
 };
 
-// One pass through blocks [begin, end), by all members.
+// What a call runs: blocks in order, whether they end in logits and a last norm, and the rows that come in.
+struct Stretch {
+  std::vector<const Block*> blocks;
+  bool to_the_end = true;
+  std::span<const float> hidden;
+};
+
+// One pass through blocks, by all members.
 class BlockRun {
  public:
   BlockRun(std::span<const Block* const> blocks, Pass& pass, const Watchers& watchers)
@@ -40,7 +47,7 @@ class BlockRun {
           run_phase(phase, pass_, member);
         watch(member, *blocks_[b], phase);
       }
-      if (watchers_.observer) {
+      if (watchers_.observer && blocks_[b]->plan().layer < pass_.config.n_layers) {
         member.barrier([&] { watchers_.observer(blocks_[b]->plan(), pass_); });
       }
     }
@@ -135,7 +142,7 @@ class BlockRun {
   void watch(const cpu::Member& member, const Block& block, const Phase& phase) {
     if (watchers_.trace != nullptr && member.index == 0)
       watchers_.trace->end(phase.name, phase.work ? phase.work(pass_) : Work{}, std::exchange(pass_.alone_ns, 0));
-    if (watchers_.sums == nullptr) return;
+    if (watchers_.sums == nullptr || block.plan().layer >= pass_.config.n_layers) return;
     for (const Tap& tap : phase.taps) {
       InputSums::Input* input = watchers_.sums->find({tap.role, block.plan().layer});
       if (input != nullptr)
@@ -158,7 +165,8 @@ struct Executor::Impl {
   ExecutorOptions options;
   KvCache cache;
   Workspace space;
-  std::vector<std::unique_ptr<Block>> blocks;  // embedding, the main layers', head
+  std::vector<std::unique_ptr<Block>> blocks;        // embedding, the main layers', head
+  std::vector<std::unique_ptr<Block>> draft_blocks;  // of the first layer of multi-token prediction
   Watchers watchers;
   Log log;
   bool clamping_told = false;
@@ -179,6 +187,14 @@ struct Executor::Impl {
       if (o.replace) blocks.back() = o.replace(std::move(blocks.back()));
       if (block.kind == BlockKind::kHead) break;
     }
+    make_draft_blocks();
+  }
+
+  void make_draft_blocks() {
+    for (const BlockPlan& block : model.plan().blocks) {
+      if (block.layer == model.config().n_layers) draft_blocks.push_back(make_block(model, block));
+    }
+    if (!draft_blocks.empty()) draft_blocks.push_back(make_mtp_head(model, draft_blocks.front()->plan()));
   }
 
   // Those that layers [begin, end) are made of, with the way in, and the way out behind the last.
@@ -194,10 +210,13 @@ struct Executor::Impl {
   }
 
   void check(std::span<const Row> rows, const LayerRange& layers, std::span<const float> hidden) const;
+  void check_row(const Row& row) const;
+  void check_hidden(std::span<const Row> rows, std::span<const float> hidden) const;
   std::vector<std::int64_t> lengths() const;
   void truncate(const std::vector<std::int64_t>& lengths);
-  void run(std::span<const Row> rows, const LayerRange& layers, std::span<const float> hidden, ForwardOutput& out,
-           cpu::Team& team);
+  // In passes of the micro-batch.
+  void run(std::span<const Row> rows, const Stretch& stretch, ForwardOutput& out, cpu::Team& team);
+  void run_pass(std::span<const Row> rows, const Stretch& stretch, ForwardOutput& out, cpu::Team& team);
   void refuse_non_finite(std::span<const Block* const> ran, std::size_t bad) const;
   void tell_clamping();
   // For what needs the residual stream in memory.
@@ -258,26 +277,32 @@ void Executor::Impl::tell_clamping() {
                   *layer));
 }
 
+void Executor::Impl::check_row(const Row& row) const {
+  if (row.token < 0 || row.token >= model.config().vocab_size) {
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("token id {} is outside the vocabulary of {}", row.token, model.config().vocab_size));
+  }
+  if (row.sequence < 0 || row.sequence >= cache.n_sequences())
+    throw Error(ErrorKind::kBadRequest, fmt::format("sequence {} of {}", row.sequence, cache.n_sequences()));
+}
+
+void Executor::Impl::check_hidden(std::span<const Row> rows, std::span<const float> hidden) const {
+  const std::size_t wanted = rows.size() * static_cast<std::size_t>(model.config().hidden_size);
+  if (hidden.size() == wanted) return;
+  throw Error(ErrorKind::kBadRequest,
+              fmt::format("{} rows need {} hidden values, {} are given", rows.size(), wanted, hidden.size()));
+}
+
 void Executor::Impl::check(std::span<const Row> rows, const LayerRange& layers, std::span<const float> hidden) const {
   const ModelConfig& c = model.config();
   if (layers.begin < 0 || layers.begin >= layers.end || layers.end > c.n_layers) {
     throw Error(ErrorKind::kBadRequest,
                 fmt::format("layers {} to {} of {} were asked for", layers.begin, layers.end, c.n_layers));
   }
-  const std::size_t wanted = rows.size() * static_cast<std::size_t>(c.hidden_size);
-  if (hidden.size() != wanted && (layers.begin > 0 || !hidden.empty())) {
-    throw Error(ErrorKind::kBadRequest,
-                fmt::format("{} rows need {} hidden values, {} are given", rows.size(), wanted, hidden.size()));
-  }
+  if (layers.begin > 0 || !hidden.empty()) check_hidden(rows, hidden);
   std::vector<std::int64_t> next = lengths();
   for (const Row& row : rows) {
-    if (row.token < 0 || row.token >= c.vocab_size) {
-      throw Error(ErrorKind::kBadRequest,
-                  fmt::format("token id {} is outside the vocabulary of {}", row.token, c.vocab_size));
-    }
-    if (row.sequence < 0 || row.sequence >= cache.n_sequences()) {
-      throw Error(ErrorKind::kBadRequest, fmt::format("sequence {} of {}", row.sequence, cache.n_sequences()));
-    }
+    check_row(row);
     std::int64_t& expected = next[row.sequence];
     if (row.position != expected) {
       throw Error(ErrorKind::kBadRequest,
@@ -307,30 +332,45 @@ void Executor::Impl::refuse_non_finite(std::span<const Block* const> ran, std::s
                                                      culprit.layer, name_of(culprit.kind)));
 }
 
-void Executor::Impl::run(std::span<const Row> rows, const LayerRange& layers, std::span<const float> hidden,
-                         ForwardOutput& out, cpu::Team& members) {
+void Executor::Impl::run(std::span<const Row> rows, const Stretch& stretch, ForwardOutput& out, cpu::Team& members) {
+  const auto micro_batch = static_cast<std::size_t>(options.micro_batch);
+  const auto width = static_cast<std::size_t>(model.config().hidden_size);
+  for (std::size_t begin = 0; begin < rows.size();) {
+    std::size_t end = begin + 1;
+    while (end < rows.size() && end - begin < micro_batch &&
+           !(model.plan().prompt_route && rows[end].prompt != rows[begin].prompt))
+      ++end;
+    Stretch piece = stretch;
+    if (!stretch.hidden.empty()) piece.hidden = stretch.hidden.subspan(begin * width, (end - begin) * width);
+    run_pass(rows.subspan(begin, end - begin), piece, out, members);
+    begin = end;
+  }
+}
+
+void Executor::Impl::run_pass(std::span<const Row> rows, const Stretch& stretch, ForwardOutput& out,
+                              cpu::Team& members) {
   const ModelConfig& c = model.config();
   const PlanOptions& planned = model.plan().options;
   Pass pass(c, model.isa(), cache, space, members.crews(static_cast<int>(planned.shares.size()), planned.here), rows);
-  const bool to_the_end = layers.end == c.n_layers;
-  if (!to_the_end) pass.logit_rows.clear();
+  if (!stretch.to_the_end) pass.logit_rows.clear();
   const std::size_t logits_at = out.logits.size();
   out.logits.resize(logits_at + pass.logit_rows.size() * static_cast<std::size_t>(c.vocab_size));
   pass.logits = out.logits.data() + logits_at;
-  pass.hidden = hidden;
+  pass.hidden = stretch.hidden;
   pass.traced = watchers.trace != nullptr;
   pass.exchange = options.exchange.get();
 
-  const std::vector<const Block*> chosen = blocks_of(layers);
-  BlockRun block_run(chosen, pass, watchers);
+  BlockRun block_run(stretch.blocks, pass, watchers);
   if (watchers.trace != nullptr) watchers.trace->start();
   members.run([&](const cpu::Member& member) { block_run.run(member); });
   if (options.device != nullptr) options.device->check();
   if (options.exchange != nullptr) options.exchange->check();
-  refuse_non_finite(chosen, block_run.bad_block());
+  refuse_non_finite(stretch.blocks, block_run.bad_block());
   tell_clamping();
+  out.experts_touched += pass.experts_touched;
+  out.expert_layers += pass.expert_layers;
   const auto append = [&](std::vector<float>& to, const float* row) { to.insert(to.end(), row, row + c.hidden_size); };
-  if (!to_the_end) {
+  if (!stretch.to_the_end) {
     for (std::int64_t i = 0; i < pass.n(); ++i) append(out.residual, pass.buffer(RowBuffer::kResidual).row(i));
     return;
   }
@@ -351,9 +391,7 @@ void Executor::forward_layers(std::span<const Row> rows, const LayerRange& layer
                               ForwardOutput& out, cpu::Team* team) {
   Impl& impl = *impl_;
   cpu::Team& members = team == nullptr ? impl.team : *team;
-  out.logits.clear();
-  out.hidden.clear();
-  out.residual.clear();
+  out.clear();
   if (rows.empty()) return;
   impl.check(rows, layers, hidden);
   if (!hidden.empty() || layers.begin != 0 || layers.end != config().n_layers) impl.refuse_device("some layers run");
@@ -362,17 +400,41 @@ void Executor::forward_layers(std::span<const Row> rows, const LayerRange& layer
   const std::vector<std::int64_t> before = impl.lengths();
   try {
     for (const Row& row : rows) impl.cache.append(row.sequence, 1);
-    const auto micro_batch = static_cast<std::size_t>(impl.options.micro_batch);
-    const auto width = static_cast<std::size_t>(config().hidden_size);
-    for (std::size_t begin = 0; begin < rows.size();) {
-      std::size_t end = begin + 1;
-      while (end < rows.size() && end - begin < micro_batch &&
-             !(plan().prompt_route && rows[end].prompt != rows[begin].prompt))
-        ++end;
-      impl.run(rows.subspan(begin, end - begin), layers,
-               hidden.empty() ? hidden : hidden.subspan(begin * width, (end - begin) * width), out, members);
-      begin = end;
+    impl.run(rows, {impl.blocks_of(layers), layers.end == config().n_layers, hidden}, out, members);
+  } catch (...) {
+    impl.truncate(before);
+    throw;
+  }
+}
+
+bool Executor::can_draft() const { return !impl_->draft_blocks.empty(); }
+
+void Executor::draft(std::span<const Row> rows, std::span<const float> hidden, ForwardOutput& out, cpu::Team* team) {
+  Impl& impl = *impl_;
+  cpu::Team& members = team == nullptr ? impl.team : *team;
+  out.clear();
+  if (rows.empty()) return;
+  if (!can_draft())
+    throw Error(ErrorKind::kUnsupported, "the layers of multi-token prediction were not loaded: nothing makes drafts");
+  impl.check_hidden(rows, hidden);
+  impl.space.ensure_threads(members.size());
+  const std::vector<std::int64_t> before = impl.lengths();
+  try {
+    const Row* last = nullptr;
+    for (const Row& row : rows) {
+      impl.check_row(row);
+      const bool goes_on = last != nullptr && last->sequence == row.sequence;
+      const std::int64_t length = impl.cache.length(row.sequence);
+      if (row.position > length || row.position < 0 || (goes_on && row.position != last->position + 1)) {
+        throw Error(ErrorKind::kBadRequest, fmt::format("a draft of sequence {} is at position {}, behind {} of {}",
+                                                        row.sequence, row.position, goes_on ? last->position : -1, length));
+      }
+      if (row.position == length) impl.cache.append(row.sequence, 1);
+      last = &row;
     }
+    Stretch stretch{.hidden = hidden};
+    for (const auto& block : impl.draft_blocks) stretch.blocks.push_back(block.get());
+    impl.run(rows, stretch, out, members);
   } catch (...) {
     impl.truncate(before);
     throw;

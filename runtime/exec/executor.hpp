@@ -91,6 +91,14 @@ class Executor {
   void forward_layers(std::span<const Row> rows, const LayerRange& layers, std::span<const float> hidden,
                       ForwardOutput& out, cpu::Team* team = nullptr);
 
+  // The first layer of multi-token prediction, of plans that have it. `hidden` is what forward() gave out as hidden for
+  // the rows' positions, or what draft() itself gave for them where drafts follow drafts, [rows, hidden]. Logits predict
+  // the token behind Row::token. Rows of a sequence are at consecutive positions; those below its cached length
+  // are written again, in this layer alone, and those behind it are appended without the main layers' rows: the
+  // caller cuts them off again before it goes on. Throws as forward(), and leaves the lengths as they were.
+  bool can_draft() const;
+  void draft(std::span<const Row> rows, std::span<const float> hidden, ForwardOutput& out, cpu::Team* team = nullptr);
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -7,16 +7,28 @@
 namespace dodeca::runtime::exec {
 namespace {
 
-WeightRole role_of_output(const ModelConfig& config) {
-  return config.tied_embeddings ? WeightRole::kEmbedding : WeightRole::kOutput;
+WeightId main_output(const ModelConfig& config) {
+  return {config.tied_embeddings ? WeightRole::kEmbedding : WeightRole::kOutput};
+}
+
+WeightId output_of(const Model& model, const BlockPlan& plan) {
+  const WeightId own{WeightRole::kMtpOutput, plan.layer};
+  const bool has_own = plan.kind == BlockKind::kMtp && !model.weights().parts(own).empty();
+  return has_own ? own : main_output(model.config());
+}
+
+std::span<const float> norm_of(const Model& model, const BlockPlan& plan) {
+  const std::span<const float> own = model.weights().vector({WeightRole::kMtpOutputNorm, plan.layer});
+  return plan.kind == BlockKind::kMtp && !own.empty() ? own : model.weights().vector({WeightRole::kOutputNorm});
 }
 
 }  // namespace
 
 Head::Head(const Model& model, const BlockPlan& plan)
     : Block(plan),
-      output_(model.weights().parts({role_of_output(model.config())})),
-      norm_(model.weights().vector({WeightRole::kOutputNorm})) {
+      output_id_(output_of(model, plan)),
+      output_(model.weights().parts(output_id_)),
+      norm_(norm_of(model, plan)) {
   for (const PackedMatrix& part : output_) loads_.push_back(load_of(part));
   phases_ = {
       {.name = "head",
@@ -30,7 +42,7 @@ Head::Head(const Model& model, const BlockPlan& plan)
              for (const PackedMatrix& part : output_) work.bytes += part.slice_bytes();
              return pass.logit_rows.empty() ? Work{} : work;
            },
-       .taps = {{role_of_output(model.config()),
+       .taps = {{output_id_.role,
                  [](const Pass& pass, const RowSink& sink) {
                    for (const std::int32_t k : pass.logit_rows)
                      sink(0, pass.buffer(RowBuffer::kHeadInput).row(k), pass.buffer(RowBuffer::kHeadInput).factor(k));
@@ -40,7 +52,8 @@ Head::Head(const Model& model, const BlockPlan& plan)
 
 void Head::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {
   demand.rows(RowBuffer::kHeadInput, sizes.micro_batch, plan.config.hidden_size);
-  demand.read_by(RowBuffer::kHeadInput, PlannedWeights(plan, block)[role_of_output(plan.config)]);
+  for (const WeightRole role : {main_output(plan.config).role, WeightRole::kMtpOutput})
+    demand.read_by(RowBuffer::kHeadInput, PlannedWeights(plan, block)[role]);
 }
 
 std::int64_t Head::input_of(const Pass& pass, std::int64_t row) const {

@@ -1,4 +1,5 @@
-// The way out: the last norm of the rows that are wanted, and their products with the output matrix.
+// The way out: the last norm of the rows that are wanted, and their products with the output matrix. Layers of
+// multi-token prediction may have both of their own, and have the model's otherwise.
 #pragma once
 
 #include "runtime/exec/block.hpp"
@@ -20,6 +21,7 @@ class Head final : public Block {
   void project(const Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) const;
   void add_regions(const Pass& pass, std::vector<Region>& regions) const;  // each part's logits
 
+  WeightId output_id_;
   std::span<const PackedMatrix> output_;  // by rows
   std::span<const float> norm_;
   std::vector<TileLoad> loads_;

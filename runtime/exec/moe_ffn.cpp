@@ -227,8 +227,10 @@ void MoeFfn::for_each_expert(const Pass& pass, const cpu::CrewPlace& place, F&& 
   }
 }
 
-void MoeFfn::begin_experts(const Pass& pass) const {
+void MoeFfn::begin_experts(Pass& pass) const {
   group_slots(pass);
+  pass.experts_touched += static_cast<std::int64_t>(experts_touched(pass));
+  ++pass.expert_layers;
   choose(pass);
   begin_empty_sums(pass);
   router_units_.reset();

@@ -49,7 +49,7 @@ class MoeFfn final : public Block {
     std::vector<Chosen> chosen;
     std::vector<TileLoad> gate_up_loads, down_loads;
   };
-  void begin_experts(const Pass& pass) const;  // once ids and weights of all rows are there
+  void begin_experts(Pass& pass) const;  // once ids and weights of all rows are there
   void choose(const Pass& pass) const;
   Phase gate_up_phase(ExpertSet& set) const;
   void run_gate_up(Pass& pass, const ExpertSet& set, const cpu::Member& member, std::size_t load,

@@ -62,6 +62,8 @@ struct Pass {
   Exchange* exchange = nullptr;             // with the processes of other parts; null: all parts are here
   std::vector<Region> regions;              // of what is exchanged now
 
+  // Distinct experts that rows were routed to, and layers with experts: sums over the pass.
+  std::int64_t experts_touched = 0, expert_layers = 0;
   bool traced = false;
   std::uint64_t alone_ns = 0;  // time in which one member worked and all others waited, since it was last set to 0
 

@@ -8,6 +8,7 @@
 
 namespace dodeca::runtime::exec {
 
+// Of a draft (Executor::draft), `token` is the one that follows the row's position.
 struct Row {
   std::int32_t token = 0;
   std::int32_t position = 0;  // in its sequence; equals the number of cached positions before it
@@ -22,6 +23,15 @@ struct ForwardOutput {
   std::vector<float> logits;    // [rows that want logits, vocab_size]
   std::vector<float> hidden;    // [rows that want hidden, hidden_size] behind the last norm
   std::vector<float> residual;  // [rows, hidden_size] the residual stream, of calls that end before the last layer
+  // Distinct experts that the rows of a pass were routed to, and layers with experts here: sums over layers and passes.
+  std::int64_t experts_touched = 0, expert_layers = 0;
+
+  void clear() {
+    logits.clear();
+    hidden.clear();
+    residual.clear();
+    experts_touched = expert_layers = 0;
+  }
 };
 
 }  // namespace dodeca::runtime::exec

@@ -30,6 +30,7 @@ enum class RowBuffer {
   kInput,      // [M, hidden] normalized: what a layer's block reads
   kOutput,     // [P * M, hidden] what a block adds to the residual stream: the sum of its parts, which part 0 becomes
   kHeadInput,  // [M, hidden] normalized rows that the head reads
+  kMtpInput,   // [M, 2 * hidden] of multi-token prediction: normalized, the next token's embedding and the hidden row
   kQA,         // [M, q_lora]
   kKv,         // [M, latent + rope]; grouped queries: [M, 4 * kv_heads * head_dim]
   kQuery,      // [M, heads * head dim]

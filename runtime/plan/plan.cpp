@@ -397,12 +397,11 @@ Plan make_plan(const ModelConfig& config, const std::vector<WeightInfo>& weights
   }
   for (const WeightPlan& w : plan.weights) {
     plan.bytes += w.bytes;
-    plan.prompt_route = plan.prompt_route || (w.prompt != nullptr && w.id.layer < config.n_layers);
+    plan.prompt_route = plan.prompt_route || w.prompt != nullptr;
   }
   Blocks(config, plan).add_all();
   for (const BlockPlan& block : plan.blocks) {
-    if (block.layer < config.n_layers)
-      plan.bytes_per_token += block.bytes_per_token;  // what is behind does not run yet
+    if (block.layer < config.n_layers) plan.bytes_per_token += block.bytes_per_token;  // what is behind makes drafts
   }
   return plan;
 }

@@ -48,22 +48,24 @@ std::unique_ptr<Model> Model::load(const WeightSource& source, Plan plan, cpu::T
   for (const std::string& fact : kernel_facts(plan)) log(Level::kDetail, "kernels of " + fact);
   if (!source.mtp_weights().empty() && !plan.options.mtp) {
     const std::int64_t n = plan.config.n_mtp_layers;
-    log(Level::kInfo,
-        fmt::format("{} multi-token-prediction layer{} in the file: not used yet, skipped", n, n == 1 ? "" : "s"));
+    log(Level::kDetail, fmt::format("{} multi-token-prediction layer{} in the file, not loaded", n, n == 1 ? "" : "s"));
   }
   std::unique_ptr<Model> model(new Model(std::move(plan)));
   const bool drops = keep_files_out_of_memory(source, model->plan_, log);
   model->weights_.reserve(model->plan_, log);
   Loader loader(source, model->plan_, team, options.progress);
+  PlacedSum main_layers;
   for (const WeightPlan& weight : model->plan_.weights) {
     loader.load(weight, model->weights_);
     if (options.take) options.take(weight, model->weights_);
     if (weight.place == Place::kDevice) model->weights_.drop(weight.id);
+    // Drafts change no text: with and without their layers it is the same model.
+    if (weight.id.layer < source.config().n_layers) main_layers = loader.contents();
   }
   for (const InputFile& file : source.files()) {
     if (drops) file.drop_all();
   }
-  model->contents_ = (options.complete ? options.complete(loader.contents()) : loader.contents()).value();
+  model->contents_ = (options.complete ? options.complete(main_layers) : main_layers).value();
   return model;
 }
 

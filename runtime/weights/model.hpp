@@ -41,7 +41,7 @@ class Model {
   std::uint64_t weight_bytes() const { return plan_.bytes; }  // in memory
   std::uint64_t contents() const {
     return contents_;
-  }  // a checksum of every weight as it was read (model/contents.hpp)
+  }  // a checksum of every weight of the main layers as it was read (model/contents.hpp)
 
  private:
   explicit Model(Plan plan) : plan_(std::move(plan)) {}
