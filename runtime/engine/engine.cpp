@@ -6,7 +6,7 @@
 #include <chrono>
 
 #include "runtime/base/error.hpp"
-#include "runtime/engine/stop_matcher.hpp"
+#include "runtime/engine/active.hpp"
 #include "runtime/text/tokenizer.hpp"
 
 namespace dodeca::runtime::engine {
@@ -21,43 +21,12 @@ std::int64_t common_prefix(std::span<const std::int32_t> a, std::span<const std:
   return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
 }
 
+TokenInfo info_of(const SampledRow& row) {
+  if (row.error) std::rethrow_exception(row.error);
+  return {row.token, row.logprobs.chosen, row.logprobs.top};
+}
+
 }  // namespace
-
-struct Engine::Active {
-  RequestId id = 0;
-  Request request;
-  OnToken on_token;
-  std::vector<std::int32_t> tokens;  // prompt and sampled
-  std::int64_t n_prompt = 0;
-  bool is_short = false;      // the rest of the prompt goes as generated rows
-  std::int64_t computed = 0;  // of tokens, in the cache
-  std::int64_t n_rows = 0;    // in this step
-  std::int32_t slot = -1;
-  bool started = false;  // false: may wait for another sequence to compute the common prefix
-  bool cancelled = false, done = false;
-  Sampler sampler;
-  StopMatcher stops;
-  std::vector<TokenInfo> prompt_infos;
-
-  explicit Active(Request r) : request(std::move(r)), sampler(request.sampling), stops(request.stop) {
-    tokens = request.prompt;
-    n_prompt = static_cast<std::int64_t>(tokens.size());
-    for (const std::int32_t token : tokens) sampler.accept(token);
-  }
-  std::int64_t n_generated() const { return static_cast<std::int64_t>(tokens.size()) - n_prompt; }
-  bool in_prompt() const { return computed < n_prompt; }
-  // What another cache can give: the last token's row must be computed for its logits.
-  std::span<const std::int32_t> sharable() const {
-    return std::span(tokens).first(request.prompt_logprobs ? 0 : tokens.size() - 1);
-  }
-};
-
-// One sequence of the cache: used by an active request, or keeping what a finished one left.
-struct Engine::Slot {
-  const Active* owner = nullptr;
-  std::vector<std::int32_t> kept;
-  std::uint64_t last_used = 0;
-};
 
 Vocabulary vocabulary_of(const Tokenizer& tokenizer, std::int64_t vocab_size) {
   Vocabulary vocabulary;
@@ -72,7 +41,12 @@ Vocabulary vocabulary_of(const Tokenizer& tokenizer, std::int64_t vocab_size) {
 std::int32_t Engine::sequences_for(std::int32_t n_parallel) { return 2 * n_parallel + 4; }
 
 Engine::Engine(ForwardPass& pass, Vocabulary vocabulary, const EngineOptions& options)
-    : pass_(pass), vocabulary_(std::move(vocabulary)), options_(options), slots_(pass.n_sequences()) {
+    : pass_(pass),
+      vocabulary_(std::move(vocabulary)),
+      options_(options),
+      slots_(pass.n_sequences()),
+      width_(options.drafts.n > 0 ? pass.hidden_size() : 0),
+      control_(options.drafts.n, options.drafts.measures) {
   const std::int64_t block = pass.block_positions();
   const std::int64_t need = options.n_parallel * ((options.context + block - 1) / block * block);
   if (pass.n_sequences() < options.n_parallel || pass.free_positions() < need)
@@ -98,6 +72,7 @@ RequestId Engine::submit(Request request, OnToken on_token) {
   auto active = std::make_unique<Active>(std::move(request));
   active->id = next_id_++;
   active->on_token = std::move(on_token);
+  active->trail = DraftTrail(width_);
   queue_.push_back(std::move(active));
   return queue_.back()->id;
 }
@@ -117,10 +92,13 @@ bool Engine::step() {
   while (admit()) {
   }
   if (active_.empty()) return false;
-  build_rows();
+  share_rows();
   make_room();
+  choose_drafts();
+  build_rows();
   const bool prompt =
       std::any_of(active_.begin(), active_.end(), [](const auto& a) { return a->n_rows > 0 && a->in_prompt(); });
+  const std::int64_t n_before = stats_.generated_tokens;
   const auto begin = std::chrono::steady_clock::now();
   pass_.forward(rows_, output_, prompt);
   sample();
@@ -128,9 +106,12 @@ bool Engine::step() {
   // By index: a callback may submit, but nothing is added to or removed from active_ before the sweep.
   for (std::size_t i = 0; i < active_.size(); ++i)
     if (active_[i]->n_rows > 0) process(*active_[i], next_sampled);
+  verify();
+  draft(prompt);
   ++stats_.steps;
-  (prompt ? stats_.prompt_seconds : stats_.generation_seconds) +=
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  (prompt ? stats_.prompt_seconds : stats_.generation_seconds) += seconds;
+  note_step(prompt, stats_.generated_tokens - n_before, seconds);
   sweep();
   if (active_.empty() && queue_.empty()) pass_.rest();
   return true;
@@ -165,6 +146,7 @@ std::int32_t Engine::take_slot(std::int32_t except) {
     throw Error(ErrorKind::kDoesNotFit, "no sequence of the cache is free").with("sequences", slots_.size());
   pass_.truncate(best, 0);
   slots_[best].kept.clear();
+  slots_[best].trail = DraftTrail(width_);
   return best;
 }
 
@@ -200,14 +182,14 @@ void Engine::start(Active& active) {
   while (source.n % block != 0 && pass_.free_positions() < block)
     if (!evict_kept(source.sequence)) source.n -= source.n % block;
   pass_.fork(source.sequence, active.slot, source.n);
+  start_trail(active, source);
   slots_[source.sequence].last_used = ++clock_;
   active.computed = source.n;
   stats_.reused_tokens += source.n;
 }
 
 // A row for every generating sequence; prompt rows in order of admission as far as the batch goes.
-void Engine::build_rows() {
-  rows_.clear();
+void Engine::share_rows() {
   std::int64_t n_generating = 0;
   for (const auto& active : active_) {
     active->n_rows = 0;
@@ -228,15 +210,23 @@ void Engine::build_rows() {
       budget -= n;
     }
     active->n_rows = n;
-    for (std::int64_t i = 0; i < n; ++i) {
+  }
+}
+
+// The rows that each sequence has a share of, its drafts behind them.
+void Engine::build_rows() {
+  rows_.clear();
+  for (const auto& active : active_) {
+    const auto n_tokens = static_cast<std::int64_t>(active->tokens.size());
+    for (std::int64_t i = 0; active->n_rows > 0 && i < active->n_rows + std::ssize(active->drafts); ++i) {
       const std::int64_t position = active->computed + i;
-      const bool last = position + 1 == static_cast<std::int64_t>(active->tokens.size());
       exec::Row row;
-      row.token = active->tokens[position];
+      row.token = position < n_tokens ? active->tokens[position] : active->drafts[position - n_tokens];
       row.position = static_cast<std::int32_t>(position);
       row.sequence = active->slot;
       row.prompt = active->in_prompt() && !active->is_short;
-      row.wants_logits = last ? active->request.max_tokens != 0 : active->request.prompt_logprobs;
+      row.wants_logits = position + 1 >= n_tokens ? active->request.max_tokens != 0 : active->request.prompt_logprobs;
+      row.wants_hidden = width_ > 0;
       rows_.push_back(row);
     }
   }
@@ -265,49 +255,60 @@ void Engine::make_room() {
   }
 }
 
-// Tokens and logprobs of all rows that wanted logits, in the order in which process() takes them.
+SampledRow Engine::sampled_row(Active& active, std::size_t logits_row) {
+  const auto vocab = static_cast<std::size_t>(pass_.vocab_size());
+  return {.sampler = &active.sampler,
+          .logits = std::span(output_.logits).subspan(vocab * logits_row, vocab),
+          .banned = active.request.ignore_eos ? std::span<const std::int32_t>(vocabulary_.end_tokens)
+                                              : std::span<const std::int32_t>(),
+          .n_logprobs = active.request.n_logprobs};
+}
+
+// Tokens and logprobs of all rows that wanted logits but for those of drafts, in the order in which process() takes them.
 void Engine::sample() {
   sampled_.clear();
-  const auto vocab = static_cast<std::size_t>(pass_.vocab_size());
-  const auto next_logits = [&] { return std::span(output_.logits).subspan(vocab * sampled_.size(), vocab); };
+  std::size_t logits_row = 0;
   for (const auto& active : active_) {
     if (active->n_rows == 0) continue;
     const Request& request = active->request;
     const std::int64_t end = active->computed + active->n_rows;
-    if (active->in_prompt() && request.prompt_logprobs)
-      for (std::int64_t p = active->computed; p < std::min(end, active->n_prompt - 1); ++p)
-        sampled_.push_back({.logits = next_logits(),
-                            .n_logprobs = std::max<std::int64_t>(request.n_logprobs, 0),
-                            .token = active->tokens[p + 1]});
-    if (end == std::ssize(active->tokens) && request.max_tokens != 0)
-      sampled_.push_back({.sampler = &active->sampler,
-                          .logits = next_logits(),
-                          .banned = request.ignore_eos ? std::span<const std::int32_t>(vocabulary_.end_tokens)
-                                                       : std::span<const std::int32_t>(),
-                          .n_logprobs = request.n_logprobs});
+    if (active->in_prompt() && request.prompt_logprobs) {
+      for (std::int64_t p = active->computed; p < std::min(end, active->n_prompt - 1); ++p) {
+        SampledRow row = sampled_row(*active, logits_row++);
+        row.sampler = nullptr;
+        row.n_logprobs = std::max<std::int64_t>(request.n_logprobs, 0);
+        row.token = active->tokens[p + 1];
+        sampled_.push_back(row);
+      }
+    }
+    if (end < std::ssize(active->tokens) || request.max_tokens == 0) continue;
+    active->logits_row = logits_row;
+    sampled_.push_back(sampled_row(*active, logits_row));
+    logits_row += 1 + active->drafts.size();
   }
   sample_rows(sampled_, pass_.team());
 }
 
 void Engine::process(Active& active, std::size_t& next_sampled) {
-  const auto next = [&] {
-    SampledRow& row = sampled_[next_sampled++];
-    if (row.error) std::rethrow_exception(row.error);
-    return TokenInfo{row.token, row.logprobs.chosen, std::move(row.logprobs.top)};
-  };
   const Request& request = active.request;
   const bool was_prompt = active.in_prompt();
   if (was_prompt) stats_.prompt_tokens += active.n_rows;
   if (was_prompt && request.prompt_logprobs) {
     if (active.prompt_infos.empty()) active.prompt_infos.push_back({active.tokens[0], 0, {}});
     for (std::int64_t p = active.computed; p < std::min(active.computed + active.n_rows, active.n_prompt - 1); ++p)
-      active.prompt_infos.push_back(next());
+      active.prompt_infos.push_back(info_of(sampled_[next_sampled++]));
   }
   active.computed += active.n_rows;
   if (active.computed < static_cast<std::int64_t>(active.tokens.size())) return;
   if (request.max_tokens == 0) return finish(active, FinishReason::kMaxTokens, nullptr, "");
+  force_acceptance(active, sampled_[next_sampled]);
+  take(active, sampled_[next_sampled++]);
+}
 
-  const TokenInfo info = next();
+// The token behind all that is computed.
+void Engine::take(Active& active, const SampledRow& row) {
+  const Request& request = active.request;
+  const TokenInfo info = info_of(row);
   active.sampler.accept(info.token);
   active.tokens.push_back(info.token);
   ++stats_.generated_tokens;
@@ -346,6 +347,8 @@ void Engine::sweep() {
   for (std::size_t i = 0; i < active_.size(); ++i)
     if (active_[i]->cancelled && !active_[i]->done)
       finish(*active_[i], FinishReason::kCancelled, nullptr, active_[i]->stops.flush());
+  for (const auto& active : active_)
+    if (active->done && active->slot >= 0) slots_[active->slot].trail = std::move(active->trail);
   std::erase_if(active_, [](const auto& active) { return active->done; });
 }
 
@@ -353,6 +356,7 @@ std::int32_t Engine::free_sequence() { return take_slot(-1); }
 
 void Engine::keep(std::int32_t sequence, std::vector<std::int32_t> tokens) {
   Slot& slot = slots_[sequence];
+  slot.trail = DraftTrail::restored(std::ssize(tokens), width_, pass_.block_positions());
   slot.kept = std::move(tokens);
   slot.last_used = ++clock_;
 }

@@ -2,16 +2,24 @@
 // sequences: a row for each that generates, and chunks of prompts. Prompts that begin alike are computed once: their
 // cache is forked. Prints nothing, handles no signals, keeps no process-wide state. Not thread-safe: one thread owns
 // it.
+//
+// Where the pass can draft, a generating sequence may bring drafts with its row, verified as further rows of the same
+// pass: each row's token is drawn by the request's own sampler, and the next row counts while its draft is that token.
+// Texts are therefore the same with drafts and without.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <random>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "runtime/base/log.hpp"
+#include "runtime/engine/draft_control.hpp"
+#include "runtime/engine/draft_trail.hpp"
 #include "runtime/engine/forward_pass.hpp"
 #include "runtime/sample/sample_rows.hpp"
 #include "runtime/sample/sampler.hpp"
@@ -61,6 +69,12 @@ struct Vocabulary {
 // The tokenizer must outlive it.
 Vocabulary vocabulary_of(const Tokenizer& tokenizer, std::int64_t vocab_size);
 
+struct DraftOptions {
+  std::int64_t n = 0;      // tokens at most that are drafted behind a sequence's last one; 0: none
+  bool measures = false;   // drafts are left out where steps without them give more tokens per second
+  double accepted = -1.0;  // 0 to 1: this share of them is taken, whatever is drawn, for measuring speed; texts have no sense then
+};
+
 struct EngineOptions {
   std::int32_t n_parallel = 1;                   // sequences that run at once; the pass has more, for kept prefixes
   std::int64_t context = 8192;                   // positions of one sequence
@@ -72,6 +86,19 @@ struct EngineOptions {
   // that form of attention is cheaper. 0 where a result must not depend on what is in the cache already.
   std::int64_t short_prompt = 0;
   int poll = 50;  // 0 to 100: how long threads stay awake for the next step (ExecutorPass says how long)
+  DraftOptions drafts = {};
+  Log log = {};  // told when drafts begin or cease to be made; empty: nobody
+};
+
+// Tokens drafted and verified; distinct experts that a pass of one kind reads per layer.
+struct DraftStats {
+  std::int64_t n_drafted = 0, n_accepted = 0;
+  double seconds = 0;  // of making them, the layer's cache included
+  struct Experts {
+    std::int64_t touched = 0, layers = 0;
+    double per_layer() const { return layers > 0 ? static_cast<double>(touched) / static_cast<double>(layers) : 0; }
+  };
+  Experts with, without;  // passes of generation alone
 };
 
 struct EngineStats {
@@ -81,6 +108,7 @@ struct EngineStats {
   std::int64_t steps = 0;
   double prompt_seconds = 0;      // steps with prompt rows
   double generation_seconds = 0;  // the others
+  DraftStats drafts;
 };
 
 class Engine {
@@ -104,6 +132,8 @@ class Engine {
   std::size_t n_active() const { return active_.size(); }
   std::size_t n_queued() const { return queue_.size(); }
   const EngineStats& stats() const { return stats_; }
+  const DraftControl& draft_control() const { return control_; }
+  bool drafts() const { return width_ > 0; }
 
   // Kept prefixes, for saving and restoring them. `tokens` describe what the caller has put into the sequence's cache.
   std::int32_t free_sequence();
@@ -120,16 +150,32 @@ class Engine {
   struct Slot;
   bool admit();
   void start(Active& active);
-  void build_rows();
+  void share_rows();
   void make_room();
+  void build_rows();
   bool evict_kept(std::int32_t except);
   std::int32_t take_slot(std::int32_t except);
   std::span<const std::int32_t> sharing(const Active& active) const;
+  SampledRow sampled_row(Active& active, std::size_t logits_row);
   void sample();
   void process(Active& active, std::size_t& next_sampled);
+  void take(Active& active, const SampledRow& row);
   void finish(Active& active, FinishReason reason, const TokenInfo* token, std::string text);
   void emit(Active& active, Event event);
   void sweep();
+
+  // engine_drafts.cpp
+  void start_trail(Active& active, const Kept& source);
+  void choose_drafts();
+  void verify();
+  void force_acceptance(const Active& active, SampledRow& row);
+  void cut_rejected();
+  void draft(bool prompt);
+  void draft_rows(bool prompt);
+  void follow_hidden();
+  std::int64_t drafts_wanted(const Active& active, std::int64_t n_generating) const;
+  void draft_more(Active& active, std::int64_t n_wanted, Sampler sampler, std::span<const float> hidden);
+  void note_step(bool prompt, std::int64_t n_tokens, double seconds);
 
   ForwardPass& pass_;
   Vocabulary vocabulary_;
@@ -143,6 +189,10 @@ class Engine {
   std::vector<SampledRow> sampled_;  // of this step's rows that wanted logits
   RequestId next_id_ = 1;
   std::uint64_t clock_ = 0;  // for least-recently-used
+  std::int64_t width_ = 0;   // of hidden states; 0: nothing is drafted
+  DraftControl control_;
+  bool verified_ = false, drafted_ = false;  // in this step
+  std::mt19937_64 forced_{1};
 };
 
 }  // namespace dodeca::runtime::engine

@@ -21,13 +21,24 @@ void ExecutorPass::truncate(std::int32_t sequence, std::int64_t n) { executor_.c
 void ExecutorPass::fork(std::int32_t src, std::int32_t dst, std::int64_t n) { executor_.cache().fork(src, dst, n); }
 cpu::Team* ExecutorPass::team() { return last_team_; }
 
-void ExecutorPass::forward(std::span<const exec::Row> rows, exec::ForwardOutput& out, bool prompt) {
+std::int64_t ExecutorPass::hidden_size() const { return executor_.can_draft() ? executor_.config().hidden_size : 0; }
+
+cpu::Team* ExecutorPass::wake(bool prompt) {
   last_team_ = prompt ? &prompt_team_ : &team_;
   // The teams share processors: members of one that spin would slow the other down.
   cpu::Team& other = prompt ? team_ : prompt_team_;
   if (&other != last_team_) other.set_idle_spin(std::chrono::microseconds(0));
   last_team_->set_idle_spin(awake_);
-  executor_.forward(rows, out, last_team_);
+  return last_team_;
+}
+
+void ExecutorPass::forward(std::span<const exec::Row> rows, exec::ForwardOutput& out, bool prompt) {
+  executor_.forward(rows, out, wake(prompt));
+}
+
+void ExecutorPass::draft(std::span<const exec::Row> rows, std::span<const float> hidden, exec::ForwardOutput& out,
+                         bool prompt) {
+  executor_.draft(rows, hidden, out, wake(prompt));
 }
 
 void ExecutorPass::rest() {

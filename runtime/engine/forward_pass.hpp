@@ -25,6 +25,10 @@ class ForwardPass {
   virtual void fork(std::int32_t src, std::int32_t dst, std::int64_t n) = 0;
   // Appends the rows to their sequences. prompt: some rows are prompt, not generation.
   virtual void forward(std::span<const exec::Row> rows, exec::ForwardOutput& out, bool prompt) = 0;
+  // Of a model with a layer that drafts tokens (exec::Executor::draft): what goes in as hidden and comes out has
+  // hidden_size() values a row. 0: it cannot draft.
+  virtual std::int64_t hidden_size() const { return 0; }
+  virtual void draft(std::span<const exec::Row>, std::span<const float>, exec::ForwardOutput&, bool) {}
   // Whose members may also sample from the logits of the last forward(); null: the caller alone.
   virtual cpu::Team* team() { return nullptr; }
   // Nothing is to be computed for now: threads that spin for the next forward() may sleep.
@@ -47,10 +51,15 @@ class ExecutorPass final : public ForwardPass {
   void truncate(std::int32_t sequence, std::int64_t n) override;
   void fork(std::int32_t src, std::int32_t dst, std::int64_t n) override;
   void forward(std::span<const exec::Row> rows, exec::ForwardOutput& out, bool prompt) override;
+  std::int64_t hidden_size() const override;
+  void draft(std::span<const exec::Row> rows, std::span<const float> hidden, exec::ForwardOutput& out,
+             bool prompt) override;
   cpu::Team* team() override;
   void rest() override;
 
  private:
+  cpu::Team* wake(bool prompt);
+
   exec::Executor& executor_;
   cpu::Team& team_;
   cpu::Team& prompt_team_;

@@ -1,6 +1,7 @@
 // A stand-in for a model: the logits of a row are a hash of all tokens of its sequence up to there, read back from a KV
 // cache in blocks that behaves as the real one (whole blocks shared by forks, partial ones copied). A wrong fork, cut
-// or position therefore changes the text, and room is counted exactly.
+// or position therefore changes the text, and room is counted exactly. It drafts too, right three times of four, and
+// checks that every hidden state comes back with the position that it was given out for.
 #pragma once
 
 #include <algorithm>
@@ -47,13 +48,17 @@ class FakePass final : public runtime::engine::ForwardPass {
     ++n_forks;
   }
   void forward(std::span<const runtime::exec::Row> rows, runtime::exec::ForwardOutput& out, bool) override {
-    out.logits.clear();
+    out.clear();
     for (const runtime::exec::Row& row : rows) {
       Sequence& s = at(row.sequence);
       if (row.position != s.length) throw std::logic_error("row out of place");
       if (s.length % kBlock == 0) s.blocks.push_back(new_block());
       if (s.blocks.back().use_count() != 1) throw std::logic_error("write into a shared block");
-      (*s.blocks.back())[static_cast<std::size_t>(s.length++ % kBlock)] = row.token;
+      s.blocks.back()->tokens[static_cast<std::size_t>(s.length++ % kBlock)] = row.token;
+      if (row.wants_hidden) {
+        const std::vector<float> hidden = hidden_after(history(row.sequence));
+        out.hidden.insert(out.hidden.end(), hidden.begin(), hidden.end());
+      }
       if (row.wants_logits) {
         const std::vector<float> logits = logits_after(history(row.sequence));
         out.logits.insert(out.logits.end(), logits.begin(), logits.end());
@@ -67,8 +72,54 @@ class FakePass final : public runtime::engine::ForwardPass {
     const Sequence& s = sequences_.at(static_cast<std::size_t>(sequence));
     std::vector<std::int32_t> tokens;
     for (std::int64_t p = 0; p < s.length; ++p)
-      tokens.push_back((*s.blocks[static_cast<std::size_t>(p / kBlock)])[static_cast<std::size_t>(p % kBlock)]);
+      tokens.push_back(s.blocks[static_cast<std::size_t>(p / kBlock)]->tokens[static_cast<std::size_t>(p % kBlock)]);
     return tokens;
+  }
+
+  std::int64_t hidden_size() const override { return drafts ? 2 : 0; }
+  void draft(std::span<const runtime::exec::Row> rows, std::span<const float> hidden,
+             runtime::exec::ForwardOutput& out, bool) override {
+    out.clear();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const runtime::exec::Row& row = rows[i];
+      Sequence& s = at(row.sequence);
+      if (row.position > s.length) throw std::logic_error("draft out of place");
+      if (row.position == s.length) {
+        if (s.length % kBlock == 0) s.blocks.push_back(new_block());
+        s.blocks.back()->tokens[static_cast<std::size_t>(s.length++ % kBlock)] = -1;
+      }
+      const std::shared_ptr<Block>& block = s.blocks[static_cast<std::size_t>(row.position / kBlock)];
+      if (block.use_count() != 1) throw std::logic_error("draft into a shared block");
+      block->drafts[static_cast<std::size_t>(row.position % kBlock)] = row.token;
+      std::vector<std::int32_t> tokens = history(row.sequence);
+      tokens.resize(static_cast<std::size_t>(row.position) + 1);
+      for (std::int32_t q = 0; q < row.position; ++q) {
+        const std::int32_t made = s.blocks[static_cast<std::size_t>(q / kBlock)]->drafts[static_cast<std::size_t>(q % kBlock)];
+        std::int32_t& next = tokens[static_cast<std::size_t>(q) + 1];
+        if (next < 0) next = made;  // a draft's position has no main row
+        n_stale += made != next;
+      }
+      const std::vector<float> given(hidden.begin() + static_cast<std::ptrdiff_t>(2 * i),
+                                     hidden.begin() + static_cast<std::ptrdiff_t>(2 * i + 2));
+      if (given == std::vector<float>{0, 0})
+        ++n_unknown;
+      else if (given[0] >= 0 && given != hidden_after(tokens))
+        throw std::logic_error("the hidden state of another position");
+      if (row.wants_hidden) out.hidden.insert(out.hidden.end(), {-1.0f, 0.0f});
+      ++n_draft_rows;
+      if (!row.wants_logits) continue;
+      tokens.push_back(row.token);
+      if (hidden_after(tokens)[1] < 250) tokens.push_back(1);  // another text's
+      const std::vector<float> logits = logits_after(tokens);
+      out.logits.insert(out.logits.end(), logits.begin(), logits.end());
+    }
+  }
+  // Position and a hash below 1000.
+  static std::vector<float> hidden_after(const std::vector<std::int32_t>& tokens) {
+    const std::vector<float> logits = logits_after(tokens);
+    float sum = 0;
+    for (const float x : logits) sum += x * 512.0f;
+    return {static_cast<float>(tokens.size()), static_cast<float>(static_cast<std::int64_t>(sum) % 1000)};
   }
   // The model itself. The end token is likely enough that texts end now and then.
   static std::vector<float> logits_after(const std::vector<std::int32_t>& tokens) {
@@ -103,11 +154,15 @@ class FakePass final : public runtime::engine::ForwardPass {
 
   void rest() override { ++n_rests; }
 
+  bool drafts = false;
+  std::int64_t n_draft_rows = 0, n_unknown = 0, n_stale = 0;  // hidden states of zero; rows made for another token
   std::int64_t n_rows = 0, n_forks = 0, n_rests = 0;
   std::vector<std::int64_t> rows_per_pass;
 
  private:
-  using Block = std::vector<std::int32_t>;
+  struct Block {
+    std::vector<std::int32_t> tokens = std::vector<std::int32_t>(kBlock, -1), drafts = tokens;
+  };
   struct Sequence {
     std::vector<std::shared_ptr<Block>> blocks;
     std::int64_t length = 0;
@@ -116,7 +171,7 @@ class FakePass final : public runtime::engine::ForwardPass {
   std::shared_ptr<Block> new_block() {
     if (*live_ == n_blocks_) throw std::logic_error("the cache is full");
     ++*live_;
-    return {new Block(kBlock), [live = live_](Block* block) {
+    return {new Block, [live = live_](Block* block) {
               --*live;
               delete block;
             }};
