@@ -31,6 +31,7 @@ struct Engine::Active {
     n_prompt = static_cast<std::int64_t>(tokens.size());
     for (const std::int32_t token : tokens) sampler.accept(token);
   }
+  std::int64_t n_prompt_rows() const { return is_short ? 0 : std::min(computed, n_prompt); }
   std::int64_t n_generated() const { return static_cast<std::int64_t>(tokens.size()) - n_prompt; }
   bool in_prompt() const { return computed < n_prompt; }
   // What another cache can give: the last token's row must be computed for its logits.
@@ -44,6 +45,7 @@ struct Engine::Slot {
   const Active* owner = nullptr;
   std::vector<std::int32_t> kept;
   std::uint64_t last_used = 0;
+  std::int64_t n_prompt = 0;  // of kept, computed as prompt rows
   DraftTrail trail;
 };
 

@@ -50,8 +50,8 @@ class DraftControl {
   };
   // Like numbers of sequences have like speeds.
   struct Load {
-    bool on = true;       // what is done now
-    bool best = true;     // what the last comparison found
+    bool on = true;    // what is done now
+    bool best = true;  // what the last comparison found
     bool compared = false;
     std::int64_t n_stay = 0, n_left = 0;  // steps until the other is tried again
     Window on_window, off_window;

@@ -4,9 +4,7 @@
 
 namespace dodeca::runtime::engine {
 
-void DraftTrail::add(std::span<const float> hidden) {
-  hidden_.insert(hidden_.end(), hidden.begin(), hidden.end());
-}
+void DraftTrail::add(std::span<const float> hidden) { hidden_.insert(hidden_.end(), hidden.begin(), hidden.end()); }
 
 std::span<const float> DraftTrail::due(std::int64_t n) const {
   DODECA_CHECK(filled_ >= begin_ && n >= filled_ && n <= end(), filled_, begin_, n, end());
@@ -30,10 +28,10 @@ DraftTrail DraftTrail::prefix(std::int64_t n, bool same_next, std::int64_t block
   return trail;
 }
 
-DraftTrail DraftTrail::restored(std::int64_t n, std::int64_t hidden_size, std::int64_t block) {
-  DraftTrail whole(hidden_size);
-  whole.filled_ = whole.begin_ = n;
-  return whole.prefix(n, false, block);
+DraftTrail DraftTrail::restored(std::int64_t n, std::int64_t hidden_size) {
+  DraftTrail trail(hidden_size);
+  trail.filled_ = trail.begin_ = n;
+  return trail;
 }
 
 }  // namespace dodeca::runtime::engine

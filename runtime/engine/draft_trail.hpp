@@ -15,6 +15,7 @@ class DraftTrail {
 
   std::int64_t filled() const { return filled_; }  // rows [0, filled) of the draft layer are there
   std::int64_t end() const { return begin_ + std::ssize(hidden_) / std::max<std::int64_t>(width_, 1); }
+  bool has(std::int64_t position) const { return position >= begin_ && position < end(); }  // its hidden state
   // Hidden states of the positions behind end().
   void add(std::span<const float> hidden);
   // Those of positions [filled, n), n <= end().
@@ -26,8 +27,8 @@ class DraftTrail {
   // belongs to the token behind it: same_next says whether that is the same here. Where it is not, the row is due again,
   // but in a shared block, where it stays as it is. A hidden state that nobody kept is zero, as in front of a text.
   DraftTrail prefix(std::int64_t n, bool same_next, std::int64_t block) const;
-  // Of n positions that came from elsewhere with their rows, but for the last.
-  static DraftTrail restored(std::int64_t n, std::int64_t hidden_size, std::int64_t block);
+  // Of n positions that came from elsewhere with their rows, and without a hidden state.
+  static DraftTrail restored(std::int64_t n, std::int64_t hidden_size);
 
  private:
   std::int64_t width_;

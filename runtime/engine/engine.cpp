@@ -178,6 +178,7 @@ void Engine::start(Active& active) {
   }
   active.started = true;
   if (source.n < kMinShared) return;
+  if (repeats_last(active, source)) --source.n;
   const std::int64_t block = pass_.block_positions();
   while (source.n % block != 0 && pass_.free_positions() < block)
     if (!evict_kept(source.sequence)) source.n -= source.n % block;
@@ -330,6 +331,7 @@ void Engine::finish(Active& active, FinishReason reason, const TokenInfo* token,
     slot.owner = nullptr;
     const std::span<const std::int32_t> kept = sharing(active);
     slot.kept.assign(kept.begin(), kept.end());
+    slot.n_prompt = active.n_prompt_rows();
     slot.last_used = ++clock_;
   }
   emit(active, {active.id, token, std::move(text), reason, nullptr});
@@ -356,7 +358,8 @@ std::int32_t Engine::free_sequence() { return take_slot(-1); }
 
 void Engine::keep(std::int32_t sequence, std::vector<std::int32_t> tokens) {
   Slot& slot = slots_[sequence];
-  slot.trail = DraftTrail::restored(std::ssize(tokens), width_, pass_.block_positions());
+  slot.trail = DraftTrail::restored(std::ssize(tokens), width_);
+  slot.n_prompt = std::ssize(tokens);
   slot.kept = std::move(tokens);
   slot.last_used = ++clock_;
 }

@@ -70,9 +70,10 @@ struct Vocabulary {
 Vocabulary vocabulary_of(const Tokenizer& tokenizer, std::int64_t vocab_size);
 
 struct DraftOptions {
-  std::int64_t n = 0;      // tokens at most that are drafted behind a sequence's last one; 0: none
-  bool measures = false;   // drafts are left out where steps without them give more tokens per second
-  double accepted = -1.0;  // 0 to 1: this share of them is taken, whatever is drawn, for measuring speed; texts have no sense then
+  std::int64_t n = 0;     // tokens at most that are drafted behind a sequence's last one; 0: none
+  bool measures = false;  // drafts are left out where steps without them give more tokens per second
+  double accepted =
+      -1.0;  // 0 to 1: this share of them is taken, whatever is drawn, for measuring speed; texts have no sense then
 };
 
 struct EngineOptions {
@@ -135,7 +136,8 @@ class Engine {
   const DraftControl& draft_control() const { return control_; }
   bool drafts() const { return width_ > 0; }
 
-  // Kept prefixes, for saving and restoring them. `tokens` describe what the caller has put into the sequence's cache.
+  // Kept prefixes, for saving and restoring them. `tokens` describe what the caller has put into the sequence's cache:
+  // prompt rows.
   std::int32_t free_sequence();
   void keep(std::int32_t sequence, std::vector<std::int32_t> tokens);
   // The sequence that holds most of the tokens' beginning, and how many; n = 0 when none does.
@@ -165,6 +167,8 @@ class Engine {
   void sweep();
 
   // engine_drafts.cpp
+  bool repeats_last(const Active& active, const Kept& source) const;
+  bool has_same_next(const Active& active, const Kept& source) const;
   void start_trail(Active& active, const Kept& source);
   void choose_drafts();
   void verify();

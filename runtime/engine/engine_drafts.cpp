@@ -19,14 +19,27 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 
 }  // namespace
 
+bool Engine::has_same_next(const Active& active, const Kept& source) const {
+  const Slot& slot = slots_[source.sequence];
+  const std::vector<std::int32_t>& tokens = slot.owner != nullptr ? slot.owner->tokens : slot.kept;
+  return source.n < std::ssize(tokens) && tokens[source.n] == active.tokens[source.n];
+}
+
+// Whether the last position of a prefix is computed again for its hidden state, which nobody kept: where it was a prompt
+// row and will be one, so that its bits are the same.
+bool Engine::repeats_last(const Active& active, const Kept& source) const {
+  if (width_ == 0 || options_.short_prompt > 0 || has_same_next(active, source)) return false;
+  const Slot& slot = slots_[source.sequence];
+  const DraftTrail& trail = slot.owner != nullptr ? slot.owner->trail : slot.trail;
+  return !trail.has(source.n - 1) && source.n <= (slot.owner != nullptr ? slot.owner->n_prompt_rows() : slot.n_prompt);
+}
+
 // What the draft layer has of a prefix that was taken over.
 void Engine::start_trail(Active& active, const Kept& source) {
   if (width_ == 0) return;
   const Slot& slot = slots_[source.sequence];
-  const std::vector<std::int32_t>& tokens = slot.owner != nullptr ? slot.owner->tokens : slot.kept;
-  const bool same_next = source.n < std::ssize(tokens) && tokens[source.n] == active.tokens[source.n];
   const DraftTrail& trail = slot.owner != nullptr ? slot.owner->trail : slot.trail;
-  active.trail = trail.prefix(source.n, same_next, pass_.block_positions());
+  active.trail = trail.prefix(source.n, has_same_next(active, source), pass_.block_positions());
 }
 
 // Drafts take no room that a kept prefix has.
@@ -220,9 +233,10 @@ void Engine::note_step(bool prompt, std::int64_t n_tokens, double seconds) {
   const bool changed = control_.add({n_sequences, verified_, drafted_, n_tokens, seconds});
   if (!changed || !options_.log) return;
   const DraftControl::Verdict& found = control_.verdict();
-  options_.log(Level::kInfo, fmt::format("drafts are {} for {} sequence{} at once: {:.2f} tokens/s with them, {:.2f} without",
-                                         found.on ? "made again" : "switched off", found.n_sequences,
-                                         found.n_sequences == 1 ? "" : "s", found.rate_on, found.rate_off));
+  options_.log(Level::kInfo,
+               fmt::format("drafts are {} for {} sequence{} at once: {:.2f} tokens/s with them, {:.2f} without",
+                           found.on ? "made again" : "switched off", found.n_sequences,
+                           found.n_sequences == 1 ? "" : "s", found.rate_on, found.rate_off));
 }
 
 }  // namespace dodeca::runtime::engine

@@ -5,26 +5,22 @@
 namespace dodeca::runtime::exec {
 
 Embedding::Embedding(const Model& model, const BlockPlan& plan)
-    : Block(plan),
-      tokens_(model, {WeightRole::kEmbedding}),
-      rotation_(model.config()) {
-  phases_ = {{.name = "embedding",
-              .deal =
-                  [this](Pass& pass, const cpu::Member& member) {
-                    const cpu::Range mine = member.part(pass.n());
-                    for (std::int64_t i = mine.begin; i < mine.end; ++i) {
-                      float* out = pass.buffer(RowBuffer::kResidual).row(i);
-                      if (pass.hidden.empty())
-                        tokens_.look_up(pass, member, pass.row(i).token, out);
-                      else
-                        std::copy_n(pass.hidden.data() + i * pass.config.hidden_size, pass.config.hidden_size, out);
-                      rotation_.rotate(pass, i);
-                    }
-                  },
-              .work =
-                  [this](const Pass& pass) {
-                    return Work{static_cast<std::uint64_t>(pass.n()) * tokens_.row_bytes()};
-                  }}};
+    : Block(plan), tokens_(model, {WeightRole::kEmbedding}), rotation_(model.config()) {
+  phases_ = {
+      {.name = "embedding",
+       .deal =
+           [this](Pass& pass, const cpu::Member& member) {
+             const cpu::Range mine = member.part(pass.n());
+             for (std::int64_t i = mine.begin; i < mine.end; ++i) {
+               float* out = pass.buffer(RowBuffer::kResidual).row(i);
+               if (pass.hidden.empty())
+                 tokens_.look_up(pass, member, pass.row(i).token, out);
+               else
+                 std::copy_n(pass.hidden.data() + i * pass.config.hidden_size, pass.config.hidden_size, out);
+               rotation_.rotate(pass, i);
+             }
+           },
+       .work = [this](const Pass& pass) { return Work{static_cast<std::uint64_t>(pass.n()) * tokens_.row_bytes()}; }}};
 }
 
 void Embedding::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {

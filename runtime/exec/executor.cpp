@@ -25,7 +25,7 @@ struct Watchers {
 };
 
 // What a call runs: blocks in order, whether they end in logits and a last norm, and the rows that come in.
-struct Stretch {
+struct Section {
   std::vector<const Block*> blocks;
   bool to_the_end = true;
   std::span<const float> hidden;
@@ -215,8 +215,8 @@ struct Executor::Impl {
   std::vector<std::int64_t> lengths() const;
   void truncate(const std::vector<std::int64_t>& lengths);
   // In passes of the micro-batch.
-  void run(std::span<const Row> rows, const Stretch& stretch, ForwardOutput& out, cpu::Team& team);
-  void run_pass(std::span<const Row> rows, const Stretch& stretch, ForwardOutput& out, cpu::Team& team);
+  void run(std::span<const Row> rows, const Section& section, ForwardOutput& out, cpu::Team& team);
+  void run_pass(std::span<const Row> rows, const Section& section, ForwardOutput& out, cpu::Team& team);
   void refuse_non_finite(std::span<const Block* const> ran, std::size_t bad) const;
   void tell_clamping();
   // For what needs the residual stream in memory.
@@ -332,7 +332,7 @@ void Executor::Impl::refuse_non_finite(std::span<const Block* const> ran, std::s
                                                      culprit.layer, name_of(culprit.kind)));
 }
 
-void Executor::Impl::run(std::span<const Row> rows, const Stretch& stretch, ForwardOutput& out, cpu::Team& members) {
+void Executor::Impl::run(std::span<const Row> rows, const Section& section, ForwardOutput& out, cpu::Team& members) {
   const auto micro_batch = static_cast<std::size_t>(options.micro_batch);
   const auto width = static_cast<std::size_t>(model.config().hidden_size);
   for (std::size_t begin = 0; begin < rows.size();) {
@@ -340,37 +340,37 @@ void Executor::Impl::run(std::span<const Row> rows, const Stretch& stretch, Forw
     while (end < rows.size() && end - begin < micro_batch &&
            !(model.plan().prompt_route && rows[end].prompt != rows[begin].prompt))
       ++end;
-    Stretch piece = stretch;
-    if (!stretch.hidden.empty()) piece.hidden = stretch.hidden.subspan(begin * width, (end - begin) * width);
+    Section piece = section;
+    if (!section.hidden.empty()) piece.hidden = section.hidden.subspan(begin * width, (end - begin) * width);
     run_pass(rows.subspan(begin, end - begin), piece, out, members);
     begin = end;
   }
 }
 
-void Executor::Impl::run_pass(std::span<const Row> rows, const Stretch& stretch, ForwardOutput& out,
+void Executor::Impl::run_pass(std::span<const Row> rows, const Section& section, ForwardOutput& out,
                               cpu::Team& members) {
   const ModelConfig& c = model.config();
   const PlanOptions& planned = model.plan().options;
   Pass pass(c, model.isa(), cache, space, members.crews(static_cast<int>(planned.shares.size()), planned.here), rows);
-  if (!stretch.to_the_end) pass.logit_rows.clear();
+  if (!section.to_the_end) pass.logit_rows.clear();
   const std::size_t logits_at = out.logits.size();
   out.logits.resize(logits_at + pass.logit_rows.size() * static_cast<std::size_t>(c.vocab_size));
   pass.logits = out.logits.data() + logits_at;
-  pass.hidden = stretch.hidden;
+  pass.hidden = section.hidden;
   pass.traced = watchers.trace != nullptr;
   pass.exchange = options.exchange.get();
 
-  BlockRun block_run(stretch.blocks, pass, watchers);
+  BlockRun block_run(section.blocks, pass, watchers);
   if (watchers.trace != nullptr) watchers.trace->start();
   members.run([&](const cpu::Member& member) { block_run.run(member); });
   if (options.device != nullptr) options.device->check();
   if (options.exchange != nullptr) options.exchange->check();
-  refuse_non_finite(stretch.blocks, block_run.bad_block());
+  refuse_non_finite(section.blocks, block_run.bad_block());
   tell_clamping();
   out.experts_touched += pass.experts_touched;
   out.expert_layers += pass.expert_layers;
   const auto append = [&](std::vector<float>& to, const float* row) { to.insert(to.end(), row, row + c.hidden_size); };
-  if (!stretch.to_the_end) {
+  if (!section.to_the_end) {
     for (std::int64_t i = 0; i < pass.n(); ++i) append(out.residual, pass.buffer(RowBuffer::kResidual).row(i));
     return;
   }
@@ -426,15 +426,16 @@ void Executor::draft(std::span<const Row> rows, std::span<const float> hidden, F
       const bool goes_on = last != nullptr && last->sequence == row.sequence;
       const std::int64_t length = impl.cache.length(row.sequence);
       if (row.position > length || row.position < 0 || (goes_on && row.position != last->position + 1)) {
-        throw Error(ErrorKind::kBadRequest, fmt::format("a draft of sequence {} is at position {}, behind {} of {}",
-                                                        row.sequence, row.position, goes_on ? last->position : -1, length));
+        throw Error(ErrorKind::kBadRequest,
+                    fmt::format("a draft of sequence {} is at position {}, behind {} of {}", row.sequence, row.position,
+                                goes_on ? last->position : -1, length));
       }
       if (row.position == length) impl.cache.append(row.sequence, 1);
       last = &row;
     }
-    Stretch stretch{.hidden = hidden};
-    for (const auto& block : impl.draft_blocks) stretch.blocks.push_back(block.get());
-    impl.run(rows, stretch, out, members);
+    Section section{.hidden = hidden};
+    for (const auto& block : impl.draft_blocks) section.blocks.push_back(block.get());
+    impl.run(rows, section, out, members);
   } catch (...) {
     impl.truncate(before);
     throw;

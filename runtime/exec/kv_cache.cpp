@@ -13,6 +13,7 @@ namespace dodeca::runtime::exec {
 namespace {
 
 constexpr std::int64_t kPositions = cpu::kContextBlock;
+constexpr std::int64_t kMostDraftLayers = 64;  // of a model (runtime/model/config.cpp)
 constexpr char kMagic[8] = {'d', 'o', 'd', 'e', 'c', 'K', 'V', '5'};
 
 // A saved sequence: this, a LayerHeader per layer, then for every block its rows layer by layer.
@@ -50,7 +51,7 @@ std::uint64_t KvCache::bytes_needed(const ModelConfig& config, const KvCacheOpti
 }
 
 KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options, const MakeCacheLayer& make)
-    : table_(options.n_positions, options.n_sequences) {
+    : n_main_layers_(config.n_layers), table_(options.n_positions, options.n_sequences) {
   for (const auto& format : formats_of(config, options)) {
     std::unique_ptr<LayerStore> store =
         format ? std::make_unique<LayerStore>(*format, table_.n_blocks(), options.copies) : nullptr;
@@ -125,9 +126,14 @@ void KvCache::save(std::int32_t sequence, std::ostream& out) const {
   std::vector<std::byte> rows;
   for (std::int64_t position = 0; position < length; position += kPositions) {
     const std::int64_t n = std::min(kPositions, length - position);
-    for (const auto& layer : layers_) {
-      rows.resize(static_cast<std::size_t>(n) * layer->format().row_bytes);
-      layer->read_bytes(block_index(sequence, position), n, rows.data());
+    for (std::int64_t l = 0; l < n_layers(); ++l) {
+      const CacheLayer& layer = *layers_[l];
+      const std::size_t row_bytes = layer.format().row_bytes;
+      rows.resize(static_cast<std::size_t>(n) * row_bytes);
+      layer.read_bytes(block_index(sequence, position), n, rows.data());
+      // The last row of a layer that drafts belongs to a token that is not saved.
+      if (l >= n_main_layers_ && position + n == length)
+        std::fill_n(rows.end() - static_cast<std::ptrdiff_t>(row_bytes), row_bytes, std::byte{0});
       out.write(reinterpret_cast<const char*>(rows.data()), static_cast<std::streamsize>(rows.size()));
     }
   }
@@ -140,13 +146,14 @@ void KvCache::restore(std::int32_t sequence, std::istream& in) {
       std::memcmp(header.magic, kMagic, sizeof kMagic) != 0) {
     throw Error(ErrorKind::kBadFile, "the saved cache does not begin as one");
   }
-  if (header.n_layers != static_cast<std::uint64_t>(n_layers())) {
+  const auto n_saved = static_cast<std::int64_t>(std::min<std::uint64_t>(header.n_layers, 1 << 20));
+  if (n_saved < n_main_layers_ || n_saved > n_main_layers_ + kMostDraftLayers) {
     throw Error(ErrorKind::kBadFile, fmt::format("the saved cache is of another shape: {} layers, this cache has {}",
                                                  header.n_layers, n_layers()));
   }
-  for (std::int64_t layer = 0; layer < n_layers(); ++layer) {
+  for (std::int64_t layer = 0; layer < n_saved; ++layer) {
     LayerHeader saved{};
-    const LayerHeader own = header_of(format(layer));
+    const LayerHeader own = header_of(format(std::min(layer, n_main_layers_ - 1)));  // those behind are like the last
     if (!in.read(reinterpret_cast<char*>(&saved), sizeof saved))
       throw Error(ErrorKind::kBadFile, fmt::format("the saved cache ends before its layer {}", layer));
     if (saved != own) {
@@ -162,17 +169,22 @@ void KvCache::restore(std::int32_t sequence, std::istream& in) {
                 fmt::format("the saved cache has {} positions, this one has room for {}", header.length, capacity()));
   }
   append(sequence, static_cast<std::int64_t>(header.length));
+  restore_rows(sequence, in, n_saved);
+}
+
+void KvCache::restore_rows(std::int32_t sequence, std::istream& in, std::int64_t n_saved) {
   const std::int64_t length = this->length(sequence);
   std::vector<std::byte> rows;
   for (std::int64_t position = 0; position < length; position += kPositions) {
     const std::int64_t n = std::min(kPositions, length - position);
-    for (const auto& layer : layers_) {
-      rows.resize(static_cast<std::size_t>(n) * layer->format().row_bytes);
-      if (!in.read(reinterpret_cast<char*>(rows.data()), static_cast<std::streamsize>(rows.size()))) {
+    for (std::int64_t layer = 0; layer < std::max(n_saved, n_layers()); ++layer) {
+      rows.assign(static_cast<std::size_t>(n) * format(std::min(layer, n_main_layers_ - 1)).row_bytes, std::byte{0});
+      if (layer < n_saved &&
+          !in.read(reinterpret_cast<char*>(rows.data()), static_cast<std::streamsize>(rows.size()))) {
         truncate(sequence, 0);
-        throw Error(ErrorKind::kBadFile, fmt::format("the saved cache ends before its {} positions", header.length));
+        throw Error(ErrorKind::kBadFile, fmt::format("the saved cache ends before its {} positions", length));
       }
-      layer->write_bytes(block_index(sequence, position), n, rows.data());
+      if (layer < n_layers()) layers_[layer]->write_bytes(block_index(sequence, position), n, rows.data());
     }
   }
 }

@@ -50,7 +50,8 @@ class KvCache {
   void fork(std::int32_t src, std::int32_t dst, std::int64_t n);
 
   // All positions of a sequence as bytes, and back into an emptied sequence. restore throws Error{kBadFile} when the
-  // stream was saved for another shape or type.
+  // stream was saved for another shape or type. Rows of layers of multi-token prediction are saved where they are, zeros for
+  // the last position; a cache without these layers passes them over, one that has them takes zeros where the stream has none.
   void save(std::int32_t sequence, std::ostream& out) const;
   void restore(std::int32_t sequence, std::istream& in);
 
@@ -80,6 +81,9 @@ class KvCache {
   LayerStore& store(std::int64_t layer) { return *stores_[layer]; }
   const LayerStore& store(std::int64_t layer) const { return *stores_[layer]; }
 
+  void restore_rows(std::int32_t sequence, std::istream& in, std::int64_t n_saved);
+
+  std::int64_t n_main_layers_;
   BlockTable table_;
   std::vector<std::unique_ptr<CacheLayer>> layers_;
   std::vector<LayerStore*> stores_;  // the same where they are in memory, else null

@@ -23,32 +23,30 @@ MtpInput::MtpInput(const Model& model, const BlockPlan& plan)
       hidden_norm_(model.weights().vector({kMtpHiddenNorm, plan.layer})),
       projection_(model.weights().parts({kMtpProjection, plan.layer})) {
   for (const PackedMatrix& part : projection_) loads_.push_back(load_of(part));
-  phases_ = {{.name = "draft embedding",
-              .deal =
-                  [this](Pass& pass, const cpu::Member& member) {
-                    const cpu::Range mine = member.part(pass.n());
-                    for (std::int64_t i = mine.begin; i < mine.end; ++i) join(pass, member, i);
-                  },
-              .work =
-                  [this](const Pass& pass) {
-                    return Work{static_cast<std::uint64_t>(pass.n()) * tokens_.row_bytes()};
-                  }},
-             {.name = "draft projection",
-              .loads = [this](const Pass&) { return std::span<const TileLoad>(loads_); },
-              .run =
-                  [this](Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) {
-                    project(pass, member,
-                            {.weight = projection_[part],
-                             .tiles = tiles,
-                             .acts = RowBuffer::kMtpInput,
-                             .out = RowBuffer::kResidual});
-                  },
-              .work =
-                  [this](const Pass&) {
-                    Work work;
-                    for (const PackedMatrix& part : projection_) work.bytes += part.slice_bytes();
-                    return work;
-                  }}};
+  phases_ = {
+      {.name = "draft embedding",
+       .deal =
+           [this](Pass& pass, const cpu::Member& member) {
+             const cpu::Range mine = member.part(pass.n());
+             for (std::int64_t i = mine.begin; i < mine.end; ++i) join(pass, member, i);
+           },
+       .work = [this](const Pass& pass) { return Work{static_cast<std::uint64_t>(pass.n()) * tokens_.row_bytes()}; }},
+      {.name = "draft projection",
+       .loads = [this](const Pass&) { return std::span<const TileLoad>(loads_); },
+       .run =
+           [this](Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) {
+             project(pass, member,
+                     {.weight = projection_[part],
+                      .tiles = tiles,
+                      .acts = RowBuffer::kMtpInput,
+                      .out = RowBuffer::kResidual});
+           },
+       .work =
+           [this](const Pass&) {
+             Work work;
+             for (const PackedMatrix& part : projection_) work.bytes += part.slice_bytes();
+             return work;
+           }}};
 }
 
 void MtpInput::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {

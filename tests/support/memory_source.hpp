@@ -41,8 +41,7 @@ class MemorySource final : public runtime::WeightSource {
   }
 
  private:
-  void draw(std::mt19937& rng, const std::vector<runtime::WantedWeight>& all,
-            std::vector<runtime::WeightInfo>& infos) {
+  void draw(std::mt19937& rng, const std::vector<runtime::WantedWeight>& all, std::vector<runtime::WeightInfo>& infos) {
     for (const runtime::WantedWeight& wanted : all) {
       std::normal_distribution<float> normal(wanted.vector && !wanted.optional ? 1.0f : 0.0f,
                                              wanted.vector ? 0.1f : 1.0f / std::sqrt(static_cast<float>(wanted.n_in)));
@@ -50,13 +49,13 @@ class MemorySource final : public runtime::WeightSource {
       for (float& v : values) v = normal(rng);
       data_[wanted.name] = std::move(values);
       infos.push_back({.id = wanted.id,
-                        .name = wanted.name,
-                        .dtype = quant::DType::kF32,
-                        .n_in = wanted.n_in,
-                        .n_out = wanted.n_out,
-                        .n_slices = wanted.n_slices,
-                        .source_rank = wanted.vector ? 1 : 2,
-                        .where = "memory"});
+                       .name = wanted.name,
+                       .dtype = quant::DType::kF32,
+                       .n_in = wanted.n_in,
+                       .n_out = wanted.n_out,
+                       .n_slices = wanted.n_slices,
+                       .source_rank = wanted.vector ? 1 : 2,
+                       .where = "memory"});
     }
     std::sort(infos.begin(), infos.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   }

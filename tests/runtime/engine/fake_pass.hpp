@@ -77,8 +77,8 @@ class FakePass final : public runtime::engine::ForwardPass {
   }
 
   std::int64_t hidden_size() const override { return drafts ? 2 : 0; }
-  void draft(std::span<const runtime::exec::Row> rows, std::span<const float> hidden,
-             runtime::exec::ForwardOutput& out, bool) override {
+  void draft(std::span<const runtime::exec::Row> rows, std::span<const float> hidden, runtime::exec::ForwardOutput& out,
+             bool) override {
     out.clear();
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const runtime::exec::Row& row = rows[i];
@@ -94,7 +94,8 @@ class FakePass final : public runtime::engine::ForwardPass {
       std::vector<std::int32_t> tokens = history(row.sequence);
       tokens.resize(static_cast<std::size_t>(row.position) + 1);
       for (std::int32_t q = 0; q < row.position; ++q) {
-        const std::int32_t made = s.blocks[static_cast<std::size_t>(q / kBlock)]->drafts[static_cast<std::size_t>(q % kBlock)];
+        const std::int32_t made =
+            s.blocks[static_cast<std::size_t>(q / kBlock)]->drafts[static_cast<std::size_t>(q % kBlock)];
         std::int32_t& next = tokens[static_cast<std::size_t>(q) + 1];
         if (next < 0) next = made;  // a draft's position has no main row
         n_stale += made != next;

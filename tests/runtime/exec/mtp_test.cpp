@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "tests/runtime/exec/exec_fixture.hpp"
 #include "tests/support/memory_source.hpp"
@@ -55,8 +56,7 @@ ModelConfig small_mtp_config() {
 }
 
 TEST_CASE("multi-token prediction reproduces numpy in float64") {
-  const auto golden =
-      nlohmann::json::parse(std::ifstream(DODECA_SOURCE_DIR "/tests/golden/mtp.json"));
+  const auto golden = nlohmann::json::parse(std::ifstream(DODECA_SOURCE_DIR "/tests/golden/mtp.json"));
   LoadedDemo demo({.compute_f32 = true, .mtp = true});
   Executor executor(*demo.model, demo.team, {.n_positions = 1024, .cache_type = quant::DType::kF32});
   REQUIRE(executor.can_draft());
@@ -156,7 +156,8 @@ TEST_CASE("drafts follow drafts behind the cached length, and are gone when they
 
 TEST_CASE("drafts out of place are refused, and change nothing") {
   LoadedDemo demo({.mtp = true}), plain({});
-  Executor executor(*demo.model, demo.team, {.n_positions = 128}), without(*plain.model, plain.team, {.n_positions = 64});
+  Executor executor(*demo.model, demo.team, {.n_positions = 128}),
+      without(*plain.model, plain.team, {.n_positions = 64});
   const Text text(executor, some_ids(20, 4096));
   ForwardOutput out;
   CHECK_FALSE(without.can_draft());
@@ -177,6 +178,37 @@ TEST_CASE("drafts out of place are refused, and change nothing") {
 TEST_CASE("what a model is known by does not depend on whether its drafts are loaded") {
   LoadedDemo with({.mtp = true}), without({});
   CHECK(with.model->contents() == without.model->contents());
+}
+
+TEST_CASE("a saved sequence goes on with drafts and without, whether it was saved with them or not") {
+  LoadedDemo with({.mtp = true}), without({});
+  Executor drafting(*with.model, with.team, {.n_positions = 128}),
+      plain(*without.model, without.team, {.n_positions = 128});
+  const std::vector<int> ids = some_ids(70, 4096);
+  ForwardOutput out;
+  plain.forward(rows_of(ids), out);
+  std::stringstream bare, whole;
+  plain.cache().save(0, bare);
+  plain.forward(rows_of({9}, 0, 70), out);
+  const std::vector<float> want = out.logits;
+  const Text text(drafting, ids);
+  const std::vector<float> drafts = drafts_of(drafting, text, 69);
+  drafting.cache().save(0, whole);
+  CHECK(whole.str().size() > bare.str().size());
+  for (Executor* executor : {&plain, &drafting}) {
+    for (std::stringstream* saved : {&bare, &whole}) {
+      std::stringstream in(saved->str());
+      executor->cache().restore(0, in);
+      executor->forward(rows_of({9}, 0, 70), out);
+      CHECK(same_bits(out.logits, want));
+    }
+  }
+  // The draft layer's rows came back: one more draft as if nothing had happened.
+  std::stringstream in(whole.str());
+  drafting.cache().restore(0, in);
+  ForwardOutput again;
+  drafting.draft(text.rows(68, 1), text.hidden_of(68, 1), again);
+  CHECK(same_bits(again.logits, {drafts.end() - 4096, drafts.end()}));
 }
 
 }  // namespace
