@@ -54,6 +54,26 @@ def check_chat_through_a_pipe(folder):
     check(wrong.code == 1 and "nonsense" in wrong.err, "an unknown template is named")
 
 
+def check_drafts(folder):
+    base = [DODECA, "run", "-m", DEMO, "-p", PROMPT, "-n", "60"]
+    for sampling in (["--temp", "0"], ["--temp", "0.8", "--seed", "3", "--repeat-penalty", "1.1"], ["--temp", "1.2", "--seed", "5", "--stop", "the"]):
+        plain = must(*base, *sampling, "--mtp", "off")
+        check("drafts:" not in plain.err, "--mtp off drafts nothing")
+        for mtp in ([], ["--mtp", "1"], ["--mtp", "3"]):
+            check(must(*base, *sampling, *mtp).out == plain.out, f"{mtp} changes no text at {sampling}")
+    said = next(line for line in must(*base, "--temp", "0", "--mtp", "1").err.splitlines() if line.startswith("drafts: "))
+    made, taken = int(said.split()[1]), int(said.split()[3])
+    check(0.3 * made < taken <= made, f"drafts are taken: {said}")
+    for wrong in ("0", "8", "yes"):
+        check(run(*base, "--mtp", wrong).code == 2, f"--mtp {wrong} is wrong usage")
+    # A prompt that was saved with drafts serves without, and the other way round.
+    for first, second in (("off", "1"), ("1", "off")):
+        cache = os.path.join(folder, f"drafts-{first}.cache")
+        text = must(*base, "--temp", "0", "--prompt-cache", cache, "--mtp", first).out
+        done = must(*base, "--temp", "0", "--prompt-cache", cache, "--mtp", second)
+        check(done.out == text and "were in the cache" in done.err, f"a prompt cache of --mtp {first} with --mtp {second}")
+
+
 def check_completion():
     base = [DODECA, "run", "-m", DEMO, "--temp", "0"]
     whole = must(*base, "-p", PROMPT, "-n", "24", "-q").out
@@ -134,6 +154,7 @@ with scratch() as folder:
     check_completion()
     check_threads()
     check_streams()
+    check_drafts(folder)
     check_chat_through_a_pipe(folder)
     check_prompt_cache(folder)
 finish("run")

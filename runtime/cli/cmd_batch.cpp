@@ -193,6 +193,7 @@ void answer(batch::AnyBatch& batch, const BatchArguments& a, const LoadedModel& 
   console.info(fmt::format("{} in {}: {} tokens generated, {:.1f} tokens/s; {} prompt tokens computed, {} shared", who,
                            duration_text(watch.seconds()), stats.generated_tokens, tokens_per_second(),
                            stats.prompt_tokens, stats.reused_tokens));
+  if (const std::string drafts = drafts_text(engine); !drafts.empty()) console.info(drafts);
   if (loaded.cluster != nullptr) console.info(loaded.cluster->statistics());
   if (engine::EnergyMeter& energy = *loaded.energy; energy.counts())
     console.info("energy: " + energy.text(energy.read(), static_cast<double>(stats.generated_tokens)));
@@ -234,7 +235,9 @@ int cmd_batch(std::span<const std::string> args) {
                                     .batch = model.batch,
                                     .micro_batch = model.rows_per_pass(loaded.config()),
                                     .share_generated = false,  // prompt rows attend in another form than generated ones
-                                    .poll = model.poll});
+                                    .poll = model.poll,
+                                    .drafts = model.drafts.options(loaded.session->plan()),
+                                    .log = console.log()});
   answer(*batch, a, loaded, engine, tokenizer, console);
   return exit_code(batch->counts(), a.batch, a.allow_errors, console);
 }

@@ -65,13 +65,14 @@ std::string text_without_last_line_end(const std::string& file) {
 }
 
 // What the end says: tokens and speeds, load time, memory.
-void print_statistics(const Console& console, const LoadedModel& loaded, const engine::EngineStats& stats) {
+void print_statistics(const Console& console, const LoadedModel& loaded, const Engine& engine) {
+  const engine::EngineStats& stats = engine.stats();
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   const auto rate = [](std::int64_t tokens, double seconds) {
     return seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0;
   };
-  // A prompt's step gives its first token too; the others come one per step.
+  // A prompt's step gives its first token too.
   const std::int64_t n_stepped = std::max<std::int64_t>(0, stats.generated_tokens - 1);
   std::string line = fmt::format("prompt: {} tokens, {:.1f} tokens/s", stats.prompt_tokens,
                                  rate(stats.prompt_tokens, stats.prompt_seconds));
@@ -79,6 +80,7 @@ void print_statistics(const Console& console, const LoadedModel& loaded, const e
   line += fmt::format("; generation: {} tokens, {:.1f} tokens/s", stats.generated_tokens,
                       rate(n_stepped, stats.generation_seconds));
   console.info(line);
+  if (const std::string drafts = drafts_text(engine); !drafts.empty()) console.info(drafts);
   console.info(fmt::format("load: {:.2f} s; memory: {} at its peak", loaded.load_seconds,
                            bytes_text(static_cast<double>(usage.ru_maxrss) * 1024.0)));
   if (loaded.cluster != nullptr) console.info(loaded.cluster->statistics());
@@ -156,7 +158,7 @@ int complete(const RunOptions& options, const std::string& text, LoadedModel& lo
     default:
       break;
   }
-  print_statistics(console, loaded, engine.stats());
+  print_statistics(console, loaded, engine);
   if (answer.finish == FinishReason::kCancelled) throw Stopped{};
   return 0;
 }
@@ -210,7 +212,9 @@ int cmd_run(std::span<const std::string> args) {
                                                  .batch = run.model.batch,
                                                  .micro_batch = run.model.rows_per_pass(loaded.config()),
                                                  .short_prompt = chats ? engine::short_prompt_rows(loaded.config()) : 0,
-                                                 .poll = run.model.poll});
+                                                 .poll = run.model.poll,
+                                                 .drafts = run.model.drafts.options(loaded.session->plan()),
+                                                 .log = console.log()});
 
   engine::Request request;
   request.sampling = run.sampling.values;
@@ -228,7 +232,7 @@ int cmd_run(std::span<const std::string> args) {
   chat({engine, tokenizer, run.chat_template, std::move(chat_template), std::move(request), run.system, std::move(text),
         run.single_turn, loaded.context},
        console);
-  print_statistics(console, loaded, engine.stats());
+  print_statistics(console, loaded, engine);
   return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "cpu/memory.hpp"
 #include "cpu/topology.hpp"
 #include "runtime/base/error.hpp"
 #include "runtime/base/hash.hpp"
@@ -126,6 +127,7 @@ void ModelOptions::add_engine_flags(Options& options) {
       "how long threads stay awake between two tokens, in units of 2 ms; 0: they sleep at once, and soon while "
       "they wait for each other, as is right where processors are not theirs alone (default: 50)",
       {0, 100});
+  drafts.add_flags(options);
 }
 
 void ModelOptions::check() const {
@@ -134,6 +136,7 @@ void ModelOptions::check() const {
   parse_isa(isa);
   device.check();
   numa.check();
+  drafts.check();
   const quant::DType cache = cache_type();
   if (!cache_type_v.empty() && parse_cache_type("-ctv", cache_type_v) != cache)
     throw Usage(fmt::format("-ctv {} differs from -ctk {}: MLA has one cache, so they must be equal", cache_type_v,
@@ -264,7 +267,13 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   if (card != nullptr) machine.devices.push_back(device_of(*card));
   const NumaChoice choice = options.numa_choice(cpu::read_topology());
   if (const std::string note = options.numa.note(); !note.empty()) console.info(note);
-  Plan plan = make_plan(*source, machine, options.plan_options(choice, console));
+  PlanOptions plan_options = options.plan_options(choice, console);
+  plan_options.mtp = options.drafts.wants_layer(*source,
+                                                card != nullptr              ? "a card takes blocks"
+                                                : options.cluster != nullptr ? "several machines share the model"
+                                                                             : "",
+                                                console);
+  Plan plan = make_plan(*source, machine, plan_options);
   const CommandNeeds wanted = needs(plan, loaded.context);
   if (options.cluster != nullptr) {
     if (config.tied_embeddings)
@@ -287,6 +296,13 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   session.progress = bar.callback();
   options.numa.apply(session);
   if (options.cluster != nullptr) use_cluster(*options.cluster, session);
+  const std::uint64_t need =
+      plan.bytes + wanted.extra_bytes + exec::Executor::bytes_needed(plan, session.executor, workers.most_threads());
+  if (plan.options.mtp && options.drafts.automatic() && need > cpu::available_memory_bytes()) {
+    console.info("drafts: off; the multi-token-prediction layer does not fit into memory beside the rest");
+    plan_options.mtp = false;
+    plan = make_plan(*source, machine, plan_options);
+  }
   if (card != nullptr) use_card(options.device, card, console, plan, session);
   loaded.session = std::make_unique<engine::Session>(std::move(source), std::move(plan), std::move(workers),
                                                      std::move(session), log);

@@ -13,6 +13,7 @@
 #include "quant/dtype.hpp"
 #include "runtime/cli/console.hpp"
 #include "runtime/cli/device_options.hpp"
+#include "runtime/cli/draft_options.hpp"
 #include "runtime/cli/numa_options.hpp"
 #include "runtime/cli/options.hpp"
 #include "runtime/cluster/cluster.hpp"
@@ -46,6 +47,7 @@ struct ModelOptions {
   cluster::Cluster* cluster = nullptr;  // the processes that have the other parts; null: this one has all
   DeviceOptions device;
   NumaOptions numa;
+  DraftFlags drafts;
 
   void add_flags(Options& options);
   void add_engine_flags(Options& options);  // of commands that generate
