@@ -149,6 +149,10 @@ void add_shape_flags(runtime::cli::Options& options, BenchOptions& bench) {
                  "random weights of a published model's shapes, no file");
   options.value("--layers", bench.shape.n_layers,
                 "with --shape: hold only so many layers, one of them dense; times are extrapolated to all", {1, 1024});
+  options.value("--mtp-accept", bench.run.accepted,
+                "time generation with drafts too: one per token, of which this share counts as right, whatever the "
+                "model says",
+                {0.0, 1.0});
   options.value("--experts", bench.shape.n_experts, "with --shape: fewer routed experts than the model has",
                 {1, 1 << 16});
   options.value("--write-machine", bench.write_machine,

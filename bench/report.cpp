@@ -118,6 +118,14 @@ Json object_of(const Result& r, const Environment& env) {
   object["samples_ns"] = r.samples_ns;
   object["samples_ts"] = r.tokens_per_second();
   for (const Field& field : memory_fields(r)) object[field.name] = field.value;
+  if (r.drafts) {
+    object["drafts"] = {{"drafted", r.drafts->n_drafted},
+                        {"accepted", r.drafts->n_accepted},
+                        {"experts_touched", r.drafts->experts_touched},
+                        {"gain", r.drafts->gain()},
+                        {"bound", r.drafts->bound()},
+                        {"plain_ns", r.drafts->plain_ns}};
+  }
   object["environment"] = {
       {"program", "dodeca"},  {"compiler", env.compiler}, {"isa", env.isa},  {"huge_pages", env.huge_pages},
       {"nodes", env.n_nodes}, {"cores", env.n_cores},     {"seed", env.seed}};
@@ -288,6 +296,8 @@ class MarkdownReport : public Report {
     write_(energy_lines(results_));
     write_(hybrid_lines(results_));
     write_(whole_model_lines(results_));
+    for (const Result& r : results_)
+      if (r.drafts) write_(r.drafts->text(r.test.label()));
     write_traces();
   }
 

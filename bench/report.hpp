@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/draft_run.hpp"
 #include "bench/extrapolation.hpp"
 #include "bench/hybrid_parts.hpp"
 #include "bench/test_matrix.hpp"
@@ -47,6 +48,7 @@ struct Result {
   std::uint64_t cache_bytes = 0;       // last-level caches together: weights that fit are not read from memory
   std::optional<Extrapolation> whole;  // when only some layers are held
   std::optional<HybridParts> parts;    // of generation with experts in memory and a card
+  std::optional<DraftRun> drafts;      // with --mtp-accept
   double joules_per_token = 0;         // of the packages and the card; 0: not counted here
   std::string no_joules = {};          // why not
   double hot_percent = -1;     // of the choices of layers with slots for hot experts: taken by the card; -1: no slots

@@ -86,6 +86,7 @@ void ShapeRun::probe(const std::vector<Test>& tests, const std::function<void(st
   RunOptions options = run_;
   options.repetitions = std::min(options.repetitions, kMaxProbeRepetitions);
   options.measure_limits = options.logits = options.trace = false;
+  options.accepted = -1;
   options.delay_seconds = 0;
   Throughput throughput(model_, options, open, console_,
                         [&](std::string_view line) { say(fmt::format("{} dense layers alone: {}", n_layers, line)); });

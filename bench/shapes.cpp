@@ -37,6 +37,7 @@ std::int64_t n_dense_layers(const ModelConfig& config) {
 ModelConfig with_layers(const ModelConfig& whole, std::int64_t n_dense, std::int64_t n_moe) {
   ModelConfig c = whole;
   runtime::set_layers(c, n_dense, n_moe);
+  if (n_moe == 0) c.n_mtp_layers = 0;  // a layer that drafts is built as the last one
   return c;
 }
 

@@ -181,7 +181,12 @@ void Throughput::load(const Test& test) {
   runtime::Machine machine = runtime::this_machine();
   if (card_ == nullptr) card_ = model_options_.device.open(console_);
   if (card_ != nullptr) machine.devices.push_back(runtime::cli::device_of(*card_));
-  runtime::Plan plan = runtime::make_plan(source, machine, model_options_.plan_options(choice_, console_));
+  runtime::PlanOptions plan_options = model_options_.plan_options(choice_, console_);
+  plan_options.mtp = options_.accepted >= 0;
+  if (plan_options.mtp && source.mtp_weights().empty())
+    throw runtime::Error(runtime::ErrorKind::kUnsupported,
+                         fmt::format("{} has no layer of multi-token prediction", source.config().name));
+  runtime::Plan plan = runtime::make_plan(source, machine, plan_options);
   if (card_ != nullptr) runtime::cli::use_card(model_options_.device, card_, console_, plan, session);
   fresh->placed_for = executor;
   fresh->blocks = session.device;
@@ -322,7 +327,87 @@ Result Throughput::run(const Test& test) {
   if (blocks != nullptr) result.hot_percent = hot_percent(before_hot, blocks->hot_experts());
   count_work(executor, trace, result);
   measure_sides(executor, workers, result);
+  measure_drafts(executor, workers, result);
   return result;
+}
+
+void Throughput::generate_drafting(Executor& executor, std::int64_t n, cpu::Team& team, DraftRun& run) {
+  struct Sequence {
+    std::int32_t id = 0, token = 0;
+    bool drafted = false;
+    std::int64_t n_left = 0, n_new = 0;  // tokens to generate; positions of the last pass that count
+  };
+  const auto width = static_cast<std::size_t>(executor.config().hidden_size);
+  std::vector<Sequence> sequences;
+  for (std::int32_t s = 0; s < executor.cache().n_sequences(); ++s) sequences.push_back({s, random_token(), false, n});
+  std::vector<Row> rows;
+  ForwardOutput out, drafts;
+  std::vector<float> hidden;
+  while (std::ranges::any_of(sequences, [](const Sequence& s) { return s.n_left > 0; })) {
+    rows.clear();
+    for (const Sequence& s : sequences) {
+      const auto position = static_cast<std::int32_t>(executor.cache().length(s.id));
+      for (std::int32_t k = 0; s.n_left > 0 && k < 1 + s.drafted; ++k)
+        rows.push_back({k == 0 ? s.token : random_token(), position + k, s.id, true, true});
+    }
+    executor.forward(rows, out, &team);
+    run.experts_touched +=
+        static_cast<double>(out.experts_touched) / static_cast<double>(std::max<std::int64_t>(out.expert_layers, 1));
+    ++run.n_steps;
+    std::size_t row = 0;
+    hidden.clear();
+    std::vector<Row> due;
+    for (Sequence& s : sequences) {
+      if (s.n_left == 0) continue;
+      const bool taken = s.drafted && static_cast<double>(accepted_() >> 11) * 0x1p-53 < options_.accepted;
+      run.n_drafted += s.drafted;
+      run.n_accepted += taken;
+      s.n_new = 1 + taken;
+      run.n_tokens += s.n_new;
+      s.n_left -= s.n_new;
+      s.token = random_token();
+      const std::int64_t length = executor.cache().length(s.id) - (s.drafted && !taken);
+      executor.cache().truncate(s.id, length);
+      hidden.insert(
+          hidden.end(), out.hidden.begin() + static_cast<std::ptrdiff_t>(row * width),
+          out.hidden.begin() + static_cast<std::ptrdiff_t>((row + static_cast<std::size_t>(s.n_new)) * width));
+      for (std::int64_t k = s.n_new; k > 0; --k)
+        due.push_back({s.token, static_cast<std::int32_t>(length - k), s.id, k == 1});
+      row += 1 + s.drafted;
+      s.drafted = s.n_left > 1;
+    }
+    executor.draft(due, hidden, drafts, &team);
+    runtime::cli::throw_if_stopped();
+  }
+}
+
+// Without drafts and with them in turn, so that both meet the same machine.
+void Throughput::measure_drafts(Executor& executor, cpu::Team& workers, Result& result) {
+  const Test& test = result.test;
+  if (options_.accepted < 0 || test.n_gen == 0 || test.n_prompt > 0) return;
+  executor.set_trace(nullptr);
+  DraftRun run{.n_sequences = test.n_parallel};
+  for (std::int64_t i = 0; i < options_.repetitions; ++i) {
+    say_(fmt::format("{}: drafts {}/{}", test.label(), i + 1, options_.repetitions));
+    for (const bool with : {false, true}) {
+      truncate_all(executor, test.n_depth);
+      const runtime::Stopwatch watch;
+      if (with)
+        generate_drafting(executor, test.n_gen, workers, run);
+      else
+        generate(executor, test.n_gen, workers);
+      (with ? run.with_ns : run.plain_ns).push_back(static_cast<double>(watch.nanoseconds()));
+    }
+  }
+  run.experts_touched /= static_cast<double>(run.n_steps);
+  // A step reads the main layers once; its drafts read as many experts for each of their rows as the main layers' do.
+  const runtime::predict::TokenWork draft = runtime::predict::draft_work(executor.plan());
+  const double rows = static_cast<double>(run.n_tokens) / static_cast<double>(run.n_steps),
+               draft_experts = runtime::predict::expected_experts(draft.n_experts, draft.n_used, 1) * rows;
+  run.plain_bytes = loaded_->work.step_bytes(result.experts_touched);
+  run.step_bytes = loaded_->work.step_bytes(run.experts_touched) +
+                   draft.step_bytes(std::min(draft_experts, static_cast<double>(draft.n_experts)));
+  result.drafts = std::move(run);
 }
 
 // Each side alone, in passes like the timed ones.

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct RunOptions {
   bool measure_limits = true;  // memory bandwidth and arithmetic peaks
   bool trace = false;          // time the phases of the timed passes
   bool logits = true;          // false: without the output matrix, to time it apart
+  double accepted = -1;        // 0 to 1: generates with a draft per token, of which this share is taken; -1: without
   std::uint64_t seed = 1;
 };
 
@@ -62,6 +64,9 @@ class Throughput {
   void prompt(runtime::exec::Executor& executor, std::int32_t sequence, std::int64_t n, std::int64_t n_batch,
               cpu::Team& team);
   void generate(runtime::exec::Executor& executor, std::int64_t n, cpu::Team& team);  // every sequence
+  // The same with a draft per sequence and step, counted in `run`.
+  void generate_drafting(runtime::exec::Executor& executor, std::int64_t n, cpu::Team& team, DraftRun& run);
+  void measure_drafts(runtime::exec::Executor& executor, cpu::Team& team, Result& result);
   void measure_sides(runtime::exec::Executor& executor, cpu::Team& team, Result& result);
   std::int32_t random_token();
 
@@ -79,6 +84,7 @@ class Throughput {
   std::shared_ptr<gpu::Device> card_;  // null: none was asked for
   std::unique_ptr<runtime::engine::EnergyMeter> energy_;
   std::unique_ptr<Loaded> loaded_;
+  std::mt19937_64 accepted_{1};
 };
 
 // "deepseek2 671B Q2_K - Medium", in llama.cpp's words: architecture, size class, file type.

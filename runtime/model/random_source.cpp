@@ -23,21 +23,18 @@ std::uint64_t hash_of(std::string_view name) {
 class RandomSource final : public WeightSource {
  public:
   RandomSource(const ModelConfig& config, const TypeOf& type_of, std::uint64_t seed)
-      : config_(config), weights_(random_weight_infos(config, type_of)), seed_(seed) {
-    for (const WeightInfo& weight : weights_) {
-      if (weight.source_rank == 1) continue;
-      auto [at, made] = pools_.try_emplace({weight.dtype, weight.n_in});
-      if (!made) continue;
-      const quant::TypeInfo& type = quant::type_info(weight.dtype);
-      const std::int64_t row = weight.n_in / type.block_elements;
-      at->second = random_blocks(weight.dtype, std::max(2 * row, kPoolBytes / type.block_bytes),
-                                 1.0 / std::sqrt(static_cast<double>(weight.n_in)), mix64(seed + pools_.size()));
+      : config_(config),
+        weights_(random_weight_infos(config, type_of)),
+        mtp_weights_(random_weight_infos(config, type_of, true)),
+        seed_(seed) {
+    for (const auto* list : {&weights_, &mtp_weights_}) {
+      for (const WeightInfo& weight : *list) add_pool(weight);
     }
   }
 
   const ModelConfig& config() const override { return config_; }
   const std::vector<WeightInfo>& weights() const override { return weights_; }
-  const std::vector<WeightInfo>& mtp_weights() const override { return none_; }
+  const std::vector<WeightInfo>& mtp_weights() const override { return mtp_weights_; }
   std::filesystem::path path() const override { return config_.name; }
 
   void read_rows(const WeightInfo& weight, std::int64_t slice, std::int64_t row_begin, std::int64_t row_end,
@@ -58,6 +55,15 @@ class RandomSource final : public WeightSource {
   }
 
  private:
+  void add_pool(const WeightInfo& weight) {
+    if (weight.source_rank == 1) return;
+    auto [at, made] = pools_.try_emplace({weight.dtype, weight.n_in});
+    if (!made) return;
+    const quant::TypeInfo& type = quant::type_info(weight.dtype);
+    const std::int64_t row = weight.n_in / type.block_elements;
+    at->second = random_blocks(weight.dtype, std::max(2 * row, kPoolBytes / type.block_bytes),
+                               1.0 / std::sqrt(static_cast<double>(weight.n_in)), mix64(seed_ + pools_.size()));
+  }
   static void read_vector(const WeightInfo& weight, std::uint64_t key, std::byte* dst) {
     if (is_bias(weight.id.role)) {
       const std::vector<std::byte> values = random_blocks(quant::DType::kF32, weight.n_in, kBiasDeviation, key);
@@ -69,18 +75,19 @@ class RandomSource final : public WeightSource {
   }
 
   ModelConfig config_;
-  std::vector<WeightInfo> weights_, none_;
+  std::vector<WeightInfo> weights_, mtp_weights_;
   std::uint64_t seed_;
   std::map<std::pair<quant::DType, std::int64_t>, std::vector<std::byte>> pools_;  // by type and row length
 };
 
 }  // namespace
 
-std::vector<WeightInfo> random_weight_infos(const ModelConfig& config, const TypeOf& type_of) {
+std::vector<WeightInfo> random_weight_infos(const ModelConfig& config, const TypeOf& type_of, bool mtp) {
   std::vector<WeightInfo> infos;
-  for (const WantedWeight& wanted : wanted_weights(config, false)) {
-    // The only optional one is the router's balancing bias, which goes with sigmoid scores.
-    if (wanted.optional && config.gating != GatingKind::kSigmoid) continue;
+  for (const WantedWeight& wanted : wanted_weights(config, mtp)) {
+    // Of the optional ones only the router's balancing bias, which goes with sigmoid scores.
+    if (wanted.optional && (wanted.id.role != WeightRole::kRouterBias || config.gating != GatingKind::kSigmoid))
+      continue;
     infos.push_back({.id = wanted.id,
                      .name = wanted.name,
                      .dtype = wanted.vector ? quant::DType::kF32 : type_of(wanted),

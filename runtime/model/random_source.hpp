@@ -21,7 +21,7 @@ namespace dodeca::runtime {
 using TypeOf = std::function<quant::DType(const WantedWeight& weight)>;
 
 // What such a source presents, sorted by name; for planning without filling anything.
-std::vector<WeightInfo> random_weight_infos(const ModelConfig& config, const TypeOf& type_of);
+std::vector<WeightInfo> random_weight_infos(const ModelConfig& config, const TypeOf& type_of, bool mtp = false);
 
 std::unique_ptr<WeightSource> random_weights(const ModelConfig& config, const TypeOf& type_of, std::uint64_t seed);
 

@@ -28,6 +28,7 @@ ModelConfig deepseek_v3() {
   c.vocab_size = 129280;
   c.hidden_size = 7168;
   set_layers(c, 3, 58);
+  c.n_mtp_layers = 1;
   c.n_heads = 128;
   c.q_lora_rank = 1536;
   c.intermediate_size = 18432;
@@ -63,6 +64,7 @@ ModelConfig deepseek_v2_lite() {
 ModelConfig kimi_k2() {
   ModelConfig c = deepseek_v3();
   c.name = "kimi-k2";
+  c.n_mtp_layers = 0;
   c.context_length = 131072;
   c.vocab_size = 163840;
   set_layers(c, 1, 60);

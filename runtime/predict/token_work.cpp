@@ -46,10 +46,13 @@ AttentionWork attention_work(const ModelConfig& config, bool in_floats) {
   return work;
 }
 
-TokenWork token_work(const Plan& plan) {
+namespace {
+
+template <class F>
+TokenWork work_of(const Plan& plan, F&& counts) {
   TokenWork work{.n_experts = plan.config.n_routed_experts, .n_used = plan.config.n_experts_per_tok};
   for (const WeightPlan& weight : plan.weights) {
-    if (weight.place == Place::kDevice) continue;  // limits are the processors'
+    if (weight.place == Place::kDevice || !counts(weight)) continue;  // limits are the processors'
     const bool routed = is_routed(weight.id.role);
     if (routed)
       work.routed_bytes += static_cast<double>(weight.bytes);
@@ -63,6 +66,21 @@ TokenWork token_work(const Plan& plan) {
     target += floats ? Macs{.f32 = n} : Macs{.int8 = n};
   }
   return work;
+}
+
+}  // namespace
+
+TokenWork token_work(const Plan& plan) {
+  return work_of(plan, [&](const WeightPlan& w) { return w.id.layer < plan.config.n_layers; });
+}
+
+TokenWork draft_work(const Plan& plan) {
+  const bool own_output =
+      std::ranges::any_of(plan.weights, [](const WeightPlan& w) { return w.id.role == WeightRole::kMtpOutput; });
+  const WeightRole output = plan.config.tied_embeddings ? WeightRole::kEmbedding : WeightRole::kOutput;
+  return work_of(plan, [&](const WeightPlan& w) {
+    return w.id.layer == plan.config.n_layers || (!own_output && w.id.role == output);
+  });
 }
 
 double expected_experts(std::int64_t n_experts, std::int64_t n_used, std::int64_t n_rows) {

@@ -35,6 +35,8 @@ struct TokenWork {
   Macs prompt_macs(std::int64_t n_tokens, std::int64_t n_outputs) const;
 };
 TokenWork token_work(const Plan& plan);
+// The same of a draft: the first layer of multi-token prediction and its head. Of plans that have it.
+TokenWork draft_work(const Plan& plan);
 
 // Attention over the cache in all layers together, per row and cached position.
 struct AttentionWork {
