@@ -40,6 +40,19 @@ def check_shape():
     check("extrapolated from 1 dense and 1 MoE layers to the whole model's 1 and 26" in table, table)
 
 
+def check_drafts():
+    shape = ["--shape", "deepseek-v3", "--layers", "2", "--experts", "16", "-t", "1", "-r", "1", "-q", "-p", "0", "-n", "12", "--no-membw"]
+    row = json.loads(must(BENCH, *shape, "--mtp-accept", "1", "-o", "jsonl").out)
+    drafts = row["drafts"]
+    check(drafts["drafted"] == drafts["accepted"] >= 5 and drafts["bound"] > 0 and drafts["gain"] > 0, f"all drafts are taken: {drafts}")
+    check(8 < drafts["experts_touched"] <= 16, f"two rows touch more experts than one: {drafts}")
+    none = json.loads(must(BENCH, *shape, "--mtp-accept", "0", "-o", "jsonl").out)["drafts"]
+    check(none["accepted"] == 0 and none["drafted"] == 10, f"no draft is taken: {none}")
+    check("drafts" not in json.loads(must(BENCH, *shape, "-o", "jsonl").out), "without the flag nothing is drafted")
+    done = run(BENCH, *SMALL, "-p", "0", "-n", "2", "--mtp-accept", "0.5")
+    check(done.code == 1 and "multi-token prediction" in done.err, f"a shape without the layer: {done.err!r}")
+
+
 def check_parallel():
     rows = json.loads(must(BENCH, *SMALL, "-p", "0", "-n", "4", "--parallel", "1,4", "-d", "8", "--no-membw", "-o", "json").out)
     check([r["n_parallel"] for r in rows] == [1, 4], "a test for each number of sequences")
@@ -156,6 +169,7 @@ def check_tune():
 check_usage()
 check_too_large()
 check_shape()
+check_drafts()
 check_parallel()
 check_barrier()
 check_sample()
