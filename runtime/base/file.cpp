@@ -89,6 +89,7 @@ InputFile::InputFile(InputFile&& other) noexcept
       device_(other.device_),
       inode_(other.inode_) {
   drop_distance_ = other.drop_distance_;
+  ahead_distance_ = other.ahead_distance_;
 }
 
 InputFile& InputFile::operator=(InputFile&& other) noexcept {
@@ -98,6 +99,7 @@ InputFile& InputFile::operator=(InputFile&& other) noexcept {
   std::swap(device_, other.device_);
   std::swap(inode_, other.inode_);
   std::swap(drop_distance_, other.drop_distance_);
+  std::swap(ahead_distance_, other.ahead_distance_);
   return *this;
 }
 
@@ -151,6 +153,10 @@ void InputFile::read_by_turns(std::uint64_t offset, std::span<std::byte> dst) co
 void InputFile::read_from(int fd, std::uint64_t offset, std::span<std::byte> dst) const {
   constexpr std::size_t kMaxPiece = std::size_t{1} << 30;  // the kernel cuts longer reads
   const std::uint64_t begin = offset;
+  // Advice may be ignored, which is no failure.
+  if (ahead_distance_ > 0 && offset + ahead_distance_ < size_)
+    ::posix_fadvise(fd, static_cast<off_t>(offset + ahead_distance_), static_cast<off_t>(dst.size()),
+                    POSIX_FADV_WILLNEED);
   while (!dst.empty()) {
     const ssize_t got = ::pread(fd, dst.data(), std::min(dst.size(), kMaxPiece), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
@@ -166,8 +172,7 @@ void InputFile::read_from(int fd, std::uint64_t offset, std::span<std::byte> dst
     offset += static_cast<std::uint64_t>(got);
   }
   if (drop_distance_ == 0 || offset <= drop_distance_) return;
-  // Once more what was dropped last: pages that are kept together leave together. Advice may be ignored, which is no
-  // failure.
+  // Once more what was dropped last: pages that are kept together leave together.
   const std::uint64_t from = begin - std::min(begin, drop_distance_ + kKeptTogether);
   ::posix_fadvise(fd, static_cast<off_t>(from), static_cast<off_t>(offset - drop_distance_ - from),
                   POSIX_FADV_DONTNEED);

@@ -28,6 +28,10 @@ class InputFile {
   // memory which their contents need. So far back no thread still reads, and pages that the system keeps together are
   // whole. Before threads read.
   void drop_behind(std::uint64_t distance = std::uint64_t{256} << 20) const { drop_distance_ = distance; }
+  // From now on every read has the system begin to read as much again, `distance` bytes further on: for files that are
+  // read in order, more or less, by threads that do something with what they read while the disk would wait. Before
+  // threads read.
+  void read_ahead(std::uint64_t distance = std::uint64_t{64} << 20) const { ahead_distance_ = distance; }
   // All of it leaves now.
   void drop_all() const;
 
@@ -36,8 +40,8 @@ class InputFile {
   void read_from(int fd, std::uint64_t offset, std::span<std::byte> dst) const;
   void read_by_turns(std::uint64_t offset, std::span<std::byte> dst) const;
   std::filesystem::path path_;
-  int fd_ = -1;                              // -1: opened for each read
-  mutable std::uint64_t drop_distance_ = 0;  // 0: it stays
+  int fd_ = -1;                                                   // -1: opened for each read
+  mutable std::uint64_t drop_distance_ = 0, ahead_distance_ = 0;  // 0: it stays; nothing is read ahead
   std::uint64_t size_ = 0, device_ = 0, inode_ = 0;
 };
 

@@ -51,6 +51,7 @@ std::unique_ptr<Model> Model::load(const WeightSource& source, Plan plan, cpu::T
     log(Level::kDetail, fmt::format("{} multi-token-prediction layer{} in the file, not loaded", n, n == 1 ? "" : "s"));
   }
   std::unique_ptr<Model> model(new Model(std::move(plan)));
+  for (const InputFile& file : source.files()) file.read_ahead();
   const bool drops = keep_files_out_of_memory(source, model->plan_, log);
   model->weights_.reserve(model->plan_, log);
   Loader loader(source, model->plan_, team, options.progress);
