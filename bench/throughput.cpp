@@ -197,6 +197,7 @@ void Throughput::load(const Test& test) {
   model_options_.numa.apply(session);
   if (warned_threads_ < test.n_threads)
     runtime::cli::warn_about_memory(choice_, warned_threads_ = test.n_threads, console_);
+  const runtime::Stopwatch watch;
   try {
     fresh->session = std::make_unique<Session>(opened.source, std::move(plan), Workers(team(test.n_threads)),
                                                std::move(session), console_.log());
@@ -204,6 +205,9 @@ void Throughput::load(const Test& test) {
     if (error.remedy() != runtime::Remedy::kSmallerModel || !opened.too_large) throw;
     throw runtime::Error(error.kind(), opened.too_large(extra_bytes));
   }
+  const auto bytes = static_cast<double>(fresh->session->plan().bytes_here());
+  console_.detail(fmt::format("{} loaded in {:.1f} s ({:.2f} GB/s)", runtime::cli::bytes_text(bytes), watch.seconds(),
+                              bytes / 1e9 / watch.seconds()));
   loaded_ = std::move(fresh);
 }
 

@@ -56,15 +56,16 @@ std::string plain_name(std::string_view name) {
 
 }  // namespace
 
-void refuse_relative(std::string_view name) {
+void refuse_relative(std::string_view name, std::string_view supported) {
   const std::string plain = plain_name(name);
   if (plain.empty() || plain.find(' ') != std::string::npos) return;
   const auto* found = std::ranges::find_if(kRelatives, [word = " " + plain + " "](const Relative& relative) {
     return relative.names.find(word) != std::string_view::npos;
   });
   if (found != std::end(kRelatives))
-    throw Error(ErrorKind::kUnsupported, fmt::format("architecture '{}' ({}) is not supported: dodeca does not have {}",
-                                                     printable(name, 128), found->model, found->missing));
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("architecture '{}' ({}) is not supported: dodeca does not have {} (supported: {})",
+                            printable(name, 128), found->model, found->missing, supported));
 }
 
 }  // namespace dodeca::runtime

@@ -252,13 +252,12 @@ ModelConfig config_from_gguf(const Metadata& metadata, const std::vector<GgufTen
   if (const auto type = metadata.string("general.type"); type && *type != "model") {
     throw Error(ErrorKind::kUnsupported, fmt::format("the file is not a model (general.type is '{}')", *type));
   }
-  refuse_relative(*architecture);
-  if (*architecture != "deepseek2") {
-    throw Error(ErrorKind::kUnsupported, fmt::format("architecture '{}' is not supported (supported: deepseek2, i.e. "
-                                                     "DeepSeek-V2, V2.5, V3, R1, V3.1, Kimi-K2, Moonlight and "
-                                                     "GLM-4.7-Flash)",
-                                                     *architecture));
-  }
+  constexpr std::string_view kSupported =
+      "deepseek2, i.e. DeepSeek-V2, V2.5, V3, R1, V3.1, Kimi-K2, Moonlight and GLM-4.7-Flash";
+  refuse_relative(*architecture, kSupported);
+  if (*architecture != "deepseek2")
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("architecture '{}' is not supported (supported: {})", *architecture, kSupported));
   const Keys keys(metadata, *architecture + ".");
   refuse_other_math(keys);
   std::map<std::string_view, const GgufTensor*> by_name;

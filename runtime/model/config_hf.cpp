@@ -121,11 +121,12 @@ void check_architecture(const HfFields& fields) {
   const std::string type = fields.string_or("model_type", "");
   const Json* classes = fields.find("architectures");
   const bool named = classes != nullptr && classes->is_array() && !classes->empty() && classes->front().is_string();
-  if (named) refuse_relative(classes->front().get<std::string>());
-  refuse_relative(type);
+  const std::string supported = fmt::format("{}", fmt::join(kSupported, ", "));
+  if (named) refuse_relative(classes->front().get<std::string>(), supported);
+  refuse_relative(type, supported);
   if (std::ranges::find(kSupported, type) == std::end(kSupported))
     throw Error(ErrorKind::kUnsupported,
-                fmt::format("model type '{}' is not supported (supported: {})", type, fmt::join(kSupported, ", ")));
+                fmt::format("model type '{}' is not supported (supported: {})", type, supported));
 }
 
 }  // namespace

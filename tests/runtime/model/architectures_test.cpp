@@ -52,7 +52,7 @@ TEST_CASE("models that run, and names that nobody knows, are not taken for relat
   for (const char* name : {"deepseek2", "deepseek_v2", "deepseek_v3", "DeepseekV3ForCausalLM", "kimi_k2", "kimi_k25",
                            "KimiK25ForConditionalGeneration", "glm4_moe_lite", "Glm4MoeLiteForCausalLM", "", " ",
                            "deepseek4 glm", "ForCausalLM", "rwkv7"})
-    CHECK_NOTHROW(refuse_relative(name));
+    CHECK_NOTHROW(refuse_relative(name, ""));
   Metadata metadata;
   metadata.set("general.architecture", std::string("rwkv7"));
   CHECK_THROWS_WITH_AS(config_from_gguf(metadata, {}, {}, [](Level, std::string_view) {}),
