@@ -5,7 +5,7 @@
 namespace dodeca::runtime {
 namespace {
 
-constexpr std::int64_t kQ4_0Block = 32;
+constexpr std::int64_t kQ40Block = 32;
 
 void check_group(const HfFields& group) {
   for (const char* key : {"input_activations", "output_activations"})
@@ -19,11 +19,11 @@ void check_group(const HfFields& group) {
   const std::int64_t bits = w.integer_or("num_bits", 8), size = w.integer_or("group_size", 0);
   const std::string type = w.string_or("type", "int"), strategy = w.string_or("strategy", "group");
   const bool symmetric = w.boolean_or("symmetric", true);
-  if (bits != 4 || type != "int" || strategy != "group" || !symmetric || size < kQ4_0Block || size % kQ4_0Block != 0)
+  if (bits != 4 || type != "int" || strategy != "group" || !symmetric || size < kQ40Block || size % kQ40Block != 0)
     throw Error(ErrorKind::kUnsupported,
                 fmt::format("compressed-tensors weights of {} bits, type {}, strategy {}, {}, group_size {} (known: 4, "
                             "int, group, symmetric, a multiple of {})",
-                            bits, type, strategy, symmetric ? "symmetric" : "not symmetric", size, kQ4_0Block));
+                            bits, type, strategy, symmetric ? "symmetric" : "not symmetric", size, kQ40Block));
 }
 
 // Kimi-K2-Thinking and its successors: routed experts alone are packed, which their tensors show.
