@@ -27,6 +27,14 @@ def ranks(n, *command):
     return [*MPIRUN, "-n", str(n), DODECA, *command, *FEW]
 
 
+def unequal_ranks(*commands):
+    """Ranks that are started with different arguments."""
+    command = list(MPIRUN)
+    for arguments in commands:
+        command += [":"] * (len(command) > len(MPIRUN)) + ["-n", "1", DODECA, *arguments, *FEW]
+    return command
+
+
 def check_run():
     for n in (2, 3, 4):
         one = must(DODECA, "run", "-m", DEMO, *GREEDY, "-n", "16", "-q", "--numa", f"parts={n}", *FEW)
@@ -78,6 +86,19 @@ def check_refusals(folder):
                 *GREEDY, "--compute", "f32", *FEW)
     check(other.code == 1 and "rank 1" in other.err and "rank 0" in other.err and "compute f32" in other.err,
           f"what differs is named: {other.code} {other.err}")
+
+
+def check_one_fails(folder):
+    """A rank that fails alone while the model is loaded ends all of them, and says so alone."""
+    broken = os.path.join(folder, "broken")
+    shutil.copytree(DEMO, broken)
+    with open(os.path.join(broken, "model-00001-of-00002.safetensors"), "r+b") as f:
+        f.truncate(10 ** 7)
+    good, bad = (("run", "-m", model, *GREEDY, "-n", "2", "-q") for model in (DEMO, broken))
+    for n, commands in enumerate(((bad, good), (good, bad))):
+        done = run("timeout", "60", *unequal_ranks(*commands))  # mpirun ends its ranks when it is asked to end
+        check(done.code == 1 and done.err.count("dodeca run: ") == 1 and "incomplete download" in done.err,
+              f"rank {n} fails alone: {done.code} {done.err}")
 
 
 def working_processes(parent):
@@ -199,6 +220,7 @@ def main():
         check_run()
         check_batch(folder)
         check_refusals(folder)
+        check_one_fails(folder)
         check_namespaces(folder)
     for n, victim in ((2, 1), (3, 1), (2, 0)):
         check_lost(n, victim, signal.SIGKILL, f"rank {victim} (")

@@ -45,8 +45,8 @@ void watch_over_rank(const char* program);
 // All processes that were started together, once; null where there is one. poll: called while others are waited for.
 // Throws Error{kUnsupported} where this build knows no way to join them.
 Cluster* join(const std::function<void()>& poll);
-// At the end of a process: the others may end too, if the exit code of this one is not that of a failure between them.
-// Returns it.
+// At the end of a process. 0: the others may end too, and it is returned when they have. Otherwise this process ends here,
+// and mpirun ends the others.
 int leave(int exit_code);
 
 // Throws Error{kBadRequest} that names both where a rank states another line than rank 0: "rank 1 (b) has version 2,

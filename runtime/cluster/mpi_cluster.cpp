@@ -261,11 +261,8 @@ int leave(int exit_code) {
   if (joined() == nullptr) return exit_code;
   MpiCluster& cluster = *joined();
   std::fflush(stdout);
-  // A follower that fails alone takes nobody's word: mpirun then ends the others.
-  if (cluster.failed() || (cluster.rank() > 0 && exit_code != 0)) {
-    if (cluster.silent() && cluster.failed()) ::sleep(1);  // who speaks ends first
-    ::_exit(exit_code);
-  }
+  // mpirun then ends the others, wherever they are. MPI_Finalize() would wait for them, and they perhaps for this one.
+  if (cluster.failed() || exit_code != 0) ::_exit(exit_code);
   try {
     if (cluster.rank() == 0) cluster.tell(ending());
     MPI_Finalize();
