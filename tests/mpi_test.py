@@ -27,6 +27,14 @@ def ranks(n, *command):
     return [*MPIRUN, "-n", str(n), DODECA, *command, *FEW]
 
 
+def copy_with_broken_weights(folder, name):
+    broken = os.path.join(folder, name)
+    shutil.copytree(DEMO, broken)
+    with open(os.path.join(broken, "model-00001-of-00002.safetensors"), "r+b") as f:
+        f.truncate(10 ** 7)
+    return broken
+
+
 def unequal_ranks(*commands):
     """Ranks that are started with different arguments."""
     command = list(MPIRUN)
@@ -88,12 +96,25 @@ def check_refusals(folder):
           f"what differs is named: {other.code} {other.err}")
 
 
+def check_all_fail(folder):
+    """What all ranks have alike, one says; what one rank alone has, it says with its name."""
+    def fails(name, done, code, words):
+        said = [line for line in done.err.splitlines() if line.startswith("dodeca")]
+        check(done.code == code and len(said) == 1 and words in said[0], f"{name}: {done.code} {done.err}")
+
+    plain = ("run", "-m", DEMO, *GREEDY, "-n", "2", "-q")
+    broken = copy_with_broken_weights(folder, "alike")
+    fails("no rank can load", run(*ranks(3, "run", "-m", broken, *GREEDY)), 1, "dodeca run: bad file")
+    fails("an option that is not known", run(*ranks(2, *plain, "--bogus")), 2, "dodeca run: ")
+    fails("one of two options", run(*ranks(2, *plain, "-f", __file__)), 2, "-p and -f cannot both")
+    fails("a rank with other arguments", run(*unequal_ranks(plain, (*plain, "-c", "256"))), 1, "a context of 256")
+    fails("an option of rank 1 alone", run(*unequal_ranks(plain, (*plain, "--isa", "none"))), 2, "dodeca run: rank 1 (")
+    fails("an option of rank 0 alone", run(*unequal_ranks((*plain, "--isa", "none"), plain)), 2, "dodeca run: --isa")
+
+
 def check_one_fails(folder):
     """A rank that fails alone while the model is loaded ends all of them, and says so alone."""
-    broken = os.path.join(folder, "broken")
-    shutil.copytree(DEMO, broken)
-    with open(os.path.join(broken, "model-00001-of-00002.safetensors"), "r+b") as f:
-        f.truncate(10 ** 7)
+    broken = copy_with_broken_weights(folder, "broken")
     good, bad = (("run", "-m", model, *GREEDY, "-n", "2", "-q") for model in (DEMO, broken))
     for n, commands in enumerate(((bad, good), (good, bad))):
         done = run("timeout", "60", *unequal_ranks(*commands))  # mpirun ends its ranks when it is asked to end
@@ -220,6 +241,7 @@ def main():
         check_run()
         check_batch(folder)
         check_refusals(folder)
+        check_all_fail(folder)
         check_one_fails(folder)
         check_namespaces(folder)
     for n, victim in ((2, 1), (3, 1), (2, 0)):

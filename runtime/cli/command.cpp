@@ -41,7 +41,10 @@ template <class Body>
 int guarded(const std::string& who, Body body) {
   const auto fail = [&](std::string_view sentence, int code) {
     std::fflush(stdout);
-    const std::string line = fmt::format("{}: {}\n", who, sentence);
+    if (!cluster::may_speak([] { return stop_signal() != 0; })) return code;
+    const int rank = cluster::rank_started();
+    const std::string line = fmt::format(
+        "{}: {}{}\n", who, rank > 0 ? cluster::name_of_rank(rank, cluster::host_name()) + ": " : "", sentence);
     std::fwrite(line.data(), 1, line.size(), stderr);
     return code;
   };
@@ -54,7 +57,6 @@ int guarded(const std::string& who, Body body) {
     flush_out();
     return code;
   } catch (const Usage& usage) {
-    if (cluster::rank_started() > 0) return 2;  // rank 0 has the same arguments and says the same
     return fail(fmt::format("{} (see {} --help)", usage.what(), who), 2);
   } catch (const OutputClosed&) {
     return 0;  // the reader wanted no more

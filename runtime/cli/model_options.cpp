@@ -237,12 +237,7 @@ int follow_rank_0(const ModelOptions& options, const Console& console,
   if (!cluster::hear_begin(cluster)) return 0;
   const LoadedModel loaded = load_model(options, console, needs);
   const auto pass = loaded.session->make_pass(options.poll);
-  try {
-    cluster::follow(cluster, *pass);
-  } catch (const Error&) {
-    if (!cluster.silent()) throw;
-    return 1;
-  }
+  cluster::follow(cluster, *pass);
   return 0;
 }
 

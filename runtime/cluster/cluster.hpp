@@ -29,7 +29,7 @@ class Cluster {
   // Nothing once a rank is lost: the next pass throws.
   virtual void tell(const std::string& bytes) = 0;
   virtual std::string hear() = 0;
-  // Something went wrong, and another rank is there to say it.
+  // Another process is there to say first what went wrong.
   virtual bool silent() const = 0;
   virtual std::string statistics() const = 0;  // of the exchanges so far, a line
 };
@@ -37,6 +37,8 @@ class Cluster {
 // Processes that were started together, and which of them this is; 1 and 0 without a launcher. Known before join().
 int n_started();
 int rank_started();
+std::string name_of_rank(int rank, const std::string& host);  // as Cluster::name_of
+std::string host_name();                                      // of this machine
 
 // Under a launcher, and before anything else: the caller goes on in a process of its own, while the one that was started
 // waits for it, passes signals on, and makes one sentence and exit code 1 of its being killed. Otherwise nothing.
@@ -45,6 +47,11 @@ void watch_over_rank(const char* program);
 // All processes that were started together, once; null where there is one. poll: called while others are waited for.
 // Throws Error{kUnsupported} where this build knows no way to join them.
 Cluster* join(const std::function<void()>& poll);
+// What join() gave.
+Cluster* joined();
+// Before a process says why it fails. Most reasons are those of all ranks, and one of them says it and ends, by which
+// mpirun ends the others: those wait for that, 2 s. False: `stopped` was true meanwhile, and nothing is to be said.
+bool may_speak(const std::function<bool()>& stopped);
 // At the end of a process. 0: the others may end too, and it is returned when they have. Otherwise this process ends here,
 // and mpirun ends the others.
 int leave(int exit_code);

@@ -67,12 +67,9 @@ class MpiCluster final : public Cluster, public exec::Exchange {
     MPI_Comm_size(MPI_COMM_WORLD, &size_);
     received_.resize(static_cast<std::size_t>(size_));
     names_.resize(static_cast<std::size_t>(size_));
-    char name[MPI_MAX_PROCESSOR_NAME] = {};
-    int length = 0;
-    MPI_Get_processor_name(name, &length);
-    const std::vector<std::string> hosts = gather({name, static_cast<std::size_t>(length)});
+    const std::vector<std::string> hosts = gather(host_name());
     for (int r = 0; r < size_; ++r)
-      names_[static_cast<std::size_t>(r)] = fmt::format("rank {} ({})", r, hosts[static_cast<std::size_t>(r)]);
+      names_[static_cast<std::size_t>(r)] = name_of_rank(r, hosts[static_cast<std::size_t>(r)]);
   }
 
   int rank() const override { return rank_; }
@@ -244,7 +241,7 @@ class MpiCluster final : public Cluster, public exec::Exchange {
   double bytes_sent_ = 0, exchange_seconds_ = 0;
 };
 
-std::unique_ptr<MpiCluster>& joined() {
+std::unique_ptr<MpiCluster>& the_cluster() {
   static std::unique_ptr<MpiCluster> cluster;
   return cluster;
 }
@@ -253,13 +250,15 @@ std::unique_ptr<MpiCluster>& joined() {
 
 Cluster* join(const std::function<void()>& poll) {
   if (n_started() <= 1) return nullptr;
-  if (joined() == nullptr) joined() = std::make_unique<MpiCluster>(poll);
-  return joined().get();
+  if (the_cluster() == nullptr) the_cluster() = std::make_unique<MpiCluster>(poll);
+  return the_cluster().get();
 }
 
+Cluster* joined() { return the_cluster().get(); }
+
 int leave(int exit_code) {
-  if (joined() == nullptr) return exit_code;
-  MpiCluster& cluster = *joined();
+  if (the_cluster() == nullptr) return exit_code;
+  MpiCluster& cluster = *the_cluster();
   std::fflush(stdout);
   // mpirun then ends the others, wherever they are. MPI_Finalize() would wait for them, and they perhaps for this one.
   if (cluster.failed() || exit_code != 0) ::_exit(exit_code);
@@ -285,6 +284,7 @@ Cluster* join(const std::function<void()>&) {
       fmt::format("mpirun started {} processes, and this build was made without MPI (DODECA_MPI)", n_started()));
 }
 
+Cluster* joined() { return nullptr; }
 int leave(int exit_code) { return exit_code; }
 
 }  // namespace dodeca::runtime::cluster

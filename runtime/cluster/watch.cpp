@@ -5,8 +5,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "runtime/cluster/cluster.hpp"
 
@@ -18,15 +20,26 @@ int number_in(const char* variable, int otherwise) {
   return text == nullptr ? otherwise : std::atoi(text);
 }
 
+}  // namespace
+
+int n_started() { return number_in("OMPI_COMM_WORLD_SIZE", 1); }
+int rank_started() { return number_in("OMPI_COMM_WORLD_RANK", 0); }
+std::string name_of_rank(int rank, const std::string& host) { return fmt::format("rank {} ({})", rank, host); }
+
 std::string host_name() {
   char name[256] = {};
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown host";
 }
 
-}  // namespace
-
-int n_started() { return number_in("OMPI_COMM_WORLD_SIZE", 1); }
-int rank_started() { return number_in("OMPI_COMM_WORLD_RANK", 0); }
+bool may_speak(const std::function<bool()>& stopped) {
+  if (joined() != nullptr ? !joined()->silent() : rank_started() == 0) return true;
+  const auto begin = std::chrono::steady_clock::now();
+  while (std::chrono::steady_clock::now() - begin < std::chrono::seconds(2)) {
+    if (stopped()) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return true;
+}
 
 void watch_over_rank(const char* program) {
   if (n_started() <= 1) return;
@@ -50,8 +63,9 @@ void watch_over_rank(const char* program) {
     if (::waitpid(child, &status, WNOHANG) == child) {
       if (WIFEXITED(status)) ::_exit(WEXITSTATUS(status));
       if (!WIFSIGNALED(status)) continue;
-      const std::string line = fmt::format("{}: rank {} ({}) was killed by signal {} ({})\n", program, rank_started(),
-                                           host_name(), WTERMSIG(status), ::strsignal(WTERMSIG(status)));
+      const std::string line =
+          fmt::format("{}: {} was killed by signal {} ({})\n", program, name_of_rank(rank_started(), host_name()),
+                      WTERMSIG(status), ::strsignal(WTERMSIG(status)));
       [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
       ::_exit(1);
     }
