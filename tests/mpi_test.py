@@ -82,13 +82,16 @@ def check_batch(folder):
 def check_refusals(folder):
     def refused(n, words, *command):
         done = run(*ranks(n, *command))
-        check(done.code in (1, 2) and words in done.err and done.err.count("dodeca ") <= 2,
+        check(done.code == 2 and words in done.err and done.err.count("dodeca " + command[0] + ": ") == 1,
               f"'{words}' is said once, with an exit code: {done.code} {done.err}")
 
     refused(2, "--prompt-cache is for one process", "run", "-m", DEMO, *GREEDY, "--prompt-cache",
             os.path.join(folder, "cache"))
     refused(2, "--numa parts= is for one process", "run", "-m", DEMO, *GREEDY, "--numa", "parts=2")
-    refused(2, "works in one alone", "ppl", "-m", DEMO, "-f", __file__)
+    for command in (("ppl", "-f", __file__), ("tokenize", "-p", "It is"), ("inspect",), ("plan",)):
+        refused(2, "only run and batch work in several", command[0], "-m", DEMO, *command[1:])
+    refused(2, "only run and batch work in several", "quantize")
+    refused(2, "only run and batch work in several", "imatrix")
     # Ranks that were started with different arguments.
     other = run(*MPIRUN, "-n", "1", DODECA, "run", "-m", DEMO, *GREEDY, *FEW, ":", "-n", "1", DODECA, "run", "-m", DEMO,
                 *GREEDY, "--compute", "f32", *FEW)
