@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -193,15 +192,7 @@ std::vector<std::string> facts_of(const ModelOptions& options, const Plan& plan,
 
 void use_cluster(cluster::Cluster& cluster, engine::SessionOptions& session) {
   session.executor.exchange = {&cluster.exchange(), [](exec::Exchange*) {}};  // the process owns it
-  session.complete = [&cluster](const PlacedSum& own) {
-    PlacedSum all;
-    for (const std::string& bytes : cluster.gather({reinterpret_cast<const char*>(&own), sizeof own})) {
-      PlacedSum one;
-      std::memcpy(&one, bytes.data(), sizeof one);
-      all.add(one);
-    }
-    return all;
-  };
+  session.complete = [&cluster](const PlacedSum& own) { return cluster::sum_of_all(cluster, own); };
   if (cluster.rank() == 0)
     session.wrap = [&cluster](std::unique_ptr<engine::ForwardPass> own) {
       return std::make_unique<cluster::LeadingPass>(cluster, std::move(own));

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/base/hash.hpp"
 #include "runtime/exec/exchange.hpp"
 
 namespace dodeca::runtime::cluster {
@@ -59,5 +60,8 @@ int leave(int exit_code);
 // Throws Error{kBadRequest} that names both where a rank states another line than rank 0: "rank 1 (b) has version 2,
 // rank 0 (a) has version 1". facts: lines of a name, a space and a value.
 void agree(Cluster& cluster, const std::vector<std::string>& facts);
+
+// The sum of the weights on all ranks, from that of those here.
+PlacedSum sum_of_all(Cluster& cluster, const PlacedSum& own);
 
 }  // namespace dodeca::runtime::cluster

@@ -84,18 +84,17 @@ class MpiCluster final : public Cluster, public exec::Exchange {
     const auto n = static_cast<std::size_t>(size_);
     const int bytes = static_cast<int>(own.size());
     std::vector<int> sizes(n), places(n);
-    MPI_Request request;
-    MPI_Iallgather(&bytes, 1, MPI_INT, sizes.data(), 1, MPI_INT, MPI_COMM_WORLD, &request);
-    wait_for(request);
+    MPI_Request request = MPI_REQUEST_NULL;
+    wait_for(MPI_Iallgather(&bytes, 1, MPI_INT, sizes.data(), 1, MPI_INT, MPI_COMM_WORLD, &request), request);
     int all = 0;
     for (std::size_t r = 0; r < n; ++r) {
       places[r] = all;
       all += sizes[r];
     }
     std::string joined(static_cast<std::size_t>(all), '\0');
-    MPI_Iallgatherv(own.data(), bytes, MPI_BYTE, joined.data(), sizes.data(), places.data(), MPI_BYTE, MPI_COMM_WORLD,
-                    &request);
-    wait_for(request);
+    wait_for(MPI_Iallgatherv(own.data(), bytes, MPI_BYTE, joined.data(), sizes.data(), places.data(), MPI_BYTE,
+                             MPI_COMM_WORLD, &request),
+             request);
     std::vector<std::string> result;
     for (std::size_t r = 0; r < n; ++r)
       result.push_back(joined.substr(static_cast<std::size_t>(places[r]), static_cast<std::size_t>(sizes[r])));
@@ -117,6 +116,7 @@ class MpiCluster final : public Cluster, public exec::Exchange {
     int there = 0, n = 0;
     while (MPI_Iprobe(0, kTellTag, MPI_COMM_WORLD, &there, &status) == MPI_SUCCESS && there == 0) patience.wait();
     if (there == 0) lose(0, "the connection to it broke");
+    check();
     MPI_Get_count(&status, MPI_BYTE, &n);
     std::string bytes(static_cast<std::size_t>(n), '\0');
     receive(bytes.data(), bytes.size(), 0, kTellTag);
@@ -222,11 +222,15 @@ class MpiCluster final : public Cluster, public exec::Exchange {
     return peers_.empty() ? 0 : peers_.front();
   }
 
-  void wait_for(MPI_Request& request) {
+  // code: of what began the request.
+  void wait_for(int code, MPI_Request& request) {
     Patience patience(0.001);
-    for (int done = 0; MPI_Test(&request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done == 0; patience.wait()) {
+    for (int done = 0; code == MPI_SUCCESS; patience.wait()) {
+      code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+      if (code == MPI_SUCCESS && done != 0) return;
       if (poll_) poll_();
     }
+    throw Error(ErrorKind::kIo, "the connection to another rank broke");
   }
 
   std::function<void()> poll_;

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <deque>
+#include <span>
 #include <stdexcept>
 
 #include "runtime/base/error.hpp"
@@ -72,6 +73,22 @@ TEST_CASE("followers do what rank 0 does, in its order, until it ends") {
   }
   cluster.told = {ending()};
   CHECK_FALSE(hear_begin(cluster));
+}
+
+TEST_CASE("the sum of all ranks' weights, and a rank that sends something else") {
+  FakeCluster cluster;
+  PlacedSum own;
+  own.add(1, 0, std::as_bytes(std::span("weights")));
+  PlacedSum twice = own;
+  twice.add(own);
+  CHECK(sum_of_all(cluster, own).value() == twice.value());
+  cluster.other = "short";
+  try {
+    sum_of_all(cluster, own);
+    FAIL("nothing was thrown");
+  } catch (const Error& error) {
+    CHECK(error.sentence().starts_with("the sum of the weights of rank 1 (b) came as 5 bytes"));
+  }
 }
 
 TEST_CASE("what ranks disagree about is one sentence that names both") {
