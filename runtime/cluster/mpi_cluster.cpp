@@ -125,8 +125,8 @@ class MpiCluster final : public Cluster, public exec::Exchange {
     return bytes;
   }
 
-  void share(std::span<const exec::Region> regions) noexcept override {
-    if (failed()) return;
+  bool share(std::span<const exec::Region> regions) noexcept override {
+    if (failed()) return false;
     const Clock::time_point begin = Clock::now();
     std::vector<std::size_t> bytes(static_cast<std::size_t>(size_), 0);
     for (const exec::Region& region : regions)
@@ -142,7 +142,7 @@ class MpiCluster final : public Cluster, public exec::Exchange {
         send(received_[static_cast<std::size_t>(rank_)].data(), bytes[static_cast<std::size_t>(rank_)], r, kShareTag);
     }
     wait_all();
-    if (failed()) return;
+    if (failed()) return false;
     for (int r = 0; r < size_; ++r) {
       if (r != rank_)
         for_each_row(regions, r, [](std::byte* row, std::byte* packed, std::size_t n) { std::memcpy(row, packed, n); });
@@ -150,6 +150,7 @@ class MpiCluster final : public Cluster, public exec::Exchange {
     ++n_exchanges_;
     bytes_sent_ += static_cast<double>(bytes[static_cast<std::size_t>(rank_)]) * (size_ - 1);
     exchange_seconds_ += seconds_since(begin);
+    return true;
   }
 
   std::string statistics() const override {

@@ -23,9 +23,9 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
   // By one thread of every process at once, all with the same list but for the addresses: regions of the part here are
-  // sent to all, those of other parts are received. Returns at once when something is wrong, now or before: then check()
-  // says what.
-  virtual void share(std::span<const Region> regions) noexcept = 0;
+  // sent to all, those of other parts are received. False, and at once, when something is wrong, now or before: then
+  // check() says what.
+  virtual bool share(std::span<const Region> regions) noexcept = 0;
   // When the team is at rest: throws what went wrong in share().
   virtual void check() = 0;
 };

@@ -45,6 +45,8 @@ class BlockRun {
           run_last_phase(member, b, phase);
         else
           run_phase(phase, pass_, member);
+        // All members see the same: it is set in a barrier of this phase, and nowhere else.
+        if (pass_.cut_off) return;
         watch(member, *blocks_[b], phase);
       }
       if (watchers_.observer && blocks_[b]->plan().layer < pass_.config.n_layers) {

@@ -52,7 +52,7 @@ void exchange_results(const Phase& phase, Pass& pass, const cpu::Member& member)
   barrier_and(pass, member, [&] {
     pass.regions.clear();
     phase.joint(pass, pass.regions);
-    pass.exchange->share(pass.regions);
+    pass.cut_off = !pass.exchange->share(pass.regions);
   });
 }
 

@@ -44,15 +44,32 @@ class Meeting {
   std::barrier<> barrier_;
 };
 
-class Seat final : public Exchange {
+class MeetingExchange final : public Exchange {
  public:
-  Seat(Meeting& meeting, std::size_t here) : meeting_(meeting), here_(here) {}
-  void share(std::span<const Region> regions) noexcept override { meeting_.share(here_, regions); }
+  MeetingExchange(Meeting& meeting, std::size_t here) : meeting_(meeting), here_(here) {}
+  bool share(std::span<const Region> regions) noexcept override {
+    meeting_.share(here_, regions);
+    return true;
+  }
   void check() override {}
 
  private:
   Meeting& meeting_;
   std::size_t here_;
+};
+
+// The others are lost at the n-th exchange.
+class BreakingExchange final : public Exchange {
+ public:
+  explicit BreakingExchange(int n) : n_(n) {}
+  bool share(std::span<const Region>) noexcept override { return ++n_exchanges < n_; }
+  void check() override {
+    if (n_exchanges >= n_) throw Error(ErrorKind::kIo, "lost");
+  }
+  int n_exchanges = 0;
+
+ private:
+  int n_;
 };
 
 // A prompt of some tokens, then rows one by one and several at once, of two sequences.
@@ -102,7 +119,7 @@ void check_bits(const WeightSource& source, PlanOptions options, DType cache_typ
                                           }},
                                      kSilent);
       ExecutorOptions here = run;
-      here.exchange = std::make_shared<Seat>(meeting, p);
+      here.exchange = std::make_shared<MeetingExchange>(meeting, p);
       Executor executor(*model, own, here);
       got[p] = logits_of_both_ways(executor, vocab);
     });
@@ -157,6 +174,23 @@ TEST_CASE("parts in executors of their own: float32, odd shapes, parts without h
     for (const Shares& shares : {equal_shares(2), equal_shares(3), equal_shares(8), {1.0, 4.0}}) {
       check_bits(source, {.compute_f32 = true, .shares = shares}, DType::kF32);
       check_bits(source, {.shares = shares});
+    }
+  }
+}
+
+TEST_CASE("a pass ends with the phase whose exchange failed") {
+  const auto source = open_weights(kDemoModel, {}, kSilent);
+  cpu::Team team(2);
+  const auto model = load_model(*source, team, {.shares = equal_shares(2), .here = 0});
+  for (const bool prompt : {true, false}) {
+    for (const int n : {1, 2, 3, 4, 7}) {
+      const auto exchange = std::make_shared<BreakingExchange>(n);
+      Executor executor(*model, team, {.n_positions = 64, .exchange = exchange});
+      std::vector<Row> rows = prompt_of(some_ids(21, 100));
+      if (!prompt) rows = rows_of({1, 2, 3}, 0, 0);
+      ForwardOutput out;
+      CHECK_THROWS_AS(executor.forward(rows, out), Error);
+      CHECK(exchange->n_exchanges == n);
     }
   }
 }
