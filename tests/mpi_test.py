@@ -51,6 +51,11 @@ def check_run():
         check(many.err.count("model: ") == 1, f"rank 0 alone says what it does: {many.err}")
     exact = must(DODECA, "run", "-m", DEMO, *GREEDY, "-n", "8", "-q", "--compute", "f32", "--numa", "parts=2", *FEW)
     check(must(*ranks(2, "run", "-m", DEMO, *GREEDY, "-n", "8", "--compute", "f32")).out == exact.out, "float32 too")
+    # Rows of 1 KB, and an exchange takes 1 MiB at once.
+    many_rows = ("run", "-m", DEMO, "-p", PROMPT * 60, "--temp", "0", "-n", "4", "-c", "2048", "-b", "2048", "-ub", "2048")
+    long = must(DODECA, *many_rows, "--numa", "parts=2", *FEW)
+    check(re.search(r"prompt: 1[1-9]\d\d tokens", long.err), f"a prompt of more than 1024 rows: {long.err}")
+    check(must(*ranks(2, *many_rows)).out == long.out, "a prompt whose exchange takes more than one buffer")
     chat = ("run", "-m", DEMO, "-cnv", "-n", "8", "--temp", "0")
     asked = b"Who is Emma?\n/regen\n"
     check(must(*ranks(2, *chat), stdin=asked).out ==

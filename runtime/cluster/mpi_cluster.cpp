@@ -7,6 +7,7 @@
 #include "runtime/base/error.hpp"
 #include "runtime/cluster/cluster.hpp"
 #include "runtime/cluster/led_pass.hpp"
+#include "runtime/cluster/packed_part.hpp"
 
 #ifdef DODECA_MPI
 
@@ -27,7 +28,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kShareTag = 1, kTellTag = 2;
-constexpr std::size_t kMostBytes = std::size_t{1} << 30;  // of one message
+// Of a part at once: little enough to need no place in the plan of memory, and to arrive within the patience of ranks on
+// any network; much enough that what a message costs does not count.
+constexpr std::size_t kSliceBytes = std::size_t{1} << 20;
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
@@ -65,7 +68,10 @@ class MpiCluster final : public Cluster, public exec::Exchange {
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
     MPI_Comm_size(MPI_COMM_WORLD, &size_);
-    received_.resize(static_cast<std::size_t>(size_));
+    parts_.resize(static_cast<std::size_t>(size_));
+    slices_.resize(static_cast<std::size_t>(size_) * kSliceBytes);
+    requests_.reserve(static_cast<std::size_t>(size_) * 2);
+    peers_.reserve(static_cast<std::size_t>(size_) * 2);
     names_.resize(static_cast<std::size_t>(size_));
     const std::vector<std::string> hosts = gather(host_name());
     for (int r = 0; r < size_; ++r)
@@ -128,27 +134,12 @@ class MpiCluster final : public Cluster, public exec::Exchange {
   bool share(std::span<const exec::Region> regions) noexcept override {
     if (failed()) return false;
     const Clock::time_point begin = Clock::now();
-    std::vector<std::size_t> bytes(static_cast<std::size_t>(size_), 0);
-    for (const exec::Region& region : regions)
-      bytes[static_cast<std::size_t>(region.part)] += region.bytes * static_cast<std::size_t>(region.n_rows);
-    for (int r = 0; r < size_; ++r) {
-      std::vector<std::byte>& buffer = received_[static_cast<std::size_t>(r)];
-      if (buffer.size() < bytes[static_cast<std::size_t>(r)]) buffer.resize(bytes[static_cast<std::size_t>(r)]);
-      if (r != rank_) receive(buffer.data(), bytes[static_cast<std::size_t>(r)], r, kShareTag);
-    }
-    for_each_row(regions, rank_, [](std::byte* row, std::byte* packed, std::size_t n) { std::memcpy(packed, row, n); });
-    for (int r = 0; r < size_; ++r) {
-      if (r != rank_)
-        send(received_[static_cast<std::size_t>(rank_)].data(), bytes[static_cast<std::size_t>(rank_)], r, kShareTag);
-    }
-    wait_all();
-    if (failed()) return false;
-    for (int r = 0; r < size_; ++r) {
-      if (r != rank_)
-        for_each_row(regions, r, [](std::byte* row, std::byte* packed, std::size_t n) { std::memcpy(row, packed, n); });
+    for (int r = 0; r < size_; ++r) parts_[static_cast<std::size_t>(r)] = PackedPart(regions, r);
+    bytes_sent_ += static_cast<double>(parts_[static_cast<std::size_t>(rank_)].left()) * (size_ - 1);
+    while (std::any_of(parts_.begin(), parts_.end(), [](const PackedPart& part) { return part.left() > 0; })) {
+      if (!share_slices()) return false;
     }
     ++n_exchanges_;
-    bytes_sent_ += static_cast<double>(bytes[static_cast<std::size_t>(rank_)]) * (size_ - 1);
     exchange_seconds_ += seconds_since(begin);
     return true;
   }
@@ -164,26 +155,30 @@ class MpiCluster final : public Cluster, public exec::Exchange {
   }
 
  private:
-  // f(row, its place in the buffer of the rank, bytes)
-  template <class F>
-  void for_each_row(std::span<const exec::Region> regions, int rank, F&& f) {
-    std::byte* at = received_[static_cast<std::size_t>(rank)].data();
-    for (const exec::Region& region : regions) {
-      if (region.part != rank) continue;
-      for (std::int64_t i = 0; i < region.n_rows; ++i, at += region.bytes)
-        f(region.data + static_cast<std::size_t>(i) * region.stride, at, region.bytes);
+  // The next slice of every part. All ranks know the sizes, as they have the same regions.
+  bool share_slices() noexcept {
+    for (int r = 0; r < size_; ++r) {
+      if (r != rank_)
+        receive(buffer(r), std::min(kSliceBytes, parts_[static_cast<std::size_t>(r)].left()), r, kShareTag);
     }
+    const std::size_t own = parts_[static_cast<std::size_t>(rank_)].pack(buffer(rank_), kSliceBytes);
+    for (int r = 0; r < size_; ++r) {
+      if (r != rank_) send(buffer(rank_), own, r, kShareTag);
+    }
+    wait_all();
+    if (failed()) return false;
+    for (int r = 0; r < size_; ++r) {
+      if (r != rank_) parts_[static_cast<std::size_t>(r)].unpack(buffer(r), kSliceBytes);
+    }
+    return true;
   }
+  std::byte* buffer(int rank) { return slices_.data() + static_cast<std::size_t>(rank) * kSliceBytes; }
 
   void send(const void* data, std::size_t bytes, int to, int tag) {
-    for (std::size_t begin = 0; begin < bytes; begin += kMostBytes)
-      note(MPI_Isend(static_cast<const char*>(data) + begin, static_cast<int>(std::min(kMostBytes, bytes - begin)),
-                     MPI_BYTE, to, tag, MPI_COMM_WORLD, &added(to)));
+    if (bytes > 0) note(MPI_Isend(data, static_cast<int>(bytes), MPI_BYTE, to, tag, MPI_COMM_WORLD, &added(to)));
   }
   void receive(void* data, std::size_t bytes, int from, int tag) {
-    for (std::size_t begin = 0; begin < bytes; begin += kMostBytes)
-      note(MPI_Irecv(static_cast<char*>(data) + begin, static_cast<int>(std::min(kMostBytes, bytes - begin)), MPI_BYTE,
-                     from, tag, MPI_COMM_WORLD, &added(from)));
+    if (bytes > 0) note(MPI_Irecv(data, static_cast<int>(bytes), MPI_BYTE, from, tag, MPI_COMM_WORLD, &added(from)));
   }
   MPI_Request& added(int peer) {
     peers_.push_back(peer);
@@ -237,7 +232,9 @@ class MpiCluster final : public Cluster, public exec::Exchange {
   std::function<void()> poll_;
   int rank_ = 0, size_ = 1;
   std::vector<std::string> names_;
-  std::vector<std::vector<std::byte>> received_;  // by rank; its own: what it sends
+  // By rank, those of this one for what it sends. They are made before anything is loaded, as share() may not throw.
+  std::vector<PackedPart> parts_;
+  std::vector<std::byte> slices_;
   std::vector<MPI_Request> requests_;
   std::vector<int> peers_;  // of each request
   std::optional<int> lost_;
