@@ -19,7 +19,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <optional>
 #include <thread>
 
 namespace dodeca::runtime::cluster {
@@ -39,6 +38,8 @@ class Patience {
  public:
   // sleeps_after: seconds in which answers are expected to come.
   explicit Patience(double sleeps_after) : sleeps_after_(sleeps_after) {}
+  void restart() { n_ = 0, begin_ = last_ = Clock::now(); }
+  // Seconds since the begin, 0 at first.
   double wait() {
     if (++n_ < 200) return 0;
     const Clock::time_point now = Clock::now();
@@ -72,6 +73,7 @@ class MpiCluster final : public Cluster, public exec::Exchange {
     slices_.resize(static_cast<std::size_t>(size_) * kSliceBytes);
     requests_.reserve(static_cast<std::size_t>(size_) * 2);
     peers_.reserve(static_cast<std::size_t>(size_) * 2);
+    done_.reserve(static_cast<std::size_t>(size_) * 2);
     names_.resize(static_cast<std::size_t>(size_));
     const std::vector<std::string> hosts = gather(host_name());
     for (int r = 0; r < size_; ++r)
@@ -82,9 +84,14 @@ class MpiCluster final : public Cluster, public exec::Exchange {
   int size() const override { return size_; }
   const std::string& name_of(int rank) const override { return names_[static_cast<std::size_t>(rank)]; }
   exec::Exchange& exchange() override { return *this; }
-  bool failed() const { return lost_.has_value(); }
-  // The first rank that is still there speaks.
-  bool silent() const override { return lost_ ? rank_ != (*lost_ == 0 ? 1 : 0) : rank_ > 0; }
+  bool failed() const { return !lost_.empty(); }
+  // The first rank that is still there speaks. Where a connection broke, what watches the lost rank knows more.
+  bool silent() const override {
+    if (!failed()) return rank_ > 0;
+    int first = 0;
+    while (std::find(lost_.begin(), lost_.end(), first) != lost_.end()) ++first;
+    return broke_ || rank_ != first;
+  }
 
   std::vector<std::string> gather(const std::string& own) override {
     const auto n = static_cast<std::size_t>(size_);
@@ -121,7 +128,7 @@ class MpiCluster final : public Cluster, public exec::Exchange {
     MPI_Status status;
     int there = 0, n = 0;
     while (MPI_Iprobe(0, kTellTag, MPI_COMM_WORLD, &there, &status) == MPI_SUCCESS && there == 0) patience.wait();
-    if (there == 0) lose(0, "the connection to it broke");
+    if (there == 0) lose({0}, true);
     check();
     MPI_Get_count(&status, MPI_BYTE, &n);
     std::string bytes(static_cast<std::size_t>(n), '\0');
@@ -151,7 +158,14 @@ class MpiCluster final : public Cluster, public exec::Exchange {
   }
 
   void check() override {
-    if (failed()) throw Error(ErrorKind::kIo, fmt::format("{} is lost: {}", name_of(*lost_), why_));
+    if (!failed()) return;
+    std::string names = name_of(lost_.front());
+    for (std::size_t i = 1; i < lost_.size(); ++i) names += " and " + name_of(lost_[i]);
+    const bool several = lost_.size() > 1;
+    const std::string what =
+        broke_ ? fmt::format("the connection to {} broke", several ? "one of them" : "it")
+               : fmt::format("{} has not answered for {:.0f} s", several ? "one of them" : "it", kPatienceSeconds);
+    throw Error(ErrorKind::kIo, fmt::format("{} {} lost: {}", names, several ? "are" : "is", what));
   }
 
  private:
@@ -185,37 +199,39 @@ class MpiCluster final : public Cluster, public exec::Exchange {
     return requests_.emplace_back(MPI_REQUEST_NULL);
   }
   void note(int code) {
-    if (code != MPI_SUCCESS) lose(peers_.back(), "the connection to it broke");
+    if (code != MPI_SUCCESS) lose({peers_.back()}, true);
   }
-  void lose(int peer, std::string why) {
+  void lose(std::vector<int> ranks, bool broke) {
     if (failed()) return;
-    lost_ = peer;
-    why_ = std::move(why);
+    lost_ = std::move(ranks);
+    broke_ = broke;
   }
 
-  // For what send() and receive() have begun.
+  // For what send() and receive() have begun. Whatever arrives begins the patience anew.
   void wait_all() {
     Patience patience(0.1);
-    int done = 0;
-    while (!failed()) {
-      if (MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE) !=
-          MPI_SUCCESS) {
-        lose(first_open(), "the connection to it broke");
-        break;
-      }
-      if (done != 0) break;
-      if (patience.wait() > kPatienceSeconds)
-        lose(first_open(), fmt::format("it has not answered for {:.0f} s", kPatienceSeconds));
+    const int n = static_cast<int>(requests_.size());
+    done_.resize(requests_.size());
+    for (int n_open = n, n_done = 0; n_open > 0 && !failed(); n_open -= n_done) {
+      if (MPI_Testsome(n, requests_.data(), &n_done, done_.data(), MPI_STATUSES_IGNORE) != MPI_SUCCESS)
+        lose(open_peers(), true);
+      else if (n_done > 0)
+        patience.restart();
+      else if (patience.wait() > kPatienceSeconds)
+        lose(open_peers(), false);
     }
     requests_.clear();
     peers_.clear();
   }
-  int first_open() {
+  // Those of whom something has not come or gone yet: which of them is the reason, nobody knows here.
+  std::vector<int> open_peers() const {
+    std::vector<int> open;
     for (std::size_t i = 0; i < requests_.size(); ++i) {
-      int done = 0;
-      if (MPI_Test(&requests_[i], &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || done == 0) return peers_[i];
+      if (requests_[i] != MPI_REQUEST_NULL) open.push_back(peers_[i]);
     }
-    return peers_.empty() ? 0 : peers_.front();
+    std::sort(open.begin(), open.end());
+    open.erase(std::unique(open.begin(), open.end()), open.end());
+    return open;
   }
 
   // code: of what began the request.
@@ -237,8 +253,9 @@ class MpiCluster final : public Cluster, public exec::Exchange {
   std::vector<std::byte> slices_;
   std::vector<MPI_Request> requests_;
   std::vector<int> peers_;  // of each request
-  std::optional<int> lost_;
-  std::string why_;
+  std::vector<int> done_;   // requests that were found done at once
+  std::vector<int> lost_;   // ranks, of which one is the reason
+  bool broke_ = false;      // a connection to them; otherwise they were silent
   std::uint64_t n_exchanges_ = 0;
   double bytes_sent_ = 0, exchange_seconds_ = 0;
 };
