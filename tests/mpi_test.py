@@ -120,6 +120,26 @@ def check_all_fail(folder):
     fails("an option of rank 0 alone", run(*unequal_ranks((*plain, "--isa", "none"), plain)), 2, "dodeca run: --isa")
 
 
+def check_slow_start(folder):
+    """A rank that is ready much later than the others is waited for: here it opens a pipe that nobody reads yet."""
+    pipe = os.path.join(folder, "pipe")
+    os.mkfifo(pipe)
+    plain = ("run", "-m", DEMO, *GREEDY, "-n", "2")
+    one = must(DODECA, *plain, "-q", "--numa", "parts=2", *FEW)
+    process = subprocess.Popen(["timeout", "60", *unequal_ranks(plain, (*plain, "--dump-layers", pipe))],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env={**os.environ, "DODECA_TUNING": "none"})
+    try:
+        process.wait(12)
+        check(False, "rank 0 waits for a slow rank")
+    except subprocess.TimeoutExpired:
+        with open(pipe, "rb") as reader:
+            dump = reader.read()
+        check(dump.startswith(b"pass 0"), f"the slow rank wrote its pipe: {dump[:80]}")
+    out, err = process.communicate()
+    check(process.returncode == 0 and out.decode() == one.out, f"a slow rank: {process.returncode} {err.decode()}")
+
+
 def check_one_fails(folder):
     """A rank that fails alone while the model is loaded ends all of them, and says so alone."""
     broken = copy_with_broken_weights(folder, "broken")
@@ -258,6 +278,7 @@ def main():
         check_refusals(folder)
         check_all_fail(folder)
         check_one_fails(folder)
+        check_slow_start(folder)
         check_namespaces(folder)
     for n, victim in ((2, 1), (3, 1), (2, 0)):
         check_lost(n, [victim], signal.SIGKILL, f"rank {victim} (")

@@ -61,6 +61,9 @@ int leave(int exit_code);
 // rank 0 (a) has version 1". facts: lines of a name, a space and a value.
 void agree(Cluster& cluster, const std::vector<std::string>& facts);
 
+// Returns when all ranks have called it. A pass, in which nobody waits long, begins behind it.
+inline void wait_for_all(Cluster& cluster) { cluster.gather({}); }
+
 // The sum of the weights on all ranks, from that of those here.
 PlacedSum sum_of_all(Cluster& cluster, const PlacedSum& own);
 
