@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 
-from program import BUILD, DEMO, DODECA, check, finish, must, read, run, scratch
+from program import BUILD, DEMO, DODECA, check, finish, must, run, scratch, skip
 
 PROMPT = "It is a truth universally acknowledged, that a single man in possession of a good fortune"
 MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-q"]
@@ -150,37 +150,60 @@ def check_one_fails(folder):
               f"rank {n} fails alone: {done.code} {done.err}")
 
 
-def working_processes(parent):
-    """By rank: the processes below those that mpirun started."""
+def parent_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+        return int(f.read().rsplit(")", 1)[1].split()[1])
+
+
+def name_of(pid):
+    with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+        return f.read().strip()
+
+
+def lives(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def working_processes(candidates):
+    """By rank: those of the processes that are below one that mpirun started."""
     found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    for pid in candidates:
         try:
-            with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
-                above = int(f.read().rsplit(")", 1)[1].split()[1])
-            with open(f"/proc/{above}/stat", encoding="utf-8") as f:
-                grand = int(f.read().rsplit(")", 1)[1].split()[1])
-            with open(f"/proc/{pid}/environ", encoding="utf-8", errors="replace") as f:
-                rank = re.search(r"OMPI_COMM_WORLD_RANK=(\d+)", f.read())
-        except (OSError, IndexError):
+            if name_of(pid) == name_of(parent_of(pid)) == "dodeca":
+                with open(f"/proc/{pid}/environ", encoding="utf-8", errors="replace") as f:
+                    found[int(re.search(r"OMPI_COMM_WORLD_RANK=(\d+)", f.read())[1])] = int(pid)
+        except OSError:
             continue
-        if rank and grand == parent:
-            found[int(rank[1])] = int(pid)
     return found
 
 
-def check_lost(n, victims, how, words, code=1):
-    """Ranks are killed or stopped while they generate."""
+def below(pid):
+    """All processes below one."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as f:
+            children = f.read().split()
+    except OSError:
+        return []
+    return children + [other for child in children for other in below(child)]
+
+
+def check_lost(n, victims, how, words, code=1, above=False):
+    """Ranks are killed or stopped while they generate; above: the processes that mpirun started."""
     process = subprocess.Popen(ranks(n, "run", "-m", DEMO, *GREEDY, "-n", "-1", "--ignore-eos", "-c", "0"),
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                env={**os.environ, "DODECA_TUNING": "none"})
     process.stdout.read(len(PROMPT) + 8)  # it generates
-    pids = working_processes(process.pid)
+    pids = working_processes(below(process.pid))
     check(len(pids) == n, f"{n} processes work: {pids}")
     if len(victims) > 1:  # at the same exchange: the others soon wait for rank 0
         os.kill(pids[0], signal.SIGSTOP)
         time.sleep(1)
     for victim in victims:
-        os.kill(pids[victim], how)
+        os.kill(parent_of(pids[victim]) if above else pids[victim], how)
     if len(victims) > 1:
         os.kill(pids[0], signal.SIGCONT)
     begin = time.monotonic()
@@ -193,6 +216,10 @@ def check_lost(n, victims, how, words, code=1):
     for victim in victims:
         if how == signal.SIGSTOP and os.path.exists(f"/proc/{pids[victim]}"):
             os.kill(pids[victim], signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while any(map(lives, pids.values())) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    check(not any(map(lives, pids.values())), f"no rank is left: {pids}")
     check(process.returncode == code and seconds < 40, f"ranks {victims} {how.name}: exit code {process.returncode} after "
           f"{seconds:.1f} s\n{err}")
     said = [line for line in err.splitlines() if line.startswith("dodeca")]
@@ -211,6 +238,8 @@ exec ip netns exec %s unshare --uts sh -c "hostname %s; $*"
 
 
 def ip(*command, quiet=False):
+    if shutil.which("ip") is None:
+        return False
     return subprocess.run(["ip", *command], stderr=subprocess.DEVNULL if quiet else None, check=False).returncode == 0
 
 
@@ -239,8 +268,7 @@ def check_namespaces(folder):
     os.chmod(agent, 0o755)
     with Namespaces() as namespaces:
         if not namespaces.made:
-            print("skipped: ranks in network namespaces, which cannot be made here")
-            return
+            return False
         command = [*MPIRUN, "--mca", "plm_rsh_agent", agent, "--mca", "btl", "tcp,self", "--mca", "pml", "ob1",
                    "--mca", "btl_tcp_if_include", "10.213.77.0/24", "--mca", "oob_tcp_if_include", "10.213.77.0/24",
                    "-H", f"{ADDRESSES[0]},{ADDRESSES[1]}", "-n", "2", "-x", "DODECA_TUNING=none",
@@ -252,26 +280,43 @@ def check_namespaces(folder):
         check(many.code == 0 and many.out == one.out, f"two namespaces: {many.code} {many.out!r} {many.err}")
         check(all(f"({host})" in many.err for host in HOSTS), f"both hosts are named: {many.err}")
         print("namespaces:", *(line for line in many.err.splitlines() if line.startswith("exchanges")))
-        # The other machine is there no more.
-        process = subprocess.Popen([*inside, *command, "-n", "-1", "--ignore-eos", "-c", "0"], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
-        process.stdout.read(len(PROMPT) + 8)
-        ip("-n", HOSTS[1], "link", "set", "veth-b", "down")
-        begin = time.monotonic()
-        lines = []
-        while time.monotonic() < begin + 12 and not (lines and lines[-1].startswith("dodeca")):
-            if select.select([process.stderr], [], [], 1)[0]:
-                lines.append(process.stderr.readline().decode("utf-8", "replace"))
-        seconds = time.monotonic() - begin
-        check(lines and "rank 1 (dodeca-b) is lost" in lines[-1] and seconds < 10,
-              f"a machine that is gone is named after {seconds:.1f} s: {lines}")
-        # mpirun itself waits for the other machine as long as TCP does.
+        endless = [*inside, *command, "-n", "-1", "--ignore-eos", "-c", "0"]
+        check_killed_in_namespace(endless)
+        check_gone(endless)
+    return True
+
+
+def check_killed_in_namespace(command):
+    """A rank on the other machine is killed: its connection ends, and what watched it has the word."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.read(len(PROMPT) + 8)
+    pids = working_processes(subprocess.run(["ip", "netns", "pids", HOSTS[1]], stdout=subprocess.PIPE, check=False,
+                                            encoding="utf-8").stdout.split())
+    check(list(pids) == [1], f"rank 1 works in {HOSTS[1]}: {pids}")
+    os.kill(pids[1], signal.SIGKILL)
+    err = process.communicate(timeout=60)[1].decode("utf-8", "replace")
+    said = [line for line in err.splitlines() if line.startswith("dodeca")]
+    check(process.returncode == 1 and len(said) == 1 and "rank 1 (dodeca-b) was killed by signal 9" in said[0],
+          f"a rank on another machine is killed: {process.returncode} {err}")
+
+
+def check_gone(command):
+    """The other machine is there no more. mpirun itself waits for it as long as TCP does."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    process.stdout.read(len(PROMPT) + 8)
+    ip("-n", HOSTS[1], "link", "set", "veth-b", "down")
+    begin = time.monotonic()
+    lines = []
+    while time.monotonic() < begin + 40 and not (lines and lines[-1].startswith("dodeca")):
+        if select.select([process.stderr], [], [], 1)[0]:
+            lines.append(process.stderr.readline().decode("utf-8", "replace"))
+    check(lines and "rank 1 (dodeca-b) is lost: it has not answered for 8 s" in lines[-1],
+          f"a machine that is gone is named within {time.monotonic() - begin:.1f} s: {lines}")
 
 
 def main():
     if not built_with_mpi() or shutil.which("mpirun") is None:
-        print("skipped: tests/mpi_test.py needs a build with DODECA_MPI and mpirun")
-        return
+        skip("it needs a build with DODECA_MPI, and mpirun")
     with scratch() as folder:
         check_run()
         check_batch(folder)
@@ -279,12 +324,16 @@ def main():
         check_all_fail(folder)
         check_one_fails(folder)
         check_slow_start(folder)
-        check_namespaces(folder)
+        in_namespaces = check_namespaces(folder)
     for n, victim in ((2, 1), (3, 1), (2, 0)):
         check_lost(n, [victim], signal.SIGKILL, f"rank {victim} (")
     check_lost(2, [1], signal.SIGSTOP, "is lost: it has not answered for 8 s")
     check_lost(3, [1, 2], signal.SIGSTOP, "are lost: one of them has not answered for 8 s")
     check_lost(2, [0], signal.SIGINT, "", 130)
+    for victim in (0, 1):
+        check_lost(2, [victim], signal.SIGKILL, "", 137, above=True)
+    if not in_namespaces:
+        skip("all passed but ranks in network namespaces, which cannot be made here")
     finish("mpi")
 
 
