@@ -14,7 +14,7 @@
 
 namespace dodeca::runtime::cluster {
 
-// How long a rank may keep the others waiting inside a pass.
+// How long nothing may come from a rank for which the others wait inside a pass.
 inline constexpr double kPatienceSeconds = 8.0;
 
 class Cluster {
@@ -26,8 +26,8 @@ class Cluster {
   virtual exec::Exchange& exchange() = 0;
   // Everyone's bytes by rank; waits for them as long as it takes. Throws what `poll` of join() throws.
   virtual std::vector<std::string> gather(const std::string& own) = 0;
-  // Rank 0: the same bytes to all others. They hear them in order. Throws as the exchange does.
-  // Nothing once a rank is lost: the next pass throws.
+  // Rank 0: the same bytes to all others, who hear them in order. Throws what Exchange::check() does when a rank is lost
+  // meanwhile, and does nothing when one was lost before: the next pass throws.
   virtual void tell(const std::string& bytes) = 0;
   virtual std::string hear() = 0;
   // Another process is there to say first what went wrong.
