@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <random>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -17,6 +16,7 @@
 #include "runtime/batch/line_file.hpp"
 #include "runtime/batch/merge.hpp"
 #include "runtime/batch/response.hpp"
+#include "runtime/batch/shared_run.hpp"
 #include "runtime/batch/state.hpp"
 
 namespace dodeca::runtime::batch {
@@ -99,7 +99,6 @@ struct SharedBatch::Impl {
     return lines_of_unit(*input, run().unit_requests, unit);
   }
   void open();
-  void begin_or_join();
   bool merged();
   void take_counts(const BatchCounts& merged);
   void count();
@@ -123,7 +122,7 @@ void SharedBatch::Impl::open() {
   if (std::filesystem::is_symlink(state_path(options.output))) check_own_file(state_path(options.output));
   input = std::make_unique<InputIndex>(options.input);
   counts.total = std::ssize(input->lines());
-  begin_or_join();
+  state = begin_or_join(options, *input, requests_of_unit(counts.total, shard.count));
   n_units = count_units(counts.total, run().unit_requests);
   order = order_of_units(n_units, shard);
   folder.emplace(options.output, run().run);
@@ -144,36 +143,6 @@ void SharedBatch::Impl::open() {
     count();
   }
   counts.resumed = counts.done();
-}
-
-void SharedBatch::Impl::begin_or_join() {
-  const std::filesystem::path path = state_path(options.output);
-  const State own = new_state(*input, options);
-  std::optional<State> there = read_state(path, Remedy::kRemoveResults);
-  if (!there) {
-    std::error_code none;
-    for (const std::filesystem::path& file : {options.output, options.errors})
-      if (const auto size = std::filesystem::file_size(file, none); !none && size > 0)
-        throw Error(ErrorKind::kBadRequest,
-                    fmt::format("{} has contents but there is no {}: they are not of an interrupted run", file.string(),
-                                path.string()))
-            .with(Remedy::kRemoveResults);
-    State begun = own;
-    std::random_device random;
-    begun.shared = SharedRun{random(), requests_of_unit(counts.total, shard.count), false, {}};
-    if (create_state(path, begun)) {
-      RunFolder::remove_others(options.output, begun.shared->run);
-      there = begun;
-    } else {
-      there = read_state(path, Remedy::kRemoveResults);
-    }
-  }
-  if (!there || !there->shared)
-    throw Error(ErrorKind::kBadRequest,
-                fmt::format("{} was begun by one process alone, and goes on so", options.output.string()))
-        .with(Remedy::kRemoveResults);
-  require_same_run(*there, own, options, Remedy::kRemoveResults);
-  state = *there;
 }
 
 // Whether the results are whole, by whomever. Throws when this run is no more.
