@@ -65,14 +65,18 @@ std::filesystem::path RunFolder::work(std::int64_t unit, std::int64_t generation
 std::filesystem::path RunFolder::done(std::int64_t unit) const { return path_ / fmt::format("{}{}.done", kUnit, unit); }
 
 void RunFolder::make() const {
-  if (::mkdir(path_.c_str(), 0777) != 0) {
-    const int error = errno;
+  while (::mkdir(path_.c_str(), 0777) != 0) {
+    if (errno != EEXIST) throw file_error(errno, "create", path_);
     struct stat status {};
-    if (error != EEXIST || ::lstat(path_.c_str(), &status) != 0) throw file_error(error, "create", path_);
+    if (::lstat(path_.c_str(), &status) != 0) {
+      if (errno != ENOENT) throw file_error(errno, "look at", path_);
+      continue;  // others finished the run just now, and removed it
+    }
     if (!S_ISDIR(status.st_mode))
       throw Error(ErrorKind::kIo, fmt::format("{} is no folder, and dodeca makes no such file; remove it, or give the "
                                               "result another name",
                                               path_.string()));
+    break;
   }
   sync_folder_of(path_);
 }

@@ -100,6 +100,7 @@ struct SharedBatch::Impl {
   }
   void open();
   bool merged();
+  void check_results() const;
   void take_counts(const BatchCounts& merged);
   void count();
   void import_lines(Unit& unit) const;
@@ -128,20 +129,14 @@ void SharedBatch::Impl::open() {
   folder.emplace(options.output, run().run);
   folder->make();
   // The folder may have been removed before it was made: then OUTPUT.state, which is written first, says so.
-  if (merged()) {
-    const auto changed = [](const std::filesystem::path& path, std::uint64_t bytes) {
-      std::error_code error;
-      return std::filesystem::file_size(path, error) != bytes || error;
-    };
-    if (changed(options.output, state.synced_results) || changed(options.errors, state.synced_errors))
-      throw Error(ErrorKind::kBadRequest, fmt::format("{} or {} was changed after all requests were answered",
-                                                      options.output.string(), options.errors.string()))
-          .with(Remedy::kRemoveResults);
-  } else {
-    claims = std::make_unique<Claims>(*folder, n_units + 1, self, ClaimRules{.takeover = shard.takeover}, log);
-    claims->look();
-    count();
-  }
+  if (!merged()) try {
+      claims = std::make_unique<Claims>(*folder, n_units + 1, self, ClaimRules{.takeover = shard.takeover}, log);
+      claims->look();
+      count();
+    } catch (const Error&) {
+      if (!merged()) throw;  // others finished it just now
+    }
+  if (run().merged) check_results();
   counts.resumed = counts.done();
 }
 
@@ -162,6 +157,17 @@ bool SharedBatch::Impl::merged() {
   held.clear();
   if (folder) folder->remove();
   return true;
+}
+
+void SharedBatch::Impl::check_results() const {
+  const auto changed = [](const std::filesystem::path& path, std::uint64_t bytes) {
+    std::error_code error;
+    return std::filesystem::file_size(path, error) != bytes || error;
+  };
+  if (changed(options.output, state.synced_results) || changed(options.errors, state.synced_errors))
+    throw Error(ErrorKind::kBadRequest, fmt::format("{} or {} was changed after all requests were answered",
+                                                    options.output.string(), options.errors.string()))
+        .with(Remedy::kRemoveResults);
 }
 
 void SharedBatch::Impl::take_counts(const BatchCounts& merged) {
@@ -352,16 +358,15 @@ void SharedBatch::confirm_model(const std::string& contents) {
   try {
     OutputFile file(path, contents.size(), OutputFile::Links::kReplace);
     file.append(contents.data(), contents.size());
-    if (file.finish_new() || read_small_file(path) == contents) return;
+    if (!file.finish_new() && read_small_file(path) != contents)
+      throw Error(ErrorKind::kBadRequest,
+                  fmt::format("the weights of this process's model are not those that {} was begun with: its results "
+                              "would not fit the others'",
+                              impl.options.output.string()))
+          .with(Remedy::kRemoveResults);
   } catch (const Error&) {
-    if (impl.merged()) return;  // while the model was being loaded
-    throw;
+    if (!impl.merged()) throw;  // others finished since this one looked, and removed the folder
   }
-  throw Error(ErrorKind::kBadRequest,
-              fmt::format("the weights of this process's model are not those that {} was begun with: its results would "
-                          "not fit the others'",
-                          impl.options.output.string()))
-      .with(Remedy::kRemoveResults);
 }
 
 // When others finish the run its folder goes, whatever this worker is doing in it.

@@ -473,6 +473,17 @@ TEST_CASE(
   CHECK(setup.n_files() == 4);
 }
 
+TEST_CASE("processes that come while others begin a short batch, and end it: every one ends well") {
+  for (int n = 0; n < 20; ++n) {
+    SharedSetup setup;
+    write_text(setup.options.input, mixed_input(3));
+    std::vector<pid_t> children;
+    for (int process = 0; process < 6; ++process) children.push_back(setup.start(setup.shard(process, 6)));
+    for (const pid_t child : children) CHECK(wait_for(child) == 0);
+    CHECK(setup.n_files() == 4);
+  }
+}
+
 TEST_CASE("a unit that was changed is not merged") {
   SharedSetup setup;
   const BatchOptions own = setup.shard(0, 1);
