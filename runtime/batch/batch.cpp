@@ -13,6 +13,7 @@
 #include "runtime/batch/response.hpp"
 #include "runtime/batch/run_folder.hpp"
 #include "runtime/batch/shared_batch.hpp"
+#include "runtime/batch/shared_run.hpp"
 #include "runtime/batch/state.hpp"
 
 namespace dodeca::runtime::batch {
@@ -68,6 +69,7 @@ struct Batch::Impl {
 // without the state that says what they are.
 void Batch::Impl::open() {
   batch_files(options).check();
+  const std::vector<RunFolder> earlier = RunFolder::all_of(options.output);
   const std::filesystem::path state_file = state_path(options.output);
   const bool errors_named = options.errors != default_errors_path(options.output);
   if (const auto shared = shared_run_of(state_file)) {
@@ -113,7 +115,7 @@ void Batch::Impl::open() {
       state.restarting = false;
     }
     write_state(state_file, state);
-    RunFolder::remove_others(options.output, 0);
+    end_earlier_runs(options, earlier);
   }
   recover(*results, counts.completed);
   recover(*errors, counts.failed);

@@ -107,10 +107,11 @@ std::vector<UnitFiles> RunFolder::list(std::int64_t n_units) const {
 
 void RunFolder::remove() const { remove_folder(path_); }
 
-void RunFolder::remove_others(const std::filesystem::path& output, std::uint64_t run) {
-  const std::filesystem::path own = RunFolder(output, run).path();
-  for (const std::filesystem::path& folder : numbered_files(behind_links(output), kTail))
-    if (folder.filename() != own.filename()) remove_folder(folder);
+std::vector<RunFolder> RunFolder::all_of(const std::filesystem::path& output) {
+  std::vector<RunFolder> folders;
+  for (std::filesystem::path& path : numbered_files(behind_links(output), kTail))
+    folders.push_back(RunFolder(std::move(path)));
+  return folders;
 }
 
 std::string read_small_file(const std::filesystem::path& path) {

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace dodeca::runtime::batch {
@@ -39,10 +40,12 @@ class RunFolder {
   std::vector<UnitFiles> list(std::int64_t n_units) const;  // Error{kIo} when it is gone
   // With all in it that has names of ours, as far as that is possible.
   void remove() const;
-  // Those of other runs of this output.
-  static void remove_others(const std::filesystem::path& output, std::uint64_t run);
+  // Those of all runs of this output.
+  static std::vector<RunFolder> all_of(const std::filesystem::path& output);
 
  private:
+  explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
+
   std::filesystem::path path_;
 };
 

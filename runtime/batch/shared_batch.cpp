@@ -110,6 +110,7 @@ struct SharedBatch::Impl {
   void publish(Unit& unit);
   void drop_lost(Engine& engine);
   bool look(Engine* engine);
+  void merge();
   bool join();
   void wait();
   void work(Engine& engine, const BatchText& text, const Report& progress);
@@ -284,9 +285,7 @@ void SharedBatch::Impl::wait() {
   std::this_thread::sleep_for(kPause);
 }
 
-// Puts the results together. False when that is not due, or another is at it.
-bool SharedBatch::Impl::join() {
-  if (claims->n_done() < n_units || !claims->claim(n_units)) return false;
+void SharedBatch::Impl::merge() {
   OutputFile state_file(state_path(options.output), 0, OutputFile::Links::kReplace);  // begun first: merge.hpp says why
   state.contents = read_small_file(folder->weights());
   state.stamp = contents == state.contents ? options.model_stamp : "";
@@ -297,9 +296,18 @@ bool SharedBatch::Impl::join() {
   state.shared->merged = true;
   finish_state(state_file, state);
   take_counts(merged.counts);
-  folder->remove();
-  for (const std::filesystem::path& path : {options.output, options.errors, state_path(options.output)})
-    remove_leftovers(path);
+}
+
+// Puts the results together. False when that is not due, or another is at it.
+bool SharedBatch::Impl::join() {
+  if (claims->n_done() < n_units || !claims->claim(n_units)) return false;
+  try {
+    merge();
+  } catch (const Error&) {
+    if (merged()) return true;
+    merge();  // once more: whoever began this run, and slept then, removes temporary files late, and does so once
+  }
+  end_earlier_runs(options, {&*folder, 1});
   return true;
 }
 

@@ -9,6 +9,17 @@
 #include "runtime/batch/run_folder.hpp"
 
 namespace dodeca::runtime::batch {
+namespace {
+
+// Whoever began the batch at the same time may have removed the temporary file of this one's state.
+bool begin_first(const std::filesystem::path& path, const State& state) try {
+  return create_state(path, state);
+} catch (const Error&) {
+  if (!std::filesystem::exists(path)) throw;
+  return false;
+}
+
+}  // namespace
 
 State begin_or_join(const BatchOptions& options, const InputIndex& input, std::int64_t unit_requests) {
   const std::filesystem::path path = state_path(options.output);
@@ -25,8 +36,9 @@ State begin_or_join(const BatchOptions& options, const InputIndex& input, std::i
     State begun = own;
     std::random_device random;
     begun.shared = SharedRun{random(), unit_requests, false, {}};
-    if (create_state(path, begun)) {
-      RunFolder::remove_others(options.output, begun.shared->run);
+    const std::vector<RunFolder> earlier = RunFolder::all_of(options.output);
+    if (begin_first(path, begun)) {
+      end_earlier_runs(options, earlier);
       there = begun;
     } else {
       there = read_state(path, Remedy::kRemoveResults);
@@ -38,6 +50,11 @@ State begin_or_join(const BatchOptions& options, const InputIndex& input, std::i
         .with(Remedy::kRemoveResults);
   require_same_run(*there, own, options, Remedy::kRemoveResults);
   return *there;
+}
+
+void end_earlier_runs(const BatchOptions& options, std::span<const RunFolder> folders) {
+  for (const RunFolder& folder : folders) folder.remove();
+  for (const auto& path : {options.output, options.errors, state_path(options.output)}) remove_leftovers(path);
 }
 
 }  // namespace dodeca::runtime::batch

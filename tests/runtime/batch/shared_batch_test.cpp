@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <random>
 #include <thread>
 
+#include "runtime/base/file_roles.hpp"
 #include "runtime/batch/merge.hpp"
 #include "runtime/batch/run_folder.hpp"
 #include "runtime/batch/state.hpp"
@@ -102,6 +104,9 @@ struct SharedSetup : BatchSetup {
   }
   std::uint64_t run_number() const { return shared_run_of(state()).value().run; }
   RunFolder run_folder() const { return {options.output, run_number()}; }
+  void remove_results() const {
+    for (const auto& path : {options.output, options.errors, state()}) std::filesystem::remove(path);
+  }
   std::int64_t n_files() const { return std::distance(std::filesystem::directory_iterator(folder.path), {}); }
 
   // One line for each request, those of one process, in the order of the input, and nothing else in the folder.
@@ -153,7 +158,7 @@ TEST_CASE("a file without requests, and more shards than requests") {
     write_text(setup.options.input, mixed_input(n));
     CHECK(setup.work(setup.shard(6, 7)).done() == n);
     CHECK(answers(setup.options.output).size() == static_cast<std::size_t>(n));
-    for (const auto& path : {setup.options.output, setup.options.errors, setup.state()}) std::filesystem::remove(path);
+    setup.remove_results();
   }
 }
 
@@ -401,30 +406,45 @@ TEST_CASE("killed between the two names of the state: it is joined, and begun an
   CHECK(setup.n_files() == 4);
 }
 
-TEST_CASE("killed while the results are put together, at any step: the next one ends it and removes what is left") {
-  SharedSetup setup;
-  setup.work(setup.shard(0, 1));
-  const State done = read_state(setup.state(), Remedy::kNone).value();
-  const std::string results = read_text(setup.options.output), errors = read_text(setup.options.errors);
-  // All units done and nothing merged, as it was before.
-  State before = done;
-  before.shared->merged = false;
-  const RunFolder run = setup.run_folder();
-  const auto restore = [&] {
-    write_state(setup.state(), before);
-    run.make();
-    write_text(run.weights(), "weights");
-    const InputIndex input(setup.options.input);
-    for (std::int64_t unit = 0; unit < count_units(kRequests, before.shared->unit_requests); ++unit) {
+// A batch that is answered and merged, with the way back to where all its units were done and nothing was merged.
+struct FinishedRun {
+  explicit FinishedRun(const SharedSetup& setup)
+      : options(setup.options),
+        input(options.input),
+        merged(read_state(state_path(options.output), Remedy::kNone).value()),
+        folder(options.output, merged.shared->run),
+        results(read_text(options.output)),
+        errors(read_text(options.errors)) {}
+
+  void restore() const {
+    State before = merged;
+    before.shared->merged = false;
+    write_state(state_path(options.output), before);
+    folder.make();
+    write_text(folder.weights(), "weights");
+    for (std::int64_t unit = 0; unit < count_units(kRequests, merged.shared->unit_requests); ++unit) {
       std::string text;
-      for (const InputLine& line : lines_of_unit(input, before.shared->unit_requests, unit))
+      for (const InputLine& line : lines_of_unit(input, merged.shared->unit_requests, unit))
         for (const std::string& file : {results, errors})
           for (const std::string& answer : lines_of(file))
             if (answer.find(line.id) != std::string::npos) text.insert(0, "\n").insert(0, answer);
-      write_text(run.done(unit), text);
+      write_text(folder.done(unit), text);
     }
-  };
-  restore();
+  }
+  Merged merge() const { return merge_units(folder, input, merged.shared->unit_requests, options); }
+
+  BatchOptions options;
+  InputIndex input;
+  State merged;
+  RunFolder folder;
+  std::string results, errors;
+};
+
+TEST_CASE("killed while the results are put together, at any step: the next one ends it and removes what is left") {
+  SharedSetup setup;
+  setup.work(setup.shard(0, 1));
+  const FinishedRun finished(setup);
+  finished.restore();
   SUBCASE("before the results") { std::filesystem::remove(setup.options.output); }
   SUBCASE("between results and errors") { std::filesystem::remove(setup.options.errors); }
   SUBCASE("before the state") {}
@@ -432,18 +452,16 @@ TEST_CASE("killed while the results are put together, at any step: the next one 
     for (const auto& path : {setup.options.output, setup.options.errors, setup.state()})
       write_text(path.string() + ".12345.0.tmp", "half");
   }
-  SUBCASE("after the state") { write_state(setup.state(), done); }
+  SUBCASE("after the state") { write_state(setup.state(), finished.merged); }
   SUBCASE("two at the same time") {
     const pid_t child = ::fork();
-    const InputIndex input(setup.options.input);
-    for (int n = 0; n < 20; ++n)
-      CHECK(merge_units(run, input, before.shared->unit_requests, setup.options).counts.done() == kRequests);
+    for (int n = 0; n < 20; ++n) CHECK(finished.merge().counts.done() == kRequests);
     if (child == 0) ::_exit(0);
     CHECK(wait_for(child) == 0);
   }
   CHECK(setup.work(setup.shard(0, 1)).completed == 48);
-  CHECK(read_text(setup.options.output) == results);
-  CHECK(read_text(setup.options.errors) == errors);
+  CHECK(read_text(setup.options.output) == finished.results);
+  CHECK(read_text(setup.options.errors) == finished.errors);
   setup.check_complete();
 }
 
@@ -456,6 +474,7 @@ TEST_CASE(
   const State old = read_state(setup.state(), Remedy::kNone).value();
   // As it began them, and fell asleep.
   OutputFile state(setup.state(), 0, OutputFile::Links::kReplace), results(setup.options.output);
+  bool at_work = false;
   SUBCASE("merged by another, then changed") {
     setup.work(setup.shard(0, 1));
     write_text(setup.options.output, "mine now\n");
@@ -464,24 +483,64 @@ TEST_CASE(
     setup.options.restart = true;
     setup.BatchSetup::run();
   }
+  SUBCASE("removed, and begun by one process alone") {
+    setup.remove_results();
+    setup.BatchSetup::run();
+  }
+  SUBCASE("removed, and begun by processes that are still at work") {
+    setup.remove_results();
+    CHECK_THROWS_AS(setup.work(setup.shard(0, 1), 80), Stopped);
+    at_work = true;
+  }
   const std::string now = read_text(setup.options.output), state_now = read_text(setup.state());
   CHECK_THROWS_AS(results.finish(), Error);
   CHECK_THROWS_AS(finish_state(state, old), Error);
   CHECK_THROWS_AS(merge_units(run, input, old.shared->unit_requests, setup.options), Error);
   CHECK(read_text(setup.options.output) == now);
   CHECK(read_text(setup.state()) == state_now);
+  if (at_work) {
+    setup.work(setup.shard(0, 1));
+    setup.check_complete();
+  }
   CHECK(setup.n_files() == 4);
 }
 
-TEST_CASE("processes that come while others begin a short batch, and end it: every one ends well") {
+TEST_CASE("processes that come while others begin a short batch, and end it: every one ends well, and leftovers go") {
   for (int n = 0; n < 20; ++n) {
     SharedSetup setup;
     write_text(setup.options.input, mixed_input(3));
+    for (int file = 0; file < 20; ++file)
+      write_text(setup.options.output.string() + ".12345." + std::to_string(file) + ".tmp", "half");
     std::vector<pid_t> children;
     for (int process = 0; process < 6; ++process) children.push_back(setup.start(setup.shard(process, 6)));
     for (const pid_t child : children) CHECK(wait_for(child) == 0);
     CHECK(setup.n_files() == 4);
   }
+}
+
+// Whoever begins a batch may do so late, when others already merge it.
+TEST_CASE("temporary files of a merge that vanish once are made again") {
+  bool removed = false;
+  for (int n = 0; n < 100 && !removed; ++n) {
+    SharedSetup setup;
+    std::atomic<bool> over = false;
+    std::thread remover([&] {
+      while (!over && !removed)
+        for (const auto& path : numbered_files(setup.options.output, kTemporaryTail))
+          removed = removed || std::filesystem::remove(path);
+    });
+    std::string refused;
+    try {
+      setup.work(setup.shard(0, 1));
+    } catch (const Error& error) {
+      refused = error.what();
+    }
+    over = true;
+    remover.join();
+    CHECK(refused == "");
+    setup.check_complete();
+  }
+  CHECK(removed);
 }
 
 TEST_CASE("a unit that was changed is not merged") {
