@@ -3,7 +3,9 @@
 #include <fmt/core.h>
 
 #include <memory>
+#include <span>
 #include <unordered_set>
+#include <vector>
 
 #include "runtime/base/error.hpp"
 #include "runtime/base/own_file.hpp"
@@ -59,6 +61,8 @@ struct Batch::Impl {
   std::int64_t unsynced_completed = 0, unsynced_failed = 0;
 
   void open();
+  void open_files();
+  void begin(std::span<const RunFolder> earlier);
   void recover(LineFile& file, std::int64_t& count);
   void write(const std::string& line, bool refused);
   void sync(bool now);
@@ -71,22 +75,21 @@ void Batch::Impl::open() {
   batch_files(options).check();
   const std::vector<RunFolder> earlier = RunFolder::all_of(options.output);
   const std::filesystem::path state_file = state_path(options.output);
-  const bool errors_named = options.errors != default_errors_path(options.output);
   if (const auto shared = shared_run_of(state_file)) {
-    if (!options.restart && !shared->merged)
+    if (shared->merged)
+      end_earlier_runs(options, earlier);
+    else if (!options.restart)
       throw Error(ErrorKind::kBadRequest,
                   fmt::format("{} is being answered by several processes, which share the folder {}",
                               options.output.string(), RunFolder(options.output, shared->run).path().string()))
           .with(Remedy::kJoinShards);
-    // Killed at a bad moment, such a process leaves the state with two names; and one may sleep (merge.hpp).
-    for (const auto& path : {options.output, options.errors, state_file}) remove_leftovers(path);
+    remove_leftovers(state_file);  // killed at a bad moment, such a process leaves the state with two names
   }
   check_own_file(state_file);
-  if (!errors_named) check_own_file(options.errors);
+  if (options.errors == default_errors_path(options.output)) check_own_file(options.errors);
   input = std::make_unique<InputIndex>(options.input);
   counts.total = static_cast<std::int64_t>(input->lines().size());
-  results = std::make_unique<LineFile>(options.output);
-  errors = std::make_unique<LineFile>(options.errors, errors_named ? LineFile::Kind::kNamed : LineFile::Kind::kOwn);
+  open_files();
   remove_leftovers(state_file);
 
   state = new_state(*input, options);
@@ -107,20 +110,34 @@ void Batch::Impl::open() {
                             options.output.string(), options.errors.string(), state_file.string()))
         .with(Remedy::kBeginAnew);
   } else {
-    if (!empty) {
-      state.restarting = true;
-      write_state(state_file, state);
-      results->clear();
-      errors->clear();
-      state.restarting = false;
-    }
-    write_state(state_file, state);
-    end_earlier_runs(options, earlier);
+    begin(earlier);
   }
   recover(*results, counts.completed);
   recover(*errors, counts.failed);
   counts.resumed = counts.done();
   note_synced();
+}
+
+void Batch::Impl::open_files() {
+  const bool errors_named = options.errors != default_errors_path(options.output);
+  results.reset();  // both are locked
+  errors.reset();
+  results = std::make_unique<LineFile>(options.output);
+  errors = std::make_unique<LineFile>(options.errors, errors_named ? LineFile::Kind::kNamed : LineFile::Kind::kOwn);
+}
+
+// Processes of a shared run may merge until its state, its folder and their temporary files are gone, in this order. What
+// they named until then lies over the files that are open here.
+void Batch::Impl::begin(std::span<const RunFolder> earlier) {
+  const std::filesystem::path state_file = state_path(options.output);
+  state.restarting = true;
+  write_state(state_file, state);
+  end_earlier_runs(options, earlier);
+  open_files();
+  results->clear();
+  errors->clear();
+  state.restarting = false;
+  write_state(state_file, state);
 }
 
 // Written when a run begins and when it ends: should a later sync fail, what is above these numbers is made anew. Where

@@ -31,7 +31,9 @@ std::string_view remedy_text(Remedy remedy, std::string_view command) {
     case Remedy::kRemoveResults:
       return "to begin anew, end all its processes and remove the files of -o and --errors and the .state beside -o";
     case Remedy::kJoinShards:
-      return "--shard 0/1 goes on with it, --restart begins anew and discards what they have done";
+      return "--shard 0/1 goes on with it; to begin anew, end all its processes and give --restart, which discards "
+             "what they "
+             "have done";
     case Remedy::kMeasure:
       return "--calibration TEXT measures it";
     case Remedy::kLessOnDevice:

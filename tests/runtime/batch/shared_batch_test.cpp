@@ -505,6 +505,33 @@ TEST_CASE(
   CHECK(setup.n_files() == 4);
 }
 
+TEST_CASE("begun anew while a worker puts the results together: the old ones never come over the new ones") {
+  SharedSetup setup;
+  setup.work(setup.shard(0, 1));
+  const FinishedRun finished(setup);
+  setup.options.input = setup.folder.path / "other.jsonl";
+  // The worker merges several times while this is read.
+  write_text(setup.options.input, "{\"custom_id\": broken" + std::string(std::size_t{8} << 20, ' ') + "\n");
+  setup.options.restart = true;
+  for (int n = 0; n < 20; ++n) {
+    finished.restore();
+    const pid_t child = ::fork();
+    if (child == 0) {
+      while (std::filesystem::exists(finished.folder.path())) try {
+          finished.merge();
+        } catch (const Error&) {  // its temporary files, or the folder, are gone
+        }
+      ::_exit(0);
+    }
+    ::usleep(3000);
+    CHECK(setup.BatchSetup::run().failed == 1);
+    CHECK(wait_for(child) == 0);
+    CHECK(lines_of(read_text(setup.options.errors)).size() == 1);
+    CHECK(read_text(setup.options.output).empty());
+    CHECK(setup.n_files() == 5);  // as always, and another input
+  }
+}
+
 TEST_CASE("processes that come while others begin a short batch, and end it: every one ends well, and leftovers go") {
   for (int n = 0; n < 20; ++n) {
     SharedSetup setup;
