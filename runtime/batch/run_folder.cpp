@@ -107,6 +107,8 @@ std::vector<UnitFiles> RunFolder::list(std::int64_t n_units) const {
 
 void RunFolder::remove() const { remove_folder(path_); }
 
+void RunFolder::remove_empty() const { ::rmdir(path_.c_str()); }
+
 std::vector<RunFolder> RunFolder::all_of(const std::filesystem::path& output) {
   std::vector<RunFolder> folders;
   for (std::filesystem::path& path : numbered_files(behind_links(output), kTail))

@@ -40,6 +40,7 @@ class RunFolder {
   std::vector<UnitFiles> list(std::int64_t n_units) const;  // Error{kIo} when it is gone
   // With all in it that has names of ours, as far as that is possible.
   void remove() const;
+  void remove_empty() const;  // only where nothing is in it
   // Those of all runs of this output.
   static std::vector<RunFolder> all_of(const std::filesystem::path& output);
 

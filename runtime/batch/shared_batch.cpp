@@ -100,6 +100,8 @@ struct SharedBatch::Impl {
   }
   void open();
   bool merged();
+  void adopt(const State& whole);
+  void close_units();
   void check_results() const;
   void take_counts(const BatchCounts& merged);
   void count();
@@ -145,19 +147,25 @@ void SharedBatch::Impl::open() {
 bool SharedBatch::Impl::merged() {
   const std::optional<State> there = read_state(state_path(options.output), Remedy::kRemoveResults);
   if (!there || !there->shared || there->shared->run != run().run) {
-    if (folder) folder->remove();
-    throw Error(ErrorKind::kBadRequest,
-                fmt::format("{} was begun anew by another process: what this one does belongs to it no more",
-                            options.output.string()));
+    close_units();
+    folder->remove_empty();  // whoever began anew removed it; this process may have made it again since
+    throw run_is_over(options, there);
   }
-  if (!there->shared->merged) return false;
-  state = *there;
+  if (there->shared->merged) adopt(*there);
+  return there->shared->merged;
+}
+
+// Whoever comes last removes the folder: on NFS it cannot go while a process has files in it open.
+void SharedBatch::Impl::adopt(const State& whole) {
+  state = whole;
   take_counts(run().counts);
-  // Whoever comes last removes the folder: on NFS it cannot go while a process has files in it open.
+  close_units();
+  folder->remove();
+}
+
+void SharedBatch::Impl::close_units() {
   for (const auto& unit : held) unit->file.reset();
   held.clear();
-  if (folder) folder->remove();
-  return true;
 }
 
 void SharedBatch::Impl::check_results() const {

@@ -5,9 +5,6 @@
 #include <random>
 #include <system_error>
 
-#include "runtime/base/error.hpp"
-#include "runtime/batch/run_folder.hpp"
-
 namespace dodeca::runtime::batch {
 namespace {
 
@@ -50,6 +47,18 @@ State begin_or_join(const BatchOptions& options, const InputIndex& input, std::i
         .with(Remedy::kRemoveResults);
   require_same_run(*there, own, options, Remedy::kRemoveResults);
   return *there;
+}
+
+Error run_is_over(const BatchOptions& options, const std::optional<State>& there) {
+  if (there)
+    return Error(ErrorKind::kBadRequest,
+                 fmt::format("{} was begun anew by another process: what this one does belongs to it no more",
+                             options.output.string()));
+  return Error(ErrorKind::kBadRequest,
+               fmt::format("{} is gone while the batch is answered: when it is back under this name the same command "
+                           "goes on with what is done",
+                           state_path(options.output).string()))
+      .with(Remedy::kRemoveResults);
 }
 
 void end_earlier_runs(const BatchOptions& options, std::span<const RunFolder> folders) {

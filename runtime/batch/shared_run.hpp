@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
+#include "runtime/base/error.hpp"
 #include "runtime/batch/batch.hpp"
 #include "runtime/batch/input_index.hpp"
 #include "runtime/batch/run_folder.hpp"
@@ -15,6 +17,9 @@ namespace dodeca::runtime::batch {
 // Joins the run that OUTPUT.state tells of, or begins one with units of so many requests. Error{kBadRequest} when that run
 // has other requests, another model or other options, or is answered by one process alone.
 State begin_or_join(const BatchOptions& options, const InputIndex& input, std::int64_t unit_requests);
+
+// Why a process stops whose run OUTPUT.state does not tell of any more.
+Error run_is_over(const BatchOptions& options, const std::optional<State>& there);
 
 // What runs that are over left beside the results: from now on their processes change nothing, even one that sleeps just
 // before it names its results (merge.hpp). `folders` are theirs: listed before OUTPUT.state said that they are over, so

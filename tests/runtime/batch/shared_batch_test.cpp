@@ -570,6 +570,39 @@ TEST_CASE("temporary files of a merge that vanish once are made again") {
   CHECK(removed);
 }
 
+TEST_CASE("a state that is moved away, or of another run, costs no answer") {
+  SharedSetup setup;
+  const BatchOptions own = setup.shard(0, 1);
+  CHECK_THROWS_AS(setup.work(own, 60), Stopped);
+  const State old = read_state(setup.state(), Remedy::kNone).value();
+  const RunFolder run = setup.run_folder();
+  const auto n_done = [&] {
+    const auto units = run.list(count_units(kRequests, old.shared->unit_requests));
+    return std::count_if(units.begin(), units.end(), [](const UnitFiles& unit) { return unit.done; });
+  };
+  const std::int64_t before = n_done();
+  REQUIRE(before > 0);
+  FakePass pass(engine::Engine::sequences_for(3), 3 * setup.context);
+  engine::Engine engine(pass, FakePass::vocabulary(), {3, setup.context, 64, 16});
+  const auto worker = open_batch(own, [](Level, std::string_view) {});
+  worker->confirm_model("weights");
+  std::filesystem::remove(setup.state());
+  const char* why = "";
+  SUBCASE("moved away") { why = "is gone"; }
+  SUBCASE("of another run") {
+    why = "was begun anew";
+    State other = old;
+    other.shared->run ^= 1;
+    write_state(setup.state(), other);
+  }
+  CHECK_THROWS_WITH_AS(worker->run(engine, fake_text(), [](const BatchCounts&) { return true; }),
+                       doctest::Contains(why), Error);
+  CHECK(n_done() >= before);
+  write_state(setup.state(), old);
+  CHECK(setup.work(own).resumed > 0);
+  setup.check_complete();
+}
+
 TEST_CASE("a unit that was changed is not merged") {
   SharedSetup setup;
   const BatchOptions own = setup.shard(0, 1);
