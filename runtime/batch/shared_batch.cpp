@@ -155,12 +155,13 @@ bool SharedBatch::Impl::merged() {
   return there->shared->merged;
 }
 
-// Whoever comes last removes the folder: on NFS it cannot go while a process has files in it open.
+// Whoever comes last removes what is left: on NFS the folder cannot go while a process has files in it open, and who
+// merged may have been killed then.
 void SharedBatch::Impl::adopt(const State& whole) {
   state = whole;
   take_counts(run().counts);
   close_units();
-  folder->remove();
+  end_earlier_runs(options, {&*folder, 1});
 }
 
 void SharedBatch::Impl::close_units() {

@@ -448,11 +448,16 @@ TEST_CASE("killed while the results are put together, at any step: the next one 
   SUBCASE("before the results") { std::filesystem::remove(setup.options.output); }
   SUBCASE("between results and errors") { std::filesystem::remove(setup.options.errors); }
   SUBCASE("before the state") {}
-  SUBCASE("with temporary files") {
+  const auto leave_temporary_files = [&] {
     for (const auto& path : {setup.options.output, setup.options.errors, setup.state()})
       write_text(path.string() + ".12345.0.tmp", "half");
-  }
+  };
+  SUBCASE("with temporary files") { leave_temporary_files(); }
   SUBCASE("after the state") { write_state(setup.state(), finished.merged); }
+  SUBCASE("after the state, with temporary files of one that was killed earlier") {
+    write_state(setup.state(), finished.merged);
+    leave_temporary_files();
+  }
   SUBCASE("two at the same time") {
     const pid_t child = ::fork();
     for (int n = 0; n < 20; ++n) CHECK(finished.merge().counts.done() == kRequests);
