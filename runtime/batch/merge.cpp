@@ -8,19 +8,11 @@
 #include <unordered_map>
 
 #include "runtime/base/error.hpp"
-#include "runtime/base/file.hpp"
 #include "runtime/base/output_file.hpp"
 #include "runtime/batch/response.hpp"
 
 namespace dodeca::runtime::batch {
 namespace {
-
-std::string read_whole(const std::filesystem::path& path) {
-  const InputFile file(path);
-  std::string text(file.size(), '\0');
-  file.read(0, std::as_writable_bytes(std::span(text)));
-  return text;
-}
 
 struct FoundLine {
   std::string_view text;  // with its newline
@@ -64,7 +56,7 @@ Merged merge_units(const RunFolder& folder, const InputIndex& input, std::int64_
   merged.counts.total = std::ssize(input.lines());
   for (std::int64_t unit = 0; unit < count_units(merged.counts.total, unit_requests); ++unit) {
     const std::filesystem::path path = folder.done(unit);
-    const std::string text = read_whole(path);
+    const std::string text = read_lines(path);
     const auto found = lines_by_id(text, path);
     const std::span<const InputLine> wanted = lines_of_unit(input, unit_requests, unit);
     for (const InputLine& line : wanted) {

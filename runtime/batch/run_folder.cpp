@@ -1,5 +1,6 @@
 #include "runtime/batch/run_folder.hpp"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,11 +8,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <fstream>
-#include <sstream>
+#include <span>
 #include <system_error>
 
 #include "runtime/base/error.hpp"
+#include "runtime/base/file.hpp"
 #include "runtime/base/file_error.hpp"
 #include "runtime/base/file_roles.hpp"
 #include "runtime/base/folder.hpp"
@@ -117,10 +118,28 @@ std::vector<RunFolder> RunFolder::all_of(const std::filesystem::path& output) {
 }
 
 std::string read_small_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return in ? text.str() : std::string();
+  const int fd = ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return "";
+  struct stat status {};
+  bool good = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+  std::string text;
+  for (bool more = good; more;) {
+    char piece[4096];
+    const ssize_t n = ::read(fd, piece, sizeof piece);
+    if (n < 0 && errno == EINTR) continue;
+    if (n > 0) text.append(piece, static_cast<std::size_t>(n));
+    good = n >= 0 && text.size() <= kSmallFile;
+    more = good && n > 0;
+  }
+  ::close(fd);
+  return good ? text : std::string();
+}
+
+std::string read_lines(const std::filesystem::path& path) {
+  const InputFile file(path);
+  std::string text(file.size(), '\0');
+  file.read(0, std::as_writable_bytes(std::span(text)));
+  return text;
 }
 
 }  // namespace dodeca::runtime::batch

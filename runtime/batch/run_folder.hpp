@@ -9,6 +9,7 @@
 // All but worker and work files are made once, by add_name() (base/output_file.hpp), and never change.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -50,7 +51,12 @@ class RunFolder {
   std::filesystem::path path_;
 };
 
-// All bytes of a small file; "" when there is none or it cannot be read. Opened anew, so that the server is asked.
+// All bytes of a file that others may write while it is read, or of /proc, whose files have no size. "" when there is
+// none, it is no regular file, it is longer than kSmallFile or it cannot be read to its end. Opened anew, so that the
+// server is asked. Never waits for a FIFO.
+inline constexpr std::size_t kSmallFile = 64 << 10;
 std::string read_small_file(const std::filesystem::path& path);
+// The lines of a work or done file, of any length. Error{kIo} or Error{kBadFile} when it cannot be read.
+std::string read_lines(const std::filesystem::path& path);
 
 }  // namespace dodeca::runtime::batch

@@ -63,6 +63,11 @@ struct Unit {
   std::vector<engine::RequestId> requests;
 };
 
+// Of an earlier generation that left none there is nothing to take over.
+std::string lines_left(const std::filesystem::path& work) try { return read_lines(work); } catch (const Error&) {
+  return "";
+}
+
 // While it exists the others see that this worker lives.
 struct Presence {
   Presence(const RunFolder& folder, const WorkerIdentity& identity, milliseconds takeover)
@@ -199,7 +204,7 @@ void SharedBatch::Impl::import_lines(Unit& unit) const {
   std::unordered_map<std::string, const InputLine*> missing;
   for (const InputLine& line : lines_of(unit.index)) missing.emplace(line.id, &line);
   for (std::int64_t generation = unit.generation - 1; generation > 0; --generation) {
-    const std::string text = read_small_file(folder->work(unit.index, generation));
+    const std::string text = lines_left(folder->work(unit.index, generation));
     std::string_view rest = text;
     for (std::size_t end; (end = rest.find('\n')) != std::string_view::npos; rest.remove_prefix(end + 1)) {
       const std::string_view line = rest.substr(0, end + 1);

@@ -1,6 +1,7 @@
 #include "runtime/batch/claims.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -164,6 +165,24 @@ TEST_CASE("a claim whose worker has no file, or a damaged one, is taken over whe
     b.claims.look();
   }
   CHECK(b.claims.claim(0) == 2);
+}
+
+TEST_CASE("what is no small regular file is read as none, and nobody waits for it") {
+  Storage storage;
+  const auto path = storage.run.claim(0, 1);
+  write_text(path, std::string(kSmallFile, 'x'));
+  CHECK(read_small_file(path).size() == kSmallFile);
+  CHECK_FALSE(read_small_file("/proc/self/stat").empty());
+  std::filesystem::remove(path);
+  SUBCASE("none") {}
+  SUBCASE("a FIFO") { REQUIRE(::mkfifo(path.c_str(), 0600) == 0); }
+  SUBCASE("a device") { std::filesystem::create_symlink("/dev/zero", path); }
+  SUBCASE("a folder") { std::filesystem::create_directory(path); }
+  SUBCASE("too long") { write_text(path, std::string(kSmallFile + 1, 'x')); }
+  CHECK(read_small_file(path).empty());
+  Node a(storage, "a");
+  a.claims.look();
+  CHECK_FALSE(a.claims.done(0));
 }
 
 TEST_CASE("a folder that is gone ends it, and names that are not ours change nothing") {
