@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "runtime/base/error.hpp"
 #include "runtime/base/output_file.hpp"
 
 namespace dodeca::runtime::batch {
@@ -22,7 +23,7 @@ Claims::Claims(const RunFolder& folder, std::int64_t n_units, WorkerIdentity sel
       self_(std::move(self)),
       rules_(std::move(rules)),
       log_(std::move(log)),
-      units_(static_cast<std::size_t>(n_units)) {}
+      units_(static_cast<std::size_t>(n_units) + 1) {}
 
 void Claims::note_done(std::int64_t unit) {
   if (!std::exchange(units_[unit].done, true)) ++n_done_;
@@ -38,7 +39,7 @@ void Claims::look() {
   const std::vector<UnitFiles> files = folder_.list(std::ssize(units_));
   std::set<std::string_view> owners;  // of units that are not done
   for (std::int64_t unit = 0; unit < std::ssize(units_); ++unit) {
-    if (files[unit].done) note_done(unit);
+    if (files[unit].done && unit != merging()) note_done(unit);
     note_generation(unit, files[unit].generation);
     if (done(unit) || !claimed(unit)) continue;
     read_owner(unit);
@@ -95,6 +96,10 @@ std::optional<std::int64_t> Claims::claim(std::int64_t unit) {
   if (done(unit)) return std::nullopt;
   const bool taking_over = claimed(unit);
   if (taking_over && !abandoned(unit)) return std::nullopt;
+  if (units_[unit].generation >= kMaxGenerations)
+    throw Error(ErrorKind::kBadFile, fmt::format("unit {} in {} was taken over {} times and is not done", unit,
+                                                 folder_.path().string(), kMaxGenerations))
+        .with(Remedy::kRemoveResults);
   if (taking_over) {
     const std::optional<WorkerSign>& sign = workers_[units_[unit].owner].sign;
     log_(Level::kDetail, fmt::format("unit {} is taken over from {}", unit, sign ? sign->identity.text() : "a worker"));

@@ -32,14 +32,18 @@ struct ClaimRules {
 
 class Claims {
  public:
+  // Of units 0 to n_units - 1, and of the merging, which is claimed as a unit is but never done.
   Claims(const RunFolder& folder, std::int64_t n_units, WorkerIdentity self, ClaimRules rules, Log log);
 
   // Reads the folder and the counts of all who have claims. Time counts from one look to the next.
   void look();
   bool done(std::int64_t unit) const { return units_[unit].done; }
   std::int64_t n_done() const { return n_done_; }
+  bool all_done() const { return n_done_ == merging(); }
+  std::int64_t merging() const { return std::ssize(units_) - 1; }  // as a unit
   bool claimed(std::int64_t unit) const { return units_[unit].generation > 0; }
   // The unit is this worker's from now on, under the generation returned; nullopt when it is done or another has it.
+  // Error{kBadFile} when it was claimed kMaxGenerations times.
   std::optional<std::int64_t> claim(std::int64_t unit);
   // Whether another took it over, or finished it, as far as was seen.
   bool lost(std::int64_t unit, std::int64_t generation) const {

@@ -37,7 +37,7 @@ std::unordered_map<std::string, FoundLine> lines_by_id(std::string_view text, co
 }  // namespace
 
 std::int64_t count_units(std::int64_t n_lines, std::int64_t unit_requests) {
-  return (n_lines + unit_requests - 1) / unit_requests;
+  return n_lines / unit_requests + (n_lines % unit_requests != 0);
 }
 
 std::span<const InputLine> lines_of_unit(const InputIndex& input, std::int64_t unit_requests, std::int64_t unit) {

@@ -23,8 +23,10 @@ namespace {
 constexpr std::string_view kUnit = "unit-";
 constexpr int kRemovals = 5;  // while others, who do not know yet, add files
 
-// The number at the beginning, which is cut off; -1 where there is none.
+// The number at the beginning, which is cut off; -1 where there is none, or none as it is written here: without zeros
+// before it.
 std::int64_t take_number(std::string_view& text) {
+  if (text.starts_with('0') && text.size() > 1 && text[1] >= '0' && text[1] <= '9') return -1;
   std::int64_t number = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || number < 0) return -1;
@@ -99,7 +101,8 @@ std::vector<UnitFiles> RunFolder::list(std::int64_t n_units) const {
     } else if (rest.starts_with(kClaim)) {
       rest.remove_prefix(kClaim.size());
       const std::int64_t generation = take_number(rest);
-      if (rest.empty()) units[unit].generation = std::max(units[unit].generation, generation);
+      if (rest.empty() && generation <= kMaxGenerations)
+        units[unit].generation = std::max(units[unit].generation, generation);
     }
   }
   if (error) throw file_error(error.value(), "read the folder", path_);

@@ -19,9 +19,12 @@
 
 namespace dodeca::runtime::batch {
 
+// So often a unit is claimed at the most. A claim with a higher number was not made by dodeca.
+inline constexpr std::int64_t kMaxGenerations = 10000;
+
 // Of one unit, as a listing shows it. On some storage that machines share a listing may be a minute old.
 struct UnitFiles {
-  std::int64_t generation = 0;  // of its last claim; 0: nobody claimed it
+  std::int64_t generation = 0;  // of its last claim, at most kMaxGenerations; 0: nobody claimed it
   bool done = false;
 };
 

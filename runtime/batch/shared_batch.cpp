@@ -33,7 +33,7 @@ SteadyTime now() { return std::chrono::steady_clock::now(); }
 
 // How often a worker counts on; how often it looks what the others did, while it works and while it waits for them.
 milliseconds beat_interval(milliseconds takeover) {
-  return std::clamp(takeover / 12, milliseconds(50), milliseconds(5000));
+  return std::clamp(takeover / 12, milliseconds(50), kLongestInterval);
 }
 milliseconds look_interval(milliseconds takeover) {
   return std::clamp(takeover / 6, milliseconds(50), milliseconds(10000));
@@ -92,7 +92,7 @@ struct SharedBatch::Impl {
   std::optional<RunFolder> folder;
   std::int64_t n_units = 0;
   WorkerIdentity self = this_worker();
-  std::unique_ptr<Claims> claims;  // of the units, and of the merging as one unit more
+  std::unique_ptr<Claims> claims;
   std::vector<std::int64_t> order;
   std::vector<std::shared_ptr<Unit>> held;
   BatchCounts counts;
@@ -138,7 +138,7 @@ void SharedBatch::Impl::open() {
   folder->make();
   // The folder may have been removed before it was made: then OUTPUT.state, which is written first, says so.
   if (!merged()) try {
-      claims = std::make_unique<Claims>(*folder, n_units + 1, self, ClaimRules{.takeover = shard.takeover}, log);
+      claims = std::make_unique<Claims>(*folder, n_units, self, ClaimRules{.takeover = shard.takeover}, log);
       claims->look();
       count();
     } catch (const Error&) {
@@ -314,7 +314,7 @@ void SharedBatch::Impl::merge() {
 
 // Puts the results together. False when that is not due, or another is at it.
 bool SharedBatch::Impl::join() {
-  if (claims->n_done() < n_units || !claims->claim(n_units)) return false;
+  if (!claims->all_done() || !claims->claim(claims->merging())) return false;
   try {
     merge();
   } catch (const Error&) {
@@ -371,7 +371,7 @@ SharedBatch::~SharedBatch() = default;
 
 const BatchCounts& SharedBatch::counts() const { return impl_->counts; }
 
-bool SharedBatch::finished() const { return impl_->run().merged || impl_->claims->n_done() == impl_->n_units; }
+bool SharedBatch::finished() const { return impl_->run().merged || impl_->claims->all_done(); }
 
 void SharedBatch::confirm_model(const std::string& contents) {
   Impl& impl = *impl_;

@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -85,10 +86,13 @@ std::optional<WorkerSign> parse_worker(std::string_view text) {
   if (end == std::string_view::npos) return std::nullopt;
   try {
     const Json json = Json::parse(text.substr(0, end));
+    for (const char* number : {"process", "started", "interval_ms"})
+      if (!json.at(number).is_number_integer()) return std::nullopt;
     WorkerSign sign;
     sign.identity = {json.at("token"),         json.at("host"),    json.at("job"),    json.at("boot"),
                      json.at("process_space"), json.at("process"), json.at("started")};
-    sign.interval = std::chrono::milliseconds(json.at("interval_ms").get<std::int64_t>());
+    const std::chrono::milliseconds interval(json.at("interval_ms").get<std::int64_t>());
+    sign.interval = std::clamp(interval, std::chrono::milliseconds(0), kLongestInterval);
     sign.left = text.substr(end + 1).starts_with("left");
     return sign;
   } catch (const Json::exception&) {

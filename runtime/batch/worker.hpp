@@ -31,6 +31,9 @@ WorkerIdentity this_worker();
 // Whether the process is known to have ended. False of other machines and other containers: nobody can tell.
 bool has_ended(const WorkerIdentity& worker);
 
+// No worker counts on more seldom: in a file that says so the interval is this one.
+inline constexpr std::chrono::milliseconds kLongestInterval{5000};
+
 // What a worker's file says.
 struct WorkerSign {
   WorkerIdentity identity;

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <limits>
 #include <memory>
 
 #include "tests/runtime/batch/batch_fixture.hpp"
@@ -183,6 +184,58 @@ TEST_CASE("what is no small regular file is read as none, and nobody waits for i
   Node a(storage, "a");
   a.claims.look();
   CHECK_FALSE(a.claims.done(0));
+}
+
+TEST_CASE("an interval in a worker's file that no worker has does not keep its units for ever") {
+  Storage storage;
+  Node a(storage, "a"), b(storage, "b");
+  REQUIRE(a.claims.claim(0) == 1);
+  const auto path = storage.run.worker("a");
+  Json json = Json::parse(lines_of(read_text(path))[0]);
+  SUBCASE("long") { json["interval_ms"] = 1000000000000; }
+  SUBCASE("beyond what fits") { json["interval_ms"] = std::numeric_limits<std::int64_t>::max(); }
+  SUBCASE("negative") { json["interval_ms"] = std::numeric_limits<std::int64_t>::min(); }
+  SUBCASE("without a sign") { json["interval_ms"] = std::numeric_limits<std::uint64_t>::max(); }
+  SUBCASE("no integer") { json["interval_ms"] = 1e300; }
+  write_text(path, json.dump() + "\nhere 1\n");
+  b.claims.look();
+  for (int n = 0; n < 12; ++n) {
+    CHECK_FALSE(b.claims.claim(0));
+    storage.time += seconds(5);
+    b.claims.look();
+  }
+  CHECK(b.claims.claim(0) == 2);
+}
+
+TEST_CASE("claims with numbers that dodeca does not give are none, and a unit is not claimed for ever") {
+  Storage storage;
+  Node a(storage, "a");
+  for (const char* number : {"9223372036854775807", "2000000000", "10001", "0", "01"})
+    write_text(storage.run.path() / (std::string("unit-0.claim-") + number), "nobody\n");
+  a.claims.look();
+  CHECK_FALSE(a.claims.claimed(0));
+  CHECK(a.claims.claim(0) == 1);
+  write_text(storage.run.claim(1, kMaxGenerations), "nobody\n");
+  for (int n = 0; n < 13; ++n) {
+    a.claims.look();
+    storage.time += seconds(5);
+  }
+  CHECK_THROWS_WITH_AS(a.claims.claim(1), doctest::Contains("was taken over 10000 times"), Error);
+}
+
+TEST_CASE("only units are done: no file stands for the merging, or twice for a unit") {
+  Storage storage;
+  Node a(storage, "a");
+  for (std::int64_t unit = 0; unit < kUnits - 1; ++unit) write_text(storage.run.done(unit), "");
+  write_text(storage.run.done(a.claims.merging()), "");
+  write_text(storage.run.path() / ("unit-0" + std::to_string(kUnits - 1) + ".done"), "");
+  a.claims.look();
+  CHECK(a.claims.n_done() == kUnits - 1);
+  CHECK_FALSE(a.claims.all_done());
+  write_text(storage.run.done(kUnits - 1), "");
+  a.claims.look();
+  CHECK(a.claims.all_done());
+  CHECK(a.claims.claim(a.claims.merging()) == 1);
 }
 
 TEST_CASE("a folder that is gone ends it, and names that are not ours change nothing") {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <limits>
 #include <random>
 #include <thread>
 
@@ -136,6 +137,7 @@ TEST_CASE("units are a sixteenth of a share and at most 64 requests") {
   CHECK(requests_of_unit(1000000, 8) == 64);
   CHECK(count_units(0, 3) == 0);
   CHECK(count_units(7, 3) == 3);
+  CHECK(count_units(7, std::numeric_limits<std::int64_t>::max()) == 1);  // as a damaged state may say
 }
 
 TEST_CASE("one shard of one gives what a batch without shards gives, in the order of the input") {
