@@ -266,10 +266,11 @@ void SharedBatch::Impl::settle(bool now) {
 void SharedBatch::Impl::publish(Unit& unit) {
   const std::filesystem::path work = folder->work(unit.index, unit.generation);
   add_name(work, folder->done(unit.index));
+  unit.file
+      .reset();  // first: NFS keeps a file that is open under a name which is not ours, and the folder could not go
   std::error_code ignored;
   std::filesystem::remove(work, ignored);
   claims->note_done(unit.index);
-  unit.file.reset();
 }
 
 void SharedBatch::Impl::drop_lost(Engine& engine) {

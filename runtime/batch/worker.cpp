@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -77,7 +79,8 @@ bool has_ended(const WorkerIdentity& worker) {
   if (worker.boot.empty() || worker.boot != boot_of_this_system()) return false;
   if (worker.process_space.empty() || worker.process_space != own_process_space()) return false;
   const std::optional<ProcessStatus> status = status_of(worker.process);
-  if (!status) return !std::filesystem::exists(fmt::format("/proc/{}", worker.process));
+  // /proc may hide the processes of other users (hidepid); the system still says whether they are there.
+  if (!status) return ::kill(static_cast<pid_t>(worker.process), 0) != 0 && errno == ESRCH;
   return status->started != worker.started || status->state == 'Z' || status->state == 'X';
 }
 

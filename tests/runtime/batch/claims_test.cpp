@@ -1,6 +1,9 @@
 #include "runtime/batch/claims.hpp"
 
 #include <doctest/doctest.h>
+#include <grp.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -282,6 +285,25 @@ TEST_CASE("this system's processes are known to live or to have ended; others' a
   CHECK(has_ended(other));  // a zombie
   REQUIRE(::waitpid(child, nullptr, 0) == child);
   CHECK(has_ended(other));
+}
+
+TEST_CASE("a process of another user that /proc hides has not ended") {
+  const WorkerIdentity self = this_worker();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    constexpr uid_t kNobody = 65534;
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("proc", "/proc", "proc", 0, "hidepid=2") != 0 || ::setgroups(0, nullptr) != 0 ||
+        ::setgid(kNobody) != 0 || ::setuid(kNobody) != 0)
+      ::_exit(2);
+    if (std::filesystem::exists("/proc/" + std::to_string(self.process))) ::_exit(2);
+    ::_exit(has_ended(self) ? 1 : 0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 2) MESSAGE("/proc cannot be mounted here");
+  CHECK(WEXITSTATUS(status) != 1);
 }
 
 TEST_CASE("a worker's file says who it is, and a thread counts on in it") {
