@@ -93,7 +93,6 @@ void Batch::Impl::open() {
   remove_leftovers(state_file);
 
   state = new_state(*input, options);
-  const bool empty = results->size() == 0 && errors->size() == 0;
   const std::optional<State> old = options.restart ? std::nullopt : read_state(state_file, Remedy::kBeginAnew);
   if (old && !old->restarting) {
     require_same_run(*old, state, options, Remedy::kBeginAnew);
@@ -104,12 +103,8 @@ void Batch::Impl::open() {
     errors->trust(old->synced_errors);
     state.contents = old->contents;
     state.stamp = old->stamp;
-  } else if (!old && !options.restart && !empty) {
-    throw Error(ErrorKind::kBadRequest,
-                fmt::format("{} or {} has contents but there is no {}: they are not of an interrupted run",
-                            options.output.string(), options.errors.string(), state_file.string()))
-        .with(Remedy::kBeginAnew);
   } else {
+    if (!old && !options.restart) require_no_results(options, Remedy::kBeginAnew);
     begin(earlier);
   }
   recover(*results, counts.completed);

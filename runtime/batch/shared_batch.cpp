@@ -175,14 +175,17 @@ void SharedBatch::Impl::close_units() {
 }
 
 void SharedBatch::Impl::check_results() const {
-  const auto changed = [](const std::filesystem::path& path, std::uint64_t bytes) {
-    std::error_code error;
-    return std::filesystem::file_size(path, error) != bytes || error;
-  };
-  if (changed(options.output, state.synced_results) || changed(options.errors, state.synced_errors))
-    throw Error(ErrorKind::kBadRequest, fmt::format("{} or {} was changed after all requests were answered",
-                                                    options.output.string(), options.errors.string()))
+  const auto check = [](const std::filesystem::path& path, std::uint64_t bytes) {
+    std::error_code none;
+    const std::uint64_t size = std::filesystem::file_size(path, none);
+    if (!none && size == bytes) return;
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("{} was changed after all requests were answered: it had {} bytes and {}", path.string(),
+                            bytes, none ? "cannot be read now" : fmt::format("has {} now", size)))
         .with(Remedy::kRemoveResults);
+  };
+  check(options.output, state.synced_results);
+  check(options.errors, state.synced_errors);
 }
 
 void SharedBatch::Impl::take_counts(const BatchCounts& merged) {
@@ -381,11 +384,13 @@ void SharedBatch::confirm_model(const std::string& contents) {
   try {
     OutputFile file(path, contents.size(), OutputFile::Links::kReplace);
     file.append(contents.data(), contents.size());
-    if (!file.finish_new() && read_small_file(path) != contents)
+    if (file.finish_new()) return;
+    const std::string theirs = read_small_file(path);
+    if (theirs != contents)
       throw Error(ErrorKind::kBadRequest,
-                  fmt::format("the weights of this process's model are not those that {} was begun with: its results "
-                              "would not fit the others'",
-                              impl.options.output.string()))
+                  fmt::format("the weights of this process's model (checksum {}) are not those that {} was begun with "
+                              "({}): its results would not fit the others'",
+                              contents, impl.options.output.string(), theirs.empty() ? "unreadable" : theirs))
           .with(Remedy::kRemoveResults);
   } catch (const Error&) {
     if (!impl.merged()) throw;  // others finished since this one looked, and removed the folder

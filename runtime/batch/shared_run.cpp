@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <random>
-#include <system_error>
 
 namespace dodeca::runtime::batch {
 namespace {
@@ -23,13 +22,7 @@ State begin_or_join(const BatchOptions& options, const InputIndex& input, std::i
   const State own = new_state(input, options);
   std::optional<State> there = read_state(path, Remedy::kRemoveResults);
   if (!there) {
-    std::error_code none;
-    for (const std::filesystem::path& file : {options.output, options.errors})
-      if (const auto size = std::filesystem::file_size(file, none); !none && size > 0)
-        throw Error(ErrorKind::kBadRequest,
-                    fmt::format("{} has contents but there is no {}: they are not of an interrupted run", file.string(),
-                                path.string()))
-            .with(Remedy::kRemoveResults);
+    require_no_results(options, Remedy::kRemoveResults);
     State begun = own;
     std::random_device random;
     begun.shared = SharedRun{random(), unit_requests, false, {}};
@@ -41,7 +34,11 @@ State begin_or_join(const BatchOptions& options, const InputIndex& input, std::i
       there = read_state(path, Remedy::kRemoveResults);
     }
   }
-  if (!there || !there->shared)
+  if (!there)
+    throw Error(ErrorKind::kIo, fmt::format("{} was removed by another process at this moment; the same command begins "
+                                            "or joins the batch",
+                                            path.string()));
+  if (!there->shared)
     throw Error(ErrorKind::kBadRequest,
                 fmt::format("{} was begun by one process alone, and goes on so", options.output.string()))
         .with(Remedy::kRemoveResults);

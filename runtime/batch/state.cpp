@@ -121,6 +121,16 @@ void remove_leftovers(const std::filesystem::path& path) {
     std::filesystem::remove(leftover, ignored);
 }
 
+void require_no_results(const BatchOptions& options, Remedy remedy) {
+  std::error_code none;
+  for (const std::filesystem::path& file : {options.output, options.errors})
+    if (const auto size = std::filesystem::file_size(file, none); !none && size > 0)
+      throw Error(ErrorKind::kBadRequest,
+                  fmt::format("{} has {} bytes but there is no {}: they are not of an interrupted run", file.string(),
+                              size, state_path(options.output).string()))
+          .with(remedy);
+}
+
 void require_same_run(const State& old, const State& now, const BatchOptions& options, Remedy remedy) {
   const auto refuse = [&](std::string_view what) {
     throw Error(ErrorKind::kBadRequest,

@@ -49,6 +49,8 @@ bool create_state(const std::filesystem::path& path, const State& state);
 inline constexpr std::string_view kTemporaryTail = ".#.#.tmp";
 void remove_leftovers(const std::filesystem::path& path);
 
+// Error{kBadRequest} with this remedy when a file of results has contents though there is no state.
+void require_no_results(const BatchOptions& options, Remedy remedy);
 // Error{kBadRequest} with this remedy when what `old` describes may not be mixed with what `now` does.
 void require_same_run(const State& old, const State& now, const BatchOptions& options, Remedy remedy);
 

@@ -298,7 +298,9 @@ TEST_CASE("a worker with other requests, another model, other weights or options
   }
   SUBCASE("weights") {
     const auto batch = open_batch(other, [](Level, std::string_view) {});
-    CHECK_THROWS_WITH_AS(batch->confirm_model("others"), doctest::Contains("weights of this process's model"), Error);
+    CHECK_THROWS_WITH_AS(batch->confirm_model("others"),
+                         doctest::Contains("weights of this process's model (checksum others) are not those"), Error);
+    CHECK_THROWS_WITH_AS(batch->confirm_model("others"), doctest::Contains("was begun with (weights)"), Error);
     batch->confirm_model("weights");
   }
   SUBCASE("one process alone") {
@@ -334,7 +336,9 @@ TEST_CASE("results of one process, and files of others, are not joined") {
   SUBCASE("changed after the end") {
     setup.work(setup.shard(0, 1));
     write_text(setup.options.output, "");
-    CHECK(setup.refusal(setup.shard(0, 1)).find("was changed after") != std::string::npos);
+    const std::string why = setup.refusal(setup.shard(0, 1));
+    CHECK(why.find("out.jsonl was changed after") != std::string::npos);
+    CHECK(why.find("has 0 now") != std::string::npos);
     CHECK(setup.BatchSetup::run().done() == kRequests);  // it mends them
   }
   SUBCASE("a link under the name of the state") {
