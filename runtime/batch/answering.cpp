@@ -11,6 +11,32 @@ namespace {
 
 constexpr std::int64_t kDefaultCompletionTokens = 16;
 
+// What the engine is asked. Notes in `generated` what of the prompt the result will hold.
+engine::Request engine_request(const BatchRequest& asked, const BatchText& text, Generated& generated,
+                               std::int64_t max_tokens) {
+  engine::Request request;
+  const auto* const prompt = std::get_if<std::string>(&asked.prompt);
+  if (asked.chat)
+    request.prompt = text.encode_chat(asked.messages);
+  else if (prompt != nullptr)
+    request.prompt = text.encode(*prompt);
+  else
+    request.prompt = std::get<std::vector<std::int32_t>>(asked.prompt);
+  generated.n_prompt = std::ssize(request.prompt);
+  if (asked.echo) {
+    if (prompt != nullptr)
+      generated.echoed = *prompt;
+    else
+      for (const std::int32_t id : request.prompt) generated.echoed += text.piece(id);
+  }
+  request.sampling = asked.sampling;
+  request.max_tokens = asked.max_tokens.value_or(max_tokens >= 0 || asked.chat ? max_tokens : kDefaultCompletionTokens);
+  request.stop = asked.stop;
+  request.n_logprobs = asked.n_logprobs;
+  request.prompt_logprobs = asked.echo && asked.n_logprobs >= 0;
+  return request;
+}
+
 }  // namespace
 
 std::optional<engine::RequestId> Answering::submit(engine::Engine& engine, const BatchText& text, const InputLine& line,
@@ -35,26 +61,7 @@ std::optional<engine::RequestId> Answering::submit(engine::Engine& engine, const
   if (!asked.model.empty()) work->identity.model = asked.model;
   const char* const param = asked.chat ? "messages" : "prompt";
   try {
-    engine::Request request;
-    if (asked.chat)
-      request.prompt = text.encode_chat(asked.messages);
-    else if (const auto* prompt = std::get_if<std::string>(&asked.prompt))
-      request.prompt = text.encode(*prompt);
-    else
-      request.prompt = std::get<std::vector<std::int32_t>>(asked.prompt);
-    work->generated.n_prompt = static_cast<std::int64_t>(request.prompt.size());
-    if (asked.echo) {
-      if (const auto* prompt = std::get_if<std::string>(&asked.prompt))
-        work->generated.echoed = *prompt;
-      else
-        for (const std::int32_t id : request.prompt) work->generated.echoed += text.piece(id);
-    }
-    request.sampling = asked.sampling;
-    request.max_tokens = asked.max_tokens.value_or(options_.max_tokens >= 0 || asked.chat ? options_.max_tokens
-                                                                                          : kDefaultCompletionTokens);
-    request.stop = asked.stop;
-    request.n_logprobs = asked.n_logprobs;
-    request.prompt_logprobs = asked.echo && asked.n_logprobs >= 0;
+    engine::Request request = engine_request(asked, text, work->generated, options_.max_tokens);
     asked.messages.clear();
     asked.prompt = std::string();
     return engine.submit(std::move(request), [work, on_answer, piece = text.piece](const engine::Event& event) {
@@ -75,6 +82,17 @@ std::optional<engine::RequestId> Answering::submit(engine::Engine& engine, const
               true);
     return std::nullopt;
   }
+}
+
+bool fill(engine::Engine& engine, std::int64_t n_parallel, const std::function<Submitted()>& submit_next,
+          const std::function<bool()>& settled) {
+  const std::size_t wanted = static_cast<std::size_t>(n_parallel) + 1;
+  while (engine.n_active() + engine.n_queued() < wanted) {
+    const Submitted submitted = submit_next();
+    if (submitted == Submitted::kNone) break;
+    if (submitted == Submitted::kAnswered && !settled()) return false;
+  }
+  return true;
 }
 
 }  // namespace dodeca::runtime::batch

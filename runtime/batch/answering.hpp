@@ -31,4 +31,11 @@ class Answering {
   const std::int64_t created_;
 };
 
+// What became of a line: the engine answers it, it is answered already, or there was none.
+enum class Submitted { kToEngine, kAnswered, kNone };
+// Submits lines until one more than run at once is queued, so that a place never waits. `settled` is called after each
+// line that is answered already; fill() stops, and returns false, when that does.
+bool fill(engine::Engine& engine, std::int64_t n_parallel, const std::function<Submitted()>& submit_next,
+          const std::function<bool()>& settled);
+
 }  // namespace dodeca::runtime::batch

@@ -213,24 +213,20 @@ void Batch::run(Engine& engine, const BatchText& text, const Report& progress) {
   const auto on_answer = [&](const std::string& line, bool refused) { impl.write(line, refused); };
   auto next = impl.input->lines().begin();
   const auto end = impl.input->lines().end();
-  // One more than run at once is queued, so that a place never waits.
-  const std::size_t wanted = static_cast<std::size_t>(impl.options.n_parallel) + 1;
+  const auto submit_next = [&] {
+    while (next != end && impl.done.contains(next->id)) ++next;
+    if (next == end) return Submitted::kNone;
+    return answering.submit(engine, text, *next++, on_answer) ? Submitted::kToEngine : Submitted::kAnswered;
+  };
+  const auto settled = [&] {
+    impl.sync(false);
+    return progress(impl.counts);
+  };
   bool working = true;
   while (working) {
-    bool go_on = true;
-    while (go_on && next != end && engine.n_active() + engine.n_queued() < wanted) {
-      if (!impl.done.contains(next->id) && !answering.submit(engine, text, *next, on_answer)) {
-        impl.sync(false);
-        go_on = progress(impl.counts);
-      }
-      ++next;
-    }
-    if (go_on) {
-      working = engine.step() || next != end;
-      impl.sync(false);
-      go_on = progress(impl.counts);
-    }
-    if (!go_on) {
+    const bool go_on = fill(engine, impl.options.n_parallel, submit_next, settled);
+    if (go_on) working = engine.step() || next != end;
+    if (!go_on || !settled()) {
       impl.sync(true);
       impl.note_synced();
       throw Stopped{};

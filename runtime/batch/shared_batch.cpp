@@ -118,7 +118,7 @@ struct SharedBatch::Impl {
   void drop_lost(Engine& engine);
   bool look(Engine* engine);
   void merge();
-  bool join();
+  bool merge_if_due();
   void wait();
   void work(Engine& engine, const BatchText& text, const Report& progress);
 };
@@ -316,8 +316,8 @@ void SharedBatch::Impl::merge() {
   take_counts(merged.counts);
 }
 
-// Puts the results together. False when that is not due, or another is at it.
-bool SharedBatch::Impl::join() {
+// False when that is not due, or another is at it.
+bool SharedBatch::Impl::merge_if_due() {
   if (!claims->all_done() || !claims->claim(claims->merging())) return false;
   try {
     merge();
@@ -332,33 +332,31 @@ bool SharedBatch::Impl::join() {
 void SharedBatch::Impl::work(Engine& engine, const BatchText& text, const Report& progress) {
   const Answering answering(options, *input, state.created);
   const Presence presence(*folder, self, shard.takeover);
-  // One more than run at once is queued, so that a place never waits; so is the next unit begun before one ends.
-  const std::size_t wanted = static_cast<std::size_t>(options.n_parallel) + 1;
-  while (!look(&engine)) {
-    bool go_on = true;
-    while (go_on && engine.n_active() + engine.n_queued() < wanted) {
-      const std::shared_ptr<Unit> unit = next_unit();
-      if (!unit) break;
-      const auto on_answer = [unit](const std::string& line, bool) {
-        if (!unit->file) return;
-        unit->file->append(line);
-        ++unit->n_written;
-      };
-      if (const auto request = answering.submit(engine, text, *unit->open[unit->next++], on_answer)) {
-        unit->requests.push_back(*request);
-        continue;
-      }
-      settle(false);
-      go_on = progress(counts);
-    }
-    const bool working = go_on && engine.step();
+  const auto submit_next = [&] {
+    const std::shared_ptr<Unit> unit = next_unit();  // begun before the last one ends, so that a place never waits
+    if (!unit) return Submitted::kNone;
+    const auto on_answer = [unit](const std::string& line, bool) {
+      if (!unit->file) return;
+      unit->file->append(line);
+      ++unit->n_written;
+    };
+    const auto request = answering.submit(engine, text, *unit->open[unit->next++], on_answer);
+    if (request) unit->requests.push_back(*request);
+    return request ? Submitted::kToEngine : Submitted::kAnswered;
+  };
+  const auto settled = [&] {
     settle(false);
-    if (!go_on || !progress(counts)) {
+    return progress(counts);
+  };
+  while (!look(&engine)) {
+    const bool go_on = fill(engine, options.n_parallel, submit_next, settled);
+    const bool working = go_on && engine.step();
+    if (!go_on || !settled()) {
       settle(true);
       throw Stopped{};
     }
     if (working) continue;
-    if (join()) break;
+    if (merge_if_due()) break;
     wait();
   }
   progress(counts);
@@ -412,7 +410,7 @@ void SharedBatch::conclude(const Report& progress) {
   if (impl.run().merged) return;
   try {
     const Presence presence(*impl.folder, impl.self, impl.shard.takeover);
-    while (!impl.look(nullptr) && !impl.join()) {
+    while (!impl.look(nullptr) && !impl.merge_if_due()) {
       if (!progress(impl.counts)) throw Stopped{};
       impl.wait();
     }
