@@ -10,6 +10,7 @@
 #include "runtime/base/error.hpp"
 #include "runtime/base/output_file.hpp"
 #include "runtime/batch/response.hpp"
+#include "runtime/batch/units.hpp"
 
 namespace dodeca::runtime::batch {
 namespace {
@@ -35,16 +36,6 @@ std::unordered_map<std::string, FoundLine> lines_by_id(std::string_view text, co
 }
 
 }  // namespace
-
-std::int64_t count_units(std::int64_t n_lines, std::int64_t unit_requests) {
-  return n_lines / unit_requests + (n_lines % unit_requests != 0);
-}
-
-std::span<const InputLine> lines_of_unit(const InputIndex& input, std::int64_t unit_requests, std::int64_t unit) {
-  const std::span<const InputLine> lines = input.lines();
-  const std::int64_t begin = unit * unit_requests;
-  return lines.subspan(begin, std::min(unit_requests, std::ssize(lines) - begin));
-}
 
 Merged merge_units(const RunFolder& folder, const InputIndex& input, std::int64_t unit_requests,
                    const BatchOptions& options) {

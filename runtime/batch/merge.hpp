@@ -23,8 +23,4 @@ struct Merged {
 Merged merge_units(const RunFolder& folder, const InputIndex& input, std::int64_t unit_requests,
                    const BatchOptions& options);
 
-// Units are `unit_requests` lines of the input that follow each other.
-std::int64_t count_units(std::int64_t n_lines, std::int64_t unit_requests);
-std::span<const InputLine> lines_of_unit(const InputIndex& input, std::int64_t unit_requests, std::int64_t unit);
-
 }  // namespace dodeca::runtime::batch

@@ -18,6 +18,7 @@
 #include "runtime/batch/response.hpp"
 #include "runtime/batch/shared_run.hpp"
 #include "runtime/batch/state.hpp"
+#include "runtime/batch/units.hpp"
 
 namespace dodeca::runtime::batch {
 namespace {
@@ -26,7 +27,6 @@ using engine::Engine;
 using std::chrono::milliseconds;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-constexpr std::int64_t kUnitsOfWorker = 16, kMostRequestsOfUnit = 64;
 constexpr milliseconds kPause{50};  // of a worker that has nothing to do
 
 SteadyTime now() { return std::chrono::steady_clock::now(); }
@@ -40,17 +40,6 @@ milliseconds look_interval(milliseconds takeover) {
 }
 milliseconds wait_interval(milliseconds takeover) {
   return std::clamp(takeover / 120, milliseconds(50), milliseconds(1000));
-}
-
-// Its own share first, in order; then those of the others from their ends, where their owners come last.
-std::vector<std::int64_t> order_of_units(std::int64_t n_units, const Shard& shard) {
-  std::vector<std::int64_t> order;
-  for (std::int64_t n = 0; n < shard.count; ++n) {
-    const std::int64_t share = (shard.index + n) % shard.count;
-    const std::int64_t begin = n_units * share / shard.count, end = n_units * (share + 1) / shard.count;
-    for (std::int64_t i = 0; i < end - begin; ++i) order.push_back(n == 0 ? begin + i : end - 1 - i);
-  }
-  return order;
 }
 
 // A unit that this worker has claimed.
@@ -78,11 +67,6 @@ struct Presence {
 
 }  // namespace
 
-std::int64_t requests_of_unit(std::int64_t n_requests, std::int64_t n_workers) {
-  const std::int64_t units = n_workers * kUnitsOfWorker;
-  return std::clamp<std::int64_t>((n_requests + units - 1) / units, 1, kMostRequestsOfUnit);
-}
-
 struct SharedBatch::Impl {
   BatchOptions options;
   Log log;
@@ -107,7 +91,6 @@ struct SharedBatch::Impl {
   bool merged();
   void adopt(const State& whole);
   void close_units();
-  void check_results() const;
   void take_counts(const BatchCounts& merged);
   void count();
   void import_lines(Unit& unit) const;
@@ -144,7 +127,7 @@ void SharedBatch::Impl::open() {
     } catch (const Error&) {
       if (!merged()) throw;  // others finished it just now
     }
-  if (run().merged) check_results();
+  if (run().merged) require_whole_results(options, state);
   counts.resumed = counts.done();
 }
 
@@ -172,20 +155,6 @@ void SharedBatch::Impl::adopt(const State& whole) {
 void SharedBatch::Impl::close_units() {
   for (const auto& unit : held) unit->file.reset();
   held.clear();
-}
-
-void SharedBatch::Impl::check_results() const {
-  const auto check = [](const std::filesystem::path& path, std::uint64_t bytes) {
-    std::error_code none;
-    const std::uint64_t size = std::filesystem::file_size(path, none);
-    if (!none && size == bytes) return;
-    throw Error(ErrorKind::kBadRequest,
-                fmt::format("{} was changed after all requests were answered: it had {} bytes and {}", path.string(),
-                            bytes, none ? "cannot be read now" : fmt::format("has {} now", size)))
-        .with(Remedy::kRemoveResults);
-  };
-  check(options.output, state.synced_results);
-  check(options.errors, state.synced_errors);
 }
 
 void SharedBatch::Impl::take_counts(const BatchCounts& merged) {

@@ -36,8 +36,4 @@ class SharedBatch final : public AnyBatch {
   std::unique_ptr<Impl> impl_;
 };
 
-// Requests of one unit: a sixteenth of a worker's share, and at most 64, so that little is lost with a worker and the last
-// ones end at about the same time.
-std::int64_t requests_of_unit(std::int64_t n_requests, std::int64_t n_workers);
-
 }  // namespace dodeca::runtime::batch

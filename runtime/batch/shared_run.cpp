@@ -46,6 +46,20 @@ State begin_or_join(const BatchOptions& options, const InputIndex& input, std::i
   return *there;
 }
 
+void require_whole_results(const BatchOptions& options, const State& merged) {
+  const auto check = [](const std::filesystem::path& path, std::uint64_t bytes) {
+    std::error_code none;
+    const std::uint64_t size = std::filesystem::file_size(path, none);
+    if (!none && size == bytes) return;
+    throw Error(ErrorKind::kBadRequest,
+                fmt::format("{} was changed after all requests were answered: it had {} bytes and {}", path.string(),
+                            bytes, none ? "cannot be read now" : fmt::format("has {} now", size)))
+        .with(Remedy::kRemoveResults);
+  };
+  check(options.output, merged.synced_results);
+  check(options.errors, merged.synced_errors);
+}
+
 Error run_is_over(const BatchOptions& options, const std::optional<State>& there) {
   if (there)
     return Error(ErrorKind::kBadRequest,

@@ -18,6 +18,9 @@ namespace dodeca::runtime::batch {
 // has other requests, another model or other options, or is answered by one process alone.
 State begin_or_join(const BatchOptions& options, const InputIndex& input, std::int64_t unit_requests);
 
+// Error{kBadRequest} when the files of results are not those that were merged, by their sizes.
+void require_whole_results(const BatchOptions& options, const State& merged);
+
 // Why a process stops whose run OUTPUT.state does not tell of any more.
 Error run_is_over(const BatchOptions& options, const std::optional<State>& there);
 

@@ -16,6 +16,7 @@
 #include "runtime/batch/merge.hpp"
 #include "runtime/batch/run_folder.hpp"
 #include "runtime/batch/state.hpp"
+#include "runtime/batch/units.hpp"
 #include "tests/runtime/batch/batch_fixture.hpp"
 
 namespace {
