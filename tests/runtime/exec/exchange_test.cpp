@@ -8,17 +8,14 @@
 #include <cstring>
 #include <thread>
 
-#include "runtime/model/random_source.hpp"
-#include "runtime/model/shapes.hpp"
 #include "tests/runtime/exec/exec_fixture.hpp"
+#include "tests/runtime/exec/random_slice.hpp"
 #include "tests/support/memory_source.hpp"
 
+namespace dodeca::runtime::exec {
 namespace {
 
-using namespace dodeca;
-using namespace dodeca::tests;
-using namespace dodeca::runtime;
-using namespace dodeca::runtime::exec;
+using namespace tests;
 using quant::DType;
 
 // Processes as threads: what one has is copied to the others.
@@ -109,6 +106,7 @@ void check_bits(const WeightSource& source, PlanOptions options, DType cache_typ
   for (std::size_t p = 0; p < n_parts; ++p) {
     processes.emplace_back([&, p] {
       cpu::Team own(p == 1 ? 2 : 1);
+      own.set_idle_spin(std::chrono::microseconds(0));  // all of them share the processors
       PlanOptions planned = options;
       planned.here = static_cast<int>(p);
       const auto model = Model::load(source, make_plan(source, this_machine(), planned), own,
@@ -131,26 +129,10 @@ void check_bits(const WeightSource& source, PlanOptions options, DType cache_typ
   for (const std::vector<float>& logits : got) CHECK(same_bits(logits, want));
 }
 
-std::unique_ptr<WeightSource> quantized(const char* shape) {
-  ModelConfig c = published_shape(shape);
-  set_layers(c, 1, 1);
-  c.vocab_size = 512;
-  c.n_routed_experts = 8;
-  c.n_experts_per_tok = 3;
-  c.n_group = c.topk_group = 1;
-  return random_weights(
-      c,
-      [](const WantedWeight& w) {
-        if (w.id.role == WeightRole::kRouter) return DType::kF32;
-        return w.n_in % 256 != 0 ? DType::kQ5_0 : is_routed(w.id.role) ? DType::kQ2_K : DType::kQ4_K;
-      },
-      7);
-}
-
 }  // namespace
 
 TEST_CASE("parts in executors of their own: quantized models of V3's and V2-Lite's widths") {
-  const auto wide = quantized("deepseek-v3"), narrow = quantized("deepseek-v2-lite");
+  const auto wide = random_slice(slice_of("deepseek-v3")), narrow = random_slice(slice_of("deepseek-v2-lite"));
   check_bits(*wide, {.shares = equal_shares(2)});
   check_bits(*wide, {.shares = {3.0, 1.0, 2.0}});
   check_bits(*narrow, {.shares = equal_shares(3)});
@@ -194,3 +176,5 @@ TEST_CASE("a pass ends with the phase whose exchange failed") {
     }
   }
 }
+
+}  // namespace dodeca::runtime::exec

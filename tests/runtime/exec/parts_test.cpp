@@ -6,9 +6,8 @@
 #include <cstring>
 #include <sstream>
 
-#include "runtime/model/random_source.hpp"
-#include "runtime/model/shapes.hpp"
 #include "tests/runtime/exec/exec_fixture.hpp"
+#include "tests/runtime/exec/random_slice.hpp"
 #include "tests/support/compare.hpp"
 #include "tests/support/memory_source.hpp"
 
@@ -17,31 +16,6 @@ namespace {
 
 using namespace tests;
 using quant::DType;
-
-// Two layers of a published shape, one of them dense, with few experts and a short vocabulary.
-ModelConfig slice_of(const char* shape) {
-  ModelConfig c = published_shape(shape);
-  set_layers(c, 1, 1);
-  c.vocab_size = 512;
-  c.n_routed_experts = 8;
-  c.n_experts_per_tok = 3;
-  c.n_group = c.topk_group = 1;
-  return c;
-}
-
-// A random model of a slice in types whose blocks fit its rows.
-std::unique_ptr<WeightSource> random_model(const ModelConfig& c) {
-  return random_weights(
-      c,
-      [](const WantedWeight& w) {
-        if (w.id.role == WeightRole::kRouter) return DType::kF32;
-        const DType wanted = w.id.role == WeightRole::kExpertDown ? DType::kQ3_K
-                             : is_routed(w.id.role)               ? DType::kQ2_K
-                                                                  : DType::kQ4_K;
-        return w.n_in % 256 == 0 ? wanted : DType::kQ5_0;
-      },
-      7);
-}
 
 double rms(const std::vector<float>& values) {
   double square = 0.0;
@@ -69,7 +43,7 @@ std::vector<float> logits_with(const WeightSource& source, cpu::Team& team, cons
 TEST_CASE("V3-wide and V2-Lite-wide quantized models in 2, 3, 4 and 8 parts") {
   for (const char* shape : {"deepseek-v3", "deepseek-v2-lite"}) {
     const ModelConfig c = slice_of(shape);
-    const auto source = random_model(c);
+    const auto source = random_slice(c);
     cpu::Team team(2);
     const std::vector<int> ids = some_ids(16, static_cast<int>(c.vocab_size));
     const std::vector<float> want = logits_with(*source, team, {}, ids),
@@ -95,7 +69,7 @@ TEST_CASE("V3-wide and V2-Lite-wide quantized models in 2, 3, 4 and 8 parts") {
 TEST_CASE("weights in pieces: the same bits for one row and many, and for any team") {
   for (const char* shape : {"deepseek-v3", "deepseek-v2-lite"}) {
     const ModelConfig c = slice_of(shape);
-    const auto source = random_model(c);
+    const auto source = random_slice(c);
     cpu::Team one(1), two(2), five(5), twenty(20);
     for (const Shares& shares : {equal_shares(1), equal_shares(2), equal_shares(16), {3.0, 1.0, 2.0}}) {
       const auto model = load_model(*source, two, {.shares = shares});
