@@ -13,6 +13,7 @@
 #include "cpu/team.hpp"
 #include "cpu/topology.hpp"
 #include "runtime/cli/model_options.hpp"
+#include "runtime/engine/energy_meter.hpp"
 
 namespace dodeca::bench {
 

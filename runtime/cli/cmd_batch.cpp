@@ -11,8 +11,8 @@
 #include "runtime/base/stopwatch.hpp"
 #include "runtime/batch/batch.hpp"
 #include "runtime/cli/command.hpp"
+#include "runtime/cli/load_model.hpp"
 #include "runtime/cli/model_identity.hpp"
-#include "runtime/cli/model_options.hpp"
 #include "runtime/cli/text_options.hpp"
 #include "runtime/model/contents.hpp"
 

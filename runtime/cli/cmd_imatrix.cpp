@@ -6,7 +6,7 @@
 
 #include "runtime/base/own_file.hpp"
 #include "runtime/cli/command.hpp"
-#include "runtime/cli/model_options.hpp"
+#include "runtime/cli/load_model.hpp"
 #include "runtime/cli/text_options.hpp"
 #include "runtime/eval/importance.hpp"
 #include "runtime/eval/statistics.hpp"

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/cli/command.hpp"
-#include "runtime/cli/model_options.hpp"
+#include "runtime/cli/load_model.hpp"
 #include "runtime/cli/text_options.hpp"
 #include "runtime/eval/logits_file.hpp"
 #include "runtime/eval/statistics.hpp"

@@ -8,8 +8,8 @@
 
 #include "runtime/cli/chat.hpp"
 #include "runtime/cli/command.hpp"
+#include "runtime/cli/load_model.hpp"
 #include "runtime/cli/model_identity.hpp"
-#include "runtime/cli/model_options.hpp"
 #include "runtime/cli/prompt_cache.hpp"
 #include "runtime/cli/text_options.hpp"
 

@@ -1,9 +1,8 @@
 // The flags that every command on a model shares, and what they ask of a session: its files, threads, arithmetic and
-// cache. Loading shows progress and says the facts in one line each.
+// cache.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -17,7 +16,6 @@
 #include "runtime/cli/numa_options.hpp"
 #include "runtime/cli/options.hpp"
 #include "runtime/cluster/cluster.hpp"
-#include "runtime/engine/energy_meter.hpp"
 #include "runtime/engine/session.hpp"
 #include "runtime/model/weight_source.hpp"
 
@@ -72,29 +70,5 @@ struct ModelOptions {
   NumaChoice numa_choice(const cpu::Topology& topology) const;
   PlanOptions plan_options(const NumaChoice& choice, const Console& console) const;
 };
-
-// What a command on a model works with.
-struct LoadedModel {
-  std::unique_ptr<engine::Session> session;
-  std::int64_t context = 0;  // positions per sequence
-  double load_seconds = 0;
-  std::unique_ptr<engine::EnergyMeter> energy;  // from when all was loaded
-  const cluster::Cluster* cluster = nullptr;    // as ModelOptions
-
-  const ModelConfig& config() const { return session->config(); }
-};
-
-// What a command needs besides the model.
-struct CommandNeeds {
-  std::int32_t n_sequences = 1;
-  std::int64_t n_positions = 0;   // over all sequences; 0: n_sequences times the context
-  std::uint64_t extra_bytes = 0;  // of memory that the command itself will ask for
-};
-// Opens and loads (engine/session.hpp), says the facts. `needs` is asked once plan and context are known.
-LoadedModel load_model(const ModelOptions& options, const Console& console,
-                       const std::function<CommandNeeds(const Plan& plan, std::int64_t context)>& needs);
-// Of ranks above 0: loads their part and does what rank 0 tells. Returns the exit code.
-int follow_rank_0(const ModelOptions& options, const Console& console,
-                  const std::function<CommandNeeds(const Plan& plan, std::int64_t context)>& needs);
 
 }  // namespace dodeca::runtime::cli

@@ -11,10 +11,8 @@ namespace dodeca::runtime {
 namespace {
 
 void check_memory(const Plan& plan, std::uint64_t extra_bytes) {
-  std::uint64_t pooled = 0;
-  for (const std::uint64_t bytes : pooled_bytes(plan)) pooled += bytes;
-  const std::uint64_t weights = plan.bytes_here() - pooled, need = weights + extra_bytes,
-                      have = cpu::available_memory_bytes();
+  const std::uint64_t weights = bytes_beside_pools(plan), pooled = plan.bytes_here() - weights,
+                      need = weights + extra_bytes, have = cpu::available_memory_bytes();
   if (need <= have) return;
   throw Error(ErrorKind::kDoesNotFit,
               fmt::format("the model needs {:.2f} GiB of memory (weights {:.2f}{}, cache and work space {:.2f}), "

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include "cpu/memory.hpp"
 #include "cpu/node_memory.hpp"
@@ -29,6 +30,11 @@ std::vector<std::uint64_t> pooled_bytes(const Plan& plan, const PoolBytes& free_
     pooled[p] = bytes;
   }
   return pooled;
+}
+
+std::uint64_t bytes_beside_pools(const Plan& plan, const PoolBytes& free_bytes) {
+  const std::vector<std::uint64_t> pooled = pooled_bytes(plan, free_bytes);
+  return plan.bytes_here() - std::accumulate(pooled.begin(), pooled.end(), std::uint64_t{0});
 }
 
 }  // namespace dodeca::runtime
