@@ -7,7 +7,8 @@ if(DODECA_SANITIZE)
   file(GLOB cache_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/runtime/exec/kv_cache*.cpp
        ${PROJECT_SOURCE_DIR}/runtime/exec/block_table.cpp ${PROJECT_SOURCE_DIR}/runtime/exec/layer_store.cpp
        ${PROJECT_SOURCE_DIR}/runtime/cli/prompt_cache*.cpp)
-  set(reader_sources sample/sample_rows.cpp sample/sampler.cpp sample/scanned_logits.cpp engine/engine.cpp engine/stop_matcher.cpp eval/log_probs.cpp
+  set(reader_sources sample/sample_rows.cpp sample/sampler.cpp sample/scanned_logits.cpp engine/engine.cpp engine/engine_drafts.cpp engine/draft_control.cpp
+      engine/draft_trail.cpp engine/stop_matcher.cpp eval/log_probs.cpp
       eval/logits_file.cpp plan/tuning_file.cpp predict/machine_spec.cpp predict/machine_file.cpp quantize/recipe_file.cpp quantize/type_override.cpp
       allocate/sensitivity_file.cpp)
   list(TRANSFORM reader_sources PREPEND ${PROJECT_SOURCE_DIR}/runtime/)
