@@ -73,6 +73,9 @@ def check_prediction():
         check(word in text, f"{word!r} is in the text")
     small = plan(*V3, "--machine", "epyc-9554:ram200")["prediction"]
     check(small["fits"] is False and "does not fit by" in small["fit"] and small["advice"], f"too small: {small['fit']}")
+    shares = plan(*V3, "--recipe", "ud-q2_k_xl", "--parallel", "256", "-c", "512", "--machine", "epyc-9554:ram241")["prediction"]
+    check("-ctk q8_0 halves the cache" in shares["advice"] and "-c 0 fits" not in shares["advice"], f"no context of 0: {shares['advice']}")
+    check("275 GB/s read, as asked for" in must(DODECA, "plan", *V3, "--machine", "epyc-9965:read275", "-q").out, "what nobody measured")
     less = plan(*V3, "--machine", "epyc-9554", "-t", "16")["prediction"]
     check(less["threads"] == 16 and less["depths"][0]["tokens_per_s"] < speeds[0], "fewer threads")
     many = plan(*V3, "--machine", "epyc-9554", "--parallel", "8")["prediction"]
