@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A model in several processes that mpirun started, a part in each: the same text and answers as one process with as many
 parts, and one sentence when a process is killed or stops. Needs a build with DODECA_MPI; without it the test says so."""
+import contextlib
 import json
 import os
 import re
@@ -214,13 +215,16 @@ def check_lost(n, victims, how, words, code=1, above=False):
         _, err = process.communicate()
     seconds, err = time.monotonic() - begin, err.decode("utf-8", "replace")
     for victim in victims:
-        if how == signal.SIGSTOP and os.path.exists(f"/proc/{pids[victim]}"):
-            os.kill(pids[victim], signal.SIGKILL)
+        if how == signal.SIGSTOP:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pids[victim], signal.SIGKILL)
     deadline = time.monotonic() + 20
     while any(map(lives, pids.values())) and time.monotonic() < deadline:
         time.sleep(0.1)
     check(not any(map(lives, pids.values())), f"no rank is left: {pids}")
-    check(process.returncode == code and seconds < 40, f"ranks {victims} {how.name}: exit code {process.returncode} after "
+    print(f"ranks {victims} of {n} {how.name}: ended after {seconds:.1f} s")
+    # Silence is noticed after 8 s, and for longer where the processors are busy: these seconds are not dodeca's.
+    check(process.returncode == code and seconds < (40 if how == signal.SIGSTOP else 10), f"ranks {victims} {how.name}: exit code {process.returncode} after "
           f"{seconds:.1f} s\n{err}")
     said = [line for line in err.splitlines() if line.startswith("dodeca")]
     check(len(said) == (1 if words else 0) and words in "".join(said), f"ranks {victims} {how.name}: one sentence: {err}")
@@ -245,6 +249,7 @@ def ip(*command, quiet=False):
 
 class Namespaces:
     def __enter__(self):
+        self.remove()  # what a killed test left
         self.made = all(ip("netns", "add", host, quiet=True) for host in HOSTS) and ip(
             "link", "add", "veth-a", "netns", HOSTS[0], "type", "veth", "peer", "name", "veth-b", "netns", HOSTS[1], quiet=True)
         for host, address, link in zip(HOSTS, ADDRESSES, ("veth-a", "veth-b")):
@@ -256,7 +261,12 @@ class Namespaces:
         for host in HOSTS if self.made else ():
             inside = subprocess.run(["ip", "netns", "pids", host], stdout=subprocess.PIPE, check=False)
             for pid in map(int, inside.stdout.split()):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it ends by itself
+                    os.kill(pid, signal.SIGKILL)
+        self.remove()
+
+    @staticmethod
+    def remove():
         for host in HOSTS:
             ip("netns", "del", host, quiet=True)
 
