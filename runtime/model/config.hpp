@@ -21,6 +21,9 @@ enum class FfnKind { kDense, kMoe };
 enum class GatingKind { kSoftmax, kSigmoid, kSoftmaxSelected };  // the last: softmax over the chosen logits
 enum class GroupScoreKind { kMax, kTop2Sum };
 enum class RopePairing { kInterleaved, kHalves };
+// RMS norm of queries and keys before rope: of each head, or of all heads' values at once.
+enum class QkNorm { kNone, kPerHead, kWhole };
+enum class ActivationKind { kSwiGlu, kClampedSwiGlu };  // the second: gpt-oss
 
 struct RopeConfig {
   std::int64_t dim = 0;  // rotated dimensions per head
@@ -31,12 +34,25 @@ struct RopeConfig {
   double beta_fast = 32.0, beta_slow = 1.0;
   double mscale_all_dim = 0.0;  // softmax scale is multiplied by (1 + 0.1 * mscale_all_dim * ln(factor))^2
   double magnitude = 1.0;       // factor on cos and sin; 1 for every published DeepSeek model
+  bool whole_bounds = true;     // YaRN: the ramp begins and ends at whole dimensions
+  std::vector<double> factors;  // [dim / 2] each frequency is divided by; empty: 1
   RopePairing pairing = RopePairing::kInterleaved;  // kHalves: grouped queries alone
+};
+
+// DeepSeek sparse attention (DeepSeek-V3.2-Exp report): an indexer scores all cached positions, attention runs over the best.
+struct IndexerConfig {
+  std::int64_t n_heads = 0;  // 0: attention is dense
+  std::int64_t head_dim = 0, top_k = 0;
+  RopePairing pairing = RopePairing::kInterleaved;  // of the first rope.dim dims of a head
+
+  bool operator==(const IndexerConfig&) const = default;
 };
 
 struct LayerConfig {
   AttentionKind attention = AttentionKind::kMla;
   FfnKind ffn = FfnKind::kDense;
+  std::int64_t window = 0;  // GQA: positions that a row sees, its own included; 0: all
+  bool has_indexer = true;  // false: attends to what the nearest earlier layer with an indexer chose
 };
 
 struct ModelConfig {
@@ -47,11 +63,14 @@ struct ModelConfig {
   std::int64_t context_length = 0;  // the model's own
   double rms_norm_eps = 1e-6;
   std::vector<LayerConfig> layers;  // [n_layers]
+  IndexerConfig indexer;
 
   std::int64_t n_heads = 0, n_kv_heads = 0;  // n_kv_heads: GQA only
   std::int64_t q_lora_rank = 0;              // 0: q in one projection
   std::int64_t kv_lora_rank = 0, qk_nope_head_dim = 0, qk_rope_head_dim = 0, v_head_dim = 0;
   std::int64_t head_dim = 0;  // GQA only
+  QkNorm qk_norm = QkNorm::kNone;
+  bool attention_sinks = false;  // GQA: every head has a logit that takes a share of the softmax and has no value
   RopeConfig rope;
 
   std::int64_t intermediate_size = 0, moe_intermediate_size = 0;
@@ -61,7 +80,11 @@ struct ModelConfig {
   GatingKind gating = GatingKind::kSoftmax;
   bool norm_topk_prob = false;
   double routed_scaling_factor = 1.0;
-  bool attention_bias = false;  // MLA: q_a, kv_a and the output projection add one
+  bool attention_bias = false;  // MLA: q_a, kv_a and the output projection add one; GQA: q, k and v
+  bool output_bias = false;     // GQA: the output projection adds one
+  bool router_bias = false;     // the router's logits add one, besides the bias of the choice
+  bool expert_bias = false;     // gate, up and down of the routed experts add one
+  ActivationKind activation = ActivationKind::kSwiGlu;
   bool tied_embeddings = false;
 
   // Layers of multi-token prediction are built as the last main one.

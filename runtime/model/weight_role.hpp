@@ -14,7 +14,8 @@ enum class WeightRole : std::uint8_t {
   // outside the layers
   kEmbedding,
   kOutputNorm,
-  kOutput,  // the head: hidden state to logits
+  kOutput,       // the head: hidden state to logits
+  kRopeFactors,  // RopeConfig::factors
   // attention; kQ to kAttentionOutput as the DeepSeek-V2 paper, section 2.1, and GGUF name them
   kAttentionNorm,
   kQ,
@@ -28,8 +29,19 @@ enum class WeightRole : std::uint8_t {
   kKB,   // [heads, latent] x nope: carries a query into the latent space
   kVB,   // [heads, v] x latent: carries the result out
   kKvB,  // older files: both in one, as kv_b_proj
-  kK,    // of grouped-query attention, like kV
+  kK,    // of grouped-query attention, like all to kSinks
   kV,
+  kQBias,
+  kKBias,
+  kVBias,
+  kQNorm,
+  kKNorm,
+  kSinks,   // [heads] logits without values
+  kIndexQ,  // DeepSeek sparse attention: the indexer's queries, from the normed q_a
+  kIndexK,
+  kIndexKNorm,
+  kIndexKNormBias,
+  kIndexWeights,  // of its heads
   kAttentionOutput,
   kAttentionOutputBias,
   // feed-forward
@@ -38,10 +50,14 @@ enum class WeightRole : std::uint8_t {
   kUp,
   kDown,
   kRouter,
+  kRouterLogitBias,
   kRouterBias,  // of the choice alone, not of the weights (DeepSeek-V3 report, section 2.1.2)
   kExpertGate,
   kExpertUp,
   kExpertDown,
+  kExpertGateBias,
+  kExpertUpBias,
+  kExpertDownBias,
   kExpertGateUp,  // some files: both in one, gate rows first
   kSharedGate,
   kSharedUp,
@@ -90,10 +106,7 @@ BlockPart part_of(WeightRole role);
 // Of which a token reads only those that it chose.
 inline bool is_routed(WeightRole role) { return group_of(role) == WeightGroup::kRoutedExperts; }
 
-inline bool is_bias(WeightRole role) {
-  return role == WeightRole::kRouterBias || role == WeightRole::kQABias || role == WeightRole::kKvABias ||
-         role == WeightRole::kAttentionOutputBias;
-}
+inline bool is_bias(WeightRole role) { return role_info(role).name.ends_with(".bias"); }
 
 // A weight of a model: its role and layer, kNoLayer outside.
 struct WeightId {
