@@ -40,13 +40,7 @@ class Builder {
 
   void attention(AttentionKind kind) {
     vector(kAttentionNorm, h_ + "input_layernorm.weight", c_.hidden_size);
-    if (kind == AttentionKind::kGqa) {
-      matrix(kQ, h_ + "self_attn.q_proj.weight", c_.hidden_size, c_.n_heads * c_.head_dim);
-      matrix(kK, h_ + "self_attn.k_proj.weight", c_.hidden_size, c_.n_kv_heads * c_.head_dim);
-      matrix(kV, h_ + "self_attn.v_proj.weight", c_.hidden_size, c_.n_kv_heads * c_.head_dim);
-      matrix(kAttentionOutput, h_ + "self_attn.o_proj.weight", c_.n_heads * c_.head_dim, c_.hidden_size);
-      return;
-    }
+    if (kind == AttentionKind::kGqa) return grouped_attention();
     const std::int64_t q_width = c_.n_heads * (c_.qk_nope_head_dim + c_.qk_rope_head_dim),
                        kv_width = c_.kv_lora_rank + c_.qk_rope_head_dim;
     if (c_.q_lora_rank > 0) {
@@ -64,6 +58,24 @@ class Builder {
     heads(kVB, c_.kv_lora_rank, c_.v_head_dim);
     matrix(kAttentionOutput, h_ + "self_attn.o_proj.weight", c_.n_heads * c_.v_head_dim, c_.hidden_size);
     bias(kAttentionOutputBias, h_ + "self_attn.o_proj.bias", c_.hidden_size);
+  }
+
+  void grouped_attention() {
+    const std::int64_t queries = c_.n_heads * c_.head_dim, keys = c_.n_kv_heads * c_.head_dim;
+    matrix(kQ, h_ + "self_attn.q_proj.weight", c_.hidden_size, queries);
+    matrix(kK, h_ + "self_attn.k_proj.weight", c_.hidden_size, keys);
+    matrix(kV, h_ + "self_attn.v_proj.weight", c_.hidden_size, keys);
+    bias(kQBias, h_ + "self_attn.q_proj.bias", queries);
+    bias(kKBias, h_ + "self_attn.k_proj.bias", keys);
+    bias(kVBias, h_ + "self_attn.v_proj.bias", keys);
+    if (c_.qk_norm != QkNorm::kNone) {
+      const bool whole = c_.qk_norm == QkNorm::kWhole;
+      vector(kQNorm, h_ + "self_attn.q_norm.weight", whole ? queries : c_.head_dim);
+      vector(kKNorm, h_ + "self_attn.k_norm.weight", whole ? keys : c_.head_dim);
+    }
+    if (c_.attention_sinks) vector(kSinks, h_ + "self_attn.sinks", c_.n_heads);
+    matrix(kAttentionOutput, h_ + "self_attn.o_proj.weight", queries, c_.hidden_size);
+    if (c_.output_bias) vector(kAttentionOutputBias, h_ + "self_attn.o_proj.bias", c_.hidden_size);
   }
 
   void ffn(FfnKind kind) {
