@@ -154,6 +154,7 @@ PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& m
                                            .micro_batch = p.run.executor.micro_batch,
                                            .context = model.config.context_length,
                                            .cache_type = p.run.executor.cache_type,
+                                           .value_cache_type = p.run.executor.value_cache_type,
                                            .hot = arguments.hot};
   std::optional<predict::CardSpec> card;
   std::optional<predict::CardPlan> on_card;

@@ -232,6 +232,7 @@ class Blocks {
         in_one_phase({kAttentionOutput});
         break;
       case BlockKind::kGqaAttention:
+        in_one_phase({kQ, kK, kV});
         in_one_phase({kAttentionOutput});
         break;
       case BlockKind::kDenseFfn:

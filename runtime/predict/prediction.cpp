@@ -91,9 +91,13 @@ Prediction predict(const Plan& plan, const MachineSpec& machine, const std::opti
                            .depth = depth,
                            .n_rows = request.n_parallel,
                            .cache_type = request.cache_type,
+                           .value_cache_type = request.value_cache_type,
                            .hot = request.hot};
-    const PromptRequest prompt{
-        .n_threads = p.n_prompt_threads, .n_rows = p.micro_batch, .depth = depth, .cache_type = request.cache_type};
+    const PromptRequest prompt{.n_threads = p.n_prompt_threads,
+                               .n_rows = p.micro_batch,
+                               .depth = depth,
+                               .cache_type = request.cache_type,
+                               .value_cache_type = request.value_cache_type};
     DepthPoint point{.depth = depth, .step = {}, .prompt = {}};
     point.step = on_card ? step_time_with_card(plan, card->placed, machine, card->card, card_cache, step)
                          : step_time(plan, machine, step);

@@ -21,6 +21,7 @@ struct PredictionRequest {
   std::int64_t micro_batch = 2048;
   std::int64_t context = 0;  // positions per sequence: deeper than that nothing is asked
   quant::DType cache_type = quant::DType::kF16;
+  std::optional<quant::DType> value_cache_type = {};  // of grouped queries; nothing: as the keys
   HotHits hot = {};
   std::vector<std::int64_t> depths = {0, 4096, 16384, 32768};
 };
