@@ -5,7 +5,7 @@ import numpy as np
 import gqa_variants
 
 ARCHITECTURES = {"qwen3_moe": "qwen3moe", "glm4_moe": "glm4moe", "minimax_m2": "minimax-m2", "gpt_oss": "gpt-oss", "llama": "llama", "mixtral": "llama"}
-# What GGUF has no key for: weights that are not normalized, dense layers between others, windows of Mixtral; MiniMax without norms.
+# What GGUF has no key for: weights that are not normalized, dense layers between others, windows of Mixtral.
 NOT_EXPRESSIBLE = ("qwen3_moe_no_norm", "qwen3_moe_dense_layers", "mixtral_window")
 
 

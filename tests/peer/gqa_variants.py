@@ -76,7 +76,6 @@ VARIANTS = {
     "minimax_m2_f32": (dict(MINIMAX, num_attention_heads=4, num_key_value_heads=1, rotary_dim=24), dict(dtype="F32", seed=3)),
     "minimax_m2_fp8": (
         dict(MINIMAX, hidden_size=256, intermediate_size=128, quantization_config=dict(FP8, fmt="float8_e4m3fn")), dict(dtype="FP8", shards=2)),
-    "minimax_m2_no_qk_norm": (dict(MINIMAX, use_qk_norm=False), dict(dtype="F32", seed=1)),
     "gpt_oss": (dict(OSS, quantization_config=dict(quant_method="mxfp4")), dict(dtype="MXFP4", shards=2)),
     "gpt_oss_bf16": (OSS, dict(dtype="BF16", seed=1)),
     "gpt_oss_f32_odd": (
