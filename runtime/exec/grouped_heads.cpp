@@ -6,7 +6,7 @@ namespace dodeca::runtime::exec {
 namespace {
 
 constexpr std::int64_t kLeastLength = 32;       // a chunk's: shorter ones cost more to merge than to attend to
-constexpr std::int64_t kWorthwhile = 192;       // so long that more members than 64 are worth a merge each
+constexpr std::int64_t kWorthwhile = 128;       // so long that more members than 64 are worth a merge each
 constexpr std::int64_t kFew = 64, kMany = 192;  // members that are fed
 
 // Wanted where `seen` positions are visible; it grows with them.

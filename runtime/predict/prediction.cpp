@@ -56,9 +56,6 @@ std::vector<std::string> notes_of(const Prediction& p, const std::optional<CardP
     notes.push_back(
         "No kernel was measured on a card of this kind: the card's part is computed from its data sheet and from "
         "shares of it that are assumed.");
-  if (std::ranges::any_of(step.phases, [](const PhaseTime& t) { return t.kind == BlockKind::kGqaAttention; }))
-    notes.push_back(
-        "Attention with grouped queries is computed from its kernels alone; nobody measured a whole token with it.");
   if (card) note_hot_experts(*card, request, notes);
   return notes;
 }
