@@ -55,7 +55,7 @@ ModelConfig slice_config(const ModelConfig& whole, std::int64_t n_layers) {
 runtime::TypeOf types_of(const TypeChoice& recipe, const ModelConfig& whole, const ModelConfig& part) {
   const std::int64_t whole_dense = n_dense_layers(whole), whole_moe = whole.n_layers - whole_dense;
   const std::int64_t part_dense = n_dense_layers(part), part_moe = part.n_layers - part_dense;
-  return [=, type = runtime::cli::types_of(recipe, whole.n_layers)](runtime::WantedWeight weight) {
+  return [=, type = runtime::cli::types_of(recipe, whole)](runtime::WantedWeight weight) {
     std::int64_t& layer = weight.id.layer;
     if (layer >= part_dense)
       layer = whole_dense + (layer - part_dense) * whole_moe / part_moe;

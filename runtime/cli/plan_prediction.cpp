@@ -69,7 +69,7 @@ std::vector<std::string> smaller_recipes(const PlanArguments& arguments, const P
   for (const quantize::Recipe* recipe : quantize::all_recipes()) {
     if (arguments.shape.empty()) break;
     const quantize::TypeChoice choice = parse_recipe("--recipe", std::string(recipe->name));
-    const auto infos = random_weight_infos(model.config, types_of(choice, model.config.n_layers));
+    const auto infos = random_weight_infos(model.config, types_of(choice, model.config));
     const std::uint64_t bytes = make_plan(model.config, infos, {}, plan.machine, plan.options).bytes;
     if (bytes <= room) fitting.emplace_back(bytes, recipe->name);
   }
@@ -122,7 +122,7 @@ PlannedModel model_of(const PlanArguments& arguments, const Console& console) {
   if (!arguments.shape.empty()) {
     const ModelConfig config = published_shape(arguments.shape);
     const quantize::TypeChoice recipe = parse_recipe("--recipe", arguments.recipe);
-    return {config, random_weight_infos(config, types_of(recipe, config.n_layers)), {}};
+    return {config, random_weight_infos(config, types_of(recipe, config)), {}};
   }
   const std::unique_ptr<WeightSource> source = arguments.model.open(console.log());
   return {source->config(), source->weights(), source->mtp_weights()};

@@ -206,6 +206,42 @@ ModelConfig llama_3_1_405b() {
   return c;
 }
 
+ModelConfig gpt_oss_20b() {
+  ModelConfig c = grouped_shape("gpt-oss");
+  c.name = "gpt-oss-20b";
+  c.context_length = 131072;
+  c.vocab_size = 201088;
+  c.hidden_size = 2880;
+  c.head_dim = c.rope.dim = 64;
+  c.layers = {{.window = 128}, {}};
+  set_layers(c, 0, 24);
+  c.rms_norm_eps = 1e-5;
+  c.n_heads = 64;
+  c.n_kv_heads = 8;
+  c.attention_bias = c.output_bias = c.attention_sinks = true;
+  c.rope.base = 150000;
+  c.rope.yarn = true;
+  c.rope.factor = 32;
+  c.rope.original_context = 4096;
+  c.rope.magnitude = 1.3465736;
+  c.rope.whole_bounds = false;
+  c.moe_intermediate_size = 2880;
+  c.n_routed_experts = 32;
+  c.n_experts_per_tok = 4;
+  c.router_bias = c.expert_bias = true;
+  c.gating = GatingKind::kSoftmaxSelected;
+  c.activation = ActivationKind::kClampedSwiGlu;
+  return c;
+}
+
+ModelConfig gpt_oss_120b() {
+  ModelConfig c = gpt_oss_20b();
+  c.name = "gpt-oss-120b";
+  set_layers(c, 0, 36);
+  c.n_routed_experts = 128;
+  return c;
+}
+
 struct Shape {
   std::string_view name;
   ModelConfig (*make)();
@@ -219,7 +255,9 @@ constexpr Shape kShapes[] = {{"deepseek-v3", deepseek_v3},
                              {"qwen3-235b", qwen3_235b_a22b},
                              {"glm-4.5-air", glm_4_5_air},
                              {"minimax-m2", minimax_m2},
-                             {"llama-3.1-405b", llama_3_1_405b}};
+                             {"llama-3.1-405b", llama_3_1_405b},
+                             {"gpt-oss-20b", gpt_oss_20b},
+                             {"gpt-oss-120b", gpt_oss_120b}};
 
 }  // namespace
 
@@ -236,11 +274,18 @@ ModelConfig published_shape(std::string_view name) {
   return shape->make();
 }
 
+quant::DType published_type(const ModelConfig& config, WeightRole role) {
+  return config.architecture == "gpt-oss" && is_routed(role) ? quant::DType::kMXFP4 : quant::DType::kBF16;
+}
+
 void set_layers(ModelConfig& config, std::int64_t n_dense, std::int64_t n_moe) {
+  const std::vector<LayerConfig> before = config.layers;
   config.n_layers = n_dense + n_moe;
   const AttentionKind attention = config.head_dim > 0 ? AttentionKind::kGqa : AttentionKind::kMla;
   config.layers.assign(static_cast<std::size_t>(config.n_layers), {attention, FfnKind::kMoe});
   std::fill_n(config.layers.begin(), n_dense, LayerConfig{attention, FfnKind::kDense});
+  for (std::size_t layer = 0; before.size() > 1 && layer < config.layers.size(); ++layer)
+    config.layers[layer].window = before[layer % 2].window;
 }
 
 }  // namespace dodeca::runtime

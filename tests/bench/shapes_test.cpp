@@ -51,7 +51,21 @@ TEST_CASE("shapes have the published numbers of parameters") {
   CHECK(billions("glm-4.5-air") == doctest::Approx(106.85).epsilon(1e-3));
   CHECK(billions("minimax-m2") == doctest::Approx(228.69).epsilon(1e-3));
   CHECK(billions("llama-3.1-405b") == doctest::Approx(405.85).epsilon(1e-4));
+  CHECK(billions("gpt-oss-20b") == doctest::Approx(20.91).epsilon(1e-3));
+  CHECK(billions("gpt-oss-120b") == doctest::Approx(116.83).epsilon(1e-3));
   CHECK(billions("glm-5") == doctest::Approx(743.18).epsilon(1e-4));  // 744 with the indexers of its sparse attention
+}
+
+TEST_CASE("gpt-oss keeps its experts as they are published, and its windows in a slice") {
+  const runtime::ModelConfig whole = shape_config("gpt-oss-20b"), part = slice_config(whole, 4);
+  CHECK(part.layers[2].window == 128);
+  CHECK(part.layers[3].window == 0);
+  for (const char* recipe : {"ud-q2_k_xl", "Q8_0", "copy"}) {
+    const auto found = types(part, whole, recipe);
+    CHECK(found.at("blk.1.ffn_down_exps.weight") == quant::DType::kMXFP4);
+    CHECK(found.at("blk.1.ffn_down_exps.bias") == quant::DType::kF32);
+  }
+  CHECK(types(part, whole, "F16").at("blk.0.ffn_gate_exps.weight") == quant::DType::kF16);
 }
 
 TEST_CASE("the mixture has the size of the published UD-Q2_K_XL file") {

@@ -169,7 +169,7 @@ TEST_CASE("attention over the cache takes its chunks and strips, on the busiest 
 
 TEST_CASE("attention with grouped queries deals heads and chunks of the context") {
   const ModelConfig c = published_shape("qwen3-30b-a3b");  // 32 query heads, 4 key-value heads of 128 values
-  const auto infos = random_weight_infos(c, cli::types_of(cli::parse_recipe("--recipe", "Q4_K"), c.n_layers));
+  const auto infos = random_weight_infos(c, cli::types_of(cli::parse_recipe("--recipe", "Q4_K"), c));
   const auto plan = [&](int n_parts) {
     return make_plan(c, infos, {}, {}, {.isa = cpu::Isa::kScalar, .shares = equal_shares(n_parts)});
   };
@@ -209,7 +209,7 @@ TEST_CASE("windows count the positions that they show") {
   ModelConfig c = published_shape("qwen3-30b-a3b");
   set_layers(c, 0, 4);
   for (const std::int64_t layer : {0, 2}) c.layers[static_cast<std::size_t>(layer)].window = 128;
-  const auto infos = random_weight_infos(c, cli::types_of(cli::parse_recipe("--recipe", "Q4_K"), c.n_layers));
+  const auto infos = random_weight_infos(c, cli::types_of(cli::parse_recipe("--recipe", "Q4_K"), c));
   const Plan plan = make_plan(c, infos, {}, {}, {.isa = cpu::Isa::kScalar});
   const MachineSpec m = find_machine("epyc-9554");
   std::vector<double> bytes;
