@@ -25,6 +25,8 @@ inline runtime::ModelConfig small_gqa_config(runtime::QkNorm norm) {
   c.moe_intermediate_size = 64;
   c.n_routed_experts = 8;
   c.n_experts_per_tok = 2;
+  c.router_bias = c.expert_bias = true;
+  c.activation = runtime::ActivationKind::kClampedSwiGlu;
   return c;
 }
 
