@@ -87,8 +87,8 @@ Axes axes_from(const runtime::cli::Options& options, const Lists& lists) {
                            runtime::cli::parse_integer("-pg", pair[1], {0, kMaxTokens}));
   }
   if (!lists.type_k.empty()) axes.cache_type = cache_types(options.spelling("-ctk"), lists.type_k);
-  if (!lists.type_v.empty() && cache_types(options.spelling("-ctv"), lists.type_v) != axes.cache_type)
-    throw Usage("-ctv must equal -ctk or be absent: MLA has one cache");
+  if (!lists.type_v.empty()) axes.value_type = cache_types(options.spelling("-ctv"), lists.type_v);
+  if (axes.value_type == axes.cache_type) axes.value_type.clear();  // in pairs
   for (std::size_t k = 0; k < kInertCount; ++k) {
     const std::string name = split(kInertAxes[k].flags, ',').front();
     for (const std::string& text : lists.inert[k])
@@ -176,7 +176,7 @@ void add_list_flags(runtime::cli::Options& options, Lists& lists) {
   options.values("--parallel", lists.n_parallel, "sequences that generate together, t/s is their sum (default: 1)",
                  "N");
   options.values("-ctk,--cache-type-k", lists.type_k, "cache type: f32, f16, bf16, q8_0, i8 (default: f16)", "TYPE");
-  options.values("-ctv,--cache-type-v", lists.type_v, "must equal -ctk: MLA has one cache", "TYPE");
+  options.values("-ctv,--cache-type-v", lists.type_v, "the values' of grouped queries (default: as -ctk)", "TYPE");
   options.values("-t,--threads", lists.threads, "worker threads (default: one per physical core)", "N");
   for (std::size_t k = 0; k < kInertCount; ++k)
     options.values(kInertAxes[k].flags, lists.inert[k], fmt::format("accepted: {}", inert_answer(kInertAxes[k])), "X");

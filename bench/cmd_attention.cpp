@@ -47,6 +47,10 @@ double least_us(double seconds, const Work& work) {
   return 1e6 * least;
 }
 
+std::size_t head_bytes(quant::DType dtype) {
+  return dtype == quant::DType::kI8 ? cpu::int8_row_bytes(kHeadDim, 0) : *quant::row_bytes(dtype, kHeadDim);
+}
+
 // What the lanes of a fold hold between chunks.
 struct State {
   std::vector<float> max, sum, acc;
@@ -129,11 +133,80 @@ AttentionTimes measure_attention(cpu::Isa isa, quant::DType dtype, double second
   return t;
 }
 
+GroupedTimes measure_grouped(cpu::Isa isa, quant::DType dtype, double seconds) {
+  const cpu::IntegerAttention& kernels = cpu::integer_attention(isa);
+  const cpu::Digits digits = dtype == quant::DType::kI8 ? cpu::Digits::k8 : cpu::Digits::k16;
+  const IntegerShape shape{digits, kHeadDim, 0, kHeadDim};
+  std::mt19937 random(1);
+  const std::size_t row_bytes = head_bytes(dtype);
+  // So many heads that their rows come from the last cache, as in a layer.
+  constexpr std::int64_t kKeyValueHeads = 8;
+  const cpu::Buffer rows(2 * kKeyValueHeads * kPositions * row_bytes), chunk(cpu::ChunkLayout(shape).total),
+      strips(kRows / cpu::kStripLanes * cpu::strip_bytes(shape));
+  for (std::int64_t i = 0; i < 2 * kKeyValueHeads * kPositions; ++i) {
+    const std::vector<float> row = normal_values(kHeadDim, 1.0f, random);
+    std::byte* to = rows.data() + i * row_bytes;
+    if (dtype == quant::DType::kI8)
+      cpu::encode_int8_row(row.data(), kHeadDim, 0, to);
+    else
+      quant::encode_row(dtype, row.data(), to, kHeadDim);
+  }
+  GroupedTimes t;
+  const std::vector<float> q = normal_values(kRows * kHeadDim, 0.3f, random);
+  kernels.pack_queries({shape, q.data(), kHeadDim, kRows, 0.07f, strips.data()});
+  t.pack = least_us(seconds, [&] {
+    kernels.pack_queries({shape, q.data(), kHeadDim, cpu::kStripLanes, 0.07f, strips.data()});
+  });
+  std::int64_t head = 0;
+  t.load = least_us(seconds, [&] {
+    const std::byte *keys[kPositions / cpu::kWeightBlock], *values[kPositions / cpu::kWeightBlock];
+    for (std::int64_t b = 0; b < kPositions / cpu::kWeightBlock; ++b) {
+      keys[b] = rows.data() + (2 * head * kPositions + b * cpu::kWeightBlock) * row_bytes;
+      values[b] = keys[b] + kPositions * row_bytes;
+    }
+    kernels.load_rows({shape, dtype, dtype, keys, values, row_bytes, row_bytes, kPositions, chunk.data()});
+    head = (head + 1) % kKeyValueHeads;
+  });
+  t.few_lanes = fold_us(kernels, shape, strips, chunk, 8, seconds);
+  t.many_lanes = fold_us(kernels, shape, strips, chunk, kRows, seconds);
+  return t;
+}
+
+namespace {
+
+void print_grouped(cpu::Isa isa, double seconds, bool table, nlohmann::ordered_json& list) {
+  if (table)
+    runtime::cli::print_out(
+        "\n| cache | bytes/head | pack 16 | load | 8 lanes | 512 lanes |\n"
+        "| ----- | ---------: | ------: | ---: | ------: | --------: |\n");
+  for (const quant::DType dtype : runtime::exec::kCacheTypes) {
+    if (dtype == quant::DType::kF32) continue;
+    runtime::cli::throw_if_stopped();
+    const GroupedTimes t = measure_grouped(isa, dtype, seconds);
+    if (table) {
+      runtime::cli::print_out(fmt::format("| {:5} | {:10} | {:7.2f} | {:4.1f} | {:7.1f} | {:9.0f} |\n",
+                                          quant::name_of(dtype), 2 * head_bytes(dtype), t.pack, t.load, t.few_lanes,
+                                          t.many_lanes));
+      runtime::cli::flush_out();
+    }
+    list.push_back({{"grouped", true},
+                    {"cache", quant::name_of(dtype)},
+                    {"isa", cpu::name_of(isa)},
+                    {"load_us", t.load},
+                    {"lanes_8_us", t.few_lanes},
+                    {"lanes_512_us", t.many_lanes}});
+  }
+}
+
+}  // namespace
+
 int cmd_attention(std::span<const std::string> args) {
   runtime::cli::Options options(
       "dodeca-bench attention",
-      "Measures the kernels of latent attention on one thread, over each cache type: a chunk of 256 positions at\n"
-      "DeepSeek-V3's sizes, absorbed (128 heads of a generated row) and decompressed (one head, 512 rows of a prompt).",
+      "Measures the kernels of attention on one thread, over each cache type: a chunk of 256 positions at\n"
+      "DeepSeek-V3's sizes, absorbed (128 heads of a generated row) and decompressed (one head, 512 rows of a "
+      "prompt),\n"
+      "and of grouped queries: one key-value head of 128 numbers.",
       "dodeca-bench attention\n"
       "  dodeca-bench attention --isa avx2 -o json");
   runtime::cli::Console console;
@@ -176,6 +249,7 @@ int cmd_attention(std::span<const std::string> args) {
                     {"decompressed_us", t.decompressed()},
                     {"cpu_info", model}});
   }
+  print_grouped(isa, seconds, output == "md", list);
   if (output == "json") runtime::cli::print_out(list.dump(2) + "\n");
   return 0;
 }

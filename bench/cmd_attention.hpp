@@ -20,6 +20,14 @@ struct AttentionTimes {
 // seconds: for each step.
 AttentionTimes measure_attention(cpu::Isa isa, quant::DType cache_type, double seconds);
 
+// Microseconds of the steps of grouped queries with heads of 128 numbers: one head's keys and values of 256 positions,
+// and the lanes that attend to them.
+struct GroupedTimes {
+  double pack = 0, load = 0;             // 16 queries; keys and values
+  double few_lanes = 0, many_lanes = 0;  // 8 lanes: a generated row's; 512: a prompt's
+};
+GroupedTimes measure_grouped(cpu::Isa isa, quant::DType cache_type, double seconds);
+
 int cmd_attention(std::span<const std::string> args);
 
 }  // namespace dodeca::bench

@@ -6,6 +6,8 @@ namespace dodeca::bench {
 
 Extrapolation extrapolate(double total_ns, double output_ns, double dense_ns, LayerCounts held, LayerCounts whole) {
   Extrapolation e{.held = held, .whole = whole, .output_ns = output_ns, .dense_ns = dense_ns};
+  if (whole.moe == 0 && held.dense > 0)
+    e.dense_ns = std::max(0.0, (total_ns - output_ns) / static_cast<double>(held.dense));
   const double rest = total_ns - output_ns - dense_ns * static_cast<double>(held.dense);
   if (held.moe > 0) e.moe_ns = std::max(0.0, rest / static_cast<double>(held.moe));
   return e;

@@ -18,13 +18,14 @@ struct Extrapolation {
   double bytes_per_token = 0;       // of the whole model, when generating; 0: not asked for
 
   // False when the parts, measured apart, took longer than the layers together: too much disturbance.
-  bool plausible() const { return moe_ns > 0; }
+  bool plausible() const { return whole.moe > 0 ? moe_ns > 0 : dense_ns > 0; }
   double whole_ns() const {
     return output_ns + dense_ns * static_cast<double>(whole.dense) + moe_ns * static_cast<double>(whole.moe);
   }
 };
 
-// total_ns: what the held layers and the output matrix took together. What is not the output and not dense is MoE.
+// total_ns: what the held layers and the output matrix took together. What is not the output and not dense is MoE;
+// without MoE layers all but the output is dense.
 Extrapolation extrapolate(double total_ns, double output_ns, double dense_ns, LayerCounts held, LayerCounts whole);
 
 // How often a test multiplies by the output matrix: once per batch of its prompt, once per generated token.

@@ -67,9 +67,8 @@ std::vector<Field> fields_of(const Result& r, const Environment& env) {
     for (const Inert k : list) out.push_back({std::string(kInertAxes[k].field), inert_value(t, k)});
   };
   inert({kCpuMask, kCpuStrict, kPoll});
-  const std::string cache = lower(quant::name_of(t.cache_type));
-  out.push_back({"type_k", cache});
-  out.push_back({"type_v", cache});
+  out.push_back({"type_k", lower(quant::name_of(t.cache_type))});
+  out.push_back({"type_v", lower(quant::name_of(t.value_cache_type()))});
   inert({kGpuLayers, kCpuMoe, kSplitMode, kMainGpu, kNoKvOffload, kFlashAttention, kDevices, kTensorSplit,
          kTensorOverrides, kLoadMode, kEmbeddings, kNoOpOffload, kNoHost});
   const std::vector<Field> rest = {
@@ -266,9 +265,10 @@ class MarkdownReport : public Report {
       column("n_batch", 7, [](const Result& r) { return std::to_string(r.test.n_batch); });
     if (axes.n_ubatch != Axes().n_ubatch)
       column("n_ubatch", 8, [](const Result& r) { return std::to_string(r.test.n_ubatch); });
-    if (axes.cache_type != Axes().cache_type)
-      for (const char* name : {"type_k", "type_v"})
-        column(name, 6, [](const Result& r) { return lower(quant::name_of(r.test.cache_type)); });
+    if (axes.cache_type != Axes().cache_type || !axes.value_type.empty()) {
+      column("type_k", 6, [](const Result& r) { return lower(quant::name_of(r.test.cache_type)); });
+      column("type_v", 6, [](const Result& r) { return lower(quant::name_of(r.test.value_cache_type())); });
+    }
     inert(axes, {kMainGpu, kSplitMode, kNoKvOffload, kFlashAttention, kDevices, kTensorSplit, kTensorOverrides,
                  kLoadMode, kEmbeddings, kNoOpOffload, kNoHost});
     column("test", 15, [](const Result& r) { return r.test.label(); });

@@ -77,8 +77,11 @@ std::int64_t ShapeRun::probe_layers() const {
 }
 
 void ShapeRun::probe(const std::vector<Test>& tests, const std::function<void(std::string_view)>& say) {
-  const std::int64_t n_layers = probe_layers();
-  const runtime::ModelConfig dense = with_layers(whole_, n_layers, 0);
+  // Without layers of both kinds only the output is measured apart.
+  const LayerCounts whole = counts_of(whole_);
+  const bool both = whole.dense > 0 && whole.moe > 0;
+  const std::int64_t n_layers = both ? probe_layers() : 1;
+  const runtime::ModelConfig dense = whole.dense > 0 ? with_layers(whole_, n_layers, 0) : with_layers(whole_, 0, 1);
   const Opener open = [&](const std::string&) {
     return OpenedModel{.source = runtime::random_weights(dense, types_of(recipe_, whole_, dense), run_.seed),
                        .type_text = name_};
@@ -88,16 +91,19 @@ void ShapeRun::probe(const std::vector<Test>& tests, const std::function<void(st
   options.measure_limits = options.logits = options.trace = false;
   options.accepted = -1;
   options.delay_seconds = 0;
-  Throughput throughput(model_, options, open, console_,
-                        [&](std::string_view line) { say(fmt::format("{} dense layers alone: {}", n_layers, line)); });
+  Throughput throughput(model_, options, open, console_, [&](std::string_view line) {
+    say(both ? fmt::format("{} dense layers alone: {}", n_layers, line) : fmt::format("one layer alone: {}", line));
+  });
   std::map<std::pair<int, std::int64_t>, double> output_ns;  // by threads and rows
   for (const Test& test : tests) {
     auto [output, fresh] = output_ns.try_emplace({test.n_threads, test.n_parallel});
     if (fresh) output->second = throughput.output_ns(test, test.n_parallel);
     Parts parts;
     parts.output_ns = output->second * static_cast<double>(n_outputs(test.n_prompt, test.n_batch, test.n_gen));
-    const Result result = throughput.run(test);
-    parts.dense_ns = median({result.samples_ns.begin(), result.samples_ns.end()}) / static_cast<double>(n_layers);
+    if (both) {
+      const Result result = throughput.run(test);
+      parts.dense_ns = median({result.samples_ns.begin(), result.samples_ns.end()}) / static_cast<double>(n_layers);
+    }
     parts_.push_back(parts);
   }
 }

@@ -16,6 +16,7 @@ using runtime::quantize::TypeChoice;
 
 ModelConfig shape_config(std::string_view name, std::int64_t n_experts) {
   ModelConfig c = runtime::published_shape(name);
+  if (n_experts > 0 && c.n_routed_experts == 0) throw Usage(fmt::format("--experts: {} has none", name));
   if (n_experts > 0) {
     const std::int64_t least = c.n_experts_per_tok * c.n_group / c.topk_group;
     if (n_experts < least || n_experts > c.n_routed_experts || n_experts % c.n_group != 0)
@@ -43,17 +44,18 @@ ModelConfig with_layers(const ModelConfig& whole, std::int64_t n_dense, std::int
 
 ModelConfig slice_config(const ModelConfig& whole, std::int64_t n_layers) {
   if (n_layers == 0 || n_layers == whole.n_layers) return whole;
-  if (n_layers < 2 || n_layers > whole.n_layers)
-    throw Usage(
-        fmt::format("--layers must be between 2 (a dense and a MoE layer) and {}, not {}", whole.n_layers, n_layers));
-  const std::int64_t n_moe = std::min(n_layers - 1, whole.n_layers - n_dense_layers(whole));
+  const std::int64_t n_dense = n_dense_layers(whole), n_kinds = n_dense > 0 && n_dense < whole.n_layers ? 2 : 1;
+  if (n_layers < n_kinds || n_layers > whole.n_layers)
+    throw Usage(fmt::format("--layers must be between {} and {}, not {}",
+                            n_kinds == 2 ? "2 (a dense and a MoE layer)" : "1", whole.n_layers, n_layers));
+  const std::int64_t n_moe = std::min(n_layers - std::min<std::int64_t>(n_dense, 1), whole.n_layers - n_dense);
   return with_layers(whole, n_layers - n_moe, n_moe);
 }
 
 runtime::TypeOf types_of(const TypeChoice& recipe, const ModelConfig& whole, const ModelConfig& part) {
   const std::int64_t whole_dense = n_dense_layers(whole), whole_moe = whole.n_layers - whole_dense;
   const std::int64_t part_dense = n_dense_layers(part), part_moe = part.n_layers - part_dense;
-  return [=, type = runtime::cli::types_of(recipe, whole.n_layers)](runtime::WantedWeight weight) {
+  return [=, type = runtime::cli::types_of(recipe, whole)](runtime::WantedWeight weight) {
     std::int64_t& layer = weight.id.layer;
     if (layer >= part_dense)
       layer = whole_dense + (layer - part_dense) * whole_moe / part_moe;
@@ -66,7 +68,8 @@ runtime::TypeOf types_of(const TypeChoice& recipe, const ModelConfig& whole, con
 std::int64_t most_layers(const ModelConfig& whole, const TypeChoice& recipe, const runtime::PlanOptions& options,
                          std::uint64_t bytes) {
   std::int64_t most = 0;
-  for (std::int64_t n = 2; n <= whole.n_layers; ++n) {
+  const std::int64_t n_dense = n_dense_layers(whole);
+  for (std::int64_t n = n_dense > 0 && n_dense < whole.n_layers ? 2 : 1; n <= whole.n_layers; ++n) {
     const ModelConfig part = slice_config(whole, n);
     const auto infos = runtime::random_weight_infos(part, types_of(recipe, whole, part));
     if (runtime::make_plan(part, infos, {}, runtime::this_machine(), options).bytes > bytes) break;

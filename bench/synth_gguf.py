@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Write a GGUF of architecture deepseek2 whose weights are random but valid quantized blocks, without a vocabulary.
+"""Write a GGUF whose weights are random but valid quantized blocks, without a vocabulary: of architecture deepseek2, or of one
+with grouped queries (qwen3moe, glm4moe, minimax-m2, llama).
 
 Speed depends on shapes and types, not on values, so such a file stands in for a real one of hundreds of GB where only speed is
 measured; bench/parity.py feeds it fixed ids. Needs numpy (bash bench/setup.sh --peers; .deps/venv/bin/python).
@@ -8,6 +9,7 @@ measured; bench/parity.py feeds it fixed ids. Needs numpy (bash bench/setup.sh -
   bench/synth_gguf.py v2lite /tmp/v2lite.gguf                V2-Lite's true widths: 1408 and 10944 divide by 32 only
   bench/synth_gguf.py v3slice /tmp/v3.gguf --layers 2        DeepSeek-V3's true shapes, few layers
   bench/synth_gguf.py tinylite /tmp/old.gguf --old-layout    attn_kv_b, as files before April 2025 have it
+  bench/synth_gguf.py qwen3-30b /tmp/q.gguf --layers 4 --all Q4_K    grouped queries; --vocab makes the output small
 """
 import argparse
 import struct
@@ -44,6 +46,20 @@ SHAPES = {
                    shared=2, vocab=102400, gating=1, groups=0, groups_used=0, scale=1.0),
     "tinylite": dict(hidden=512, heads=8, q_lora=256, layers=4, dense=1, dense_ff=1024, experts=16, used=4, ff=512,
                      shared=1, vocab=4096, gating=2, groups=4, groups_used=2, scale=2.5),
+}
+# With grouped queries: heads of `head` numbers, the first `rope` of which are rotated; norm: of each head's queries and keys, or
+# of whole rows of them.
+GROUPED = {
+    "qwen3-30b": dict(arch="qwen3moe", hidden=2048, heads=32, kv_heads=4, head=128, rope=128, base=1e6, norm="head", layers=48,
+                      dense=0, dense_ff=6144, experts=128, used=8, ff=768, shared=0, vocab=151936, gating=0, context=40960),
+    "qwen3-235b": dict(arch="qwen3moe", hidden=4096, heads=64, kv_heads=4, head=128, rope=128, base=1e6, norm="head", layers=94,
+                       dense=0, dense_ff=12288, experts=128, used=8, ff=1536, shared=0, vocab=151936, gating=0, context=40960),
+    "glm-4.5-air": dict(arch="glm4moe", hidden=4096, heads=96, kv_heads=8, head=128, rope=64, base=1e6, norm=None, layers=46,
+                        dense=1, dense_ff=10944, experts=128, used=8, ff=1408, shared=1, vocab=151552, gating=2, context=131072),
+    "minimax-m2": dict(arch="minimax-m2", hidden=3072, heads=48, kv_heads=8, head=128, rope=64, base=5e6, norm="whole", layers=62,
+                       dense=0, dense_ff=1536, experts=256, used=8, ff=1536, shared=0, vocab=200064, gating=2, context=196608),
+    "llama-405b": dict(arch="llama", hidden=16384, heads=128, kv_heads=8, head=128, rope=128, base=5e5, norm=None, layers=126,
+                       dense=126, dense_ff=53248, experts=0, used=0, ff=0, shared=0, vocab=128256, gating=0, context=131072),
 }
 KV_LORA, NOPE, ROPE, VALUE = 512, 128, 64, 128
 ALIGNMENT = 32
@@ -108,7 +124,7 @@ class Writer:
 
     def write_data(self, out, name, kind, dims):
         if kind == "F32":
-            if name.endswith("norm.weight"):
+            if "norm" in name:
                 values = np.ones(dims, np.float32)
             else:  # the router's rows, and its small balancing bias
                 gain = 0.02 if "exp_probs" in name else 1 / np.sqrt(dims[0])
@@ -202,24 +218,94 @@ def add_tensors(writer, shape, expert_types, old_layout):
         add("ffn_down_shexp.weight", "Q6_K", shared_ff, hidden)
 
 
+def describe_grouped(writer, shape, name):
+    arch = shape["arch"]
+    writer.put("general.architecture", "str", arch)
+    writer.put("general.name", "str", f"synthetic-{name}")
+    writer.put("general.alignment", "u32", ALIGNMENT)
+    writer.put("general.file_type", "u32", 15)
+    writer.put("general.quantization_version", "u32", 2)
+    numbers = {"block_count": shape["layers"], "context_length": shape["context"], "embedding_length": shape["hidden"],
+               "feed_forward_length": shape["dense_ff"], "vocab_size": shape["vocab"], "attention.head_count": shape["heads"],
+               "attention.head_count_kv": shape["kv_heads"], "attention.key_length": shape["head"],
+               "attention.value_length": shape["head"], "rope.dimension_count": shape["rope"]}
+    if shape["experts"]:
+        numbers |= {"expert_count": shape["experts"], "expert_used_count": shape["used"], "expert_feed_forward_length": shape["ff"]}
+    if shape["gating"]:
+        numbers["expert_gating_func"] = shape["gating"]
+    if shape["shared"]:
+        numbers |= {"expert_shared_count": shape["shared"], "leading_dense_block_count": shape["dense"]}
+    for key, value in numbers.items():
+        writer.put(f"{arch}.{key}", "u32", value)
+    writer.put(f"{arch}.attention.layer_norm_rms_epsilon", "f32", 1e-6)
+    writer.put(f"{arch}.rope.freq_base", "f32", shape["base"])
+    if arch == "glm4moe":
+        writer.put("glm4moe.expert_weights_scale", "f32", 1.0)
+        writer.put("glm4moe.expert_weights_norm", "bool", True)
+    writer.put("tokenizer.ggml.model", "str", "none")
+
+
+def add_grouped_tensors(writer, shape, expert_types):
+    hidden, ff, experts = shape["hidden"], shape["ff"], shape["experts"]
+    queries, keys = shape["heads"] * shape["head"], shape["kv_heads"] * shape["head"]
+    gate_type, down_type = expert_types
+    writer.tensor("token_embd.weight", "Q4_K", hidden, shape["vocab"])
+    writer.tensor("output_norm.weight", "F32", hidden)
+    writer.tensor("output.weight", "Q6_K", hidden, shape["vocab"])
+    for layer in range(shape["layers"]):
+        def add(name, kind, *dims):
+            writer.tensor(f"blk.{layer}.{name}", kind, *dims)
+
+        add("attn_norm.weight", "F32", hidden)
+        for name, width in (("q", queries), ("k", keys), ("v", keys)):
+            add(f"attn_{name}.weight", "Q4_K", hidden, width)
+            if shape["arch"] == "glm4moe":
+                add(f"attn_{name}.bias", "F32", width)
+            if shape["norm"] and name != "v":
+                add(f"attn_{name}_norm.weight", "F32", shape["head"] if shape["norm"] == "head" else width)
+        add("attn_output.weight", "Q4_K", queries, hidden)
+        add("post_attention_norm.weight" if shape["arch"] == "glm4moe" else "ffn_norm.weight", "F32", hidden)
+        if layer < shape["dense"]:
+            add("ffn_gate.weight", gate_type if not experts else "Q4_K", hidden, shape["dense_ff"])
+            add("ffn_up.weight", gate_type if not experts else "Q4_K", hidden, shape["dense_ff"])
+            add("ffn_down.weight", down_type if not experts else "Q4_K", shape["dense_ff"], hidden)
+            continue
+        add("ffn_gate_inp.weight", "F32", hidden, experts)
+        if shape["gating"] == 2:
+            add("exp_probs_b.bias", "F32", experts)
+        add("ffn_gate_exps.weight", gate_type, hidden, ff, experts)
+        add("ffn_up_exps.weight", gate_type, hidden, ff, experts)
+        add("ffn_down_exps.weight", down_type, ff, hidden, experts)
+        if shape["shared"]:
+            add("ffn_gate_shexp.weight", "Q4_K", hidden, ff * shape["shared"])
+            add("ffn_up_shexp.weight", "Q4_K", hidden, ff * shape["shared"])
+            add("ffn_down_shexp.weight", "Q4_K", ff * shape["shared"], hidden)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shape", choices=SHAPES)
+    parser.add_argument("shape", choices=[*SHAPES, *GROUPED])
     parser.add_argument("out", metavar="OUT.gguf")
     parser.add_argument("--layers", type=int)
     parser.add_argument("--experts", type=int)
+    parser.add_argument("--vocab", type=int)
     parser.add_argument("--all", choices=[t for t in TYPES if t != "F32"], help="one type for every routed expert")
     parser.add_argument("--old-layout", action="store_true", help="attn_kv_b instead of attn_k_b and attn_v_b")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
-    shape = dict(SHAPES[args.shape])
-    if args.layers:
-        shape["layers"] = args.layers
-    if args.experts:
-        shape["experts"] = args.experts
+    shape = dict((SHAPES | GROUPED)[args.shape])
+    for name in ("layers", "experts", "vocab"):
+        if getattr(args, name):
+            shape[name] = getattr(args, name)
+    shape["dense"] = min(shape["dense"], shape["layers"])
     writer = Writer(args.out, args.seed)
-    describe(writer, shape, args.shape, args.old_layout)
-    add_tensors(writer, shape, (args.all, args.all) if args.all else ("Q2_K", "Q3_K"), args.old_layout)
+    expert_types = (args.all, args.all) if args.all else ("Q2_K", "Q3_K")
+    if args.shape in GROUPED:
+        describe_grouped(writer, shape, args.shape)
+        add_grouped_tensors(writer, shape, expert_types)
+    else:
+        describe(writer, shape, args.shape, args.old_layout)
+        add_tensors(writer, shape, expert_types, args.old_layout)
     writer.write()
 
 

@@ -120,6 +120,7 @@ std::vector<Test> all_tests(const Axes& axes) {
   loop(axes.n_batch, [](Test& test, std::int64_t v) { test.n_batch = v; });
   loop(axes.n_ubatch, [](Test& test, std::int64_t v) { test.n_ubatch = v; });
   loop(axes.cache_type, [](Test& test, quant::DType v) { test.cache_type = v; });
+  if (!axes.value_type.empty()) loop(axes.value_type, [](Test& test, quant::DType v) { test.value_type = v; });
   inert_loops(kNoKvOffload, kCpuMask);
   loop(axes.n_threads, [](Test& test, std::int64_t v) { test.n_threads = static_cast<int>(v); });
   inert_loops(kCpuMask, kPoll);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -60,11 +61,13 @@ struct Test {
   std::string model;
   std::int64_t n_prompt = 0, n_gen = 0, n_depth = 0, n_batch = 2048, n_ubatch = 512;
   quant::DType cache_type = quant::DType::kF16;
-  std::int64_t n_parallel = 1;  // sequences that generate together, n_gen tokens each
+  std::optional<quant::DType> value_type = {};  // of grouped queries' values; nothing: as the keys
+  std::int64_t n_parallel = 1;                  // sequences that generate together, n_gen tokens each
   int n_threads = 1;
   std::array<std::string, kInertCount> inert;  // made with the defaults
 
   std::int64_t n_tokens() const { return n_prompt + n_gen * n_parallel; }
+  quant::DType value_cache_type() const { return value_type.value_or(cache_type); }
   std::string label() const;  // "pp512", "tg128", "pp512+tg128", "tg128 @ d4096", "tg128 x8"
 };
 
@@ -74,6 +77,7 @@ struct Axes {
       n_threads;
   std::vector<std::pair<std::int64_t, std::int64_t>> n_pg;
   std::vector<quant::DType> cache_type{quant::DType::kF16};
+  std::vector<quant::DType> value_type;                     // empty: as the keys
   std::array<std::vector<std::string>, kInertCount> inert;  // empty: the default
 };
 

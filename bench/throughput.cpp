@@ -43,6 +43,7 @@ ExecutorOptions executor_options(const Test& test) {
   options.n_positions = positions_for(test.n_depth + test.n_prompt + test.n_gen, options.n_sequences);
   options.micro_batch = std::min(test.n_ubatch, test.n_batch);
   options.cache_type = test.cache_type;
+  options.value_cache_type = test.value_type;
   return options;
 }
 
@@ -114,7 +115,8 @@ struct Throughput::Loaded {
 
   bool fits(const ExecutorOptions& wanted) const {
     return wanted.n_positions == placed_for.n_positions && wanted.n_sequences == placed_for.n_sequences &&
-           wanted.micro_batch == placed_for.micro_batch && wanted.cache_type == placed_for.cache_type;
+           wanted.micro_batch == placed_for.micro_batch && wanted.cache_type == placed_for.cache_type &&
+           wanted.value_cache_type == placed_for.value_cache_type;
   }
 };
 
@@ -274,7 +276,8 @@ void Throughput::count_work(Executor& executor, const Trace& trace, Result& resu
   const runtime::predict::TokenWork& work = loaded_->work;
   const runtime::ModelConfig& config = executor.config();
   const runtime::predict::AttentionWork attention =
-      runtime::predict::attention_work(config, model_options_.compute_f32() || test.cache_type == quant::DType::kF32);
+      runtime::predict::attention_work(config, model_options_.compute_f32() || test.cache_type == quant::DType::kF32 ||
+                                                   test.value_cache_type() == quant::DType::kF32);
   if (test.n_gen == 0) {
     result.macs = work.prompt_macs(test.n_prompt, n_outputs(test.n_prompt, test.n_batch, 0));
     result.macs += attention.prompt_macs(test.n_prompt, test.n_depth, executor_options(test).micro_batch);

@@ -22,9 +22,11 @@ using quantize::QuantizePlan;
 using quantize::QuantizeResult;
 
 std::unique_ptr<WeightSource> open_source(const QuantizeArguments& arguments, const Log& log) {
-  if (!arguments.shape.empty())
+  if (!arguments.shape.empty()) {
+    const ModelConfig config = published_shape(arguments.shape);
     return random_weights(
-        published_shape(arguments.shape), [](const WantedWeight&) { return quant::DType::kBF16; }, 1);
+        config, [&](const WantedWeight& weight) { return published_type(config, weight.id.role); }, 1);
+  }
   SourceOptions options{.headers_only = arguments.dry_run};
   if (!std::filesystem::is_directory(arguments.in)) options.override_kv = arguments.quantize.override_kv;
   return open_weights(arguments.in, options, log);

@@ -45,9 +45,11 @@ void say_loaded(const LoadedModel& loaded, const Console& console) {
   const bool several = executor.n_positions > engine::positions_for(loaded.context, 1);
   const std::uint64_t cache_bytes =
       exec::KvCache::bytes_needed(loaded.config(), executor.cache_options(session.plan()));
-  console.info(fmt::format("cache: {} positions{}, {}, {}", loaded.context,
-                           several ? fmt::format(" per sequence, {} in all", executor.n_positions) : "",
-                           quant::name_of(executor.cache_type), bytes_text(static_cast<double>(cache_bytes))));
+  console.info(
+      fmt::format("cache: {} positions{}, {}, {}", loaded.context,
+                  several ? fmt::format(" per sequence, {} in all", executor.n_positions) : "",
+                  cache_types_text(executor.cache_type, executor.value_cache_type.value_or(executor.cache_type)),
+                  bytes_text(static_cast<double>(cache_bytes))));
 }
 
 // What has to be the same on all ranks before anything is loaded.

@@ -40,6 +40,11 @@ quant::DType parse_cache_type(const std::string& flag, const std::string& name) 
   throw Usage(fmt::format("{} must be one of f32, f16, bf16, q8_0, i8, not '{}'", flag, name));
 }
 
+std::string cache_types_text(quant::DType keys, quant::DType values) {
+  if (keys == values) return std::string(quant::name_of(keys));
+  return fmt::format("{} keys, {} values", quant::name_of(keys), quant::name_of(values));
+}
+
 void check_overrides(std::span<const std::string> overrides) {
   Metadata scratch;
   try {
@@ -71,7 +76,9 @@ void ModelOptions::add_flags(Options& options) {
       "-ctk,--cache-type-k", cache_type_k,
       "type of the cache: f32, f16, bf16, q8_0, i8: fast and less exact (default: f16, with --compute f32: f32)",
       "TYPE");
-  options.value("-ctv,--cache-type-v", cache_type_v, "must equal -ctk: MLA has one cache", "TYPE");
+  options.value("-ctv,--cache-type-v", cache_type_v,
+                "type of the values' cache of grouped queries (default: as -ctk); latent attention has one cache",
+                "TYPE");
   options.value("--isa", isa, "at most this instruction-set level (also DODECA_ISA)", "LEVEL");
   options.choice("--compute", compute, {"auto", "f32"}, "f32: the float32 reference route");
   options.value("--dump-layers", dump_layers, "write what every block gives, a line each, for comparing runs", "FILE",
@@ -99,15 +106,17 @@ void ModelOptions::check() const {
   device.check();
   numa.check();
   drafts.check();
-  const quant::DType cache = cache_type();
-  if (!cache_type_v.empty() && parse_cache_type("-ctv", cache_type_v) != cache)
-    throw Usage(fmt::format("-ctv {} differs from -ctk {}: MLA has one cache, so they must be equal", cache_type_v,
-                            quant::name_of(cache)));
+  cache_type();
+  value_cache_type();
 }
 
 quant::DType ModelOptions::cache_type() const {
   if (cache_type_k.empty()) return compute_f32() ? quant::DType::kF32 : quant::DType::kF16;
   return parse_cache_type("-ctk", cache_type_k);
+}
+
+quant::DType ModelOptions::value_cache_type() const {
+  return cache_type_v.empty() ? cache_type() : parse_cache_type("-ctv", cache_type_v);
 }
 
 std::unique_ptr<WeightSource> ModelOptions::open(const Log& log) const {
@@ -116,8 +125,8 @@ std::unique_ptr<WeightSource> ModelOptions::open(const Log& log) const {
 
 std::string ModelOptions::arithmetic() const {
   const std::size_t n_parts = numa_choice(cpu::read_topology()).shares.size();
-  return fmt::format("cache {} compute {}{}{}{}{}", quant::name_of(cache_type()), compute_f32() ? "f32" : "auto",
-                     plain_topk ? " plain-topk" : "", onednn ? " onednn" : "",
+  return fmt::format("cache {} compute {}{}{}{}{}", cache_types_text(cache_type(), value_cache_type()),
+                     compute_f32() ? "f32" : "auto", plain_topk ? " plain-topk" : "", onednn ? " onednn" : "",
                      n_parts == 1 ? "" : fmt::format(" parts {}", n_parts),
                      override_kv.empty() ? "" : fmt::format(" override {}", fmt::join(override_kv, " ")));
 }
@@ -127,7 +136,14 @@ std::int64_t ModelOptions::rows_per_pass(const ModelConfig& config) const {
 }
 
 engine::SessionOptions ModelOptions::session_options(const ModelConfig& config) const {
-  return {.executor = {.micro_batch = rows_per_pass(config), .cache_type = cache_type()}};
+  const bool latent = std::ranges::any_of(
+      config.layers, [](const LayerConfig& layer) { return layer.attention == AttentionKind::kMla; });
+  if (latent && value_cache_type() != cache_type())
+    throw Usage(fmt::format("-ctv {} differs from -ctk {}: MLA has one cache, so they must be equal", cache_type_v,
+                            quant::name_of(cache_type())));
+  return {.executor = {.micro_batch = rows_per_pass(config),
+                       .cache_type = cache_type(),
+                       .value_cache_type = value_cache_type()}};
 }
 
 PlanOptions ModelOptions::plan_options(const NumaChoice& choice, const Console& console) const {

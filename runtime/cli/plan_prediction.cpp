@@ -65,7 +65,7 @@ std::vector<std::string> smaller_recipes(const PlanArguments& arguments, const P
   for (const quantize::Recipe* recipe : quantize::all_recipes()) {
     if (arguments.shape.empty()) break;
     const quantize::TypeChoice choice = parse_recipe("--recipe", std::string(recipe->name));
-    const auto infos = random_weight_infos(model.config, types_of(choice, model.config.n_layers));
+    const auto infos = random_weight_infos(model.config, types_of(choice, model.config));
     const std::uint64_t bytes = make_plan(model.config, infos, {}, plan.machine, plan.options).bytes;
     if (bytes <= room) fitting.emplace_back(bytes, recipe->name);
   }
@@ -123,7 +123,7 @@ bool wants_drafts(const PlanArguments& arguments, const WeightSource& source, co
 PlannedModel model_of(const PlanArguments& arguments, const Console& console) {
   if (!arguments.shape.empty()) {
     const ModelConfig config = published_shape(arguments.shape);
-    const TypeOf type_of = types_of(parse_recipe("--recipe", arguments.recipe), config.n_layers);
+    const TypeOf type_of = types_of(parse_recipe("--recipe", arguments.recipe), config);
     const std::unique_ptr<WeightSource> source = random_weights(config, type_of, 1);
     return {config, source->weights(), source->mtp_weights(), wants_drafts(arguments, *source, console)};
   }
@@ -157,6 +157,7 @@ PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& m
                                            .micro_batch = p.run.executor.micro_batch,
                                            .context = model.config.context_length,
                                            .cache_type = p.run.executor.cache_type,
+                                           .value_cache_type = p.run.executor.value_cache_type,
                                            .hot = arguments.hot,
                                            .n_drafts = model.drafts ? arguments.model.drafts.n() : 0,
                                            .accepted = arguments.accepted};

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/cli/console.hpp"
+#include "runtime/cli/model_options.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
@@ -119,6 +120,10 @@ std::string offload_text(const device::Offload& o) {
 
 }  // namespace
 
+std::string PlannedRun::cache_types() const {
+  return cache_types_text(executor.cache_type, executor.value_cache_type.value_or(executor.cache_type));
+}
+
 std::string plan_text(const Plan& plan, const PlannedRun& run, bool verbose) {
   const auto size = [](std::uint64_t bytes) { return size_text(static_cast<double>(bytes)); };
   const Machine& machine = plan.machine;
@@ -131,8 +136,8 @@ std::string plan_text(const Plan& plan, const PlannedRun& run, bool verbose) {
                       have = machine.available_bytes;
   const bool known = have != ~std::uint64_t{0};
   text += fmt::format("memory: weights {}, cache {} ({} positions, {}), work space {}: {} needed, {}{}\n",
-                      size(plan.bytes), size(cache), run.context, quant::name_of(run.executor.cache_type), size(work),
-                      size(need), known ? size(have) + " free" : "of how much is not stated",
+                      size(plan.bytes), size(cache), run.context, run.cache_types(), size(work), size(need),
+                      known ? size(have) + " free" : "of how much is not stated",
                       need > have ? fmt::format(": does not fit by {}", size(need - have)) : "");
   if (run.offload) text += offload_text(*run.offload);
   for (const std::string& fact : kernel_facts(plan)) text += "kernels of " + fact + "\n";
@@ -160,7 +165,7 @@ Json plan_json(const Plan& plan, const PlannedRun& run) {
         {"cache", run.cache_bytes(plan)},
         {"work_space", run.work_bytes(plan)},
         {"positions", run.context},
-        {"cache_type", quant::name_of(run.executor.cache_type)}}},
+        {"cache_type", run.cache_types()}}},
       {"bytes_per_token", plan.bytes_per_token}};
   if (run.offload) {
     const device::Offload& o = *run.offload;

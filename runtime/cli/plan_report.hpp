@@ -22,6 +22,7 @@ struct PlannedRun {
   std::uint64_t cache_bytes(const Plan& plan) const {
     return exec::KvCache::bytes_needed(plan.config, executor.cache_options(plan));
   }
+  std::string cache_types() const;  // as cache_types_text()
   std::uint64_t work_bytes(const Plan& plan) const { return exec::demand_of(plan, executor.sizes()).bytes(n_threads); }
 };
 

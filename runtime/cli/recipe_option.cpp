@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "runtime/cli/options.hpp"
+#include "runtime/model/shapes.hpp"
 
 namespace dodeca::runtime::cli {
 
@@ -23,11 +24,16 @@ TypeChoice parse_recipe(const std::string& flag, const std::string& name) {
   return choice;
 }
 
-TypeOf types_of(const TypeChoice& recipe, std::int64_t n_layers) {
-  return [=](const WantedWeight& weight) {
-    return quantize::fitting_type(
-        quantize::choose_type(recipe, {.name = weight.name, .id = weight.id, .n_layers = n_layers}, weight.rank()),
-        weight.n_in);
+TypeOf types_of(const TypeChoice& recipe, const ModelConfig& config) {
+  return [recipe, config](const WantedWeight& weight) {
+    const quantize::WeightName name{.name = weight.name,
+                                    .id = weight.id,
+                                    .n_layers = config.n_layers,
+                                    .source = published_type(config, weight.id.role),
+                                    .n_experts = config.n_routed_experts};
+    const quant::DType fitting =
+        quantize::fitting_type(quantize::choose_type(recipe, name, weight.rank()), weight.n_in);
+    return quantize::kept_type(recipe, name, fitting);
   };
 }
 

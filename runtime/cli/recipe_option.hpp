@@ -10,7 +10,7 @@ namespace dodeca::runtime::cli {
 
 // Throws Usage naming flag and what there is.
 quantize::TypeChoice parse_recipe(const std::string& flag, const std::string& name);
-// Of every weight of a model of n_layers layers.
-TypeOf types_of(const quantize::TypeChoice& recipe, std::int64_t n_layers);
+// Of every weight of a model; what is published as MXFP4 stays so where the recipe has as many bits.
+TypeOf types_of(const quantize::TypeChoice& recipe, const ModelConfig& config);
 
 }  // namespace dodeca::runtime::cli

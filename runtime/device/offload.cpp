@@ -87,6 +87,9 @@ class Placement {
       return fmt::format("the device has no attention for heads of {} + {} values", config_.qk_nope_head_dim,
                          config_.qk_rope_head_dim);
     if (block.kind == BlockKind::kMoeFfn &&
+        (config_.router_bias || config_.expert_bias || config_.activation != ActivationKind::kSwiGlu))
+      return "the device has no experts with biases and a clamped activation";
+    if (block.kind == BlockKind::kMoeFfn &&
         (config_.n_routed_experts > gpu::kMostRoutedExperts || config_.n_group > gpu::kMostExpertGroups))
       return fmt::format("the device routes to {} experts in {} groups at most", gpu::kMostRoutedExperts,
                          gpu::kMostExpertGroups);

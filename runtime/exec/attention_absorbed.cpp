@@ -1,39 +1,15 @@
 #include "runtime/exec/attention_absorbed.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "cpu/kernels/attention/attention.hpp"
 #include "cpu/kernels/attention/integer.hpp"
+#include "runtime/exec/softmax_state.hpp"
 
 namespace dodeca::runtime::exec {
 
 namespace {
-
-// Running result of a softmax-weighted sum, [n_heads] maxima, [n_heads] sums, [n_heads, width] values.
-struct SoftmaxState {
-  float *max, *sum, *acc;
-};
-
-// Folds `part` into `into`: the values are rescaled to the common maximum.
-void merge_softmax(const SoftmaxState& into, const SoftmaxState& part, std::int64_t n_heads,
-                   std::int64_t width) noexcept {
-  for (std::int64_t h = 0; h < n_heads; ++h) {
-    const float max = std::max(into.max[h], part.max[h]);
-    const float a = std::exp(into.max[h] - max), b = std::exp(part.max[h] - max);
-    into.max[h] = max;
-    into.sum[h] = into.sum[h] * a + part.sum[h] * b;
-    float* acc = into.acc + h * width;
-    const float* add = part.acc + h * width;
-    std::int64_t i = 0;
-    for (; i + 16 <= width; i += 16) {  // known lengths become vectors
-      for (std::int64_t j = i; j < i + 16; ++j) acc[j] = acc[j] * a + add[j] * b;
-    }
-    for (; i < width; ++i) acc[i] = acc[i] * a + add[i] * b;
-  }
-}
 
 // (row, head) pairs of one work unit at most; a unit of one row takes many heads, one of many rows few.
 constexpr std::int64_t kUnitLanes = 256;
@@ -185,9 +161,7 @@ class AbsorbedUnit {
 
   void fold_chunk(std::int64_t chunk, const SoftmaxState& to) noexcept {
     const std::int64_t m = group_.count * n_heads_;
-    std::fill_n(to.max, m, -std::numeric_limits<float>::infinity());
-    std::fill_n(to.sum, m, 0.0f);
-    std::fill_n(to.acc, m * value_, 0.0f);
+    clear_softmax(to, m, value_);
     const std::int64_t begin = chunk * length_;
     const std::int64_t end = std::min<std::int64_t>(begin + length_, last().position + 1);
     if (format_.integer)

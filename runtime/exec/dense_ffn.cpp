@@ -95,7 +95,7 @@ void DenseFfn::finish_gate_up(const Pass& pass, std::int64_t block) const {
   while (block < first_block_[p]) --p;
   const std::int64_t own = block - first_block_[p], width = widths_[p], part = static_cast<std::int64_t>(p);
   for (const PiecedProjection* weight : {&gate_, &up_}) weight->sum(pass, columns_of(own, width), part);
-  for (std::int64_t i = 0; i < pass.n(); ++i) swiglu_block(pass, {part, i, own, width}, RowBuffer::kDenseHidden);
+  for (std::int64_t i = 0; i < pass.n(); ++i) activate_block(pass, {part, i, own, width}, RowBuffer::kDenseHidden);
 }
 
 void DenseFfn::run_down(const Pass& pass, const cpu::Member& member, std::size_t index, const cpu::Range& tiles,

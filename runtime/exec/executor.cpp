@@ -228,7 +228,7 @@ struct Executor::Impl {
 KvCacheOptions ExecutorOptions::cache_options(const Plan& plan) const {
   KvCacheOptions options{.n_positions = n_positions,
                          .n_sequences = n_sequences,
-                         .dtype = cache_type,
+                         .types = {cache_type, value_cache_type},
                          .integer_attention = integer_attention,
                          .mtp = plan.options.mtp,
                          .copies = cache_copies};

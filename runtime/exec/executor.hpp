@@ -40,6 +40,7 @@ struct ExecutorOptions {
   std::int32_t n_sequences = 1;
   std::int64_t micro_batch = 512;  // rows per pass; longer calls are cut
   quant::DType cache_type = quant::DType::kF16;
+  std::optional<quant::DType> value_cache_type = {};  // of grouped queries' values; nothing: as the keys
   bool integer_attention = true;                      // as KvCacheOptions
   std::vector<std::vector<int>> cache_copies = {{}};  // the same
   // Takes the block of a plan and gives what runs instead (a block elsewhere, an observer); empty: all as planned.

@@ -9,6 +9,13 @@
 namespace dodeca::runtime::exec {
 namespace {
 
+void activate(const Pass& pass, const float* gate, const float* up, std::int64_t n, float* out) noexcept {
+  if (pass.config.activation == ActivationKind::kClampedSwiGlu)
+    cpu::clamped_swiglu(gate, up, n, out, pass.isa);
+  else
+    cpu::swiglu(gate, up, n, out, pass.isa);
+}
+
 // f(slots) for kPieceRows slots at a time, whose products stay in cache.
 template <class F>
 void for_each_piece(const SlotRange& slots, F&& f) noexcept {
@@ -42,8 +49,12 @@ void gate_up_piece(const Pass& pass, const cpu::Member& member, const GateUp& p,
   }
   const std::int64_t valid = std::min(n, p.gate.front().n_out - first);
   Activations& hidden = pass.buffer(p.hidden);
-  for (std::int64_t i = 0; i < slots.count(); ++i)
-    cpu::swiglu(gate + i * n, up + i * n, valid, hidden.row(p.hidden_offset + slots.begin + i) + first, pass.isa);
+  const auto from = [first](const float* bias) { return bias == nullptr ? nullptr : bias + first; };
+  for (std::int64_t i = 0; i < slots.count(); ++i) {
+    add_bias(gate + i * n, from(p.bias.gate), valid);
+    add_bias(up + i * n, from(p.bias.up), valid);
+    activate(pass, gate + i * n, up + i * n, valid, hidden.row(p.hidden_offset + slots.begin + i) + first);
+  }
 }
 
 // At most kProductTiles tiles and kPieceRows slots.
@@ -68,6 +79,7 @@ void add_down_piece(const Pass& pass, const cpu::Member& member, const Down& p, 
   for (std::int64_t i = 0; i < slots.count(); ++i) {
     const std::int64_t slot = slots.begin + i;
     const float weight = p.slot_weights == nullptr ? 1.0f : p.slot_weights[slot];
+    add_bias(out + i * n, p.bias == nullptr ? nullptr : p.bias + first, valid);
     Activations& sums = pass.buffer(RowBuffer::kOutput);
     add_weighted(sums.row(sums.first_row(p.down.part) + slots.row_of(slot)) + first, out + i * n, weight, valid);
   }
@@ -90,14 +102,22 @@ void add_down(const Pass& pass, const cpu::Member& member, const Down& p) noexce
   });
 }
 
-void swiglu_block(const Pass& pass, const HiddenBlock& at, RowBuffer hidden) noexcept {
+void activate_block(const Pass& pass, const HiddenBlock& at, RowBuffer hidden, const GateUpBias& bias) noexcept {
   const cpu::Range columns = columns_of(at.block, at.width);
+  const std::int64_t n = columns.end - columns.begin;
   Activations &out = pass.buffer(hidden), &gate = pass.buffer(RowBuffer::kGate), &up = pass.buffer(RowBuffer::kUp);
   const std::int64_t row = out.first_row(at.part) + at.row;
-  cpu::swiglu(gate.row(gate.first_row(at.part) + at.row) + columns.begin,
-              up.row(up.first_row(at.part) + at.row) + columns.begin, columns.end - columns.begin,
-              out.row(row) + columns.begin, pass.isa);
+  float *gates = gate.row(gate.first_row(at.part) + at.row) + columns.begin,
+        *ups = up.row(up.first_row(at.part) + at.row) + columns.begin;
+  if (bias.gate != nullptr) add_bias(gates, bias.gate + columns.begin, n);
+  if (bias.up != nullptr) add_bias(ups, bias.up + columns.begin, n);
+  activate(pass, gates, ups, n, out.row(row) + columns.begin);
   out.quantize_block(row, at.block, at.width, pass.isa);
+}
+
+void add_bias(float* y, const float* x, std::int64_t n) noexcept {
+  if (x == nullptr) return;
+  for (std::int64_t j = 0; j < n; ++j) y[j] += x[j];
 }
 
 void add_weighted(float* y, const float* x, float weight, std::int64_t n) noexcept {

@@ -1,4 +1,4 @@
-// The two products of a feed-forward block, y = down(silu(gate x) * up x): for the rows of one expert, of the shared one
+// The two products of a feed-forward block, y = down(activation(gate x, up x)), silu(gate x) * up x mostly: for the rows of one expert, of the shared one
 // or of a dense block, and for one part of it.
 #pragma once
 
@@ -18,13 +18,19 @@ struct SlotRange {
   std::int64_t row_of(std::int64_t slot) const { return act_rows == nullptr ? slot : act_rows[slot]; }
 };
 
+// What an expert adds to its products, one value for each of their columns; null: nothing.
+struct GateUpBias {
+  const float *gate = nullptr, *up = nullptr;
+};
+
 struct GateUp {
   std::span<const PackedMatrix> gate, up;  // the pieces of one part
   std::int64_t slice = 0;
   cpu::Range tiles;
   SlotRange slots;
-  RowBuffer hidden;                // silu(gate x) * up x, [hidden_offset + slot]
+  RowBuffer hidden;                // of the activation, [hidden_offset + slot]
   std::int64_t hidden_offset = 0;  // rows
+  GateUpBias bias = {};            // from the part's first row on
 };
 void gate_up(const Pass& pass, const cpu::Member& member, const GateUp& product) noexcept;
 
@@ -36,6 +42,7 @@ struct Down {
   RowBuffer hidden;  // as in GateUp, quantized
   std::int64_t hidden_offset = 0;
   const float* slot_weights = nullptr;  // null: 1
+  const float* bias = nullptr;          // added before the weight; null: none
 };
 // Adds weight * down(h) to the columns of the tiles in the rows of the part in kOutput.
 void add_down(const Pass& pass, const cpu::Member& member, const Down& product) noexcept;
@@ -48,8 +55,11 @@ inline cpu::Range columns_of(std::int64_t block, std::int64_t width) {
 struct HiddenBlock {
   std::int64_t part, row, block, width;
 };
-// It becomes silu(gate) * up, from the same row of kGate and kUp, and is quantized.
-void swiglu_block(const Pass& pass, const HiddenBlock& at, RowBuffer hidden) noexcept;
+// It becomes the activation of the same row of kGate and kUp, to which the bias of the part is added before, and is
+// quantized.
+void activate_block(const Pass& pass, const HiddenBlock& at, RowBuffer hidden, const GateUpBias& bias = {}) noexcept;
+// y += x, n values; x null: nothing happens.
+void add_bias(float* y, const float* x, std::int64_t n) noexcept;
 // y += weight * x, n values of a block.
 void add_weighted(float* y, const float* x, float weight, std::int64_t n) noexcept;
 // The member's columns of its parts of kOutput = (or, accumulate: +=) the products of all pieces of each part of a weight

@@ -26,8 +26,11 @@ struct LayerHeader {
   bool operator==(const LayerHeader&) const = default;
 };
 
+// Two types where keys and values differ.
 LayerHeader header_of(const RowFormat& format) {
-  return {static_cast<std::uint64_t>(format.dtype), static_cast<std::uint64_t>(format.width), format.row_bytes};
+  const auto keys = static_cast<std::uint64_t>(format.dtype), values = static_cast<std::uint64_t>(format.value_dtype);
+  return {keys == values ? keys : (values + 1) << 32 | keys, static_cast<std::uint64_t>(format.width),
+          format.row_bytes};
 }
 
 // Of the layers; nothing where they are elsewhere.
@@ -36,7 +39,7 @@ std::vector<std::optional<RowFormat>> formats_of(const ModelConfig& config, cons
   for (std::int64_t layer = 0; layer < config.n_layers + (options.mtp ? config.n_mtp_layers : 0); ++layer) {
     formats.emplace_back();
     if (std::ranges::find(options.layers_elsewhere, layer) == options.layers_elsewhere.end())
-      formats.back() = RowFormat::of(config, config.layer(layer).attention, options.dtype, options.integer_attention);
+      formats.back() = RowFormat::of(config, config.layer(layer).attention, options.types, options.integer_attention);
   }
   return formats;
 }
@@ -91,6 +94,14 @@ void KvCache::write_row(std::int64_t layer, std::int32_t sequence, std::int64_t 
 
 void KvCache::read_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, float* values) const noexcept {
   store(layer).read_row(table_.block_of(sequence, position), position % kPositions, values);
+}
+
+void KvCache::write_key(std::int64_t layer, const CachePlace& at, std::int64_t head, const float* key) noexcept {
+  store(layer).write_key(table_.block_of(at.sequence, at.position), at.position % kPositions, head, key);
+}
+
+void KvCache::write_value(std::int64_t layer, const CachePlace& at, std::int64_t head, const float* value) noexcept {
+  store(layer).write_value(table_.block_of(at.sequence, at.position), at.position % kPositions, head, value);
 }
 
 const std::byte* KvCache::block(std::int64_t layer, std::int32_t sequence, std::int64_t position,

@@ -19,9 +19,9 @@ namespace dodeca::runtime::exec {
 struct KvCacheOptions {
   std::int64_t n_positions = 0;  // capacity over all sequences, rounded up to whole blocks
   std::int32_t n_sequences = 1;
-  quant::DType dtype = quant::DType::kF16;  // of kCacheTypes
-  bool integer_attention = true;            // false: rows are only rounded to the type, attention computes in float
-  bool mtp = false;                         // stores for the multi-token-prediction layers too
+  RowTypes types = {};
+  bool integer_attention = true;  // false: rows are only rounded to the type, attention computes in float
+  bool mtp = false;               // stores for the multi-token-prediction layers too
   std::vector<std::int64_t> layers_elsewhere = {};  // whose rows are not in this memory
   // Memory nodes of each copy of the rows (LayerStore): one copy, or one for every part of the model.
   std::vector<std::vector<int>> copies = {{}};
@@ -29,6 +29,11 @@ struct KvCacheOptions {
 
 // The rows of a layer elsewhere: the layer, blocks of the cache.
 using MakeCacheLayer = std::function<std::unique_ptr<CacheLayer>(std::int64_t layer, std::int64_t n_blocks)>;
+
+struct CachePlace {
+  std::int32_t sequence = 0;
+  std::int64_t position = 0;
+};
 
 class KvCache {
  public:
@@ -73,6 +78,9 @@ class KvCache {
   // Rows of one position in one layer in memory; position < length(sequence).
   void write_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, const float* values) noexcept;
   void read_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, float* values) const noexcept;
+  // Of grouped queries: one head's key or value.
+  void write_key(std::int64_t layer, const CachePlace& at, std::int64_t head, const float* key) noexcept;
+  void write_value(std::int64_t layer, const CachePlace& at, std::int64_t head, const float* value) noexcept;
   // First row of the block that holds `position` (a multiple of kContextBlock), in the copy of a part of the model.
   const std::byte* block(std::int64_t layer, std::int32_t sequence, std::int64_t position, std::size_t part = 0) const;
 

@@ -1,5 +1,8 @@
-// The cached rows of one layer: blocks of cpu::kContextBlock rows of `width` values in a type of the cache. In memory
+// The cached rows of one layer: blocks of cpu::kContextBlock rows of `width` values in the types of the cache. In memory
 // (LayerStore) type I8 means the rows of bytes of cpu/kernels/attention/integer.hpp; a device has rows of its own.
+//
+// A row of grouped queries is the keys of its heads, then the values of its heads. In a block of memory each head's keys
+// lie together, and its values, since whoever attends reads those of one head.
 #pragma once
 
 #include <array>
@@ -8,6 +11,7 @@
 #include <optional>
 #include <vector>
 
+#include "cpu/kernels/attention/attention_kernels.hpp"
 #include "cpu/kernels/attention/integer_kernels.hpp"
 #include "cpu/memory.hpp"
 #include "quant/dtype.hpp"
@@ -18,17 +22,34 @@ namespace dodeca::runtime::exec {
 inline constexpr std::array kCacheTypes = {quant::DType::kF32, quant::DType::kF16, quant::DType::kBF16,
                                            quant::DType::kQ8_0, quant::DType::kI8};
 
+// Types of the rows of a cache, of kCacheTypes.
+struct RowTypes {
+  quant::DType keys = quant::DType::kF16;   // and of latent rows
+  std::optional<quant::DType> values = {};  // of grouped queries; nothing: as the keys
+};
+
 // What a layer's rows are.
 struct RowFormat {
-  quant::DType dtype = quant::DType::kF16;  // of kCacheTypes
-  std::int64_t width = 0;                   // values per row
+  quant::DType dtype = quant::DType::kF16, value_dtype = dtype;  // of kCacheTypes
+  std::int64_t width = 0;                                        // values per row
   std::size_t row_bytes = 0;
-  // How integer attention reads the rows; nothing where they are floats, not latent, or of a width it does not take.
+  // How integer attention reads the rows; nothing where they are floats, or of a width it does not take.
   std::optional<cpu::IntegerShape> integer;
+  // Of grouped queries: key-value heads, the numbers and the bytes of one's key and value. 0: a row is one piece.
+  std::int64_t n_heads = 0, head_dim = 0;
+  std::size_t key_bytes = 0, value_bytes = 0;
 
-  // integer_attention false: rows are only rounded to the type, attention computes in float. Throws
+  // integer_attention false: rows are only rounded to the types, attention computes in float. Throws
   // Error{kUnsupported} for a type, or a width that the type's block does not divide.
-  static RowFormat of(const ModelConfig& config, AttentionKind kind, quant::DType dtype, bool integer_attention);
+  static RowFormat of(const ModelConfig& config, AttentionKind kind, const RowTypes& types, bool integer_attention);
+
+  // Where the keys and the values of a head begin in a block of memory.
+  std::size_t keys_at(std::int64_t head) const {
+    return static_cast<std::size_t>(head * cpu::kContextBlock) * key_bytes;
+  }
+  std::size_t values_at(std::int64_t head) const {
+    return keys_at(n_heads) + static_cast<std::size_t>(head * cpu::kContextBlock) * value_bytes;
+  }
 };
 
 // Where the rows of a layer are. Failures of a device throw.
@@ -69,12 +90,24 @@ class LayerStore final : public CacheLayer {
   // Encodes one row of finite floats by the scalar rule of its format, and decodes it. What F16 cannot hold becomes the
   // largest that it can, and clamped() is true from then on. Rows may be written by several threads at once.
   void write_row(std::int32_t block, std::int64_t row, const float* values) noexcept;
+  // Of grouped queries: one head's part of a row, [head_dim].
+  void write_key(std::int32_t block, std::int64_t row, std::int64_t head, const float* key) noexcept;
+  void write_value(std::int32_t block, std::int64_t row, std::int64_t head, const float* value) noexcept;
   void read_row(std::int32_t block, std::int64_t row, float* values) const noexcept;
   bool clamped() const { return clamped_.load(std::memory_order_relaxed); }
 
  private:
   std::size_t offset(std::int32_t block) const;
   std::byte* block_of(std::size_t copy, std::int32_t block) { return copies_[copy].data() + offset(block); }
+  // n numbers of a row into `at` of a block, in every copy.
+  struct Piece {
+    quant::DType dtype;
+    std::int64_t n;
+    std::size_t at, bytes;
+  };
+  Piece piece(std::int64_t row, std::int64_t head, bool value) const;
+  void write_piece(std::int32_t block, const Piece& piece, const float* values) noexcept;
+  void note_clamping(quant::DType dtype, const float* values, std::int64_t n) noexcept;
 
   std::vector<cpu::Buffer> copies_;  // [n_blocks, kContextBlock, row_bytes] each
   std::atomic<bool> clamped_{false};

@@ -42,7 +42,11 @@ MoeFfn::MoeFfn(const Model& model, const BlockPlan& plan)
       up_(model.weights().parts({kExpertUp, plan.layer})),
       down_(model.weights().parts({kExpertDown, plan.layer})),
       norm_(model.weights().vector({kFfnNorm, plan.layer})),
+      router_logit_bias_(model.weights().vector({kRouterLogitBias, plan.layer})),
       router_bias_(model.weights().vector({kRouterBias, plan.layer})),
+      gate_bias_(model.weights().vector({kExpertGateBias, plan.layer})),
+      up_bias_(model.weights().vector({kExpertUpBias, plan.layer})),
+      down_bias_(model.weights().vector({kExpertDownBias, plan.layer})),
       shared_(model, plan, DenseFfn::kShared, router_.n_pieces()),
       n_deferred_(plan.n_deferred),
       adds_deferred_(plan.adds_deferred),
@@ -156,7 +160,7 @@ Phase MoeFfn::always_read_phase() const {
           .finish_block =
               [this](Pass& pass, std::int64_t block) {
                 if (block >= router_blocks_ || !router_blocks_done_.is_last_of(router_blocks_)) return;
-                for (std::int64_t i = 0; i < pass.n(); ++i) route_row(pass, router_bias_, i);
+                for (std::int64_t i = 0; i < pass.n(); ++i) route_row(pass, router_logit_bias_, router_bias_, i);
               },
           .finish_part =
               [this](Pass& pass, std::int64_t part, std::int64_t block) {
@@ -207,14 +211,14 @@ void MoeFfn::deal_router(Pass& pass, const cpu::Member& member) const {
 
 void MoeFfn::finish_routing(Pass& pass, std::int64_t i) const {
   if (!elsewhere_ && !pass.few()) shared_.quantize_row(pass, i);
-  route_row(pass, router_bias_, i);
+  route_row(pass, router_logit_bias_, router_bias_, i);
 }
 
 Work MoeFfn::always_read_work() const { return {.bytes = shared_.gate_up_bytes() + router_.bytes()}; }
 
 // ---- the chosen experts ---------------------------------------------------------------------------------------------
 
-// f(part, slice, slots) for all experts of some parts that have rows here.
+// f(part, slice, expert, slots) for all experts of some parts that have rows here.
 template <class F>
 void MoeFfn::for_each_expert(const Pass& pass, const cpu::CrewPlace& place, F&& f) const {
   for (auto p = static_cast<std::size_t>(place.first_part); p < static_cast<std::size_t>(place.end_part); ++p) {
@@ -222,7 +226,7 @@ void MoeFfn::for_each_expert(const Pass& pass, const cpu::CrewPlace& place, F&& 
       const std::int32_t slice = slice_[p][expert];
       const SlotRange slots = slots_of(pass, expert);
       if (slice < 0 || slots.count() == 0 || (routed_ != nullptr && routed_->takes(expert))) continue;
-      f(p, slice, slots);
+      f(p, slice, expert, slots);
     }
   }
 }
@@ -251,11 +255,11 @@ void MoeFfn::choose(const Pass& pass) const {
   const cpu::Range parts = pass.crews.parts_here();
   const cpu::CrewPlace everyone{static_cast<int>(parts.begin),
                                 static_cast<int>(std::min(parts.end, std::ssize(gate_)))};
-  for_each_expert(pass, everyone, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
+  for_each_expert(pass, everyone, [&](std::size_t p, std::int32_t slice, std::int64_t expert, const SlotRange& slots) {
     bool late = true;
     for (std::int64_t slot = slots.begin; late && slot < slots.end; ++slot) late = defers(slot);
     ExpertSet& set = late ? late_ : now_;
-    set.chosen.push_back({p, slice, slots});
+    set.chosen.push_back({p, slice, expert, slots});
     if (!pass.few()) return;
     const auto first = static_cast<std::int64_t>(set.chosen.size() - 1) * expert_blocks_;
     for (const PackedMatrix* weight : {&gate_[p], &up_[p]}) {
@@ -308,7 +312,7 @@ Phase MoeFfn::gate_up_phase(ExpertSet& set) const {
 // A product of an expert's rows, to the rows of its slots.
 void MoeFfn::run_gate_up(Pass& pass, const ExpertSet& set, const cpu::Member& member, std::size_t load,
                          const cpu::Range& tiles) const {
-  const auto& [part, slice, slots] = set.chosen[load / 2];
+  const auto& [part, slice, expert, slots] = set.chosen[load / 2];
   const PackedMatrix& weight = load % 2 == 0 ? gate_[part] : up_[part];
   const Activations& in = pass.buffer(RowBuffer::kInput);
   Activations& out = pass.buffer(load % 2 == 0 ? RowBuffer::kGate : RowBuffer::kUp);
@@ -331,10 +335,24 @@ void MoeFfn::run_gate_up(Pass& pass, const ExpertSet& set, const cpu::Member& me
 }
 
 void MoeFfn::finish_gate_up(Pass& pass, const ExpertSet& set, std::int64_t block) const {
-  const auto& [part, slice, slots] = set.chosen[static_cast<std::size_t>(block / expert_blocks_)];
+  const auto& [part, slice, expert, slots] = set.chosen[static_cast<std::size_t>(block / expert_blocks_)];
   for (std::int64_t slot = slots.begin; slot < slots.end; ++slot)
-    swiglu_block(pass, {static_cast<std::int64_t>(part), slot, block % expert_blocks_, gate_[part].n_out},
-                 RowBuffer::kExpertHidden);
+    activate_block(pass, {static_cast<std::int64_t>(part), slot, block % expert_blocks_, gate_[part].n_out},
+                   RowBuffer::kExpertHidden, gate_up_bias(part, expert));
+}
+
+GateUpBias MoeFfn::gate_up_bias(std::size_t part, std::int64_t expert) const {
+  if (gate_bias_.empty()) return {};
+  const std::int64_t n_experts = std::ssize(slice_[part]), width = std::ssize(gate_bias_) / n_experts;
+  return {.gate = &gate_bias_[expert * width + gate_[part].row_begin],
+          .up = &up_bias_[expert * width + up_[part].row_begin]};
+}
+
+const float* MoeFfn::down_bias(std::size_t part, std::int64_t expert) const {
+  if (down_bias_.empty()) return nullptr;
+  for (std::size_t p = 0; p < part; ++p)
+    if (down_[p] && slice_[p][expert] >= 0) return nullptr;
+  return &down_bias_[expert * (std::ssize(down_bias_) / std::ssize(slice_[part]))];
 }
 
 Phase MoeFfn::down_phase(ExpertSet& set) const {
@@ -355,7 +373,7 @@ Phase MoeFfn::down_phase(ExpertSet& set) const {
 void MoeFfn::run_down(Pass& pass, const ExpertSet& set, const cpu::Member& member, std::size_t load,
                       const cpu::Range& tiles) const {
   if (load >= set.chosen.size()) return shared_.run_down(pass, member, load - set.chosen.size(), tiles, n_slots(pass));
-  const auto& [part, slice, slots] = set.chosen[load];
+  const auto& [part, slice, expert, slots] = set.chosen[load];
   const PackedMatrix& weight = down_[part];
   const Activations& in = pass.buffer(RowBuffer::kExpertHidden);
   Activations& out = pass.buffer(RowBuffer::kPartSums);
@@ -402,13 +420,16 @@ void MoeFfn::finish_down(Pass& pass, const ExpertSet& set, std::int64_t part, st
   Activations &sums = pass.buffer(RowBuffer::kPartSums), &out = pass.buffer(RowBuffer::kOutput);
   const auto* weights = pass.space.array<float>(ArrayBuffer::kSlotWeights);
   if (&set == &now_) begin_sums(pass, part, columns);
-  for (const auto& [own, slice, slots] : set.chosen) {
+  for (const auto& [own, slice, expert, slots] : set.chosen) {
     if (static_cast<std::int64_t>(own) != part) continue;
+    const float* bias = down_bias(own, expert);
     for (std::int64_t slot = slots.begin; slot < slots.end; ++slot) {
       const std::int64_t row = slots.row_of(slot);
       DODECA_CHECK(&set == &now_ || defers(slot), slot);  // behind give() nobody may write kOutput
+      float* product = sums.row(sums.first_row(part) + slot) + columns.begin;
+      add_bias(product, bias == nullptr ? nullptr : bias + columns.begin, width);
       float* to = defers(slot) ? deferred_row(pass, plan().layer, part, row) : out.row(out.first_row(part) + row);
-      add_weighted(to + columns.begin, sums.row(sums.first_row(part) + slot) + columns.begin, weights[slot], width);
+      add_weighted(to + columns.begin, product, weights[slot], width);
     }
   }
   if (&set == &late_) return;
@@ -422,7 +443,7 @@ void MoeFfn::add_shared_from_elsewhere(const Pass& pass, const cpu::Range& colum
                  1.0f, columns.end - columns.begin);
 }
 
-// f(part, slice, slots, tiles) for all tiles of gate and up, those of a part dealt over its members. Few rows for an
+// f(chosen expert, tiles) for all tiles of gate and up, those of a part dealt over its members. Few rows for an
 // expert: equal shares of the tiles, because reading them is the work. Many: kFfnTiles at a time to whoever is free,
 // because experts have different numbers of rows.
 template <class F>
@@ -436,12 +457,12 @@ void MoeFfn::for_each_unit(const cpu::CrewPlace& place, F&& f) const {
   if (n_rows > kFewRowsEach * std::ssize(now_.chosen)) {
     cpu::WorkCounter& units = units_.of(place);
     std::int64_t unit = 0, mine = units.take();
-    for (const auto& [p, slice, slots] : now_.chosen) {
-      if (!is_mine(p)) continue;
-      const std::int64_t n_tiles = gate_[p].n_tiles, n_units = (n_tiles + kFfnTiles - 1) / kFfnTiles;
+    for (const Chosen& chosen : now_.chosen) {
+      if (!is_mine(chosen.part)) continue;
+      const std::int64_t n_tiles = gate_[chosen.part].n_tiles, n_units = (n_tiles + kFfnTiles - 1) / kFfnTiles;
       for (; mine < unit + n_units; mine = units.take()) {
         const std::int64_t begin = (mine - unit) * kFfnTiles;
-        f(p, slice, slots, cpu::Range{begin, std::min(n_tiles, begin + kFfnTiles)});
+        f(chosen, cpu::Range{begin, std::min(n_tiles, begin + kFfnTiles)});
       }
       unit += n_units;
     }
@@ -449,18 +470,19 @@ void MoeFfn::for_each_unit(const cpu::CrewPlace& place, F&& f) const {
   }
   std::int64_t first = 0;
   const cpu::Range mine = place.share(all_tiles);
-  for (const auto& [p, slice, slots] : now_.chosen) {
-    if (!is_mine(p)) continue;
-    const std::int64_t n_tiles = gate_[p].n_tiles, begin = std::max(mine.begin - first, std::int64_t{0}),
+  for (const Chosen& chosen : now_.chosen) {
+    if (!is_mine(chosen.part)) continue;
+    const std::int64_t n_tiles = gate_[chosen.part].n_tiles, begin = std::max(mine.begin - first, std::int64_t{0}),
                        end = std::min(mine.end - first, n_tiles);
-    if (begin < end) f(p, slice, slots, cpu::Range{begin, end});
+    if (begin < end) f(chosen, cpu::Range{begin, end});
     first += n_tiles;
   }
 }
 
 void MoeFfn::deal_gate_up(Pass& pass, const cpu::Member& member) const {
   const cpu::CrewPlace& place = pass.crews.place(member);
-  for_each_unit(place, [&](std::size_t p, std::int32_t slice, const SlotRange& slots, const cpu::Range& tiles) {
+  for_each_unit(place, [&](const Chosen& chosen, const cpu::Range& tiles) {
+    const auto& [p, slice, expert, slots] = chosen;
     gate_up(pass, member,
             {.gate = {&gate_[p], 1},
              .up = {&up_[p], 1},
@@ -468,7 +490,8 @@ void MoeFfn::deal_gate_up(Pass& pass, const cpu::Member& member) const {
              .tiles = tiles,
              .slots = slots,
              .hidden = RowBuffer::kExpertHidden,
-             .hidden_offset = pass.buffer(RowBuffer::kExpertHidden).first_row(gate_[p].part)});
+             .hidden_offset = pass.buffer(RowBuffer::kExpertHidden).first_row(gate_[p].part),
+             .bias = gate_up_bias(p, expert)});
   });
 }
 
@@ -483,7 +506,7 @@ void MoeFfn::quantize_slot(Pass& pass, std::int64_t slot) const {
 void MoeFfn::deal_down(Pass& pass, const cpu::Member& member) const {
   const cpu::CrewPlace& place = pass.crews.place(member);
   clear_own_columns(pass, member);
-  for_each_expert(pass, place, [&](std::size_t p, std::int32_t slice, const SlotRange& slots) {
+  for_each_expert(pass, place, [&](std::size_t p, std::int32_t slice, std::int64_t expert, const SlotRange& slots) {
     add_down(pass, member,
              {.down = down_[p],
               .slice = slice,
@@ -491,7 +514,8 @@ void MoeFfn::deal_down(Pass& pass, const cpu::Member& member) const {
               .slots = slots,
               .hidden = RowBuffer::kExpertHidden,
               .hidden_offset = pass.buffer(RowBuffer::kExpertHidden).first_row(down_[p].part),
-              .slot_weights = pass.space.array<float>(ArrayBuffer::kSlotWeights)});
+              .slot_weights = pass.space.array<float>(ArrayBuffer::kSlotWeights),
+              .bias = down_bias(p, expert)});
   });
   if (elsewhere_)
     add_own_columns(pass, member, elsewhere_->output());
@@ -503,7 +527,7 @@ Work MoeFfn::gate_up_work(const Pass& pass, const ExpertSet& set) const {
   Work work;
   if (&set == &now_)
     work.experts = routed_ == nullptr ? experts_touched(pass) : now_.chosen.size() + late_.chosen.size();
-  for (const auto& [p, slice, slots] : set.chosen) {
+  for (const auto& [p, slice, expert, slots] : set.chosen) {
     work.bytes += gate_[p].slice_bytes() + up_[p].slice_bytes();
     work.expert_macs += static_cast<std::uint64_t>(slots.count()) * (gate_[p].macs() + up_[p].macs());
   }
@@ -514,7 +538,7 @@ Work MoeFfn::down_work(const Pass& pass, const ExpertSet& set) const {
   Work work;
   if (&set == &now_ && shared_here())
     work = {.bytes = shared_.down_bytes(), .expert_macs = static_cast<std::uint64_t>(pass.n()) * shared_.down_macs()};
-  for (const auto& [p, slice, slots] : set.chosen) {
+  for (const auto& [p, slice, expert, slots] : set.chosen) {
     work.bytes += down_[p].slice_bytes();
     work.expert_macs += static_cast<std::uint64_t>(slots.count()) * down_[p].macs();
   }

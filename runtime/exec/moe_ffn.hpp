@@ -43,6 +43,7 @@ class MoeFfn final : public Block {
   struct Chosen {
     std::size_t part;
     std::int32_t slice;
+    std::int64_t expert;
     SlotRange slots;
   };
   struct ExpertSet {
@@ -55,6 +56,9 @@ class MoeFfn final : public Block {
   void run_gate_up(Pass& pass, const ExpertSet& set, const cpu::Member& member, std::size_t load,
                    const cpu::Range& tiles) const;
   void finish_gate_up(Pass& pass, const ExpertSet& set, std::int64_t block) const;
+  GateUpBias gate_up_bias(std::size_t part, std::int64_t expert) const;
+  // Of an expert whose columns are cut, the first part that has some adds it.
+  const float* down_bias(std::size_t part, std::int64_t expert) const;
   Phase down_phase(ExpertSet& set) const;
   void run_down(Pass& pass, const ExpertSet& set, const cpu::Member& member, std::size_t load,
                 const cpu::Range& tiles) const;
@@ -89,7 +93,8 @@ class MoeFfn final : public Block {
   PiecedProjection router_;
   std::span<const PackedMatrix> gate_, up_, down_;  // one per part
   std::vector<std::int32_t> parts_;                 // that have experts, or something of the shared one
-  std::span<const float> norm_, router_bias_;
+  std::span<const float> norm_, router_logit_bias_, router_bias_;
+  std::span<const float> gate_bias_, up_bias_, down_bias_;  // [expert][column]; empty: none
   std::vector<std::vector<std::int32_t>> slice_;  // [part][expert] slice that holds the expert, -1: in another part
   DenseFfn shared_;
   std::unique_ptr<Elsewhere> elsewhere_;

@@ -58,10 +58,13 @@ Pass::Pass(const ModelConfig& model, cpu::Isa level, KvCache& kv_cache, Workspac
 }
 
 std::uint64_t Pass::cache_bytes(std::int64_t layer) const {
+  const std::int64_t window = config.layer(layer).window;
   std::uint64_t positions = 0;
   for (std::int64_t i = 0; i < n(); ++i) {
     const bool is_last = i + 1 == n() || row(i + 1).sequence != row(i).sequence;
-    if (is_last) positions += static_cast<std::uint64_t>(row(i).position) + 1;
+    if (!is_last) continue;
+    const std::int64_t seen = row(i).position + 1;
+    positions += static_cast<std::uint64_t>(window > 0 ? std::min(seen, window) : seen);
   }
   return positions * cache.format(layer).row_bytes;
 }

@@ -17,9 +17,11 @@ void demand_routing(const ModelConfig& c, const RunSizes& sizes, Demand& demand)
   demand.array(ArrayBuffer::kSlotBegin, c.n_routed_experts + 1, sizeof(std::int32_t));
 }
 
-void route_row(const Pass& pass, std::span<const float> bias, std::int64_t i) noexcept {
+void route_row(const Pass& pass, std::span<const float> logit_bias, std::span<const float> bias,
+               std::int64_t i) noexcept {
   const ModelConfig& c = pass.config;
   Workspace& s = pass.space;
+  if (!logit_bias.empty()) add_bias(s.rows(RowBuffer::kRouterLogits).row(i), logit_bias.data(), c.n_routed_experts);
   // Softmax over the chosen logits equals softmax over all, renormalized over the chosen.
   const bool selected = c.gating == GatingKind::kSoftmaxSelected;
   cpu::route({.logits = s.rows(RowBuffer::kRouterLogits).row(i),

@@ -32,7 +32,8 @@ enum class RowBuffer {
   kHeadInput,  // [M, hidden] normalized rows that the head reads
   kMtpInput,   // [M, 2 * hidden] of multi-token prediction: normalized, the next token's embedding and the hidden row
   kQA,         // [M, q_lora]
-  kKv,         // [M, latent + rope]; grouped queries: [M, 4 * kv_heads * head_dim]
+  kKv,         // [M, latent + rope]; grouped queries: keys, [M, kv_heads * head_dim]
+  kValues,     // [M, kv_heads * head_dim] of grouped queries
   kQuery,      // [M, heads * head dim]
   kAbsorbedQuery,  // [M, heads * (latent + rope)]
   kLatent,         // [M, heads * latent] attention's result before v_b

@@ -28,10 +28,12 @@ struct DtypeRow {
 
 using quant::DType;
 constexpr DtypeRow kDtypes[] = {
-    {"F32", 4, DType::kF32},  {"F16", 2, DType::kF16},   {"BF16", 2, DType::kBF16},    {"F8_E4M3", 1, DType::kF8_E4M3},
-    {"F64", 8, DType::kF64},  {"I8", 1, DType::kI8},     {"I16", 2, DType::kI16},      {"I32", 4, DType::kI32},
-    {"I64", 8, DType::kI64},  {"U8", 1, std::nullopt},   {"U16", 2, std::nullopt},     {"U32", 4, std::nullopt},
-    {"U64", 8, std::nullopt}, {"BOOL", 1, std::nullopt}, {"F8_E5M2", 1, std::nullopt}, {"F8_E8M0", 1, std::nullopt},
+    {"F32", 4, DType::kF32},         {"F16", 2, DType::kF16},      {"BF16", 2, DType::kBF16},
+    {"F8_E4M3", 1, DType::kF8_E4M3}, {"F64", 8, DType::kF64},      {"I8", 1, DType::kI8},
+    {"I16", 2, DType::kI16},         {"I32", 4, DType::kI32},      {"I64", 8, DType::kI64},
+    {"U8", 1, DType::kI8},  // bytes, for who knows what is in them
+    {"U16", 2, std::nullopt},        {"U32", 4, std::nullopt},     {"U64", 8, std::nullopt},
+    {"BOOL", 1, std::nullopt},       {"F8_E5M2", 1, std::nullopt}, {"F8_E8M0", 1, std::nullopt},
     {"C64", 8, std::nullopt},
 };
 

@@ -16,7 +16,6 @@ struct Relative {
   std::string_view model, missing;
 };
 constexpr std::string_view kSparse = "its sparse attention (DSA, with an indexer)",
-                           kGrouped = "grouped-query attention for whole models",
                            kDelta = "linear attention with a recurrent state (gated delta net)";
 constexpr Relative kRelatives[] = {
     {" deepseek32 deepseekv32 deepseek3.2 deepseek3 ", "DeepSeek-V3.2", kSparse},
@@ -32,12 +31,6 @@ constexpr Relative kRelatives[] = {
     {" glm5next ", "GLM-5.3-Flash",
      "linear attention with a recurrent state (Kimi delta attention) and parallel residual streams"},
     {" minimaxm3 minimaxm3sparse minimaxm3vl ", "MiniMax-M3", "its block-sparse attention"},
-    {" minimaxm2 ", "MiniMax-M2", kGrouped},
-    {" qwen3moe ", "Qwen3-MoE", kGrouped},
-    {" glm4moe ", "GLM-4.5 to 4.7", kGrouped},
-    {" gptoss ", "gpt-oss", "grouped-query attention with sinks and windows"},
-    {" mixtral ", "Mixtral", kGrouped},
-    {" llama ", "Llama, or Mixtral in GGUF", kGrouped},
 };
 
 // "Qwen3_5MoeForConditionalGeneration", "qwen3_5_moe_text", "qwen35moe": qwen35moe.

@@ -45,9 +45,14 @@ double ModelConfig::softmax_scale(AttentionKind kind) const {
 std::vector<double> ModelConfig::inv_freq() const {
   const std::int64_t pairs = rope.dim / 2;
   std::vector<double> result(static_cast<std::size_t>(pairs));
-  const double low = rope.yarn ? std::max(0.0, std::floor(correction_dim(rope.beta_fast, rope))) : 0.0;
-  const double high =
-      rope.yarn ? std::min(static_cast<double>(rope.dim - 1), std::ceil(correction_dim(rope.beta_slow, rope))) : 0.0;
+  double low = rope.yarn ? correction_dim(rope.beta_fast, rope) : 0.0,
+         high = rope.yarn ? correction_dim(rope.beta_slow, rope) : 0.0;
+  if (rope.whole_bounds) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(0.0, low);
+  high = std::min(static_cast<double>(rope.dim - 1), high);
   for (std::int64_t i = 0; i < pairs; ++i) {
     const double theta = std::pow(rope.base, -2.0 * static_cast<double>(i) / static_cast<double>(rope.dim));
     if (rope.yarn) {
@@ -56,6 +61,7 @@ std::vector<double> ModelConfig::inv_freq() const {
     } else {
       result[i] = theta / rope.factor;
     }
+    if (!rope.factors.empty()) result[i] /= rope.factors[i];
   }
   return result;
 }
@@ -79,6 +85,10 @@ void validate(const ModelConfig& c) {
     require_finite("YaRN beta_slow", c.rope.beta_slow, 1e-6, 1e6);
     require_finite("YaRN mscale", c.rope.mscale_all_dim, -100.0, 100.0);
   }
+  if (!c.rope.factors.empty()) {
+    require_range("number of rope factors", std::ssize(c.rope.factors), c.rope.dim / 2, c.rope.dim / 2);
+    for (const double factor : c.rope.factors) require_finite("a rope factor", factor, 1e-6, 1e9);
+  }
   bool mla = false, gqa = false, dense = false, moe = false;
   for (const LayerConfig& layer : c.layers) {
     (layer.attention == AttentionKind::kMla ? mla : gqa) = true;
@@ -99,6 +109,7 @@ void validate(const ModelConfig& c) {
             "a divisor of the heads");
     require_range("head dimension", c.head_dim, 2, 65536);
     require_range("rope dimensions", c.rope.dim, 2, c.head_dim);
+    for (const LayerConfig& layer : c.layers) require_range("attention window", layer.window, 0, std::int64_t{1} << 31);
   }
   if (dense) require_range("feed-forward width", c.intermediate_size, 1, 1 << 22);
   if (moe) {

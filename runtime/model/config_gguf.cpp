@@ -1,109 +1,34 @@
-// Hyper-parameters from GGUF metadata, architecture deepseek2. Keys: llama.cpp src/llama-arch.cpp and
-// conversion/deepseek.py.
+// Hyper-parameters from GGUF metadata: every architecture's beginning, and deepseek2. Keys: llama.cpp src/llama-arch.cpp
+// and conversion/deepseek.py.
 #include <algorithm>
 #include <map>
 
 #include "runtime/model/architectures.hpp"
-#include "runtime/model/config.hpp"
-#include "runtime/model/tensor_facts.hpp"
+#include "runtime/model/gguf_keys.hpp"
 
 namespace dodeca::runtime {
 namespace {
 
-class Keys {
- public:
-  Keys(const Metadata& metadata, std::string prefix) : metadata_(metadata), prefix_(std::move(prefix)) {}
-
-  bool has(std::string_view key) const { return metadata_.find(prefix_ + std::string(key)) != nullptr; }
-  std::optional<std::int64_t> maybe(std::string_view key) const {
-    const std::string full = prefix_ + std::string(key);
-    // Per-layer arrays of equal numbers are written by some converters; the first layer speaks for all.
-    const MetaValue* value = metadata_.find(full);
-    if (value != nullptr && is_array(*value)) {
-      const auto list = metadata_.integers(full);
-      if (list->empty() ||
-          std::any_of(list->begin(), list->end(), [&](std::int64_t v) { return v != list->front(); })) {
-        throw Error(ErrorKind::kUnsupported, fmt::format("{} differs between layers", full));
-      }
-      return list->front();
-    }
-    return metadata_.integer(full);
-  }
-  std::int64_t integer(std::string_view key) const {
-    if (const auto value = maybe(key)) return *value;
-    throw missing(key);
-  }
-  std::int64_t integer_or(std::string_view key, std::int64_t fallback) const { return maybe(key).value_or(fallback); }
-  std::optional<double> number(std::string_view key) const { return metadata_.number(prefix_ + std::string(key)); }
-  double needed_number(std::string_view key) const {
-    if (const auto value = number(key)) return *value;
-    throw missing(key);
-  }
-  std::optional<bool> boolean(std::string_view key) const { return metadata_.boolean(prefix_ + std::string(key)); }
-  std::optional<std::string> string(std::string_view key) const { return metadata_.string(prefix_ + std::string(key)); }
-  const std::string& prefix() const { return prefix_; }
-  Error missing(std::string_view key, std::string_view why = {}) const {
-    return Error(ErrorKind::kBadFile, fmt::format("the file has no key {}{}{}", prefix_, key, why));
-  }
-  // Whether the key is absent or says 0 or 1 (for every layer): neither changes anything.
-  bool neutral(std::string_view key) const {
-    const std::string full = prefix_ + std::string(key);
-    const MetaValue* value = metadata_.find(full);
-    if (value == nullptr) return true;
-    const std::vector<double> numbers = is_array(*value) ? *metadata_.numbers(full) : std::vector{number_of(full)};
-    return std::all_of(numbers.begin(), numbers.end(), [](double v) { return v == 0.0 || v == 1.0; });
-  }
-
- private:
-  double number_of(const std::string& full) const {
-    return std::holds_alternative<bool>(*metadata_.find(full)) ? *metadata_.boolean(full) : *metadata_.number(full);
-  }
-  const Metadata& metadata_;
-  std::string prefix_;
-};
-
 // What other models of llama.cpp's have and this description of a model does not.
-void refuse_other_math(const Keys& keys) {
+void refuse_other_math(const GgufKeys& keys, std::initializer_list<const char*> more) {
+  const auto refuse = [&](const char* key) {
+    throw Error(ErrorKind::kUnsupported,
+                fmt::format("the model uses {}{}, which is not supported", keys.prefix(), key));
+  };
   for (const char* key :
        {"attention.temperature_scale", "attention.temperature_length", "attention.indexer.head_count"})
-    if (keys.has(key))
-      throw Error(ErrorKind::kUnsupported,
-                  fmt::format("the model uses {}{}, which is not supported", keys.prefix(), key));
+    if (keys.has(key)) refuse(key);
   for (const char* key :
        {"logit_scale", "residual_scale", "embedding_scale", "attn_logit_softcapping", "final_logit_softcapping",
-        "router_logit_softcapping", "attention.clamp_kqv", "attention.max_alibi_bias", "attention.sliding_window",
-        "attention.scale", "attention.output_scale", "swiglu_clamp_exp", "swiglu_clamp_shexp",
-        "rope.scaling.attn_factor", "expert_group_scale", "moe_every_n_layers", "interleave_moe_layer_step"})
-    if (!keys.neutral(key))
-      throw Error(ErrorKind::kUnsupported,
-                  fmt::format("the model uses {}{}, which is not supported", keys.prefix(), key));
+        "router_logit_softcapping", "attention.clamp_kqv", "attention.max_alibi_bias", "attention.scale",
+        "attention.output_scale", "swiglu_clamp_exp", "swiglu_clamp_shexp", "expert_group_scale", "moe_every_n_layers",
+        "interleave_moe_layer_step"})
+    if (!keys.neutral(key)) refuse(key);
+  for (const char* key : more)
+    if (!keys.neutral(key)) refuse(key);
 }
 
-void tell_default(const Keys& keys, std::string_view key, std::string_view what, Level level, const Log& log) {
-  log(level, fmt::format("the file has no {}{}: {}", keys.prefix(), key, what));
-}
-
-// The kind of scaling where the file does not name it: keys of one kind alone tell, a factor does not.
-std::string scaling_type(const Keys& keys, const Log& log) {
-  if (const auto type = keys.string("rope.scaling.type")) return *type;
-  for (const char* key : {"rope.scaling.yarn_log_multiplier", "rope.scaling.yarn_beta_fast",
-                          "rope.scaling.yarn_beta_slow", "rope.scaling.yarn_ext_factor"})
-    if (keys.has(key)) {
-      tell_default(keys, "rope.scaling.type", fmt::format("yarn, as there is {}{}", keys.prefix(), key), Level::kInfo,
-                   log);
-      return "yarn";
-    }
-  if (keys.number("rope.scale_linear").value_or(1.0) != 1.0) return "linear";
-  if (const double factor = keys.number("rope.scaling.factor").value_or(1.0); factor != 1.0 && factor != 0.0)
-    throw keys
-        .missing("rope.scaling.type",
-                 fmt::format(" and a {}rope.scaling.factor of {:g}, which linear and yarn use differently",
-                             keys.prefix(), factor))
-        .with(Remedy::kSetKey);
-  return "none";
-}
-
-void read_rope(const Keys& keys, ModelConfig& c, const Log& log) {
+void read_rope(const GgufKeys& keys, ModelConfig& c, const Log& log) {
   c.rope.dim = keys.integer("rope.dimension_count");
   c.qk_rope_head_dim = c.rope.dim;
   if (!keys.has("rope.freq_base")) tell_default(keys, "rope.freq_base", "10000", Level::kInfo, log);
@@ -130,24 +55,7 @@ void read_rope(const Keys& keys, ModelConfig& c, const Log& log) {
   }
 }
 
-std::optional<GatingKind> gating_by_key(const Keys& keys) {
-  switch (keys.integer_or("expert_gating_func", 0)) {
-    case 0:
-      return std::nullopt;
-    case 1:
-      return GatingKind::kSoftmax;
-    case 2:
-      return GatingKind::kSigmoid;
-    case 3:
-      return GatingKind::kSoftmaxSelected;
-    default:
-      throw Error(ErrorKind::kUnsupported,
-                  fmt::format("{}expert_gating_func {} (known: 1 softmax, 2 sigmoid, 3 softmax of the selected)",
-                              keys.prefix(), keys.integer("expert_gating_func")));
-  }
-}
-
-void read_groups(const Keys& keys, const TensorFacts& facts, const ConfigOptions& options, ModelConfig& c,
+void read_groups(const GgufKeys& keys, const TensorFacts& facts, const ConfigOptions& options, ModelConfig& c,
                  const Log& log) {
   if (const auto groups = keys.maybe("expert_group_count")) {
     c.n_group = std::max<std::int64_t>(1, *groups);
@@ -165,7 +73,7 @@ void read_groups(const Keys& keys, const TensorFacts& facts, const ConfigOptions
   }
 }
 
-void read_experts(const Keys& keys, const TensorFacts& facts, const ConfigOptions& options, ModelConfig& c,
+void read_experts(const GgufKeys& keys, const TensorFacts& facts, const ConfigOptions& options, ModelConfig& c,
                   const Log& log) {
   facts.set_expert_count(keys.maybe("expert_count"), c);
   if (c.n_routed_experts == 0) return;
@@ -186,31 +94,8 @@ void read_experts(const Keys& keys, const TensorFacts& facts, const ConfigOption
   read_groups(keys, facts, options, c, log);
 }
 
-// block_count includes the layers of nextn_predict_layers, which files name or show.
-void read_layer_count(const Keys& keys, const TensorFacts& facts, ModelConfig& c, const Log& log) {
-  const auto n_mtp = keys.maybe("nextn_predict_layers");
-  const std::int64_t block_count = keys.integer("block_count");
-  if (n_mtp.value_or(0) < 0 || block_count < 1 || block_count > 1024 || n_mtp.value_or(0) >= block_count)
-    throw Error(ErrorKind::kBadFile,
-                fmt::format("block_count {} with nextn_predict_layers {}", block_count, n_mtp.value_or(0)));
-  c.n_mtp_layers = n_mtp.value_or(0);
-  if (!n_mtp) {
-    while (c.n_mtp_layers < block_count - 1 && facts.is_mtp_layer(block_count - 1 - c.n_mtp_layers)) ++c.n_mtp_layers;
-    if (c.n_mtp_layers > 0)
-      log(Level::kInfo, fmt::format("the file has no {}nextn_predict_layers: {}, as blk.{}.{} shows", keys.prefix(),
-                                    c.n_mtp_layers, block_count - 1, kGgufNames.mtp));
-  }
-  c.n_layers = block_count - c.n_mtp_layers;
-  for (std::int64_t layer = c.n_layers; c.n_mtp_layers > 0 && layer < block_count + c.n_mtp_layers; ++layer)
-    if (facts.is_mtp_layer(layer) != (layer < block_count) && (layer >= block_count || facts.has_ffn(layer)))
-      throw Error(ErrorKind::kBadFile,
-                  fmt::format("block_count is {} with {} multi-token-prediction layers in it, and blk.{} {} one "
-                              "(nextn.eh_proj.weight)",
-                              block_count, c.n_mtp_layers, layer, facts.is_mtp_layer(layer) ? "is" : "is not"));
-}
-
 // Where keys of the newer layout are missing, the widths of heads follow from the matrices.
-void read_head_widths(const Keys& keys, const FindMatrix& find, ModelConfig& c, const Log& log) {
+void read_head_widths(const GgufKeys& keys, const FindMatrix& find, ModelConfig& c, const Log& log) {
   std::optional<std::int64_t> key = keys.maybe("attention.key_length_mla"),
                               value = keys.maybe("attention.value_length_mla");
   const auto k_b = find("blk.0.attn_k_b.weight"), output = find("blk.0.attn_output.weight");
@@ -226,23 +111,6 @@ void read_head_widths(const Keys& keys, const FindMatrix& find, ModelConfig& c, 
   c.v_head_dim = value.value_or(keys.integer_or("attention.value_length", 0));
 }
 
-void read_vocabulary(const Metadata& metadata, const Keys& keys, const FindMatrix& find, ModelConfig& c,
-                     const Log& log) {
-  const auto embeddings = find("token_embd.weight");
-  if (!embeddings) throw Error(ErrorKind::kBadFile, "the file has no matrix token_embd.weight: it holds no model");
-  c.vocab_size = embeddings->n_out;
-  if (const auto by_key = keys.maybe("vocab_size"); by_key && *by_key != c.vocab_size)
-    log(Level::kInfo, fmt::format("{}vocab_size is {} and token_embd.weight has {} rows: the tensor decides",
-                                  keys.prefix(), *by_key, c.vocab_size));
-  const MetaValue* tokens = metadata.find("tokenizer.ggml.tokens");
-  if (const auto* texts = tokens == nullptr ? nullptr : std::get_if<MetaArray<std::string>>(tokens);
-      texts != nullptr && static_cast<std::int64_t>(texts->values.size()) > c.vocab_size)
-    throw Error(ErrorKind::kBadFile, fmt::format("the vocabulary has {} tokens and token_embd.weight {} rows",
-                                                 texts->values.size(), c.vocab_size));
-  c.tied_embeddings = !find("output.weight");
-  if (c.tied_embeddings) log(Level::kInfo, "the file has no output.weight: token_embd.weight is used for both");
-}
-
 }  // namespace
 
 ModelConfig config_from_gguf(const Metadata& metadata, const std::vector<GgufTensor>& tensors,
@@ -253,13 +121,18 @@ ModelConfig config_from_gguf(const Metadata& metadata, const std::vector<GgufTen
     throw Error(ErrorKind::kUnsupported, fmt::format("the file is not a model (general.type is '{}')", *type));
   }
   constexpr std::string_view kSupported =
-      "deepseek2, i.e. DeepSeek-V2, V2.5, V3, R1, V3.1, Kimi-K2, Moonlight and GLM-4.7-Flash";
+      "deepseek2, i.e. DeepSeek-V2, V2.5, V3, R1, V3.1, Kimi-K2, Moonlight and GLM-4.7-Flash; qwen3moe, glm4moe, "
+      "minimax-m2, gpt-oss, llama";
   refuse_relative(*architecture, kSupported);
-  if (*architecture != "deepseek2")
+  const bool grouped = has_grouped_queries(*architecture);
+  if (*architecture != "deepseek2" && !grouped)
     throw Error(ErrorKind::kUnsupported,
                 fmt::format("architecture '{}' is not supported (supported: {})", *architecture, kSupported));
-  const Keys keys(metadata, *architecture + ".");
-  refuse_other_math(keys);
+  const GgufKeys keys(metadata, *architecture + ".");
+  if (grouped)
+    refuse_other_math(keys, {});
+  else
+    refuse_other_math(keys, {"attention.sliding_window", "rope.scaling.attn_factor"});
   std::map<std::string_view, const GgufTensor*> by_name;
   for (const GgufTensor& tensor : tensors) by_name.emplace(tensor.name, &tensor);
   const FindMatrix find = [&](std::string_view name) -> std::optional<MatrixSize> {
@@ -268,11 +141,15 @@ ModelConfig config_from_gguf(const Metadata& metadata, const std::vector<GgufTen
     const std::vector<std::int64_t>& dims = at->second->dims;
     return MatrixSize{dims[0], dims.size() > 1 ? dims[1] : 1};
   };
-  const TensorFacts facts(kGgufNames, find, log);
-
   ModelConfig c;
   c.architecture = *architecture;
   c.name = metadata.string("general.name").value_or("");
+  if (grouped) {
+    read_grouped(metadata, keys, find, c, log);
+    validate(c);
+    return c;
+  }
+  const TensorFacts facts(kGgufNames, find, log);
   c.hidden_size = keys.integer("embedding_length");
   read_layer_count(keys, facts, c, log);
   c.context_length = keys.integer("context_length");

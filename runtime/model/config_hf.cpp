@@ -1,5 +1,5 @@
-// Hyper-parameters from a Hugging Face config.json: model types deepseek_v2, deepseek_v3, kimi_k2, kimi_k25 (its text
-// model) and glm4_moe_lite.
+// Hyper-parameters from a Hugging Face config.json: every model's beginning, and model types deepseek_v2, deepseek_v3,
+// kimi_k2, kimi_k25 (its text model) and glm4_moe_lite.
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 
 #include "runtime/model/architectures.hpp"
 #include "runtime/model/config.hpp"
+#include "runtime/model/config_hf_gqa.hpp"
 #include "runtime/model/hf_fields.hpp"
 #include "runtime/model/hf_quantization.hpp"
 #include "runtime/model/tensor_facts.hpp"
@@ -115,18 +116,27 @@ std::function<bool(std::int64_t)> layers_with_experts(const HfFields& fields, bo
   return [first = first.value_or(0), every](std::int64_t layer) { return layer >= first && layer % every == 0; };
 }
 
-// Supported models, text models inside others included.
-void check_architecture(const HfFields& fields) {
+// MiniMax-M2's first files name it as an older relative.
+std::string model_type(const HfFields& fields, std::string_view class_name) {
+  return class_name == "MiniMaxM2ForCausalLM" ? "minimax_m2" : fields.string_or("model_type", "");
+}
+
+// The model type of a supported model, of text models inside others too.
+std::string check_architecture(const HfFields& fields) {
   constexpr std::string_view kSupported[] = {"deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25", "glm4_moe_lite"};
-  const std::string type = fields.string_or("model_type", "");
   const Json* classes = fields.find("architectures");
   const bool named = classes != nullptr && classes->is_array() && !classes->empty() && classes->front().is_string();
-  const std::string supported = fmt::format("{}", fmt::join(kSupported, ", "));
-  if (named) refuse_relative(classes->front().get<std::string>(), supported);
+  const std::string class_name = named ? classes->front().get<std::string>() : "",
+                    type = model_type(fields, class_name);
+  const std::string supported =
+      fmt::format("{}, {}", fmt::join(kSupported, ", "), fmt::join(grouped_model_types(), ", "));
+  refuse_relative(class_name, supported);
   refuse_relative(type, supported);
-  if (std::ranges::find(kSupported, type) == std::end(kSupported))
+  const auto grouped = grouped_model_types();
+  if (std::ranges::find(kSupported, type) == std::end(kSupported) && std::ranges::find(grouped, type) == grouped.end())
     throw Error(ErrorKind::kUnsupported,
                 fmt::format("model type '{}' is not supported (supported: {})", type, supported));
+  return type;
 }
 
 }  // namespace
@@ -135,11 +145,16 @@ ModelConfig config_from_hf(const Json& config_json, const FindMatrix& size_of, c
   if (!config_json.is_object()) throw Error(ErrorKind::kBadFile, "config.json is not an object");
   const HfFields whole(config_json);
   const Json* text_model = whole.object("text_config");  // of a model for images and text
-  check_architecture(whole);
+  std::string type = check_architecture(whole);
   const HfFields fields(text_model != nullptr ? *text_model : config_json);
-  if (text_model != nullptr) check_architecture(fields);
-  const bool v2 = fields.string_or("model_type", "") == "deepseek_v2";
+  if (text_model != nullptr) type = check_architecture(fields);
+  const bool v2 = type == "deepseek_v2";
   for (const HfFields* where : {&whole, &fields}) check_quantization(*where);
+  if (const auto grouped = grouped_model_types(); std::ranges::find(grouped, type) != grouped.end()) {
+    const ModelConfig c = grouped_from_hf(type, fields, size_of, log);
+    validate(c);
+    return c;
+  }
   if (const std::string act = fields.string_or("hidden_act", "silu"); act != "silu") {
     throw Error(ErrorKind::kUnsupported, fmt::format("hidden_act '{}' (known: silu)", act));
   }

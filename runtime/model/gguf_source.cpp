@@ -22,12 +22,15 @@ void transpose_key_half(const float* src, std::int64_t n_nope, std::int64_t n_la
 
 namespace {
 
-// Where a weight's rows lie: row r of slice s is row s * rows_per_slice + row_offset + r of the tensor.
+// Where a weight's rows lie: row r of slice s is row s * rows_per_slice + row_offset + r of the tensor; of a vector that
+// is a part of another, from value first_value on.
 struct GgufPlace {
   const GgufTensor* tensor = nullptr;
   std::int64_t rows_per_slice = 0;
-  std::int64_t row_offset = 0;
+  std::int64_t row_offset = 0, first_value = 0;
   bool transposed_key = false;  // attn_k_b made from attn_kv_b
+  std::vector<const GgufTensor*> of_experts =
+      {};  // very old files have a tensor for each expert; `tensor` is the first
 };
 
 class GgufSource final : public WeightSource {
@@ -37,6 +40,7 @@ class GgufSource final : public WeightSource {
     for (const std::string& assignment : options.override_kv) override_kv(file_.metadata(), assignment);
     use_usual_names(file_, log);
     config_ = config_from_gguf(file_.metadata(), file_.tensors(), options.config, log);
+    read_rope_factors();
     if (config_.name.empty()) config_.name = path_.stem().string();
     const std::vector<WantedWeight> main = wanted_weights(config_, false);
     for (const WantedWeight& wanted : main) add(wanted, weights_);
@@ -49,10 +53,12 @@ class GgufSource final : public WeightSource {
     for (auto* list : {&weights_, &mtp_weights_}) std::ranges::sort(*list, {}, &WeightInfo::name);
     check_optional(main, weights_);
     std::set<const GgufTensor*> used;
-    for (const auto& [name, place] : places_) used.insert(place.tensor);
+    for (const auto& [name, place] : places_) {
+      used.insert(place.tensor);
+      used.insert(place.of_experts.begin(), place.of_experts.end());
+    }
     for (const GgufTensor& tensor : file_.tensors())
       if (!used.contains(&tensor)) unused_.push_back(tensor.name);
-    refuse_rope_factors();
     check_unused(unused_, config_, log);
   }
 
@@ -69,20 +75,91 @@ class GgufSource final : public WeightSource {
     const GgufPlace& place = places_.find(weight.name)->second;
     if (place.transposed_key) return read_transposed(weight, place, slice, row_begin, row_end, dst);
     const std::size_t row_bytes = weight.row_bytes();
-    const auto first = static_cast<std::uint64_t>(slice * place.rows_per_slice + place.row_offset + row_begin);
-    file_.read(*place.tensor, first * row_bytes, {dst, static_cast<std::size_t>(row_end - row_begin) * row_bytes});
+    const GgufTensor& tensor = place.of_experts.empty() ? *place.tensor : *place.of_experts[slice];
+    const std::int64_t in_tensor = place.of_experts.empty() ? slice : 0;
+    const auto first = static_cast<std::uint64_t>(in_tensor * place.rows_per_slice + place.row_offset + row_begin);
+    file_.read(tensor, first * row_bytes + *quant::row_bytes(tensor.dtype, place.first_value),
+               {dst, static_cast<std::size_t>(row_end - row_begin) * row_bytes});
   }
 
  private:
   // Factors on the frequencies of rotations; all 1 they change nothing.
-  void refuse_rope_factors() const {
-    const GgufTensor* factors = file_.find("rope_freqs.weight");
-    if (factors == nullptr) return;
-    std::vector<float> values(static_cast<std::size_t>(factors->n_elements()));
-    if (factors->dtype == quant::DType::kF32) file_.read(*factors, 0, std::as_writable_bytes(std::span(values)));
-    if (std::ranges::any_of(values, [](float v) { return v != 1.0f; }))
+  void read_rope_factors() {
+    const GgufTensor* tensor = file_.find(gguf_name({WeightRole::kRopeFactors}));
+    if (tensor == nullptr) return;
+    const std::int64_t n = tensor->n_elements();
+    if (tensor->dtype != quant::DType::kF32 || n != config_.rope.dim / 2)
+      throw Error(ErrorKind::kBadFile,
+                  fmt::format("{} has {} values of type {}, the model turns {} pairs", tensor->name, n,
+                              quant::name_of(tensor->dtype), config_.rope.dim / 2))
+          .with("file", path_.string());
+    std::vector<float> values(static_cast<std::size_t>(n));
+    file_.read(*tensor, 0, std::as_writable_bytes(std::span(values)));
+    if (std::ranges::all_of(values, [](float v) { return v == 1.0f; })) return;
+    if (config_.layer(0).attention == AttentionKind::kMla)
       throw Error(ErrorKind::kUnsupported, "rope_freqs.weight has factors other than 1, which are not supported")
           .with("file", path_.string());
+    config_.rope.factors.assign(values.begin(), values.end());
+    validate(config_);
+  }
+
+  // Weights that files have in other forms: several in one tensor, or one in several.
+  void find_other_form(const WantedWeight& wanted, GgufPlace& place, std::int64_t& rows, std::int64_t& columns) const {
+    const WeightRole role = wanted.id.role;
+    const std::int64_t layer = wanted.id.layer;
+    const std::int64_t queries = config_.n_heads * config_.head_dim, keys = config_.n_kv_heads * config_.head_dim;
+    switch (role) {
+      case WeightRole::kQ:
+      case WeightRole::kK:
+      case WeightRole::kV:
+        if (config_.layer(layer).attention != AttentionKind::kGqa) return;
+        place.tensor = file_.find(gguf_name({WeightRole::kQkv, layer}));
+        place.row_offset = role == WeightRole::kQ ? 0 : role == WeightRole::kK ? queries : queries + keys;
+        rows = queries + 2 * keys;
+        return;
+      case WeightRole::kQBias:
+      case WeightRole::kKBias:
+      case WeightRole::kVBias:
+        place.tensor = file_.find(gguf_name({WeightRole::kQkvBias, layer}));
+        place.first_value = role == WeightRole::kQBias ? 0 : role == WeightRole::kKBias ? queries : queries + keys;
+        columns = queries + 2 * keys;
+        return;
+      case WeightRole::kExpertGate:
+      case WeightRole::kExpertUp:  // fused: gate rows first
+        place.tensor = file_.find(gguf_name({WeightRole::kExpertGateUp, layer}));
+        place.rows_per_slice = 2 * wanted.n_out;
+        place.row_offset = role == WeightRole::kExpertUp ? wanted.n_out : 0;
+        if (place.tensor != nullptr) {
+          rows = place.rows_per_slice * wanted.n_slices;
+          return;
+        }
+        place.rows_per_slice = wanted.n_out;
+        place.row_offset = 0;
+        [[fallthrough]];
+      case WeightRole::kExpertDown:
+        find_of_experts(wanted, place);
+        if (place.tensor != nullptr) rows = wanted.n_out;
+        return;
+      default:
+        return;
+    }
+  }
+
+  // blk.N.ffn_gate.E.weight
+  void find_of_experts(const WantedWeight& wanted, GgufPlace& place) const {
+    const std::string_view kind = wanted.id.role == WeightRole::kExpertGate ? "gate"
+                                  : wanted.id.role == WeightRole::kExpertUp ? "up"
+                                                                            : "down";
+    for (std::int64_t expert = 0; expert < wanted.n_slices; ++expert) {
+      const GgufTensor* tensor = file_.find(fmt::format("blk.{}.ffn_{}.{}.weight", wanted.id.layer, kind, expert));
+      if (tensor == nullptr) return;
+      if (expert > 0 && (tensor->dtype != place.of_experts[0]->dtype || tensor->dims != place.of_experts[0]->dims))
+        throw Error(ErrorKind::kUnsupported,
+                    fmt::format("tensors {} and {} differ in type or shape: experts of a layer must not",
+                                place.of_experts[0]->name, tensor->name));
+      place.of_experts.push_back(tensor);
+    }
+    place.tensor = place.of_experts.front();
   }
 
   void add(const WantedWeight& wanted, std::vector<WeightInfo>& list) {
@@ -102,13 +179,9 @@ class GgufSource final : public WeightSource {
         if (key && dtype != quant::DType::kF32 && dtype != quant::DType::kBF16) dtype = quant::DType::kF16;
       }
     }
-    if (place.tensor == nullptr && wanted.slicing == Slicing::kExperts &&
-        wanted.id.role != WeightRole::kExpertDown) {  // fused: gate rows first
-      place.tensor = file_.find(gguf_name({WeightRole::kExpertGateUp, wanted.id.layer}));
-      place.rows_per_slice = 2 * wanted.n_out;
-      place.row_offset = wanted.id.role == WeightRole::kExpertUp ? wanted.n_out : 0;
-      rows = place.rows_per_slice * wanted.n_slices;
-      if (place.tensor != nullptr) dtype = place.tensor->dtype;
+    if (place.tensor == nullptr) {
+      find_other_form(wanted, place, rows, columns);
+      if (place.tensor != nullptr && wanted.slicing != Slicing::kHeads) dtype = place.tensor->dtype;
     }
     if (place.tensor == nullptr) {
       if (wanted.optional) return;
@@ -120,8 +193,12 @@ class GgufSource final : public WeightSource {
       throw Error(ErrorKind::kUnsupported, fmt::format("tensor {} has type {}, which dodeca cannot compute with",
                                                        tensor.name, quant::name_of(tensor.dtype)));
     }
+    if (wanted.vector && columns != wanted.n_in && quant::type_info(tensor.dtype).block_elements != 1)
+      throw Error(ErrorKind::kUnsupported, fmt::format("tensor {} joins several vectors and has type {} (known: F32, "
+                                                       "F16, BF16)",
+                                                       tensor.name, quant::name_of(tensor.dtype)));
     // Both ranks of attn_k_b and attn_v_b occur; what counts is the row length and how many rows there are.
-    if (tensor.dims[0] != columns || tensor.n_rows() != rows || (wanted.vector && tensor.n_rows() != 1)) {
+    if (tensor.dims[0] != columns || tensor.n_rows() != rows || (wanted.vector && tensor.n_rows() != wanted.n_slices)) {
       throw Error(ErrorKind::kBadFile,
                   fmt::format("tensor {} has shape [{}], the model needs rows of {} and {} of them", tensor.name,
                               fmt::join(tensor.dims, ", "), columns, rows))

@@ -18,12 +18,12 @@ std::string beside(std::string_view name, std::string_view suffix) { return std:
 
 std::int64_t rows_of(const SafeTensor& tensor) { return tensor.shape.size() > 1 ? tensor.shape.front() : 1; }
 
+}  // namespace
+
 bool is_small_float(const SafeTensor& tensor) {
   return tensor.known && (tensor.dtype == quant::DType::kBF16 || tensor.dtype == quant::DType::kF16 ||
                           tensor.dtype == quant::DType::kF32);
 }
-
-}  // namespace
 
 quant::DType HfMatrix::stored_type() const {
   switch (storage) {
@@ -91,17 +91,30 @@ void HfCheckpoint::add_fp8_scales(HfMatrix& matrix) const {
   matrix.storage = HfStorage::kFp8;
   const std::string name = tensor.name + "_scale_inv";
   matrix.scales = dir_.find(name);
+  if (const SafeTensor* rows = dir_.find(tensor.name + "_scale"); matrix.scales == nullptr && rows != nullptr)
+    return add_row_scales(matrix, *rows);
   if (matrix.scales == nullptr)
     throw Error(ErrorKind::kBadFile, fmt::format("tensor {} is FP8 but its scales {} are missing", tensor.name, name))
         .with("file", file_name(tensor));
   const auto blocks = [](std::int64_t n) { return (n + kFp8Block - 1) / kFp8Block; };
   const std::vector<std::int64_t> shape = {blocks(rows_of(tensor)), blocks(tensor.shape.back())};
-  if (matrix.scales->shape != shape || !matrix.scales->known || matrix.scales->dtype != quant::DType::kF32) {
+  if (matrix.scales->shape != shape || !is_small_float(*matrix.scales)) {
     throw Error(ErrorKind::kBadFile,
-                fmt::format("scales {} are {} [{}], must be F32 [{}]", name, matrix.scales->dtype_name,
+                fmt::format("scales {} are {} [{}], must be F32 or BF16 [{}]", name, matrix.scales->dtype_name,
                             fmt::join(matrix.scales->shape, ", "), fmt::join(shape, ", ")))
         .with("file", file_name(*matrix.scales));
   }
+}
+
+void HfCheckpoint::add_row_scales(HfMatrix& matrix, const SafeTensor& scales) const {
+  const std::int64_t rows = rows_of(*matrix.values);
+  if ((scales.shape != std::vector{rows, std::int64_t{1}} && scales.shape != std::vector{rows}) ||
+      !is_small_float(scales))
+    throw Error(ErrorKind::kUnsupported, fmt::format("scales {} are {} [{}], must be F32 or BF16 [{}, 1]", scales.name,
+                                                     scales.dtype_name, fmt::join(scales.shape, ", "), rows))
+        .with("file", file_name(scales));
+  matrix.scales = &scales;
+  matrix.scale_of_row = true;
 }
 
 std::optional<HfMatrix> HfCheckpoint::packed(const std::string& name, std::int64_t rows, std::int64_t columns) const {
@@ -185,16 +198,31 @@ void HfCheckpoint::read_floats(const HfMatrix& matrix, std::int64_t first, std::
   quant::decode_int4_groups(raw.data(), scales.data(), n * matrix.columns, matrix.group(), dst);
 }
 
-// Scale rows are those that cover tensor rows [first, first + n).
+std::vector<float> HfCheckpoint::block_scales(const HfMatrix& matrix, std::int64_t first, std::int64_t n) const {
+  const std::int64_t blocks = (matrix.columns + kFp8Block - 1) / kFp8Block;
+  std::vector<float> scales(static_cast<std::size_t>(n * blocks));
+  if (matrix.scale_of_row) {
+    std::vector<std::byte> raw(static_cast<std::size_t>(n) * *quant::row_bytes(matrix.scales->dtype, 1));
+    dir_.read(*matrix.scales, static_cast<std::uint64_t>(first) * *quant::row_bytes(matrix.scales->dtype, 1), raw);
+    std::vector<float> of_rows(static_cast<std::size_t>(n));
+    quant::decode_row(matrix.scales->dtype, raw.data(), of_rows.data(), n);
+    for (std::int64_t r = 0; r < n; ++r) std::fill_n(scales.begin() + r * blocks, blocks, of_rows[r]);
+    return scales;
+  }
+  const std::int64_t begin = first / kFp8Block, end = (first + n - 1) / kFp8Block + 1;
+  const std::vector<float> of_blocks = read_scales(*matrix.scales, begin, end - begin);
+  for (std::int64_t r = 0; r < n; ++r)
+    std::copy_n(of_blocks.begin() + ((first + r) / kFp8Block - begin) * blocks, blocks, scales.begin() + r * blocks);
+  return scales;
+}
+
 void HfCheckpoint::read_fp8(const HfMatrix& matrix, std::int64_t first, std::int64_t n, std::byte* dst) const {
   const std::vector<std::byte> raw = read_raw(*matrix.values, first, n);
-  const std::int64_t scale_begin = first / kFp8Block, scale_end = (first + n - 1) / kFp8Block + 1;
-  const std::vector<float> scales = read_scales(*matrix.scales, scale_begin, scale_end - scale_begin);
+  const std::vector<float> scales = block_scales(matrix, first, n);
   const std::int64_t blocks = matrix.columns / kFp8Block;
   for (std::int64_t r = 0; r < n; ++r) {
-    const std::int64_t scale_row = (first + r) / kFp8Block - scale_begin;
     for (std::int64_t b = 0; b < blocks; ++b, dst += sizeof(float) + kFp8Block) {
-      std::memcpy(dst, &scales[scale_row * blocks + b], sizeof(float));
+      std::memcpy(dst, &scales[r * blocks + b], sizeof(float));
       std::memcpy(dst + sizeof(float), raw.data() + r * matrix.columns + b * kFp8Block, kFp8Block);
     }
   }
@@ -203,16 +231,14 @@ void HfCheckpoint::read_fp8(const HfMatrix& matrix, std::int64_t first, std::int
 void HfCheckpoint::decode_fp8(const HfMatrix& matrix, std::int64_t first, std::int64_t n, float* dst) const {
   // One padded block row at a time through the format's own decoder.
   const std::vector<std::byte> raw = read_raw(*matrix.values, first, n);
-  const std::int64_t scale_begin = first / kFp8Block, scale_end = (first + n - 1) / kFp8Block + 1;
-  const std::vector<float> scales = read_scales(*matrix.scales, scale_begin, scale_end - scale_begin);
-  const std::int64_t columns = matrix.columns, blocks = matrix.scales->shape[1];
+  const std::vector<float> scales = block_scales(matrix, first, n);
+  const std::int64_t columns = matrix.columns, blocks = (columns + kFp8Block - 1) / kFp8Block;
   std::vector<std::byte> block(sizeof(float) + kFp8Block);
   std::vector<float> values(kFp8Block);
   for (std::int64_t r = 0; r < n; ++r) {
-    const std::int64_t scale_row = (first + r) / kFp8Block - scale_begin;
     for (std::int64_t c = 0; c < columns; c += kFp8Block) {
       const std::int64_t width = std::min(kFp8Block, columns - c);
-      std::memcpy(block.data(), &scales[scale_row * blocks + c / kFp8Block], sizeof(float));
+      std::memcpy(block.data(), &scales[r * blocks + c / kFp8Block], sizeof(float));
       std::memset(block.data() + sizeof(float), 0, kFp8Block);
       std::memcpy(block.data() + sizeof(float), raw.data() + r * columns + c, static_cast<std::size_t>(width));
       quant::decode_row(quant::DType::kF8_E4M3_B128, block.data(), values.data(), kFp8Block);

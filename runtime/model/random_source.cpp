@@ -41,7 +41,7 @@ class RandomSource final : public WeightSource {
                  std::byte* dst) const override {
     const std::uint64_t key = hash_of(weight.name) ^ seed_;
     const std::size_t row_bytes = weight.row_bytes();
-    if (weight.source_rank == 1) return read_vector(weight, key, dst);
+    if (weight.is_vector()) return read_vector(weight, mix64(key + static_cast<std::uint64_t>(slice)), dst);
     const std::vector<std::byte>& pool = pools_.find({weight.dtype, weight.n_in})->second;
     const quant::TypeInfo& type = quant::type_info(weight.dtype);
     const auto block = static_cast<std::size_t>(type.block_bytes),
@@ -56,7 +56,7 @@ class RandomSource final : public WeightSource {
 
  private:
   void add_pool(const WeightInfo& weight) {
-    if (weight.source_rank == 1) return;
+    if (weight.is_vector()) return;
     auto [at, made] = pools_.try_emplace({weight.dtype, weight.n_in});
     if (!made) return;
     const quant::TypeInfo& type = quant::type_info(weight.dtype);

@@ -113,6 +113,135 @@ ModelConfig glm_4_7_flash() {
   return c;
 }
 
+// Grouped queries whose halves of a head are rotated as pairs; softmax or sigmoid over all experts.
+ModelConfig grouped_shape(std::string_view architecture) {
+  ModelConfig c;
+  c.architecture = architecture;
+  c.head_dim = c.rope.dim = 128;
+  c.rope.pairing = RopePairing::kHalves;
+  c.rope.base = 1e6;
+  c.n_experts_per_tok = 8;
+  c.norm_topk_prob = true;
+  return c;
+}
+
+ModelConfig qwen3_30b_a3b() {
+  ModelConfig c = grouped_shape("qwen3moe");
+  c.name = "qwen3-30b-a3b";
+  c.context_length = 40960;
+  c.vocab_size = 151936;
+  c.hidden_size = 2048;
+  set_layers(c, 0, 48);
+  c.n_heads = 32;
+  c.n_kv_heads = 4;
+  c.qk_norm = QkNorm::kPerHead;
+  c.moe_intermediate_size = 768;
+  c.n_routed_experts = 128;
+  return c;
+}
+
+ModelConfig qwen3_235b_a22b() {
+  ModelConfig c = qwen3_30b_a3b();
+  c.name = "qwen3-235b";
+  c.hidden_size = 4096;
+  set_layers(c, 0, 94);
+  c.n_heads = 64;
+  c.moe_intermediate_size = 1536;
+  return c;
+}
+
+ModelConfig glm_4_5_air() {
+  ModelConfig c = grouped_shape("glm4moe");
+  c.name = "glm-4.5-air";
+  c.context_length = 131072;
+  c.vocab_size = 151552;
+  c.hidden_size = 4096;
+  set_layers(c, 1, 45);
+  c.n_mtp_layers = 1;
+  c.rms_norm_eps = 1e-5;
+  c.n_heads = 96;
+  c.n_kv_heads = 8;
+  c.rope.dim = 64;
+  c.attention_bias = true;
+  c.intermediate_size = 10944;
+  c.moe_intermediate_size = 1408;
+  c.n_routed_experts = 128;
+  c.n_shared_experts = 1;
+  c.gating = GatingKind::kSigmoid;
+  return c;
+}
+
+ModelConfig minimax_m2() {
+  ModelConfig c = grouped_shape("minimax-m2");
+  c.name = "minimax-m2";
+  c.context_length = 196608;
+  c.vocab_size = 200064;
+  c.hidden_size = 3072;
+  set_layers(c, 0, 62);
+  c.n_heads = 48;
+  c.n_kv_heads = 8;
+  c.rope.dim = 64;
+  c.rope.base = 5e6;
+  c.qk_norm = QkNorm::kWhole;
+  c.moe_intermediate_size = 1536;
+  c.n_routed_experts = 256;
+  c.gating = GatingKind::kSigmoid;
+  return c;
+}
+
+ModelConfig llama_3_1_405b() {
+  ModelConfig c = grouped_shape("llama");
+  c.name = "llama-3.1-405b";
+  c.context_length = 131072;
+  c.vocab_size = 128256;
+  c.hidden_size = 16384;
+  set_layers(c, 126, 0);
+  c.rms_norm_eps = 1e-5;
+  c.n_heads = 128;
+  c.n_kv_heads = 8;
+  c.rope.base = 5e5;  // its factors change no speed
+  c.rope.pairing = RopePairing::kInterleaved;
+  c.intermediate_size = 53248;
+  c.n_experts_per_tok = 0;
+  return c;
+}
+
+ModelConfig gpt_oss_20b() {
+  ModelConfig c = grouped_shape("gpt-oss");
+  c.name = "gpt-oss-20b";
+  c.context_length = 131072;
+  c.vocab_size = 201088;
+  c.hidden_size = 2880;
+  c.head_dim = c.rope.dim = 64;
+  c.layers = {{.window = 128}, {}};
+  set_layers(c, 0, 24);
+  c.rms_norm_eps = 1e-5;
+  c.n_heads = 64;
+  c.n_kv_heads = 8;
+  c.attention_bias = c.output_bias = c.attention_sinks = true;
+  c.rope.base = 150000;
+  c.rope.yarn = true;
+  c.rope.factor = 32;
+  c.rope.original_context = 4096;
+  c.rope.magnitude = 1.3465736;
+  c.rope.whole_bounds = false;
+  c.moe_intermediate_size = 2880;
+  c.n_routed_experts = 32;
+  c.n_experts_per_tok = 4;
+  c.router_bias = c.expert_bias = true;
+  c.gating = GatingKind::kSoftmaxSelected;
+  c.activation = ActivationKind::kClampedSwiGlu;
+  return c;
+}
+
+ModelConfig gpt_oss_120b() {
+  ModelConfig c = gpt_oss_20b();
+  c.name = "gpt-oss-120b";
+  set_layers(c, 0, 36);
+  c.n_routed_experts = 128;
+  return c;
+}
+
 struct Shape {
   std::string_view name;
   ModelConfig (*make)();
@@ -121,7 +250,14 @@ constexpr Shape kShapes[] = {{"deepseek-v3", deepseek_v3},
                              {"deepseek-v2-lite", deepseek_v2_lite},
                              {"kimi-k2", kimi_k2},
                              {"glm-5", glm_5},
-                             {"glm-4.7-flash", glm_4_7_flash}};
+                             {"glm-4.7-flash", glm_4_7_flash},
+                             {"qwen3-30b-a3b", qwen3_30b_a3b},
+                             {"qwen3-235b", qwen3_235b_a22b},
+                             {"glm-4.5-air", glm_4_5_air},
+                             {"minimax-m2", minimax_m2},
+                             {"llama-3.1-405b", llama_3_1_405b},
+                             {"gpt-oss-20b", gpt_oss_20b},
+                             {"gpt-oss-120b", gpt_oss_120b}};
 
 }  // namespace
 
@@ -138,10 +274,18 @@ ModelConfig published_shape(std::string_view name) {
   return shape->make();
 }
 
+quant::DType published_type(const ModelConfig& config, WeightRole role) {
+  return config.architecture == "gpt-oss" && is_routed(role) ? quant::DType::kMXFP4 : quant::DType::kBF16;
+}
+
 void set_layers(ModelConfig& config, std::int64_t n_dense, std::int64_t n_moe) {
+  const std::vector<LayerConfig> before = config.layers;
   config.n_layers = n_dense + n_moe;
-  config.layers.assign(static_cast<std::size_t>(config.n_layers), {AttentionKind::kMla, FfnKind::kMoe});
-  std::fill_n(config.layers.begin(), n_dense, LayerConfig{});
+  const AttentionKind attention = config.head_dim > 0 ? AttentionKind::kGqa : AttentionKind::kMla;
+  config.layers.assign(static_cast<std::size_t>(config.n_layers), {attention, FfnKind::kMoe});
+  std::fill_n(config.layers.begin(), n_dense, LayerConfig{attention, FfnKind::kDense});
+  for (std::size_t layer = 0; before.size() > 1 && layer < config.layers.size(); ++layer)
+    config.layers[layer].window = before[layer % 2].window;
 }
 
 }  // namespace dodeca::runtime

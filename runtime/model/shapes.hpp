@@ -5,7 +5,9 @@
 #include <string_view>
 #include <vector>
 
+#include "quant/dtype.hpp"
 #include "runtime/model/config.hpp"
+#include "runtime/model/weight_role.hpp"
 
 namespace dodeca::runtime {
 
@@ -13,7 +15,11 @@ std::vector<std::string> shape_names();
 // The published configuration; name is one of shape_names(), else Error{kBadRequest}.
 ModelConfig published_shape(std::string_view name);
 
-// Dense layers, then layers with experts.
+// Of a matrix in the published checkpoint, where that is no FP8: what `copy` keeps.
+quant::DType published_type(const ModelConfig& config, WeightRole role);
+
+// Dense layers, then layers with experts; attention with grouped queries where the configuration has their head_dim.
+// Windows go by turns, as the first two layers had them.
 void set_layers(ModelConfig& config, std::int64_t n_dense, std::int64_t n_moe);
 
 }  // namespace dodeca::runtime

@@ -5,6 +5,25 @@ namespace {
 
 using enum WeightRole;
 
+// Behind "model.layers.N." in a Hugging Face checkpoint, what architectures name differently.
+struct FfnNames {
+  std::string_view router, selection_bias, gate, up, down;
+};
+constexpr FfnNames kMlpNames = {"mlp.gate.weight", "mlp.gate.e_score_correction_bias",
+                                "mlp.experts.{}.gate_proj.weight", "mlp.experts.{}.up_proj.weight",
+                                "mlp.experts.{}.down_proj.weight"};
+constexpr FfnNames kSparseNames = {"block_sparse_moe.gate.weight", "block_sparse_moe.e_score_correction_bias",
+                                   "block_sparse_moe.experts.{}.w1.weight", "block_sparse_moe.experts.{}.w3.weight",
+                                   "block_sparse_moe.experts.{}.w2.weight"};
+// All experts in one tensor, gate and up too (hf_fused_experts.hpp).
+constexpr FfnNames kFusedNames = {"mlp.router.weight", "", "mlp.experts.gate_up_proj", "mlp.experts.gate_up_proj",
+                                  "mlp.experts.down_proj"};
+
+const FfnNames& ffn_names(const ModelConfig& c) {
+  if (c.architecture == "gpt-oss") return kFusedNames;
+  return c.architecture == "llama" || c.architecture == "minimax-m2" ? kSparseNames : kMlpNames;
+}
+
 class Builder {
  public:
   Builder(const ModelConfig& config, std::vector<WantedWeight>& out) : c_(config), out_(out) {}
@@ -18,9 +37,17 @@ class Builder {
   void matrix(WeightRole role, const std::string& hf, std::int64_t n_in, std::int64_t n_out, bool optional = false) {
     add({.hf_name = hf, .n_in = n_in, .n_out = n_out, .optional = optional}, role);
   }
-  void experts(WeightRole role, const std::string& hf, std::int64_t n_in, std::int64_t n_out) {
-    add({.hf_name = hf, .n_in = n_in, .n_out = n_out, .n_slices = c_.n_routed_experts, .slicing = Slicing::kExperts},
+  void experts(WeightRole role, std::string_view hf, std::int64_t n_in, std::int64_t n_out) {
+    add({.hf_name = h_ + std::string(hf),
+         .n_in = n_in,
+         .n_out = n_out,
+         .n_slices = c_.n_routed_experts,
+         .slicing = Slicing::kExperts},
         role);
+  }
+  void expert_bias(WeightRole role, std::string_view hf, std::int64_t n) {
+    experts(role, std::string(hf) + "_bias", n, 1);
+    out_.back().vector = true;
   }
   void heads(WeightRole role, std::int64_t n_in, std::int64_t n_out) {
     add({.hf_name = "", .n_in = n_in, .n_out = n_out, .n_slices = c_.n_heads, .slicing = Slicing::kHeads}, role);
@@ -30,6 +57,7 @@ class Builder {
   void head() {
     vector(kOutputNorm, "model.norm.weight", c_.hidden_size);
     if (!c_.tied_embeddings) matrix(kOutput, "lm_head.weight", c_.hidden_size, c_.vocab_size);
+    if (!c_.rope.factors.empty()) vector(kRopeFactors, "", std::ssize(c_.rope.factors));
   }
 
   // What follows belongs to this layer.
@@ -40,13 +68,7 @@ class Builder {
 
   void attention(AttentionKind kind) {
     vector(kAttentionNorm, h_ + "input_layernorm.weight", c_.hidden_size);
-    if (kind == AttentionKind::kGqa) {
-      matrix(kQ, h_ + "self_attn.q_proj.weight", c_.hidden_size, c_.n_heads * c_.head_dim);
-      matrix(kK, h_ + "self_attn.k_proj.weight", c_.hidden_size, c_.n_kv_heads * c_.head_dim);
-      matrix(kV, h_ + "self_attn.v_proj.weight", c_.hidden_size, c_.n_kv_heads * c_.head_dim);
-      matrix(kAttentionOutput, h_ + "self_attn.o_proj.weight", c_.n_heads * c_.head_dim, c_.hidden_size);
-      return;
-    }
+    if (kind == AttentionKind::kGqa) return grouped_attention();
     const std::int64_t q_width = c_.n_heads * (c_.qk_nope_head_dim + c_.qk_rope_head_dim),
                        kv_width = c_.kv_lora_rank + c_.qk_rope_head_dim;
     if (c_.q_lora_rank > 0) {
@@ -66,6 +88,24 @@ class Builder {
     bias(kAttentionOutputBias, h_ + "self_attn.o_proj.bias", c_.hidden_size);
   }
 
+  void grouped_attention() {
+    const std::int64_t queries = c_.n_heads * c_.head_dim, keys = c_.n_kv_heads * c_.head_dim;
+    matrix(kQ, h_ + "self_attn.q_proj.weight", c_.hidden_size, queries);
+    matrix(kK, h_ + "self_attn.k_proj.weight", c_.hidden_size, keys);
+    matrix(kV, h_ + "self_attn.v_proj.weight", c_.hidden_size, keys);
+    bias(kQBias, h_ + "self_attn.q_proj.bias", queries);
+    bias(kKBias, h_ + "self_attn.k_proj.bias", keys);
+    bias(kVBias, h_ + "self_attn.v_proj.bias", keys);
+    if (c_.qk_norm != QkNorm::kNone) {
+      const bool whole = c_.qk_norm == QkNorm::kWhole;
+      vector(kQNorm, h_ + "self_attn.q_norm.weight", whole ? queries : c_.head_dim);
+      vector(kKNorm, h_ + "self_attn.k_norm.weight", whole ? keys : c_.head_dim);
+    }
+    if (c_.attention_sinks) vector(kSinks, h_ + "self_attn.sinks", c_.n_heads);
+    matrix(kAttentionOutput, h_ + "self_attn.o_proj.weight", queries, c_.hidden_size);
+    if (c_.output_bias) vector(kAttentionOutputBias, h_ + "self_attn.o_proj.bias", c_.hidden_size);
+  }
+
   void ffn(FfnKind kind) {
     vector(kFfnNorm, h_ + "post_attention_layernorm.weight", c_.hidden_size);
     if (kind == FfnKind::kDense) {
@@ -74,12 +114,20 @@ class Builder {
       matrix(kDown, h_ + "mlp.down_proj.weight", c_.intermediate_size, c_.hidden_size);
       return;
     }
-    matrix(kRouter, h_ + "mlp.gate.weight", c_.hidden_size, c_.n_routed_experts);
-    vector(kRouterBias, h_ + "mlp.gate.e_score_correction_bias", c_.n_routed_experts, true);
+    const FfnNames& names = ffn_names(c_);
+    const auto named = [&](std::string_view name) { return h_ + std::string(name); };
+    matrix(kRouter, named(names.router), c_.hidden_size, c_.n_routed_experts);
+    if (c_.router_bias) vector(kRouterLogitBias, h_ + "mlp.router.bias", c_.n_routed_experts);
+    if (!names.selection_bias.empty()) vector(kRouterBias, named(names.selection_bias), c_.n_routed_experts, true);
     const std::int64_t width = c_.moe_intermediate_size;
-    experts(kExpertGate, h_ + "mlp.experts.{}.gate_proj.weight", c_.hidden_size, width);
-    experts(kExpertUp, h_ + "mlp.experts.{}.up_proj.weight", c_.hidden_size, width);
-    experts(kExpertDown, h_ + "mlp.experts.{}.down_proj.weight", width, c_.hidden_size);
+    experts(kExpertGate, names.gate, c_.hidden_size, width);
+    experts(kExpertUp, names.up, c_.hidden_size, width);
+    experts(kExpertDown, names.down, width, c_.hidden_size);
+    if (c_.expert_bias) {
+      expert_bias(kExpertGateBias, names.gate, width);
+      expert_bias(kExpertUpBias, names.up, width);
+      expert_bias(kExpertDownBias, names.down, c_.hidden_size);
+    }
     if (c_.n_shared_experts > 0) {
       const std::int64_t shared = width * c_.n_shared_experts;
       matrix(kSharedGate, h_ + "mlp.shared_experts.gate_proj.weight", c_.hidden_size, shared);

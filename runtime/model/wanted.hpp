@@ -14,13 +14,16 @@ enum class Slicing { kNone, kExperts, kHeads };
 
 struct WantedWeight {
   WeightId id;
-  std::string name;     // gguf_name(id)
-  std::string hf_name;  // one tensor; kExperts: "{}" stands for the expert; empty: derived from kv_b_proj
+  std::string name;  // gguf_name(id)
+  // One tensor; kExperts: "{}" stands for the expert, without one the tensor has all of them. Empty: made of another
+  // (kv_b_proj), or of the configuration (rope factors).
+  std::string hf_name;
   std::int64_t n_in = 0, n_out = 1, n_slices = 1;
   Slicing slicing = Slicing::kNone;
-  bool vector = false;  // 1-D in the file: a norm or a bias
+  bool vector = false;  // a norm or a bias: one row, or one per expert
   bool optional = false;
-  std::int64_t rank() const { return vector ? 1 : slicing == Slicing::kNone ? 2 : 3; }  // dimensions in a GGUF
+  // Dimensions in a GGUF.
+  std::int64_t rank() const { return (vector ? 1 : 2) + (slicing == Slicing::kNone ? 0 : 1); }
 };
 
 // Everything outside the layers and all main layers; with `mtp` only the multi-token-prediction layers instead.

@@ -36,6 +36,8 @@ constexpr std::array kInfos = {
     RoleInfo{kQBias, kAttention, "attn_q.bias", true, true},
     RoleInfo{kKBias, kAttention, "attn_k.bias", true, true},
     RoleInfo{kVBias, kAttention, "attn_v.bias", true, true},
+    RoleInfo{kQkv, kAttention, "attn_qkv.weight"},
+    RoleInfo{kQkvBias, kAttention, "attn_qkv.bias", true, true},
     RoleInfo{kQNorm, WeightGroup::kNorms, "attn_q_norm.weight", true, true},
     RoleInfo{kKNorm, WeightGroup::kNorms, "attn_k_norm.weight", true, true},
     RoleInfo{kSinks, kAttention, "attn_sinks.weight", true, true},

@@ -34,6 +34,8 @@ enum class WeightRole : std::uint8_t {
   kQBias,
   kKBias,
   kVBias,
+  kQkv,  // some files: all three in one, like kQkvBias
+  kQkvBias,
   kQNorm,
   kKNorm,
   kSinks,   // [heads] logits without values

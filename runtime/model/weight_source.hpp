@@ -2,9 +2,10 @@
 // meaning of rows and columns. A weight is asked for as (weight, slice, rows); rows come back in the weight's own type,
 // decoded never.
 //
-// A Hugging Face directory is presented the same way: experts stacked as slices, kv_b_proj split into attn_k_b
+// A Hugging Face directory is presented the same way: experts stacked as slices, gate and up rows of gpt-oss put apart,
+// query and key rows of Llama in GGUF's order (neighbours are turned together), kv_b_proj split into attn_k_b
 // (transposed) and attn_v_b, FP8 rows as kF8_E4M3_B128 blocks where 128 divides the row, otherwise as kF32 (exact),
-// packed 4-bit integers as kQ4_0 (exact, or refused when they are read: quant/int4_groups.hpp; transposed as kF32). Old
+// MXFP4 as it is, packed 4-bit integers as kQ4_0 (exact, or refused when they are read: quant/int4_groups.hpp; transposed as kF32). Old
 // GGUF files with attn_kv_b are split the same way: attn_v_b in the file's type, attn_k_b transposed and therefore
 // re-encoded (F16 from quantized types, otherwise the file's own float type).
 #pragma once
@@ -32,8 +33,9 @@ struct WeightInfo {
   std::int64_t n_in = 0;         // columns, contiguous
   std::int64_t n_out = 1;        // rows
   std::int64_t n_slices = 1;     // experts, or heads of attn_k_b / attn_v_b
-  std::int64_t source_rank = 2;  // dims in the file: 1 for norms and biases
+  std::int64_t source_rank = 2;  // dims in the file: 1 for norms and biases, 2 for biases of experts
   std::string where;             // file (and tensor name there) for messages
+  bool is_vector() const { return role_info(id.role).vector; }
   std::int64_t n_elements() const { return n_in * n_out * n_slices; }
   std::size_t row_bytes() const { return *quant::row_bytes(dtype, n_in); }
 };

@@ -54,9 +54,9 @@ WeightPlan plan_weight(const ModelConfig& config, const WeightInfo& info, const 
                .n_out = info.n_out,
                .n_slices = info.n_slices};
   const bool looked_up = (info.id.role == kEmbedding && !config.tied_embeddings) || info.id.role == kMtpEmbedding;
-  if (info.source_rank == 1 || looked_up) {
+  if (info.is_vector() || looked_up) {
     w.storage = Storage::kRows;
-    w.bytes = info.row_bytes() * static_cast<std::uint64_t>(info.n_out);
+    w.bytes = info.row_bytes() * static_cast<std::uint64_t>(info.n_out * info.n_slices);
     w.bytes_per_token = static_cast<double>(info.row_bytes());
     return w;
   }
@@ -232,6 +232,7 @@ class Blocks {
         in_one_phase({kAttentionOutput});
         break;
       case BlockKind::kGqaAttention:
+        in_one_phase({kQ, kK, kV});
         in_one_phase({kAttentionOutput});
         break;
       case BlockKind::kDenseFfn:

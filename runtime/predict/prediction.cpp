@@ -57,9 +57,6 @@ std::vector<std::string> notes_of(const Prediction& p, const std::optional<CardP
     notes.push_back(
         "No kernel was measured on a card of this kind: the card's part is computed from its data sheet and from "
         "shares of it that are assumed.");
-  if (std::ranges::any_of(step.phases, [](const PhaseTime& t) { return t.kind == BlockKind::kGqaAttention; }))
-    notes.push_back(
-        "Attention with grouped queries is computed from its kernels alone; nobody measured a whole token with it.");
   if (card) note_hot_experts(*card, request, notes);
   return notes;
 }
@@ -117,9 +114,13 @@ Prediction predict(const Plan& plan, const MachineSpec& machine, const std::opti
                            .depth = depth,
                            .n_rows = request.n_parallel,
                            .cache_type = request.cache_type,
+                           .value_cache_type = request.value_cache_type,
                            .hot = request.hot};
-    const PromptRequest prompt{
-        .n_threads = p.n_prompt_threads, .n_rows = p.micro_batch, .depth = depth, .cache_type = request.cache_type};
+    const PromptRequest prompt{.n_threads = p.n_prompt_threads,
+                               .n_rows = p.micro_batch,
+                               .depth = depth,
+                               .cache_type = request.cache_type,
+                               .value_cache_type = request.value_cache_type};
     DepthPoint point{.depth = depth, .step = {}, .prompt = {}};
     point.step = on_card ? step_time_with_card(plan, card->placed, machine, card->card, card_cache, step)
                          : step_time(plan, machine, step);

@@ -21,6 +21,7 @@ struct PredictionRequest {
   std::int64_t micro_batch = 2048;
   std::int64_t context = 0;  // positions per sequence: deeper than that nothing is asked
   quant::DType cache_type = quant::DType::kF16;
+  std::optional<quant::DType> value_cache_type = {};  // of grouped queries; nothing: as the keys
   HotHits hot = {};
   std::int64_t n_drafts = 0;  // of one step, for plans with the layer that drafts, without a card
   double accepted = 0.85;  // of the drafts whose predecessors were right; DeepSeek-V3 report, section 5.4.3: 85 to 90 %

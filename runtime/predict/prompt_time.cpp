@@ -15,6 +15,7 @@ namespace {
 using enum WeightRole;
 
 constexpr double kPromptChunk = 256, kMeasuredRows = 512;
+constexpr double kGroupedLanes = 256;  // of a unit, about (exec/attention_grouped_prompt.cpp)
 
 class Prompt {
  public:
@@ -24,7 +25,6 @@ class Prompt {
         machine_(machine),
         r_(request),
         parts_(machine, request.n_threads, static_cast<int>(plan.options.shares.size())),
-        threads_(request.n_threads),
         rows_(static_cast<double>(request.n_rows)),
         slower_(machine.rates.clock_ghz / machine.clock_ghz.value) {
     if (c_.n_routed_experts > 0) touched_ = expected_experts(c_.n_routed_experts, c_.n_experts_per_tok, request.n_rows);
@@ -40,7 +40,7 @@ class Prompt {
     }
     if (only_routed) return split;
     if (block.kind == BlockKind::kMlaAttention) split.add(Bound::kAttention, attention(block));
-    if (block.kind == BlockKind::kGqaAttention) split.add(Bound::kAttention, attention_in_floats());
+    if (block.kind == BlockKind::kGqaAttention) split.add(Bound::kAttention, grouped_attention(block));
     return split;
   }
 
@@ -136,11 +136,26 @@ class Prompt {
     return us * heads * rounds / n_members * 1e-6 * slower_;
   }
 
-  double attention_in_floats() const {
-    const auto seen = static_cast<double>(r_.depth) + rows_ / 2;
-    const double macs = rows_ * seen * static_cast<double>(c_.n_heads * 2 * c_.head_dim);
-    const std::optional<double> ns = machine_.rates.ns_per_weight(quant::DType::kF32, 128, machine_.clock_ghz.value);
-    return ns ? macs * *ns / 128 * 1e-9 / threads_ / kPromptShare : 0;
+  // Grouped queries: the keys and values of a head are loaded by each unit, and a lane is a row and a query head.
+  double grouped_attention(const BlockPlan& block) const {
+    const std::int64_t window = c_.layer(block.layer).window;
+    double load = 0, lane = 0;  // us for kPromptChunk positions
+    for (const quant::DType type : {r_.cache_type, r_.value_cache_type.value_or(r_.cache_type)}) {
+      const KernelRates::Attention& rates = type == quant::DType::kI8 ? machine_.rates.bytes : machine_.rates.words;
+      load += rates.load * static_cast<double>(c_.head_dim) / 576 * kCachedHeadLoad;
+      lane += rates.prompt / kMeasuredRows * static_cast<double>(c_.head_dim) / 320;
+    }
+    const auto group = static_cast<double>(c_.n_heads / c_.n_kv_heads);
+    double seen = static_cast<double>(r_.depth) + rows_ / 2;
+    if (window > 0) seen = std::min(seen, static_cast<double>(window) + kPromptChunk / 2);
+    double longest = 0;
+    for (int p = 0; p < parts_.n_parts(); ++p) {
+      const auto heads = static_cast<double>(block.parts[static_cast<std::size_t>(p)].size());
+      const double units = std::ceil(rows_ * group / kGroupedLanes);
+      longest = std::max(
+          longest, (seen / kPromptChunk + 0.5) * heads * (units * load + rows_ * group * lane) / parts_.n_members(p));
+    }
+    return longest * 1e-6 * slower_ / kPromptShare;
   }
 
   const Plan& plan_;
@@ -148,7 +163,7 @@ class Prompt {
   const MachineSpec& machine_;
   const PromptRequest& r_;
   const NodeParts parts_;
-  const double threads_, rows_, slower_;
+  const double rows_, slower_;
   double touched_ = 1;
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "runtime/plan/plan.hpp"
 #include "runtime/predict/machine_spec.hpp"
@@ -15,6 +16,7 @@ struct PromptRequest {
   std::int64_t n_rows = 2048;  // of the micro-batch
   std::int64_t depth = 0;      // cached positions before it
   quant::DType cache_type = quant::DType::kF16;
+  std::optional<quant::DType> value_cache_type = {};  // of grouped queries; nothing: as the keys
 };
 
 TimeSplit prompt_time(const Plan& plan, const MachineSpec& machine, const PromptRequest& request);

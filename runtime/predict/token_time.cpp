@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "runtime/exec/executor.hpp"
+#include "runtime/exec/grouped_heads.hpp"
 #include "runtime/predict/calibration.hpp"
 #include "runtime/predict/node_parts.hpp"
 #include "runtime/predict/phase_walk.hpp"
@@ -42,8 +43,6 @@ class Steps {
         parts_(machine, request.n_threads, static_cast<int>(plan.options.shares.size())),
         n_(static_cast<double>(request.n_rows)),
         only_experts_(only_experts) {
-    const bool bytes = r_.cache_type == quant::DType::kI8;
-    attention_ = bytes ? machine.rates.bytes : machine.rates.words;
     slower_ = machine.rates.clock_ghz / machine.clock_ghz.value;
     if (c_.n_routed_experts > 0) touched_ = expected_experts(c_.n_routed_experts, c_.n_experts_per_tok, r_.n_rows);
   }
@@ -161,28 +160,61 @@ class Steps {
 
   // ---- attention ----------------------------------------------------------------------------------------------------
 
-  // Absorbed: a unit is some strips of 16 heads over a chunk of the context, for the rows of a group, which share its
-  // loading.
-  PartTime attend(std::span<const exec::TileLoad> loads, int n_members, const exec::Pass& pass) const {
+  // What a member does with a tile of attention's loads, in us for kChunk positions, for the rows of a group: tiles of a load
+  // share its cached rows, or each has cached rows of its own.
+  struct AttentionUnit {
+    double load = 0, tile = 0, row_bytes = 0;
+    std::int64_t window = 0;
+    bool shared = true;
+  };
+  AttentionUnit attention_unit(const BlockPlan& block, const exec::Pass& pass) const {
+    const double rows_of_group = static_cast<double>(pass.n()) / static_cast<double>(pass.groups.size());
+    const quant::DType values = r_.value_cache_type.value_or(r_.cache_type);
+    const bool latent = block.kind == BlockKind::kMlaAttention;
+    const exec::RowFormat row =
+        exec::RowFormat::of(c_, latent ? AttentionKind::kMla : AttentionKind::kGqa, {r_.cache_type, values}, true);
+    AttentionUnit unit{.row_bytes = static_cast<double>(row.row_bytes)};
+    if (latent) {  // strips of 16 heads, absorbed
+      const KernelRates::Attention& rates = rates_of(r_.cache_type);
+      unit.load = rates.load * static_cast<double>(c_.kv_lora_rank + c_.qk_rope_head_dim) / 576;
+      unit.tile =
+          rows_of_group * rates.attend / 8 * static_cast<double>(2 * c_.kv_lora_rank + c_.qk_rope_head_dim) / 1088;
+      return unit;
+    }
+    // Key-value heads, each with its keys and values, for strips of 16 query heads.
+    const double strips = std::ceil(rows_of_group * static_cast<double>(c_.n_heads / c_.n_kv_heads) / cpu::kStripLanes);
+    for (const quant::DType type : {r_.cache_type, values}) {
+      const KernelRates::Attention& rates = rates_of(type);
+      unit.load += rates.load * static_cast<double>(c_.head_dim) / 576 * kCachedHeadLoad;
+      unit.tile += rates.attend / 8 * static_cast<double>(c_.head_dim) / 1088 * strips;
+    }
+    unit.window = c_.layer(block.layer).window;
+    unit.shared = false;
+    return unit;
+  }
+  const KernelRates::Attention& rates_of(quant::DType type) const {
+    return type == quant::DType::kI8 ? machine_.rates.bytes : machine_.rates.words;
+  }
+  PartTime attend(const AttentionUnit& unit, std::span<const exec::TileLoad> loads, int n_members,
+                  const exec::Pass& pass, double share) const {
     const auto walked_rows = static_cast<double>(pass.n());
-    const double rows_of_group = walked_rows / static_cast<double>(pass.groups.size());
-    const double load_us = attention_.load * static_cast<double>(c_.kv_lora_rank + c_.qk_rope_head_dim) / 576,
-                 strip_us = rows_of_group * attention_.attend / 8 *
-                            static_cast<double>(2 * c_.kv_lora_rank + c_.qk_rope_head_dim) / 1088;
     double most = 0, all = 0;
     for (int i = 0; i < n_members; ++i) {
       double us = 0;
       exec::for_share(loads, cpu::CrewPlace{.index = i, .size = n_members},
-                      [&](std::size_t load, const cpu::Range& strips) {
+                      [&](std::size_t load, const cpu::Range& tiles) {
+                        const auto n = static_cast<double>(tiles.end - tiles.begin);
                         us += static_cast<double>(loads[load].tile_bytes) / kChunk *
-                              (load_us + strip_us * static_cast<double>(strips.end - strips.begin));
+                              (unit.load * (unit.shared ? 1 : n) + unit.tile * n);
                       });
       most = std::max(most, us);
       all += us;
     }
     // Walked with fewer rows than there are: the rest is dealt as evenly.
     const double more = n_ / walked_rows;
-    PartTime time{.bytes = cache_bytes()};  // each node has a copy, and heads that see all of it
+    const std::int64_t seen = unit.window > 0 ? std::min(unit.window, r_.depth + 1) : r_.depth + 1;
+    PartTime time{.bytes = n_ / static_cast<double>(r_.rows_per_sequence) * static_cast<double>(seen) * unit.row_bytes *
+                           share};
     time.worst_member = all > 0 ? most * n_members / all : 1;
     const double arithmetic = (more > 1 ? all * more / n_members : most) * 1e-6 * slower_ / kAttentionShare,
                  memory = time.bytes / (parts_.node().read_bandwidth(n_members) * kReadShare);
@@ -190,40 +222,19 @@ class Steps {
     time.seconds = std::hypot(arithmetic, memory);
     return time;
   }
-  // With grouped queries a unit is a row and a key-value head over the whole context. It decodes whole cached rows, so that
-  // a model of few key-value heads keeps few members busy.
-  PartTime attend_grouped(const Span& heads, int n_members) const {
-    const double group = static_cast<double>(c_.n_heads) / static_cast<double>(c_.n_kv_heads),
-                 dim = static_cast<double>(c_.head_dim), positions = static_cast<double>(r_.depth + 1),
-                 units = n_ * static_cast<double>(heads.size()),
-                 most = std::ceil(units / n_members);  // of a member
-    const auto floats = machine_.rates.types.find(quant::DType::kF32);
-    const double macs_per_ns = floats == machine_.rates.types.end()
-                                   ? 0
-                                   : floats->second.eight_rows * kFloatAttentionShare * std::min(1.0, group / 4);
-    const double decoded = 2 * dim * static_cast<double>(c_.n_kv_heads) * kDecodeCycles / machine_.clock_ghz.value,
-                 products =
-                     macs_per_ns > 0 ? 3 * dim * group / macs_per_ns * slower_ : 0;  // the query is as wide as a row
-    PartTime time{.bytes = units * cache_bytes() / n_};
-    time.worst_member = units > 0 ? most * n_members / units : 1;
-    const double arithmetic = most * positions * (decoded + products) * 1e-9;
-    const double memory = std::max(time.bytes / parts_.node().read_bandwidth(n_members),
-                                   most * cache_bytes() / n_ / (1e9 * parts_.node().core_gb_s.value)) /
-                          kReadShare;
-    time.bound = arithmetic >= memory ? Bound::kAttention : Bound::kNodeBandwidth;
-    time.seconds = std::hypot(arithmetic, memory);
-    return time;
-  }
-  double cache_bytes() const {
-    const double row = static_cast<double>(exec::KvCache::bytes_needed(
-                           c_, {.n_positions = 4096, .n_sequences = 1, .dtype = r_.cache_type})) /
-                       4096 / static_cast<double>(c_.n_layers);
-    return n_ / static_cast<double>(r_.rows_per_sequence) * static_cast<double>(r_.depth + 1) * row;
+  // Of the cached rows, what a part reads: all where they are latent, its own heads' where they are not.
+  double cache_share(const BlockPlan& block, int part) const {
+    if (block.kind == BlockKind::kMlaAttention) return 1;
+    return static_cast<double>(block.parts[static_cast<std::size_t>(part)].size()) / static_cast<double>(c_.n_kv_heads);
   }
   // Behind attention, the results of a row's chunks are pulled from where they were made.
-  double merge(const exec::Pass& pass) const {
-    const exec::ContextCut cut = exec::context_cut(c_, pass.row(0).position);
-    const double bytes = n_ * static_cast<double>(cut.count * c_.n_heads * (2 + c_.kv_lora_rank)) * sizeof(float);
+  double merge(const BlockPlan& block, const exec::Pass& pass) const {
+    const std::int64_t position = pass.row(0).position;
+    const bool latent = block.kind == BlockKind::kMlaAttention;
+    const std::int64_t count = latent ? exec::context_cut(c_, position).count
+                                      : exec::grouped_cut(c_, c_.layer(block.layer).window, position).count;
+    const double bytes =
+        n_ * static_cast<double>(count * c_.n_heads * (2 + (latent ? c_.kv_lora_rank : c_.head_dim))) * sizeof(float);
     const double line_ns = parts_.node().n_complexes() > 1 ? machine_.far_ns.value : machine_.near_ns.value;
     return bytes / r_.n_threads / (kLineBytes * kLinesInFlight / line_ns) * 1e-9;
   }
@@ -250,20 +261,20 @@ class Steps {
   void add(const BlockPlan& block, std::int64_t n_blocks, const exec::Phase& phase, const exec::Pass& pass) {
     PhaseTime t{.phase = std::string(phase.name), .kind = block.kind, .n_blocks = n_blocks};
     TimeSplit split;
-    if (phase.name == "attention" && block.kind == BlockKind::kGqaAttention) {
-      add_slowest(t, split,
-                  [&](int p) { return attend_grouped(block.parts[static_cast<std::size_t>(p)], parts_.n_members(p)); });
+    if (phase.name == "merge") {
+      split.add(Bound::kAttention, merge(block, pass));
     } else if (exec::deals_loads(phase, pass)) {
       const std::vector<PartLoads> loads = loads_by_part(block, phase, pass);
       const bool attention = phase.name == "attention";
+      const AttentionUnit unit = attention ? attention_unit(block) : AttentionUnit();
       const double all_products = attention ? 0 : products(block, phase), dealt = bytes_of(phase.loads(pass));
       add_slowest(t, split, [&](int p) {
         const PartLoads& part = loads[static_cast<std::size_t>(p)];
         const int n_members = parts_.n_members(p);
-        if (attention) return attend(part.loads, n_members, pass);
+        if (attention) return attend(unit, part.loads, n_members, pass, cache_share(block, p));
         return read(part, n_members, dealt > 0 ? all_products * bytes_of(part.loads) / dealt : 0);
       });
-      if (attention) split.add(Bound::kAttention, merge(pass));
+      if (attention && block.kind == BlockKind::kMlaAttention) split.add(Bound::kAttention, merge(block, pass));
     }
     // What every phase pays.
     const bool for_all = phase.end == exec::PhaseEnd::kAll;
@@ -306,7 +317,6 @@ class Steps {
   const double n_;  // rows
   const bool only_experts_;
   double slower_ = 1, touched_ = 1;
-  KernelRates::Attention attention_;
   StepTime time_;
 };
 
@@ -314,12 +324,15 @@ class Steps {
 
 std::vector<BlockKindCount> kinds_of_blocks(const Plan& plan) {
   std::vector<BlockKindCount> kinds;
-  std::map<std::tuple<BlockKind, double, std::vector<quant::DType>>, std::size_t> known;
+  std::map<std::tuple<BlockKind, double, std::int64_t, std::vector<quant::DType>>, std::size_t> known;
   for (std::size_t i = 0; i < plan.blocks.size(); ++i) {
     const BlockPlan& block = plan.blocks[i];
     std::vector<quant::DType> types;
     for (const std::size_t w : block.weights) types.push_back(plan.weights[w].dtype);
-    const auto [at, fresh] = known.try_emplace({block.kind, block.bytes_per_token, std::move(types)}, kinds.size());
+    const auto [at, fresh] =
+        known.try_emplace({block.kind, block.bytes_per_token,
+                           block.layer == kNoLayer ? 0 : plan.config.layer(block.layer).window, std::move(types)},
+                          kinds.size());
     if (fresh) kinds.push_back({i, 0});
     ++kinds[at->second].n;
     if (block.kind == BlockKind::kHead) break;

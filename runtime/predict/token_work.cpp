@@ -31,7 +31,7 @@ AttentionWork attention_work(const ModelConfig& config, bool in_floats) {
     const bool latent = layer.attention == AttentionKind::kMla;
     const auto add = [&](Macs& to, std::int64_t macs) {
       const auto n = static_cast<double>(config.n_heads * macs);
-      to += in_floats || !latent ? Macs{.f32 = n} : Macs{.int8 = n};
+      to += in_floats ? Macs{.f32 = n} : Macs{.int8 = n};
     };
     if (latent) {
       const std::int64_t rank = config.kv_lora_rank, rope = config.qk_rope_head_dim, nope = config.qk_nope_head_dim;

@@ -4,30 +4,17 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/load/json.hpp"
+#include "runtime/quantize/metadata_keys.hpp"
 #include "runtime/text/tokenizer.hpp"
 
 namespace dodeca::runtime::quantize {
 namespace {
 
 constexpr std::uint32_t kQuantizationVersion = 2;  // of ggml's block formats
-constexpr std::uint32_t kGatingSoftmax = 1, kGatingSigmoid = 2, kGatingSoftmaxSelected = 3;
-
-class Keys {
- public:
-  Keys(Metadata& metadata, std::string prefix) : metadata_(metadata), prefix_(std::move(prefix)) {}
-  void integer(std::string_view key, std::int64_t value) { set(key, static_cast<std::uint32_t>(value)); }
-  void real(std::string_view key, double value) { set(key, static_cast<float>(value)); }
-  void set(std::string_view key, MetaValue value) { metadata_.set(prefix_ + std::string(key), std::move(value)); }
-  void erase(std::string_view key) { metadata_.erase(prefix_ + std::string(key)); }
-
- private:
-  Metadata& metadata_;
-  std::string prefix_;
-};
 
 // With attn_k_b and attn_v_b the cached row is the latent with the shared rope part: one key-value head of that width,
 // and the widths per head beside it. With attn_kv_b every head has keys and values of its own.
-void set_layout(Keys& keys, const ModelConfig& c, bool fused_kv_b) {
+void set_layout(MetadataKeys& keys, const ModelConfig& c, bool fused_kv_b) {
   const std::int64_t key_width = c.qk_nope_head_dim + c.qk_rope_head_dim;
   keys.integer("attention.head_count_kv", fused_kv_b ? c.n_heads : 1);
   keys.integer("attention.key_length", fused_kv_b ? key_width : c.kv_lora_rank + c.qk_rope_head_dim);
@@ -41,12 +28,12 @@ void set_layout(Keys& keys, const ModelConfig& c, bool fused_kv_b) {
   keys.integer("attention.value_length_mla", c.v_head_dim);
 }
 
-void set_layer_count(Keys& keys, const ModelConfig& c, bool keep_mtp) {
+void set_layer_count(MetadataKeys& keys, const ModelConfig& c, bool keep_mtp) {
   keys.integer("block_count", c.n_layers + (keep_mtp ? c.n_mtp_layers : 0));
   if (keep_mtp) keys.integer("nextn_predict_layers", c.n_mtp_layers);
 }
 
-void set_rope(Keys& keys, const ModelConfig& c) {
+void set_rope(MetadataKeys& keys, const ModelConfig& c) {
   // GGUF has one YaRN multiplier for both; readers take the factor on cos and sin to be 1.
   if (std::abs(c.rope.magnitude - 1.0) > 1e-6) {
     throw Error(
@@ -68,26 +55,27 @@ void set_rope(Keys& keys, const ModelConfig& c) {
   keys.real("rope.freq_base", c.rope.base);
 }
 
-void set_experts(Keys& keys, const ModelConfig& c) {
-  keys.integer("expert_count", c.n_routed_experts);
-  keys.integer("expert_used_count", c.n_experts_per_tok);
-  keys.integer("expert_group_count", c.n_group);
-  keys.integer("expert_group_used_count", c.topk_group);
-  keys.set("expert_gating_func", c.gating == GatingKind::kSigmoid   ? kGatingSigmoid
-                                 : c.gating == GatingKind::kSoftmax ? kGatingSoftmax
-                                                                    : kGatingSoftmaxSelected);
-}
-
-std::int64_t leading_dense_layers(const ModelConfig& c) {
-  std::int64_t n = 0;
-  while (n < c.n_layers && c.layers[n].ffn == FfnKind::kDense) ++n;
-  for (std::int64_t layer = n; layer < c.n_layers; ++layer)
-    if (c.layers[layer].ffn == FfnKind::kDense)
-      throw Error(
-          ErrorKind::kUnsupported,
-          fmt::format("layer {} is dense and layer {} has experts (moe_layer_freq above 1): GGUF has no key for that",
-                      layer, n));
-  return n;
+// The keys of deepseek2 alone.
+void set_latent(Metadata& metadata, MetadataKeys& keys, const ModelConfig& c, const OutputFacts& facts) {
+  set_layout(keys, c, facts.fused_kv_b);
+  set_rope(keys, c);
+  keys.real("attention.layer_norm_rms_epsilon", c.rms_norm_eps);
+  if (c.n_routed_experts > 0) set_experts(keys, c);
+  metadata.set("general.file_type", facts.file_type);
+  keys.integer("leading_dense_block_count", leading_dense_layers(c));
+  keys.integer("vocab_size", c.vocab_size);
+  if (c.q_lora_rank > 0) keys.integer("attention.q_lora_rank", c.q_lora_rank);
+  keys.integer("attention.kv_lora_rank", c.kv_lora_rank);
+  keys.integer("expert_feed_forward_length", c.n_routed_experts > 0 ? c.moe_intermediate_size : c.intermediate_size);
+  keys.integer("expert_shared_count", c.n_shared_experts);
+  keys.real("expert_weights_scale", c.routed_scaling_factor);
+  // Where sigmoid routing is, readers wonder when the key is missing.
+  if (c.norm_topk_prob || c.gating == GatingKind::kSigmoid) keys.set("expert_weights_norm", c.norm_topk_prob);
+  keys.integer("rope.dimension_count", c.qk_rope_head_dim);
+  // Readers expect YaRN's factor 0.1 to be in this value already.
+  if (c.rope.yarn && c.rope.mscale_all_dim != 0) {
+    keys.real("rope.scaling.yarn_log_multiplier", 0.1 * c.rope.mscale_all_dim);
+  }
 }
 
 // Sampling defaults that the publisher recommends (generation_config.json), under the names that converters give them.
@@ -119,30 +107,19 @@ Metadata from_directory(const WeightSource& source, const OutputFacts& facts, co
   metadata.set("general.name", c.name);
   metadata.set("general.size_label", size_label(source));
 
-  Keys keys(metadata, c.architecture + ".");
+  MetadataKeys keys(metadata, c.architecture + ".");
   set_layer_count(keys, c, facts.keep_mtp);
   keys.integer("context_length", c.context_length);
   keys.integer("embedding_length", c.hidden_size);
   keys.integer("feed_forward_length", c.intermediate_size);
   keys.integer("attention.head_count", c.n_heads);
-  set_layout(keys, c, facts.fused_kv_b);
-  set_rope(keys, c);
-  keys.real("attention.layer_norm_rms_epsilon", c.rms_norm_eps);
-  if (c.n_routed_experts > 0) set_experts(keys, c);
-  metadata.set("general.file_type", facts.file_type);
-  keys.integer("leading_dense_block_count", leading_dense_layers(c));
-  keys.integer("vocab_size", c.vocab_size);
-  if (c.q_lora_rank > 0) keys.integer("attention.q_lora_rank", c.q_lora_rank);
-  keys.integer("attention.kv_lora_rank", c.kv_lora_rank);
-  keys.integer("expert_feed_forward_length", c.n_routed_experts > 0 ? c.moe_intermediate_size : c.intermediate_size);
-  keys.integer("expert_shared_count", c.n_shared_experts);
-  keys.real("expert_weights_scale", c.routed_scaling_factor);
-  // Where sigmoid routing is, readers wonder when the key is missing.
-  if (c.norm_topk_prob || c.gating == GatingKind::kSigmoid) keys.set("expert_weights_norm", c.norm_topk_prob);
-  keys.integer("rope.dimension_count", c.qk_rope_head_dim);
-  // Readers expect YaRN's factor 0.1 to be in this value already.
-  if (c.rope.yarn && c.rope.mscale_all_dim != 0) {
-    keys.real("rope.scaling.yarn_log_multiplier", 0.1 * c.rope.mscale_all_dim);
+  if (is_grouped(c)) {
+    set_grouped(keys, c);
+    keys.real("attention.layer_norm_rms_epsilon", c.rms_norm_eps);
+    metadata.set("general.file_type", facts.file_type);
+    keys.integer("vocab_size", c.vocab_size);
+  } else {
+    set_latent(metadata, keys, c, facts);
   }
   metadata.set("general.quantization_version", kQuantizationVersion);
 
@@ -162,12 +139,12 @@ Metadata from_gguf(const WeightSource& source, const OutputFacts& facts) {
   for (const char* key : {"split.no", "split.count", "split.tensors.count"}) metadata.erase(key);
   metadata.set("general.file_type", facts.file_type);
   metadata.set("general.quantization_version", kQuantizationVersion);
-  Keys keys(metadata, c.architecture + ".");
+  MetadataKeys keys(metadata, c.architecture + ".");
   if (c.n_mtp_layers > 0) {
     set_layer_count(keys, c, facts.keep_mtp);
     if (!facts.keep_mtp) keys.erase("nextn_predict_layers");
   }
-  set_layout(keys, c, facts.fused_kv_b);
+  if (!is_grouped(c)) set_layout(keys, c, facts.fused_kv_b);
   return metadata;
 }
 
@@ -203,11 +180,6 @@ std::string size_label(const WeightSource& source) {
 }
 
 Metadata output_metadata(const WeightSource& source, const OutputFacts& facts, const Log& log) {
-  for (const LayerConfig& layer : source.config().layers) {
-    if (layer.attention != AttentionKind::kMla) {
-      throw Error(ErrorKind::kUnsupported, "only models with latent attention (MLA) can be quantized");
-    }
-  }
   return source.gguf() != nullptr ? from_gguf(source, facts) : from_directory(source, facts, log);
 }
 

@@ -16,7 +16,7 @@ struct OutputFacts {
   bool keep_mtp = false;  // and there is an MTP layer to keep
   bool fused_kv_b = false;
 };
-// Throws Error{kUnsupported} for a model that is not MLA.
+// Throws Error{kUnsupported} for what GGUF has no key for.
 Metadata output_metadata(const WeightSource& source, const OutputFacts& facts, const Log& log);
 
 // "16x7.7M", "671B": parameters as converters name sizes.

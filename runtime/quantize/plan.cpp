@@ -5,6 +5,7 @@
 #include <ranges>
 #include <set>
 
+#include "runtime/model/gguf_names.hpp"
 #include "runtime/model/wanted.hpp"
 #include "runtime/model/weight_name.hpp"
 #include "runtime/quantize/metadata.hpp"
@@ -14,14 +15,16 @@ namespace dodeca::runtime::quantize {
 namespace {
 
 std::vector<std::int64_t> dims_of(const WeightInfo& weight) {
-  if (weight.source_rank == 1) return {weight.n_in};
+  if (weight.is_vector())
+    return weight.source_rank == 1 ? std::vector{weight.n_in} : std::vector{weight.n_in, weight.n_slices};
   if (weight.source_rank == 2) return {weight.n_in, weight.n_out};
   return {weight.n_in, weight.n_out, weight.n_slices};
 }
 
 // The tensor that a weight becomes, its type not chosen yet. With fused_kv_b attn_v_b stands for attn_kv_b.
 OutputTensor tensor_of(const WeightSource& source, const WeightInfo& weight, bool fused_kv_b) {
-  OutputTensor tensor{weight.name, quant::DType::kF32, dims_of(weight), &weight, nullptr};
+  OutputTensor tensor{name_in_file(source.config().architecture, weight.id), quant::DType::kF32, dims_of(weight),
+                      &weight, nullptr};
   if (!fused_kv_b || weight.id.role != WeightRole::kVB) return tensor;
   const WeightId key{WeightRole::kKB, weight.id.layer};
   tensor.key_half = source.find(key);
@@ -71,16 +74,12 @@ class FallBacks {
 std::vector<const GgufTensor*> unused_tensors(const WeightSource& source, bool keep_mtp) {
   std::vector<const GgufTensor*> unused;
   if (source.gguf() == nullptr) return unused;
-  std::set<std::string_view> used;
-  for (const WeightInfo& weight : source.weights()) used.insert(weight.name);
-  for (const WeightInfo& weight : source.mtp_weights()) used.insert(weight.name);
-  for (const GgufTensor& tensor : source.gguf()->tensors()) {
-    const std::optional<WeightId> id = weight_of_name(tensor.name);
-    const bool joined = id && (id->role == WeightRole::kKvB || id->role == WeightRole::kExpertGateUp);
-    if (used.contains(tensor.name) || joined || (!keep_mtp && layer_of(tensor.name) >= source.config().n_layers)) {
-      continue;
-    }
-    unused.push_back(&tensor);
+  for (const std::string& name : source.unused()) {
+    const std::optional<WeightId> id = weight_of_name(name);
+    const bool joined = id && (id->role == WeightRole::kKvB || id->role == WeightRole::kExpertGateUp ||
+                               id->role == WeightRole::kQkv || id->role == WeightRole::kQkvBias);
+    if (joined || (!keep_mtp && layer_of(name) >= source.config().n_layers)) continue;
+    unused.push_back(source.gguf()->find(name));
   }
   return unused;
 }
@@ -219,15 +218,18 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
   FallBacks fall_backs;
   MissingImportance missing;
   UnusedTypes unused_types(options.types);
-  std::int64_t n_requantized = 0;
+  std::int64_t n_requantized = 0, n_kept = 0;
   for (const WeightInfo* weight : weights) {
     if (options.fused_kv_b && weight->id.role == WeightRole::kKB) continue;
     OutputTensor tensor = tensor_of(source, *weight, options.fused_kv_b);
-    const WeightName name{tensor.name, weight->id, config.n_layers, tied && weight->id.role == WeightRole::kEmbedding,
-                          weight->dtype};
-    const quant::DType wanted = choose_type(options.types, name, weight->source_rank);
-    tensor.dtype = fitting_type(wanted, weight->n_in);
-    if (tensor.dtype != wanted) fall_backs.add(wanted, tensor);
+    const WeightName name{tensor.name,     weight->id,
+                          config.n_layers, tied && weight->id.role == WeightRole::kEmbedding,
+                          weight->dtype,   config.n_routed_experts};
+    const quant::DType wanted = choose_type(options.types, name, weight->source_rank),
+                       fitting = fitting_type(wanted, weight->n_in);
+    tensor.dtype = kept_type(options.types, name, fitting);
+    if (tensor.dtype != fitting) ++n_kept;
+    if (tensor.dtype == fitting && fitting != wanted) fall_backs.add(wanted, tensor);
     if (tensor.dtype != weight->dtype && !is_float(weight->dtype)) ++n_requantized;
     if (is_quantizable(weight->id.role, weight->source_rank)) unused_types.meet(tensor.name);
     if (options.imatrix != nullptr) find_importance(*options.imatrix, tensor, missing, log);
@@ -242,6 +244,9 @@ QuantizePlan plan_quantization(const WeightSource& source, const QuantizeOptions
 
   fall_backs.tell(log);
   unused_types.tell(log);
+  if (n_kept > 0)
+    log(Level::kInfo,
+        fmt::format("{} tensors stay MXFP4: other types of as many bits would only round them again", n_kept));
   if (n_requantized > 0) {
     log(Level::kWarning,
         fmt::format("{} tensors of the source are quantized already: what they lost stays lost; a BF16 or FP8 "

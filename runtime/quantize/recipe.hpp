@@ -25,6 +25,7 @@ struct WeightName {
   std::int64_t n_layers = 0;
   bool tied_output = false;                   // an embedding that is also the output matrix
   quant::DType source = quant::DType::kBF16;  // what it is made from
+  std::int64_t n_experts = 0;
 };
 
 struct Recipe {
@@ -55,6 +56,9 @@ struct TypeChoice {
 
 // rank: dimensions in the file. The type before fall-backs; F32 for what is never quantized.
 quant::DType choose_type(const TypeChoice& choice, const WeightName& weight, std::int64_t rank);
+// The type after fall-backs and what `dtype` leaves of a weight that is MXFP4 already and that no override names: other
+// codes of as many bits or more would only add errors of rounding, so it stays MXFP4.
+quant::DType kept_type(const TypeChoice& choice, const WeightName& weight, quant::DType dtype);
 // True when choose_type() may say anything but F32.
 bool is_quantizable(WeightRole role, std::int64_t rank);
 

@@ -94,7 +94,7 @@ void Loader::load(const WeightPlan& weight, WeightStore& store) {
   const WeightInfo& info = *source_.find(weight.id);
   if (weight.layout != nullptr)
     store.add(weight.id, read_parts(weight, info, store));
-  else if (info.source_rank == 1)
+  else if (info.is_vector())
     store.add(weight.id, read_vector(info));
   else
     store.add(weight.id, read_rows(weight, info, store));
@@ -178,11 +178,13 @@ std::vector<PackedMatrix> Loader::read_parts(const WeightPlan& weight, const Wei
 
 std::vector<float> Loader::read_vector(const WeightInfo& info) {
   std::vector<std::byte> raw(info.row_bytes());
-  source_.read_rows(info, 0, 0, 1, raw.data());
-  if (here_ <= 0) add_rows(contents_, info, 0, 0, raw);
-  check_finite(info, 0, 0, raw.data());
-  std::vector<float> values(static_cast<std::size_t>(info.n_in));
-  quant::decode_row(info.dtype, raw.data(), values.data(), info.n_in);
+  std::vector<float> values(static_cast<std::size_t>(info.n_in * info.n_slices));
+  for (std::int64_t slice = 0; slice < info.n_slices; ++slice) {
+    source_.read_rows(info, slice, 0, 1, raw.data());
+    if (here_ <= 0) add_rows(contents_, info, slice, 0, raw);
+    check_finite(info, slice, 0, raw.data());
+    quant::decode_row(info.dtype, raw.data(), values.data() + slice * info.n_in, info.n_in);
+  }
   return values;
 }
 

@@ -14,6 +14,13 @@ TEST_CASE("a slice's time is taken apart and put together with the whole model's
   CHECK(extrapolate(200, 30, 20, {1, 3}, {1, 3}).whole_ns() == doctest::Approx(200));
 }
 
+TEST_CASE("without layers of one kind all but the output is the other kind") {
+  const Extrapolation moe = extrapolate(230, 30, 0, {0, 4}, {0, 48}), dense = extrapolate(230, 30, 0, {2, 0}, {126, 0});
+  CHECK(moe.whole_ns() == doctest::Approx(30 + 48 * 50));
+  CHECK(dense.whole_ns() == doctest::Approx(30 + 126 * 100));
+  CHECK(dense.plausible());
+}
+
 TEST_CASE("parts that took longer than their sum are not believed") {
   const Extrapolation e = extrapolate(40, 30, 20, {1, 3}, {3, 58});
   CHECK_FALSE(e.plausible());

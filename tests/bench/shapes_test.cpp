@@ -46,12 +46,43 @@ TEST_CASE("shapes have the published numbers of parameters") {
   CHECK(billions("deepseek-v2-lite") == doctest::Approx(15.706).epsilon(1e-4));
   CHECK(billions("kimi-k2") == doctest::Approx(1026.4).epsilon(1e-3));
   CHECK(billions("glm-4.7-flash") == doctest::Approx(29.943).epsilon(1e-4));
+  CHECK(billions("qwen3-30b-a3b") == doctest::Approx(30.532).epsilon(1e-4));
+  CHECK(billions("qwen3-235b") == doctest::Approx(235.09).epsilon(1e-4));
+  CHECK(billions("glm-4.5-air") == doctest::Approx(106.85).epsilon(1e-3));
+  CHECK(billions("minimax-m2") == doctest::Approx(228.69).epsilon(1e-3));
+  CHECK(billions("llama-3.1-405b") == doctest::Approx(405.85).epsilon(1e-4));
+  CHECK(billions("gpt-oss-20b") == doctest::Approx(20.91).epsilon(1e-3));
+  CHECK(billions("gpt-oss-120b") == doctest::Approx(116.83).epsilon(1e-3));
   CHECK(billions("glm-5") == doctest::Approx(743.18).epsilon(1e-4));  // 744 with the indexers of its sparse attention
+}
+
+TEST_CASE("gpt-oss keeps its experts as they are published, and its windows in a slice") {
+  const runtime::ModelConfig whole = shape_config("gpt-oss-20b"), part = slice_config(whole, 4);
+  CHECK(part.layers[2].window == 128);
+  CHECK(part.layers[3].window == 0);
+  for (const char* recipe : {"ud-q2_k_xl", "Q8_0", "copy"}) {
+    const auto found = types(part, whole, recipe);
+    CHECK(found.at("blk.1.ffn_down_exps.weight") == quant::DType::kMXFP4);
+    CHECK(found.at("blk.1.ffn_down_exps.bias") == quant::DType::kF32);
+  }
+  CHECK(types(part, whole, "F16").at("blk.0.ffn_gate_exps.weight") == quant::DType::kF16);
 }
 
 TEST_CASE("the mixture has the size of the published UD-Q2_K_XL file") {
   const runtime::ModelConfig c = shape_config("deepseek-v3");
   CHECK(sizes_of(c, c, "ud-q2_k_xl").bytes == doctest::Approx(247.6e9).epsilon(1e-3));
+}
+
+TEST_CASE("a slice of a model with layers of one kind holds those") {
+  const runtime::ModelConfig moe = slice_config(shape_config("qwen3-30b-a3b"), 4),
+                             dense = slice_config(shape_config("llama-3.1-405b"), 1);
+  CHECK(n_dense_layers(moe) == 0);
+  CHECK(moe.n_layers == 4);
+  CHECK(n_dense_layers(dense) == 1);
+  CHECK(moe.layers[0].attention == runtime::AttentionKind::kGqa);
+  CHECK_THROWS_AS(slice_config(shape_config("glm-4.5-air"), 1), Usage);
+  CHECK_THROWS_AS(shape_config("llama-3.1-405b", 8), Usage);
+  CHECK(types(dense, shape_config("llama-3.1-405b"), "Q4_K").size() == 12);
 }
 
 TEST_CASE("a slice holds one dense layer and as many MoE layers as there are") {

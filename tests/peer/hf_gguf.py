@@ -3,10 +3,11 @@ import struct
 
 import numpy as np
 
+import gqa_gguf
 import hf_variants
 
 # What GGUF has no key for: a factor on cos and sin, and normalizing without scaling.
-NOT_EXPRESSIBLE = ("v3_mscale_differs", "v3_mscale_absent", "v2_norm_topk_with_scale")
+NOT_EXPRESSIBLE = ("v3_mscale_differs", "v3_mscale_absent", "v2_norm_topk_with_scale", *gqa_gguf.NOT_EXPRESSIBLE)
 
 
 def metadata(c, old_layout, group_keys):
@@ -88,12 +89,21 @@ def value(x):
         return struct.pack("<II", 4, x)
     if isinstance(x, float):
         return struct.pack("<If", 6, x)
+    if isinstance(x, list):  # of flags
+        return struct.pack("<IIQ", 9, 7, len(x)) + bytes(x)
     return struct.pack("<I", 8) + string(x)
 
 
-def write_gguf(variant, w, path, old_layout=False, group_keys=True):
+def write_gguf(variant, w, path, old_layout=False, group_keys=True, form="plain"):
+    """form: of variants with grouped queries alone (gqa_gguf.py)."""
     c = hf_variants.VARIANTS[variant][0]
-    kv, all_tensors = metadata(c, old_layout, group_keys), [(n, np.ascontiguousarray(x, np.float32)) for n, x in tensors(c, w, old_layout)]
+    if hf_variants.is_grouped(variant):
+        return write(gqa_gguf.metadata(c), gqa_gguf.tensors(c, w, form), path)
+    return write(metadata(c, old_layout, group_keys), tensors(c, w, old_layout), path)
+
+
+def write(kv, named, path):
+    all_tensors = [(n, np.ascontiguousarray(x, np.float32)) for n, x in named]
     head = b"GGUF" + struct.pack("<IQQ", 3, len(all_tensors), len(kv)) + b"".join(string(k) + value(x) for k, x in kv.items())
     at = 0
     for name, x in all_tensors:

@@ -1,4 +1,4 @@
-"""Compare dodeca with independent references on many small models of the deepseek2 family.
+"""Compare dodeca with independent references on many small models, of the deepseek2 family and with grouped queries.
 
 usage: hf_reference.py --check PATH_TO_DODECA [--only NAME ...] [--quick] [--keep DIR]
 Each variant of hf_variants.py is written anew from its seed (numpy alone), run through `dodeca ppl --ids FILE --tokens`,
@@ -101,7 +101,7 @@ class Checker:
             return
         self.same("float32, -t 1 and -t 2", first, model, ids, *f32, "-t", "1")
         self.same("float32, -ub 16", first, model, ids, *f32, "-ub", "16")
-        limit = INT4_ROUTE_LIMIT if hf_variants.VARIANTS[name][1]["dtype"] == "INT4" else ROUTE_LIMIT
+        limit = INT4_ROUTE_LIMIT if hf_variants.VARIANTS[name][1]["dtype"] in ("INT4", "MXFP4") else ROUTE_LIMIT
         default = self.compare("default route", np.array(golden["cache"]["f16"]), limit, "median", model, ids, "-t", "2")
         self.same("default route, -t 1 and -t 2", default, model, ids, "-t", "1")
         self.same("default route, -ub 16", default, model, ids, "-t", "2", "-ub", "16")
@@ -137,6 +137,8 @@ class Checker:
         self.compare("GGUF, by dodeca quantize", expected, F32_LIMIT, "max", path, ids, *f32)
         if done.returncode != 0:
             print(f"       quantize: {done.stderr.strip()}", flush=True)
+        if hf_variants.is_grouped(name):
+            return self.grouped_gguf(name, weights, path, ids, expected, f32)
         for old in (False, True):
             hf_gguf.write_gguf(name, weights, path, old_layout=old)
             self.compare(f"GGUF, {'attn_kv_b' if old else 'attn_k_b and attn_v_b'}", expected, F32_LIMIT, "max", path, ids, *f32)
@@ -144,6 +146,13 @@ class Checker:
             hf_gguf.write_gguf(name, weights, path, group_keys=False)
             plain = ("--plain-topk",) if name.endswith("plain_topk") else ()
             self.compare("GGUF without group keys " + " ".join(plain), expected, F32_LIMIT, "max", path, ids, *f32, *plain)
+        os.remove(path)
+
+
+    def grouped_gguf(self, name, weights, path, ids, expected, f32):
+        for form in ("plain", "fused") + ("one by one",) * name.startswith("mixtral"):
+            hf_gguf.write_gguf(name, weights, path, form=form)
+            self.compare(f"GGUF, {form}", expected, F32_LIMIT, "max", path, ids, *f32)
         os.remove(path)
 
 

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of many deepseek2 models in the published Hugging Face layout, written with numpy alone.
+"""Tiny random checkpoints of many models, of the deepseek2 family and those of gqa_variants.py, in the published Hugging Face layout, written with numpy alone.
 
 Values come from raw Philox output (a fixed algorithm, unlike numpy's distributions), keyed by variant and tensor name, so
 that every machine writes the same bytes. VARIANTS: name -> (config.json fields, how to store)."""
@@ -8,6 +8,8 @@ import math
 import os
 
 import numpy as np
+
+import gqa_variants
 
 YARN = dict(type="yarn", factor=40, original_max_position_embeddings=64, beta_fast=32, beta_slow=1, mscale=1.0, mscale_all_dim=1.0)
 YARN_V2 = dict(YARN, mscale=0.707, mscale_all_dim=0.707)
@@ -140,7 +142,12 @@ VARIANTS = {
     "v2_norm_topk_with_scale": (dict(V2, norm_topk_prob=True), dict(dtype="F32")),
     "v2_no_rope_scaling": (dict(V2_LITE, rope_scaling=None, first_k_dense_replace=0), dict(dtype="F32")),
     "v2_fp8": (dict(V2_LITE, hidden_size=160, quantization_config=FP8), dict(dtype="FP8")),
+    **gqa_variants.VARIANTS,
 }
+
+
+def is_grouped(variant):
+    return variant in gqa_variants.VARIANTS
 
 
 def raw(variant, name, n):
@@ -180,7 +187,7 @@ def e4m3_table():
 E4M3 = e4m3_table()
 
 
-def to_fp8(w, power_of_two):
+def to_fp8(w, power_of_two, bf16_scales=False):
     """(out, in) float32 -> E4M3 bytes, float32 scale_inv per 128x128 block (partial blocks at the edges), decoded float64."""
     n_out, n_in = w.shape
     codes = np.zeros(w.shape, np.uint8)
@@ -194,6 +201,8 @@ def to_fp8(w, power_of_two):
             if power_of_two:
                 mantissa, exponent = math.frexp(float(scale))
                 scale = np.float32(2.0 ** (exponent - 1 if mantissa == 0.5 else exponent))
+            if bf16_scales:
+                scale = from_bf16(to_bf16(scale))[0]
             x = w[at].astype(np.float64) / np.float64(scale)
             code = np.searchsorted(middle, np.abs(x)).astype(np.uint8)
             scales[i, j] = scale
@@ -215,9 +224,35 @@ def to_int4(w, group):
     return words, scale[..., 0], (code * step).reshape(w.shape)
 
 
+E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+
+
+def to_mxfp4(w):
+    """(experts, in, out) float32 -> codes [experts, out, in / 32, 16], two neighbours in a byte, exponents [experts, out, in / 32], decoded
+    float64. As published, but for rounding: an exponent that lets the largest magnitude be a code."""
+    x = w.transpose(0, 2, 1).reshape(w.shape[0], w.shape[2], -1, 32).astype(np.float64)
+    exponent = np.floor(np.log2(np.abs(x).max(-1, keepdims=True))).astype(int) - 2
+    code = np.searchsorted((E2M1[1:] + E2M1[:-1]) / 2, np.abs(x) * 2.0 ** -exponent).astype(np.uint8)
+    value = np.where(x < 0, -1.0, 1.0) * E2M1[code] * 2.0 ** exponent
+    code |= np.where(x < 0, 8, 0).astype(np.uint8)
+    return code[..., 0::2] | code[..., 1::2] << 4, (exponent[..., 0] + 127).astype(np.uint8), value.reshape(w.shape[0], w.shape[2], -1).transpose(0, 2, 1)
+
+
+def to_fp8_rows(w):
+    """(out, in) float32 -> E4M3 bytes, a scale for each row, decoded float64."""
+    scale = np.abs(w).max(-1, keepdims=True) / np.float32(448)
+    scale = from_bf16(to_bf16(scale))  # exact in bfloat16 and float32
+    x = w.astype(np.float64) / scale
+    code = np.searchsorted((E4M3[1:] + E4M3[:-1]) / 2, np.abs(x)).astype(np.uint8)
+    value = np.where(x < 0, -1.0, 1.0) * E4M3[code] * scale
+    return code | np.where(x < 0, 128, 0).astype(np.uint8), scale, value
+
+
 def tensor_list(variant):
-    """(name, kind, values as float32); kind: linear (FP8 in FP8 checkpoints), plain, bias (F32 always)."""
+    """(name, kind, values as float32); kind: linear (FP8 in FP8 checkpoints), fused (MXFP4), plain, bias (F32 always)."""
     c, how = VARIANTS[variant]
+    if is_grouped(variant):
+        return gqa_variants.tensor_list(c, how, lambda name, shape, amplitude: uniform(variant, name, shape, amplitude))
     hidden, heads = c["hidden_size"], c["num_attention_heads"]
     nope, rope, v, rank = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"], c["kv_lora_rank"]
     out = []
@@ -293,11 +328,20 @@ def encode(variant):
             stored[name + "_packed"], stored[name + "_scale"] = ("I32", words), ("BF16", scales)
             stored[name + "_shape"] = ("I32", np.array(w.shape, np.int32))
             continue
-        dtype = how["dtype"] if kind == "linear" else how.get("bias_dtype", "F32") if kind == "bias" else {"FP8": "BF16", "INT4": "BF16"}.get(how["dtype"], how["dtype"])
-        dtype = "BF16" if dtype == "INT4" else dtype
-        if dtype == "FP8":
-            codes, scales, exact[name] = to_fp8(w, how.get("power_of_two_scales", False))
-            stored[name], stored[name + "_scale_inv"] = ("F8_E4M3", codes), ("F32", scales)
+        if how["dtype"] == "MXFP4" and kind == "fused":
+            codes, exponents, exact[name] = to_mxfp4(w)
+            stored[name + "_blocks"], stored[name + "_scales"] = ("U8", codes), ("U8", exponents)
+            continue
+        dtype = how["dtype"] if kind == "linear" else how.get("bias_dtype", "F32") if kind == "bias" else {"FP8": "BF16", "FP8_ROWS": "BF16"}.get(how["dtype"], how["dtype"])
+        dtype = "BF16" if dtype in ("INT4", "MXFP4") else dtype
+        if dtype == "FP8_ROWS":
+            codes, scales, exact[name] = to_fp8_rows(w)
+            scale_dtype = how["scale_dtype"]
+            stored[name], stored[name + "_scale"] = ("F8_E4M3", codes), (scale_dtype, to_bf16(scales) if scale_dtype == "BF16" else scales)
+        elif dtype == "FP8":
+            bf16_scales = how.get("scale_dtype") == "BF16"
+            codes, scales, exact[name] = to_fp8(w, how.get("power_of_two_scales", False), bf16_scales)
+            stored[name], stored[name + "_scale_inv"] = ("F8_E4M3", codes), ("BF16", to_bf16(scales)) if bf16_scales else ("F32", scales)
         elif dtype == "BF16":
             stored[name] = ("BF16", to_bf16(w))
             exact[name] = from_bf16(stored[name][1]).astype(np.float64)

@@ -7,6 +7,9 @@ namespace {
 constexpr std::array kVariants{
 #include "cpu/kernels/activation/activation.inc"
 };
+constexpr std::array kClampedVariants{
+#include "cpu/kernels/activation/clamped_swiglu.inc"
+};
 #undef KERNEL
 
 }  // namespace
@@ -15,6 +18,11 @@ void swiglu(const float* gate, const float* up, std::int64_t n, float* out, Isa 
   best_variant(kVariants, isa).run(gate, up, n, out);
 }
 
+void clamped_swiglu(const float* gate, const float* up, std::int64_t n, float* out, Isa isa) noexcept {
+  best_variant(kClampedVariants, isa).run(gate, up, n, out);
+}
+
 std::span<const KernelVariant<SwigluFn>> swiglu_kernels() { return kVariants; }
+std::span<const KernelVariant<SwigluFn>> clamped_swiglu_kernels() { return kClampedVariants; }
 
 }  // namespace dodeca::cpu

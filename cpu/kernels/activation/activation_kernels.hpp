@@ -1,4 +1,4 @@
-// The variants of activation.inc, declared; contract in activation.hpp.
+// The variants of activation.inc and clamped_swiglu.inc, declared; contract in activation.hpp.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@ using SwigluFn = void(const float* gate, const float* up, std::int64_t n, float*
   SwigluFn function;          \
   }
 #include "cpu/kernels/activation/activation.inc"
+#include "cpu/kernels/activation/clamped_swiglu.inc"
 #undef KERNEL
 
 }  // namespace dodeca::cpu

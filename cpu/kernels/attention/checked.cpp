@@ -40,6 +40,16 @@ void check_step(const LoadHeadArgs& args) noexcept {
   DODECA_CHECK(aligned(args.chunk) && aligned(args.rope_from), args.chunk, args.rope_from);
 }
 
+void check_step(const LoadRowsArgs& args) noexcept {
+  check_shape(args.shape);
+  DODECA_CHECK(has_chunk(args.n) && args.shape.rope == 0, args.n, args.shape.rope);
+  DODECA_CHECK((args.key_dtype == quant::DType::kI8) == (args.shape.digits == Digits::k8), args.key_dtype,
+               args.shape.digits);
+  DODECA_CHECK((args.value_dtype == quant::DType::kI8) == (args.shape.value_digits == Digits::k8), args.value_dtype,
+               args.shape.value_digits);
+  DODECA_CHECK(aligned(args.chunk), args.chunk);
+}
+
 void check_step(const ProjectArgs& args) noexcept {
   check_shape(args.shape);
   DODECA_CHECK(has_chunk(args.n), args.n);
@@ -51,7 +61,9 @@ void check_step(const FoldArgs& args) noexcept {
   DODECA_CHECK(has_chunk(args.n), args.n);
   DODECA_CHECK(args.n_lanes >= 0 && args.acc_stride >= args.shape.value, args.n_lanes, args.acc_stride);
   for (std::int64_t lane = 0; kChecks && lane < args.n_lanes; ++lane)
-    DODECA_CHECK(0 <= args.visible[lane] && args.visible[lane] <= args.n, lane, args.visible[lane], args.n);
+    DODECA_CHECK((args.hidden == nullptr ? 0 : args.hidden[lane]) <= args.visible[lane] && args.visible[lane] >= 0 &&
+                     args.visible[lane] <= args.n,
+                 lane, args.visible[lane], args.n);
 }
 
 }  // namespace dodeca::cpu

@@ -9,6 +9,7 @@ namespace dodeca::cpu {
 void check_step(const PackQueriesArgs& args) noexcept;
 void check_step(const LoadCacheArgs& args) noexcept;
 void check_step(const LoadHeadArgs& args) noexcept;
+void check_step(const LoadRowsArgs& args) noexcept;
 void check_step(const ProjectArgs& args) noexcept;
 void check_step(const FoldArgs& args) noexcept;
 
@@ -23,6 +24,7 @@ inline constexpr IntegerAttention kCheckedSteps = {
     .pack_queries = run_checked<kSteps, &IntegerAttention::pack_queries, PackQueriesArgs>,
     .load_cache = run_checked<kSteps, &IntegerAttention::load_cache, LoadCacheArgs>,
     .load_head = run_checked<kSteps, &IntegerAttention::load_head, LoadHeadArgs>,
+    .load_rows = run_checked<kSteps, &IntegerAttention::load_rows, LoadRowsArgs>,
     .project = run_checked<kSteps, &IntegerAttention::project, ProjectArgs>,
     .fold = run_checked<kSteps, &IntegerAttention::fold, FoldArgs>};
 

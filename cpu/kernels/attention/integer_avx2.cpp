@@ -195,7 +195,11 @@ void to_floats(quant::DType dtype, const std::byte* row, std::int64_t k, std::in
   }
 }
 
+GroupScale word_group(const Extent& extent) { return word_scale(extent.amax_bits, extent.squares); }
+GroupScale value_group(const Extent& extent) { return group_scale(extent.amax_bits, kValueTop); }
+
 // A part of a cache row as words: the extent first. Wide ones are decoded twice, in blocks. Returns the largest as a float.
+template <GroupScale (*kGroup)(const Extent&)>
 float cached_words(const RowPart& from, std::int16_t* q, float* scale) {
   const auto [dtype, row, begin, n, block] = from;
   alignas(32) float floats[kDecodedOnce];
@@ -203,7 +207,7 @@ float cached_words(const RowPart& from, std::int16_t* q, float* scale) {
   if (n <= kDecodedOnce) {
     to_floats(dtype, row, begin, n, floats);
     extent = extent_of_blocks(floats, n, block);
-    *scale = to_words(floats, n, word_scale(extent.amax_bits, extent.squares), q);
+    *scale = to_words(floats, n, kGroup(extent), q);
     return std::bit_cast<float>(extent.amax_bits);
   }
   for (std::int64_t k = 0; k < n; k += block) {
@@ -211,7 +215,7 @@ float cached_words(const RowPart& from, std::int16_t* q, float* scale) {
     to_floats(dtype, row, begin + k, width, floats);
     extent.add(extent_of(floats, width));
   }
-  const GroupScale group = word_scale(extent.amax_bits, extent.squares);
+  const GroupScale group = kGroup(extent);
   for (std::int64_t k = 0; k < n; k += block) {
     const std::int64_t width = min64(block, n - k);
     to_floats(dtype, row, begin + k, width, floats);
@@ -232,8 +236,9 @@ void load_cache(const LoadCacheArgs& a) noexcept {
       widen(row + 8, s.key, to.keys + i * s.key);
       std::memcpy(to.rope + i * s.rope, row + 8 + s.key, static_cast<std::size_t>(2 * s.rope));
     } else {
-      to.value_reach[i] = cached_words({a.dtype, row, 0, s.key, kKeyBlock}, to.keys + i * s.key, to.key_scale + i);
-      cached_words({a.dtype, row, s.key, s.rope, kRopeBlock}, to.rope + i * s.rope, to.rope_scale + i);
+      to.value_reach[i] =
+          cached_words<word_group>({a.dtype, row, 0, s.key, kKeyBlock}, to.keys + i * s.key, to.key_scale + i);
+      cached_words<word_group>({a.dtype, row, s.key, s.rope, kRopeBlock}, to.rope + i * s.rope, to.rope_scale + i);
     }
     to.value_scale[i] = to.key_scale[i];
   };
@@ -243,7 +248,7 @@ void load_cache(const LoadCacheArgs& a) noexcept {
 void load_head(const LoadHeadArgs& a) noexcept {
   const IntegerShape& s = a.shape;
   const Chunk to(s, a.chunk), from(a.rope_shape, a.rope_from);
-  const float top = s.digits == Digits::k8 ? kByteTop : kValueTop;
+  const float top = s.value_digits == Digits::k8 ? kByteTop : kValueTop;
   // Quantized values wait where the keys will be.
   const auto make = [&](std::int64_t i) {
     const float* values = a.values + i * a.stride;
@@ -256,6 +261,32 @@ void load_head(const LoadHeadArgs& a) noexcept {
     to.key_scale[i] = quantize(s.digits, a.keys + i * a.stride, s.key, kKeyBlock, to.keys + i * s.key);
   std::memcpy(to.rope_scale, from.rope_scale, static_cast<std::size_t>(a.n) * sizeof(float));
   std::memcpy(to.rope, from.rope, static_cast<std::size_t>(2 * a.n * s.rope));
+}
+
+void load_rows(const LoadRowsArgs& a) noexcept {
+  const IntegerShape& s = a.shape;
+  const Chunk to(s, a.chunk);
+  // Values in words wait where the keys will be.
+  const auto make_value = [&](std::int64_t i) {
+    const std::byte* row = cached_row(a.values, a.value_bytes, i);
+    std::int16_t* q = to.keys + i * s.value;
+    if (s.value_digits == Digits::k8) {
+      __builtin_memcpy(to.value_scale + i, row, 4);
+      return widen(row + 8, s.value, q);
+    }
+    to.value_reach[i] = cached_words<value_group>({a.value_dtype, row, 0, s.value, kKeyBlock}, q, to.value_scale + i);
+  };
+  make_rows(s, a.n, to.keys, s.value, to.values, make_value);
+  for (std::int64_t i = 0; i < a.n; ++i) {
+    const std::byte* row = cached_row(a.keys, a.key_bytes, i);
+    std::int16_t* q = to.keys + i * s.key;
+    if (s.digits == Digits::k8) {
+      __builtin_memcpy(to.key_scale + i, row, 4);
+      widen(row + 8, s.key, q);
+    } else {
+      cached_words<word_group>({a.key_dtype, row, 0, s.key, kKeyBlock}, q, to.key_scale + i);
+    }
+  }
 }
 
 // One strip of queries x 4 positions, into out[position][16 lanes]. Positions past the chunk's last may be touched:
@@ -327,23 +358,26 @@ class Strip {
         chunk_(a.shape, a.chunk),
         first_(first),
         n_lanes_(min64(kStripLanes, a.n_lanes - first)),
+        begin_(first_block_seen(a.hidden == nullptr ? nullptr : a.hidden + first, n_lanes_)),
         n_(most_visible(a.visible + first, n_lanes_)) {}
 
   void run() {
     if (n_ == 0) return;
     const std::byte* queries = a_.queries + static_cast<std::size_t>(first_ / kStripLanes) * strip_bytes(a_.shape);
     const ScoreTile tile{a_.shape, queries, chunk_, scores_[0], kStripLanes};
-    for (std::int64_t p = 0; p < n_; p += ScoreTile::kPositions) {
+    for (std::int64_t p = begin_; p < n_; p += ScoreTile::kPositions) {
       tile.keys(p);
       tile.ropes(p);
     }
-    alignas(32) std::int32_t visible[kStripLanes] = {};
+    alignas(32) std::int32_t visible[kStripLanes] = {}, hidden[kStripLanes] = {};
     alignas(32) float max[kStripLanes] = {}, sum[kStripLanes] = {};
     std::memcpy(visible, a_.visible + first_, static_cast<std::size_t>(n_lanes_) * sizeof *visible);
+    if (a_.hidden != nullptr)
+      std::memcpy(hidden, a_.hidden + first_, static_cast<std::size_t>(n_lanes_) * sizeof *hidden);
     std::memcpy(max, a_.max + first_, static_cast<std::size_t>(n_lanes_) * sizeof *max);
     std::memcpy(sum, a_.sum + first_, static_cast<std::size_t>(n_lanes_) * sizeof *sum);
-    soften(0, load(visible), max, sum);
-    soften(8, load(visible + 8), max + 8, sum + 8);
+    soften(0, {load(hidden), load(visible)}, max, sum);
+    soften(8, {load(hidden + 8), load(visible + 8)}, max + 8, sum + 8);
     std::memcpy(a_.max + first_, max, static_cast<std::size_t>(n_lanes_) * sizeof *max);
     std::memcpy(a_.sum + first_, sum, static_cast<std::size_t>(n_lanes_) * sizeof *sum);
     for (std::int64_t v = 0; v < a_.shape.value; v += kTileValues)
@@ -351,20 +385,26 @@ class Strip {
   }
 
  private:
-  static __m256 seen(__m256i visible, std::int64_t position) {
-    return _mm256_castsi256_ps(_mm256_cmpgt_epi32(visible, _mm256_set1_epi32(static_cast<int>(position))));
+  // The positions that eight lanes see: from the first number to the second.
+  struct Seen {
+    __m256i hidden, visible;
+  };
+  static __m256 seen(const Seen& lanes, std::int64_t position) {
+    const __m256i at = _mm256_set1_epi32(static_cast<int>(position));
+    return _mm256_castsi256_ps(
+        _mm256_andnot_si256(_mm256_cmpgt_epi32(lanes.hidden, at), _mm256_cmpgt_epi32(lanes.visible, at)));
   }
 
   // Scores of eight lanes to weights; the state's maximum and sum.
-  void soften(int lane, __m256i visible, float* state_max, float* state_sum) {
-    const bool words = a_.shape.digits == Digits::k16;
+  void soften(int lane, const Seen& visible, float* state_max, float* state_sum) {
+    const bool words = a_.shape.value_digits == Digits::k16;
     const __m256 lowest = _mm256_set1_ps(-__builtin_inff()), one = _mm256_set1_ps(1.0f);
     const __m256 top = _mm256_set1_ps(words ? kMostWord : kByteWeightTop);
     __m256 max = lowest;
-    for (std::int64_t i = 0; i < n_; ++i)
+    for (std::int64_t i = begin_; i < n_; ++i)
       max = _mm256_max_ps(_mm256_blendv_ps(lowest, _mm256_load_ps(&scores_[i][lane]), seen(visible, i)), max);
     __m256 sum = _mm256_setzero_ps();
-    for (std::int64_t begin = 0, b = 0; begin < n_; begin += kWeightBlock, ++b) {
+    for (std::int64_t begin = begin_, b = begin_ / kWeightBlock; begin < n_; begin += kWeightBlock, ++b) {
       __m256 largest = _mm256_setzero_ps(), reach = _mm256_setzero_ps();
       for (std::int64_t i = begin; i < begin + kWeightBlock; ++i) {
         const __m256 mask = seen(visible, i);
@@ -404,7 +444,8 @@ class Strip {
   // `width` values of all lanes, 2 lanes x up to 32 values at a time.
   void values(const std::byte* values, std::int64_t v0, std::int64_t width) {
     std::memset(tile_, 0, sizeof tile_);
-    for (std::int64_t b = 0; b * kWeightBlock < n_; ++b, values += kPairs * kTileValues * 4) {
+    values += begin_ / 2 * kTileValues * 4;
+    for (std::int64_t b = begin_ / kWeightBlock; b * kWeightBlock < n_; ++b, values += kPairs * kTileValues * 4) {
       for (std::int64_t v = 0; v < width; v += 32) {
         for (std::int64_t lane = 0; lane < n_lanes_; lane += 2) {
           if (width - v >= 32)
@@ -452,7 +493,7 @@ class Strip {
   const FoldArgs& a_;
   const Chunk chunk_;
   const std::int64_t first_, n_lanes_;
-  const std::int64_t n_;  // positions that any of the lanes sees
+  const std::int64_t begin_, n_;  // positions that any of the lanes sees
   alignas(32) float scores_[kChunkPositions][kStripLanes];
   alignas(32) std::int32_t weights_[kChunkPositions / 2][kStripLanes];
   alignas(32) float tile_[kStripLanes][kTileValues];
@@ -480,6 +521,6 @@ void project(const ProjectArgs& a) noexcept {
 
 }  // namespace
 
-constinit const IntegerAttention kIntegerAttention{pack_queries, load_cache, load_head, project, fold};
+constinit const IntegerAttention kIntegerAttention{pack_queries, load_cache, load_head, load_rows, project, fold};
 
 }  // namespace dodeca::cpu::avx2

@@ -7,7 +7,7 @@
 
 #include <cstring>
 
-#include "cpu/kernels/attention/integer_numbers_avx512.hpp"
+#include "cpu/kernels/attention/integer_loads_avx512.hpp"
 #include "cpu/kernels/exp_avx512.hpp"
 
 namespace dodeca::cpu::avx512_vnni {
@@ -16,7 +16,6 @@ namespace {
 using avx512::exp_ps;
 using avx512::exp_up_to_highest;
 
-constexpr int kTileValues = 64;
 constexpr int kPanelLanes = 2 * kStripLanes;
 
 // acc + the four products of (unsigned a, signed b) bytes, or the two of words, of every lane. Written as instructions
@@ -35,8 +34,6 @@ __m512i broadcast(const void* p) {
   __builtin_memcpy(&value, p, 4);
   return _mm512_set1_epi32(value);
 }
-
-using Chunk = ChunkOf<std::byte, std::byte>;
 
 // ---- queries
 
@@ -68,137 +65,6 @@ void pack_queries(const PackQueriesArgs& a) noexcept {
       _mm512_store_si512(out, _mm512_mullo_epi32(sum, _mm512_set1_epi32(-128)));
     }
   }
-}
-
-// ---- chunks
-
-// Signed bytes to bytes biased by 128.
-void bias(const std::byte* from, std::int64_t n, std::byte* to) {
-  for (std::int64_t i = 0; i < n; i += 64) {
-    const __mmask64 mask = n - i >= 64 ? ~0ull : (1ull << (n - i)) - 1;
-    const __m512i bytes = _mm512_maskz_loadu_epi8(mask, from + i);
-    _mm512_mask_storeu_epi8(to + i, mask, _mm512_xor_si512(bytes, _mm512_set1_epi8(-128)));
-  }
-}
-
-// 64 values of 4 rows of bytes into 64 dwords. Lane j of unpacked vector i holds values 16 j + 4 i.
-void interleave4(const __m512i* row, std::byte* out) {
-  const __m512i t0 = _mm512_unpacklo_epi8(row[0], row[1]), t1 = _mm512_unpackhi_epi8(row[0], row[1]);
-  const __m512i t2 = _mm512_unpacklo_epi8(row[2], row[3]), t3 = _mm512_unpackhi_epi8(row[2], row[3]);
-  const __m512i u0 = _mm512_unpacklo_epi16(t0, t2), u1 = _mm512_unpackhi_epi16(t0, t2);
-  const __m512i u2 = _mm512_unpacklo_epi16(t1, t3), u3 = _mm512_unpackhi_epi16(t1, t3);
-  const __m512i low01 = _mm512_shuffle_i32x4(u0, u1, 0x44), high01 = _mm512_shuffle_i32x4(u0, u1, 0xee);
-  const __m512i low23 = _mm512_shuffle_i32x4(u2, u3, 0x44), high23 = _mm512_shuffle_i32x4(u2, u3, 0xee);
-  _mm512_storeu_si512(out, _mm512_shuffle_i32x4(low01, low23, 0x88));
-  _mm512_storeu_si512(out + 64, _mm512_shuffle_i32x4(low01, low23, 0xdd));
-  _mm512_storeu_si512(out + 128, _mm512_shuffle_i32x4(high01, high23, 0x88));
-  _mm512_storeu_si512(out + 192, _mm512_shuffle_i32x4(high01, high23, 0xdd));
-}
-
-// 32 values of 2 rows of words into 32 dwords.
-void interleave2(__m512i row0, __m512i row1, std::byte* out) {
-  const __m512i low = _mm512_unpacklo_epi16(row0, row1), high = _mm512_unpackhi_epi16(row0, row1);
-  const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11),
-                second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
-  _mm512_storeu_si512(out, _mm512_permutex2var_epi64(low, first, high));
-  _mm512_storeu_si512(out + 64, _mm512_permutex2var_epi64(low, second, high));
-}
-
-// kRowsAtOnce rows of numbers, `stride` bytes apart, into the layout of the values from their place on; the first n are
-// there, the others get weights of 0. `flip` takes a bias off.
-void interleave_values(const std::byte* rows, std::int64_t stride, const IntegerShape& s, std::int64_t n, __m512i flip,
-                       std::byte* out) {
-  const bool wide = s.digits == Digits::k16;
-  const std::int64_t size = wide ? 2 : 1, together = wide ? 2 : 4;
-  const auto part = [&](std::int64_t row, std::int64_t v, std::int64_t width) {
-    const std::byte* at = rows + row * stride + v * size;
-    if (row < n && width * size >= 64) return _mm512_xor_si512(_mm512_loadu_si512(at), flip);
-    const __mmask64 mask = row >= n || width <= 0 ? 0 : (1ull << width * size) - 1;
-    return _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, at), flip);
-  };
-  for (std::int64_t v = 0; v < s.value; v += kTileValues) {
-    const std::int64_t width = min64(kTileValues, s.value - v);
-    std::byte* to = out + v * 4 * (kChunkPositions / together);
-    for (std::int64_t i = 0; i < kRowsAtOnce; i += together, to += kTileValues * 4) {
-      if (wide) {
-        interleave2(part(i, v, width), part(i + 1, v, width), to);
-        interleave2(part(i, v + 32, width - 32), part(i + 1, v + 32, width - 32), to + 128);
-      } else {
-        const __m512i row[] = {part(i, v, width), part(i + 1, v, width), part(i + 2, v, width), part(i + 3, v, width)};
-        interleave4(row, to);
-      }
-    }
-  }
-}
-
-// make(i) for each of n rows, whose numbers go to `rows`, `stride` bytes apart; then their copy in the layout of the values,
-// up to a whole weight block, while they are still in L1.
-template <class Make>
-void make_rows(const IntegerShape& s, std::int64_t n, const std::byte* rows, std::int64_t stride, __m512i flip,
-               std::byte* values, Make&& make) {
-  const std::int64_t padded = (n + kWeightBlock - 1) / kWeightBlock * kWeightBlock,
-                     together = s.digits == Digits::k16 ? 2 : 4;
-  for (std::int64_t first = 0; first < padded; first += kRowsAtOnce) {
-    const std::int64_t end = min64(n, first + kRowsAtOnce);
-    for (std::int64_t i = first; i < end; ++i) make(i);
-    interleave_values(rows + first * stride, stride, s, end - first, flip, values + first / together * kTileValues * 4);
-  }
-}
-
-void load_cache(const LoadCacheArgs& a) noexcept {
-  const IntegerShape& s = a.shape;
-  const Chunk to(s, a.chunk);
-  const bool wide = s.digits == Digits::k16;
-  const std::int64_t key_bytes = wide ? 2 * s.key : s.key;
-  const auto make = [&](std::int64_t i) {
-    const std::byte* row = a.blocks[i / kWeightBlock] + static_cast<std::size_t>(i % kWeightBlock) * a.row_bytes;
-    std::byte* key = to.keys + i * key_bytes;
-    std::int16_t* rope = to.rope + i * s.rope;
-    if (!wide) {
-      __builtin_memcpy(to.key_scale + i, row, 4);
-      __builtin_memcpy(to.rope_scale + i, row + 4, 4);
-      bias(row + 8, key_bytes, key);
-      std::memcpy(rope, row + 8 + key_bytes, static_cast<std::size_t>(2 * s.rope));
-    } else {
-      auto* words = reinterpret_cast<std::int16_t*>(key);
-      to.value_reach[i] = cached_words({a.dtype, row, 0, s.key, kKeyBlock}, words, to.key_scale + i);
-      cached_words({a.dtype, row, s.key, s.rope, kRopeBlock}, rope, to.rope_scale + i);
-    }
-    to.value_scale[i] = to.key_scale[i];
-  };
-  make_rows(s, a.n, to.keys, key_bytes, wide ? _mm512_setzero_si512() : _mm512_set1_epi8(-128), to.values, make);
-}
-
-void load_head(const LoadHeadArgs& a) noexcept {
-  const IntegerShape& s = a.shape;
-  const Chunk to(s, a.chunk), from(a.rope_shape, a.rope_from);
-  const bool wide = s.digits == Digits::k16;
-  const std::int64_t value_bytes = wide ? 2 * s.value : s.value;
-  // Quantized values wait where the keys will be.
-  const auto make = [&](std::int64_t i) {
-    const float* values = a.values + i * a.stride;
-    std::byte* q = to.keys + i * value_bytes;
-    if (wide) {
-      const GroupScale group = group_scale(extent_of(values, s.value).amax_bits(), kValueTop);
-      to.value_scale[i] = to_words(values, s.value, group, reinterpret_cast<std::int16_t*>(q));
-      to.value_reach[i] = to.value_scale[i] * kValueTop;
-    } else {
-      to.value_scale[i] = to_bytes(values, s.value, reinterpret_cast<std::int8_t*>(q));
-    }
-  };
-  make_rows(s, a.n, to.keys, value_bytes, _mm512_setzero_si512(), to.values, make);
-  for (std::int64_t i = 0; i < a.n; ++i) {
-    const float* keys = a.keys + i * a.stride;
-    std::byte* q = to.keys + i * s.key * (wide ? 2 : 1);
-    if (wide) {
-      to.key_scale[i] = key_words(keys, s.key, reinterpret_cast<std::int16_t*>(q));
-    } else {
-      to.key_scale[i] = to_bytes(keys, s.key, reinterpret_cast<std::int8_t*>(q));
-      bias(q, s.key, q);
-    }
-  }
-  std::memcpy(to.rope_scale, from.rope_scale, static_cast<std::size_t>(a.n) * sizeof(float));
-  std::memcpy(to.rope, from.rope, static_cast<std::size_t>(2 * a.n * s.rope));
 }
 
 // ---- products
@@ -294,7 +160,8 @@ class Ahead {
  public:
   Ahead(const FoldArgs& a) : a_(a) {
     const std::int64_t panels = (a.n_lanes + kPanelLanes - 1) / kPanelLanes,
-                       tiles = panels * (a.n / kTilePositions + 1);
+                       positions = a.n_lanes > kStripLanes ? kTilePositions : 2 * kTilePositions,
+                       tiles = panels * (a.n / positions + 1);
     const auto lines = static_cast<std::int64_t>(a.ahead_bytes / 64 + 1) * a.n_ahead;
     if (tiles > 0) lines_per_tile_ = (lines + tiles - 1) / tiles;
   }
@@ -315,8 +182,8 @@ class Ahead {
   std::size_t offset_ = 0;
 };
 
-// One or two strips of lanes against a whole chunk.
-template <bool kWide, int kStrips>
+// One or two strips of lanes against a whole chunk; kWide: its weights and values are words.
+template <bool kWideKeys, bool kWide, int kStrips>
 class Panel {
   static constexpr int kLanes = kStrips * kStripLanes;
   static constexpr int kTogether = kWide ? 2 : 4;  // positions in a dword
@@ -329,13 +196,14 @@ class Panel {
         chunk_(a.shape, a.chunk),
         first_(first),
         n_lanes_(min64(kLanes, a.n_lanes - first)),
+        begin_(first_block_seen(a.hidden == nullptr ? nullptr : a.hidden + first, n_lanes_)),
         n_(most_visible(a.visible + first, n_lanes_)) {}
 
   void run(Ahead& ahead) {
     if (n_ == 0) return;
     const std::byte* queries = a_.queries + static_cast<std::size_t>(first_ / kStripLanes) * strip_bytes(a_.shape);
-    const ScoreTile<kWide, kStrips> tile{a_.shape, queries, chunk_};
-    for (std::int64_t p = 0; p < n_; p += tile.kPositions) {
+    const Tile tile{a_.shape, queries, chunk_};
+    for (std::int64_t p = begin_; p < n_; p += tile.kPositions) {
       score_tile(tile, p);
       ahead.fetch();
     }
@@ -365,7 +233,7 @@ class Panel {
   }
 
  private:
-  using Tile = ScoreTile<kWide, kStrips>;
+  using Tile = ScoreTile<kWideKeys, kStrips>;
   [[gnu::noinline]] void score_tile(const Tile& tile, std::int64_t first) {
     __m512 score[kStrips][Tile::kPositions];
     tile.keys(first, score);
@@ -380,6 +248,10 @@ class Panel {
     const std::int64_t lane0 = first_ + strip * kStripLanes;
     if (n_ % kWeightBlock != 0 || lane0 + kStripLanes > a_.n_lanes) return false;
     const __m512i visible = _mm512_loadu_si512(a_.visible + lane0);
+    if (a_.hidden != nullptr) {
+      const __m512i hidden = _mm512_loadu_si512(a_.hidden + lane0);
+      if (_mm512_cmpgt_epi32_mask(hidden, _mm512_set1_epi32(static_cast<int>(begin_))) != 0) return false;
+    }
     return _mm512_cmplt_epi32_mask(visible, _mm512_set1_epi32(static_cast<int>(n_))) == 0;
   }
 
@@ -389,15 +261,20 @@ class Panel {
     const std::int64_t lane0 = first_ + strip * kStripLanes;
     const __mmask16 lanes = mask_of(a_.n_lanes - lane0 < 0 ? 0 : a_.n_lanes - lane0);
     const __m512i visible = _mm512_maskz_loadu_epi32(lanes, a_.visible + lane0);
+    const __m512i hidden =
+        a_.hidden == nullptr ? _mm512_setzero_si512() : _mm512_maskz_loadu_epi32(lanes, a_.hidden + lane0);
     const auto sees = [&](std::int64_t i) -> __mmask16 {
-      return kAll ? 0xffff : _mm512_cmpgt_epi32_mask(visible, _mm512_set1_epi32(static_cast<int>(i)));
+      if constexpr (kAll) return 0xffff;
+      const __m512i at = _mm512_set1_epi32(static_cast<int>(i));
+      return _mm512_mask_cmple_epi32_mask(_mm512_cmpgt_epi32_mask(visible, at), hidden, at);
     };
     const __m512 old = _mm512_maskz_loadu_ps(lanes, a_.max + lane0);
     __m512 max = _mm512_set1_ps(-__builtin_inff());
-    for (std::int64_t i = 0; i < n_; ++i) max = _mm512_mask_max_ps(max, sees(i), _mm512_load_ps(score(i, strip)), max);
+    for (std::int64_t i = begin_; i < n_; ++i)
+      max = _mm512_mask_max_ps(max, sees(i), _mm512_load_ps(score(i, strip)), max);
     __m512 sum = _mm512_setzero_ps();
     const __m512 top = _mm512_set1_ps(kWide ? kMostWord : kByteWeightTop), one = _mm512_set1_ps(1.0f);
-    for (std::int64_t begin = 0, b = 0; begin < n_; begin += kWeightBlock, ++b) {
+    for (std::int64_t begin = begin_, b = begin_ / kWeightBlock; begin < n_; begin += kWeightBlock, ++b) {
       __m512 largest = _mm512_setzero_ps(), reach = _mm512_setzero_ps();
       for (std::int64_t i = begin; i < begin + kWeightBlock; ++i) {
         const __mmask16 seen = sees(i);
@@ -445,7 +322,8 @@ class Panel {
   template <int kVectors>
   [[gnu::noinline]] void value_tile(const std::byte* values, std::int64_t v0, std::int64_t blocks) {
     std::memset(tile_, 0, sizeof tile_);
-    for (std::int64_t b = 0; b < blocks; ++b, values += kGroups * kTileValues * 4) {
+    values += begin_ / kTogether * kTileValues * 4;
+    for (std::int64_t b = begin_ / kWeightBlock; b < blocks; ++b, values += kGroups * kTileValues * 4) {
       for (std::int64_t lane = 0; lane < n_lanes_; lane += 4) {
         __m512i acc[4][kVectors];
         for (auto& row : acc) {
@@ -484,7 +362,7 @@ class Panel {
   const FoldArgs& a_;
   const Chunk chunk_;
   const std::int64_t first_, n_lanes_;
-  const std::int64_t n_;  // positions that any of the lanes sees
+  const std::int64_t begin_, n_;  // positions that any of the lanes sees
   alignas(64) float scores_[kChunkPositions + Tile::kPositions][kLanes];
   alignas(64) std::int32_t weights_[kChunkPositions / kTogether][kLanes];
   alignas(64) float tile_[kLanes][kTileValues];
@@ -492,18 +370,24 @@ class Panel {
   alignas(64) float before_[kLanes], now_[kLanes];
 };
 
-template <bool kWide>
+template <bool kWideKeys, bool kWideValues>
 void fold_panels(const FoldArgs& a) {
   Ahead ahead(a);
   for (std::int64_t first = 0; first < a.n_lanes; first += kPanelLanes) {
     if (a.n_lanes - first > kStripLanes)
-      Panel<kWide, 2>(a, first).run(ahead);
+      Panel<kWideKeys, kWideValues, 2>(a, first).run(ahead);
     else
-      Panel<kWide, 1>(a, first).run(ahead);
+      Panel<kWideKeys, kWideValues, 1>(a, first).run(ahead);
   }
 }
 
-void fold(const FoldArgs& a) noexcept { a.shape.digits == Digits::k16 ? fold_panels<true>(a) : fold_panels<false>(a); }
+void fold(const FoldArgs& a) noexcept {
+  const bool wide = a.shape.digits == Digits::k16;
+  if (a.shape.value_digits == Digits::k16)
+    wide ? fold_panels<true, true>(a) : fold_panels<false, true>(a);
+  else
+    wide ? fold_panels<true, false>(a) : fold_panels<false, false>(a);
+}
 
 template <bool kWide, int kStrips>
 void project_strips(const ProjectArgs& a, const Chunk& chunk, std::int64_t lane) {
@@ -535,6 +419,6 @@ void project(const ProjectArgs& a) noexcept {
 
 }  // namespace
 
-constinit const IntegerAttention kIntegerAttention{pack_queries, load_cache, load_head, project, fold};
+constinit const IntegerAttention kIntegerAttention{pack_queries, load_cache, load_head, load_rows, project, fold};
 
 }  // namespace dodeca::cpu::avx512_vnni

@@ -55,5 +55,18 @@ inline std::int64_t most_visible(const std::int32_t* visible, std::int64_t n_lan
   return most;
 }
 
+// The first position that any lane sees, down to a whole weight block.
+inline std::int64_t first_block_seen(const std::int32_t* hidden, std::int64_t n_lanes) {
+  if (hidden == nullptr || n_lanes <= 0) return 0;
+  std::int32_t least = hidden[0];
+  for (std::int64_t l = 1; l < n_lanes; ++l) least = hidden[l] < least ? hidden[l] : least;
+  return least / kWeightBlock * kWeightBlock;
+}
+
+// Row i of a chunk that lies in blocks of the cache.
+inline const std::byte* cached_row(const std::byte* const* blocks, std::size_t row_bytes, std::int64_t i) {
+  return blocks[i / kWeightBlock] + static_cast<std::size_t>(i % kWeightBlock) * row_bytes;
+}
+
 }  // namespace
 }  // namespace dodeca::cpu

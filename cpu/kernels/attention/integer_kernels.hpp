@@ -16,8 +16,9 @@ inline constexpr int kStripLanes = 16;  // lanes of a strip of packed queries
 enum class Digits : std::uint8_t { k8, k16 };
 
 struct IntegerShape {
-  Digits digits;
+  Digits digits;                  // of keys and queries
   std::int64_t key, rope, value;  // multiples of 32, 2 (or 0), 16; value <= key where the value is the key itself
+  Digits value_digits = digits;   // of values and weights; others than those of keys where both come from a cache
 
   constexpr std::int64_t key_blocks() const { return (key + kKeyBlock - 1) / kKeyBlock; }
   constexpr std::int64_t rope_blocks() const { return (rope + kRopeBlock - 1) / kRopeBlock; }
@@ -84,6 +85,16 @@ struct LoadHeadArgs {
 };
 
 // out[position][lane] = s * key scale: the scores without rope part and softmax, as a matrix product with the keys.
+// A chunk of one key-value head's rows in a cache, without rope part: keys in one type, values in another.
+struct LoadRowsArgs {
+  IntegerShape shape;                            // rope 0
+  quant::DType key_dtype, value_dtype;           // I8: encode_int8_row without rope part, k8; F16, BF16, Q8_0: k16
+  const std::byte *const *keys, *const *values;  // one pointer per kWeightBlock positions
+  std::size_t key_bytes, value_bytes;            // from one row to the next
+  std::int64_t n;                                // positions, 1..kChunkPositions
+  std::byte* chunk;                              // ChunkLayout, 64-byte aligned
+};
+
 struct ProjectArgs {
   IntegerShape shape;        // of the chunk
   const std::byte* queries;  // packed with the same shape but no rope part
@@ -105,10 +116,12 @@ struct FoldArgs {
   std::int64_t n_lanes;
   const std::byte* chunk;
   std::int64_t n;
-  const std::int32_t* visible;  // [n_lanes] how many of the n positions a lane sees, 0..n
+  const std::int32_t* visible;  // [n_lanes] up to which of the n positions a lane sees, 0..n
   float *max, *sum;             // [n_lanes] in and out; begin with -inf, 0
   float* acc;                   // [n_lanes] rows of `value`, acc_stride floats apart, in and out; begin with 0
   std::int64_t acc_stride;
+  // [n_lanes] how many of the first positions a lane does not see, 0..visible: a window. Null: none.
+  const std::int32_t* hidden = nullptr;
   // Memory that the caller will load next and wants near by then: n_ahead pieces.
   const std::byte* const* ahead = nullptr;
   std::int64_t n_ahead = 0;
@@ -119,6 +132,7 @@ struct IntegerAttention {
   void (*pack_queries)(const PackQueriesArgs&) noexcept;
   void (*load_cache)(const LoadCacheArgs&) noexcept;
   void (*load_head)(const LoadHeadArgs&) noexcept;
+  void (*load_rows)(const LoadRowsArgs&) noexcept;
   void (*project)(const ProjectArgs&) noexcept;
   void (*fold)(const FoldArgs&) noexcept;
 };

@@ -126,6 +126,57 @@ inline void interleave_lanes(const std::int32_t* rows, std::int64_t n, std::int6
   }
 }
 
+// Sixteen rows of sums, each the lanes of words.hpp: all of them combined, a lane for each row.
+inline __m512 sum_of_lanes(__m512i* rows) {
+  transpose(rows);
+  __m512 sum[16];
+  for (int i = 0; i < 16; ++i) sum[i] = _mm512_castsi512_ps(rows[i]);
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) sum[i] = _mm512_add_ps(sum[i], sum[i + half]);
+  }
+  return sum[0];
+}
+
+// word_top() and group_scale() of sixteen groups.
+inline __m512 word_tops(__m512i amax_bits, __m512 squares) {
+  const __mmask16 told = _mm512_cmpge_epi32_mask(amax_bits, _mm512_set1_epi32(kLeastSquareBits)) &
+                         _mm512_cmple_epi32_mask(amax_bits, _mm512_set1_epi32(kMostSquareBits));
+  const __m512 by_norm =
+      _mm512_div_ps(_mm512_mul_ps(_mm512_set1_ps(kBlockNorm), _mm512_castsi512_ps(amax_bits)), _mm512_sqrt_ps(squares));
+  return _mm512_mask_min_ps(_mm512_set1_ps(kTopWithoutNorm), told, by_norm, _mm512_set1_ps(kMostWord));
+}
+
+struct LaneScales {
+  __m512 scale, factor;
+};
+inline LaneScales scales_of(__m512i amax_bits, __m512 tops) {
+  const __m512 amax = _mm512_castsi512_ps(amax_bits);
+  const __mmask16 finite = _mm512_cmplt_epi32_mask(amax_bits, _mm512_set1_epi32(kInfinityGroupBits)),
+                  used = finite & _mm512_cmpge_epi32_mask(amax_bits, _mm512_set1_epi32(kTinyGroupBits));
+  const __m512 nan = _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000));
+  return {_mm512_mask_mov_ps(_mm512_maskz_div_ps(used, amax, tops), _mm512_knot(finite), nan),
+          _mm512_maskz_div_ps(used, tops, amax)};
+}
+
+// Numbers [i, i + 16) of a cache row.
+template <quant::DType kType>
+[[gnu::always_inline]] inline __m512 cached_floats(const std::byte* row, std::int64_t i) {
+  if constexpr (kType == quant::DType::kQ8_0) {
+    const std::byte* block = row + i / 32 * 34;
+    std::int16_t half;
+    __builtin_memcpy(&half, block, 2);
+    const __m512 scale = _mm512_set1_ps(_cvtsh_ss(static_cast<unsigned short>(half)));
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block + 2 + i % 32));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)), scale);
+  } else {
+    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + 2 * i));
+    if constexpr (kType == quant::DType::kF16)
+      return _mm512_cvtph_ps(half);
+    else
+      return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+  }
+}
+
 // A group of n numbers from each of up to sixteen rows.
 struct LaneGroups {
   const float* const* rows;
@@ -145,30 +196,13 @@ inline void quantize_lanes(LaneGroups from, bool words, float scale, float* scal
   for (int half = 8; half > 0; half /= 2) {
     for (int i = 0; i < half; ++i) max[i] = _mm512_max_epi32(max[i], max[i + half]);
   }
-  const __m512 amax = _mm512_castsi512_ps(max[0]);
-  __m512 tops = _mm512_set1_ps(kByteTop);
-  if (words) {
-    transpose(squares);
-    __m512 sum[16];
-    for (int i = 0; i < 16; ++i) sum[i] = _mm512_castsi512_ps(squares[i]);
-    for (int half = 8; half > 0; half /= 2) {
-      for (int i = 0; i < half; ++i) sum[i] = _mm512_add_ps(sum[i], sum[i + half]);
-    }
-    const __mmask16 told = _mm512_cmpge_epi32_mask(max[0], _mm512_set1_epi32(kLeastSquareBits)) &
-                           _mm512_cmple_epi32_mask(max[0], _mm512_set1_epi32(kMostSquareBits));
-    const __m512 by_norm = _mm512_div_ps(_mm512_mul_ps(_mm512_set1_ps(kBlockNorm), amax), _mm512_sqrt_ps(sum[0]));
-    tops = _mm512_mask_min_ps(_mm512_set1_ps(kTopWithoutNorm), told, by_norm, _mm512_set1_ps(kMostWord));
-  }
-  const __mmask16 finite = _mm512_cmplt_epi32_mask(max[0], _mm512_set1_epi32(kInfinityGroupBits));
-  const __mmask16 used = finite & _mm512_cmpge_epi32_mask(max[0], _mm512_set1_epi32(kTinyGroupBits));
-  const __m512 nan = _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000));
-  __m512 group_scale = _mm512_maskz_div_ps(used, amax, tops);
-  group_scale = _mm512_mask_mov_ps(group_scale, _mm512_knot(finite), nan);
-  _mm512_store_ps(scales, _mm512_mul_ps(_mm512_set1_ps(scale), group_scale));
+  const LaneScales group =
+      scales_of(max[0], words ? word_tops(max[0], sum_of_lanes(squares)) : _mm512_set1_ps(kByteTop));
+  _mm512_store_ps(scales, _mm512_mul_ps(_mm512_set1_ps(scale), group.scale));
   alignas(64) float factor[16];
-  _mm512_store_ps(factor, _mm512_maskz_div_ps(used, tops, amax));
+  _mm512_store_ps(factor, group.factor);
   for (std::int64_t lane = 0; lane < 16; ++lane) {
-    const bool zero = (used >> lane & 1) == 0;
+    const bool zero = factor[lane] == 0.0f;
     auto* bytes = reinterpret_cast<std::int8_t*>(out[lane]);
     for (std::int64_t i = 0; i < n; i += 16) {
       const __mmask16 mask = zero ? static_cast<__mmask16>(0) : mask_of(n - i);

@@ -1,5 +1,6 @@
 // The definition, in plain loops: keys and values stay rows of words.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -129,11 +130,52 @@ void load_head(const LoadHeadArgs& a) noexcept {
   const Chunk to(s, a.chunk), from(a.rope_shape, a.rope_from);
   for (std::int64_t i = 0; i < a.n; ++i) {
     to.key_scale[i] = quantize_keys(s.digits, a.keys + i * a.stride, s.key, to.keys + i * s.key);
-    const float top = s.digits == Digits::k8 ? kByteTop : kValueTop;
+    const float top = s.value_digits == Digits::k8 ? kByteTop : kValueTop;
     to.value_scale[i] = quantize_group(a.values + i * a.stride, s.value, top, to.values + i * s.value);
     to.value_reach[i] = to.value_scale[i] * top;
     to.rope_scale[i] = from.rope_scale[i];
     std::copy_n(from.rope + i * s.rope, s.rope, to.rope + i * s.rope);
+  }
+}
+
+// Numbers of a cached head, in bytes as they are.
+float copy_bytes(const std::byte* row, std::int64_t n, std::int16_t* q) {
+  float scale[2];
+  std::memcpy(scale, row, sizeof scale);
+  std::copy_n(reinterpret_cast<const std::int8_t*>(row + sizeof scale), n, q);
+  return scale[0];
+}
+
+void load_rows(const LoadRowsArgs& a) noexcept {
+  const IntegerShape& s = a.shape;
+  const Chunk to(s, a.chunk);
+  for (std::int64_t i = 0; i < a.n; ++i) {
+    const std::byte *key = cached_row(a.keys, a.key_bytes, i), *value = cached_row(a.values, a.value_bytes, i);
+    if (s.digits == Digits::k8)
+      to.key_scale[i] = copy_bytes(key, s.key, to.keys + i * s.key);
+    else
+      quantize_cached(a.key_dtype, key, s.key, kKeyBlock, to.keys + i * s.key, to.key_scale + i);
+    std::int16_t* q = to.values + i * s.value;
+    if (s.value_digits == Digits::k8) {
+      to.value_scale[i] = copy_bytes(value, s.value, q);
+      continue;
+    }
+    const quant::TypeInfo& type = quant::type_info(a.value_dtype);
+    const auto each_block = [&](auto&& f) {
+      for (std::int64_t v = 0; v < s.value; v += kKeyBlock) {
+        float floats[kKeyBlock];
+        const std::int64_t count = min64(kKeyBlock, s.value - v);
+        quant::decode_row(a.value_dtype, value + static_cast<std::size_t>(v / type.block_elements) * type.block_bytes,
+                          floats, count);
+        f(v, floats, count);
+      }
+    };
+    std::int32_t amax_bits = 0;
+    each_block([&](std::int64_t, const float* x, std::int64_t n) { amax_bits = amax_bits_of(x, n, amax_bits); });
+    const GroupScale group = group_scale(amax_bits, kValueTop);
+    each_block([&](std::int64_t v, const float* x, std::int64_t n) { round_group(x, n, group.factor, q + v); });
+    to.value_scale[i] = group.scale;
+    to.value_reach[i] = std::bit_cast<float>(amax_bits);
   }
 }
 
@@ -151,17 +193,18 @@ void fold_lane(const FoldArgs& a, std::int64_t lane) {
   const IntegerShape& s = a.shape;
   const Chunk chunk(s, a.chunk);
   const Query query(s, a.queries, lane);
-  const std::int32_t n = a.visible[lane];
+  const std::int32_t n = a.visible[lane], hidden = a.hidden == nullptr ? 0 : a.hidden[lane];
   float p[kChunkPositions];
   float max = -std::numeric_limits<float>::infinity();
-  for (std::int32_t i = 0; i < n; ++i) {
+  for (std::int32_t i = hidden; i < n; ++i) {
     p[i] = whole_score(s, query, chunk, i);
     max = p[i] > max ? p[i] : max;
   }
   float sum = 0.0f;
-  for (std::int32_t i = 0; i < n; ++i) sum += p[i] = exp_one(p[i] - max);
+  for (std::int32_t i = hidden; i < n; ++i) sum += p[i] = exp_one(p[i] - max);
+  std::fill_n(p, hidden, 0.0f);
 
-  const bool words = s.digits == Digits::k16;
+  const bool words = s.value_digits == Digits::k16;
   const float old = a.max[lane], top = words ? kMostWord : kByteWeightTop;
   const float both = max > old ? max : old;
   const float before = old == both ? 1.0f : exp_one(old - both), now = max == both ? 1.0f : exp_one(max - both);
@@ -172,7 +215,7 @@ void fold_lane(const FoldArgs& a, std::int64_t lane) {
   for (std::int32_t begin = 0; begin < n; begin += kWeightBlock) {
     const std::int32_t end = std::min<std::int32_t>(n, begin + kWeightBlock);
     float largest = 0.0f, reach = 0.0f;
-    for (std::int32_t i = begin; i < end; ++i) {
+    for (std::int32_t i = std::max(begin, hidden); i < end; ++i) {
       if (words) reach = std::fma(p[i], chunk.value_reach[i], reach);
       p[i] *= chunk.value_scale[i];
       largest = p[i] > largest ? p[i] : largest;
@@ -205,6 +248,6 @@ void fold(const FoldArgs& a) noexcept {
 
 }  // namespace
 
-constinit const IntegerAttention kIntegerAttention{pack_queries, load_cache, load_head, project, fold};
+constinit const IntegerAttention kIntegerAttention{pack_queries, load_cache, load_head, load_rows, project, fold};
 
 }  // namespace dodeca::cpu::scalar

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -77,8 +78,35 @@ TEST_CASE("swiglu: the scalar variant is the formula") {
   }
 }
 
-TEST_CASE("swiglu: every variant gives the scalar bits") {
-  const auto variants = cpu::swiglu_kernels();
+TEST_CASE("clamped swiglu: the scalar variant is the formula") {
+  double worst = 0;
+  for (double x = -60; x < 20; x += 1e-3) {
+    const float gate = static_cast<float>(x), up = static_cast<float>(std::fmod(x * 1.37, 11.0));
+    float got;
+    cpu::clamped_swiglu(&gate, &up, 1, &got, cpu::Isa::kScalar);
+    const double g = std::min<double>(gate, 7), u = std::clamp<double>(up, -7, 7);
+    const double exact = g / (1 + std::exp(-1.702 * g)) * (u + 1);
+    worst = std::max(worst, std::fabs(got - exact) / (std::fabs(exact) + 1e-30));
+  }
+  CHECK(worst < 2e-5);  // the slope times g is rounded before exp
+}
+
+TEST_CASE("clamped swiglu: extremes") {
+  for (const auto& variant : cpu::clamped_swiglu_kernels()) {
+    if (!tests::variant_runs(variant.name, variant.isa)) continue;
+    const float gate[] = {kInf, -kInf, kNaN, 1e38f, -1e38f, 1.0f, 1.0f, 1.0f};
+    const float up[] = {1, 1, 1, -kInf, kInf, kNaN, kInf, -kInf};
+    float out[8];
+    variant.run(gate, up, 8, out);
+    CHECK(out[0] == doctest::Approx(14.0));
+    for (int i : {1, 4}) CHECK(out[i] == 0.0f);
+    for (int i : {2, 5}) CHECK(std::isnan(out[i]));
+    CHECK(out[3] == doctest::Approx(-42.0));
+    CHECK(out[6] / out[7] == doctest::Approx(-8.0 / 6.0));
+  }
+}
+
+void check_bits(std::span<const cpu::KernelVariant<cpu::SwigluFn>> variants) {
   REQUIRE(variants.front().isa == cpu::Isa::kScalar);
   const std::vector<float> range = wide_range();
   const std::span<const float> range_view = range;
@@ -99,6 +127,9 @@ TEST_CASE("swiglu: every variant gives the scalar bits") {
     }
   }
 }
+
+TEST_CASE("swiglu: every variant gives the scalar bits") { check_bits(cpu::swiglu_kernels()); }
+TEST_CASE("clamped swiglu: every variant gives the scalar bits") { check_bits(cpu::clamped_swiglu_kernels()); }
 
 TEST_CASE("swiglu: extremes") {
   for (const auto& variant : cpu::swiglu_kernels()) {

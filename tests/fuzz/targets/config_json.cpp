@@ -37,7 +37,22 @@ std::vector<std::string> fuzz_config_json_seeds() {
           R"("num_attention_heads":2,"kv_lora_rank":32,"qk_rope_head_dim":8,"v_head_dim":16,"qk_nope_head_dim":16,)"
           R"("mlp_layer_types":["dense","dense"],"quantization_config":{"quant_method":"compressed-tensors",)"
           R"("format":"pack-quantized","config_groups":{"group_0":{"input_activations":null,"weights":{)"
-          R"("num_bits":4,"type":"int","symmetric":true,"strategy":"group","group_size":32}}}}}})"};
+          R"("num_bits":4,"type":"int","symmetric":true,"strategy":"group","group_size":32}}}}}})",
+          R"({"model_type":"gpt_oss","vocab_size":64,"hidden_size":64,"intermediate_size":32,"num_hidden_layers":2,)"
+          R"("num_attention_heads":4,"num_key_value_heads":2,"head_dim":32,"num_local_experts":4,)"
+          R"("num_experts_per_tok":2,"sliding_window":8,"layer_types":["sliding_attention","full_attention"],)"
+          R"("swiglu_limit":7.0,"quantization_config":{"quant_method":"mxfp4"},"rope_scaling":{"rope_type":"yarn",)"
+          R"("factor":32.0,"original_max_position_embeddings":64,"beta_fast":32.0,"beta_slow":1.0,"truncate":false}})",
+          R"({"model_type":"llama","vocab_size":64,"hidden_size":64,"intermediate_size":96,"num_hidden_layers":2,)"
+          R"("num_attention_heads":4,"num_key_value_heads":2,"mlp_bias":false,"rope_scaling":{"rope_type":"llama3",)"
+          R"("factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":64}})",
+          R"({"model_type":"qwen3_moe","vocab_size":64,"hidden_size":64,"num_hidden_layers":2,"num_attention_heads":4,)"
+          R"("num_key_value_heads":2,"head_dim":32,"num_experts":4,"num_experts_per_tok":2,"moe_intermediate_size":32,)"
+          R"("intermediate_size":64,"mlp_only_layers":[1],"decoder_sparse_step":1,"norm_topk_prob":true})",
+          R"({"model_type":"glm4_moe","vocab_size":64,"hidden_size":64,"num_hidden_layers":2,"num_attention_heads":4,)"
+          R"("num_key_value_heads":2,"head_dim":32,"n_routed_experts":4,"num_experts_per_tok":2,"n_shared_experts":1,)"
+          R"("moe_intermediate_size":32,"intermediate_size":64,"num_nextn_predict_layers":1,"use_qk_norm":true,)"
+          R"("partial_rotary_factor":0.5,"attention_bias":true,"first_k_dense_replace":1,"n_group":1,"topk_group":1})"};
 }
 
 }  // namespace dodeca::tests

@@ -62,6 +62,44 @@ void add_weights(TinyGguf& gguf) {
   add("blk.0.ffn_down.weight", {8, 8});
 }
 
+// A layer of gpt-oss, queries, keys and values in one tensor, with all biases.
+TinyGguf small_grouped_model() {
+  TinyGguf gguf;
+  gguf.str("general.architecture", "gpt-oss").u32("gpt-oss.block_count", 1).u32("gpt-oss.context_length", 64);
+  gguf.u32("gpt-oss.embedding_length", 8).u32("gpt-oss.feed_forward_length", 8);
+  gguf.u32("gpt-oss.attention.head_count", 2).u32("gpt-oss.attention.head_count_kv", 1);
+  gguf.u32("gpt-oss.attention.key_length", 4).u32("gpt-oss.attention.value_length", 4);
+  gguf.u32("gpt-oss.attention.sliding_window", 4).f32("gpt-oss.attention.layer_norm_rms_epsilon", 1e-5f);
+  gguf.raw_array("gpt-oss.attention.sliding_window_pattern", 7, 1, std::string_view("\1", 1));
+  gguf.str("gpt-oss.rope.scaling.type", "yarn").f32("gpt-oss.rope.scaling.factor", 4.0f);
+  gguf.u32("gpt-oss.expert_count", 2).u32("gpt-oss.expert_used_count", 1);
+  gguf.str("tokenizer.ggml.model", "none");
+  const std::vector<float> values(2 * 8 * 8, 0.5f);
+  const auto add = [&](const char* name, const std::vector<std::int64_t>& dims) {
+    std::int64_t n = 1;
+    for (const std::int64_t dim : dims) n *= dim;
+    gguf.f32_tensor(name, dims, std::span(values).first(static_cast<std::size_t>(n)));
+  };
+  add("token_embd.weight", {8, 4});
+  add("output_norm.weight", {8});
+  add("rope_freqs.weight", {2});
+  add("blk.0.attn_norm.weight", {8});
+  add("blk.0.attn_qkv.weight", {8, 16});
+  add("blk.0.attn_qkv.bias", {16});
+  add("blk.0.attn_sinks.weight", {2});
+  add("blk.0.attn_output.weight", {8, 8});
+  add("blk.0.attn_output.bias", {8});
+  add("blk.0.post_attention_norm.weight", {8});
+  add("blk.0.ffn_gate_inp.weight", {8, 2});
+  add("blk.0.ffn_gate_inp.bias", {2});
+  for (const char* bias : {"blk.0.ffn_gate_exps.bias", "blk.0.ffn_up_exps.bias", "blk.0.ffn_down_exps.bias"})
+    add(bias, {8, 2});
+  for (const char* name : {"blk.0.ffn_gate.0.weight", "blk.0.ffn_gate.1.weight", "blk.0.ffn_up.0.weight",
+                           "blk.0.ffn_up.1.weight", "blk.0.ffn_down.0.weight", "blk.0.ffn_down.1.weight"})
+    add(name, {8, 8});
+  return gguf;
+}
+
 }  // namespace
 
 void fuzz_gguf_model(std::string_view bytes) {
@@ -79,7 +117,7 @@ void fuzz_gguf_model(std::string_view bytes) {
 std::vector<std::string> fuzz_gguf_model_seeds() {
   TinyGguf gguf = small_model();
   add_weights(gguf);
-  return {gguf.bytes()};
+  return {gguf.bytes(), small_grouped_model().bytes()};
 }
 
 }  // namespace dodeca::tests

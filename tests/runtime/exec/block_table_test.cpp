@@ -22,7 +22,7 @@ struct Written {
 
   Written(std::int64_t n_positions, std::int32_t n_sequences)
       : cache(small_mla_config(),
-              {.n_positions = n_positions, .n_sequences = n_sequences, .dtype = quant::DType::kF32}),
+              {.n_positions = n_positions, .n_sequences = n_sequences, .types = {quant::DType::kF32}}),
         rows(static_cast<std::size_t>(n_sequences)) {}
 
   void append(std::int32_t s, std::int64_t n, float value) {

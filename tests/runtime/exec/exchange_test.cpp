@@ -11,6 +11,7 @@
 #include "tests/runtime/exec/exec_fixture.hpp"
 #include "tests/runtime/exec/random_slice.hpp"
 #include "tests/support/memory_source.hpp"
+#include "tests/support/small_gqa_config.hpp"
 
 namespace dodeca::runtime::exec {
 namespace {
@@ -153,6 +154,18 @@ TEST_CASE("parts in executors of their own: float32, odd shapes, parts without h
   wide.n_heads = 40;  // strips of heads in two parts
   for (const ModelConfig& config : {c, wide}) {
     const MemorySource source(config, 11);
+    for (const Shares& shares : {equal_shares(2), equal_shares(3), equal_shares(8), {1.0, 4.0}}) {
+      check_bits(source, {.compute_f32 = true, .shares = shares}, DType::kF32);
+      check_bits(source, {.shares = shares});
+    }
+  }
+}
+
+TEST_CASE("parts in executors of their own: grouped queries, norms over heads and over all of a row") {
+  for (const QkNorm norm : {QkNorm::kNone, QkNorm::kPerHead, QkNorm::kWhole}) {
+    ModelConfig c = small_gqa_config(norm);
+    if (norm == QkNorm::kPerHead) c.head_dim = 24;  // heads share tiles
+    const MemorySource source(c, 11);
     for (const Shares& shares : {equal_shares(2), equal_shares(3), equal_shares(8), {1.0, 4.0}}) {
       check_bits(source, {.compute_f32 = true, .shares = shares}, DType::kF32);
       check_bits(source, {.shares = shares});

@@ -2,10 +2,13 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <sstream>
 
 #include "tests/runtime/exec/exec_fixture.hpp"
 #include "tests/support/memory_source.hpp"
+#include "tests/support/small_gqa_config.hpp"
 
 namespace {
 
@@ -107,6 +110,42 @@ TEST_CASE("in parts nothing but the order of sums differs") {
     const std::vector<float> got = logits(shares);
     for (std::size_t i = 0; i < want.size(); ++i) CHECK(got[i] == doctest::Approx(want[i]).epsilon(1e-3));
   }
+}
+
+// GLM-4.5's layer that drafts has grouped queries and experts. One that reads its token alone (the projection takes the
+// embedding as it is) and is a copy of the only main layer must predict what that predicts of the text without its
+// first token.
+TEST_CASE("a layer with grouped queries drafts what the same layer predicts") {
+  ModelConfig c = small_gqa_config(QkNorm::kPerHead);
+  c.n_layers = c.n_mtp_layers = 1;
+  c.layers = {c.layers.back()};
+  c.rms_norm_eps = 1e-12;
+  MemorySource source(c, 3);
+  for (const WantedWeight& w : wanted_weights(c, false))
+    if (w.id.layer == 0) source.values(gguf_name({w.id.role, 1})) = source.values(w.name);
+  std::vector<float>& embeddings = source.values("token_embd.weight");
+  for (auto row = embeddings.begin(); row != embeddings.end(); row += c.hidden_size) {
+    const double squares = std::inner_product(row, row + c.hidden_size, row, 0.0);
+    for (auto v = row; v != row + c.hidden_size; ++v)
+      *v *= static_cast<float>(std::sqrt(static_cast<double>(c.hidden_size) / squares));
+  }
+  const std::string own = "blk.1.nextn.";
+  source.values(own + "embed_tokens.weight") = embeddings;
+  source.values(own + "shared_head_head.weight") = source.values("output.weight");
+  source.values(own + "shared_head_norm.weight") = source.values("output_norm.weight");
+  std::ranges::fill(source.values(own + "enorm.weight"), 1.0f);
+  std::vector<float>& projection = source.values(own + "eh_proj.weight");
+  std::ranges::fill(projection, 0.0f);
+  for (std::int64_t i = 0; i < c.hidden_size; ++i) projection[i * 2 * c.hidden_size + i] = 1.0f;
+
+  cpu::Team team(2);
+  const auto model = load_model(source, team, {.mtp = true});
+  Executor executor(*model, team, {.n_positions = 64, .cache_type = quant::DType::kF32});
+  const std::vector<int> ids = some_ids(40, 64);
+  const std::vector<float> want = logits_of(executor, std::vector<int>(ids.begin() + 1, ids.end()));
+  const std::vector<float> got = drafts_of(executor, Text(executor, ids), 7);
+  REQUIRE(got.size() == want.size());
+  for (std::size_t i = 0; i < want.size(); ++i) CHECK(got[i] == doctest::Approx(want[i]).epsilon(1e-4));
 }
 
 TEST_CASE("what a file keeps for these layers alone is used, and the model's own where it keeps nothing") {

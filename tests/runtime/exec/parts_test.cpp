@@ -10,6 +10,7 @@
 #include "tests/runtime/exec/random_slice.hpp"
 #include "tests/support/compare.hpp"
 #include "tests/support/memory_source.hpp"
+#include "tests/support/small_gqa_config.hpp"
 
 namespace dodeca::runtime::exec {
 namespace {
@@ -131,6 +132,30 @@ TEST_CASE("in float32 nothing but the order of sums differs, whatever the shares
     Executor cut(*parts, team, {.n_positions = 128, .cache_type = DType::kF32});
     CHECK(difference(logits_of(cut, some_ids(40, 64)), want) < 1e-4);
     CHECK(difference(logits_of(cut, prompt_of(some_ids(40, 64))), want) < 1e-4);
+  }
+}
+
+TEST_CASE("grouped queries in parts: nothing but the order of sums differs, and copies of the cache stay equal") {
+  for (const QkNorm norm : {QkNorm::kPerHead, QkNorm::kWhole}) {
+    const MemorySource source(small_gqa_config(norm), 11);
+    cpu::Team team(3);
+    const std::vector<int> ids = some_ids(90, 64);
+    const auto whole = load_model(source, team, {.compute_f32 = true});
+    Executor executor(*whole, team, {.n_positions = 128, .cache_type = DType::kF32});
+    const std::vector<float> want = logits_of(executor, ids);
+    for (const Shares& shares : {equal_shares(2), equal_shares(3), equal_shares(16), {1.0, 4.0}}) {
+      const auto parts = load_model(source, team, {.compute_f32 = true, .shares = shares});
+      Executor cut(*parts, team, {.n_positions = 128, .cache_type = DType::kF32});
+      CHECK(difference(logits_of(cut, ids), want) < 1e-4);
+      for (const DType type : {DType::kF16, DType::kI8}) {
+        ExecutorOptions options{.n_positions = 256, .cache_type = type};
+        Executor one(*parts, team, options);
+        options.cache_copies.assign(shares.size(), {});
+        Executor copies(*parts, team, options);
+        CHECK(same_bits(logits_of(copies, ids), logits_of(one, ids)));
+        CHECK(same_bits(logits_of(copies, prompt_of(ids)), logits_of(one, prompt_of(ids))));
+      }
+    }
   }
 }
 

@@ -147,7 +147,7 @@ TEST_CASE("Kimi-K2-Thinking's and its successors' 4-bit integers are known, wher
       CHECK_THROWS_WITH_AS(config_from_hf(j), doctest::Contains(message), Error);
     }
   };
-  refused("/format", "float-quantized", "format 'float-quantized'");
+  refused("/format", "marlin-24", "format 'marlin-24'");
   refused("/config_groups", Json::object(), "no config_groups");
   refused("/config_groups/group_0/weights", nullptr, "says nothing of its weights");
   refused("/config_groups/group_0/weights/num_bits", 8, "weights of 8 bits");
@@ -214,7 +214,7 @@ TEST_CASE("what cannot run is refused by name") {
     CHECK_THROWS_WITH_AS(config_from_hf(j), doctest::Contains(message), Error);
   };
   refused([](Json& j) { j["model_type"] = "deepseek_v32"; }, "sparse attention");
-  refused([](Json& j) { j["model_type"] = "llama"; }, "'llama'");
+  refused([](Json& j) { j["model_type"] = "gemma"; }, "'gemma'");
   refused([](Json& j) { j["architectures"] = {"DeepseekV32ForCausalLM"}; }, "sparse attention");
   refused([](Json& j) { j["partial_rotary_factor"] = 0.5; }, "partial_rotary_factor 0.5");
   refused([](Json& j) { j["mlp_layer_types"] = {"dense", "mixed"}; }, "\"mixed\"");

@@ -14,7 +14,7 @@ namespace dodeca::runtime::predict {
 
 inline Plan planned_parts(const std::string& shape, const std::string& recipe, int n_parts) {
   const ModelConfig config = published_shape(shape);
-  const auto types = cli::types_of(cli::parse_recipe("--recipe", recipe), config.n_layers);
+  const auto types = cli::types_of(cli::parse_recipe("--recipe", recipe), config);
   return make_plan(config, random_weight_infos(config, types), {}, {},
                    {.isa = cpu::Isa::kScalar, .shares = equal_shares(n_parts)});
 }

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "runtime/exec/executor.hpp"
+#include "runtime/exec/grouped_heads.hpp"
 #include "runtime/predict/calibration.hpp"
 #include "runtime/predict/card_time.hpp"
 #include "runtime/predict/catalogue.hpp"
@@ -166,54 +167,64 @@ TEST_CASE("attention over the cache takes its chunks and strips, on the busiest 
   CHECK(attention(1) == close_to(192 * unit + 61 * 24 * 128 * 514 * 4 / 64e9).epsilon(1e-5));
 }
 
-TEST_CASE("attention with grouped queries keeps as many members busy as there are rows and key-value heads") {
-  // As Qwen3-30B-A3B: 32 query heads, 4 key-value heads of 128 values.
-  ModelConfig c;
-  c.architecture = "qwen3moe";
-  c.vocab_size = 151936;
-  c.hidden_size = 2048;
-  c.n_layers = 2;
-  c.context_length = 40960;
-  c.layers = {2, {AttentionKind::kGqa, FfnKind::kMoe}};
-  c.n_heads = 32;
-  c.n_kv_heads = 4;
-  c.head_dim = c.rope.dim = 128;
-  c.rope.pairing = RopePairing::kHalves;
-  c.moe_intermediate_size = 768;
-  c.n_routed_experts = 128;
-  c.n_experts_per_tok = 8;
-  const auto infos = random_weight_infos(c, cli::types_of(cli::parse_recipe("--recipe", "Q4_K"), c.n_layers));
+TEST_CASE("attention with grouped queries deals heads and chunks of the context") {
+  const ModelConfig c = published_shape("qwen3-30b-a3b");  // 32 query heads, 4 key-value heads of 128 values
+  const auto infos = random_weight_infos(c, cli::types_of(cli::parse_recipe("--recipe", "Q4_K"), c));
   const auto plan = [&](int n_parts) {
     return make_plan(c, infos, {}, {}, {.isa = cpu::Isa::kScalar, .shares = equal_shares(n_parts)});
   };
   MachineSpec m = find_machine("epyc-9554");
   m.core_gb_s = m.complex_gb_s = m.read_gb_s = figure(1e9);
   m.clock_ghz = figure(m.rates.clock_ghz);
-  const auto attention = [&](const MachineSpec& on, int n_threads, std::int64_t n_rows, int n_parts = 1) {
-    const StepRequest request{.n_threads = n_threads, .depth = 4095, .n_rows = n_rows};
+  const auto attention = [&](const MachineSpec& on, int n_threads, StepRequest request, int n_parts = 1) {
+    request.n_threads = n_threads;
+    request.depth = 4095;
     for (const PhaseTime& t : step_time(plan(n_parts), on, request).phases)
       if (t.phase == "attention") return t;
     return PhaseTime{};
   };
-  // A unit: 4096 rows of 4 x 256 values decoded, and 8 heads' products, 256 wide with keys and 128 with values.
-  const double unit = 4096 *
-                      (1024 * kDecodeCycles / m.clock_ghz.value +
-                       8 * 384 / (m.rates.types.at(quant::DType::kF32).eight_rows * kFloatAttentionShare)) *
-                      1e-9;
+  // 32 chunks of 128 positions for each of 4 heads: keys and values of 128 numbers loaded, then a strip of queries.
+  REQUIRE(exec::grouped_cut(c, 0, 4095).count == 32);
+  const double unit = 128 / 256.0 * 256 *
+                      (m.rates.words.load / 576 * kCachedHeadLoad + m.rates.words.attend / 8 / 1088) * 1e-6 /
+                      kAttentionShare;
   const double paid = m.barrier_seconds(64) + kPhaseStart + kFinishRow / 64 + kAlonePhase + kPulledLines;
-  const PhaseTime one = attention(m, 64, 1);
+  const PhaseTime one = attention(m, 64, {});
   CHECK(one.bound == Bound::kAttention);
-  CHECK(one.worst_member == close_to(16));  // 4 of 64 members have work
-  CHECK(one.seconds == close_to(unit + paid));
-  CHECK(one.bytes == close_to(4.0 * 4096 * 1024 * 2));  // each of four decodes all of the cached rows
-  CHECK(step_time(plan(1), m, {.n_threads = 64, .depth = 4095}).split.binding() == Bound::kAttention);
-  const std::vector<std::string> notes = predict::predict(plan(1), m, std::nullopt, {.depths = {0}}).notes;
-  CHECK(std::ranges::any_of(notes, [](const std::string& note) { return note.find("grouped queries") != note.npos; }));
-  // 8 rows are 32 units, 17 are 68: two rounds for 64 members.
-  CHECK(attention(m, 64, 8).seconds == close_to(unit + paid + 7 * (kFinishRow / 64 + kAlonePhase)));
-  CHECK(attention(m, 3, 1).worst_member == close_to(2 * 3 / 4.0));
-  // By parts each node's members have its own heads.
-  CHECK(attention(find_machine("2xepyc-9554"), 128, 1, 2).worst_member == close_to(32));
+  CHECK(one.worst_member == close_to(1));
+  CHECK(one.seconds == close_to(2 * unit + paid));
+  CHECK(one.bytes == close_to(4.0 * 4096 * 256 * 2));
+  CHECK(attention(m, 96, {}).worst_member == close_to(2 * 96 / 128.0));
+  // Each type counts for what it is.
+  CHECK(attention(m, 64, {.cache_type = quant::DType::kF16, .value_cache_type = quant::DType::kI8}).bytes ==
+        close_to(4.0 * 4096 * (256 + 136)));
+  CHECK(attention(m, 64, {.cache_type = quant::DType::kI8}).seconds < one.seconds);
+  // By parts each node's members have their own heads' rows.
+  const PhaseTime both = attention(find_machine("2xepyc-9554"), 128, {}, 2);
+  CHECK(both.worst_member == close_to(1));
+  CHECK(both.bytes == close_to(one.bytes));
+}
+
+TEST_CASE("windows count the positions that they show") {
+  ModelConfig c = published_shape("qwen3-30b-a3b");
+  set_layers(c, 0, 4);
+  for (const std::int64_t layer : {0, 2}) c.layers[static_cast<std::size_t>(layer)].window = 128;
+  const auto infos = random_weight_infos(c, cli::types_of(cli::parse_recipe("--recipe", "Q4_K"), c));
+  const Plan plan = make_plan(c, infos, {}, {}, {.isa = cpu::Isa::kScalar});
+  const MachineSpec m = find_machine("epyc-9554");
+  std::vector<double> bytes;
+  for (const PhaseTime& t : step_time(plan, m, {.n_threads = 8, .depth = 8191}).phases) {
+    if (t.phase != "attention") continue;
+    CHECK(t.n_blocks == 2);
+    bytes.push_back(t.bytes);
+  }
+  CHECK(bytes == std::vector<double>{128.0 * 2048, 8192.0 * 2048});
+  ModelConfig full = c;
+  for (LayerConfig& layer : full.layers) layer.window = 0;
+  const Plan without = make_plan(full, infos, {}, {}, {.isa = cpu::Isa::kScalar});
+  const PromptRequest request{.n_threads = 8, .n_rows = 512, .depth = 8192};
+  CHECK(prompt_time(plan, m, request).of(Bound::kAttention) <
+        0.6 * prompt_time(without, m, request).of(Bound::kAttention));
 }
 
 TEST_CASE("prompts' attention takes whole rounds of heads") {
