@@ -109,6 +109,10 @@ struct FoldArgs {
   float *max, *sum;             // [n_lanes] in and out; begin with -inf, 0
   float* acc;                   // [n_lanes] rows of `value`, acc_stride floats apart, in and out; begin with 0
   std::int64_t acc_stride;
+  // Of the positions that a lane sees, those that count: bit l of [strip][position] is lane l of the strip, strips are
+  // mask_stride apart. Null: all. The others are as if they were not there.
+  const std::uint16_t* masks = nullptr;
+  std::int64_t mask_stride = 0;
   // Memory that the caller will load next and wants near by then: n_ahead pieces.
   const std::byte* const* ahead = nullptr;
   std::int64_t n_ahead = 0;

@@ -152,14 +152,18 @@ void fold_lane(const FoldArgs& a, std::int64_t lane) {
   const Chunk chunk(s, a.chunk);
   const Query query(s, a.queries, lane);
   const std::int32_t n = a.visible[lane];
+  const auto counts = [&](std::int32_t i) {
+    return a.masks == nullptr || (a.masks[lane / kStripLanes * a.mask_stride + i] >> lane % kStripLanes & 1) != 0;
+  };
   float p[kChunkPositions];
   float max = -std::numeric_limits<float>::infinity();
   for (std::int32_t i = 0; i < n; ++i) {
+    if (!counts(i)) continue;
     p[i] = whole_score(s, query, chunk, i);
     max = p[i] > max ? p[i] : max;
   }
   float sum = 0.0f;
-  for (std::int32_t i = 0; i < n; ++i) sum += p[i] = exp_one(p[i] - max);
+  for (std::int32_t i = 0; i < n; ++i) sum += p[i] = counts(i) ? exp_one(p[i] - max) : 0.0f;
 
   const bool words = s.digits == Digits::k16;
   const float old = a.max[lane], top = words ? kMostWord : kByteWeightTop;
@@ -173,6 +177,7 @@ void fold_lane(const FoldArgs& a, std::int64_t lane) {
     const std::int32_t end = std::min<std::int32_t>(n, begin + kWeightBlock);
     float largest = 0.0f, reach = 0.0f;
     for (std::int32_t i = begin; i < end; ++i) {
+      if (!counts(i)) continue;
       if (words) reach = std::fma(p[i], chunk.value_reach[i], reach);
       p[i] *= chunk.value_scale[i];
       largest = p[i] > largest ? p[i] : largest;
