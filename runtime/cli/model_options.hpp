@@ -39,7 +39,7 @@ struct ModelOptions {
   std::string cache_type_k, cache_type_v;       // empty: f16, on the float32 route f32
   std::string isa, compute, dump_layers;
   std::vector<std::string> override_kv;
-  bool plain_topk = false, onednn = false;
+  bool plain_topk = false, dense_attention = false, onednn = false;
   int poll = 50;
   bool whole = false;                   // what the command does needs a model that is not cut
   cluster::Cluster* cluster = nullptr;  // the processes that have the other parts; null: this one has all

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "cpu/kernels/index/index.hpp"
+
 namespace dodeca::runtime {
 namespace {
 
@@ -99,6 +101,16 @@ void validate(const ModelConfig& c) {
             "a divisor of the heads");
     require_range("head dimension", c.head_dim, 2, 65536);
     require_range("rope dimensions", c.rope.dim, 2, c.head_dim);
+  }
+  if (c.indexer.n_heads != 0) {
+    require(mla && !gqa && c.q_lora_rank > 0, "heads of an indexer", static_cast<double>(c.indexer.n_heads),
+            "0 without latent attention and a latent of queries");
+    require_range("heads of the indexer", c.indexer.n_heads, 1, 1024);
+    require_range("head dimension of the indexer", c.indexer.head_dim, c.rope.dim, cpu::kMostIndexDim);
+    require(c.indexer.head_dim % 2 == 0, "head dimension of the indexer", static_cast<double>(c.indexer.head_dim),
+            "even");
+    require_range("positions that the indexer chooses", c.indexer.top_k, 1, 1 << 20);
+    require(c.layers.front().has_indexer, "indexers of layer 0", 0, "1");
   }
   if (dense) require_range("feed-forward width", c.intermediate_size, 1, 1 << 22);
   if (moe) {
