@@ -120,7 +120,8 @@ void judge_fit(const PlanArguments& arguments, const PlannedModel& model, Predic
 
 PlannedModel model_of(const PlanArguments& arguments, const Console& console) {
   if (!arguments.shape.empty()) {
-    const ModelConfig config = published_shape(arguments.shape);
+    ModelConfig config = published_shape(arguments.shape);
+    if (arguments.model.dense_attention) config.indexer = {};
     const quantize::TypeChoice recipe = parse_recipe("--recipe", arguments.recipe);
     return {config, random_weight_infos(config, types_of(recipe, config.n_layers)), {}};
   }

@@ -8,6 +8,7 @@
 
 #include "cpu/kernels/attention/attention.hpp"
 #include "cpu/kernels/attention/integer.hpp"
+#include "cpu/kernels/index/index.hpp"
 #include "quant/codec.hpp"
 
 namespace dodeca::runtime::exec {
@@ -59,28 +60,46 @@ RowFormat RowFormat::of(const ModelConfig& config, AttentionKind kind, DType dty
   return format;
 }
 
+RowFormat RowFormat::of_layer(const ModelConfig& config, std::int64_t layer, DType dtype, bool integer_attention) {
+  RowFormat format = of(config, config.layer(layer).attention, dtype, integer_attention);
+  if (config.chooses(layer))
+    format.index = cpu::IndexShape{integer_attention ? cpu::IndexNumbers::kWords : cpu::IndexNumbers::kFloats,
+                                   config.indexer.n_heads, config.indexer.head_dim};
+  return format;
+}
+
 LayerStore::LayerStore(const RowFormat& format, std::int64_t n_blocks, const std::vector<std::vector<int>>& copies)
     : CacheLayer(format) {
   for (const std::vector<int>& nodes : copies)
-    copies_.emplace_back(static_cast<std::size_t>(n_blocks * cpu::kContextBlock) * format.row_bytes, nodes);
+    copies_.emplace_back(static_cast<std::size_t>(n_blocks * cpu::kContextBlock) * format.position_bytes(), nodes);
 }
 
 std::size_t LayerStore::offset(std::int32_t block) const {
-  return static_cast<std::size_t>(block) * cpu::kContextBlock * format().row_bytes;
+  return static_cast<std::size_t>(block) * cpu::kContextBlock * format().position_bytes();
 }
 
+std::size_t LayerStore::index_offset() const { return cpu::kContextBlock * format().row_bytes; }
+
 void LayerStore::copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows) {
-  for (std::size_t copy = 0; copy < n_copies(); ++copy)
-    std::memcpy(block_of(copy, to), block(from, copy), static_cast<std::size_t>(n_rows) * format().row_bytes);
+  const auto n = static_cast<std::size_t>(n_rows);
+  for (std::size_t copy = 0; copy < n_copies(); ++copy) {
+    std::memcpy(block_of(copy, to), block(from, copy), n * format().row_bytes);
+    std::memcpy(block_of(copy, to) + index_offset(), index_block(from, copy), n * format().index_bytes());
+  }
 }
 
 void LayerStore::read_bytes(std::int32_t block, std::int64_t n_rows, std::byte* out) const {
-  std::memcpy(out, this->block(block), static_cast<std::size_t>(n_rows) * format().row_bytes);
+  const std::size_t n = static_cast<std::size_t>(n_rows), row_bytes = n * format().row_bytes;
+  std::memcpy(out, this->block(block), row_bytes);
+  std::memcpy(out + row_bytes, index_block(block), n * format().index_bytes());
 }
 
 void LayerStore::write_bytes(std::int32_t block, std::int64_t n_rows, const std::byte* rows) {
-  for (std::size_t copy = 0; copy < n_copies(); ++copy)
-    std::memcpy(block_of(copy, block), rows, static_cast<std::size_t>(n_rows) * format().row_bytes);
+  const std::size_t n = static_cast<std::size_t>(n_rows), row_bytes = n * format().row_bytes;
+  for (std::size_t copy = 0; copy < n_copies(); ++copy) {
+    std::memcpy(block_of(copy, block), rows, row_bytes);
+    std::memcpy(block_of(copy, block) + index_offset(), rows + row_bytes, n * format().index_bytes());
+  }
 }
 
 void LayerStore::encode_row(const float* values, std::byte* row) const noexcept {
@@ -106,6 +125,13 @@ void LayerStore::read_row(std::int32_t block, std::int64_t row, float* values) c
     cpu::decode_int8_row(from, format().integer->key, format().integer->rope, values);
   else
     quant::decode_row(format().dtype, from, values, format().width);
+}
+
+void LayerStore::write_index_row(std::int32_t block, std::int64_t row, const float* key) noexcept {
+  const std::size_t bytes = format().index_bytes(), at = index_offset() + static_cast<std::size_t>(row) * bytes;
+  cpu::encode_index_row(*format().index, key, block_of(0, block) + at);
+  for (std::size_t copy = 1; copy < n_copies(); ++copy)
+    std::memcpy(block_of(copy, block) + at, block_of(0, block) + at, bytes);
 }
 
 }  // namespace dodeca::runtime::exec

@@ -1,4 +1,5 @@
-// The cached rows of one layer: blocks of cpu::kContextBlock rows of `width` values in a type of the cache. In memory
+// The cached rows of one layer: blocks of cpu::kContextBlock rows of `width` values in a type of the cache, and behind the
+// rows of a block, where the layer has an indexer, as many index keys. In memory
 // (LayerStore) type I8 means the rows of bytes of cpu/kernels/attention/integer.hpp; a device has rows of its own.
 #pragma once
 
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "cpu/kernels/attention/integer_kernels.hpp"
+#include "cpu/kernels/index/index_kernels.hpp"
 #include "cpu/memory.hpp"
 #include "quant/dtype.hpp"
 #include "runtime/model/config.hpp"
@@ -25,10 +27,18 @@ struct RowFormat {
   std::size_t row_bytes = 0;
   // How integer attention reads the rows; nothing where they are floats, not latent, or of a width it does not take.
   std::optional<cpu::IntegerShape> integer;
+  // Index keys are words whatever the type, because half of f16's digits would change what is chosen and scoring reads
+  // them as they are; floats on the float32 route.
+  std::optional<cpu::IndexShape> index = {};
+
+  std::size_t index_bytes() const { return index ? cpu::index_row_bytes(*index) : 0; }
+  std::size_t position_bytes() const { return row_bytes + index_bytes(); }
 
   // integer_attention false: rows are only rounded to the type, attention computes in float. Throws
   // Error{kUnsupported} for a type, or a width that the type's block does not divide.
   static RowFormat of(const ModelConfig& config, AttentionKind kind, quant::DType dtype, bool integer_attention);
+  // Of a layer: the same, with its index keys.
+  static RowFormat of_layer(const ModelConfig& config, std::int64_t layer, quant::DType dtype, bool integer_attention);
 };
 
 // Where the rows of a layer are. Failures of a device throw.
@@ -41,7 +51,7 @@ class CacheLayer {
 
   const RowFormat& format() const { return format_; }
   virtual void copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows) = 0;  // the first of a block
-  // The first rows of a block as they are, n_rows * row_bytes.
+  // The first rows of a block as they are, then their index keys: n_rows * position_bytes().
   virtual void read_bytes(std::int32_t block, std::int64_t n_rows, std::byte* out) const = 0;
   virtual void write_bytes(std::int32_t block, std::int64_t n_rows, const std::byte* rows) = 0;
   // A row of the layer's format from finite floats, by the scalar rule of the format.
@@ -61,6 +71,10 @@ class LayerStore final : public CacheLayer {
   const std::byte* block(std::int32_t block, std::size_t copy = 0) const {
     return copies_[copy].data() + offset(block);
   }
+  // Its index keys.
+  const std::byte* index_block(std::int32_t block, std::size_t copy = 0) const {
+    return this->block(block, copy) + index_offset();
+  }
   void copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows) override;
   void read_bytes(std::int32_t block, std::int64_t n_rows, std::byte* out) const override;
   void write_bytes(std::int32_t block, std::int64_t n_rows, const std::byte* rows) override;
@@ -70,13 +84,16 @@ class LayerStore final : public CacheLayer {
   // largest that it can, and clamped() is true from then on. Rows may be written by several threads at once.
   void write_row(std::int32_t block, std::int64_t row, const float* values) noexcept;
   void read_row(std::int32_t block, std::int64_t row, float* values) const noexcept;
+  void write_index_row(std::int32_t block, std::int64_t row, const float* key) noexcept;
   bool clamped() const { return clamped_.load(std::memory_order_relaxed); }
 
  private:
   std::size_t offset(std::int32_t block) const;
   std::byte* block_of(std::size_t copy, std::int32_t block) { return copies_[copy].data() + offset(block); }
 
-  std::vector<cpu::Buffer> copies_;  // [n_blocks, kContextBlock, row_bytes] each
+  std::size_t index_offset() const;  // in a block
+
+  std::vector<cpu::Buffer> copies_;  // [n_blocks][kContextBlock, row_bytes][kContextBlock, index_bytes] each
   std::atomic<bool> clamped_{false};
 };
 

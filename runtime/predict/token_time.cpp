@@ -37,11 +37,13 @@ class Steps {
   Steps(const Plan& plan, const MachineSpec& machine, const StepRequest& request, bool only_experts)
       : plan_(plan),
         c_(plan.config),
+        dense_(plan.config),
         machine_(machine),
         r_(request),
         parts_(machine, request.n_threads, static_cast<int>(plan.options.shares.size())),
         n_(static_cast<double>(request.n_rows)),
         only_experts_(only_experts) {
+    dense_.indexer = {};
     const bool bytes = r_.cache_type == quant::DType::kI8;
     attention_ = bytes ? machine.rates.bytes : machine.rates.words;
     slower_ = machine.rates.clock_ghz / machine.clock_ghz.value;
@@ -210,15 +212,32 @@ class Steps {
     time.seconds = std::hypot(arithmetic, memory);
     return time;
   }
+  // Positions that a row attends to.
+  std::int64_t attended() const {
+    return c_.indexer.n_heads > 0 ? std::min(r_.depth + 1, c_.indexer.top_k) : r_.depth + 1;
+  }
+  // Seconds of one thread for scoring all positions of all rows, and of the member that then chooses, of the layers that do.
+  double scoring(const BlockPlan& block, const exec::Pass& pass) const {
+    if (!pass.any_sparse() || !c_.chooses(block.layer)) return 0;
+    // As many products as so many heads of absorbed attention over a chunk.
+    const double per_position = attention_.attend / 8 / kChunk * static_cast<double>(c_.indexer.n_heads) / 16 *
+                                static_cast<double>(c_.indexer.head_dim) / 1088;
+    return n_ * static_cast<double>(r_.depth + 1) * per_position * 1e-6 * slower_ / kAttentionShare;
+  }
+  double choosing(const BlockPlan& block, const exec::Pass& pass) const {
+    if (!pass.any_sparse() || !c_.chooses(block.layer)) return 0;
+    return n_ / std::min<double>(n_, r_.n_threads) * static_cast<double>(r_.depth + 1) * kChooseCycles /
+           machine_.clock_ghz.value * 1e-9;
+  }
   double cache_bytes() const {
     const double row = static_cast<double>(exec::KvCache::bytes_needed(
-                           c_, {.n_positions = 4096, .n_sequences = 1, .dtype = r_.cache_type})) /
+                           dense_, {.n_positions = 4096, .n_sequences = 1, .dtype = r_.cache_type})) /
                        4096 / static_cast<double>(c_.n_layers);
-    return n_ * static_cast<double>(r_.depth + 1) * row;
+    return n_ * static_cast<double>(attended()) * row;
   }
   // Behind attention, the results of a row's chunks are pulled from where they were made.
   double merge(const exec::Pass& pass) const {
-    const exec::ContextCut cut = exec::context_cut(c_, pass.row(0).position);
+    const exec::ContextCut cut = exec::context_cut(c_, pass.last_attended(0));
     const double bytes = n_ * static_cast<double>(cut.count * c_.n_heads * (2 + c_.kv_lora_rank)) * sizeof(float);
     const double line_ns = parts_.node().n_complexes() > 1 ? machine_.far_ns.value : machine_.near_ns.value;
     return bytes / r_.n_threads / (kLineBytes * kLinesInFlight / line_ns) * 1e-9;
@@ -252,13 +271,16 @@ class Steps {
     } else if (exec::deals_loads(phase, pass)) {
       const std::vector<PartLoads> loads = loads_by_part(block, phase, pass);
       const bool attention = phase.name == "attention";
-      const double all_products = attention ? 0 : products(block, phase), dealt = bytes_of(phase.loads(pass));
+      const double all_products =
+                       attention ? 0 : products(block, phase) + (phase.name == "k_b" ? scoring(block, pass) : 0),
+                   dealt = bytes_of(phase.loads(pass));
       add_slowest(t, split, [&](int p) {
         const PartLoads& part = loads[static_cast<std::size_t>(p)];
         const int n_members = parts_.n_members(p);
         if (attention) return attend(part.loads, n_members, static_cast<double>(pass.n()));
         return read(part, n_members, dealt > 0 ? all_products * bytes_of(part.loads) / dealt : 0);
       });
+      if (phase.name == "k_b") split.add(Bound::kSerial, choosing(block, pass));
       if (attention) split.add(Bound::kAttention, merge(pass));
     }
     // What every phase pays.
@@ -296,6 +318,7 @@ class Steps {
 
   const Plan& plan_;
   const ModelConfig& c_;
+  ModelConfig dense_;  // without index keys
   const MachineSpec& machine_;
   const StepRequest& r_;
   const NodeParts parts_;

@@ -23,7 +23,7 @@ DIFFERS = {
 
 
 def with_transformers(c, w, ids):
-    kind = {"deepseek_v2": "DeepseekV2", "glm4_moe_lite": "Glm4MoeLite"}.get(c["model_type"], "DeepseekV3")
+    kind = {"deepseek_v2": "DeepseekV2", "glm4_moe_lite": "Glm4MoeLite", "glm_moe_dsa": "GlmMoeDsa", "deepseek_v32": "DeepseekV32"}.get(c["model_type"], "DeepseekV3")
     fields = {k: copy.deepcopy(v) for k, v in c.items() if k not in ("quantization_config", "architectures", "model_type", "torch_dtype", "dtype")}
     fields = {k: v for k, v in fields.items() if v is not None or k in ("q_lora_rank", "rope_scaling")}
     config = getattr(transformers, kind + "Config")(**fields)
