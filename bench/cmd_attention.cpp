@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "cpu/kernels/attention/integer.hpp"
+#include "cpu/kernels/index/index.hpp"
+#include "cpu/kernels/peak/peak.hpp"
 #include "cpu/memory.hpp"
 #include "cpu/topology.hpp"
 #include "quant/codec.hpp"
@@ -129,11 +131,43 @@ AttentionTimes measure_attention(cpu::Isa isa, quant::DType dtype, double second
   return t;
 }
 
+IndexTimes measure_index(cpu::Isa isa, std::int64_t heads, double seconds) {
+  constexpr std::int64_t kDim = 128, kSeen = 32768, kChosen = 2048;
+  const cpu::IndexShape shape{cpu::IndexNumbers::kWords, heads, kDim};
+  std::mt19937 random(1);
+  const cpu::Buffer strips(static_cast<std::size_t>(shape.strips()) * cpu::index_strip_bytes(shape)),
+      rows(cpu::index_row_bytes(shape) * kPositions);
+  const std::vector<float> values = normal_values((heads + kPositions) * kDim, 1.0f, random);
+  for (std::int64_t h = 0; h < heads; ++h)
+    cpu::pack_index_query(shape, h, values.data() + h * kDim, values[h], strips.data());
+  for (std::int64_t i = 0; i < kPositions; ++i)
+    cpu::encode_index_row(shape, values.data() + (heads + i) * kDim, rows.data() + i * cpu::index_row_bytes(shape));
+  IndexTimes t;
+  std::vector<float> scores(kPositions), all = normal_values(kSeen + cpu::kChooseSlack, 1.0f, random);
+  t.score_us = least_us(seconds, [&] {
+    cpu::index_scores(
+        {.shape = shape, .queries = strips.data(), .keys = rows.data(), .n = kPositions, .scores = scores.data()}, isa);
+  });
+  std::vector<std::int32_t> scratch(all.size());
+  std::vector<std::int32_t> chosen(kChosen);
+  t.choose_us = least_us(seconds, [&] {
+    cpu::choose_highest({all.data(), kSeen, kChosen, scratch.data(), chosen.data()}, isa);
+  });
+  // A dword holds four bytes or two words.
+  const cpu::PeakKernel* peak = cpu::select_peak(cpu::PeakKind::kInt8, isa);
+  std::int64_t products = 0;
+  const double peak_us = least_us(seconds, [&] { products = peak->run(1 << 14); });
+  t.peak = static_cast<double>(products) / (2e3 * peak_us);
+  return t;
+}
+
 int cmd_attention(std::span<const std::string> args) {
   runtime::cli::Options options(
       "dodeca-bench attention",
       "Measures the kernels of latent attention on one thread, over each cache type: a chunk of 256 positions at\n"
-      "DeepSeek-V3's sizes, absorbed (128 heads of a generated row) and decompressed (one head, 512 rows of a prompt).",
+      "DeepSeek-V3's sizes, absorbed (128 heads of a generated row) and decompressed (one head, 512 rows of a prompt); "
+      "and\n"
+      "the indexer of sparse attention: scores of so many positions, and choosing the highest.",
       "dodeca-bench attention\n"
       "  dodeca-bench attention --isa avx2 -o json");
   runtime::cli::Console console;
@@ -174,6 +208,25 @@ int cmd_attention(std::span<const std::string> args) {
                     {"load_us", t.load},
                     {"absorbed_us", t.absorbed()},
                     {"decompressed_us", t.decompressed()},
+                    {"cpu_info", model}});
+  }
+  if (output == "md")
+    runtime::cli::print_out(
+        "\n| indexer | bytes/row | 256 positions | MAC/ns | words' peak | 2048 of 32768 |\n"
+        "| ------- | --------: | ------------: | -----: | ----------: | ------------: |\n");
+  for (const std::int64_t heads : {32, 64}) {
+    runtime::cli::throw_if_stopped();
+    const IndexTimes t = measure_index(isa, heads, seconds);
+    const std::size_t bytes = cpu::index_row_bytes({cpu::IndexNumbers::kWords, heads, 128});
+    if (output == "md")
+      runtime::cli::print_out(fmt::format("| {} heads | {:8} | {:13.1f} | {:6.1f} | {:11.1f} | {:13.1f} |\n", heads,
+                                          bytes, t.score_us, t.macs_per_ns(heads), t.peak, t.choose_us));
+    list.push_back({{"indexer_heads", heads},
+                    {"isa", cpu::name_of(isa)},
+                    {"row_bytes", bytes},
+                    {"score_us", t.score_us},
+                    {"choose_us", t.choose_us},
+                    {"peak_mac_per_ns", t.peak},
                     {"cpu_info", model}});
   }
   if (output == "json") runtime::cli::print_out(list.dump(2) + "\n");

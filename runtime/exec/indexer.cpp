@@ -14,7 +14,10 @@ using enum WeightRole;
 constexpr double kKeyNormEps = 1e-6;                    // of every published model, whatever its other norms have
 constexpr std::int64_t kPositions = cpu::kWeightBlock;  // of a block of the cache
 
-std::int64_t whole_blocks(std::int64_t n_positions) { return (n_positions + kPositions - 1) / kPositions * kPositions; }
+// Room for scores of so many positions, in whole blocks.
+std::int64_t with_slack(std::int64_t n_positions) {
+  return (n_positions + cpu::kChooseSlack + kPositions - 1) / kPositions * kPositions;
+}
 
 // Rows of a prompt that share the reading of keys, so that their scores stay within a few MB.
 std::int64_t rows_at_once(std::int64_t n_positions) {
@@ -22,7 +25,7 @@ std::int64_t rows_at_once(std::int64_t n_positions) {
   return std::clamp<std::int64_t>(kScores / n_positions, 1, kRowGroup);
 }
 
-// Of the space for scores: the floats of a row, then as many numbers for choosing.
+// Of the space for scores: the floats of a row, then as many numbers for choosing; both with some more.
 std::int64_t scored_positions(const Pass& pass) {
   const std::int64_t rows = std::min(pass.buffer(RowBuffer::kResidual).n_rows(), kFewRows);
   return static_cast<std::int64_t>(pass.space.array_bytes(ArrayBuffer::kIndexScores) / (2 * sizeof(float))) / rows;
@@ -51,7 +54,8 @@ Indexer::Indexer(const Model& model, const BlockPlan& plan, std::int64_t first_p
 void Indexer::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {
   const ModelConfig& c = plan.config;
   if (!c.is_sparse(block.layer)) return;
-  const std::int64_t m = sizes.micro_batch, few = std::min(m, kFewRows), positions = whole_blocks(sizes.n_positions);
+  const std::int64_t m = sizes.micro_batch, few = std::min(m, kFewRows),
+                     positions = with_slack(sizes.n_positions + kPositions);
   demand.array(ArrayBuffer::kChosen, m * c.indexer.top_k, sizeof(std::int32_t));
   if (!c.chooses(block.layer)) return;
   const PlannedWeights weights(plan, block);
@@ -163,8 +167,9 @@ void Indexer::score(Pass& pass, const TileLoad& load, const cpu::Range& tiles, s
 
 void Indexer::choose(Pass& pass, std::int64_t i) const {
   float* scores = scores_of(pass, i);
-  cpu::choose_highest(scores, pass.row(i).position + 1, pass.config.indexer.top_k,
-                      reinterpret_cast<std::uint32_t*>(scores + scored_positions(pass)), pass.chosen(i));
+  cpu::choose_highest({scores, pass.row(i).position + 1, pass.config.indexer.top_k,
+                       reinterpret_cast<std::int32_t*>(scores + scored_positions(pass)), pass.chosen(i)},
+                      pass.isa);
 }
 
 void Indexer::choose_for_many(Pass& pass, const cpu::Member& member) const {
@@ -185,8 +190,9 @@ void Indexer::choose_for_many(Pass& pass, const cpu::Member& member) const {
       }
     }
     for (std::int64_t r = 0; r < n; ++r)
-      cpu::choose_highest(scores + r * positions, pass.row(first + r).position + 1, pass.config.indexer.top_k,
-                          reinterpret_cast<std::uint32_t*>(scores + most * positions), pass.chosen(first + r));
+      cpu::choose_highest({scores + r * positions, pass.row(first + r).position + 1, pass.config.indexer.top_k,
+                           reinterpret_cast<std::int32_t*>(scores + most * positions), pass.chosen(first + r)},
+                          pass.isa);
   }
 }
 

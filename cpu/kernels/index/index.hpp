@@ -16,6 +16,7 @@
 #include <span>
 
 #include "cpu/isa.hpp"
+#include "cpu/kernels/index/choose_kernels.hpp"
 #include "cpu/kernels/index/index_kernels.hpp"
 #include "cpu/kernels/kernel_list.hpp"
 
@@ -33,9 +34,14 @@ void pack_index_query(const IndexShape& shape, std::int64_t head, const float* q
 void index_scores(const IndexScoreArgs& args, Isa isa) noexcept;
 std::span<const KernelVariant<IndexScoreFn>> index_scores_kernels();
 
-// The indices of the k highest of n scores, ascending; of equal ones the lower index. 0 < k <= n; NaN with its sign bit
-// clear is above infinity. `scratch`: n numbers.
-void choose_highest(const float* scores, std::int64_t n, std::int64_t k, std::uint32_t* scratch,
-                    std::int32_t* chosen) noexcept;
+// The indices of the k highest of n scores, ascending; of equal ones the lower index, and -0 is below 0. 0 < k <= n; NaN with its
+// sign bit clear is above infinity. Both arrays of n have room for kChooseSlack more, which may be read or written.
+struct ChooseArgs {
+  const float* scores;
+  std::int64_t n, k;
+  std::int32_t* scratch;  // [n]
+  std::int32_t* chosen;   // [k]
+};
+void choose_highest(const ChooseArgs& args, Isa isa) noexcept;
 
 }  // namespace dodeca::cpu

@@ -76,13 +76,20 @@ std::vector<std::int32_t> sorted_choice(const std::vector<float>& scores, std::i
   return order;
 }
 
-std::vector<std::int32_t> chosen(const std::vector<float>& scores, std::int64_t k) {
-  std::vector<std::uint32_t> scratch(scores.size());
-  std::vector<std::int32_t> result(static_cast<std::size_t>(k) + 1, -7);
-  cpu::choose_highest(scores.data(), std::ssize(scores), k, scratch.data(), result.data());
-  CHECK(result.back() == -7);
-  result.pop_back();
-  return result;
+// By every level that differs.
+std::vector<std::int32_t> chosen(std::vector<float> scores, std::int64_t k) {
+  const std::int64_t n = std::ssize(scores);
+  scores.resize(scores.size() + cpu::kChooseSlack, 1e30f);  // what lies behind does not count
+  std::vector<std::int32_t> first;
+  for (const cpu::Isa isa : {cpu::Isa(cpu::Isa::kScalar), cpu::host_isa()}) {
+    std::vector<std::int32_t> scratch(scores.size()), result(static_cast<std::size_t>(k) + 1, -7);
+    cpu::choose_highest({scores.data(), n, k, scratch.data(), result.data()}, isa);
+    CHECK(result.back() == -7);
+    result.pop_back();
+    if (!first.empty()) CHECK(result == first);
+    first = result;
+  }
+  return first;
 }
 
 }  // namespace
@@ -142,8 +149,8 @@ TEST_CASE("index scores: rows of equal, of huge and of vanishing numbers stay be
 }
 
 TEST_CASE("the highest scores are those of a stable sort, whatever their bits") {
-  for (const std::int64_t n : {1, 2, 7, 64, 1000, 5000}) {
-    for (const std::int64_t k : {std::int64_t{1}, n / 3 + 1, n - 1, n}) {
+  for (const std::int64_t n : {1, 2, 7, 64, 1000, 5000, 33001}) {
+    for (const std::int64_t k : {std::int64_t{1}, n / 16, n / 3 + 1, n - 1, n}) {
       if (k < 1) continue;
       std::vector<float> scores = random_values(static_cast<std::size_t>(n), static_cast<unsigned>(n + k));
       CHECK(chosen(scores, k) == sorted_choice(scores, k));
@@ -152,6 +159,8 @@ TEST_CASE("the highest scores are those of a stable sort, whatever their bits") 
       CHECK(chosen(scores, k) == sorted_choice(scores, k));
       for (std::size_t i = 0; i < scores.size(); ++i)  // that differ in their last bits alone
         scores[i] = std::bit_cast<float>(0x3f800000u + static_cast<unsigned>(i * 7919 % 13));
+      CHECK(chosen(scores, k) == sorted_choice(scores, k));
+      for (std::size_t i = 0; i < scores.size(); ++i) scores[i] = i % 16 == 0 ? 2.0f : 1.0f;  // a sample misleads
       CHECK(chosen(scores, k) == sorted_choice(scores, k));
       std::ranges::fill(scores, 0.0f);
       CHECK(chosen(scores, k) == sorted_choice(scores, k));
