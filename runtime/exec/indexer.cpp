@@ -129,11 +129,14 @@ void Indexer::finish_query(Pass& pass, std::int64_t i) const {
 
 void Indexer::score_block(const Pass& pass, std::int64_t i, std::int64_t begin, std::int64_t end, std::size_t part,
                           float* scores) const {
+  const std::int32_t sequence = pass.row(i).sequence;
+  const bool goes_on = pass.row(i).position >= begin + kPositions;
   cpu::index_scores({.shape = shape(pass),
                      .queries = strips(pass, i),
-                     .keys = pass.cache.index_block(layer_, pass.row(i).sequence, begin, part),
+                     .keys = pass.cache.index_block(layer_, sequence, begin, part),
                      .n = end - begin,
-                     .scores = scores + begin},
+                     .scores = scores + begin,
+                     .ahead = goes_on ? pass.cache.index_block(layer_, sequence, begin + kPositions, part) : nullptr},
                     pass.isa);
 }
 

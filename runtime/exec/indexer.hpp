@@ -50,7 +50,7 @@ class Indexer {
   std::byte* strips(const Pass& pass, std::int64_t i) const;
   void pack_heads(Pass& pass, std::int64_t i, std::int64_t begin, std::int64_t end) const;
   void rotate(const Pass& pass, std::int64_t i, float* head) const;
-  // Of positions [begin, end), less than a block of the cache apart.
+  // Of positions [begin, end) of a block of the cache; those of the next one are fetched.
   void score_block(const Pass& pass, std::int64_t i, std::int64_t begin, std::int64_t end, std::size_t part,
                    float* scores) const;
 

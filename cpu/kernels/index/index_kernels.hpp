@@ -36,6 +36,8 @@ struct IndexScoreArgs {
   const std::byte* keys;     // n rows of index_row_bytes(), one behind the other
   std::int64_t n;
   float* scores;  // [n]
+  // Keys that the caller scores next, as many, or null: they are fetched meanwhile.
+  const std::byte* ahead = nullptr;
 };
 
 using IndexScoreFn = void(const IndexScoreArgs& args);

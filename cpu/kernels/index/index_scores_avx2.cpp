@@ -60,7 +60,11 @@ void index_scores(const IndexScoreArgs& a) {
   if (a.shape.numbers == IndexNumbers::kFloats) return scalar::index_scores(a);
   const std::int64_t row_bytes = 4 + 2 * a.shape.head_dim;
   std::int64_t i = 0;
-  for (; i + kPositions <= a.n; i += kPositions) tile<kPositions>(a, a.keys + i * row_bytes, row_bytes, a.scores + i);
+  for (; i + kPositions <= a.n; i += kPositions) {
+    for (std::int64_t byte = 0; a.ahead != nullptr && byte < kPositions * row_bytes; byte += 64)
+      _mm_prefetch(reinterpret_cast<const char*>(a.ahead + i * row_bytes + byte), _MM_HINT_T0);
+    tile<kPositions>(a, a.keys + i * row_bytes, row_bytes, a.scores + i);
+  }
   for (; i < a.n; ++i) tile<1>(a, a.keys + i * row_bytes, row_bytes, a.scores + i);
 }
 
