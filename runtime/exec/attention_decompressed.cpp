@@ -221,7 +221,7 @@ class DecompressedUnit {
 }  // namespace
 
 std::int64_t masked_positions(const ModelConfig& c) {
-  return 2 * (c.indexer.top_k + cpu::kChunkPositions - 1) / cpu::kChunkPositions * cpu::kChunkPositions;
+  return 3 * ((c.indexer.top_k + cpu::kChunkPositions - 1) / cpu::kChunkPositions * cpu::kChunkPositions);
 }
 
 void demand_masks(const ModelConfig& c, const RunSizes& sizes, Demand& demand) {

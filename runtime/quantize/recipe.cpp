@@ -14,7 +14,9 @@ bool is_output(const WeightName& w) { return w.id.role == kOutput || w.id.role =
 bool is_embedding(const WeightName& w) { return w.id.role == kEmbedding || w.id.role == kMtpEmbedding; }
 bool is_down(const WeightName& w) { return w.id.role == kDown || w.id.role == kSharedDown || w.id.role == kExpertDown; }
 bool is_attention_output(const WeightName& w) { return w.id.role == kAttentionOutput; }
-bool makes_cache(const WeightName& w) { return w.id.role == kKvA || w.id.role == kKB || w.id.role == kVB; }
+bool makes_cache(const WeightName& w) {
+  return w.id.role == kKvA || w.id.role == kKB || w.id.role == kVB || w.id.role == kIndexK;
+}
 
 // The mixture of the published DeepSeek-V3-0324 UD-Q2_K_XL file: what every token reads keeps 4 to 6 bits, the routed
 // experts go to 2 and 3.
@@ -90,7 +92,10 @@ DType fitting_type(DType dtype, std::int64_t n_in) {
   return dtype;
 }
 
-bool is_quantizable(WeightRole role, std::int64_t rank) { return rank >= 2 && role != kRouter; }
+// What chooses, among experts or positions, keeps its digits: it is small.
+bool is_quantizable(WeightRole role, std::int64_t rank) {
+  return rank >= 2 && role != kRouter && role != kIndexWeights;
+}
 
 std::optional<DType> TypeChoice::overriding(const WeightName& weight) const {
   const auto rule =
