@@ -6,6 +6,12 @@
 
 namespace dodeca::cpu {
 
+struct Processor {
+  std::string vendor;  // "GenuineIntel", "AuthenticAMD"
+  unsigned family = 0, model = 0;
+};
+Processor this_processor();
+
 std::string processor_id();  // "GenuineIntel 6/207", "AuthenticAMD 25/17"
 
 }  // namespace dodeca::cpu

@@ -22,7 +22,16 @@ struct PredictionRequest {
   std::int64_t context = 0;  // positions per sequence: deeper than that nothing is asked
   quant::DType cache_type = quant::DType::kF16;
   HotHits hot = {};
+  std::int64_t n_drafts = 0;  // of one step, for plans with the layer that drafts, without a card
+  double accepted = 0.85;  // of the drafts whose predecessors were right; DeepSeek-V3 report, section 5.4.3: 85 to 90 %
   std::vector<std::int64_t> depths = {0, 4096, 16384, 32768};
+};
+
+// A step that verifies drafts and makes new ones.
+struct DraftedStep {
+  double verify_seconds = 0, draft_seconds = 0;
+  double tokens = 1;        // of one sequence, from one step
+  double tokens_per_s = 0;  // of all sequences together
 };
 
 struct DepthPoint {
@@ -31,6 +40,7 @@ struct DepthPoint {
   TimeSplit prompt;         // of a micro-batch behind `depth`
   double tokens_per_s = 0;  // generated, of all sequences together
   double prompt_per_s = 0;
+  std::optional<DraftedStep> drafted;
 };
 
 // Prompts at depth 0 in passes of so many rows.
@@ -52,6 +62,8 @@ struct Prediction {
   int n_threads = 1, n_prompt_threads = 1;
   int n_parts = 1;  // one for each memory node, or one
   std::int64_t n_parallel = 1, micro_batch = 0;
+  std::int64_t n_drafts = 0;
+  double accepted = 0;
   std::vector<DepthPoint> points;  // at least one
   std::vector<PassPoint> passes;   // ascending; none where a card says how many rows there are
   std::optional<PowerEstimate> power;

@@ -51,9 +51,10 @@ class Steps {
   }
 
   // Phases of the first block of each kind. keep: those that count.
-  StepTime run(const std::function<bool(const BlockPlan&, const exec::Phase&)>& keep) {
-    const std::vector<BlockKindCount> kinds = kinds_of_blocks(plan_);
-    PhaseWalk walk{.position = r_.depth, .n_rows = std::min(r_.n_rows, exec::kFewRows)};
+  StepTime run(const std::vector<BlockKindCount>& kinds,
+               const std::function<bool(const BlockPlan&, const exec::Phase&)>& keep) {
+    PhaseWalk walk{
+        .position = r_.depth, .n_rows = std::min(r_.n_rows, exec::kFewRows), .rows_per_sequence = r_.rows_per_sequence};
     for (const BlockKindCount& kind : kinds) walk.blocks.push_back(kind.first);
     const BlockPlan* current = nullptr;
     std::size_t at = 0;
@@ -162,11 +163,14 @@ class Steps {
 
   // ---- attention ----------------------------------------------------------------------------------------------------
 
-  // Absorbed: a unit is some strips of 16 heads over a chunk of the context.
-  PartTime attend(std::span<const exec::TileLoad> loads, int n_members, double walked_rows) const {
+  // Absorbed: a unit is some strips of 16 heads over a chunk of the context, for the rows of a group, which share its
+  // loading.
+  PartTime attend(std::span<const exec::TileLoad> loads, int n_members, const exec::Pass& pass) const {
+    const auto walked_rows = static_cast<double>(pass.n());
+    const double rows_of_group = walked_rows / static_cast<double>(pass.groups.size());
     const double load_us = attention_.load * static_cast<double>(c_.kv_lora_rank + c_.qk_rope_head_dim) / 576,
-                 strip_us =
-                     attention_.attend / 8 * static_cast<double>(2 * c_.kv_lora_rank + c_.qk_rope_head_dim) / 1088;
+                 strip_us = rows_of_group * attention_.attend / 8 *
+                            static_cast<double>(2 * c_.kv_lora_rank + c_.qk_rope_head_dim) / 1088;
     double most = 0, all = 0;
     for (int i = 0; i < n_members; ++i) {
       double us = 0;
@@ -212,10 +216,7 @@ class Steps {
     time.seconds = std::hypot(arithmetic, memory);
     return time;
   }
-  // Positions that a row attends to.
-  std::int64_t attended() const {
-    return c_.indexer.n_heads > 0 ? std::min(r_.depth + 1, c_.indexer.top_k) : r_.depth + 1;
-  }
+  bool sparse() const { return c_.indexer.n_heads > 0 && r_.depth >= c_.indexer.top_k; }
   // Seconds of one thread for scoring all positions of all rows, and of the member that then chooses, of the layers that do.
   double scoring(const BlockPlan& block, const exec::Pass& pass) const {
     if (!pass.any_sparse() || !c_.chooses(block.layer)) return 0;
@@ -233,7 +234,9 @@ class Steps {
     const double row = static_cast<double>(exec::KvCache::bytes_needed(
                            dense_, {.n_positions = 4096, .n_sequences = 1, .dtype = r_.cache_type})) /
                        4096 / static_cast<double>(c_.n_layers);
-    return n_ * static_cast<double>(attended()) * row;
+    // Sparse rows of a sequence share nothing: each has its own choice.
+    const double n = sparse() ? n_ : n_ / static_cast<double>(r_.rows_per_sequence);
+    return n * static_cast<double>(sparse() ? c_.indexer.top_k : r_.depth + 1) * row;
   }
   // Behind attention, the results of a row's chunks are pulled from where they were made.
   double merge(const exec::Pass& pass) const {
@@ -277,7 +280,7 @@ class Steps {
       add_slowest(t, split, [&](int p) {
         const PartLoads& part = loads[static_cast<std::size_t>(p)];
         const int n_members = parts_.n_members(p);
-        if (attention) return attend(part.loads, n_members, static_cast<double>(pass.n()));
+        if (attention) return attend(part.loads, n_members, pass);
         return read(part, n_members, dealt > 0 ? all_products * bytes_of(part.loads) / dealt : 0);
       });
       if (phase.name == "k_b") split.add(Bound::kSerial, choosing(block, pass));
@@ -346,16 +349,36 @@ std::vector<BlockKindCount> kinds_of_blocks(const Plan& plan) {
   return kinds;
 }
 
+std::vector<BlockKindCount> kinds_of_draft_blocks(const Plan& plan) {
+  std::vector<BlockKindCount> kinds;
+  for (std::size_t i = 0; i < plan.blocks.size(); ++i) {
+    if (plan.blocks[i].layer == plan.config.n_layers) kinds.push_back({i, 1});
+  }
+  const auto head = std::ranges::find(plan.blocks, BlockKind::kHead, &BlockPlan::kind);
+  if (!kinds.empty() && head != plan.blocks.end())
+    kinds.push_back({static_cast<std::size_t>(head - plan.blocks.begin()), 1});
+  return kinds;
+}
+
+StepTime draft_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request) {
+  return Steps(plan, machine, request, false)
+      .run(kinds_of_draft_blocks(plan), [](const BlockPlan&, const exec::Phase&) { return true; });
+}
+
 StepTime step_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request) {
-  StepTime time = Steps(plan, machine, request, false).run([](const BlockPlan&, const exec::Phase&) { return true; });
+  StepTime time =
+      Steps(plan, machine, request, false).run(kinds_of_blocks(plan), [](const BlockPlan&, const exec::Phase&) {
+        return true;
+      });
   time.split.add(Bound::kSerial, kBetweenTokens);
   return time;
 }
 
 StepTime experts_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request) {
-  return Steps(plan, machine, request, true).run([&](const BlockPlan& block, const exec::Phase& phase) {
-    return block.kind == BlockKind::kMoeFfn && (phase.name == "gate, up" || phase.name == "down");
-  });
+  return Steps(plan, machine, request, true)
+      .run(kinds_of_blocks(plan), [&](const BlockPlan& block, const exec::Phase& phase) {
+        return block.kind == BlockKind::kMoeFfn && (phase.name == "gate, up" || phase.name == "down");
+      });
 }
 
 }  // namespace dodeca::runtime::predict

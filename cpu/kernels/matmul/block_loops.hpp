@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "cpu/kernels/matmul/matmul_args.hpp"
+#include "cpu/kernels/matmul/stream.hpp"
 #include "quant/formats/formats.hpp"
 
 #define DODECA_INLINE [[gnu::always_inline]] inline
@@ -45,16 +46,27 @@ DODECA_INLINE void store_rows(const MatmulArgs& args, std::int64_t tile, std::in
 }
 
 // How far ahead of its use the stream is fetched, over the page borders where hardware prefetching stops: first into L2
-// (the few line buffers of L1 would not hide the latency of memory), then into L1. AMD's hardware follows a stream in
-// ascending order better than instructions do: there only products that take longer than memory fetch, and only into L2.
-constexpr int kFarBytes = 16384, kNearBytes = 2048;
-const bool kAmd = (__builtin_cpu_init(), __builtin_cpu_is("amd") != 0);
+// (the few line buffers of L1 would not hide the latency of memory), then into L1. The hardware of Zen 2 to 4 follows a
+// stream in ascending order better than instructions do: there only products that take longer than memory fetch, and only
+// into L2. That of Zen 5 loses streams of long blocks, and has line buffers enough to fetch into L1 alone.
+constexpr int kFarBytes = 16384, kNearBytes = 2048, kZen5Bytes = 8192;
+const StreamFetch kStreamFetch = stream_fetch();
 
-DODECA_INLINE void fetch(const std::byte* body, const std::byte* far, int bytes) {
-  for (int line = 0; line < bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(far + line), _MM_HINT_T1);
-  if (kAmd) return;
-  for (int line = 0; line < bytes; line += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(body + kNearBytes + line), _MM_HINT_T0);
+DODECA_INLINE void fetch_into_l2(const std::byte* at, int bytes) {
+  for (int line = 0; line < bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(at + line), _MM_HINT_T1);
+}
+DODECA_INLINE void fetch_into_l1(const std::byte* at, int bytes) {
+  for (int line = 0; line < bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(at + line), _MM_HINT_T0);
+}
+// The stream behind a block of `bytes` at `body`. slow: what is done with it takes longer than memory.
+DODECA_INLINE void fetch_stream(const std::byte* body, int bytes, bool slow) {
+  if (kStreamFetch == StreamFetch::kIntoL1) {
+    fetch_into_l1(body + kZen5Bytes, bytes);
+  } else if (kStreamFetch == StreamFetch::kIntoCaches) {
+    fetch_into_l2(body + kFarBytes, bytes);
+    fetch_into_l1(body + kNearBytes, bytes);
+  } else if (slow) {
+    fetch_into_l2(body + kFarBytes, bytes);
   }
 }
 
@@ -86,7 +98,7 @@ template <class F, int C>
     }
     for (std::int64_t block = 0; block < n_blocks; ++block) {
       const std::byte* body = w + Tile::body(block);
-      if (C >= F::kFetchFrom || !kAmd) fetch(body, body + kFarBytes, Tile::kBodyBytes + 64);  // with the next header
+      fetch_stream(body, Tile::kBodyBytes + 64, C >= F::kFetchFrom);  // with the next header
       F::template dots<C>(w + Tile::header(block), body, x, acc);
 #pragma GCC unroll 8
       for (int c = 0; c < C; ++c) ++x[c];
@@ -136,7 +148,8 @@ template <class F, int T>
       const std::byte* packed = args.weights + static_cast<std::size_t>(at.tile + t) * tile_bytes;
       const std::byte* later = args.weights + static_cast<std::size_t>(next.tile + t) * tile_bytes;
       const auto bytes = static_cast<int>(Tile::body(block + n) - Tile::body(block));  // headers too
-      fetch(packed + Tile::body(block), later + Tile::body(next.block + block - at.block), bytes);
+      fetch_into_l2(later + Tile::body(next.block + block - at.block), bytes);
+      if (kStreamFetch == StreamFetch::kIntoCaches) fetch_into_l1(packed + Tile::body(block) + kNearBytes, bytes);
       F::decode(packed, block, n, w[t]);
     }
     int i = 0;

@@ -30,8 +30,9 @@ struct E4M3 {
   }
 };
 
-// The four partial sums of columns [0, n) of C activation rows, added up; kHalves times eight rows.
-template <class Word, int kHalves, int C>
+// The four partial sums of columns [0, n) of C activation rows, added up; kHalves times eight rows. kFetch: the weights
+// come from memory.
+template <class Word, int kHalves, int C, bool kFetch>
 DODECA_INLINE void dot(const std::byte* w, const float* const* x, std::int64_t n, __m256 (&result)[C][kHalves]) {
   constexpr int kColumnBytes = kTileRows * Word::kBytes;
   __m256 sum[4][C][kHalves];
@@ -42,7 +43,6 @@ DODECA_INLINE void dot(const std::byte* w, const float* const* x, std::int64_t n
   }
   const auto column = [&](std::int64_t k, int j) __attribute__((always_inline)) {
     const std::byte* at = w + (k + j) * kColumnBytes;
-    if constexpr (C == 1) _mm_prefetch(reinterpret_cast<const char*>(at + 2 * kNearBytes), _MM_HINT_T0);
     __m256 weight[kHalves];
 #pragma GCC unroll 2
     for (int h = 0; h < kHalves; ++h) weight[h] = Word::load(at + 8 * Word::kBytes * h);
@@ -55,6 +55,11 @@ DODECA_INLINE void dot(const std::byte* w, const float* const* x, std::int64_t n
   };
   std::int64_t k = 0;
   for (; k + 4 <= n; k += 4) {
+    if constexpr (kFetch) {
+#pragma GCC unroll 4
+      for (int line = 0; line < 4 * kColumnBytes; line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(w + k * kColumnBytes + 4096 + line), _MM_HINT_T0);
+    }
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) column(k, j);
   }
@@ -77,16 +82,16 @@ struct Plain {
     return (static_cast<std::size_t>(n_in) * kTileRows * Word::kBytes + 63) / 64 * 64;
   }
   // w: the tile, at the first of the rows asked for.
-  template <int kHalves, int C>
+  template <int kHalves, int C, bool kFetch>
   DODECA_INLINE static void product(const std::byte* w, int, const float* const* x, std::int64_t n_in,
                                     __m256 (&acc)[C][kHalves]) {
-    dot<Word, kHalves, C>(w, x, n_in, acc);
+    dot<Word, kHalves, C, kFetch>(w, x, n_in, acc);
   }
 };
 struct Scaled128 {
   using Word = E4M3;
   DODECA_INLINE static std::size_t tile_bytes(std::int64_t n_in) { return quant::TileF8::bytes(n_in); }
-  template <int kHalves, int C>
+  template <int kHalves, int C, bool kFetch>
   DODECA_INLINE static void product(const std::byte* w, int first_row, const float* const* x, std::int64_t n_in,
                                     __m256 (&acc)[C][kHalves]) {
     for (int c = 0; c < C; ++c) {
@@ -96,7 +101,7 @@ struct Scaled128 {
       const float* at[C];
       for (int c = 0; c < C; ++c) at[c] = x[c] + block * quant::TileF8::kColumns;
       __m256 sum[C][kHalves];
-      dot<E4M3, kHalves, C>(w + quant::TileF8::body(block), at, quant::TileF8::kColumns, sum);
+      dot<E4M3, kHalves, C, kFetch>(w + quant::TileF8::body(block), at, quant::TileF8::kColumns, sum);
       const auto* scales = reinterpret_cast<const float*>(w - first_row + quant::TileF8::header(block)) + first_row;
       for (int h = 0; h < kHalves; ++h) {
         const __m256 scale = _mm256_mul_ps(_mm256_load_ps(scales + 8 * h), _mm256_set1_ps(256.0f));
@@ -107,7 +112,7 @@ struct Scaled128 {
 };
 
 // One activation row takes both halves of a tile in one pass; more take them one after the other, for the registers.
-template <class Format, int C>
+template <class Format, int C, bool kFetch>
 [[gnu::noinline]] void columns(const MatmulArgs& args, std::int64_t tile, std::int64_t first) {
   constexpr int kHalves = C == 1 ? 2 : 1;
   const float* x[C];
@@ -116,7 +121,7 @@ template <class Format, int C>
   const std::byte* w = args.weights + static_cast<std::size_t>(tile) * Format::tile_bytes(args.n_in);
   for (int row = 0; row < kTileRows; row += 8 * kHalves) {
     __m256 acc[C][kHalves];
-    Format::template product<kHalves, C>(w + Format::Word::kBytes * row, row, x, args.n_in, acc);
+    Format::template product<kHalves, C, kFetch>(w + Format::Word::kBytes * row, row, x, args.n_in, acc);
     for (int c = 0; c < C; ++c) {
       for (int h = 0; h < kHalves; ++h) _mm256_store_ps(results[c] + row + 8 * h, acc[c][h]);
     }
@@ -124,13 +129,23 @@ template <class Format, int C>
   for (int c = 0; c < C; ++c) store_rows(args, tile, first + c, results[c]);
 }
 
+template <class Format, bool kFetch>
+DODECA_INLINE std::int64_t some_columns(const MatmulArgs& args, std::int64_t tile, std::int64_t first) {
+  const std::int64_t n = args.n_acts - first;
+  const auto run = [&]<int C>() {
+    columns<Format, C, kFetch>(args, tile, first);
+    return std::int64_t{C};
+  };
+  if (n >= 3 && n != 4) return run.template operator()<3>();
+  return n >= 2 ? run.template operator()<2>() : run.template operator()<1>();
+}
+
+// The first rows bring a tile near for all others.
 template <class Format>
 DODECA_INLINE void run(const MatmulArgs& args) {
   for (std::int64_t tile = args.tile_begin; tile < args.tile_end; ++tile) {
-    std::int64_t i = 0;
-    for (; i + 3 <= args.n_acts && i + 4 != args.n_acts; i += 3) columns<Format, 3>(args, tile, i);
-    for (; i + 2 <= args.n_acts; i += 2) columns<Format, 2>(args, tile, i);
-    if (i < args.n_acts) columns<Format, 1>(args, tile, i);
+    std::int64_t i = some_columns<Format, true>(args, tile, 0);
+    while (i < args.n_acts) i += some_columns<Format, false>(args, tile, i);
   }
 }
 

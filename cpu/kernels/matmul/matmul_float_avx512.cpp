@@ -43,8 +43,8 @@ struct E4M3 {
   }
 };
 
-// The four partial sums of columns [0, n) of C activation rows, added up.
-template <class Word, int C>
+// The four partial sums of columns [0, n) of C activation rows, added up. kFetch: the weights come from memory.
+template <class Word, int C, bool kFetch>
 DODECA_INLINE void dot(const std::byte* w, const float* const* x, std::int64_t n, __m512* result) {
   __m512 sum[4][C];
   for (int j = 0; j < 4; ++j) {
@@ -53,11 +53,10 @@ DODECA_INLINE void dot(const std::byte* w, const float* const* x, std::int64_t n
   constexpr int kStep = kTileRows * Word::kBytes;
   std::int64_t k = 0;
   for (; k + 4 <= n; k += 4, w += 4 * kStep) {
-    if constexpr (C == 1) _mm_prefetch(reinterpret_cast<const char*>(w + 4096), _MM_HINT_T0);
-    if constexpr (C == 1 && kStep > 16) _mm_prefetch(reinterpret_cast<const char*>(w + 4096 + 64), _MM_HINT_T0);
-    if constexpr (C == 1 && kStep == 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(w + 4096 + 128), _MM_HINT_T0);
-      _mm_prefetch(reinterpret_cast<const char*>(w + 4096 + 192), _MM_HINT_T0);
+    if constexpr (kFetch) {
+#pragma GCC unroll 4
+      for (int line = 0; line < 4 * kStep; line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(w + 4096 + line), _MM_HINT_T0);
     }
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
@@ -85,14 +84,14 @@ struct Plain {
   DODECA_INLINE static std::size_t tile_bytes(std::int64_t n_in) {
     return (static_cast<std::size_t>(n_in) * kTileRows * Word::kBytes + 63) / 64 * 64;
   }
-  template <int C>
+  template <int C, bool kFetch>
   DODECA_INLINE static void product(const std::byte* tile, const float* const* x, std::int64_t n_in, __m512* acc) {
-    dot<Word, C>(tile, x, n_in, acc);
+    dot<Word, C, kFetch>(tile, x, n_in, acc);
   }
 };
 struct Scaled128 {
   DODECA_INLINE static std::size_t tile_bytes(std::int64_t n_in) { return quant::TileF8::bytes(n_in); }
-  template <int C>
+  template <int C, bool kFetch>
   DODECA_INLINE static void product(const std::byte* tile, const float* const* x, std::int64_t n_in, __m512* acc) {
     for (int c = 0; c < C; ++c) acc[c] = _mm512_setzero_ps();
     for (std::int64_t block = 0; block < n_in / quant::TileF8::kColumns; ++block) {
@@ -100,19 +99,19 @@ struct Scaled128 {
       for (int c = 0; c < C; ++c) at[c] = x[c] + block * quant::TileF8::kColumns;
       const __m512 scale = _mm512_mul_ps(_mm512_load_ps(tile + quant::TileF8::header(block)), _mm512_set1_ps(256.0f));
       __m512 sum[C];
-      dot<E4M3, C>(tile + quant::TileF8::body(block), at, quant::TileF8::kColumns, sum);
+      dot<E4M3, C, kFetch>(tile + quant::TileF8::body(block), at, quant::TileF8::kColumns, sum);
       for (int c = 0; c < C; ++c) acc[c] = _mm512_fmadd_ps(scale, sum[c], acc[c]);
     }
   }
 };
 
-template <class Format, int C>
+template <class Format, int C, bool kFetch>
 [[gnu::noinline]] void columns(const MatmulArgs& args, std::int64_t tile, std::int64_t first) {
   const float* x[C];
   for (int c = 0; c < C; ++c) x[c] = act_row(args, first + c);
   __m512 acc[C];
-  Format::template product<C>(args.weights + static_cast<std::size_t>(tile) * Format::tile_bytes(args.n_in), x,
-                              args.n_in, acc);
+  Format::template product<C, kFetch>(args.weights + static_cast<std::size_t>(tile) * Format::tile_bytes(args.n_in), x,
+                                      args.n_in, acc);
   const std::int64_t left = args.n_out - tile * kTileRows;
   const __mmask16 mask = left >= kTileRows ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
   for (int c = 0; c < C; ++c) {
@@ -122,14 +121,24 @@ template <class Format, int C>
   }
 }
 
+template <class Format, bool kFetch>
+DODECA_INLINE std::int64_t some_columns(const MatmulArgs& args, std::int64_t tile, std::int64_t first) {
+  const std::int64_t n = args.n_acts - first;
+  const auto run = [&]<int C>() {
+    columns<Format, C, kFetch>(args, tile, first);
+    return std::int64_t{C};
+  };
+  if (n >= kMaxColumns) return run.template operator()<kMaxColumns>();
+  if (n >= 3 && n != 4) return run.template operator()<3>();
+  return n >= 2 ? run.template operator()<2>() : run.template operator()<1>();
+}
+
+// The first rows bring a tile near for all others.
 template <class Format>
 DODECA_INLINE void run(const MatmulArgs& args) {
   for (std::int64_t tile = args.tile_begin; tile < args.tile_end; ++tile) {
-    std::int64_t i = 0;
-    for (; i + kMaxColumns <= args.n_acts; i += kMaxColumns) columns<Format, kMaxColumns>(args, tile, i);
-    for (; i + 3 <= args.n_acts && i + 4 != args.n_acts; i += 3) columns<Format, 3>(args, tile, i);
-    for (; i + 2 <= args.n_acts; i += 2) columns<Format, 2>(args, tile, i);
-    if (i < args.n_acts) columns<Format, 1>(args, tile, i);
+    std::int64_t i = some_columns<Format, true>(args, tile, 0);
+    while (i < args.n_acts) i += some_columns<Format, false>(args, tile, i);
   }
 }
 
