@@ -130,6 +130,8 @@ void add_run_flags(runtime::cli::Options& options, BenchOptions& bench, BenchWor
   options.choice("--compute", bench.model.compute, {"auto", "f32"}, "f32: the float32 reference route");
   options.values("--override-kv", bench.model.override_kv, "replace a metadata value", "KEY=TYPE:VALUE");
   options.flag("--plain-topk", bench.model.plain_topk, "no expert groups where the file names none");
+  options.flag("--dense-attention", bench.model.dense_attention,
+               "attend to all positions where the model's indexer would choose some");
   options.flag("--onednn", bench.model.onednn, "multiply prompts by BF16 and F32 weights with oneDNN");
   bench.model.numa.add_flags(options);
   options.value("--gpu", bench.model.device.gpu,

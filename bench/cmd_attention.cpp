@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "cpu/kernels/attention/integer.hpp"
+#include "cpu/kernels/index/index.hpp"
+#include "cpu/kernels/peak/peak.hpp"
 #include "cpu/memory.hpp"
 #include "cpu/topology.hpp"
 #include "quant/codec.hpp"
@@ -172,6 +174,36 @@ GroupedTimes measure_grouped(cpu::Isa isa, quant::DType dtype, double seconds) {
   return t;
 }
 
+IndexTimes measure_index(cpu::Isa isa, std::int64_t heads, double seconds) {
+  constexpr std::int64_t kDim = 128, kSeen = 32768, kChosen = 2048;
+  const cpu::IndexShape shape{cpu::IndexNumbers::kWords, heads, kDim};
+  std::mt19937 random(1);
+  const cpu::Buffer strips(static_cast<std::size_t>(shape.strips()) * cpu::index_strip_bytes(shape)),
+      rows(cpu::index_row_bytes(shape) * kPositions);
+  const std::vector<float> values = normal_values((heads + kPositions) * kDim, 1.0f, random);
+  for (std::int64_t h = 0; h < heads; ++h)
+    cpu::pack_index_query(shape, h, values.data() + h * kDim, values[h], strips.data());
+  for (std::int64_t i = 0; i < kPositions; ++i)
+    cpu::encode_index_row(shape, values.data() + (heads + i) * kDim, rows.data() + i * cpu::index_row_bytes(shape));
+  IndexTimes t;
+  std::vector<float> scores(kPositions), all = normal_values(kSeen + cpu::kChooseSlack, 1.0f, random);
+  t.score_us = least_us(seconds, [&] {
+    cpu::index_scores(
+        {.shape = shape, .queries = strips.data(), .keys = rows.data(), .n = kPositions, .scores = scores.data()}, isa);
+  });
+  std::vector<std::int32_t> scratch(all.size());
+  std::vector<std::int32_t> chosen(kChosen);
+  t.choose_us = least_us(seconds, [&] {
+    cpu::choose_highest({all.data(), kSeen, kChosen, scratch.data(), chosen.data()}, isa);
+  });
+  // A dword holds four bytes or two words.
+  const cpu::PeakKernel* peak = cpu::select_peak(cpu::PeakKind::kInt8, isa);
+  std::int64_t products = 0;
+  const double peak_us = least_us(seconds, [&] { products = peak->run(1 << 14); });
+  t.peak = static_cast<double>(products) / (2e3 * peak_us);
+  return t;
+}
+
 namespace {
 
 void print_grouped(cpu::Isa isa, double seconds, bool table, nlohmann::ordered_json& list) {
@@ -198,6 +230,27 @@ void print_grouped(cpu::Isa isa, double seconds, bool table, nlohmann::ordered_j
   }
 }
 
+void print_index(cpu::Isa isa, double seconds, bool table, nlohmann::ordered_json& list) {
+  if (table)
+    runtime::cli::print_out(
+        "\n| indexer | bytes/row | 256 positions | MAC/ns | words' peak | 2048 of 32768 |\n"
+        "| ------- | --------: | ------------: | -----: | ----------: | ------------: |\n");
+  for (const std::int64_t heads : {32, 64}) {
+    runtime::cli::throw_if_stopped();
+    const IndexTimes t = measure_index(isa, heads, seconds);
+    const std::size_t bytes = cpu::index_row_bytes({cpu::IndexNumbers::kWords, heads, 128});
+    if (table)
+      runtime::cli::print_out(fmt::format("| {} heads | {:8} | {:13.1f} | {:6.1f} | {:11.1f} | {:13.1f} |\n", heads,
+                                          bytes, t.score_us, t.macs_per_ns(heads), t.peak, t.choose_us));
+    list.push_back({{"indexer_heads", heads},
+                    {"isa", cpu::name_of(isa)},
+                    {"row_bytes", bytes},
+                    {"score_us", t.score_us},
+                    {"choose_us", t.choose_us},
+                    {"peak_mac_per_ns", t.peak}});
+  }
+}
+
 }  // namespace
 
 int cmd_attention(std::span<const std::string> args) {
@@ -206,7 +259,8 @@ int cmd_attention(std::span<const std::string> args) {
       "Measures the kernels of attention on one thread, over each cache type: a chunk of 256 positions at\n"
       "DeepSeek-V3's sizes, absorbed (128 heads of a generated row) and decompressed (one head, 512 rows of a "
       "prompt),\n"
-      "and of grouped queries: one key-value head of 128 numbers.",
+      "of grouped queries: one key-value head of 128 numbers; and the indexer of sparse attention: scores of so many\n"
+      "positions, and choosing the highest.",
       "dodeca-bench attention\n"
       "  dodeca-bench attention --isa avx2 -o json");
   runtime::cli::Console console;
@@ -250,6 +304,7 @@ int cmd_attention(std::span<const std::string> args) {
                     {"cpu_info", model}});
   }
   print_grouped(isa, seconds, output == "md", list);
+  print_index(isa, seconds, output == "md", list);
   if (output == "json") runtime::cli::print_out(list.dump(2) + "\n");
   return 0;
 }

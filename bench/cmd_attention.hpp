@@ -28,6 +28,15 @@ struct GroupedTimes {
 };
 GroupedTimes measure_grouped(cpu::Isa isa, quant::DType cache_type, double seconds);
 
+// The indexer of sparse attention, for one thread.
+struct IndexTimes {
+  double score_us = 0;   // of 256 positions, with so many heads of 128 values
+  double choose_us = 0;  // 2048 of 32,768 positions
+  double peak = 0;       // products of words per ns with nothing to load, beside it
+  double macs_per_ns(std::int64_t heads) const { return 256.0 * 128 * static_cast<double>(heads) / (1e3 * score_us); }
+};
+IndexTimes measure_index(cpu::Isa isa, std::int64_t heads, double seconds);
+
 int cmd_attention(std::span<const std::string> args);
 
 }  // namespace dodeca::bench

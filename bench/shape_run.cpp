@@ -28,7 +28,7 @@ ShapeRun::ShapeRun(const ShapeRequest& request, const runtime::cli::ModelOptions
       run_(run),
       console_(console),
       recipe_(parse_recipe("--recipe", request.recipe)),
-      whole_(shape_config(request.shape, request.n_experts)),
+      whole_(shape_config(request.shape, request.n_experts, model.dense_attention)),
       slice_(slice_config(whole_, request.n_layers)),
       plan_options_({.isa = model.isa_level(), .compute_f32 = model.compute_f32(), .onednn = model.onednn}) {
   name_ = fmt::format("{} {}", whole_.name,

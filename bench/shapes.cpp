@@ -14,8 +14,9 @@ using runtime::ModelConfig;
 using runtime::cli::Usage;
 using runtime::quantize::TypeChoice;
 
-ModelConfig shape_config(std::string_view name, std::int64_t n_experts) {
+ModelConfig shape_config(std::string_view name, std::int64_t n_experts, bool dense_attention) {
   ModelConfig c = runtime::published_shape(name);
+  if (dense_attention) c.indexer = {};
   if (n_experts > 0 && c.n_routed_experts == 0) throw Usage(fmt::format("--experts: {} has none", name));
   if (n_experts > 0) {
     const std::int64_t least = c.n_experts_per_tok * c.n_group / c.topk_group;

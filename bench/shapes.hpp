@@ -19,7 +19,7 @@ using runtime::cli::parse_recipe;
 
 // A published configuration (runtime/model/shapes.hpp). n_experts > 0: as many routed experts instead. Throws
 // runtime::cli::Usage when the model cannot have so many.
-runtime::ModelConfig shape_config(std::string_view name, std::int64_t n_experts = 0);
+runtime::ModelConfig shape_config(std::string_view name, std::int64_t n_experts = 0, bool dense_attention = false);
 
 // The same model with fewer layers of each kind.
 runtime::ModelConfig with_layers(const runtime::ModelConfig& whole, std::int64_t n_dense, std::int64_t n_moe);

@@ -52,7 +52,10 @@ void fill(runtime::exec::KvCache& cache, std::int64_t n) {
   if (n == 0) return;
   constexpr std::size_t kDifferent = 61;  // rows, used in turn
   std::int64_t width = 0;
-  for (std::int64_t layer = 0; layer < cache.n_layers(); ++layer) width = std::max(width, cache.format(layer).width);
+  for (std::int64_t layer = 0; layer < cache.n_layers(); ++layer) {
+    const runtime::exec::RowFormat& format = cache.format(layer);
+    width = std::max({width, format.width, format.index ? format.index->head_dim : 0});
+  }
   std::vector<std::vector<float>> rows(kDifferent, std::vector<float>(width));
   std::mt19937_64 random(1);
   for (std::vector<float>& row : rows)
@@ -99,7 +102,7 @@ std::string model_type_text(const runtime::WeightSource& source) {
 Opener file_opener(const runtime::cli::ModelOptions& model, const runtime::cli::Console& console) {
   return [&model, &console](const std::string& path) {
     std::unique_ptr<runtime::WeightSource> source =
-        runtime::open_weights(path, {{model.plain_topk}, model.override_kv}, console.log());
+        runtime::open_weights(path, {{model.plain_topk, model.dense_attention}, model.override_kv}, console.log());
     std::string type_text = model_type_text(*source);
     return OpenedModel{.source = std::move(source), .type_text = std::move(type_text)};
   };

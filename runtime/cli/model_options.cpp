@@ -85,6 +85,8 @@ void ModelOptions::add_flags(Options& options) {
                 FileUse::kWrites);
   options.values("--override-kv,-okv", override_kv, kOverrideHelp, "KEY=TYPE:VALUE,...");
   options.flag("--plain-topk", plain_topk, "no expert groups where the file names none");
+  options.flag("--dense-attention", dense_attention,
+               "attend to all positions where the model's indexer would choose some");
   options.flag("--onednn", onednn, "multiply prompts by BF16 and F32 weights with oneDNN (BF16: activations rounded)");
   numa.add_flags(options);
   device.add_flags(options);
@@ -120,13 +122,14 @@ quant::DType ModelOptions::value_cache_type() const {
 }
 
 std::unique_ptr<WeightSource> ModelOptions::open(const Log& log) const {
-  return open_weights(model, {{plain_topk}, override_kv}, log);
+  return open_weights(model, {{plain_topk, dense_attention}, override_kv}, log);
 }
 
 std::string ModelOptions::arithmetic() const {
   const std::size_t n_parts = numa_choice(cpu::read_topology()).shares.size();
-  return fmt::format("cache {} compute {}{}{}{}{}", cache_types_text(cache_type(), value_cache_type()),
-                     compute_f32() ? "f32" : "auto", plain_topk ? " plain-topk" : "", onednn ? " onednn" : "",
+  return fmt::format("cache {} compute {}{}{}{}{}{}", cache_types_text(cache_type(), value_cache_type()),
+                     compute_f32() ? "f32" : "auto", plain_topk ? " plain-topk" : "",
+                     dense_attention ? " dense-attention" : "", onednn ? " onednn" : "",
                      n_parts == 1 ? "" : fmt::format(" parts {}", n_parts),
                      override_kv.empty() ? "" : fmt::format(" override {}", fmt::join(override_kv, " ")));
 }

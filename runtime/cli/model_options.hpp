@@ -42,7 +42,7 @@ struct ModelOptions {
   std::string cache_type_v;                     // empty: as the keys
   std::string isa, compute, dump_layers;
   std::vector<std::string> override_kv;
-  bool plain_topk = false, onednn = false;
+  bool plain_topk = false, dense_attention = false, onednn = false;
   int poll = 50;
   bool whole = false;                   // what the command does needs a model that is not cut
   cluster::Cluster* cluster = nullptr;  // the processes that have the other parts; null: this one has all

@@ -122,7 +122,8 @@ bool wants_drafts(const PlanArguments& arguments, const WeightSource& source, co
 
 PlannedModel model_of(const PlanArguments& arguments, const Console& console) {
   if (!arguments.shape.empty()) {
-    const ModelConfig config = published_shape(arguments.shape);
+    ModelConfig config = published_shape(arguments.shape);
+    if (arguments.model.dense_attention) config.indexer = {};
     const TypeOf type_of = types_of(parse_recipe("--recipe", arguments.recipe), config);
     const std::unique_ptr<WeightSource> source = random_weights(config, type_of, 1);
     return {config, source->weights(), source->mtp_weights(), wants_drafts(arguments, *source, console)};

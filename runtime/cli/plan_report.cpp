@@ -101,6 +101,17 @@ std::string weights_text(const Plan& plan) {
   return text;
 }
 
+// Which attention runs, and why; empty where the model has one kind alone.
+std::string attention_text(const ModelConfig& c) {
+  if (c.indexer.n_heads == 0) return c.architecture == "deepseek2" ? "" : "attention: dense, no indexer is used\n";
+  std::int64_t n = 0;
+  for (std::int64_t layer = 0; layer < c.n_layers; ++layer) n += c.chooses(layer);
+  return fmt::format(
+      "attention: sparse, rows that see more than {} positions attend to the {} that the indexers of {} of {} layers "
+      "choose ({} heads of {}); up to there it is dense\n",
+      c.indexer.top_k, c.indexer.top_k, n, c.n_layers, c.indexer.n_heads, c.indexer.head_dim);
+}
+
 std::string offload_text(const device::Offload& o) {
   const auto size = [](std::uint64_t bytes) { return size_text(static_cast<double>(bytes)); };
   std::string text = fmt::format(
@@ -139,6 +150,7 @@ std::string plan_text(const Plan& plan, const PlannedRun& run, bool verbose) {
                       size(plan.bytes), size(cache), run.context, run.cache_types(), size(work), size(need),
                       known ? size(have) + " free" : "of how much is not stated",
                       need > have ? fmt::format(": does not fit by {}", size(need - have)) : "");
+  text += attention_text(plan.config);
   if (run.offload) text += offload_text(*run.offload);
   for (const std::string& fact : kernel_facts(plan)) text += "kernels of " + fact + "\n";
   text += blocks_text(plan);
@@ -166,6 +178,7 @@ Json plan_json(const Plan& plan, const PlannedRun& run) {
         {"work_space", run.work_bytes(plan)},
         {"positions", run.context},
         {"cache_type", run.cache_types()}}},
+      {"chosen_positions", plan.config.indexer.n_heads > 0 ? Json(plan.config.indexer.top_k) : Json(nullptr)},
       {"bytes_per_token", plan.bytes_per_token}};
   if (run.offload) {
     const device::Offload& o = *run.offload;

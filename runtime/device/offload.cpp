@@ -78,6 +78,8 @@ class Placement {
   std::string refusal(const BlockPlan& block, bool experts) const {
     if (block.kind == BlockKind::kGqaAttention) return "the device has no attention with grouped queries yet";
     if (block.n_parts() != 1) return "a block that is cut into parts runs on the processors";
+    if (block.kind == BlockKind::kMlaAttention && config_.is_sparse(block.layer))
+      return "the device has no sparse attention yet";
     if (block.kind == BlockKind::kMlaAttention &&
         (config_.kv_lora_rank % 64 != 0 || config_.kv_lora_rank > 512 || config_.qk_rope_head_dim % 16 != 0 ||
          config_.qk_rope_head_dim > 128))

@@ -23,7 +23,7 @@ std::int64_t n_strips(const ModelConfig& c) { return (c.n_heads + cpu::kStripLan
 
 // The parts of a thread's work space.
 struct Space {
-  std::size_t q, state[2], block, scores, strips, chunk, visible, total;
+  std::size_t q, state[2], block, scores, strips, chunk, visible, gathered, total;
 
   explicit Space(const ModelConfig& c) {
     const auto value = static_cast<std::size_t>(c.kv_lora_rank), lanes = static_cast<std::size_t>(kUnitLanes),
@@ -37,6 +37,8 @@ struct Space {
     strips = parts.take(lanes / cpu::kStripLanes * cpu::strip_bytes(shape));
     chunk = parts.take(cpu::ChunkLayout(shape).total);
     visible = parts.take(lanes * sizeof(std::int32_t));
+    // Of the widest type.
+    gathered = parts.take(c.indexer.n_heads > 0 ? cpu::kChunkPositions * width * sizeof(float) : 0);
     total = parts.total();
   }
 };
@@ -61,7 +63,8 @@ class AbsorbedUnit {
         n_heads_(heads.size()),
         value_(pass.config.kv_lora_rank),
         width_(value_ + pass.config.qk_rope_head_dim),
-        length_(context_cut(pass.config, pass.row(group.first).position).length),
+        length_(context_cut(pass.config, pass.last_attended(group.first)).length),
+        chosen_(pass.is_sparse(group.first) ? pass.chosen(group.first) : nullptr),
         scale_(static_cast<float>(pass.config.softmax_scale(AttentionKind::kMla))),
         format_(pass.cache.format(layer_)),
         kernels_(cpu::integer_attention(pass.isa)) {
@@ -72,6 +75,7 @@ class AbsorbedUnit {
     strips_ = scratch + at.strips;
     chunk_rows_ = scratch + at.chunk;
     visible_ = reinterpret_cast<std::int32_t*>(scratch + at.visible);
+    gathered_ = scratch + at.gathered;
     chunk_ = state(scratch + at.state[0]);
     running_ = state(scratch + at.state[1]);
     q_ = queries.row(group.first) + heads.begin * width_;
@@ -92,7 +96,7 @@ class AbsorbedUnit {
 
   // All chunks, merged in order, result divided by its sum into `latent`.
   void run() noexcept {
-    const std::int64_t n_chunks = context_cut(pass_.config, last().position).count;
+    const std::int64_t n_chunks = context_cut(pass_.config, last_attended()).count;
     for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk) {
       fold_chunk(chunk, chunk == 0 ? running_ : chunk_);
       if (chunk == 0) continue;
@@ -145,13 +149,26 @@ class AbsorbedUnit {
     return {s.max + r * n_heads_, s.sum + r * n_heads_, s.acc + r * n_heads_ * value_};
   }
   const Row& row(std::int64_t r) const { return pass_.row(group_.first + r); }
-  const Row& last() const { return row(group_.count - 1); }
-  bool visible(std::int64_t r, std::int64_t chunk) const { return row(r).position >= chunk * length_; }
+  std::int64_t attended(std::int64_t r) const { return pass_.last_attended(group_.first + r); }
+  std::int64_t last_attended() const { return attended(group_.count - 1); }
+  bool visible(std::int64_t r, std::int64_t chunk) const { return attended(r) >= chunk * length_; }
   // Cached rows from a position on, as far as its block of the cache reaches.
   const std::byte* rows_at(std::int64_t position) const {
     const std::int64_t inside = position % cpu::kContextBlock;
     return pass_.cache.block(layer_, row(0).sequence, position - inside, part_) +
            static_cast<std::size_t>(inside) * format_.row_bytes;
+  }
+  // n rows of a sparse row's context, one behind the other.
+  void gather(std::int64_t position, std::int64_t n) noexcept {
+    constexpr std::int64_t kAhead = 4;  // rows on their way to the cache
+    const auto at = [&](std::int64_t i) { return rows_at(chosen_[position + i]); };
+    for (std::int64_t i = 0; i < n; ++i) {
+      if (i + kAhead < n) {
+        const std::byte* next = at(i + kAhead);
+        for (std::size_t byte = 0; byte < format_.row_bytes; byte += 64) __builtin_prefetch(next + byte);
+      }
+      std::memcpy(gathered_ + static_cast<std::size_t>(i) * format_.row_bytes, at(i), format_.row_bytes);
+    }
   }
   // How many positions of [position, end) are folded at once: whole blocks of the cache, or the rest of one.
   static std::int64_t step(std::int64_t position, std::int64_t end, std::int64_t most) {
@@ -163,7 +180,7 @@ class AbsorbedUnit {
     const std::int64_t m = group_.count * n_heads_;
     clear_softmax(to, m, value_);
     const std::int64_t begin = chunk * length_;
-    const std::int64_t end = std::min<std::int64_t>(begin + length_, last().position + 1);
+    const std::int64_t end = std::min<std::int64_t>(begin + length_, last_attended() + 1);
     if (format_.integer)
       fold_integers(begin, end, to);
     else
@@ -174,17 +191,21 @@ class AbsorbedUnit {
     for (std::int64_t position = begin, n = 0; position < end; position += n) {
       n = step(position, end, cpu::kChunkPositions);
       const std::byte* blocks[cpu::kChunkPositions / cpu::kWeightBlock];
-      for (std::int64_t i = 0; i < n; i += cpu::kWeightBlock) blocks[i / cpu::kWeightBlock] = rows_at(position + i);
+      if (chosen_ != nullptr) gather(position, n);
+      for (std::int64_t i = 0; i < n; i += cpu::kWeightBlock)
+        blocks[i / cpu::kWeightBlock] =
+            chosen_ == nullptr ? rows_at(position + i) : gathered_ + static_cast<std::size_t>(i) * format_.row_bytes;
       kernels_.load_cache({*format_.integer, format_.dtype, blocks, format_.row_bytes, n, chunk_rows_});
       for (std::int64_t r = 0; r < group_.count; ++r) {
-        const std::int64_t seen = std::clamp<std::int64_t>(row(r).position + 1 - position, 0, n);
+        const std::int64_t seen = std::clamp<std::int64_t>(attended(r) + 1 - position, 0, n);
         std::fill_n(visible_ + r * n_heads_, n_heads_, static_cast<std::int32_t>(seen));
       }
       // What is loaded next: the rest of this chunk, or the next one, which this member probably takes then.
       const std::byte* ahead[cpu::kChunkPositions / cpu::kWeightBlock];
       std::int64_t n_ahead = 0;
       const std::int64_t next = (position + n + cpu::kWeightBlock - 1) / cpu::kWeightBlock * cpu::kWeightBlock;
-      for (std::int64_t i = 0; i < cpu::kChunkPositions && next + i <= last().position; i += cpu::kWeightBlock)
+      for (std::int64_t i = 0; chosen_ == nullptr && i < cpu::kChunkPositions && next + i <= last_attended();
+           i += cpu::kWeightBlock)
         ahead[n_ahead++] = rows_at(next + i);
       kernels_.fold({.shape = *format_.integer,
                      .queries = strips_,
@@ -205,13 +226,15 @@ class AbsorbedUnit {
   void fold_floats(std::int64_t begin, std::int64_t end, const SoftmaxState& to) noexcept {
     for (std::int64_t position = begin, n = 0; position < end; position += n) {
       n = step(position, end, cpu::kContextBlock);
-      cpu::decode_cache_rows({format_.dtype, rows_at(position), format_.row_bytes, n, width_}, block_, pass_.isa);
-      if (row(0).position + 1 >= position + n) {  // every row sees the whole block: one matrix of rows * heads
+      if (chosen_ != nullptr) gather(position, n);
+      const std::byte* rows = chosen_ == nullptr ? rows_at(position) : gathered_;
+      cpu::decode_cache_rows({format_.dtype, rows, format_.row_bytes, n, width_}, block_, pass_.isa);
+      if (attended(0) + 1 >= position + n) {  // every row sees the whole block: one matrix of rows * heads
         fold_block(0, group_.count * n_heads_, n, to);
         continue;
       }
       for (std::int64_t r = 0; r < group_.count; ++r) {
-        const std::int64_t seen = std::min(n, row(r).position + 1 - position);
+        const std::int64_t seen = std::min(n, attended(r) + 1 - position);
         if (seen > 0) fold_block(r * n_heads_, n_heads_, seen, to);
       }
     }
@@ -238,12 +261,13 @@ class AbsorbedUnit {
   const RowGroup group_;
   const Span heads_;
   const std::int64_t n_heads_, value_, width_, length_;
+  const std::int32_t* const chosen_;  // of a sparse row: its context
   const float scale_;
   const RowFormat& format_;
   const cpu::IntegerAttention& kernels_;
   const float* q_;
   float *block_, *scores_;
-  std::byte *strips_, *chunk_rows_;
+  std::byte *strips_, *chunk_rows_, *gathered_;
   std::int32_t* visible_;
   SoftmaxState chunk_, running_;
 };
@@ -251,7 +275,7 @@ class AbsorbedUnit {
 // Groups of prompt rows alone are left to the decompressed form.
 bool is_absorbed(const Pass& pass, const LatentAttention& attention, const RowGroup& group) {
   for (std::int64_t r = 0; r < group.count; ++r) {
-    if (!attention.is_decompressed(pass, pass.row(group.first + r))) return true;
+    if (!attention.is_decompressed(pass, group.first + r)) return true;
   }
   return false;
 }
@@ -278,7 +302,7 @@ void list_chunks(const Pass& pass, const LatentAttention& attention, std::vector
   const std::vector<Span>& strips = attention.weights().strips_of;
   for (std::size_t part = 0; part < strips.size(); ++part) {
     for (std::size_t g = 0; g < pass.groups.size() && strips[part].size() > 0; ++g) {
-      const std::int64_t last = pass.row(pass.groups[g].first + pass.groups[g].count - 1).position;
+      const std::int64_t last = pass.last_attended(pass.groups[g].first + pass.groups[g].count - 1);
       const ContextCut cut = context_cut(pass.config, last);
       for (std::int64_t c = 0; c < cut.count; ++c) {
         chunks.push_back({g, c, strips[part].begin});
@@ -349,7 +373,7 @@ const float* absorbed_result(const Pass& pass, const cpu::Member& member, std::i
   *merged.max = *first.max;
   *merged.sum = *first.sum;
   std::copy_n(first.acc, value, merged.acc);
-  for (std::int64_t chunk = 1; chunk < context_cut(pass.config, pass.row(i).position).count; ++chunk)
+  for (std::int64_t chunk = 1; chunk < context_cut(pass.config, pass.last_attended(i)).count; ++chunk)
     merge_softmax(merged, AbsorbedUnit::partial(pass, i, chunk, head), 1, value);
   const float inverse = 1.0f / *merged.sum;
   for (std::int64_t v = 0; v < value; ++v) merged.acc[v] *= inverse;

@@ -56,20 +56,35 @@ struct Space {
   }
 };
 
-// Consecutive prompt rows of one sequence.
+// Consecutive prompt rows of one sequence; `index` counts the runs of a pass.
 struct Run {
-  std::int64_t first, count;
+  std::int64_t first, count, index = 0;
 };
 
+// Where the masks of the strip of rows from `row` of a run on lie: strips of several runs are all different.
+std::uint16_t* masks_of(const Pass& pass, const Run& run, std::int64_t row) {
+  constexpr std::int64_t kLanes = cpu::kStripLanes;
+  return pass.space.array<std::uint16_t>(ArrayBuffer::kMasks) +
+         (row + (kLanes - 1) * run.index) / kLanes * masked_positions(pass.config);
+}
+// Positions only grow: the last row tells.
+bool has_masks(const Pass& pass, const Run& run) { return pass.is_sparse(run.first + run.count - 1); }
+
 // The run that begins at or after row `from`; count 0 past the last.
-Run next_run(const Pass& pass, const LatentAttention& attention, std::int64_t from) {
-  while (from < pass.n() && !attention.is_decompressed(pass, pass.row(from))) ++from;
+Run run_from(const Pass& pass, const LatentAttention& attention, std::int64_t from) {
+  while (from < pass.n() && !attention.is_decompressed(pass, from)) ++from;
   Run run{from, 0};
-  while (from < pass.n() && attention.is_decompressed(pass, pass.row(from)) &&
+  while (from < pass.n() && attention.is_decompressed(pass, from) &&
          pass.row(from).sequence == pass.row(run.first).sequence)
     ++from;
   run.count = from - run.first;
   return run;
+}
+Run first_run(const Pass& pass, const LatentAttention& attention) { return run_from(pass, attention, 0); }
+Run next_run(const Pass& pass, const LatentAttention& attention, const Run& run) {
+  Run next = run_from(pass, attention, run.first + run.count);
+  next.index = run.index + 1;
+  return next;
 }
 
 // One head of some rows of a run.
@@ -85,8 +100,10 @@ class DecompressedUnit {
         kernels_(cpu::integer_attention(pass.isa)),
         at_(pass.config, pass.n()) {}
 
-  void run(Run rows) noexcept {
+  // Some rows of a run, from the beginning of a strip on.
+  void run(Run rows, bool masked) noexcept {
     const ModelConfig& c = pass_.config;
+    masks_ = masked ? masks_of(pass_, rows, rows.first) : nullptr;
     pack_weights();
     const std::int64_t head_dim = c.qk_nope_head_dim + c.qk_rope_head_dim;
     const Activations& q = pass_.buffer(RowBuffer::kQuery);
@@ -174,17 +191,20 @@ class DecompressedUnit {
     auto* visible = reinterpret_cast<std::int32_t*>(part(at_.visible));
     for (std::int64_t i = first; i < rows.count; ++i)
       visible[i] = static_cast<std::int32_t>(std::clamp<std::int64_t>(start + i + 1 - position, 0, n));
-    kernels_.fold({.shape = shapes_.head,
-                   .queries = part(at_.query_strips) +
-                              static_cast<std::size_t>(first / cpu::kStripLanes) * cpu::strip_bytes(shapes_.head),
-                   .n_lanes = rows.count - first,
-                   .chunk = part(at_.chunk),
-                   .n = n,
-                   .visible = visible + first,
-                   .max = floats(at_.max) + first,
-                   .sum = floats(at_.sum) + first,
-                   .acc = floats(at_.acc) + first * c.v_head_dim,
-                   .acc_stride = c.v_head_dim});
+    kernels_.fold(
+        {.shape = shapes_.head,
+         .queries = part(at_.query_strips) +
+                    static_cast<std::size_t>(first / cpu::kStripLanes) * cpu::strip_bytes(shapes_.head),
+         .n_lanes = rows.count - first,
+         .chunk = part(at_.chunk),
+         .n = n,
+         .visible = visible + first,
+         .max = floats(at_.max) + first,
+         .sum = floats(at_.sum) + first,
+         .acc = floats(at_.acc) + first * c.v_head_dim,
+         .acc_stride = c.v_head_dim,
+         .masks = masks_ == nullptr ? nullptr : masks_ + first / cpu::kStripLanes * masked_positions(c) + position,
+         .mask_stride = masked_positions(c)});
   }
 
   const Pass& pass_;
@@ -195,9 +215,42 @@ class DecompressedUnit {
   const Shapes shapes_;
   const cpu::IntegerAttention& kernels_;
   const Space at_;
+  const std::uint16_t* masks_ = nullptr;  // of the rows' first strip; null: every position counts
 };
 
 }  // namespace
+
+std::int64_t masked_positions(const ModelConfig& c) {
+  return 3 * ((c.indexer.top_k + cpu::kChunkPositions - 1) / cpu::kChunkPositions * cpu::kChunkPositions);
+}
+
+void demand_masks(const ModelConfig& c, const RunSizes& sizes, Demand& demand) {
+  if (c.indexer.n_heads > 0 && sizes.n_positions > c.indexer.top_k)
+    demand.array(ArrayBuffer::kMasks, sizes.micro_batch * masked_positions(c), sizeof(std::uint16_t));
+}
+
+void mark_chosen(const Pass& pass, const cpu::Member& member, const LatentAttention& attention) noexcept {
+  std::int64_t strip = 0;
+  for (Run run = first_run(pass, attention); run.count > 0; run = next_run(pass, attention, run)) {
+    if (!has_masks(pass, run)) continue;
+    for (std::int64_t row = 0; row < run.count; row += cpu::kStripLanes) {
+      if (strip++ % member.size != member.index) continue;
+      const std::int64_t lanes = std::min<std::int64_t>(cpu::kStripLanes, run.count - row);
+      std::uint16_t* masks = masks_of(pass, run, run.first + row);
+      std::uint16_t dense = 0;
+      for (std::int64_t lane = 0; lane < lanes; ++lane)
+        dense |= static_cast<std::uint16_t>((pass.is_sparse(run.first + row + lane) ? 0 : 1) << lane);
+      std::fill_n(masks, pass.row(run.first + row + lanes - 1).position + 1, dense);
+      for (std::int64_t lane = 0; lane < lanes; ++lane) {
+        const std::int64_t i = run.first + row + lane;
+        if (!pass.is_sparse(i)) continue;
+        const std::int32_t* chosen = pass.chosen(i);
+        const auto bit = static_cast<std::uint16_t>(1u << lane);
+        for (std::int64_t k = 0; k < pass.config.indexer.top_k; ++k) masks[chosen[k]] |= bit;
+      }
+    }
+  }
+}
 
 std::size_t decompressed_scratch_bytes(const ModelConfig& c, std::int64_t micro_batch) {
   return Space(c, micro_batch).total;
@@ -210,15 +263,19 @@ void attend_decompressed(const Pass& pass, const cpu::Member& member, const Late
   const Span own = attention.heads(place);
   const std::int64_t heads = own.size();
   std::int64_t u = next.take(), first = 0;
-  for (Run run = next_run(pass, attention, 0); run.count > 0; run = next_run(pass, attention, run.first + run.count)) {
+  for (Run run = first_run(pass, attention); run.count > 0; run = next_run(pass, attention, run)) {
     // Members share a head's rows where there are few heads for them; each then makes the keys and values again.
     std::int64_t parts = 1;
     while (heads * parts < 3 * place.size && run.count / (parts + 1) >= kLeastRows) ++parts;
     for (; u < first + heads * parts; u = next.take()) {
       // Later rows see more: taking them first balances the members.
       const std::int64_t mine = parts - 1 - (u - first) / heads;
-      const std::int64_t begin = run.count * mine / parts, end = run.count * (mine + 1) / parts;
-      DecompressedUnit(pass, member, attention, own.begin + (u - first) % heads).run({run.first + begin, end - begin});
+      const auto edge = [&](std::int64_t part) {  // whole strips
+        return part == parts ? run.count : run.count * part / parts / cpu::kStripLanes * cpu::kStripLanes;
+      };
+      const std::int64_t begin = edge(mine), end = edge(mine + 1);
+      DecompressedUnit(pass, member, attention, own.begin + (u - first) % heads)
+          .run({run.first + begin, end - begin, run.index}, has_masks(pass, run));
     }
     first += heads * parts;
   }

@@ -301,6 +301,11 @@ void Executor::Impl::check(std::span<const Row> rows, const LayerRange& layers, 
     throw Error(ErrorKind::kBadRequest,
                 fmt::format("layers {} to {} of {} were asked for", layers.begin, layers.end, c.n_layers));
   }
+  if (layers.begin > 0 && c.is_sparse(layers.begin) && !c.chooses(layers.begin)) {
+    throw Error(ErrorKind::kBadRequest, fmt::format("layer {} attends to what an earlier layer chooses: layers cannot "
+                                                    "begin there",
+                                                    layers.begin));
+  }
   if (layers.begin > 0 || !hidden.empty()) check_hidden(rows, hidden);
   std::vector<std::int64_t> next = lengths();
   for (const Row& row : rows) {
@@ -353,7 +358,8 @@ void Executor::Impl::run_pass(std::span<const Row> rows, const Section& section,
                               cpu::Team& members) {
   const ModelConfig& c = model.config();
   const PlanOptions& planned = model.plan().options;
-  Pass pass(c, model.isa(), cache, space, members.crews(static_cast<int>(planned.shares.size()), planned.here), rows);
+  Pass pass(c, model.isa(), cache, space, members.crews(static_cast<int>(planned.shares.size()), planned.here), rows,
+            section.blocks.front()->plan().layer >= c.n_layers);
   if (!section.to_the_end) pass.logit_rows.clear();
   const std::size_t logits_at = out.logits.size();
   out.logits.resize(logits_at + pass.logit_rows.size() * static_cast<std::size_t>(c.vocab_size));

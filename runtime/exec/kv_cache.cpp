@@ -8,6 +8,7 @@
 #include <ostream>
 
 #include "cpu/kernels/attention/attention.hpp"
+#include "cpu/kernels/index/index.hpp"
 
 namespace dodeca::runtime::exec {
 namespace {
@@ -29,8 +30,9 @@ struct LayerHeader {
 // Two types where keys and values differ.
 LayerHeader header_of(const RowFormat& format) {
   const auto keys = static_cast<std::uint64_t>(format.dtype), values = static_cast<std::uint64_t>(format.value_dtype);
-  return {keys == values ? keys : (values + 1) << 32 | keys, static_cast<std::uint64_t>(format.width),
-          format.row_bytes};
+  const std::int64_t index = format.index ? format.index->head_dim : 0;
+  return {keys == values ? keys : (values + 1) << 32 | keys, static_cast<std::uint64_t>(format.width + index),
+          format.position_bytes()};
 }
 
 // Of the layers; nothing where they are elsewhere.
@@ -39,7 +41,7 @@ std::vector<std::optional<RowFormat>> formats_of(const ModelConfig& config, cons
   for (std::int64_t layer = 0; layer < config.n_layers + (options.mtp ? config.n_mtp_layers : 0); ++layer) {
     formats.emplace_back();
     if (std::ranges::find(options.layers_elsewhere, layer) == options.layers_elsewhere.end())
-      formats.back() = RowFormat::of(config, config.layer(layer).attention, options.types, options.integer_attention);
+      formats.back() = RowFormat::of_layer(config, layer, options.types, options.integer_attention);
   }
   return formats;
 }
@@ -48,7 +50,7 @@ std::vector<std::optional<RowFormat>> formats_of(const ModelConfig& config, cons
 
 std::uint64_t KvCache::bytes_needed(const ModelConfig& config, const KvCacheOptions& options) {
   std::uint64_t position = 0;
-  for (const auto& format : formats_of(config, options)) position += format ? format->row_bytes : 0;
+  for (const auto& format : formats_of(config, options)) position += format ? format->position_bytes() : 0;
   return static_cast<std::uint64_t>(BlockTable::blocks_for(options.n_positions) * kPositions) * position *
          options.copies.size();
 }
@@ -77,7 +79,7 @@ void KvCache::fork(std::int32_t src, std::int32_t dst, std::int64_t n) {
 
 std::size_t KvCache::position_bytes() const {
   std::size_t bytes = 0;
-  for (const auto& layer : layers_) bytes += layer->format().row_bytes;
+  for (const auto& layer : layers_) bytes += layer->format().position_bytes();
   return bytes;
 }
 
@@ -90,6 +92,11 @@ std::optional<std::int64_t> KvCache::clamped_layer() const {
 void KvCache::write_row(std::int64_t layer, std::int32_t sequence, std::int64_t position,
                         const float* values) noexcept {
   store(layer).write_row(table_.block_of(sequence, position), position % kPositions, values);
+}
+
+void KvCache::write_index_row(std::int64_t layer, std::int32_t sequence, std::int64_t position,
+                              const float* key) noexcept {
+  store(layer).write_index_row(table_.block_of(sequence, position), position % kPositions, key);
 }
 
 void KvCache::read_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, float* values) const noexcept {
@@ -110,16 +117,26 @@ const std::byte* KvCache::block(std::int64_t layer, std::int32_t sequence, std::
   return rows.block(table_.block_of(sequence, position), rows.n_copies() > 1 ? part : 0);
 }
 
+const std::byte* KvCache::index_block(std::int64_t layer, std::int32_t sequence, std::int64_t position,
+                                      std::size_t part) const {
+  const LayerStore& rows = store(layer);
+  return rows.index_block(table_.block_of(sequence, position), rows.n_copies() > 1 ? part : 0);
+}
+
 void KvCache::fill(std::int64_t layer, std::int32_t sequence, std::int64_t n,
                    std::span<const std::vector<float>> rows) {
   CacheLayer& to = *layers_[layer];
-  const std::size_t row_bytes = to.format().row_bytes;
-  std::vector<std::byte> bytes(static_cast<std::size_t>(kPositions) * row_bytes);
+  const RowFormat& format = to.format();
+  std::vector<std::byte> bytes(static_cast<std::size_t>(kPositions) * format.position_bytes());
   std::size_t next = 0;
   for (std::int64_t position = 0; position < n; position += kPositions) {
     const std::int64_t count = std::min(kPositions, n - position);
-    for (std::int64_t i = 0; i < count; ++i)
-      to.encode_row(rows[next++ % rows.size()].data(), bytes.data() + static_cast<std::size_t>(i) * row_bytes);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float* row = rows[next++ % rows.size()].data();
+      std::byte* at = bytes.data() + static_cast<std::size_t>(i) * format.position_bytes();
+      to.encode_row(row, at);
+      if (format.index) cpu::encode_index_row(*format.index, row, at + format.row_bytes);
+    }
     to.write_bytes(block_index(sequence, position), count, bytes.data());
   }
 }
@@ -139,7 +156,7 @@ void KvCache::save(std::int32_t sequence, std::ostream& out) const {
     const std::int64_t n = std::min(kPositions, length - position);
     for (std::int64_t l = 0; l < n_layers(); ++l) {
       const CacheLayer& layer = *layers_[l];
-      const std::size_t row_bytes = layer.format().row_bytes;
+      const std::size_t row_bytes = layer.format().position_bytes();
       rows.resize(static_cast<std::size_t>(n) * row_bytes);
       layer.read_bytes(block_index(sequence, position), n, rows.data());
       // The last row of a layer that drafts belongs to a token that is not saved.
@@ -148,6 +165,13 @@ void KvCache::save(std::int32_t sequence, std::ostream& out) const {
       out.write(reinterpret_cast<const char*>(rows.data()), static_cast<std::streamsize>(rows.size()));
     }
   }
+}
+
+RowFormat KvCache::format_behind(std::int64_t layer) const {
+  if (layer < n_layers()) return format(layer);
+  RowFormat last = format(n_main_layers_ - 1);
+  last.index.reset();
+  return last;
 }
 
 void KvCache::restore(std::int32_t sequence, std::istream& in) {
@@ -164,7 +188,7 @@ void KvCache::restore(std::int32_t sequence, std::istream& in) {
   }
   for (std::int64_t layer = 0; layer < n_saved; ++layer) {
     LayerHeader saved{};
-    const LayerHeader own = header_of(format(std::min(layer, n_main_layers_ - 1)));  // those behind are like the last
+    const LayerHeader own = header_of(format_behind(layer));
     if (!in.read(reinterpret_cast<char*>(&saved), sizeof saved))
       throw Error(ErrorKind::kBadFile, fmt::format("the saved cache ends before its layer {}", layer));
     if (saved != own) {
@@ -189,7 +213,7 @@ void KvCache::restore_rows(std::int32_t sequence, std::istream& in, std::int64_t
   for (std::int64_t position = 0; position < length; position += kPositions) {
     const std::int64_t n = std::min(kPositions, length - position);
     for (std::int64_t layer = 0; layer < std::max(n_saved, n_layers()); ++layer) {
-      rows.assign(static_cast<std::size_t>(n) * format(std::min(layer, n_main_layers_ - 1)).row_bytes, std::byte{0});
+      rows.assign(static_cast<std::size_t>(n) * format_behind(layer).position_bytes(), std::byte{0});
       if (layer < n_saved &&
           !in.read(reinterpret_cast<char*>(rows.data()), static_cast<std::streamsize>(rows.size()))) {
         truncate(sequence, 0);

@@ -81,14 +81,19 @@ class KvCache {
   // Of grouped queries: one head's key or value.
   void write_key(std::int64_t layer, const CachePlace& at, std::int64_t head, const float* key) noexcept;
   void write_value(std::int64_t layer, const CachePlace& at, std::int64_t head, const float* value) noexcept;
+  void write_index_row(std::int64_t layer, std::int32_t sequence, std::int64_t position, const float* key) noexcept;
   // First row of the block that holds `position` (a multiple of kContextBlock), in the copy of a part of the model.
   const std::byte* block(std::int64_t layer, std::int32_t sequence, std::int64_t position, std::size_t part = 0) const;
+  // Its index keys, of layers that have an indexer.
+  const std::byte* index_block(std::int64_t layer, std::int32_t sequence, std::int64_t position,
+                               std::size_t part = 0) const;
 
  private:
   void copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows);
   LayerStore& store(std::int64_t layer) { return *stores_[layer]; }
   const LayerStore& store(std::int64_t layer) const { return *stores_[layer]; }
 
+  RowFormat format_behind(std::int64_t layer) const;  // also of draft layers that are not here
   void restore_rows(std::int32_t sequence, std::istream& in, std::int64_t n_saved);
 
   std::int64_t n_main_layers_;

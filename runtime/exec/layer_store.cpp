@@ -8,6 +8,7 @@
 
 #include "cpu/kernels/attention/attention.hpp"
 #include "cpu/kernels/attention/integer.hpp"
+#include "cpu/kernels/index/index.hpp"
 #include "quant/codec.hpp"
 
 namespace dodeca::runtime::exec {
@@ -92,15 +93,18 @@ void decode(DType dtype, const std::byte* from, std::int64_t n, float* out) noex
     quant::decode_row(dtype, from, out, n);
 }
 
-// f(where it is in a block of memory, where it is in a row of bytes, bytes) for each head's keys and values of row i.
+// f(where it is in a block of memory, where it is in a row of bytes, bytes) for each piece of row i: each head's keys and
+// values of grouped queries, or the row; and its index key.
 template <class F>
 void for_each_piece(const RowFormat& format, std::int64_t i, F&& f) {
   const auto row = static_cast<std::size_t>(i);
   std::size_t at = 0;
+  if (format.n_heads == 0) f(row * format.row_bytes, at, format.row_bytes);
   for (std::int64_t h = 0; h < format.n_heads; ++h, at += format.key_bytes)
     f(format.keys_at(h) + row * format.key_bytes, at, format.key_bytes);
   for (std::int64_t h = 0; h < format.n_heads; ++h, at += format.value_bytes)
     f(format.values_at(h) + row * format.value_bytes, at, format.value_bytes);
+  if (format.index) f(format.index_at() + row * format.index_bytes(), format.row_bytes, format.index_bytes());
 }
 
 }  // namespace
@@ -118,25 +122,30 @@ RowFormat RowFormat::of(const ModelConfig& config, AttentionKind kind, const Row
   return latent_format(config, types.keys, integer_attention);
 }
 
+RowFormat RowFormat::of_layer(const ModelConfig& config, std::int64_t layer, const RowTypes& types,
+                              bool integer_attention) {
+  RowFormat format = of(config, config.layer(layer).attention, types, integer_attention);
+  if (config.chooses(layer))
+    format.index = cpu::IndexShape{integer_attention ? cpu::IndexNumbers::kWords : cpu::IndexNumbers::kFloats,
+                                   config.indexer.n_heads, config.indexer.head_dim};
+  return format;
+}
+
 LayerStore::LayerStore(const RowFormat& format, std::int64_t n_blocks, const std::vector<std::vector<int>>& copies)
     : CacheLayer(format) {
   for (const std::vector<int>& nodes : copies)
-    copies_.emplace_back(static_cast<std::size_t>(n_blocks * cpu::kContextBlock) * format.row_bytes, nodes);
+    copies_.emplace_back(static_cast<std::size_t>(n_blocks * cpu::kContextBlock) * format.position_bytes(), nodes);
 }
 
 std::size_t LayerStore::offset(std::int32_t block) const {
-  return static_cast<std::size_t>(block) * cpu::kContextBlock * format().row_bytes;
+  return static_cast<std::size_t>(block) * cpu::kContextBlock * format().position_bytes();
 }
 
 void LayerStore::copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_rows) {
   for (std::size_t copy = 0; copy < n_copies(); ++copy) {
     std::byte* out = block_of(copy, to);
     const std::byte* in = block(from, copy);
-    if (format().n_heads == 0) {
-      std::memcpy(out, in, static_cast<std::size_t>(n_rows) * format().row_bytes);
-      continue;
-    }
-    // The first rows of every head's keys and values.
+    // The first rows of every piece.
     for_each_piece(format(), 0, [&](std::size_t at, std::size_t, std::size_t bytes) {
       std::memcpy(out + at, in + at, static_cast<std::size_t>(n_rows) * bytes);
     });
@@ -145,11 +154,7 @@ void LayerStore::copy_rows(std::int32_t from, std::int32_t to, std::int64_t n_ro
 
 void LayerStore::read_bytes(std::int32_t block, std::int64_t n_rows, std::byte* out) const {
   const std::byte* in = this->block(block);
-  if (format().n_heads == 0) {
-    std::memcpy(out, in, static_cast<std::size_t>(n_rows) * format().row_bytes);
-    return;
-  }
-  for (std::int64_t i = 0; i < n_rows; ++i, out += format().row_bytes) {
+  for (std::int64_t i = 0; i < n_rows; ++i, out += format().position_bytes()) {
     for_each_piece(format(), i, [&](std::size_t at, std::size_t in_row, std::size_t bytes) {
       std::memcpy(out + in_row, in + at, bytes);
     });
@@ -159,12 +164,8 @@ void LayerStore::read_bytes(std::int32_t block, std::int64_t n_rows, std::byte* 
 void LayerStore::write_bytes(std::int32_t block, std::int64_t n_rows, const std::byte* rows) {
   for (std::size_t copy = 0; copy < n_copies(); ++copy) {
     std::byte* out = block_of(copy, block);
-    if (format().n_heads == 0) {
-      std::memcpy(out, rows, static_cast<std::size_t>(n_rows) * format().row_bytes);
-      continue;
-    }
     for (std::int64_t i = 0; i < n_rows; ++i) {
-      const std::byte* in = rows + static_cast<std::size_t>(i) * format().row_bytes;
+      const std::byte* in = rows + static_cast<std::size_t>(i) * format().position_bytes();
       for_each_piece(format(), i, [&](std::size_t at, std::size_t in_row, std::size_t bytes) {
         std::memcpy(out + at, in + in_row, bytes);
       });
@@ -245,6 +246,13 @@ void LayerStore::read_row(std::int32_t block, std::int64_t row, float* values) c
     cpu::decode_int8_row(from, f.integer->key, f.integer->rope, values);
   else
     quant::decode_row(f.dtype, from, values, f.width);
+}
+
+void LayerStore::write_index_row(std::int32_t block, std::int64_t row, const float* key) noexcept {
+  const std::size_t bytes = format().index_bytes(), at = format().index_at() + static_cast<std::size_t>(row) * bytes;
+  cpu::encode_index_row(*format().index, key, block_of(0, block) + at);
+  for (std::size_t copy = 1; copy < n_copies(); ++copy)
+    std::memcpy(block_of(copy, block) + at, block_of(0, block) + at, bytes);
 }
 
 }  // namespace dodeca::runtime::exec

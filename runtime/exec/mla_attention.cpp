@@ -22,6 +22,13 @@ void add_bias(float* row, std::span<const float> bias) noexcept {
   for (std::size_t j = 0; j < bias.size(); ++j) row[j] += bias[j];
 }
 
+// What each part has of the index queries.
+void add_query_regions(const Pass& pass, std::span<const PackedMatrix> parts, std::vector<Region>& regions) {
+  for (const PackedMatrix& part : parts)
+    add_region(regions, pass.buffer(RowBuffer::kIndexQuery),
+               {static_cast<std::int64_t>(part.part), 0, pass.n(), part.row_begin, part.row_begin + part.n_out});
+}
+
 std::uint64_t bytes_of(std::span<const PackedMatrix> parts) {
   std::uint64_t bytes = 0;
   for (const PackedMatrix& part : parts) bytes += static_cast<std::uint64_t>(part.n_slices) * part.slice_bytes();
@@ -75,7 +82,7 @@ template <class F>
 void for_each_absorbed(const Pass& pass, const LatentAttention& attention, F&& f) noexcept {
   for (std::int64_t begin = 0; begin < pass.n();) {
     std::int64_t end = begin;
-    while (end < std::min(pass.n(), begin + kHeadRows) && !attention.is_decompressed(pass, pass.row(end))) ++end;
+    while (end < std::min(pass.n(), begin + kHeadRows) && !attention.is_decompressed(pass, end)) ++end;
     if (end > begin) f(begin, end);
     begin = std::max(end, begin + 1);
   }
@@ -115,8 +122,9 @@ LatentAttention::LatentAttention(const Model& model, const BlockPlan& plan)
       layer_(plan.layer),
       can_decompress_(model.config().qk_nope_head_dim % 32 == 0 && model.config().v_head_dim % cpu::kStripLanes == 0) {}
 
-bool LatentAttention::is_decompressed(const Pass& pass, const Row& row) const noexcept {
-  return row.prompt && can_decompress_ && pass.cache.format(layer_).integer;
+bool LatentAttention::is_decompressed(const Pass& pass, std::int64_t i) const noexcept {
+  if (!pass.row(i).prompt || !can_decompress_ || !pass.cache.format(layer_).integer) return false;
+  return !pass.is_sparse(i) || pass.row(i).position < masked_positions(pass.config);
 }
 
 MlaAttention::MlaAttention(const Model& model, const BlockPlan& plan)
@@ -128,6 +136,7 @@ MlaAttention::MlaAttention(const Model& model, const BlockPlan& plan)
           {.acts = RowBuffer::kInput, .out = attention_.weights().q_a.empty() ? RowBuffer::kQuery : RowBuffer::kQA}),
       kv_in_(attention_.weights().kv_a,
              {.acts = RowBuffer::kInput, .out = RowBuffer::kKv, .first_piece = query_in_.n_pieces()}),
+      indexer_(model, plan, query_in_.n_pieces() + kv_in_.n_pieces()),
       absorbed_units_(std::ssize(plan.parts)),
       decompressed_units_(std::ssize(plan.parts)) {
   const MlaWeights& w = attention_.weights();
@@ -138,15 +147,27 @@ MlaAttention::MlaAttention(const Model& model, const BlockPlan& plan)
   kv_block_ = lora ? blocks_of(c.q_lora_rank) : n_query_blocks(c);
   latent_loads_ = query_in_.piece_loads();
   for (TileLoad& load : latent_loads_) load.tiles_per_block = lora ? load.tiles_per_block : query_tiles_;
-  for (TileLoad load : kv_in_.piece_loads()) {
-    load.first_block = kv_block_;
-    latent_loads_.push_back(load);
-  }
+  key_block_ = kv_block_ + blocks_of(cache_width(c));
+  weights_block_ = key_block_ + blocks_of(c.indexer.head_dim);
   latent_part_loads_ = query_in_.part_loads();
-  for (const TileLoad& load : kv_in_.part_loads()) latent_part_loads_.push_back(load);
+  const auto add_latent_loads = [&](const PiecedProjection& weight, std::int64_t first_block) {
+    for (TileLoad load : weight.piece_loads()) {
+      load.first_block = first_block;
+      latent_loads_.push_back(load);
+    }
+    for (const TileLoad& load : weight.part_loads()) latent_part_loads_.push_back(load);
+  };
+  add_latent_loads(kv_in_, kv_block_);
+  add_latent_loads(indexer_.key_in(), key_block_);
+  add_latent_loads(indexer_.weights_in(), weights_block_);
   for (const PackedMatrix& part : w.q_b) {
     query_loads_.push_back(load_of(part));
     query_loads_.back().tiles_per_block = query_tiles_;
+  }
+  for (const PackedMatrix& part : indexer_.query()) {
+    query_loads_.push_back(load_of(part));
+    query_loads_.back().first_block = n_query_blocks(c);
+    query_loads_.back().tiles_per_block = indexer_.query_tiles();
   }
   for (std::size_t p = 0; p < w.k_b.size(); ++p) {  // the results of a strip of heads are a block
     absorb_loads_.push_back({.n_tiles = w.k_b[p].n_slices * w.k_b[p].n_tiles,
@@ -168,6 +189,9 @@ MlaAttention::MlaAttention(const Model& model, const BlockPlan& plan)
   }
   phases_ = {latent_phase(), absorb_phase(), attention_phase(), value_phase(), output_.phase()};
   if (lora) phases_.insert(phases_.begin() + 1, query_phase());
+  if (!indexer_.chooses()) return;
+  choosing_phases_ = phases_;
+  choosing_phases_.insert(choosing_phases_.begin() + 2, {choosing_phase(), masking_phase()});
 }
 
 void MlaAttention::add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand) {
@@ -192,8 +216,13 @@ void MlaAttention::add_demand(const Plan& plan, const BlockPlan& block, const Ru
                                                                  cpu::act_row_bytes(cpu::ActFormat::kF32, w.n_in)));
   }
   demand.scratch(ThreadBuffer::kAttention, std::max(absorbed_scratch_bytes(c), decompressed_scratch_bytes(c, m)));
-  demand.blocks(std::max(c.n_heads, blocks_of(c.q_lora_rank)) + blocks_of(cache_width(c)));
-  PiecedProjection::add_demand({weights[kQ], weights[kQA], weights[kKvA]}, sizes, demand);
+  demand.blocks(std::max(c.n_heads, blocks_of(c.q_lora_rank)) + blocks_of(cache_width(c)) +
+                blocks_of(c.indexer.head_dim) + blocks_of(c.indexer.n_heads));
+  demand.blocks(c.n_heads + c.indexer.n_heads + kFewRows);
+  PiecedProjection::add_demand({weights[kQ], weights[kQA], weights[kKvA], weights[kIndexK], weights[kIndexWeights]},
+                               sizes, demand);
+  Indexer::add_demand(plan, block, sizes, demand);
+  demand_masks(c, sizes, demand);
   demand.blocks(blocks_of(c.n_heads * c.v_head_dim) + block.n_parts());
   demand_partials(c, sizes, demand);
   OutputProjection::add_demand(*weights[kAttentionOutput], sizes, demand);
@@ -212,22 +241,24 @@ Phase MlaAttention::latent_phase() const {
       .name = lora ? "q_a, kv_a" : "q, kv_a",
       .loads =
           [this](const Pass& pass) {
-            return std::span<const TileLoad>(pass.few() ? latent_loads_ : latent_part_loads_);
+            const PiecedProjection& weights = indexer_.weights_in();
+            return needed(pass.few() ? latent_loads_ : latent_part_loads_,
+                          static_cast<std::size_t>(pass.few() ? weights.n_pieces() : weights.n_parts()), scores(pass));
           },
       .run =
           [this](Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) {
-            const auto at = static_cast<std::int64_t>(load),
-                       n_first = pass.few() ? query_in_.n_pieces() : query_in_.n_parts();
-            if (at < n_first)
-              query_in_.run(pass, member, at, tiles);
-            else
-              kv_in_.run(pass, member, at - n_first, tiles);
+            auto at = static_cast<std::int64_t>(load);
+            for (const PiecedProjection* weight : {&query_in_, &kv_in_, &indexer_.key_in(), &indexer_.weights_in()}) {
+              const std::int64_t n = pass.few() ? weight->n_pieces() : weight->n_parts();
+              if (at >= 0 && at < n) weight->run(pass, member, at, tiles);
+              at -= n;
+            }
           },
       .finish_block = [this](Pass& pass, std::int64_t block) { finish_latent_block(pass, block); },
       .finish_part = [this](Pass& pass, std::int64_t part, std::int64_t block) { sum_latent_block(pass, part, block); },
       .finish =
           [this, lora](Pass& pass, std::int64_t i) {
-            write_cache_row(pass, i);
+            finish_latent_row(pass, i);
             if (!lora) return rotate_query_here(pass, i);
             for (std::int64_t b = 0; b < blocks_of(pass.config.q_lora_rank); ++b) weigh_query_block(pass, i, b);
             set_query_factor(pass, i);
@@ -236,6 +267,11 @@ Phase MlaAttention::latent_phase() const {
           [this, lora](Pass& pass) {
             for (std::int64_t i = 0; lora && pass.few() && i < pass.n(); ++i) set_query_factor(pass, i);
             if (pass.few()) list_chunks(pass, attention_, chunks_, chunk_loads_);
+            if (pass.few() && scores(pass)) {
+              score_loads_.clear();
+              indexer_.list_scores(pass, pass.config.n_heads, score_loads_);
+              score_loads_.insert(score_loads_.end(), absorb_loads_.begin(), absorb_loads_.end());
+            }
             absorbed_units_.reset();
             decompressed_units_.reset();
           },
@@ -245,11 +281,16 @@ Phase MlaAttention::latent_phase() const {
           [this, lora](Pass& pass, std::vector<Region>& regions) {
             if (lora) query_in_.add_regions(pass, regions);  // else every part has the query of its own heads
             kv_in_.add_regions(pass, regions);
+            indexer_.key_in().add_regions(pass, regions);
+            if (scores(pass)) indexer_.weights_in().add_regions(pass, regions);
           }};
 }
 
 void MlaAttention::sum_latent_block(Pass& pass, std::int64_t part, std::int64_t block) const {
   const ModelConfig& c = pass.config;
+  if (block >= weights_block_)
+    return indexer_.weights_in().sum(pass, columns_of(block - weights_block_, c.indexer.n_heads), part);
+  if (block >= key_block_) return indexer_.key_in().sum(pass, columns_of(block - key_block_, c.indexer.head_dim), part);
   if (block >= kv_block_) return kv_in_.sum(pass, columns_of(block - kv_block_, cache_width(c)), part);
   const std::int64_t d = head_dim(c);
   query_in_.sum(pass,
@@ -260,10 +301,11 @@ void MlaAttention::sum_latent_block(Pass& pass, std::int64_t part, std::int64_t 
 }
 
 void MlaAttention::finish_latent_block(Pass& pass, std::int64_t block) const {
-  const ModelConfig& c = pass.config;
+  if (block >= weights_block_) return;
   if (block >= kv_block_) {
-    for (std::int64_t i = 0, last = kv_blocks_done_.is_last_of(blocks_of(cache_width(c))); last && i < pass.n(); ++i)
-      write_cache_row(pass, i);
+    const std::int64_t n_blocks = indexer_.chooses() ? weights_block_ - kv_block_ : key_block_ - kv_block_;
+    for (std::int64_t i = 0, last = kv_blocks_done_.is_last_of(n_blocks); last && i < pass.n(); ++i)
+      finish_latent_row(pass, i);
     return;
   }
   const bool lora = !attention_.weights().q_a.empty();
@@ -273,6 +315,11 @@ void MlaAttention::finish_latent_block(Pass& pass, std::int64_t block) const {
     else
       rotate_query_block(pass, i, block);
   }
+}
+
+void MlaAttention::finish_latent_row(Pass& pass, std::int64_t i) const {
+  write_cache_row(pass, i);
+  if (indexer_.chooses()) indexer_.write_key(pass, i);
 }
 
 // Latent normalized, key rotated, row written to the cache.
@@ -325,28 +372,61 @@ void MlaAttention::rotate_query_here(Pass& pass, std::int64_t i) const {
 Phase MlaAttention::query_phase() const {
   const MlaWeights& w = attention_.weights();
   return {.name = "q_b",
-          .loads = [this](const Pass&) { return std::span<const TileLoad>(query_loads_); },
+          .loads = [this](const Pass& pass) { return needed(query_loads_, indexer_.query().size(), scores(pass)); },
           .run =
-              [&w](Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) {
-                project(pass, member, {w.q_b[part], tiles, RowBuffer::kQA, RowBuffer::kQuery});
+              [this, &w](Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) {
+                if (load < w.q_b.size())
+                  project(pass, member, {w.q_b[load], tiles, RowBuffer::kQA, RowBuffer::kQuery});
+                else
+                  project(pass, member,
+                          {indexer_.query()[load - w.q_b.size()], tiles, RowBuffer::kQA, RowBuffer::kIndexQuery});
               },
           .finish_block =
               [this](Pass& pass, std::int64_t block) {
+                const std::int64_t n_own = n_query_blocks(pass.config);
+                if (block >= n_own) return indexer_.finish_query_block(pass, block - n_own);
                 for (std::int64_t i = 0; i < pass.n(); ++i) rotate_query_block(pass, i, block);
               },
-          .finish = [this](Pass& pass, std::int64_t i) { rotate_query_here(pass, i); },
-          .work = [&w](const Pass&) { return Work{bytes_of(w.q_b)}; },
+          .finish =
+              [this](Pass& pass, std::int64_t i) {
+                rotate_query_here(pass, i);
+                if (scores(pass)) indexer_.finish_query(pass, i);
+              },
+          .work =
+              [this, &w](const Pass& pass) {
+                return Work{bytes_of(w.q_b) + (scores(pass) ? bytes_of(indexer_.query()) : 0)};
+              },
           .taps = {tap_rows(kQB, RowBuffer::kQA)},
-          .end = blocks_within_parts(query_loads_) ? PhaseEnd::kPart : PhaseEnd::kAll};
+          .end = !indexer_.chooses() && blocks_within_parts(query_loads_) ? PhaseEnd::kPart : PhaseEnd::kAll,
+          .joint = indexer_.chooses() ? [this](Pass& pass, std::vector<Region>& regions) {
+            if (scores(pass)) add_query_regions(pass, indexer_.query(), regions);
+          } : std::function<void(Pass&, std::vector<Region>&)>()};
 }
 
 Phase MlaAttention::absorb_phase() const {
   const MlaWeights& w = attention_.weights();
   return {.name = "k_b",
-          .loads = [this](const Pass&) { return std::span<const TileLoad>(absorb_loads_); },
-          .run = [this](Pass& pass, const cpu::Member& member, std::size_t part,
-                        const cpu::Range& tiles) { absorb(pass, member, part, tiles); },
-          .finish_block = [this](Pass& pass, std::int64_t strip) { pack_strip(pass, attention_.layer(), strip); },
+          .loads =
+              [this](const Pass& pass) {
+                return std::span<const TileLoad>(pass.few() && scores(pass) ? score_loads_ : absorb_loads_);
+              },
+          .run =
+              [this](Pass& pass, const cpu::Member& member, std::size_t load, const cpu::Range& tiles) {
+                const std::size_t n_scores =
+                    pass.few() && scores(pass) ? score_loads_.size() - absorb_loads_.size() : 0;
+                if (load < n_scores)
+                  indexer_.score(pass, score_loads_[load], tiles, pass.config.n_heads);
+                else
+                  absorb(pass, member, load - n_scores, tiles);
+              },
+          .finish_block =
+              [this](Pass& pass, std::int64_t block) {
+                const std::int64_t first_row = pass.config.n_heads;  // behind the strips' blocks
+                if (block < first_row)
+                  pack_strip(pass, attention_.layer(), block);
+                else
+                  indexer_.choose(pass, block - first_row);
+              },
           .work = [&w](const Pass&) { return Work{bytes_of(w.k_b)}; },
           .taps = {{kKB,
                     [](const Pass& pass, const RowSink& sink) {
@@ -356,7 +436,17 @@ Phase MlaAttention::absorb_phase() const {
                           sink(h, q + h * head_dim(pass.config), 1.0f);
                       }
                     }}},
-          .end = attention_end()};
+          .end = indexer_.chooses() ? PhaseEnd::kAll : attention_end()};
+}
+
+Phase MlaAttention::choosing_phase() const {
+  return {.name = "index",
+          .deal = [this](Pass& pass, const cpu::Member& member) { indexer_.choose_for_many(pass, member); }};
+}
+
+Phase MlaAttention::masking_phase() const {
+  return {.name = "index masks",
+          .deal = [this](Pass& pass, const cpu::Member& member) { mark_chosen(pass, member, attention_); }};
 }
 
 void MlaAttention::absorb(Pass& pass, const cpu::Member& member, std::size_t part, const cpu::Range& tiles) const {

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "runtime/exec/indexer.hpp"
 #include "runtime/exec/output_projection.hpp"
 #include "runtime/exec/pieced_projection.hpp"
 
@@ -54,8 +55,8 @@ class LatentAttention {
     Activations& heads = pass.buffer(RowBuffer::kHeads);
     return heads.row(heads.first_row(static_cast<std::int64_t>(at.part)) + i) + at.index * pass.config.v_head_dim;
   }
-  // Whether a row takes the decompressed form: by its kind alone, so that its bits do not depend on its companions.
-  bool is_decompressed(const Pass& pass, const Row& row) const noexcept;
+  // Whether row i takes the decompressed form: by its kind and position alone, so that its bits do not depend on its companions.
+  bool is_decompressed(const Pass& pass, std::int64_t i) const noexcept;
 
  private:
   MlaWeights weights_;
@@ -68,7 +69,9 @@ class MlaAttention final : public Block {
   MlaAttention(const Model& model, const BlockPlan& plan);
   static void add_demand(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, Demand& demand);
 
-  std::span<const Phase> phases(const Pass&) const override { return phases_; }
+  std::span<const Phase> phases(const Pass& pass) const override {
+    return indexer_.chooses() && pass.any_sparse() && !pass.few() ? choosing_phases_ : phases_;
+  }
   std::span<const float> norm() const override { return attention_.weights().norm; }
   std::span<const std::int32_t> output_parts() const override { return output_.parts(); }
 
@@ -76,8 +79,16 @@ class MlaAttention final : public Block {
   Phase latent_phase() const;
   Phase query_phase() const;
   Phase absorb_phase() const;
+  Phase choosing_phase() const, masking_phase() const;  // many rows; with few it is done beside k_b
   Phase attention_phase() const;
   Phase value_phase() const;
+  // Whether the members score positions in this pass.
+  bool scores(const Pass& pass) const { return indexer_.chooses() && pass.any_sparse(); }
+  // The loads of a phase, without those behind them that only sparse rows need.
+  static std::span<const TileLoad> needed(std::span<const TileLoad> loads, std::size_t n_optional, bool all) {
+    return all ? loads : loads.first(loads.size() - n_optional);
+  }
+  void finish_latent_row(Pass& pass, std::int64_t i) const;
   // Of phases whose results are strips of heads.
   PhaseEnd attention_end() const { return attention_.weights().strips_within_parts ? PhaseEnd::kPart : PhaseEnd::kAll; }
 
@@ -99,14 +110,17 @@ class MlaAttention final : public Block {
   OutputProjection output_;
   std::int64_t query_tiles_ = 0;       // of one head's query; kWholeLoad where heads share tiles
   PiecedProjection query_in_, kv_in_;  // q_a (or q), kv_a
-  std::int64_t kv_block_ = 0;          // of the first phase's results: the cache row, behind those of the query
-  std::vector<TileLoad> latent_loads_, latent_part_loads_;          // of q_a (or q), then of kv_a
-  std::vector<TileLoad> query_loads_, absorb_loads_, value_loads_;  // of q_b, k_b, v_b
+  Indexer indexer_;
+  // Of the first phase's results: the cache row behind those of the query, the index key, the weights of the index heads.
+  std::int64_t kv_block_ = 0, key_block_ = 0, weights_block_ = 0;
+  std::vector<TileLoad> latent_loads_, latent_part_loads_;          // of q_a (or q), kv_a, the index key and weights
+  std::vector<TileLoad> query_loads_, absorb_loads_, value_loads_;  // of q_b and the index queries, k_b, v_b
   std::vector<std::int64_t> first_value_block_;                     // per part, of the results of v_b
-  std::vector<Phase> phases_;
+  std::vector<Phase> phases_, choosing_phases_;
   // Of the context of few rows, listed behind the first phase.
   mutable std::vector<ContextChunk> chunks_;
   mutable std::vector<TileLoad> chunk_loads_;
+  mutable std::vector<TileLoad> score_loads_;  // of the positions of sparse rows, then those of k_b
   mutable Arrivals kv_blocks_done_;
   mutable cpu::CrewCounters absorbed_units_, decompressed_units_;
 };

@@ -34,7 +34,7 @@ std::int64_t most_chunks(const ModelConfig& config, std::int64_t n_positions) {
 }
 
 Pass::Pass(const ModelConfig& model, cpu::Isa level, KvCache& kv_cache, Workspace& workspace,
-           const cpu::Crews& its_crews, std::span<const Row> its_rows)
+           const cpu::Crews& its_crews, std::span<const Row> its_rows, bool drafts)
     : config(model),
       isa(level),
       cache(kv_cache),
@@ -42,12 +42,14 @@ Pass::Pass(const ModelConfig& model, cpu::Isa level, KvCache& kv_cache, Workspac
       crews(its_crews),
       rows(its_rows),
       first_partial{0},
+      top_k_(drafts || model.indexer.n_heads == 0 ? 0 : model.indexer.top_k),
       few_(n() <= kFewRows) {
   for (std::int64_t i = 0; i < n(); ++i) {
-    first_partial.push_back(first_partial.back() + context_cut(config, row(i).position).count);
+    first_partial.push_back(first_partial.back() + context_cut(config, last_attended(i)).count);
+    any_sparse_ = any_sparse_ || is_sparse(i);
     few_ = few_ && !row(i).prompt;
     const bool continues = i > 0 && row(i - 1).sequence == row(i).sequence;
-    if (continues && row(i).position % kRowGroup != 0)
+    if (continues && row(i).position % kRowGroup != 0 && !is_sparse(i))
       ++groups.back().count;
     else
       groups.push_back({i, 1});
@@ -62,8 +64,8 @@ std::uint64_t Pass::cache_bytes(std::int64_t layer) const {
   std::uint64_t positions = 0;
   for (std::int64_t i = 0; i < n(); ++i) {
     const bool is_last = i + 1 == n() || row(i + 1).sequence != row(i).sequence;
-    if (!is_last) continue;
-    const std::int64_t seen = row(i).position + 1;
+    if (!is_last && !is_sparse(i)) continue;
+    const std::int64_t seen = last_attended(i) + 1;
     positions += static_cast<std::uint64_t>(window > 0 ? std::min(seen, window) : seen);
   }
   return positions * cache.format(layer).row_bytes;

@@ -38,14 +38,15 @@ inline constexpr std::int64_t kFewRows = 8;
 // Positions, from a multiple of it on, of rows of one sequence that share the decoding of a cache block.
 inline constexpr std::int64_t kRowGroup = 8;
 
-// Consecutive rows of one sequence at consecutive positions between multiples of kRowGroup.
+// Consecutive rows of one sequence at consecutive positions between multiples of kRowGroup; a sparse row is alone.
 struct RowGroup {
   std::int64_t first = 0, count = 0;
 };
 
 struct Pass {
+  // drafts: through layers of multi-token prediction, which attend to all positions.
   Pass(const ModelConfig& model, cpu::Isa level, KvCache& kv_cache, Workspace& workspace, const cpu::Crews& its_crews,
-       std::span<const Row> its_rows);
+       std::span<const Row> its_rows, bool drafts = false);
 
   const ModelConfig& config;
   const cpu::Isa isa;
@@ -73,12 +74,20 @@ struct Pass {
   // Rows of both kinds share a pass only where that makes no difference (executor.cpp).
   bool prompt() const { return rows.front().prompt; }
   bool few() const { return few_; }  // and all of them generated ones
+  // Sparse attention: whether row i sees more positions than its layers' indexers choose; such a row attends to those whose
+  // numbers lie in kChosen, and its context is cut as if they were positions 0 to top_k - 1.
+  bool is_sparse(std::int64_t i) const { return top_k_ > 0 && row(i).position >= top_k_; }
+  bool any_sparse() const { return any_sparse_; }
+  // The last position of the context that row i attends to.
+  std::int64_t last_attended(std::int64_t i) const { return is_sparse(i) ? top_k_ - 1 : row(i).position; }
+  std::int32_t* chosen(std::int64_t i) const { return space.array<std::int32_t>(ArrayBuffer::kChosen) + i * top_k_; }
   Activations& buffer(RowBuffer which) const { return space.rows(which); }
   // Bytes of cached rows that the pass attends to in a layer, each sequence's once.
   std::uint64_t cache_bytes(std::int64_t layer) const;
 
  private:
-  bool few_;
+  std::int64_t top_k_;  // 0: every row attends to all positions
+  bool few_, any_sparse_ = false;
 };
 
 // Adds the time of its life to a traced pass's alone_ns.

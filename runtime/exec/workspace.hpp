@@ -37,6 +37,9 @@ enum class RowBuffer {
   kQuery,      // [M, heads * head dim]
   kAbsorbedQuery,  // [M, heads * (latent + rope)]
   kLatent,         // [M, heads * latent] attention's result before v_b
+  kIndexKey,       // [M, index head dim]
+  kIndexWeights,   // [M, index heads]
+  kIndexQuery,     // [M, index heads * index head dim]
   kHeads,          // [P * M, heads of a part * v] input of the output projection
   kRouterLogits,   // [M, experts]
   kPieces,         // [pieces of the weights of a phase * few rows, results of a weight] before they are added up
@@ -62,6 +65,10 @@ enum class ArrayBuffer {
   kSquares,        // float [M, blocks of a row] sums of squares behind a norm
   kBlockCounters,  // BlockCounter [P + 1, blocks of a phase]: of each part, and of all
   kQueryStrips,    // bytes [few rows, strips of heads, packed queries of absorbed attention]
+  kIndexStrips,    // bytes [M, packed queries of the indexer]
+  kIndexScores,    // [few rows, 2, positions] float scores of all positions, and uint32 space for choosing
+  kChosen,         // int32 [M, top_k] positions that a sparse row attends to, ascending; of the last layer that chose
+  kMasks,          // uint16 [M strips, positions below masked_positions()] of prompt rows, which of them they chose
   kPartials,       // float [partials of few rows, heads, 2 + latent] results of context chunks: max, sum, acc
   kCount
 };
@@ -77,6 +84,7 @@ enum class ThreadBuffer {
   kProducts,   // of a few tiles: [kPieceRows, kProductTiles * 16]
   kHeadActs,   // int8 rows of one head: [kHeadRows, act row]
   kAttention,  // queries, cache rows, scores and partial results of one unit
+  kIndex,      // scores of all positions for some rows of a prompt, and space for choosing
   kFileRow,    // one row of a weight in file form
   kCount
 };

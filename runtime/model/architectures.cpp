@@ -15,11 +15,8 @@ struct Relative {
   std::string_view names;  // as plain_name() gives them, with a space around each
   std::string_view model, missing;
 };
-constexpr std::string_view kSparse = "its sparse attention (DSA, with an indexer)",
-                           kDelta = "linear attention with a recurrent state (gated delta net)";
+constexpr std::string_view kDelta = "linear attention with a recurrent state (gated delta net)";
 constexpr Relative kRelatives[] = {
-    {" deepseek32 deepseekv32 deepseek3.2 deepseek3 ", "DeepSeek-V3.2", kSparse},
-    {" glmdsa glmmoedsa ", "GLM-5", kSparse},
     {" deepseek4 deepseekv4 ", "DeepSeek-V4",
      "its attention over compressed rows, its parallel residual streams and experts chosen by token id"},
     {" deepseek41 deepseekv41 ", "DeepSeek-V4.1", "its encoder and its attention over compressed rows"},

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "cpu/kernels/index/index.hpp"
+
 namespace dodeca::runtime {
 namespace {
 
@@ -110,6 +112,16 @@ void validate(const ModelConfig& c) {
     require_range("head dimension", c.head_dim, 2, 65536);
     require_range("rope dimensions", c.rope.dim, 2, c.head_dim);
     for (const LayerConfig& layer : c.layers) require_range("attention window", layer.window, 0, std::int64_t{1} << 31);
+  }
+  if (c.indexer.n_heads != 0) {
+    require(mla && !gqa && c.q_lora_rank > 0, "heads of an indexer", static_cast<double>(c.indexer.n_heads),
+            "0 without latent attention and a latent of queries");
+    require_range("heads of the indexer", c.indexer.n_heads, 1, 1024);
+    require_range("head dimension of the indexer", c.indexer.head_dim, c.rope.dim, cpu::kMostIndexDim);
+    require(c.indexer.head_dim % 2 == 0, "head dimension of the indexer", static_cast<double>(c.indexer.head_dim),
+            "even");
+    require_range("positions that the indexer chooses", c.indexer.top_k, 1, 1 << 20);
+    require(c.layers.front().has_indexer, "indexers of layer 0", 0, "1");
   }
   if (dense) require_range("feed-forward width", c.intermediate_size, 1, 1 << 22);
   if (moe) {

@@ -91,6 +91,10 @@ struct ModelConfig {
   const LayerConfig& layer(std::int64_t index) const { return index < n_layers ? layers[index] : layers.back(); }
   // Floats per cached token in a layer: kv_lora_rank + qk_rope_head_dim for MLA, 2 * n_kv_heads * head_dim for GQA.
   std::int64_t cache_row_width(AttentionKind kind) const;
+  // Whether rows of a layer attend to chosen positions alone, and whether the layer chooses them itself. Layers of multi-token
+  // prediction are dense.
+  bool is_sparse(std::int64_t index) const { return indexer.n_heads > 0 && index < n_layers; }
+  bool chooses(std::int64_t index) const { return is_sparse(index) && layers[index].has_indexer; }
   double softmax_scale(AttentionKind kind) const;  // 1/sqrt(head dim), times YaRN's mscale squared
   std::vector<double> inv_freq() const;            // [rope.dim / 2], YaRN applied
 };
@@ -102,7 +106,8 @@ struct MatrixSize {
 using FindMatrix = std::function<std::optional<MatrixSize>(std::string_view name)>;
 
 struct ConfigOptions {
-  bool plain_topk = false;  // no expert groups when the file does not name them (llama.cpp's behaviour)
+  bool plain_topk = false;       // no expert groups when the file does not name them (llama.cpp's behaviour)
+  bool dense_attention = false;  // as if the model had no indexer
 };
 // Checks every number against every other; throws Error{kBadFile} naming the first that is out of range.
 void validate(const ModelConfig& config);
@@ -112,6 +117,7 @@ ModelConfig config_from_gguf(const Metadata& metadata, const std::vector<GgufTen
                              const ConfigOptions& options, const Log& log);
 // `size_of` tells what the checkpoint's tensors are, to check the keys against; empty: they are not at hand.
 ModelConfig config_from_hf(
-    const Json& config_json, const FindMatrix& size_of = {}, const Log& log = [](Level, std::string_view) {});
+    const Json& config_json, const FindMatrix& size_of = {}, const Log& log = [](Level, std::string_view) {},
+    const ConfigOptions& options = {});
 
 }  // namespace dodeca::runtime

@@ -1,10 +1,11 @@
-// Hyper-parameters from GGUF metadata: every architecture's beginning, and deepseek2. Keys: llama.cpp src/llama-arch.cpp
-// and conversion/deepseek.py.
+// Hyper-parameters from GGUF metadata: every architecture's beginning; deepseek2, deepseek32 and glm-dsa. Keys: llama.cpp
+// src/llama-arch.cpp and conversion/deepseek.py.
 #include <algorithm>
 #include <map>
 
 #include "runtime/model/architectures.hpp"
 #include "runtime/model/gguf_keys.hpp"
+#include "runtime/model/indexer_config.hpp"
 
 namespace dodeca::runtime {
 namespace {
@@ -15,8 +16,7 @@ void refuse_other_math(const GgufKeys& keys, std::initializer_list<const char*> 
     throw Error(ErrorKind::kUnsupported,
                 fmt::format("the model uses {}{}, which is not supported", keys.prefix(), key));
   };
-  for (const char* key :
-       {"attention.temperature_scale", "attention.temperature_length", "attention.indexer.head_count"})
+  for (const char* key : {"attention.temperature_scale", "attention.temperature_length"})
     if (keys.has(key)) refuse(key);
   for (const char* key :
        {"logit_scale", "residual_scale", "embedding_scale", "attn_logit_softcapping", "final_logit_softcapping",
@@ -60,8 +60,8 @@ void read_groups(const GgufKeys& keys, const TensorFacts& facts, const ConfigOpt
   if (const auto groups = keys.maybe("expert_group_count")) {
     c.n_group = std::max<std::int64_t>(1, *groups);
     c.topk_group = c.n_group == 1 ? 1 : keys.integer("expert_group_used_count");
-  } else if (c.n_routed_experts == 256 && facts.selection_bias(c) && !options.plain_topk &&
-             c.gating == GatingKind::kSigmoid) {
+  } else if (c.n_routed_experts == 256 && c.architecture != "glm-dsa" && facts.selection_bias(c) &&
+             !options.plain_topk && c.gating == GatingKind::kSigmoid) {
     // Files made before converters wrote the group keys; the published V3 and R1 configurations have n_group 8,
     // topk_group 4.
     c.n_group = 8;
@@ -80,7 +80,9 @@ void read_experts(const GgufKeys& keys, const TensorFacts& facts, const ConfigOp
   c.n_experts_per_tok = keys.integer("expert_used_count");
   c.moe_intermediate_size = keys.integer("expert_feed_forward_length");
   facts.set_shared_count(keys.maybe("expert_shared_count"), c);
-  c.gating = facts.gating(gating_by_key(keys), GatingKind::kSoftmax, keys.prefix() + "expert_gating_func", c);
+  c.gating =
+      facts.gating(gating_by_key(keys), c.architecture == "glm-dsa" ? GatingKind::kSigmoid : GatingKind::kSoftmax,
+                   keys.prefix() + "expert_gating_func", c);
   c.group_score = c.gating == GatingKind::kSigmoid ? GroupScoreKind::kTop2Sum : GroupScoreKind::kMax;
   const auto scale = keys.number("expert_weights_scale");
   if (!scale) tell_default(keys, "expert_weights_scale", "1, so experts' weights are not scaled", Level::kWarning, log);
@@ -121,11 +123,11 @@ ModelConfig config_from_gguf(const Metadata& metadata, const std::vector<GgufTen
     throw Error(ErrorKind::kUnsupported, fmt::format("the file is not a model (general.type is '{}')", *type));
   }
   constexpr std::string_view kSupported =
-      "deepseek2, i.e. DeepSeek-V2, V2.5, V3, R1, V3.1, Kimi-K2, Moonlight and GLM-4.7-Flash; qwen3moe, glm4moe, "
-      "minimax-m2, gpt-oss, llama";
+      "deepseek2, i.e. DeepSeek-V2, V2.5, V3, R1, V3.1, Kimi-K2, Moonlight and GLM-4.7-Flash; deepseek32, i.e. "
+      "DeepSeek-V3.2; glm-dsa, i.e. GLM-5 to 5.3; qwen3moe, glm4moe, minimax-m2, gpt-oss, llama";
   refuse_relative(*architecture, kSupported);
   const bool grouped = has_grouped_queries(*architecture);
-  if (*architecture != "deepseek2" && !grouped)
+  if (*architecture != "deepseek2" && *architecture != "deepseek32" && *architecture != "glm-dsa" && !grouped)
     throw Error(ErrorKind::kUnsupported,
                 fmt::format("architecture '{}' is not supported (supported: {})", *architecture, kSupported));
   const GgufKeys keys(metadata, *architecture + ".");
@@ -170,6 +172,7 @@ ModelConfig config_from_gguf(const Metadata& metadata, const std::vector<GgufTen
   const auto n_dense = keys.maybe("leading_dense_block_count");
   facts.set_layers(
       n_dense ? [n = *n_dense](std::int64_t layer) { return layer >= n; } : std::function<bool(std::int64_t)>(), c);
+  read_indexer_gguf(metadata, find, options, c, log);
   validate(c);
   return c;
 }

@@ -1,5 +1,5 @@
 // Hyper-parameters from a Hugging Face config.json: every model's beginning, and model types deepseek_v2, deepseek_v3,
-// kimi_k2, kimi_k25 (its text model) and glm4_moe_lite.
+// deepseek_v32, kimi_k2, kimi_k25 (its text model), glm4_moe_lite and glm_moe_dsa.
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include "runtime/model/config_hf_gqa.hpp"
 #include "runtime/model/hf_fields.hpp"
 #include "runtime/model/hf_quantization.hpp"
+#include "runtime/model/indexer_config.hpp"
 #include "runtime/model/tensor_facts.hpp"
 
 namespace dodeca::runtime {
@@ -123,7 +124,8 @@ std::string model_type(const HfFields& fields, std::string_view class_name) {
 
 // The model type of a supported model, of text models inside others too.
 std::string check_architecture(const HfFields& fields) {
-  constexpr std::string_view kSupported[] = {"deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25", "glm4_moe_lite"};
+  constexpr std::string_view kSupported[] = {"deepseek_v2", "deepseek_v3",   "deepseek_v32", "kimi_k2",
+                                             "kimi_k25",    "glm4_moe_lite", "glm_moe_dsa"};
   const Json* classes = fields.find("architectures");
   const bool named = classes != nullptr && classes->is_array() && !classes->empty() && classes->front().is_string();
   const std::string class_name = named ? classes->front().get<std::string>() : "",
@@ -141,7 +143,8 @@ std::string check_architecture(const HfFields& fields) {
 
 }  // namespace
 
-ModelConfig config_from_hf(const Json& config_json, const FindMatrix& size_of, const Log& log) {
+ModelConfig config_from_hf(const Json& config_json, const FindMatrix& size_of, const Log& log,
+                           const ConfigOptions& options) {
   if (!config_json.is_object()) throw Error(ErrorKind::kBadFile, "config.json is not an object");
   const HfFields whole(config_json);
   const Json* text_model = whole.object("text_config");  // of a model for images and text
@@ -163,7 +166,7 @@ ModelConfig config_from_hf(const Json& config_json, const FindMatrix& size_of, c
 
   const TensorFacts facts(kHfNames, size_of, log);
   ModelConfig c;
-  c.architecture = "deepseek2";
+  c.architecture = type == "deepseek_v32" ? "deepseek32" : type == "glm_moe_dsa" ? "glm-dsa" : "deepseek2";
   c.vocab_size = fields.integer("vocab_size");
   c.hidden_size = fields.integer("hidden_size");
   c.n_layers = fields.integer("num_hidden_layers");
@@ -190,6 +193,8 @@ ModelConfig config_from_hf(const Json& config_json, const FindMatrix& size_of, c
   c.intermediate_size = fields.integer_or("intermediate_size", 0);
   read_experts(fields, v2, facts, c, log);
   facts.set_layers(layers_with_experts(fields, !size_of), c);
+  if (c.architecture != "deepseek2")
+    read_indexer_hf(text_model != nullptr ? *text_model : config_json, size_of, options, c, log);
   validate(c);
   return c;
 }

@@ -37,10 +37,11 @@ std::int64_t row_by_halves(std::int64_t row, std::int64_t head, std::int64_t rop
 
 class HfSource final : public WeightSource {
  public:
-  HfSource(std::filesystem::path directory, bool headers_only, const Log& log)
-      : path_(std::move(directory)), checkpoint_(open_checkpoint(path_, headers_only)) {
+  HfSource(std::filesystem::path directory, const SourceOptions& options, const Log& log)
+      : path_(std::move(directory)), checkpoint_(open_checkpoint(path_, options.headers_only)) {
     config_ = config_from_hf(
-        read_json(path_ / "config.json"), [&](std::string_view name) { return checkpoint_.size_of(name); }, log);
+        read_json(path_ / "config.json"), [&](std::string_view name) { return checkpoint_.size_of(name); }, log,
+        options.config);
     const ModelConfig as_described = config_;
     auto absolute = std::filesystem::absolute(path_).lexically_normal();
     config_.name = (absolute.has_filename() ? absolute.filename() : absolute.parent_path().filename()).string();
@@ -201,9 +202,9 @@ class HfSource final : public WeightSource {
 
 }  // namespace
 
-std::unique_ptr<WeightSource> open_hf_source(const std::filesystem::path& directory, bool headers_only,
+std::unique_ptr<WeightSource> open_hf_source(const std::filesystem::path& directory, const SourceOptions& options,
                                              const Log& log) {
-  return std::make_unique<HfSource>(directory, headers_only, log);
+  return std::make_unique<HfSource>(directory, options, log);
 }
 
 }  // namespace dodeca::runtime

@@ -78,10 +78,19 @@ ModelConfig kimi_k2() {
   return c;
 }
 
-// Without its sparse attention, whose indexer chooses 2048 positions: up to a context of so many it changes nothing.
+ModelConfig deepseek_v3_2() {
+  ModelConfig c = deepseek_v3();
+  c.name = "deepseek-v3.2";
+  c.architecture = "deepseek32";
+  c.indexer = {.n_heads = 64, .head_dim = 128, .top_k = 2048, .pairing = RopePairing::kHalves};
+  return c;
+}
+
 ModelConfig glm_5() {
   ModelConfig c = deepseek_v3();
   c.name = "glm-5";
+  c.architecture = "glm-dsa";
+  c.indexer = {.n_heads = 32, .head_dim = 128, .top_k = 2048};
   c.context_length = 202752;
   c.vocab_size = 154880;
   c.hidden_size = 6144;
@@ -100,6 +109,8 @@ ModelConfig glm_5() {
 ModelConfig glm_4_7_flash() {
   ModelConfig c = glm_5();
   c.name = "glm-4.7-flash";
+  c.architecture = "deepseek2";
+  c.indexer = {};
   c.hidden_size = 2048;
   set_layers(c, 1, 46);
   c.n_heads = 20;
@@ -247,6 +258,7 @@ struct Shape {
   ModelConfig (*make)();
 };
 constexpr Shape kShapes[] = {{"deepseek-v3", deepseek_v3},
+                             {"deepseek-v3.2", deepseek_v3_2},
                              {"deepseek-v2-lite", deepseek_v2_lite},
                              {"kimi-k2", kimi_k2},
                              {"glm-5", glm_5},

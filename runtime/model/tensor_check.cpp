@@ -42,6 +42,8 @@ std::string_view harmless(std::string_view name, const ModelConfig& c, const std
     return "with tables that follow from the keys";
   if (contains_any(name, {".k_scale", ".v_scale", ".kv_scale", ".input_scale"}))
     return "with scales for 8-bit activations";
+  if (contains_any(name, {".indexer."}) && !c.chooses(std::max<std::int64_t>(layer, 0)))
+    return c.is_sparse(0) ? "of layers that take an earlier one's choice" : "of the indexer, which is not used";
   if (c.tied_embeddings && name.ends_with("lm_head.weight")) return "that tie_word_embeddings replaces";
   if (name.starts_with("vision_tower.") || name.starts_with("mm_projector."))
     return "of the part for images, which is not run";

@@ -82,6 +82,7 @@ class Builder {
     matrix(kKvA, h_ + "self_attn.kv_a_proj_with_mqa.weight", c_.hidden_size, kv_width);
     bias(kKvABias, h_ + "self_attn.kv_a_proj_with_mqa.bias", kv_width);
     vector(kKvANorm, h_ + "self_attn.kv_a_layernorm.weight", c_.kv_lora_rank);
+    if (c_.chooses(layer_)) indexer();
     heads(kKB, c_.qk_nope_head_dim, c_.kv_lora_rank);
     heads(kVB, c_.kv_lora_rank, c_.v_head_dim);
     matrix(kAttentionOutput, h_ + "self_attn.o_proj.weight", c_.n_heads * c_.v_head_dim, c_.hidden_size);
@@ -104,6 +105,16 @@ class Builder {
     if (c_.attention_sinks) vector(kSinks, h_ + "self_attn.sinks", c_.n_heads);
     matrix(kAttentionOutput, h_ + "self_attn.o_proj.weight", queries, c_.hidden_size);
     if (c_.output_bias) vector(kAttentionOutputBias, h_ + "self_attn.o_proj.bias", c_.hidden_size);
+  }
+
+  void indexer() {
+    const IndexerConfig& index = c_.indexer;
+    const std::string at = h_ + "self_attn.indexer.";
+    matrix(kIndexQ, at + "wq_b.weight", c_.q_lora_rank, index.n_heads * index.head_dim);
+    matrix(kIndexK, at + "wk.weight", c_.hidden_size, index.head_dim);
+    vector(kIndexKNorm, at + "k_norm.weight", index.head_dim);
+    vector(kIndexKNormBias, at + "k_norm.bias", index.head_dim);
+    matrix(kIndexWeights, at + "weights_proj.weight", c_.hidden_size, index.n_heads);
   }
 
   void ffn(FfnKind kind) {

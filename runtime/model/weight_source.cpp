@@ -38,7 +38,7 @@ std::unique_ptr<WeightSource> open_weights(const std::filesystem::path& path, co
     if (!options.override_kv.empty())
       throw Error(ErrorKind::kBadRequest,
                   "only the keys of a GGUF file can be set by hand; edit config.json of the directory instead");
-    return open_hf_source(path, options.headers_only, log);
+    return open_hf_source(path, options, log);
   }
   return open_gguf_source(path, options, log);
 }

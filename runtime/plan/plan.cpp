@@ -224,11 +224,13 @@ class Blocks {
       for (const WeightRole role : roles) {
         if (WeightPlan* w = find({role, block.layer})) weights.push_back(w);
       }
-      cut_into_pieces(weights, 0);
+      return cut_into_pieces(weights, 0);
     };
     switch (block.kind) {
       case BlockKind::kMlaAttention:
-        in_one_phase({kQ, kQA, kKvA});
+        // An indexer changes nothing of how the others are cut, so that dense attention has the same bits with and without.
+        if (const std::uint64_t bytes = in_one_phase({kQ, kQA, kKvA}); find({kIndexK, block.layer}) != nullptr)
+          cut_into_pieces({find({kIndexK, block.layer}), find({kIndexWeights, block.layer})}, bytes);
         in_one_phase({kAttentionOutput});
         break;
       case BlockKind::kGqaAttention:
@@ -251,8 +253,8 @@ class Blocks {
   }
 
   // So that no piece of a tile has more than about `bytes`; 0: a share of the phase that keeps the most of 192 members
-  // near the mean.
-  static void cut_into_pieces(const std::vector<WeightPlan*>& weights, std::uint64_t bytes) {
+  // near the mean. Returns that share.
+  static std::uint64_t cut_into_pieces(const std::vector<WeightPlan*>& weights, std::uint64_t bytes) {
     constexpr std::uint64_t kSmallPhase = 20'000'000, kUnits = 1792, kUnitsOfSmall = 1500;
     std::uint64_t all = 0;
     for (const WeightPlan* w : weights) all += w->bytes;
@@ -266,6 +268,7 @@ class Blocks {
       const std::int64_t columns = std::max<std::int64_t>(1, (n_units + n_wanted / 2) / n_wanted) * unit;
       w->piece_columns = std::min(w->n_in, columns);
     }
+    return bytes;
   }
 
   void set_inputs(BlockPlan& block) {
@@ -282,8 +285,9 @@ class Blocks {
     };
     switch (block.kind) {
       case BlockKind::kMlaAttention:
-        add_input({kQ, kQA, kKvA});
-        for (const WeightRole role : {kQB, kKB, kVB, kAttentionOutput}) add_input({role});
+        add_input({kQ, kQA, kKvA, kIndexK, kIndexWeights});
+        add_input({kQB, kIndexQ});
+        for (const WeightRole role : {kKB, kVB, kAttentionOutput}) add_input({role});
         break;
       case BlockKind::kGqaAttention:
         add_input({kQ, kK, kV});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/exec/attention_decompressed.hpp"
 #include "runtime/predict/calibration.hpp"
 #include "runtime/predict/node_parts.hpp"
 #include "runtime/predict/shares.hpp"
@@ -109,24 +110,52 @@ class Prompt {
   // Decompressed: a unit is a head and a part of the rows, which makes the keys and values of all that it sees.
   double attention(const BlockPlan& block) const {
     double longest = 0;
-    for (int p = 0; p < parts_.n_parts(); ++p)
-      longest = std::max(longest, attention(static_cast<double>(block.parts[static_cast<std::size_t>(p)].size()),
-                                            static_cast<double>(parts_.n_members(p))));
-    return longest;
+    const double sparse = rows_from(block, exec::masked_positions(c_));
+    for (int p = 0; p < parts_.n_parts(); ++p) {
+      const auto heads = static_cast<double>(block.parts[static_cast<std::size_t>(p)].size()),
+                 n_members = static_cast<double>(parts_.n_members(p));
+      double seconds = sparse < rows_ ? attention(rows_ - sparse, heads, n_members) : 0;
+      if (sparse > 0) seconds += sparse * sparse_row(heads) / n_members;
+      longest = std::max(longest, seconds);
+    }
+    const double scored = c_.chooses(block.layer) ? rows_from(block, c_.indexer.top_k) : 0;
+    return longest + scored * scored_row() / static_cast<double>(r_.n_threads);
   }
-  double attention(double heads, double n_members) const {
-    const KernelRates::Attention& rates =
-        r_.cache_type == quant::DType::kI8 ? machine_.rates.bytes : machine_.rates.words;
+  // Of the rows of a sparse layer, those from a position on.
+  double rows_from(const BlockPlan& block, std::int64_t position) const {
+    if (!c_.is_sparse(block.layer)) return 0;
+    return std::clamp(static_cast<double>(r_.depth - position) + rows_, 0.0, rows_);
+  }
+  const KernelRates::Attention& rates() const {
+    return r_.cache_type == quant::DType::kI8 ? machine_.rates.bytes : machine_.rates.words;
+  }
+  // Seconds of one thread for so many products as attention makes them.
+  double products_of_words(double n) const { return rates().attend / (128 * 1088 * 256.0) * n * 1e-6 * slower_; }
+  // In absorbed form, its keys loaded for it alone, the heads' queries and results carried into and out of the latent space.
+  double sparse_row(double heads) const {
+    const auto latent = static_cast<double>(c_.kv_lora_rank), rope = static_cast<double>(c_.qk_rope_head_dim),
+               seen = static_cast<double>(c_.indexer.top_k);
+    const double load = rates().load * seen / kPromptChunk * (latent + rope) / 576 * 1e-6 * slower_;
+    return (load + products_of_words(heads * (seen * (2 * latent + rope) +
+                                              latent * static_cast<double>(c_.qk_nope_head_dim + c_.v_head_dim)))) /
+           kAttentionShare;
+  }
+  double scored_row() const {
+    const double seen = static_cast<double>(r_.depth) + rows_ / 2;
+    return products_of_words(seen * static_cast<double>(c_.indexer.n_heads * c_.indexer.head_dim)) / kAttentionShare +
+           seen * kChooseCycles / machine_.clock_ghz.value * 1e-9;
+  }
+  double attention(double n_rows, double heads, double n_members) const {
     const double make =
-        rates.make * static_cast<double>(c_.kv_lora_rank * (c_.qk_nope_head_dim + c_.v_head_dim)) / (512 * 256);
-    const double row = rates.prompt / kMeasuredRows *
+        rates().make * static_cast<double>(c_.kv_lora_rank * (c_.qk_nope_head_dim + c_.v_head_dim)) / (512 * 256);
+    const double row = rates().prompt / kMeasuredRows *
                        static_cast<double>(c_.qk_nope_head_dim + c_.qk_rope_head_dim + c_.v_head_dim) / 320;
     const auto depth = static_cast<double>(r_.depth);
     double parts = 1;
-    while (heads * parts < 3 * n_members && rows_ / (parts + 1) >= kMeasuredRows) ++parts;
+    while (heads * parts < 3 * n_members && n_rows / (parts + 1) >= kMeasuredRows) ++parts;
     double us = 0;  // of a head
     for (double part = 0; part < parts; ++part) {
-      const double begin = rows_ * part / parts, end = rows_ * (part + 1) / parts;
+      const double begin = n_rows * part / parts, end = n_rows * (part + 1) / parts;
       us += (depth + end) / kPromptChunk * make;
       // Rows see what is before them; a chunk that some of them see is multiplied with all of those.
       us += ((depth + (begin + end) / 2) / kPromptChunk + 0.5) * (end - begin) * row;

@@ -212,9 +212,12 @@ class Steps {
     }
     // Walked with fewer rows than there are: the rest is dealt as evenly.
     const double more = n_ / walked_rows;
-    const std::int64_t seen = unit.window > 0 ? std::min(unit.window, r_.depth + 1) : r_.depth + 1;
-    PartTime time{.bytes = n_ / static_cast<double>(r_.rows_per_sequence) * static_cast<double>(seen) * unit.row_bytes *
-                           share};
+    // Sparse rows of a sequence share nothing: each has its own choice.
+    const bool sparse = unit.shared && pass.any_sparse();
+    const std::int64_t window = sparse ? c_.indexer.top_k : unit.window,
+                       seen = window > 0 ? std::min(window, r_.depth + 1) : r_.depth + 1;
+    const double readers = sparse ? n_ : n_ / static_cast<double>(r_.rows_per_sequence);
+    PartTime time{.bytes = readers * static_cast<double>(seen) * unit.row_bytes * share};
     time.worst_member = all > 0 ? most * n_members / all : 1;
     const double arithmetic = (more > 1 ? all * more / n_members : most) * 1e-6 * slower_ / kAttentionShare,
                  memory = time.bytes / (parts_.node().read_bandwidth(n_members) * kReadShare);
@@ -227,9 +230,22 @@ class Steps {
     if (block.kind == BlockKind::kMlaAttention) return 1;
     return static_cast<double>(block.parts[static_cast<std::size_t>(part)].size()) / static_cast<double>(c_.n_kv_heads);
   }
+  // Seconds of one thread for scoring all positions of all rows, and of the member that then chooses, of the layers that do.
+  double scoring(const BlockPlan& block, const exec::Pass& pass) const {
+    if (!pass.any_sparse() || !c_.chooses(block.layer)) return 0;
+    // As many products as so many heads of absorbed attention over a chunk.
+    const double per_position = rates_of(r_.cache_type).attend / 8 / kChunk * static_cast<double>(c_.indexer.n_heads) /
+                                16 * static_cast<double>(c_.indexer.head_dim) / 1088;
+    return n_ * static_cast<double>(r_.depth + 1) * per_position * 1e-6 * slower_ / kAttentionShare;
+  }
+  double choosing(const BlockPlan& block, const exec::Pass& pass) const {
+    if (!pass.any_sparse() || !c_.chooses(block.layer)) return 0;
+    return n_ / std::min<double>(n_, r_.n_threads) * static_cast<double>(r_.depth + 1) * kChooseCycles /
+           machine_.clock_ghz.value * 1e-9;
+  }
   // Behind attention, the results of a row's chunks are pulled from where they were made.
   double merge(const BlockPlan& block, const exec::Pass& pass) const {
-    const std::int64_t position = pass.row(0).position;
+    const std::int64_t position = pass.last_attended(0);
     const bool latent = block.kind == BlockKind::kMlaAttention;
     const std::int64_t count = latent ? exec::context_cut(c_, position).count
                                       : exec::grouped_cut(c_, c_.layer(block.layer).window, position).count;
@@ -266,14 +282,17 @@ class Steps {
     } else if (exec::deals_loads(phase, pass)) {
       const std::vector<PartLoads> loads = loads_by_part(block, phase, pass);
       const bool attention = phase.name == "attention";
-      const AttentionUnit unit = attention ? attention_unit(block) : AttentionUnit();
-      const double all_products = attention ? 0 : products(block, phase), dealt = bytes_of(phase.loads(pass));
+      const AttentionUnit unit = attention ? attention_unit(block, pass) : AttentionUnit();
+      const double all_products =
+                       attention ? 0 : products(block, phase) + (phase.name == "k_b" ? scoring(block, pass) : 0),
+                   dealt = bytes_of(phase.loads(pass));
       add_slowest(t, split, [&](int p) {
         const PartLoads& part = loads[static_cast<std::size_t>(p)];
         const int n_members = parts_.n_members(p);
         if (attention) return attend(unit, part.loads, n_members, pass, cache_share(block, p));
         return read(part, n_members, dealt > 0 ? all_products * bytes_of(part.loads) / dealt : 0);
       });
+      if (phase.name == "k_b") split.add(Bound::kSerial, choosing(block, pass));
       if (attention && block.kind == BlockKind::kMlaAttention) split.add(Bound::kAttention, merge(block, pass));
     }
     // What every phase pays.

@@ -25,8 +25,9 @@ struct HotHits {
 
 struct StepRequest {
   int n_threads = 1;
-  std::int64_t depth = 0;  // cached positions of every sequence
-  std::int64_t n_rows = 1;
+  std::int64_t depth = 0;                             // cached positions of every sequence
+  std::int64_t n_rows = 1;                            // of all sequences that generate together
+  std::int64_t rows_per_sequence = 1;                 // more than one: drafts are verified
   quant::DType cache_type = quant::DType::kF16;       // in memory
   std::optional<quant::DType> value_cache_type = {};  // of grouped queries; nothing: as the keys
   double experts_share = 1;                           // of the routed experts' work, what is asked about

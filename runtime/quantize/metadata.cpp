@@ -1,5 +1,6 @@
 #include "runtime/quantize/metadata.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -55,12 +56,24 @@ void set_rope(MetadataKeys& keys, const ModelConfig& c) {
   keys.real("rope.freq_base", c.rope.base);
 }
 
-// The keys of deepseek2 alone.
+void set_indexer(MetadataKeys& keys, const ModelConfig& c) {
+  keys.integer("attention.indexer.head_count", c.indexer.n_heads);
+  keys.integer("attention.indexer.key_length", c.indexer.head_dim);
+  keys.integer("attention.indexer.top_k", c.indexer.top_k);
+  MetaArray<bool> types;
+  for (std::int64_t layer = 0; layer < c.n_layers; ++layer) types.values.push_back(c.chooses(layer));
+  // Where every layer has its own, readers need no list.
+  if (std::ranges::find(types.values, false) != types.values.end())
+    keys.set("attention.indexer.types", std::move(types));
+}
+
+// The keys of latent attention alone.
 void set_latent(Metadata& metadata, MetadataKeys& keys, const ModelConfig& c, const OutputFacts& facts) {
   set_layout(keys, c, facts.fused_kv_b);
   set_rope(keys, c);
   keys.real("attention.layer_norm_rms_epsilon", c.rms_norm_eps);
   if (c.n_routed_experts > 0) set_experts(keys, c);
+  if (c.indexer.n_heads > 0) set_indexer(keys, c);
   metadata.set("general.file_type", facts.file_type);
   keys.integer("leading_dense_block_count", leading_dense_layers(c));
   keys.integer("vocab_size", c.vocab_size);

@@ -16,7 +16,8 @@ bool is_down(const WeightName& w) { return w.id.role == kDown || w.id.role == kS
 bool is_attention_output(const WeightName& w) { return w.id.role == kAttentionOutput; }
 bool is_value(const WeightName& w) { return w.id.role == kV; }
 bool makes_cache(const WeightName& w) {
-  return w.id.role == kKvA || w.id.role == kKB || w.id.role == kVB || w.id.role == kK || w.id.role == kV;
+  return w.id.role == kKvA || w.id.role == kKB || w.id.role == kVB || w.id.role == kK || w.id.role == kV ||
+         w.id.role == kIndexK;
 }
 
 // The mixture of the published DeepSeek-V3-0324 UD-Q2_K_XL file: what every token reads keeps 4 to 6 bits, the routed
@@ -108,8 +109,9 @@ DType fitting_type(DType dtype, std::int64_t n_in) {
   return dtype;
 }
 
+// What chooses, among experts or positions, keeps its digits: it is small.
 bool is_quantizable(WeightRole role, std::int64_t rank) {
-  return rank >= 2 && role != kRouter && !role_info(role).vector;
+  return rank >= 2 && role != kRouter && role != kIndexWeights && !role_info(role).vector;
 }
 
 std::optional<DType> TypeChoice::overriding(const WeightName& weight) const {

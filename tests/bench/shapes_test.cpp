@@ -53,7 +53,8 @@ TEST_CASE("shapes have the published numbers of parameters") {
   CHECK(billions("llama-3.1-405b") == doctest::Approx(405.85).epsilon(1e-4));
   CHECK(billions("gpt-oss-20b") == doctest::Approx(20.91).epsilon(1e-3));
   CHECK(billions("gpt-oss-120b") == doctest::Approx(116.83).epsilon(1e-3));
-  CHECK(billions("glm-5") == doctest::Approx(743.18).epsilon(1e-4));  // 744 with the indexers of its sparse attention
+  CHECK(billions("glm-5") == doctest::Approx(743.91).epsilon(1e-4));
+  CHECK(billions("deepseek-v3.2") == doctest::Approx(671.878).epsilon(1e-4));
 }
 
 TEST_CASE("gpt-oss keeps its experts as they are published, and its windows in a slice") {

@@ -11,10 +11,11 @@ NOT_EXPRESSIBLE = ("v3_mscale_differs", "v3_mscale_absent", "v2_norm_topk_with_s
 
 
 def metadata(c, old_layout, group_keys):
-    p, a = "deepseek2.", "deepseek2.attention."
+    architecture = {"glm_moe_dsa": "glm-dsa", "deepseek_v32": "deepseek32"}.get(c["model_type"], "deepseek2")
+    p, a = architecture + ".", architecture + ".attention."
     nope, rope, v, rank, heads = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"], c["kv_lora_rank"], c["num_attention_heads"]
     kv = {
-        "general.architecture": "deepseek2", "general.name": "variant", "general.alignment": 32, "general.file_type": 0,
+        "general.architecture": architecture, "general.name": "variant", "general.alignment": 32, "general.file_type": 0,
         p + "block_count": c["num_hidden_layers"], p + "context_length": c["max_position_embeddings"], p + "embedding_length": c["hidden_size"],
         p + "feed_forward_length": c["intermediate_size"], p + "expert_feed_forward_length": c["moe_intermediate_size"],
         p + "leading_dense_block_count": c["first_k_dense_replace"], p + "vocab_size": c["vocab_size"], p + "expert_count": c["n_routed_experts"],
@@ -22,6 +23,10 @@ def metadata(c, old_layout, group_keys):
         p + "expert_weights_scale": float(c["routed_scaling_factor"]), p + "expert_gating_func": 2 if c["scoring_func"] == "sigmoid" else 1,
         a + "head_count": heads, a + "layer_norm_rms_epsilon": float(c["rms_norm_eps"]), a + "kv_lora_rank": rank, p + "rope.dimension_count": rope,
         "tokenizer.ggml.model": "none"}
+    if "index_topk" in c:
+        kv.update({a + "indexer.head_count": c["index_n_heads"], a + "indexer.key_length": c["index_head_dim"], a + "indexer.top_k": c["index_topk"]})
+        if "indexer_types" in c:  # else the reader's rule says it
+            kv[a + "indexer.types"] = [kind == "full" for kind in c["indexer_types"]]
     if c["norm_topk_prob"]:
         kv[p + "expert_weights_norm"] = True
     if c["q_lora_rank"]:
@@ -57,6 +62,9 @@ def tensors(c, w, old_layout):
         "self_attn.kv_a_layernorm.weight": "attn_kv_a_norm.weight", "self_attn.o_proj.weight": "attn_output.weight",
         "self_attn.q_a_proj.bias": "attn_q_a.bias", "self_attn.kv_a_proj_with_mqa.bias": "attn_kv_a_mqa.bias",
         "self_attn.o_proj.bias": "attn_output.bias",
+        "self_attn.indexer.wq_b.weight": "indexer.attn_q_b.weight", "self_attn.indexer.wk.weight": "indexer.attn_k.weight",
+        "self_attn.indexer.k_norm.weight": "indexer.k_norm.weight", "self_attn.indexer.k_norm.bias": "indexer.k_norm.bias",
+        "self_attn.indexer.weights_proj.weight": "indexer.proj.weight",
         "mlp.gate_proj.weight": "ffn_gate.weight", "mlp.up_proj.weight": "ffn_up.weight", "mlp.down_proj.weight": "ffn_down.weight",
         "mlp.gate.weight": "ffn_gate_inp.weight", "mlp.gate.e_score_correction_bias": "exp_probs_b.bias",
         "mlp.shared_experts.gate_proj.weight": "ffn_gate_shexp.weight", "mlp.shared_experts.up_proj.weight": "ffn_up_shexp.weight",
@@ -83,6 +91,8 @@ def string(text):
 
 
 def value(x):
+    if isinstance(x, list):
+        return struct.pack("<IIQ", 9, 7, len(x)) + bytes(x)
     if isinstance(x, bool):
         return struct.pack("<I?", 7, x)
     if isinstance(x, int):

@@ -25,7 +25,7 @@ DIFFERS = {
 
 
 CLASSES = {"deepseek_v2": "DeepseekV2", "glm4_moe_lite": "Glm4MoeLite", "qwen3_moe": "Qwen3Moe", "glm4_moe": "Glm4Moe", "minimax_m2": "MiniMaxM2",
-           "gpt_oss": "GptOss", "llama": "Llama", "mixtral": "Mixtral"}
+           "gpt_oss": "GptOss", "llama": "Llama", "mixtral": "Mixtral", "glm_moe_dsa": "GlmMoeDsa", "deepseek_v32": "DeepseekV32"}
 
 
 def fused_experts(w, c, name):
@@ -58,6 +58,8 @@ def with_transformers(c, w, ids):
             x = fused_experts(w, c, name)
         elif name == "lm_head.weight" and c["tie_word_embeddings"]:
             x = w["model.embed_tokens.weight"]
+        elif ".indexer." in name and name not in w:  # chooses among fewer than it may: any weights do
+            x = np.zeros(old.shape)
         else:
             block = gqa_variants.sparse_block(c)[0] if c["model_type"] in grouped_types() else "mlp."
             x = w[name] if name in w else w[name.replace("mlp.", block).replace("gate.e_score", "e_score" if block != "mlp." else "gate.e_score")]

@@ -54,11 +54,48 @@ def rotate(x, theta, magnitude):
     return np.stack([z.real, z.imag], -1).reshape(x.shape)
 
 
-def attention(x, w, p, c, cache):
+def turn(x, theta, magnitude, halves):
+    """The first dims of x [tokens, heads, dim] turned, in either pairing."""
+    n = 2 * len(theta)
+    first = x[..., :n]
+    if halves:
+        first = first.reshape(*first.shape[:-1], 2, -1).swapaxes(-1, -2).reshape(first.shape)
+    first = rotate(first, theta, magnitude)
+    if halves:
+        first = first.reshape(*first.shape[:-1], -1, 2).swapaxes(-1, -2).reshape(first.shape)
+    return np.concatenate([first, x[..., n:]], -1)
+
+
+def choose(x, q_latent, w, p, c):
+    """(which positions each token attends to [tokens, tokens], the smallest gap at the edge of a choice over the spread of its scores)"""
+    n, heads, dim = len(x), c["index_n_heads"], c["index_head_dim"]
+    theta, magnitude, _ = rope_settings(c)
+    halves = not c.get("indexer_rope_interleave", c["model_type"] == "glm_moe_dsa")
+    q = turn((q_latent @ w[p + "wq_b.weight"].T).reshape(n, heads, dim), theta, magnitude, halves)
+    k = x @ w[p + "wk.weight"].T
+    k = (k - k.mean(-1, keepdims=True)) / np.sqrt(k.var(-1, keepdims=True) + 1e-6) * w[p + "k_norm.weight"] + w[p + "k_norm.bias"]
+    k = turn(k[:, None], theta, magnitude, halves)[:, 0]
+    weight = x @ w[p + "weights_proj.weight"].T / math.sqrt(heads * dim)
+    scores = np.einsum("ths,th->ts", np.maximum(np.einsum("thd,sd->ths", q, k), 0), weight)
+    kept, smallest = np.zeros((n, n), bool), np.inf
+    for t in range(n):
+        order = np.argsort(-scores[t, : t + 1], kind="stable")
+        kept[t, order[: c["index_topk"]]] = True
+        if t + 1 > c["index_topk"]:
+            smallest = min(smallest, (scores[t, order[c["index_topk"] - 1]] - scores[t, order[c["index_topk"]]]) / scores[t, : t + 1].std())
+    return kept, smallest
+
+
+def attention(x, w, p, c, cache, kept=None):
+    """(result, the choice it used, the gap of that choice)"""
     n, heads = len(x), c["num_attention_heads"]
     nope, rope, v_dim, rank, eps = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"], c["kv_lora_rank"], c["rms_norm_eps"]
+    gap = np.inf
     if c["q_lora_rank"]:
-        q = rms_norm(x @ w[p + "q_a_proj.weight"].T + w.get(p + "q_a_proj.bias", 0.0), w[p + "q_a_layernorm.weight"], eps) @ w[p + "q_b_proj.weight"].T
+        q_latent = rms_norm(x @ w[p + "q_a_proj.weight"].T + w.get(p + "q_a_proj.bias", 0.0), w[p + "q_a_layernorm.weight"], eps)
+        q = q_latent @ w[p + "q_b_proj.weight"].T
+        if p + "indexer.wq_b.weight" in w and hf_variants.has_indexer(c, int(p.split(".")[2])):
+            kept, gap = choose(x, q_latent, w, p + "indexer.", c)
     else:
         q = x @ w[p + "q_proj.weight"].T
     q = q.reshape(n, heads, nope + rope)
@@ -71,10 +108,12 @@ def attention(x, w, p, c, cache):
     kv = (latent @ w[p + "kv_b_proj.weight"].T).reshape(n, heads, nope + v_dim)
     scores = np.einsum("thd,shd->hts", q[..., :nope], kv[..., :nope]) + np.einsum("thd,sd->hts", q_rope, k_rope[:, 0])
     scores *= score_factor / math.sqrt(nope + rope)
-    scores = np.where(np.tril(np.ones((n, n), bool)), scores, -np.inf)
+    seen = np.tril(np.ones((n, n), bool))
+    scores = np.where(seen if kept is None else seen & kept, scores, -np.inf)
     prob = np.exp(scores - scores.max(-1, keepdims=True))
     prob /= prob.sum(-1, keepdims=True)
-    return np.einsum("hts,shd->thd", prob, kv[..., nope:]).reshape(n, -1) @ w[p + "o_proj.weight"].T + w.get(p + "o_proj.bias", 0.0)
+    out = np.einsum("hts,shd->thd", prob, kv[..., nope:]).reshape(n, -1) @ w[p + "o_proj.weight"].T + w.get(p + "o_proj.bias", 0.0)
+    return out, kept, gap
 
 
 def top(values, k):
@@ -117,12 +156,13 @@ def ffn(x, w, p):
 
 
 def log_probs(w, c, ids, cache=None):
-    """(log-softmax [tokens, vocab], smallest routing gap, share of experts used at least once)"""
+    """(log-softmax [tokens, vocab], smallest gap of a choice of experts or positions, share of experts used at least once)"""
     x = w["model.embed_tokens.weight"][ids]
-    smallest, used, total = np.inf, 0, 0
+    smallest, used, total, kept = np.inf, 0, 0, None
     for i in range(c["num_hidden_layers"]):
         p = f"model.layers.{i}."
-        x = x + attention(rms_norm(x, w[p + "input_layernorm.weight"], c["rms_norm_eps"]), w, p + "self_attn.", c, cache)
+        attended, kept, gap = attention(rms_norm(x, w[p + "input_layernorm.weight"], c["rms_norm_eps"]), w, p + "self_attn.", c, cache, kept)
+        x, smallest = x + attended, min(smallest, gap)
         h = rms_norm(x, w[p + "post_attention_layernorm.weight"], c["rms_norm_eps"])
         if i < c["first_k_dense_replace"]:
             x = x + ffn(h, w, p + "mlp.")

@@ -39,6 +39,13 @@ GLM_FLASH = dict(
     V3, architectures=["Glm4MoeLiteForCausalLM"], model_type="glm4_moe_lite", num_attention_heads=5, num_key_value_heads=5, qk_nope_head_dim=48,
     v_head_dim=64, n_group=1, topk_group=1, routed_scaling_factor=1.8, rms_norm_eps=1e-5, rope_theta=1000000, rope_scaling=None,
     partial_rotary_factor=1.0, num_nextn_predict_layers=1)
+# Sparse attention: indexers of both rope pairings that choose a few positions of many.
+GLM_DSA = dict(
+    {k: v for k, v in V3.items() if k not in ("rope_scaling", "rope_theta")}, architectures=["GlmMoeDsaForCausalLM"], model_type="glm_moe_dsa",
+    qk_nope_head_dim=48, v_head_dim=64, n_group=1, topk_group=1, rms_norm_eps=1e-5, rope_parameters=dict(rope_type="default", rope_theta=1000000),
+    index_n_heads=6, index_head_dim=32, index_topk=8, rope_interleave=True, indexer_rope_interleave=True)
+DEEPSEEK_V32 = dict(
+    V3, architectures=["DeepseekV32ForCausalLM"], model_type="deepseek_v32", index_n_heads=8, index_head_dim=32, index_topk=8)
 FP8 = dict(quant_method="fp8", fmt="e4m3", activation_scheme="dynamic", weight_block_size=[128, 128])
 INT4 = dict(
     quant_method="compressed-tensors", format="pack-quantized", quantization_status="compressed", kv_cache_scheme=None, global_compression_ratio=None,
@@ -132,6 +139,30 @@ VARIANTS = {
          "mlp_layer_types": ["dense", "sparse", "sparse"], "num_nextn_predict_layers": 0, "moe_intermediate_size": 72,
          "rope_parameters": dict(rope_type="default", rope_theta=1000000, partial_rotary_factor=1.0)},
         dict(dtype="F32", seed=2, omit=("scoring_func", "first_k_dense_replace", "topk_method"))),
+    "glm_5": (dict(GLM_DSA, num_nextn_predict_layers=1), dict(dtype="BF16", shards=2, mtp=True, n_tokens=60, seed=6)),
+    "glm_5_f32_top_2": (dict(GLM_DSA, index_topk=2), dict(dtype="F32", n_tokens=40, seed=1)),
+    "glm_5_fp8": (dict(GLM_DSA, index_n_heads=32, quantization_config=FP8), dict(dtype="FP8", n_tokens=40, seed=3)),
+    "glm_5_published_heads": (
+        dict(GLM_DSA, num_attention_heads=2, num_key_value_heads=2, kv_lora_rank=512, q_lora_rank=96, qk_rope_head_dim=64, qk_nope_head_dim=192,
+             v_head_dim=256, num_hidden_layers=2, index_n_heads=32, index_head_dim=128), dict(dtype="BF16", n_tokens=40, seed=1)),
+    "glm_5_odd_sizes": (
+        dict(GLM_DSA, vocab_size=777, hidden_size=136, num_attention_heads=3, num_key_value_heads=3, qk_nope_head_dim=24, v_head_dim=40,
+             qk_rope_head_dim=8, kv_lora_rank=40, q_lora_rank=56, index_n_heads=17, index_head_dim=22, index_topk=5), dict(dtype="F16", n_tokens=50)),
+    "glm_5_short_of_top_k": (dict(GLM_DSA, index_topk=64), dict(dtype="F32", n_tokens=60, seed=1)),
+    "glm_5_without_indexer": (dict(GLM_DSA, index_topk=64), dict(dtype="F32", n_tokens=60, no_indexer=True)),
+    "glm_5_2_shared_choices": (
+        dict(GLM_DSA, num_hidden_layers=6, index_topk=7, indexer_types=["full", "full", "shared", "shared", "full", "shared"],
+             max_position_embeddings=1048576), dict(dtype="BF16", n_tokens=40, seed=1)),
+    "glm_5_2_rule_and_spare_indexers": (
+        dict(GLM_DSA, num_hidden_layers=8, index_topk=6, index_topk_freq=4, index_skip_topk_offset=3, max_position_embeddings=1048576,
+             moe_intermediate_size=32), dict(dtype="F32", n_tokens=40, seed=1, spare_indexers=True)),
+    "deepseek_v3_2": (DEEPSEEK_V32, dict(dtype="BF16", shards=2, n_tokens=60)),
+    "deepseek_v3_2_exp_fp8": (
+        dict(DEEPSEEK_V32, hidden_size=192, index_n_heads=64, index_head_dim=64, qk_rope_head_dim=32, kv_lora_rank=128, num_nextn_predict_layers=1,
+             quantization_config=dict(FP8, scale_fmt="ue8m0")), dict(dtype="FP8", mtp=True, power_of_two_scales=True, n_tokens=40)),
+    "deepseek_v3_2_past_original_context": (
+        dict(DEEPSEEK_V32, qk_rope_head_dim=32, index_topk=4, rope_scaling=dict(YARN, factor=8, original_max_position_embeddings=32)),
+        dict(dtype="F32", n_tokens=90)),
     "v2_lite": (V2_LITE, dict(dtype="BF16", shards=2)),
     "v2_lite_published_shape": (
         dict(V2_LITE, num_attention_heads=2, num_key_value_heads=2, kv_lora_rank=512, qk_rope_head_dim=64, qk_nope_head_dim=128, v_head_dim=128,
@@ -248,6 +279,13 @@ def to_fp8_rows(w):
     return code | np.where(x < 0, 128, 0).astype(np.uint8), scale, value
 
 
+def has_indexer(c, layer):
+    """Whether a layer of sparse attention chooses positions itself."""
+    if "indexer_types" in c:
+        return c["indexer_types"][layer] == "full"
+    return max(layer - c.get("index_skip_topk_offset", 2) + 1, 0) % c.get("index_topk_freq", 1) == 0
+
+
 def tensor_list(variant):
     """(name, kind, values as float32); kind: linear (FP8 in FP8 checkpoints), fused (MXFP4), plain, bias (F32 always)."""
     c, how = VARIANTS[variant]
@@ -282,6 +320,12 @@ def tensor_list(variant):
             linear(a + "q_b_proj", heads * (nope + rope), c["q_lora_rank"], 1.5)
         else:
             linear(a + "q_proj", heads * (nope + rope), hidden, 1.5)
+        if i < c["num_hidden_layers"] and "index_topk" in c and not how.get("no_indexer") and (has_indexer(c, i) or how.get("spare_indexers")):
+            linear(a + "indexer.wq_b", c["index_n_heads"] * c["index_head_dim"], c["q_lora_rank"], 1.5)
+            linear(a + "indexer.wk", c["index_head_dim"], hidden, 1.5)
+            norm(a + "indexer.k_norm", c["index_head_dim"])
+            add(a + "indexer.k_norm.bias", (c["index_head_dim"],), 0.2, "plain")
+            linear(a + "indexer.weights_proj", c["index_n_heads"], hidden, 1.5, "plain")
         linear(a + "kv_a_proj_with_mqa", rank + rope, hidden, 1.5)
         out[-1][2][:rank] *= np.float32(how.get("latent_gain", 1.0))
         norm(a + "kv_a_layernorm", rank)

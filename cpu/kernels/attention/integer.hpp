@@ -17,7 +17,8 @@
 //
 //   s = fma over key blocks, ascending (float(isum), query scale, s); query scales carry the softmax scale;
 //   score = s * key scale, then fma over rope blocks, ascending (float(isum) * rope scale, query scale, score);
-//   m = max of the visible scores; p = exp(score - m) (cpu/kernels/exp.hpp); sum = p added in order of position;
+//   m = max of the scores that are visible and count (FoldArgs); p = exp(score - m) (cpu/kernels/exp.hpp); sum = p added in
+//   order of position;
 //   t[v] = fma over weight blocks, ascending (float(isum), weight scale, t[v]);
 //   state: M = max(old, m), a = exp(old - M), b = exp(m - M): sum = old * a + sum * b, acc[v] = old * a + t[v] * b.
 #pragma once

@@ -376,8 +376,14 @@ class Strip {
       std::memcpy(hidden, a_.hidden + first_, static_cast<std::size_t>(n_lanes_) * sizeof *hidden);
     std::memcpy(max, a_.max + first_, static_cast<std::size_t>(n_lanes_) * sizeof *max);
     std::memcpy(sum, a_.sum + first_, static_cast<std::size_t>(n_lanes_) * sizeof *sum);
-    soften(0, {load(hidden), load(visible)}, max, sum);
-    soften(8, {load(hidden + 8), load(visible + 8)}, max + 8, sum + 8);
+    const Seen low{load(hidden), load(visible)}, high{load(hidden + 8), load(visible + 8)};
+    if (a_.masks == nullptr) {
+      soften<false>(0, low, max, sum);
+      soften<false>(8, high, max + 8, sum + 8);
+    } else {
+      soften<true>(0, low, max, sum);
+      soften<true>(8, high, max + 8, sum + 8);
+    }
     std::memcpy(a_.max + first_, max, static_cast<std::size_t>(n_lanes_) * sizeof *max);
     std::memcpy(a_.sum + first_, sum, static_cast<std::size_t>(n_lanes_) * sizeof *sum);
     for (std::int64_t v = 0; v < a_.shape.value; v += kTileValues)
@@ -395,19 +401,32 @@ class Strip {
         _mm256_andnot_si256(_mm256_cmpgt_epi32(lanes.hidden, at), _mm256_cmpgt_epi32(lanes.visible, at)));
   }
 
+  // Of the eight lanes from `lane` on, those that a position counts for.
+  template <bool kMasked>
+  __m256 counted(int lane, const Seen& visible, std::int64_t position) const {
+    const __m256 mask = seen(visible, position);
+    if (!kMasked || position >= n_) return mask;
+    const int bits = a_.masks[first_ / kStripLanes * a_.mask_stride + position] >> lane;
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    return _mm256_and_ps(mask,
+                         _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits), bit), bit)));
+  }
+
   // Scores of eight lanes to weights; the state's maximum and sum.
+  template <bool kMasked>
   void soften(int lane, const Seen& visible, float* state_max, float* state_sum) {
     const bool words = a_.shape.value_digits == Digits::k16;
     const __m256 lowest = _mm256_set1_ps(-__builtin_inff()), one = _mm256_set1_ps(1.0f);
     const __m256 top = _mm256_set1_ps(words ? kMostWord : kByteWeightTop);
     __m256 max = lowest;
     for (std::int64_t i = begin_; i < n_; ++i)
-      max = _mm256_max_ps(_mm256_blendv_ps(lowest, _mm256_load_ps(&scores_[i][lane]), seen(visible, i)), max);
+      max = _mm256_max_ps(
+          _mm256_blendv_ps(lowest, _mm256_load_ps(&scores_[i][lane]), counted<kMasked>(lane, visible, i)), max);
     __m256 sum = _mm256_setzero_ps();
     for (std::int64_t begin = begin_, b = begin_ / kWeightBlock; begin < n_; begin += kWeightBlock, ++b) {
       __m256 largest = _mm256_setzero_ps(), reach = _mm256_setzero_ps();
       for (std::int64_t i = begin; i < begin + kWeightBlock; ++i) {
-        const __m256 mask = seen(visible, i);
+        const __m256 mask = counted<kMasked>(lane, visible, i);
         const __m256 p = _mm256_and_ps(mask, exp_ps(_mm256_sub_ps(_mm256_load_ps(&scores_[i][lane]), max)));
         sum = _mm256_add_ps(sum, p);
         const __m256 w = _mm256_and_ps(mask, _mm256_mul_ps(p, _mm256_set1_ps(chunk_.value_scale[i])));

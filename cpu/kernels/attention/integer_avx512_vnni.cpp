@@ -208,10 +208,12 @@ class Panel {
       ahead.fetch();
     }
     for (int v = 0; v < kStrips; ++v) {
-      if (all_visible(v))
-        soften<true>(v);
+      if (a_.masks != nullptr)
+        soften<false, true>(v);
+      else if (all_visible(v))
+        soften<true, false>(v);
       else
-        soften<false>(v);
+        soften<false, false>(v);
     }
     const std::int64_t blocks = (n_ + kWeightBlock - 1) / kWeightBlock;
     for (std::int64_t v = 0; v < a_.shape.value; v += kTileValues) {
@@ -256,17 +258,20 @@ class Panel {
   }
 
   // Scores of a strip to weights; the state's maximum and sum.
-  template <bool kAll>
+  template <bool kAll, bool kMasked>
   void soften(int strip) {
     const std::int64_t lane0 = first_ + strip * kStripLanes;
     const __mmask16 lanes = mask_of(a_.n_lanes - lane0 < 0 ? 0 : a_.n_lanes - lane0);
     const __m512i visible = _mm512_maskz_loadu_epi32(lanes, a_.visible + lane0);
     const __m512i hidden =
         a_.hidden == nullptr ? _mm512_setzero_si512() : _mm512_maskz_loadu_epi32(lanes, a_.hidden + lane0);
+    const std::uint16_t* masks = kMasked && lanes != 0 ? a_.masks + lane0 / kStripLanes * a_.mask_stride : nullptr;
     const auto sees = [&](std::int64_t i) -> __mmask16 {
       if constexpr (kAll) return 0xffff;
       const __m512i at = _mm512_set1_epi32(static_cast<int>(i));
-      return _mm512_mask_cmple_epi32_mask(_mm512_cmpgt_epi32_mask(visible, at), hidden, at);
+      const __mmask16 seen = _mm512_mask_cmple_epi32_mask(_mm512_cmpgt_epi32_mask(visible, at), hidden, at);
+      if constexpr (kMasked) return seen == 0 ? seen : static_cast<__mmask16>(seen & masks[i]);
+      return seen;
     };
     const __m512 old = _mm512_maskz_loadu_ps(lanes, a_.max + lane0);
     __m512 max = _mm512_set1_ps(-__builtin_inff());

@@ -122,6 +122,10 @@ struct FoldArgs {
   std::int64_t acc_stride;
   // [n_lanes] how many of the first positions a lane does not see, 0..visible: a window. Null: none.
   const std::int32_t* hidden = nullptr;
+  // Of the positions that a lane sees, those that count: bit l of [strip][position] is lane l of the strip, strips are
+  // mask_stride apart. Null: all. The others are as if they were not there.
+  const std::uint16_t* masks = nullptr;
+  std::int64_t mask_stride = 0;
   // Memory that the caller will load next and wants near by then: n_ahead pieces.
   const std::byte* const* ahead = nullptr;
   std::int64_t n_ahead = 0;

@@ -194,14 +194,18 @@ void fold_lane(const FoldArgs& a, std::int64_t lane) {
   const Chunk chunk(s, a.chunk);
   const Query query(s, a.queries, lane);
   const std::int32_t n = a.visible[lane], hidden = a.hidden == nullptr ? 0 : a.hidden[lane];
+  const auto counts = [&](std::int32_t i) {
+    return a.masks == nullptr || (a.masks[lane / kStripLanes * a.mask_stride + i] >> lane % kStripLanes & 1) != 0;
+  };
   float p[kChunkPositions];
   float max = -std::numeric_limits<float>::infinity();
   for (std::int32_t i = hidden; i < n; ++i) {
+    if (!counts(i)) continue;
     p[i] = whole_score(s, query, chunk, i);
     max = p[i] > max ? p[i] : max;
   }
   float sum = 0.0f;
-  for (std::int32_t i = hidden; i < n; ++i) sum += p[i] = exp_one(p[i] - max);
+  for (std::int32_t i = hidden; i < n; ++i) sum += p[i] = counts(i) ? exp_one(p[i] - max) : 0.0f;
   std::fill_n(p, hidden, 0.0f);
 
   const bool words = s.value_digits == Digits::k16;
@@ -216,6 +220,7 @@ void fold_lane(const FoldArgs& a, std::int64_t lane) {
     const std::int32_t end = std::min<std::int32_t>(n, begin + kWeightBlock);
     float largest = 0.0f, reach = 0.0f;
     for (std::int32_t i = std::max(begin, hidden); i < end; ++i) {
+      if (!counts(i)) continue;
       if (words) reach = std::fma(p[i], chunk.value_reach[i], reach);
       p[i] *= chunk.value_scale[i];
       largest = p[i] > largest ? p[i] : largest;

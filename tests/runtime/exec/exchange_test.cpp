@@ -173,6 +173,18 @@ TEST_CASE("parts in executors of their own: grouped queries, norms over heads an
   }
 }
 
+TEST_CASE("parts in executors of their own: sparse attention chooses alike in all of them") {
+  ModelConfig c = small_mla_config(2, 2);
+  c.n_heads = 6;
+  c.layers[1].has_indexer = false;
+  c.indexer = {.n_heads = 5, .head_dim = 32, .top_k = 9};
+  const MemorySource source(c, 11);
+  for (const Shares& shares : {equal_shares(2), equal_shares(3), Shares{1.0, 4.0}}) {
+    check_bits(source, {.compute_f32 = true, .shares = shares}, DType::kF32);
+    check_bits(source, {.shares = shares});
+  }
+}
+
 TEST_CASE("a pass ends with the phase whose exchange failed") {
   const auto source = open_weights(kDemoModel, {}, kSilent);
   cpu::Team team(2);

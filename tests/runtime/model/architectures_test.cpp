@@ -15,8 +15,6 @@ struct Known {
 };
 constexpr Known kKnown[] = {
     {"deepseek4", "deepseek_v4", "DeepseekV4ForCausalLM", "compressed rows"},
-    {"deepseek32", "deepseek_v32", "DeepseekV32ForCausalLM", "sparse attention"},
-    {"glm-dsa", "glm_moe_dsa", "GlmMoeDsaForCausalLM", "sparse attention"},
     {"qwen3next", "qwen3_next", "Qwen3NextForCausalLM", "recurrent state"},
     {"qwen35moe", "qwen3_5_moe", "Qwen3_5MoeForConditionalGeneration", "recurrent state"},
     {"kimi-linear", "kimi_linear", "KimiLinearForCausalLM", "recurrent state"},
@@ -44,10 +42,29 @@ TEST_CASE("relatives that do not run are refused by name, with what is missing")
 }
 
 TEST_CASE("models that run, and names that nobody knows, are not taken for relatives") {
-  for (const char* name :
-       {"deepseek2", "deepseek_v2", "deepseek_v3", "DeepseekV3ForCausalLM", "kimi_k2", "kimi_k25",
-        "KimiK25ForConditionalGeneration", "glm4_moe_lite", "Glm4MoeLiteForCausalLM", "llama", "qwen3moe", "gpt-oss",
-        "MiniMaxM2ForCausalLM", "", " ", "deepseek4 glm", "ForCausalLM", "rwkv7"})
+  for (const char* name : {"deepseek2",
+                           "deepseek_v2",
+                           "deepseek_v3",
+                           "DeepseekV3ForCausalLM",
+                           "kimi_k2",
+                           "kimi_k25",
+                           "KimiK25ForConditionalGeneration",
+                           "glm4_moe_lite",
+                           "Glm4MoeLiteForCausalLM",
+                           "deepseek32",
+                           "DeepseekV32ForCausalLM",
+                           "glm-dsa",
+                           "glm_moe_dsa",
+                           "GlmMoeDsaForCausalLM",
+                           "llama",
+                           "qwen3moe",
+                           "gpt-oss",
+                           "MiniMaxM2ForCausalLM",
+                           "",
+                           " ",
+                           "deepseek4 glm",
+                           "ForCausalLM",
+                           "rwkv7"})
     CHECK_NOTHROW(refuse_relative(name, ""));
   Metadata metadata;
   metadata.set("general.architecture", std::string("rwkv7"));

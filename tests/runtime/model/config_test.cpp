@@ -213,9 +213,9 @@ TEST_CASE("what cannot run is refused by name") {
     change(j);
     CHECK_THROWS_WITH_AS(config_from_hf(j), doctest::Contains(message), Error);
   };
-  refused([](Json& j) { j["model_type"] = "deepseek_v32"; }, "sparse attention");
+  refused([](Json& j) { j["model_type"] = "deepseek_v4"; }, "compressed rows");
   refused([](Json& j) { j["model_type"] = "gemma"; }, "'gemma'");
-  refused([](Json& j) { j["architectures"] = {"DeepseekV32ForCausalLM"}; }, "sparse attention");
+  refused([](Json& j) { j["architectures"] = {"DeepseekV4ForCausalLM"}; }, "compressed rows");
   refused([](Json& j) { j["partial_rotary_factor"] = 0.5; }, "partial_rotary_factor 0.5");
   refused([](Json& j) { j["mlp_layer_types"] = {"dense", "mixed"}; }, "\"mixed\"");
   refused(
