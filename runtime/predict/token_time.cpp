@@ -168,7 +168,8 @@ class Steps {
     bool shared = true;
   };
   AttentionUnit attention_unit(const BlockPlan& block, const exec::Pass& pass) const {
-    const double rows_of_group = static_cast<double>(pass.n()) / static_cast<double>(pass.groups.size());
+    // The rows of a group share its loading.
+    const double rows = static_cast<double>(pass.n()) / static_cast<double>(pass.groups.size());
     const quant::DType values = r_.value_cache_type.value_or(r_.cache_type);
     const bool latent = block.kind == BlockKind::kMlaAttention;
     const exec::RowFormat row =
@@ -177,16 +178,23 @@ class Steps {
     if (latent) {  // strips of 16 heads, absorbed
       const KernelRates::Attention& rates = rates_of(r_.cache_type);
       unit.load = rates.load * static_cast<double>(c_.kv_lora_rank + c_.qk_rope_head_dim) / 576;
-      unit.tile =
-          rows_of_group * rates.attend / 8 * static_cast<double>(2 * c_.kv_lora_rank + c_.qk_rope_head_dim) / 1088;
+      unit.tile = rows * rates.attend / 8 * static_cast<double>(2 * c_.kv_lora_rank + c_.qk_rope_head_dim) / 1088;
       return unit;
     }
-    // Key-value heads, each with its keys and values, for strips of 16 query heads.
-    const double strips = std::ceil(rows_of_group * static_cast<double>(c_.n_heads / c_.n_kv_heads) / cpu::kStripLanes);
-    for (const quant::DType type : {r_.cache_type, values}) {
-      const KernelRates::Attention& rates = rates_of(type);
-      unit.load += rates.load * static_cast<double>(c_.head_dim) / 576 * kCachedHeadLoad;
-      unit.tile += rates.attend / 8 * static_cast<double>(c_.head_dim) / 1088 * strips;
+    // Key-value heads, each with its keys and values: bytes for strips of 16 query heads, others in float32.
+    const auto dim = static_cast<double>(c_.head_dim), lanes = rows * static_cast<double>(c_.n_heads / c_.n_kv_heads);
+    if (row.dtype == quant::DType::kI8 || row.value_dtype == quant::DType::kI8) {
+      for (const quant::DType type : {row.dtype, row.value_dtype}) {
+        const KernelRates::Attention& rates = rates_of(type);
+        unit.load += rates.load * dim / 576 * kCachedHeadLoad;
+        unit.tile += rates.attend / 8 * dim / 1088 * std::ceil(lanes / cpu::kStripLanes);
+      }
+    } else {
+      const auto floats = machine_.rates.types.find(quant::DType::kF32);
+      const double products = kChunk * 2 * dim * lanes;
+      unit.load = kChunk * 2 * dim * kDecodeCycles / machine_.rates.clock_ghz * 1e-3;
+      if (floats != machine_.rates.types.end())
+        unit.tile = products / (floats->second.eight_rows * kFloatAttentionShare * std::min(1.0, lanes / 4)) * 1e-3;
     }
     unit.window = c_.layer(block.layer).window;
     unit.shared = false;
