@@ -39,6 +39,11 @@ std::int64_t n_dense_layers(const ModelConfig& config) {
 ModelConfig with_layers(const ModelConfig& whole, std::int64_t n_dense, std::int64_t n_moe) {
   ModelConfig c = whole;
   runtime::set_layers(c, n_dense, n_moe);
+  // The same share of the layers choose positions, the first one always.
+  const std::int64_t n_choosing =
+      std::ranges::count_if(whole.layers, [](const runtime::LayerConfig& layer) { return layer.has_indexer; });
+  for (std::int64_t layer = 1; layer < c.n_layers; ++layer)
+    c.layers[layer].has_indexer = layer * n_choosing / whole.n_layers > (layer - 1) * n_choosing / whole.n_layers;
   if (n_moe == 0) c.n_mtp_layers = 0;  // a layer that drafts is built as the last one
   return c;
 }

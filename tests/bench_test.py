@@ -64,10 +64,14 @@ def check_parallel():
 
 def check_attention():
     rows = json.loads(must(BENCH, "attention", "--seconds", "0.001", "-o", "json", "-q").out)
+    index = [r for r in rows if "indexer_heads" in r]
+    rows = [r for r in rows if "cache" in r]
+    check([r["indexer_heads"] for r in index] == [32, 64] and all(r["row_bytes"] == 260 for r in index), f"the indexer: {index}")
+    check(all(r["score_us"] > 0 and r["choose_us"] > 0 for r in index), f"times: {index}")
     check([r["cache"] for r in rows] == ["F16", "BF16", "Q8_0", "I8"], f"one row per cache type: {rows}")
     check([r["row_bytes"] for r in rows] == [1152, 1152, 612, 648], "bytes of V3's rows")
     check(all(0 < r["load_us"] < r["absorbed_us"] and r["load_us"] < r["decompressed_us"] for r in rows), f"times: {rows}")
-    check(len(must(BENCH, "attention", "--seconds", "0.001", "--isa", "avx2", "-q").out.splitlines()) == 6, "a table")
+    check(len(must(BENCH, "attention", "--seconds", "0.001", "--isa", "avx2", "-q").out.splitlines()) == 11, "two tables")
 
 
 def check_gpu():

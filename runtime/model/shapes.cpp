@@ -106,6 +106,15 @@ ModelConfig glm_5() {
   return c;
 }
 
+// Every fourth layer chooses positions, and the first ones.
+ModelConfig glm_5_2() {
+  ModelConfig c = glm_5();
+  c.name = "glm-5.2";
+  c.context_length = 1048576;
+  for (std::int64_t layer = 3; layer < c.n_layers; ++layer) c.layers[layer].has_indexer = layer % 4 == 2;
+  return c;
+}
+
 ModelConfig glm_4_7_flash() {
   ModelConfig c = glm_5();
   c.name = "glm-4.7-flash";
@@ -262,6 +271,7 @@ constexpr Shape kShapes[] = {{"deepseek-v3", deepseek_v3},
                              {"deepseek-v2-lite", deepseek_v2_lite},
                              {"kimi-k2", kimi_k2},
                              {"glm-5", glm_5},
+                             {"glm-5.2", glm_5_2},
                              {"glm-4.7-flash", glm_4_7_flash},
                              {"qwen3-30b-a3b", qwen3_30b_a3b},
                              {"qwen3-235b", qwen3_235b_a22b},

@@ -58,6 +58,8 @@ class Prompt {
       const WeightPlan& w = plan_.weights[i];
       const WeightRole role = w.id.role;
       if (std::ranges::find(input.roles, role) == input.roles.end()) continue;
+      // Nothing is scored while every position is chosen.
+      if ((role == kIndexQ || role == kIndexWeights) && rows_from(block, c_.indexer.top_k) == 0) continue;
       // Keys and values are made for whole heads: part of attention here.
       if ((role == kKB || role == kVB) && block.kind == BlockKind::kMlaAttention) continue;
       add_weight(w, block.kind == BlockKind::kHead ? 1 : rows_, works);

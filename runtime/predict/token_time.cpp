@@ -94,6 +94,7 @@ class Steps {
       for (const InputPlan& input : block.inputs) {
         if (std::ranges::find(input.roles, tap.role) == input.roles.end()) continue;
         for (const WeightRole role : input.roles) {
+          if (!sparse() && (role == kIndexQ || role == kIndexWeights)) continue;
           if (const WeightPlan* w = weight(block, role)) seconds += products(*w);
         }
       }

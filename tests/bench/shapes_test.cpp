@@ -69,6 +69,20 @@ TEST_CASE("gpt-oss keeps its experts as they are published, and its windows in a
   CHECK(types(part, whole, "F16").at("blk.0.ffn_gate_exps.weight") == quant::DType::kF16);
 }
 
+TEST_CASE("a slice shares choices as often as the whole model") {
+  const runtime::ModelConfig whole = shape_config("glm-5.2");
+  const auto n_choosing = [](const runtime::ModelConfig& c) {
+    std::int64_t n = 0;
+    for (std::int64_t layer = 0; layer < c.n_layers; ++layer) n += c.chooses(layer);
+    return n;
+  };
+  CHECK(n_choosing(whole) == 21);
+  CHECK(n_choosing(slice_config(whole, 4)) == 1);
+  CHECK(n_choosing(slice_config(whole, 39)) == 11);
+  CHECK(n_choosing(slice_config(shape_config("glm-5"), 4)) == 4);
+  CHECK(shape_config("glm-5", 0, true).indexer.n_heads == 0);
+}
+
 TEST_CASE("the mixture has the size of the published UD-Q2_K_XL file") {
   const runtime::ModelConfig c = shape_config("deepseek-v3");
   CHECK(sizes_of(c, c, "ud-q2_k_xl").bytes == doctest::Approx(247.6e9).epsilon(1e-3));

@@ -28,7 +28,9 @@ MemorySource without_indexer(const MemorySource& source) {
   ModelConfig c = source.config();
   c.indexer = {};
   MemorySource dense(c, 1);
-  for (const WeightInfo& weight : dense.weights()) dense.values(weight.name) = source.values(weight.name);
+  for (const auto* weights : {&dense.weights(), &dense.mtp_weights()}) {
+    for (const WeightInfo& weight : *weights) dense.values(weight.name) = source.values(weight.name);
+  }
   return dense;
 }
 
@@ -154,6 +156,29 @@ TEST_CASE("index keys are forked, cut off, saved and restored with the rows") {
     std::stringstream again(saved.str());
     CHECK_THROWS_WITH_AS(whole.cache().restore(0, again), doctest::Contains("another shape"), Error);
   }
+}
+
+TEST_CASE("a layer of multi-token prediction attends to everything") {
+  ModelConfig c = sparse_config(6);
+  c.n_mtp_layers = 1;
+  const MemorySource source(c, 7);
+  const MemorySource whole = without_indexer(source);
+  cpu::Team team(2);
+  const auto sparse_model = load_model(source, team, {.mtp = true}),
+             dense_model = load_model(whole, team, {.mtp = true});
+  Executor sparse(*sparse_model, team, run_options({}, DType::kF16)),
+      dense(*dense_model, team, run_options({}, DType::kF16));
+  const std::vector<int> ids = some_ids(40, kVocab);
+  std::vector<Row> rows = rows_of(ids);
+  for (Row& row : rows) row.wants_hidden = true;
+  ForwardOutput out, drafts[2];
+  dense.forward(rows, out);
+  sparse.forward(rows, out);  // both draft from the same states
+  const std::vector<float> hidden(out.hidden.begin(), out.hidden.end() - 128);
+  const std::vector<Row> behind = rows_of({ids.begin() + 1, ids.end()});
+  sparse.draft(behind, hidden, drafts[0]);
+  dense.draft(behind, hidden, drafts[1]);
+  CHECK(same_bits(drafts[0].logits, drafts[1].logits));
 }
 
 TEST_CASE("layers cannot begin where an earlier one chooses") {
