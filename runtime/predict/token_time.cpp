@@ -222,10 +222,9 @@ class Steps {
     // Walked with fewer rows than there are: the rest is dealt as evenly.
     const double more = n_ / walked_rows;
     // Sparse rows of a sequence share nothing: each has its own choice.
-    const bool sparse = unit.shared && pass.any_sparse();
-    const std::int64_t window = sparse ? c_.indexer.top_k : unit.window,
+    const std::int64_t window = sparse() ? c_.indexer.top_k : unit.window,
                        seen = window > 0 ? std::min(window, r_.depth + 1) : r_.depth + 1;
-    const double readers = sparse ? n_ : n_ / static_cast<double>(r_.rows_per_sequence);
+    const double readers = sparse() ? n_ : n_ / static_cast<double>(r_.rows_per_sequence);
     PartTime time{.bytes = readers * static_cast<double>(seen) * unit.row_bytes * share};
     time.worst_member = all > 0 ? most * n_members / all : 1;
     const double arithmetic = (more > 1 ? all * more / n_members : most) * 1e-6 * slower_ / kAttentionShare,
@@ -239,6 +238,7 @@ class Steps {
     if (block.kind == BlockKind::kMlaAttention) return 1;
     return static_cast<double>(block.parts[static_cast<std::size_t>(part)].size()) / static_cast<double>(c_.n_kv_heads);
   }
+  bool sparse() const { return c_.indexer.n_heads > 0 && r_.depth >= c_.indexer.top_k; }
   // Seconds of one thread for scoring all positions of all rows, and of the member that then chooses, of the layers that do.
   double scoring(const BlockPlan& block, const exec::Pass& pass) const {
     if (!pass.any_sparse() || !c_.chooses(block.layer)) return 0;
