@@ -63,8 +63,9 @@ class AbsorbedUnit {
         n_heads_(heads.size()),
         value_(pass.config.kv_lora_rank),
         width_(value_ + pass.config.qk_rope_head_dim),
-        length_(context_cut(pass.config, pass.last_attended(group.first)).length),
         chosen_(pass.is_sparse(group.first) ? pass.chosen(group.first) : nullptr),
+        cut_(cut_of(pass, group)),
+        length_(cut_.length),
         scale_(static_cast<float>(pass.config.softmax_scale(AttentionKind::kMla))),
         format_(pass.cache.format(layer_)),
         kernels_(cpu::integer_attention(pass.isa)) {
@@ -96,8 +97,7 @@ class AbsorbedUnit {
 
   // All chunks, merged in order, result divided by its sum into `latent`.
   void run() noexcept {
-    const std::int64_t n_chunks = context_cut(pass_.config, last_attended()).count;
-    for (std::int64_t chunk = 0; chunk < n_chunks; ++chunk) {
+    for (std::int64_t chunk = 0; chunk < cut_.count; ++chunk) {
       fold_chunk(chunk, chunk == 0 ? running_ : chunk_);
       if (chunk == 0) continue;
       for (std::int64_t r = 0; r < group_.count; ++r) {
@@ -141,6 +141,12 @@ class AbsorbedUnit {
   }
 
  private:
+  // A prompt's rows are many: nobody else works on a row's heads, and its chosen context is not cut.
+  static ContextCut cut_of(const Pass& pass, const RowGroup& group) {
+    const std::int64_t last = pass.last_attended(group.first + group.count - 1);
+    if (pass.is_sparse(group.first) && pass.row(group.first).prompt) return {last + 1, 1};
+    return context_cut(pass.config, last);
+  }
   static SoftmaxState state(std::byte* base) {
     auto* floats = reinterpret_cast<float*>(base);
     return {floats, floats + kUnitLanes, floats + 2 * kUnitLanes};
@@ -261,8 +267,10 @@ class AbsorbedUnit {
   const std::size_t part_;
   const RowGroup group_;
   const Span heads_;
-  const std::int64_t n_heads_, value_, width_, length_;
+  const std::int64_t n_heads_, value_, width_;
   const std::int32_t* const chosen_;  // of a sparse row: its context
+  const ContextCut cut_;
+  const std::int64_t length_;
   const float scale_;
   const RowFormat& format_;
   const cpu::IntegerAttention& kernels_;

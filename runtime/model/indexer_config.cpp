@@ -31,13 +31,15 @@ void settle(const IndexerNames& names, const FindMatrix& find, const ConfigOptio
     c.indexer = {};
     return;
   }
-  if (by_key && std::ssize(*by_key) < c.n_layers)
-    throw Error(ErrorKind::kBadFile, fmt::format("{} names {} layers of {}", names.types, by_key->size(), c.n_layers));
+  const std::int64_t n_layers = std::ssize(c.layers);  // what there is of a number that nobody has checked yet
+  if (n_layers == 0) return;
+  if (by_key && std::ssize(*by_key) < n_layers)
+    throw Error(ErrorKind::kBadFile, fmt::format("{} names {} layers of {}", names.types, by_key->size(), n_layers));
   const auto shown = [&](std::int64_t layer) {
     return find(fmt::format("{}{}.{}", names.layer, layer, names.query)).has_value();
   };
   std::int64_t n_shown = 0;
-  for (std::int64_t layer = 0; find && layer < c.n_layers; ++layer) n_shown += shown(layer);
+  for (std::int64_t layer = 0; find && layer < n_layers; ++layer) n_shown += shown(layer);
   if (find && n_shown == 0) {
     log(Level::kWarning,
         fmt::format(
@@ -49,7 +51,7 @@ void settle(const IndexerNames& names, const FindMatrix& find, const ConfigOptio
   }
   std::vector<bool> owners = by_key.value_or(otherwise);
   bool differs = false;
-  for (std::int64_t layer = 0; layer < c.n_layers; ++layer) {
+  for (std::int64_t layer = 0; layer < n_layers; ++layer) {
     if (find && owners[layer] && !shown(layer)) {
       if (by_key)
         throw Error(ErrorKind::kBadFile, fmt::format("{} says that layer {} has an indexer, and there is no {}{}.{}",
@@ -64,7 +66,7 @@ void settle(const IndexerNames& names, const FindMatrix& find, const ConfigOptio
                 "layer 0 has no indexer, and there is no earlier layer whose choice it could take");
   if (differs)
     log(Level::kInfo, fmt::format("{} is missing: {} of {} layers have an indexer, as their tensors show", names.types,
-                                  std::ranges::count(owners, true), c.n_layers));
+                                  std::ranges::count(owners, true), n_layers));
 }
 
 bool parse_type(const Json& type) {
@@ -90,7 +92,11 @@ Owners owners_of_json(const HfFields& fields, std::int64_t n_layers) {
   }
   const std::int64_t every = fields.integer_or("index_topk_freq", 1);
   if (every <= 1) return std::vector<bool>(static_cast<std::size_t>(n_layers), true);
-  return owners_by_rule(n_layers, every, fields.integer_or("index_skip_topk_offset", 2));
+  const std::int64_t offset = fields.integer_or("index_skip_topk_offset", 2);
+  if (offset < 0 || offset > 1024)
+    throw Error(ErrorKind::kBadFile,
+                fmt::format("config.json: index_skip_topk_offset is {}, must be 0 to 1024", offset));
+  return owners_by_rule(n_layers, every, offset);
 }
 
 }  // namespace
@@ -132,7 +138,7 @@ void read_indexer_gguf(const Metadata& metadata, const FindMatrix& find, const C
   const bool shares = c.architecture == "glm-dsa" && c.context_length >= kLongContext;
   const std::string types = prefix + "types";
   settle({"blk.", "indexer.attn_q_b.weight", types}, find, options, by_key,
-         owners_by_rule(c.n_layers, shares ? 4 : 1, 3), c, log);
+         owners_by_rule(std::ssize(c.layers), shares ? 4 : 1, 3), c, log);
 }
 
 void read_indexer_hf(const Json& config_json, const FindMatrix& find, const ConfigOptions& options, ModelConfig& c,
@@ -145,7 +151,7 @@ void read_indexer_hf(const Json& config_json, const FindMatrix& find, const Conf
       .top_k = fields.integer_or("index_topk", 2048),
       .pairing = fields.boolean_or("indexer_rope_interleave", glm) ? RopePairing::kInterleaved : RopePairing::kHalves};
   settle({"model.layers.", "self_attn.indexer.wq_b.weight", "indexer_types"}, find, options,
-         owners_of_json(fields, c.n_layers), {}, c, log);
+         owners_of_json(fields, std::ssize(c.layers)), {}, c, log);
 }
 
 }  // namespace dodeca::runtime

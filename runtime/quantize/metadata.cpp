@@ -1,6 +1,5 @@
 #include "runtime/quantize/metadata.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -62,9 +61,8 @@ void set_indexer(MetadataKeys& keys, const ModelConfig& c) {
   keys.integer("attention.indexer.top_k", c.indexer.top_k);
   MetaArray<bool> types;
   for (std::int64_t layer = 0; layer < c.n_layers; ++layer) types.values.push_back(c.chooses(layer));
-  // Where every layer has its own, readers need no list.
-  if (std::ranges::find(types.values, false) != types.values.end())
-    keys.set("attention.indexer.types", std::move(types));
+  // Also where every layer has its own: readers have a rule for long contexts without a list.
+  keys.set("attention.indexer.types", std::move(types));
 }
 
 // The keys of latent attention alone.

@@ -100,7 +100,7 @@ std::span<const BuiltinTemplate> builtin_templates() {
       {{"deepseek-v2", "deepseek2"}, std::string(kDeepseekV2)},
       {{"deepseek-v3", "deepseek3", "deepseek"}, deepseek("<｜Assistant｜>", "'<｜Assistant｜>'")},
       {{"deepseek-r1"}, deepseek("<｜Assistant｜>", R"('<｜Assistant｜><think>\n')")},
-      {{"deepseek-v3.1"},
+      {{"deepseek-v3.1", "deepseek-v3.2"},
        deepseek("<｜Assistant｜></think>",
                 "'<｜Assistant｜>' + ('<think>' if thinking is defined and thinking else '</think>')")},
       {{"chatml"}, std::string(kChatml)},

@@ -32,6 +32,11 @@ std::vector<std::string> fuzz_config_json_seeds() {
           R"("qk_nope_head_dim":16,"topk_method":"group_limited_greedy","n_group":2,"topk_group":1,)"
           R"("num_experts_per_tok":2,"first_k_dense_replace":1,"norm_topk_prob":false,"scoring_func":"softmax",)"
           R"("rope_parameters":{"rope_type":"linear","factor":2,"rope_theta":1e4}})",
+          R"({"model_type":"glm_moe_dsa","vocab_size":64,"hidden_size":64,"intermediate_size":64,"num_hidden_layers":4,)"
+          R"("num_attention_heads":2,"kv_lora_rank":32,"q_lora_rank":32,"qk_rope_head_dim":8,"v_head_dim":16,)"
+          R"("qk_nope_head_dim":16,"mlp_layer_types":["dense","dense","dense","dense"],"index_n_heads":4,)"
+          R"("index_head_dim":16,"index_topk":8,"index_topk_freq":4,"index_skip_topk_offset":3,)"
+          R"("indexer_rope_interleave":true,"indexer_types":["full","shared","full","shared"]})",
           R"({"model_type":"kimi_k25","architectures":["KimiK25ForConditionalGeneration"],"text_config":{)"
           R"("model_type":"kimi_k2","vocab_size":64,"hidden_size":64,"intermediate_size":64,"num_hidden_layers":2,)"
           R"("num_attention_heads":2,"kv_lora_rank":32,"qk_rope_head_dim":8,"v_head_dim":16,"qk_nope_head_dim":16,)"

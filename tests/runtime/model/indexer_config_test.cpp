@@ -136,8 +136,20 @@ TEST_CASE("config.json: which layers choose, by a list, a pattern or a frequency
   const FindMatrix none = with_layers("model.layers.", ".self_attn.indexer.wq_b.weight", {});
   CHECK(owners(c, Json::object(), none) == "dense");
   for (const char* wrong : {R"({"indexer_types": ["full"]})", R"({"indexer_types": ["some"]})",
+                            R"({"index_topk_freq": 4, "index_skip_topk_offset": -9223372036854775808})",
                             R"({"index_topk_pattern": "FX"})", R"({"index_topk_pattern": "SFFFFFFF"})"})
     CHECK_THROWS_AS(owners(c, Json::parse(wrong)), Error);
+}
+
+TEST_CASE("numbers of layers that nobody has checked do no harm") {
+  Said said;
+  for (const std::int64_t n : {std::int64_t{1} << 62, std::int64_t{-1}}) {
+    ModelConfig c = config_of("glm-dsa", 4);
+    c.n_layers = n;
+    if (n < 0) c.layers.clear();
+    read_indexer_hf({{"index_topk_freq", 4}}, {}, {}, c, said.log);
+    CHECK_THROWS_AS(validate(c), Error);
+  }
 }
 
 TEST_CASE("an indexer's sizes are checked, and its weights are wanted where a layer chooses") {
