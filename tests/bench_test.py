@@ -82,7 +82,7 @@ def check_gpu():
     check(report["round_trip"]["turns"] >= 20 and report["read_gb_per_s"] > 0 and report["launch"]["graph_us"] > 0, "rates")
     names = {k["kernel"] for k in report["kernels"]}
     products = {name for name in names if name.startswith("multiply_")}
-    check(len(products) == 4 * 18, f"every type and number of columns: {sorted(products)}")
+    check(len(products) == 4 * 18 + 14, f"every type and number of columns: {sorted(products)}")
     check({"mla_decode_f16_512_64", "mla_decode_bf16_512_64", "mla_decode_int8_512_64", "mla_decode_f32", "mla_merge"} <= names,
           f"attention: {names}")
     check(all(k["us"] > 0 and k["bytes"] > 0 and k["operations"] > 0 for k in report["kernels"]), "each has time, bytes, operations")
@@ -112,12 +112,12 @@ def check_barrier():
 
 
 def check_kernels():
-    args = ["kernels", "--types", "Q2_K,F32", "--best", "--columns", "1,16", "--seconds", "0.01", "--size", "64"]
+    args = ["kernels", "--types", "Q2_K,F32", "--best", "--columns", "1,16,65", "--seconds", "0.01", "--size", "64"]
     report = json.loads(must(BENCH, *args, "-o", "json", "-q").out)
     check(report["clock_ghz"] > 0.1 and report["read_gb_per_s"] > 0.1, "clock and read rate")
     check(report["peak_gmac_per_s"]["int8"] > 0 and report["peak_gmac_per_s"]["f32"] > 0, "arithmetic peaks")
     got = sorted((r["type"], r["columns"], r["memory_gb_per_s"] is not None) for r in report["kernels"])
-    check(got == [("F32", 1, True), ("F32", 16, False), ("Q2_K", 1, True), ("Q2_K", 16, False)], f"rows: {got}")
+    check(got == [("F32", 1, True), ("F32", 16, True), ("F32", 65, False), ("Q2_K", 1, True), ("Q2_K", 16, True), ("Q2_K", 65, False)], f"rows: {got}")
     for row in report["kernels"]:
         check(row["cache_gb_per_s"] > 0 and row["gmac_per_s"] > 0, f"rates: {row}")
     for bad in (["--types", "Q9_K"], ["--columns", "0"], ["--n-in", "300"], ["-t", "8", "--size", "64"]):

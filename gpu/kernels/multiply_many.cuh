@@ -79,6 +79,35 @@ __device__ inline int act_sum(const std::uint32_t* row, int chunk, int s) {
   return static_cast<std::int16_t>(pair >> (16 * upper) & 0xffffu);
 }
 
+// The scaled sums of a block of 256 columns, with its minima, to the lane's results.
+template <class F>
+__device__ inline void add_block(const ManyTile<F>& tile, const std::uint32_t (&acts)[kManyRows * kActWords], int n_chunks,
+                                 int lane, const int (&isum)[8][4], float (&acc)[8][4]) {
+  const int g = lane / 4, t = lane % 4;
+#pragma unroll
+  for (int n = 0; n < 8; ++n) {
+    int msum[4] = {0, 0, 0, 0};
+    const std::uint32_t* const row = acts + (8 * n + 2 * t) * kActWords;
+    if constexpr (F::kMinima) {
+      for (int chunk = 0; chunk < n_chunks; ++chunk) {
+#pragma unroll
+        for (int s = 0; s < ManyTile<F>::kSubs; ++s) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i)
+            msum[i] += second_of(tile.scales[chunk][s][g + i / 2 * 8]) * act_sum<F>(row + i % 2 * kActWords, chunk, s);
+        }
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const float x = act_scale<F>(row + i % 2 * kActWords, 0);
+      acc[n][i] = fmaf(tile.factors[0][g + i / 2 * 8] * x, static_cast<float>(isum[n][i]), acc[n][i]);
+      if constexpr (F::kMinima)
+        acc[n][i] = fmaf(-(tile.offsets[0][g + i / 2 * 8] * x), static_cast<float>(msum[i]), acc[n][i]);
+    }
+  }
+}
+
 // Adds 256 columns, n_chunks of 32 of them, to the sums of a lane: eight times four, of activation rows 8n + 2t and
 // 8n + 2t + 1 for weight rows g and g + 8.
 template <class F>
@@ -130,29 +159,7 @@ __device__ inline void add_columns(const ManyTile<F>& tile, const std::uint32_t 
       }
     }
   }
-  if constexpr (!kSuper) return;
-#pragma unroll
-  for (int n = 0; n < 8; ++n) {
-    int msum[4] = {0, 0, 0, 0};
-    const std::uint32_t* const row = acts + (8 * n + 2 * t) * kActWords;
-    if constexpr (F::kMinima) {
-      for (int chunk = 0; chunk < n_chunks; ++chunk) {
-#pragma unroll
-        for (int s = 0; s < kSubs; ++s) {
-#pragma unroll
-          for (int i = 0; i < 4; ++i)
-            msum[i] += second_of(tile.scales[chunk][s][g + i / 2 * 8]) * act_sum<F>(row + i % 2 * kActWords, chunk, s);
-        }
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const float x = act_scale<F>(row + i % 2 * kActWords, 0);
-      acc[n][i] = fmaf(tile.factors[0][g + i / 2 * 8] * x, static_cast<float>(isum[n][i]), acc[n][i]);
-      if constexpr (F::kMinima)
-        acc[n][i] = fmaf(-(tile.offsets[0][g + i / 2 * 8] * x), static_cast<float>(msum[i]), acc[n][i]);
-    }
-  }
+  if constexpr (kSuper) add_block(tile, acts, n_chunks, lane, isum, acc);
 }
 
 template <class F>
