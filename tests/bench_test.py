@@ -63,11 +63,14 @@ def check_parallel():
 
 
 def check_attention():
-    rows = json.loads(must(BENCH, "attention", "--seconds", "0.001", "-o", "json", "-q").out)
+    both = json.loads(must(BENCH, "attention", "--seconds", "0.001", "-o", "json", "-q").out)
+    rows, grouped = [r for r in both if "grouped" not in r], [r for r in both if "grouped" in r]
+    check([r["cache"] for r in grouped] == ["F16", "BF16", "Q8_0", "I8"], f"grouped queries, too: {grouped}")
+    check(all(r["load_us"] > 0 and 0 < r["lanes_8_us"] < r["lanes_512_us"] for r in grouped), f"times: {grouped}")
     check([r["cache"] for r in rows] == ["F16", "BF16", "Q8_0", "I8"], f"one row per cache type: {rows}")
     check([r["row_bytes"] for r in rows] == [1152, 1152, 612, 648], "bytes of V3's rows")
     check(all(0 < r["load_us"] < r["absorbed_us"] and r["load_us"] < r["decompressed_us"] for r in rows), f"times: {rows}")
-    check(len(must(BENCH, "attention", "--seconds", "0.001", "--isa", "avx2", "-q").out.splitlines()) == 6, "a table")
+    check(len(must(BENCH, "attention", "--seconds", "0.001", "--isa", "avx2", "-q").out.splitlines()) == 13, "two tables")
 
 
 def check_gpu():
