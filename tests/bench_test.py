@@ -63,15 +63,17 @@ def check_parallel():
 
 
 def check_attention():
-    rows = json.loads(must(BENCH, "attention", "--seconds", "0.001", "-o", "json", "-q").out)
-    index = [r for r in rows if "indexer_heads" in r]
-    rows = [r for r in rows if "cache" in r]
+    every = json.loads(must(BENCH, "attention", "--seconds", "0.001", "-o", "json", "-q").out)
+    index, grouped = [r for r in every if "indexer_heads" in r], [r for r in every if "grouped" in r]
+    rows = [r for r in every if "cache" in r and "grouped" not in r]
     check([r["indexer_heads"] for r in index] == [32, 64] and all(r["row_bytes"] == 260 for r in index), f"the indexer: {index}")
     check(all(r["score_us"] > 0 and r["choose_us"] > 0 for r in index), f"times: {index}")
+    check([r["cache"] for r in grouped] == ["F16", "BF16", "Q8_0", "I8"], f"grouped queries, too: {grouped}")
+    check(all(r["load_us"] > 0 and 0 < r["lanes_8_us"] < r["lanes_512_us"] for r in grouped), f"times: {grouped}")
     check([r["cache"] for r in rows] == ["F16", "BF16", "Q8_0", "I8"], f"one row per cache type: {rows}")
     check([r["row_bytes"] for r in rows] == [1152, 1152, 612, 648], "bytes of V3's rows")
     check(all(0 < r["load_us"] < r["absorbed_us"] and r["load_us"] < r["decompressed_us"] for r in rows), f"times: {rows}")
-    check(len(must(BENCH, "attention", "--seconds", "0.001", "--isa", "avx2", "-q").out.splitlines()) == 11, "two tables")
+    check(len(must(BENCH, "attention", "--seconds", "0.001", "--isa", "avx2", "-q").out.splitlines()) == 18, "three tables")
 
 
 def check_gpu():
