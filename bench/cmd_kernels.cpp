@@ -25,6 +25,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 using runtime::cli::Usage;
 
+constexpr std::int64_t kMostRowsFromMemory = 64;  // more take so long that memory no longer matters
+
 // What the rates are measured against.
 struct Limits {
   double clock_hz = 0, read = 0;
@@ -170,9 +172,10 @@ KernelsOptions parse_kernels(std::span<const std::string> args) {
   runtime::cli::Options options(
       "dodeca-bench kernels",
       "Measures every variant of the matrix products: from cache beside the arithmetic peak, from memory beside a\n"
-      "plain read. Up to 8 columns (activation rows) take the gemv variants. More take the gemm variants, which are\n"
-      "measured from cache only. The plain read, or the register-only loop of the same arithmetic (int8, float32;\n"
-      "BF16 for oneDNN, which with AMX goes beyond it), is measured anew beside each variant and takes turns with it.\n"
+      "plain read. Up to 8 columns (activation rows) take the gemv variants, more take the gemm variants; above 64\n"
+      "they are measured from cache only. The plain read, or the register-only loop of the same arithmetic (int8,\n"
+      "float32; BF16 for oneDNN, which with AMX goes beyond it), is measured anew beside each variant and takes turns\n"
+      "with it.\n"
       "Cycles are those of a chain of dependent additions while all threads run.",
       "dodeca-bench kernels --best                      the variant of each type at the highest level\n"
       "  dodeca-bench kernels --types Q2_K,Q3_K -t 1 --columns 1,4,8,128\n"
@@ -241,7 +244,7 @@ void measure_kernels(KernelBench& bench, const KernelsOptions& o, Each each) {
         bench.check(*variant, *cpu::select_matmul(dtype, cpu::Isa::kScalar).gemv, n);
         Row row{.kernel = variant, .columns = n, .bytes_per_weight = bench.bytes_per_weight()};
         row.cache = bench.from_cache(*variant, n, *peak_of(*variant, isa));
-        if (n < cpu::kGemmMinRows) row.memory = bench.from_memory(*variant, n);
+        if (n <= kMostRowsFromMemory) row.memory = bench.from_memory(*variant, n);
         each(row);
       }
     }

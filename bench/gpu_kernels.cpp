@@ -138,7 +138,7 @@ void GpuKernels::product(const Matrix& matrix, DType dtype, std::int32_t n_rows)
 void GpuKernels::products() {
   const Matrix output{"output projection", kHeads * 128, kHidden};
   for (const DType dtype : kTypes)
-    for (const std::int32_t n_rows : {1, 2, 4, 8}) product(output, dtype, n_rows);
+    for (const std::int32_t n_rows : {1, 2, 4, 8, 64, 512}) product(output, dtype, n_rows);
   const Matrix others[] = {{"q_a", kHidden, 1536},
                            {"kv_a", kHidden, kLatent + kRope},
                            {"q_b", 1536, kHeads * (128 + kRope)},

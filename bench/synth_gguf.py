@@ -245,13 +245,13 @@ def describe_grouped(writer, shape, name):
     writer.put("tokenizer.ggml.model", "str", "none")
 
 
-def add_grouped_tensors(writer, shape, expert_types):
+def add_grouped_tensors(writer, shape, expert_types, output_type):
     hidden, ff, experts = shape["hidden"], shape["ff"], shape["experts"]
     queries, keys = shape["heads"] * shape["head"], shape["kv_heads"] * shape["head"]
     gate_type, down_type = expert_types
     writer.tensor("token_embd.weight", "Q4_K", hidden, shape["vocab"])
     writer.tensor("output_norm.weight", "F32", hidden)
-    writer.tensor("output.weight", "Q6_K", hidden, shape["vocab"])
+    writer.tensor("output.weight", output_type, hidden, shape["vocab"])
     for layer in range(shape["layers"]):
         def add(name, kind, *dims):
             writer.tensor(f"blk.{layer}.{name}", kind, *dims)
@@ -289,7 +289,7 @@ def main():
     parser.add_argument("--layers", type=int)
     parser.add_argument("--experts", type=int)
     parser.add_argument("--vocab", type=int)
-    parser.add_argument("--all", choices=[t for t in TYPES if t != "F32"], help="one type for every routed expert")
+    parser.add_argument("--all", choices=[t for t in TYPES if t != "F32"], help="one type for every routed expert; with grouped queries for the output, too")
     parser.add_argument("--old-layout", action="store_true", help="attn_kv_b instead of attn_k_b and attn_v_b")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
@@ -302,7 +302,7 @@ def main():
     expert_types = (args.all, args.all) if args.all else ("Q2_K", "Q3_K")
     if args.shape in GROUPED:
         describe_grouped(writer, shape, args.shape)
-        add_grouped_tensors(writer, shape, expert_types)
+        add_grouped_tensors(writer, shape, expert_types, args.all or "Q6_K")
     else:
         describe(writer, shape, args.shape, args.old_layout)
         add_tensors(writer, shape, expert_types, args.old_layout)

@@ -78,6 +78,16 @@ def check_prediction():
     check("275 GB/s read, as asked for" in must(DODECA, "plan", *V3, "--machine", "epyc-9965:read275", "-q").out, "what nobody measured")
     less = plan(*V3, "--machine", "epyc-9554", "-t", "16")["prediction"]
     check(less["threads"] == 16 and less["depths"][0]["tokens_per_s"] < speeds[0], "fewer threads")
+    for n, accepted in ((1, 0.85), (1, 0), (2, 1)):
+        first = plan(*V3, "--machine", "epyc-9554", "--mtp", str(n), "--mtp-accept", str(accepted))["prediction"]["depths"][0]
+        d = first["drafted"]
+        expected = 1 + sum(accepted ** i for i in range(1, n + 1))
+        check(abs(d["tokens_per_step"] - expected) < 1e-9 and d["drafts"] == n, f"{n} drafts, {accepted} right")
+        check(first["step_ms"] < d["verify_ms"] < 2 * first["step_ms"] and 0 < d["draft_ms"] < 0.3 * first["step_ms"], "a step with drafts takes longer")
+        check(abs(d["tokens_per_s"] * (d["verify_ms"] + d["draft_ms"]) / 1e3 - expected) < 1e-6, "tokens of a step over its time")
+    check(plan(*V3, "--machine", "epyc-9554")["prediction"]["depths"][0]["drafted"] is None, "a shape drafts where it is asked to")
+    check("drafts, 1 a step" in must(DODECA, "plan", *V3, "--machine", "epyc-9554", "--mtp", "auto", "-q").out, "drafts in words")
+    check(run(DODECA, "plan", "--shape", "kimi-k2", "--machine", "epyc-9554", "--mtp", "1").code == 1, "no layer that drafts")
     many = plan(*V3, "--machine", "epyc-9554", "--parallel", "8")["prediction"]
     check(many["depths"][0]["tokens_per_s"] > 1.5 * speeds[0], "sequences together")
     two = plan(*V3, "--machine", "2xepyc-9554")["prediction"]

@@ -42,6 +42,10 @@ MMA(mma_bf16, kBf16, float)
 MMA(mma_f16, kF16, float)
 MMA(mma_s8, kS8, int)
 #undef MMA
+inline void mma_s8_k16(int (&c)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t b, Site site = Site::current()) {
+  const std::uint32_t a[4] = {a0, a1, 0, 0};
+  mma_s8(c, a, b, 0, site);
+}
 
 struct LdmatrixOperand {
   const void* row;

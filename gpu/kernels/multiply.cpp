@@ -1,6 +1,7 @@
 #include "gpu/kernels/multiply.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -12,10 +13,13 @@ namespace {
 
 struct TypeKernels {
   quant::DType dtype;
-  KernelId first;  // for one column; those for 2, 4 and 8 follow
+  KernelId first;                // for one column; those for 2, 4 and 8 follow
+  std::optional<KernelId> many;  // for many
 };
 constexpr TypeKernels kTypes[] = {
-#define TYPE(name, lower) {quant::DType::k##name, KernelId::multiply_##lower##_1},
+#define TYPE(name, lower) {quant::DType::k##name, KernelId::multiply_##lower##_1, std::nullopt},
+#define BLOCK_TYPE(name, lower) \
+  {quant::DType::k##name, KernelId::multiply_##lower##_1, KernelId::multiply_##lower##_many},
 #include "gpu/kernels/multiply_types.inc"
 #undef TYPE
 };
@@ -29,6 +33,10 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 
 // Columns that one block multiplies, as a power of two.
 int columns_log2(std::int32_t n_rows) { return n_rows <= 1 ? 0 : n_rows <= 2 ? 1 : n_rows <= 4 ? 2 : 3; }
+
+bool takes_many(const TypeKernels& kernels, std::int32_t n_rows) {
+  return kernels.many.has_value() && n_rows >= kLeastManyRows;
+}
 
 // Warps per multiprocessor that keep enough loads on their way, and per tile that keep blocks of equal length.
 constexpr std::int64_t kWarpsEach = 16, kLeastTileWarps = 4;
@@ -77,6 +85,15 @@ MultiplyLaunch plan_multiply(quant::DType dtype, const MultiplyArgs& args, std::
   if (kernels == nullptr)
     throw std::invalid_argument("no device product for type " + std::string(quant::name_of(dtype)));
   MultiplyLaunch launch{.args = args};
+  if (takes_many(*kernels, args.n_rows)) {
+    launch.kernel = *kernels->many;
+    launch.args.n_splits = 1;
+    launch.grid = {.blocks_x = static_cast<std::uint32_t>(ceil_div(args.n_out, quant::kTileRows * kManyTiles)),
+                   .blocks_y = 1,
+                   .blocks_z = static_cast<std::uint32_t>(args.n_groups * ceil_div(args.n_rows, kManyRows)),
+                   .threads = static_cast<std::uint32_t>(32 * kManyTiles)};
+    return launch;
+  }
   const int log2 = columns_log2(args.n_rows), columns = 1 << log2;
   launch.kernel = static_cast<KernelId>(static_cast<int>(kernels->first) + log2);
   const std::int64_t n_tiles = ceil_div(args.n_out, quant::kTileRows);
@@ -102,7 +119,7 @@ MultiplyLaunch plan_multiply(quant::DType dtype, const MultiplyArgs& args, std::
 
 std::uint64_t multiply_bytes(quant::DType dtype, const MultiplyArgs& args) {
   const quant::Layout& layout = *quant::find_layout(dtype, quant::LayoutKind::kTiles16);
-  const int columns = 1 << columns_log2(args.n_rows);
+  const int columns = takes_many(*kernels_of(dtype), args.n_rows) ? kManyRows : 1 << columns_log2(args.n_rows);
   const std::uint64_t readings = static_cast<std::uint64_t>(args.n_groups * ceil_div(args.n_rows, columns));
   const auto n_tiles = static_cast<std::uint64_t>(ceil_div(args.n_out, quant::kTileRows));
   const auto n_in = static_cast<std::uint64_t>(args.n_in);

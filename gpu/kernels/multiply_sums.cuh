@@ -89,6 +89,16 @@ __device__ inline bool is_last_of_tile(const MultiplyArgs& args) {
   return is_last_block(args.counters + tile, static_cast<std::uint32_t>(args.n_splits));
 }
 
+// The result of row c of the block's and of a row of weights.
+template <int C>
+__device__ inline void store_result(const MultiplyArgs& args, const BlockRows<C>& rows, std::int32_t c,
+                                    std::int32_t row, float sum) {
+  float* const out = args.out + rows.group * args.out_group_stride + (rows.first + c) * args.out_stride + row;
+  if (args.accumulate) sum += *out;
+  if (args.factors != nullptr) sum *= args.factors[rows.act_row(args, c)];
+  *out = sum;
+}
+
 template <int C>
 __device__ inline void store_results(const MultiplyArgs& args, const BlockRows<C>& rows, const float* terms, int n) {
   const int thread = static_cast<int>(threadIdx.x);
@@ -96,11 +106,7 @@ __device__ inline void store_results(const MultiplyArgs& args, const BlockRows<C
   if (row >= args.n_out) return;
   for (int i = thread; i < rows.count * quant::kTileRows; i += static_cast<int>(blockDim.x)) {
     const int c = i / quant::kTileRows;
-    float sum = sum_of_terms(terms + i, n, kTermFloats<C>);
-    float* const out = args.out + rows.group * args.out_group_stride + (rows.first + c) * args.out_stride + row;
-    if (args.accumulate) sum += *out;
-    if (args.factors != nullptr) sum *= args.factors[rows.act_row(args, c)];
-    *out = sum;
+    store_result(args, rows, c, row, sum_of_terms(terms + i, n, kTermFloats<C>));
   }
 }
 

@@ -11,6 +11,7 @@
 //
 //   mma_bf16(c, a, b0, b1), mma_f16(...)   float c[4] += a[4] * b; how sums round is the card's own
 //   mma_s8(c, a, b0, b1)                   int c[4] += a[4] * b, exact
+//   mma_s8_k16(c, a0, a1, b)               the same with the lower 16 columns of A and rows of B alone
 //   mma_*(c, a, b)                         the same with b[2]
 //   ldmatrix_x2(r, row), ldmatrix_x4(r, row), and _trans: r[i] is the lane's share of the i-th 8 x 8 matrix of 16-bit
 //       values: row g, columns 2t, 2t+1 (_trans: rows 2t, 2t+1 of column g). Lane 8i + j gives the address of row j of
@@ -50,6 +51,12 @@ __device__ __forceinline__ void mma_s8(int (&c)[4], const std::uint32_t (&a)[4],
       "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+__device__ __forceinline__ void mma_s8_k16(int (&c)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t b) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+               : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+               : "r"(a0), "r"(a1), "r"(b));
 }
 
 #define DODECA_MMA_OF_ARRAY(name, type)                                                                       \

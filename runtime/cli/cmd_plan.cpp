@@ -20,7 +20,7 @@ void plan_here(const PlanArguments& arguments, const PlannedModel& model, const 
   const std::shared_ptr<gpu::Device> card = arguments.model.device.open(console);
   const NumaChoice choice = arguments.model.numa_choice(cpu::read_topology());
   PlanOptions options = arguments.model.plan_options(choice, console);
-  options.mtp = arguments.mtp;
+  options.mtp = model.drafts;
   Machine machine = this_machine();
   if (card != nullptr) machine.devices.push_back(device_of(*card));
   Plan plan = make_plan(model.config, model.weights, model.mtp_weights, machine, options);

@@ -111,6 +111,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   if (config.context_length > 0 && loaded.context > config.context_length)
     console.warn(fmt::format("-c {} is beyond the {} positions that the model was made for", loaded.context,
                              config.context_length));
+  engine::SessionOptions session = options.session_options(config);
   const std::shared_ptr<gpu::Device> card = options.device.open(console);
   Machine machine = this_machine();
   if (card != nullptr) machine.devices.push_back(device_of(*card));
@@ -137,7 +138,6 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
   warn_about_memory(choice, workers.most_threads(), console);
 
   ProgressBar bar(console, "loading", "MB", 1e6);
-  engine::SessionOptions session = options.session_options(config);
   session.executor.n_sequences = wanted.n_sequences;
   session.executor.n_positions =
       wanted.n_positions > 0 ? wanted.n_positions : engine::positions_for(loaded.context, wanted.n_sequences);

@@ -58,7 +58,6 @@ void check_plan(PlanArguments& p) {
   }
   if (p.shape.empty() == p.model.model.empty()) throw Usage("-m FILE or --shape NAME is needed, one of them");
   if (p.shape.empty() && !p.recipe.empty()) throw Usage("--recipe goes with --shape: a file has its types");
-  if (!p.shape.empty() && p.mtp) throw Usage("--mtp goes with -m: a shape has the main layers alone");
   if (!p.machine.empty() && !p.machines.empty()) throw Usage("--machine and --compare are one too many: --compare A,B");
   if (!is_here(p.model.device.gpu)) {
     p.gpu = p.model.device.gpu;
@@ -75,6 +74,8 @@ void check_plan(PlanArguments& p) {
   if (p.hot.kind != predict::HotHits::Kind::kUniform && p.model.device.hot_experts != "auto")
     throw Usage("--hot-hits goes with --machine, --gpu NAME and --hot-experts auto");
   if (p.recipe.empty()) p.recipe = "ud-q2_k_xl";
+  if (!p.shape.empty() && p.model.drafts.mtp.empty())
+    p.model.drafts.mtp = "off";                   // hardly a published file has the layer
   if (!p.shape.empty()) p.model.model = p.shape;  // for the checks alone
   p.model.check();
   using Mode = NumaRequest::Mode;
@@ -116,7 +117,10 @@ PlanArguments parse_plan(std::span<const std::string> args, Console& console) {
                 "SHARE");
   options.flag("--backtest", p.backtest, "predict what others have published, and say how far off the model is");
   options.value("-np,--parallel", p.parallel, "sequences that share the cache (default: 1)", {1, 4096});
-  options.flag("--mtp", p.mtp, "the multi-token-prediction layers too");
+  p.model.drafts.add_flags(options);
+  options.value("--mtp-accept", p.accepted,
+                "with --machine or --compare: the share of drafts that is assumed to be right (default: 0.85)",
+                {0.0, 1.0});
   options.flag("--json", p.json, "one JSON object");
   console.add_flags(options);
   options.parse(args);

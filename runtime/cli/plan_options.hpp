@@ -23,7 +23,8 @@ struct PlanArguments {
   std::string plot;                   // a file
   std::int64_t parallel = 1;
   predict::HotHits hot;
-  bool json = false, mtp = false, backtest = false;
+  double accepted = 0.85;  // share of drafts, for predictions
+  bool json = false, backtest = false;
 
   bool predicts() const { return !machine.empty() || !machines.empty(); }
   // As recipes and files name it.

@@ -6,6 +6,7 @@
 
 #include "runtime/cli/recipe_option.hpp"
 #include "runtime/engine/engine.hpp"
+#include "runtime/model/random_source.hpp"
 #include "runtime/model/shapes.hpp"
 #include "runtime/predict/catalogue.hpp"
 #include "runtime/quantize/recipe.hpp"
@@ -15,17 +16,12 @@ namespace {
 
 std::string memory_text(std::uint64_t bytes) { return bytes_text(static_cast<double>(bytes)); }
 
-PlanOptions options_for(const PlanArguments& arguments, const predict::MachineSpec& machine, int n_parts) {
-  PlanOptions options{.isa = machine.isa, .compute_f32 = arguments.model.compute_f32()};
-  options.mtp = arguments.mtp;
-  options.shares = equal_shares(n_parts);
-  return options;
-}
-
 Plan plan_for(const PlanArguments& arguments, const PlannedModel& model, const predict::MachineSpec& spec,
               int n_parts) {
-  return make_plan(model.config, model.weights, model.mtp_weights, spec.machine(),
-                   options_for(arguments, spec, n_parts));
+  PlanOptions options{.isa = spec.isa, .compute_f32 = arguments.model.compute_f32()};
+  options.mtp = model.drafts;
+  options.shares = equal_shares(n_parts);
+  return make_plan(model.config, model.weights, model.mtp_weights, spec.machine(), options);
 }
 
 // One for each memory node, where each has a member. A card takes no block that is cut into parts.
@@ -116,16 +112,23 @@ void judge_fit(const PlanArguments& arguments, const PlannedModel& model, Predic
   p.advice.push_back(fmt::format("{} more memory would hold it", memory_text(need - usable)));
 }
 
+bool wants_drafts(const PlanArguments& arguments, const WeightSource& source, const Console& console) {
+  const std::string& here = arguments.model.device.gpu;
+  const bool card = !arguments.gpu.empty() || (!here.empty() && here != "none");
+  return arguments.model.drafts.wants_layer(source, card ? "a card takes blocks" : "", console);
+}
+
 }  // namespace
 
 PlannedModel model_of(const PlanArguments& arguments, const Console& console) {
   if (!arguments.shape.empty()) {
     const ModelConfig config = published_shape(arguments.shape);
-    const quantize::TypeChoice recipe = parse_recipe("--recipe", arguments.recipe);
-    return {config, random_weight_infos(config, types_of(recipe, config)), {}};
+    const TypeOf type_of = types_of(parse_recipe("--recipe", arguments.recipe), config);
+    const std::unique_ptr<WeightSource> source = random_weights(config, type_of, 1);
+    return {config, source->weights(), source->mtp_weights(), wants_drafts(arguments, *source, console)};
   }
   const std::unique_ptr<WeightSource> source = arguments.model.open(console.log());
-  return {source->config(), source->weights(), source->mtp_weights()};
+  return {source->config(), source->weights(), source->mtp_weights(), wants_drafts(arguments, *source, console)};
 }
 
 PlannedRun run_of(const PlanArguments& arguments, const Plan& plan, int n_cores) {
@@ -155,7 +158,9 @@ PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& m
                                            .context = model.config.context_length,
                                            .cache_type = p.run.executor.cache_type,
                                            .value_cache_type = p.run.executor.value_cache_type,
-                                           .hot = arguments.hot};
+                                           .hot = arguments.hot,
+                                           .n_drafts = model.drafts ? arguments.model.drafts.n() : 0,
+                                           .accepted = arguments.accepted};
   std::optional<predict::CardSpec> card;
   std::optional<predict::CardPlan> on_card;
   if (!arguments.gpu.empty()) {

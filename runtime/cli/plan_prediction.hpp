@@ -15,7 +15,9 @@ namespace dodeca::runtime::cli {
 struct PlannedModel {
   ModelConfig config;
   std::vector<WeightInfo> weights, mtp_weights;
+  bool drafts = false;  // the layer of multi-token prediction is loaded
 };
+// Throws Error{kUnsupported} where drafts are asked for by number and the model has no layer for them.
 PlannedModel model_of(const PlanArguments& arguments, const Console& console);
 
 struct PredictedPlan {

@@ -78,6 +78,23 @@ std::string depths_table(const Prediction& p) {
   return text;
 }
 
+// At every depth, what drafts make of it; empty: none are made.
+std::string drafts_text(const Prediction& p) {
+  if (p.n_drafts == 0) return {};
+  std::string text =
+      fmt::format("\ndrafts, {} a step, of which {:.0f} % are assumed to be right:", p.n_drafts, 100 * p.accepted);
+  for (const DepthPoint& point : p.points)
+    text += fmt::format(" at {} {:.2f} tokens/s ({:.2f} times);", depth_text(point.depth), point.drafted->tokens_per_s,
+                        point.drafted->tokens_per_s / point.tokens_per_s);
+  const DepthPoint& first = p.points.front();
+  text.back() = '\n';
+  return text + fmt::format(
+                    "  a step at depth {}: {:.2f} ms verify, {:.2f} ms draft, {:.2f} tokens of a sequence; "
+                    "without drafts {:.2f} ms and 1\n",
+                    depth_text(first.depth), 1e3 * first.drafted->verify_seconds, 1e3 * first.drafted->draft_seconds,
+                    first.drafted->tokens, 1e3 * first.step.seconds());
+}
+
 std::string phases_table(const DepthPoint& point) {
   std::string text = fmt::format("{:<16} {:<16} {:>7} {:>10} {:>10} {:>9} {:>8} {:>8} {:>6}  {}\n", "phase", "of",
                                  "blocks", "MB", "us", "GB/s", "thread", "complex", "part", "bound by");
@@ -146,6 +163,16 @@ Json otherwise_json(const std::optional<predict::Otherwise>& other) {
   return {{"tokens_per_s", other->tokens_per_s}, {"prompt_tokens_per_s", other->prompt_per_s}};
 }
 
+Json drafted_json(const Prediction& p, const DepthPoint& point) {
+  if (!point.drafted) return nullptr;
+  return {{"drafts", p.n_drafts},
+          {"accepted", p.accepted},
+          {"verify_ms", 1e3 * point.drafted->verify_seconds},
+          {"draft_ms", 1e3 * point.drafted->draft_seconds},
+          {"tokens_per_step", point.drafted->tokens},
+          {"tokens_per_s", point.drafted->tokens_per_s}};
+}
+
 Json split_json(const TimeSplit& split) {
   Json json = Json::object();
   for (std::size_t i = 0; i < split.seconds.size(); ++i) {
@@ -171,7 +198,7 @@ std::string prediction_text(const PredictedPlan& plan, bool verbose) {
   for (const std::string& advice : plan.advice) text += "  " + advice + "\n";
   if (p.n_parallel > 1)
     text += fmt::format("{} sequences generate together; prompts have {} rows a pass\n", p.n_parallel, p.micro_batch);
-  text += "\n" + depths_table(p);
+  text += "\n" + depths_table(p) + drafts_text(p);
   if (!p.passes.empty()) text += "\nprompts at depth 0 by rows of a pass (-ub):";
   for (const predict::PassPoint& pass : p.passes)
     text += fmt::format(" {}: {:.1f} t/s;", pass.n_rows, pass.prompt_per_s);
@@ -241,6 +268,7 @@ Json prediction_json(const PredictedPlan& plan) {
                               {"prompt_tokens_per_s", point.prompt_per_s},
                               {"prompt_bound", key_of(point.prompt.binding())},
                               {"prompt", split_json(point.prompt)},
+                              {"drafted", drafted_json(p, point)},
                               {"phases", std::move(phases)}});
   }
   json["passes"] = Json::array();

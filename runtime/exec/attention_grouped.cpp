@@ -14,17 +14,16 @@ std::int64_t most_lanes(const ModelConfig& c) { return kRowGroup * (c.n_heads / 
 
 // The parts of a thread's work space.
 struct Space {
-  std::size_t q, padded, state[2], rows, decoded, scores, strips, chunk, visible, hidden, total;
+  std::size_t q, state[2], keys, values, scores, strips, chunk, visible, hidden, total;
 
   explicit Space(const ModelConfig& c) {
     const auto lanes = static_cast<std::size_t>(most_lanes(c)), dim = static_cast<std::size_t>(c.head_dim);
     const cpu::IntegerShape shape{cpu::Digits::k16, (c.head_dim + 31) / 32 * 32, 0, (c.head_dim + 31) / 32 * 32};
     BufferParts parts;
     q = parts.take(lanes * dim * sizeof(float));
-    padded = parts.take(lanes * 2 * dim * sizeof(float));
     for (std::size_t& s : state) s = parts.take(lanes * (2 + dim) * sizeof(float));
-    rows = parts.take(cpu::kContextBlock * 2 * dim * sizeof(float));
-    decoded = parts.take(cpu::kContextBlock * dim * sizeof(float));
+    keys = parts.take(cpu::kContextBlock * dim * sizeof(float));
+    values = parts.take(cpu::kContextBlock * dim * sizeof(float));
     scores = parts.take(lanes * cpu::kContextBlock * sizeof(float));
     strips = parts.take((lanes + cpu::kStripLanes - 1) / cpu::kStripLanes * cpu::strip_bytes(shape));
     chunk = parts.take(cpu::ChunkLayout(shape).total);
@@ -65,23 +64,23 @@ class GroupedUnit {
         lanes_(group.count * n_heads_),
         cut_(grouped_cut(pass.config, heads.window(), last().position)),
         format_(pass.cache.format(heads.layer())),
+        integers_(heads.in_integers(pass)),
         kernels_(cpu::integer_attention(pass.isa)),
         at_(pass.config),
         scratch_(pass.space.scratch(member, ThreadBuffer::kAttention)),
         chunk_(state(at_.state[0])),
         running_(state(at_.state[1])) {
     gather_queries();
-    if (format_.integer)
+    if (integers_)
       kernels_.pack_queries({*format_.integer, floats(at_.q), dim_, lanes_, heads.scale(), scratch_ + at_.strips});
-    else
-      pad_queries();
   }
 
   // All chunks, merged in order; results of rows that do not take the form of prompts.
   void run() noexcept {
     bool begun[kRowGroup] = {};
     for (std::int64_t chunk = 0; chunk < cut_.count; ++chunk) {
-      fold_chunk(chunk);
+      fold_chunk(chunk, coming(cut_.chunk_begin(chunk + 1),
+                               std::min<std::int64_t>(cut_.chunk_begin(chunk + 2), last().position + 1)));
       for (std::int64_t r = 0; r < group_.count; ++r) {
         if (!sees(heads_, cut_, row(r), chunk)) continue;
         if (begun[r])
@@ -102,9 +101,9 @@ class GroupedUnit {
     }
   }
 
-  // One chunk, into the partial results.
-  void run_partial(const GroupedChunks& list, std::int64_t chunk) noexcept {
-    fold_chunk(chunk);
+  // One chunk, into the partial results; `next`: what the member probably takes then.
+  void run_partial(const GroupedChunks& list, std::int64_t chunk, const ComingBlocks& next) noexcept {
+    fold_chunk(chunk, next);
     for (std::int64_t r = 0; r < group_.count; ++r) {
       if (!sees(heads_, cut_, row(r), chunk)) continue;
       const std::int64_t first = list.first_partial[static_cast<std::size_t>(group_.first + r)];
@@ -140,27 +139,23 @@ class GroupedUnit {
       for (std::int64_t j = 0; j < n_heads_ * dim_; ++j) to[j] = from[j] * factor;
     }
   }
-  // Zeros where a decoded row has its value: the block kernel of latent attention takes the value for the latent part.
-  void pad_queries() noexcept {
-    for (std::int64_t lane = 0; lane < lanes_; ++lane) {
-      float* to = floats(at_.padded) + lane * 2 * dim_;
-      std::fill_n(to, dim_, 0.0f);
-      std::copy_n(floats(at_.q) + lane * dim_, dim_, to + dim_);
-    }
+  ComingBlocks coming(std::int64_t position, std::int64_t end) const noexcept {
+    return {pass_, heads_, row(0).sequence, head_, {position, end}};
   }
 
   // Into chunk_.
-  void fold_chunk(std::int64_t chunk) noexcept {
+  void fold_chunk(std::int64_t chunk, const ComingBlocks& next) noexcept {
     clear_softmax(chunk_, lanes_, dim_);
     const std::int64_t begin = cut_.chunk_begin(chunk),
                        end = std::min<std::int64_t>(begin + cut_.length, last().position + 1);
     for (std::int64_t position = begin, n = 0; position < end; position += n) {
-      n = positions_at_once(position, end, format_.integer ? cpu::kChunkPositions : cpu::kContextBlock);
-      format_.integer ? fold_integers(position, n) : fold_floats(position, n);
+      n = positions_at_once(position, end, integers_ ? cpu::kChunkPositions : cpu::kContextBlock);
+      const ComingBlocks then = position + n < end ? coming(position + n, std::min(end, position + 2 * n)) : next;
+      integers_ ? fold_integers(position, n, then) : fold_floats(position, n, then);
     }
   }
 
-  void fold_integers(std::int64_t position, std::int64_t n) noexcept {
+  void fold_integers(std::int64_t position, std::int64_t n, const ComingBlocks& next) noexcept {
     const CachedBlocks blocks(pass_, heads_, row(0).sequence, head_, position, n);
     kernels_.load_rows({*format_.integer, format_.dtype, format_.value_dtype, blocks.keys, blocks.values,
                         format_.key_bytes, format_.value_bytes, n, scratch_ + at_.chunk});
@@ -172,56 +167,56 @@ class GroupedUnit {
       std::fill_n(visible + r * n_heads_, n_heads_, static_cast<std::int32_t>(seen));
       std::fill_n(hidden + r * n_heads_, n_heads_, static_cast<std::int32_t>(unseen));
     }
-    kernels_.fold({.shape = *format_.integer,
-                   .queries = scratch_ + at_.strips,
-                   .n_lanes = lanes_,
-                   .chunk = scratch_ + at_.chunk,
-                   .n = n,
-                   .visible = visible,
-                   .max = chunk_.max,
-                   .sum = chunk_.sum,
-                   .acc = chunk_.acc,
-                   .acc_stride = dim_,
-                   .hidden = heads_.window() > 0 ? hidden : nullptr});
+    cpu::FoldArgs fold{.shape = *format_.integer,
+                       .queries = scratch_ + at_.strips,
+                       .n_lanes = lanes_,
+                       .chunk = scratch_ + at_.chunk,
+                       .n = n,
+                       .visible = visible,
+                       .max = chunk_.max,
+                       .sum = chunk_.sum,
+                       .acc = chunk_.acc,
+                       .acc_stride = dim_,
+                       .hidden = heads_.window() > 0 ? hidden : nullptr};
+    next.into(fold, format_);
+    kernels_.fold(fold);
   }
 
   void decode(DType dtype, const std::byte* rows, std::size_t row_bytes, std::int64_t n, float* to) noexcept {
-    float* decoded = floats(at_.decoded);
-    if (dtype == DType::kI8) {
-      for (std::int64_t i = 0; i < n; ++i)
-        cpu::decode_int8_row(rows + static_cast<std::size_t>(i) * row_bytes, dim_, 0, decoded + i * dim_);
-    } else {
-      cpu::decode_cache_rows({dtype, rows, row_bytes, n, dim_}, decoded, pass_.isa);
-    }
-    for (std::int64_t i = 0; i < n; ++i) std::copy_n(decoded + i * dim_, dim_, to + i * 2 * dim_);
+    if (dtype != DType::kI8) return cpu::decode_cache_rows({dtype, rows, row_bytes, n, dim_}, to, pass_.isa);
+    for (std::int64_t i = 0; i < n; ++i)
+      cpu::decode_int8_row(rows + static_cast<std::size_t>(i) * row_bytes, dim_, 0, to + i * dim_);
   }
 
-  void fold_floats(std::int64_t position, std::int64_t n) noexcept {
+  void fold_floats(std::int64_t position, std::int64_t n, const ComingBlocks& next) noexcept {
     const CachedBlocks blocks(pass_, heads_, row(0).sequence, head_, position, n);
-    decode(format_.value_dtype, blocks.values[0], format_.value_bytes, n, floats(at_.rows));
-    decode(format_.dtype, blocks.keys[0], format_.key_bytes, n, floats(at_.rows) + dim_);
+    decode(format_.dtype, blocks.keys[0], format_.key_bytes, n, floats(at_.keys));
+    decode(format_.value_dtype, blocks.values[0], format_.value_bytes, n, floats(at_.values));
     if (row(0).position + 1 >= position + n && heads_.first_seen(last()) <= position)
-      return fold_block(0, lanes_, {0, n});  // every row sees all of it: one matrix of rows * heads
+      return fold_block(0, lanes_, {0, n}, next);  // every row sees all of it: one matrix of rows * heads
     for (std::int64_t r = 0; r < group_.count; ++r) {
       const cpu::Range seen{std::max<std::int64_t>(heads_.first_seen(row(r)) - position, 0),
                             std::min(n, row(r).position + 1 - position)};
-      if (seen.begin < seen.end) fold_block(r * n_heads_, n_heads_, seen);
+      if (seen.begin < seen.end)
+        fold_block(r * n_heads_, n_heads_, seen, r + 1 == group_.count ? next : ComingBlocks());
     }
   }
 
-  void fold_block(std::int64_t first, std::int64_t n_lanes, const cpu::Range& seen) noexcept {
-    cpu::mla_block({.q = floats(at_.padded) + first * 2 * dim_,
-                    .n_heads = n_lanes,
-                    .width = 2 * dim_,
-                    .value_width = dim_,
-                    .rows = floats(at_.rows) + seen.begin * 2 * dim_,
-                    .n_positions = seen.end - seen.begin,
-                    .scale = heads_.scale(),
-                    .max = chunk_.max + first,
-                    .sum = chunk_.sum + first,
-                    .acc = chunk_.acc + first * dim_,
-                    .scratch = floats(at_.scores)},
-                   pass_.isa);
+  void fold_block(std::int64_t first, std::int64_t n_lanes, const cpu::Range& seen, const ComingBlocks& next) noexcept {
+    cpu::MlaBlockArgs block{.q = floats(at_.q) + first * dim_,
+                            .n_heads = n_lanes,
+                            .width = dim_,
+                            .value_width = dim_,
+                            .rows = floats(at_.keys) + seen.begin * dim_,
+                            .n_positions = seen.end - seen.begin,
+                            .scale = heads_.scale(),
+                            .max = chunk_.max + first,
+                            .sum = chunk_.sum + first,
+                            .acc = chunk_.acc + first * dim_,
+                            .scratch = floats(at_.scores),
+                            .values = floats(at_.values) + seen.begin * dim_};
+    next.into(block, format_);
+    cpu::mla_block(block, pass_.isa);
   }
 
   const Pass& pass_;
@@ -230,11 +225,21 @@ class GroupedUnit {
   const std::int64_t head_, n_heads_, dim_, lanes_;
   const GroupedCut cut_;
   const RowFormat& format_;
+  const bool integers_;
   const cpu::IntegerAttention& kernels_;
   const Space at_;
   std::byte* const scratch_;
   const SoftmaxState chunk_, running_;
 };
+
+ComingBlocks coming_chunk(const Pass& pass, const GroupedHeads& heads, const ContextChunk& chunk, std::int64_t head) {
+  const RowGroup& group = pass.groups[chunk.group];
+  const Row& last = pass.row(group.first + group.count - 1);
+  const GroupedCut cut = grouped_cut(pass.config, heads.window(), last.position);
+  const std::int64_t begin = cut.chunk_begin(chunk.index),
+                     most = heads.in_integers(pass) ? cut.length : cpu::kContextBlock;
+  return {pass, heads, last.sequence, head, {begin, std::min<std::int64_t>(begin + most, last.position + 1)}};
+}
 
 // Groups of prompt rows alone take the form of prompts.
 bool is_grouped(const Pass& pass, const GroupedHeads& heads, const RowGroup& group) {
@@ -282,8 +287,14 @@ void GroupedChunks::list(const Pass& pass, const GroupedHeads& heads) {
 void attend_grouped_chunk(const Pass& pass, const cpu::Member& member, const GroupedHeads& heads,
                           const GroupedChunks& list, std::size_t chunk, const cpu::Range& tiles) noexcept {
   const ContextChunk& own = list.chunks[chunk];
-  for (std::int64_t t = tiles.begin; t < tiles.end; ++t)
-    GroupedUnit(pass, member, heads, pass.groups[own.group], own.first_strip + t).run_partial(list, own.index);
+  for (std::int64_t t = tiles.begin; t < tiles.end; ++t) {
+    // Then the next head of this chunk, or the first one of the next, which may be another row's.
+    const ContextChunk& next =
+        t + 1 < list.loads[chunk].n_tiles || chunk + 1 == list.chunks.size() ? own : list.chunks[chunk + 1];
+    const std::int64_t next_head = t + 1 < list.loads[chunk].n_tiles ? own.first_strip + t + 1 : next.first_strip;
+    GroupedUnit(pass, member, heads, pass.groups[own.group], own.first_strip + t)
+        .run_partial(list, own.index, coming_chunk(pass, heads, next, next_head));
+  }
 }
 
 void merge_grouped(const Pass& pass, const cpu::Member& member, const GroupedHeads& heads, const GroupedChunks& list,

@@ -73,7 +73,8 @@ class PromptUnit {
     const std::int64_t begin = heads_.first_seen(row(0)) / cpu::kChunkPositions * cpu::kChunkPositions,
                        end = row(rows_.count - 1).position + 1;
     for (std::int64_t position = begin; position < end; position += cpu::kChunkPositions)
-      fold_chunk(state, position, std::min<std::int64_t>(cpu::kChunkPositions, end - position));
+      fold_chunk(state, position, std::min<std::int64_t>(cpu::kChunkPositions, end - position),
+                 {pass_, heads_, row(0).sequence, head_, {position + cpu::kChunkPositions, end}});
     for (std::int64_t lane = 0; lane < lanes(); ++lane) {
       const std::int64_t g = lane % group_;
       const float share = heads_.share(head_ * group_ + g, state.max[lane], state.sum[lane]);
@@ -100,7 +101,7 @@ class PromptUnit {
   }
 
   // n positions from `position` on, for those of the rows that see them.
-  void fold_chunk(const SoftmaxState& state, std::int64_t position, std::int64_t n) noexcept {
+  void fold_chunk(const SoftmaxState& state, std::int64_t position, std::int64_t n, const ComingBlocks& next) noexcept {
     const CachedBlocks blocks(pass_, heads_, row(0).sequence, head_, position, n);
     kernels_.load_rows({*format_.integer, format_.dtype, format_.value_dtype, blocks.keys, blocks.values,
                         format_.key_bytes, format_.value_bytes, n, scratch_ + at_.chunk});
@@ -119,18 +120,21 @@ class PromptUnit {
     }
     first = first / cpu::kStripLanes * cpu::kStripLanes;
     if (first >= end) return;
-    kernels_.fold({.shape = *format_.integer,
-                   .queries = scratch_ + at_.strips +
-                              static_cast<std::size_t>(first / cpu::kStripLanes) * cpu::strip_bytes(*format_.integer),
-                   .n_lanes = end - first,
-                   .chunk = scratch_ + at_.chunk,
-                   .n = n,
-                   .visible = visible + first,
-                   .max = state.max + first,
-                   .sum = state.sum + first,
-                   .acc = state.acc + first * dim_,
-                   .acc_stride = dim_,
-                   .hidden = heads_.window() > 0 ? hidden + first : nullptr});
+    cpu::FoldArgs fold{
+        .shape = *format_.integer,
+        .queries = scratch_ + at_.strips +
+                   static_cast<std::size_t>(first / cpu::kStripLanes) * cpu::strip_bytes(*format_.integer),
+        .n_lanes = end - first,
+        .chunk = scratch_ + at_.chunk,
+        .n = n,
+        .visible = visible + first,
+        .max = state.max + first,
+        .sum = state.sum + first,
+        .acc = state.acc + first * dim_,
+        .acc_stride = dim_,
+        .hidden = heads_.window() > 0 ? hidden + first : nullptr};
+    next.into(fold, format_);
+    kernels_.fold(fold);
   }
 
   const Pass& pass_;

@@ -50,6 +50,13 @@ class GroupedHeads {
   bool is_prompt(const Pass& pass, const Row& row) const noexcept {
     return row.prompt && pass.cache.format(layer_).integer.has_value();
   }
+  // Whether generated rows attend in integers: where keys or values are bytes. Else a chunk's few lanes do not pay for
+  // making its numbers whole; float32 products with decoded rows take half the time.
+  bool in_integers(const Pass& pass) const noexcept {
+    const RowFormat& format = pass.cache.format(layer_);
+    return format.integer &&
+           (format.integer->digits == cpu::Digits::k8 || format.integer->value_digits == cpu::Digits::k8);
+  }
   // A head's results of row i, [group * dim], input of the output projection.
   float* result(const Pass& pass, std::int64_t head, std::int64_t i) const;
   // The softmax's share of a query head's values that its sum and its sink leave: what acc is multiplied with.
@@ -86,6 +93,32 @@ struct CachedBlocks {
       values[i / cpu::kWeightBlock] =
           block + format.values_at(head) + static_cast<std::size_t>(inside) * format.value_bytes;
     }
+  }
+};
+
+// What a member will load next, which a fold fetches meanwhile: up to a chunk of a head's keys and values from a position
+// on, as far as the context reaches that `end` ends.
+struct ComingBlocks {
+  const std::byte* pieces[2 * CachedBlocks::kMost] = {};
+  std::int64_t n_pieces = 0;
+
+  ComingBlocks() = default;
+  ComingBlocks(const Pass& pass, const GroupedHeads& heads, std::int32_t sequence, std::int64_t head,
+               const cpu::Range& positions) {
+    const std::int64_t position = positions.begin,
+                       n = std::min<std::int64_t>(positions.end - position, cpu::kChunkPositions);
+    if (n <= 0) return;
+    const CachedBlocks blocks(pass, heads, sequence, head, position, n);
+    const std::int64_t n_blocks = (n + cpu::kWeightBlock - 1) / cpu::kWeightBlock;
+    for (std::int64_t b = 0; b < n_blocks; ++b) pieces[n_pieces++] = blocks.keys[b];
+    for (std::int64_t b = 0; b < n_blocks; ++b) pieces[n_pieces++] = blocks.values[b];
+  }
+  // Of FoldArgs and MlaBlockArgs.
+  template <class Args>
+  void into(Args& fold, const RowFormat& format) const {
+    fold.ahead = pieces;
+    fold.n_ahead = n_pieces;
+    fold.ahead_bytes = cpu::kWeightBlock * std::max(format.key_bytes, format.value_bytes);
   }
 };
 

@@ -33,15 +33,16 @@ void choose_experts(const exec::Pass& pass) {
 void walk_phases(const Plan& plan, const PhaseWalk& walk, const PhaseVisitor& visit) {
   const auto model = Model::without_weights(plan);
   const auto n_rows = std::clamp<std::int64_t>(walk.n_rows, 1, exec::kFewRows);
+  const std::int64_t each = std::max<std::int64_t>(1, walk.rows_per_sequence);
   const exec::RunSizes sizes{.micro_batch = n_rows,
-                             .n_positions = (walk.position + 1) * n_rows,
+                             .n_positions = (walk.position + each) * n_rows,
                              .n_sequences = static_cast<std::int32_t>(n_rows)};
   exec::KvCache cache(plan.config, {.n_positions = 64, .n_sequences = static_cast<std::int32_t>(n_rows)});
   exec::Workspace space(exec::demand_of(plan, sizes));
   std::vector<exec::Row> rows;
   for (std::int64_t i = 0; i < n_rows; ++i)
-    rows.push_back({.position = static_cast<std::int32_t>(walk.position),
-                    .sequence = static_cast<std::int32_t>(i),
+    rows.push_back({.position = static_cast<std::int32_t>(walk.position + i % each),
+                    .sequence = static_cast<std::int32_t>(i / each),
                     .wants_logits = true});
   cpu::Team alone(1);
   exec::Pass pass(plan.config, plan.options.isa, cache, space,

@@ -12,8 +12,9 @@
 namespace dodeca::runtime::predict {
 
 struct PhaseWalk {
-  std::int64_t position = 511;           // of every row in its sequence
-  std::int64_t n_rows = 1;               // each of a sequence of its own; at most exec::kFewRows
+  std::int64_t position = 511;           // of the first row of every sequence
+  std::int64_t n_rows = 1;               // at most exec::kFewRows
+  std::int64_t rows_per_sequence = 1;    // neighbours of one sequence are at consecutive positions
   std::vector<std::size_t> blocks = {};  // of the plan, in their order; empty: all up to the head
 };
 

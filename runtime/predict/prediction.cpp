@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "runtime/predict/card_time.hpp"
 #include "runtime/predict/node_parts.hpp"
@@ -60,6 +61,29 @@ std::vector<std::string> notes_of(const Prediction& p, const std::optional<CardP
   return notes;
 }
 
+// `step`: of a row per sequence. The layer that drafts takes the tokens that a step gave, then one more row for every
+// further draft.
+DraftedStep drafted_step(const Plan& plan, const MachineSpec& machine, StepRequest step,
+                         const PredictionRequest& request) {
+  const std::int64_t n_sequences = step.n_rows;
+  DraftedStep drafted;
+  for (std::int64_t i = 1; i <= request.n_drafts; ++i)
+    drafted.tokens += std::pow(request.accepted, static_cast<double>(i));
+  step.rows_per_sequence = 1 + request.n_drafts;
+  step.n_rows = n_sequences * step.rows_per_sequence;
+  drafted.verify_seconds = step_time(plan, machine, step).seconds();
+  step.rows_per_sequence = std::lround(drafted.tokens);
+  step.n_rows = n_sequences * step.rows_per_sequence;
+  drafted.draft_seconds = draft_time(plan, machine, step).seconds();
+  step.rows_per_sequence = 1;
+  step.n_rows = n_sequences;
+  if (request.n_drafts > 1)
+    drafted.draft_seconds += static_cast<double>(request.n_drafts - 1) * draft_time(plan, machine, step).seconds();
+  drafted.tokens_per_s =
+      drafted.tokens * static_cast<double>(n_sequences) / (drafted.verify_seconds + drafted.draft_seconds);
+  return drafted;
+}
+
 }  // namespace
 
 double Prediction::read_bandwidth() const { return NodeParts(machine, n_threads, n_parts).read_bandwidth(); }
@@ -73,6 +97,8 @@ Prediction predict(const Plan& plan, const MachineSpec& machine, const std::opti
                .n_parts = static_cast<int>(plan.options.shares.size()),
                .n_parallel = request.n_parallel,
                .micro_batch = request.micro_batch,
+               .n_drafts = request.n_drafts,
+               .accepted = request.accepted,
                .points = {},
                .passes = {},
                .power = power_of(machine, card ? &card->card : nullptr),
@@ -102,6 +128,7 @@ Prediction predict(const Plan& plan, const MachineSpec& machine, const std::opti
                            : prompt_time(plan, machine, prompt);
     point.tokens_per_s = static_cast<double>(request.n_parallel) / point.step.seconds();
     point.prompt_per_s = static_cast<double>(p.micro_batch) / point.prompt.sum();
+    if (p.n_drafts > 0) point.drafted = drafted_step(plan, machine, step, request);
     p.points.push_back(std::move(point));
   }
   for (const std::int64_t n_rows : {512, 1024, 2048, 4096}) {

@@ -23,7 +23,16 @@ struct PredictionRequest {
   quant::DType cache_type = quant::DType::kF16;
   std::optional<quant::DType> value_cache_type = {};  // of grouped queries; nothing: as the keys
   HotHits hot = {};
+  std::int64_t n_drafts = 0;  // of one step, for plans with the layer that drafts, without a card
+  double accepted = 0.85;  // of the drafts whose predecessors were right; DeepSeek-V3 report, section 5.4.3: 85 to 90 %
   std::vector<std::int64_t> depths = {0, 4096, 16384, 32768};
+};
+
+// A step that verifies drafts and makes new ones.
+struct DraftedStep {
+  double verify_seconds = 0, draft_seconds = 0;
+  double tokens = 1;        // of one sequence, from one step
+  double tokens_per_s = 0;  // of all sequences together
 };
 
 struct DepthPoint {
@@ -32,6 +41,7 @@ struct DepthPoint {
   TimeSplit prompt;         // of a micro-batch behind `depth`
   double tokens_per_s = 0;  // generated, of all sequences together
   double prompt_per_s = 0;
+  std::optional<DraftedStep> drafted;
 };
 
 // Prompts at depth 0 in passes of so many rows.
@@ -53,6 +63,8 @@ struct Prediction {
   int n_threads = 1, n_prompt_threads = 1;
   int n_parts = 1;  // one for each memory node, or one
   std::int64_t n_parallel = 1, micro_batch = 0;
+  std::int64_t n_drafts = 0;
+  double accepted = 0;
   std::vector<DepthPoint> points;  // at least one
   std::vector<PassPoint> passes;   // ascending; none where a card says how many rows there are
   std::optional<PowerEstimate> power;

@@ -48,9 +48,10 @@ class Steps {
   }
 
   // Phases of the first block of each kind. keep: those that count.
-  StepTime run(const std::function<bool(const BlockPlan&, const exec::Phase&)>& keep) {
-    const std::vector<BlockKindCount> kinds = kinds_of_blocks(plan_);
-    PhaseWalk walk{.position = r_.depth, .n_rows = std::min(r_.n_rows, exec::kFewRows)};
+  StepTime run(const std::vector<BlockKindCount>& kinds,
+               const std::function<bool(const BlockPlan&, const exec::Phase&)>& keep) {
+    PhaseWalk walk{
+        .position = r_.depth, .n_rows = std::min(r_.n_rows, exec::kFewRows), .rows_per_sequence = r_.rows_per_sequence};
     for (const BlockKindCount& kind : kinds) walk.blocks.push_back(kind.first);
     const BlockPlan* current = nullptr;
     std::size_t at = 0;
@@ -166,7 +167,9 @@ class Steps {
     std::int64_t window = 0;
     bool shared = true;
   };
-  AttentionUnit attention_unit(const BlockPlan& block) const {
+  AttentionUnit attention_unit(const BlockPlan& block, const exec::Pass& pass) const {
+    // The rows of a group share its loading.
+    const double rows = static_cast<double>(pass.n()) / static_cast<double>(pass.groups.size());
     const quant::DType values = r_.value_cache_type.value_or(r_.cache_type);
     const bool latent = block.kind == BlockKind::kMlaAttention;
     const exec::RowFormat row =
@@ -175,15 +178,23 @@ class Steps {
     if (latent) {  // strips of 16 heads, absorbed
       const KernelRates::Attention& rates = rates_of(r_.cache_type);
       unit.load = rates.load * static_cast<double>(c_.kv_lora_rank + c_.qk_rope_head_dim) / 576;
-      unit.tile = rates.attend / 8 * static_cast<double>(2 * c_.kv_lora_rank + c_.qk_rope_head_dim) / 1088;
+      unit.tile = rows * rates.attend / 8 * static_cast<double>(2 * c_.kv_lora_rank + c_.qk_rope_head_dim) / 1088;
       return unit;
     }
-    // Key-value heads, each with its keys and values, for strips of 16 query heads.
-    const double strips = std::ceil(static_cast<double>(c_.n_heads / c_.n_kv_heads) / cpu::kStripLanes);
-    for (const quant::DType type : {r_.cache_type, values}) {
-      const KernelRates::Attention& rates = rates_of(type);
-      unit.load += rates.load * static_cast<double>(c_.head_dim) / 576 * kCachedHeadLoad;
-      unit.tile += rates.attend / 8 * static_cast<double>(c_.head_dim) / 1088 * strips;
+    // Key-value heads, each with its keys and values: bytes for strips of 16 query heads, others in float32.
+    const auto dim = static_cast<double>(c_.head_dim), lanes = rows * static_cast<double>(c_.n_heads / c_.n_kv_heads);
+    if (row.dtype == quant::DType::kI8 || row.value_dtype == quant::DType::kI8) {
+      for (const quant::DType type : {row.dtype, row.value_dtype}) {
+        const KernelRates::Attention& rates = rates_of(type);
+        unit.load += rates.load * dim / 576 * kCachedHeadLoad;
+        unit.tile += rates.attend / 8 * dim / 1088 * std::ceil(lanes / cpu::kStripLanes);
+      }
+    } else {
+      const auto floats = machine_.rates.types.find(quant::DType::kF32);
+      const double products = kChunk * 2 * dim * lanes;
+      unit.load = kChunk * 2 * dim * kDecodeCycles / machine_.rates.clock_ghz * 1e-3;
+      if (floats != machine_.rates.types.end())
+        unit.tile = products / (floats->second.eight_rows * kFloatAttentionShare * std::min(1.0, lanes / 4)) * 1e-3;
     }
     unit.window = c_.layer(block.layer).window;
     unit.shared = false;
@@ -209,7 +220,8 @@ class Steps {
     // Walked with fewer rows than there are: the rest is dealt as evenly.
     const double more = n_ / walked_rows;
     const std::int64_t seen = unit.window > 0 ? std::min(unit.window, r_.depth + 1) : r_.depth + 1;
-    PartTime time{.bytes = n_ * static_cast<double>(seen) * unit.row_bytes * share};
+    PartTime time{.bytes = n_ / static_cast<double>(r_.rows_per_sequence) * static_cast<double>(seen) * unit.row_bytes *
+                           share};
     time.worst_member = all > 0 ? most * n_members / all : 1;
     const double arithmetic = (more > 1 ? all * more / n_members : most) * 1e-6 * slower_ / kAttentionShare,
                  memory = time.bytes / (parts_.node().read_bandwidth(n_members) * kReadShare);
@@ -261,7 +273,7 @@ class Steps {
     } else if (exec::deals_loads(phase, pass)) {
       const std::vector<PartLoads> loads = loads_by_part(block, phase, pass);
       const bool attention = phase.name == "attention";
-      const AttentionUnit unit = attention ? attention_unit(block) : AttentionUnit();
+      const AttentionUnit unit = attention ? attention_unit(block, pass) : AttentionUnit();
       const double all_products = attention ? 0 : products(block, phase), dealt = bytes_of(phase.loads(pass));
       add_slowest(t, split, [&](int p) {
         const PartLoads& part = loads[static_cast<std::size_t>(p)];
@@ -335,16 +347,36 @@ std::vector<BlockKindCount> kinds_of_blocks(const Plan& plan) {
   return kinds;
 }
 
+std::vector<BlockKindCount> kinds_of_draft_blocks(const Plan& plan) {
+  std::vector<BlockKindCount> kinds;
+  for (std::size_t i = 0; i < plan.blocks.size(); ++i) {
+    if (plan.blocks[i].layer == plan.config.n_layers) kinds.push_back({i, 1});
+  }
+  const auto head = std::ranges::find(plan.blocks, BlockKind::kHead, &BlockPlan::kind);
+  if (!kinds.empty() && head != plan.blocks.end())
+    kinds.push_back({static_cast<std::size_t>(head - plan.blocks.begin()), 1});
+  return kinds;
+}
+
+StepTime draft_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request) {
+  return Steps(plan, machine, request, false)
+      .run(kinds_of_draft_blocks(plan), [](const BlockPlan&, const exec::Phase&) { return true; });
+}
+
 StepTime step_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request) {
-  StepTime time = Steps(plan, machine, request, false).run([](const BlockPlan&, const exec::Phase&) { return true; });
+  StepTime time =
+      Steps(plan, machine, request, false).run(kinds_of_blocks(plan), [](const BlockPlan&, const exec::Phase&) {
+        return true;
+      });
   time.split.add(Bound::kSerial, kBetweenTokens);
   return time;
 }
 
 StepTime experts_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request) {
-  return Steps(plan, machine, request, true).run([&](const BlockPlan& block, const exec::Phase& phase) {
-    return block.kind == BlockKind::kMoeFfn && (phase.name == "gate, up" || phase.name == "down");
-  });
+  return Steps(plan, machine, request, true)
+      .run(kinds_of_blocks(plan), [&](const BlockPlan& block, const exec::Phase& phase) {
+        return block.kind == BlockKind::kMoeFfn && (phase.name == "gate, up" || phase.name == "down");
+      });
 }
 
 }  // namespace dodeca::runtime::predict

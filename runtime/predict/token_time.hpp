@@ -26,7 +26,8 @@ struct HotHits {
 struct StepRequest {
   int n_threads = 1;
   std::int64_t depth = 0;                             // cached positions of every sequence
-  std::int64_t n_rows = 1;                            // sequences that generate together
+  std::int64_t n_rows = 1;                            // of all sequences that generate together
+  std::int64_t rows_per_sequence = 1;                 // more than one: drafts are verified
   quant::DType cache_type = quant::DType::kF16;       // in memory
   std::optional<quant::DType> value_cache_type = {};  // of grouped queries; nothing: as the keys
   double experts_share = 1;                           // of the routed experts' work, what is asked about
@@ -56,7 +57,9 @@ struct StepTime {
 
 // `plan`: with all blocks on the processors; in one part, or in one for each memory node of the machine.
 StepTime step_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request);
-// Of that, gate, up and down of the routed experts alone.
+// The same of the layer of multi-token prediction with its head, for plans that have it.
+StepTime draft_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request);
+// Of a step, gate, up and down of the routed experts alone.
 StepTime experts_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request);
 
 // Blocks of a plan that are alike, up to the head: the first one, and how many there are.
@@ -65,5 +68,7 @@ struct BlockKindCount {
   std::int64_t n = 0;
 };
 std::vector<BlockKindCount> kinds_of_blocks(const Plan& plan);
+// Those of a draft: the first layer of multi-token prediction, and the model's head.
+std::vector<BlockKindCount> kinds_of_draft_blocks(const Plan& plan);
 
 }  // namespace dodeca::runtime::predict

@@ -26,7 +26,8 @@ void decode_cache_rows(const CacheRows& from, float* out, Isa isa) noexcept {
 void mla_block(const MlaBlockArgs& args, Isa isa) noexcept {
   DODECA_CHECK(args.n_heads > 0 && args.n_positions > 0 && args.n_positions <= kContextBlock, args.n_heads,
                args.n_positions);
-  DODECA_CHECK(0 < args.value_width && args.value_width <= args.width, args.value_width, args.width);
+  DODECA_CHECK(0 < args.value_width && (args.values != nullptr || args.value_width <= args.width), args.value_width,
+               args.width);
   best_variant(kMlaBlock, isa).run(args);
 }
 

@@ -103,8 +103,9 @@ void value_tile(const MlaBlockArgs& a, const ValueHeads& heads, std::int64_t v) 
       sum[h][i] = _mm256_mul_ps(_mm256_loadu_ps(heads.acc[h] + v + 8 * i), _mm256_set1_ps(heads.correction[h]));
     }
   }
-  const float* row = a.rows + v;
-  for (std::int64_t position = 0; position < a.n_positions; ++position, row += a.width) {
+  const float* row = a.value_rows() + v;
+  const std::int64_t stride = a.value_stride();
+  for (std::int64_t position = 0; position < a.n_positions; ++position, row += stride) {
     __m256 value[V];
     for (int i = 0; i < V; ++i) value[i] = _mm256_loadu_ps(row + 8 * i);
     for (int h = 0; h < kValueHeads; ++h) {
@@ -124,7 +125,8 @@ void value_tail(const MlaBlockArgs& a, const ValueHeads& heads, std::int64_t v) 
   for (int h = 0; h < heads.n; ++h) {
     __m256 sum = _mm256_mul_ps(_mm256_maskload_ps(heads.acc[h] + v, mask), _mm256_set1_ps(heads.correction[h]));
     for (std::int64_t i = 0; i < a.n_positions; ++i) {
-      sum = _mm256_fmadd_ps(_mm256_set1_ps(heads.p[h][i]), _mm256_maskload_ps(a.rows + i * a.width + v, mask), sum);
+      sum = _mm256_fmadd_ps(_mm256_set1_ps(heads.p[h][i]),
+                            _mm256_maskload_ps(a.value_rows() + i * a.value_stride() + v, mask), sum);
     }
     _mm256_maskstore_ps(heads.acc[h] + v, mask, sum);
   }

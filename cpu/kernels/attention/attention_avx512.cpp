@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "cpu/kernels/attention/attention_kernels.hpp"
+#include "cpu/kernels/attention/fetch_ahead.hpp"
 #include "cpu/kernels/exp_avx512.hpp"
 
 namespace dodeca::cpu::avx512 {
@@ -114,8 +115,9 @@ void value_tile(const MlaBlockArgs& a, const ValueHeads& heads, std::int64_t v, 
           _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, heads.acc[h] + v + 16 * i), _mm512_set1_ps(heads.correction[h]));
     }
   }
-  const float* row = a.rows + v;
-  for (std::int64_t position = 0; position < a.n_positions; ++position, row += a.width) {
+  const float* row = a.value_rows() + v;
+  const std::int64_t stride = a.value_stride();
+  for (std::int64_t position = 0; position < a.n_positions; ++position, row += stride) {
     __m512 value[V];
     for (int i = 0; i < V - 1; ++i) value[i] = _mm512_loadu_ps(row + 16 * i);
     value[V - 1] = _mm512_maskz_loadu_ps(last, row + 16 * (V - 1));
@@ -132,7 +134,7 @@ void value_tile(const MlaBlockArgs& a, const ValueHeads& heads, std::int64_t v, 
   }
 }
 
-void heads_block(const MlaBlockArgs& a, std::int64_t begin, std::int64_t end) {
+void heads_block(const MlaBlockArgs& a, std::int64_t begin, std::int64_t end, FetchAhead& ahead) {
   float correction[kHeadChunk];
   for (std::int64_t p0 = 0; p0 < a.n_positions; p0 += kPositions) {
     const float* rows[kPositions];
@@ -149,6 +151,7 @@ void heads_block(const MlaBlockArgs& a, std::int64_t begin, std::int64_t end) {
       }
       score_tile(q, rows, a.width, a.scale, out);
     }
+    ahead.step();
   }
   for (std::int64_t h = begin; h < end; ++h) {
     correction[h - begin] = soften(a.scratch + h * kContextBlock, a.n_positions, a.max + h, a.sum + h);
@@ -175,8 +178,12 @@ void heads_block(const MlaBlockArgs& a, std::int64_t begin, std::int64_t end) {
   }
 }
 
+// Whole vectors without masks: Zen does not forward what was stored with one to the loads that follow.
 void decode_f16(const std::byte* src, std::int64_t n, float* out) {
-  for (std::int64_t i = 0; i < n; i += 16) {
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16)
+    _mm512_storeu_ps(out + i, _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(src + 2 * i))));
+  for (; i < n; i += 16) {
     const __mmask16 mask = mask_of(n - i);
     const __m256i half = _mm256_maskz_loadu_epi16(mask, src + 2 * i);
     _mm512_mask_storeu_ps(out + i, mask, _mm512_cvtph_ps(half));
@@ -184,7 +191,12 @@ void decode_f16(const std::byte* src, std::int64_t n, float* out) {
 }
 
 void decode_bf16(const std::byte* src, std::int64_t n, float* out) {
-  for (std::int64_t i = 0; i < n; i += 16) {
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(src + 2 * i)));
+    _mm512_storeu_ps(out + i, _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16)));
+  }
+  for (; i < n; i += 16) {
     const __mmask16 mask = mask_of(n - i);
     const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, src + 2 * i));
     _mm512_mask_storeu_ps(out + i, mask, _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16)));
@@ -207,8 +219,10 @@ void decode_q8_0(const std::byte* src, std::int64_t n, float* out) {
 }  // namespace
 
 void mla_block(const MlaBlockArgs& a) noexcept {
+  const std::int64_t passes = (a.n_heads + kHeadChunk - 1) / kHeadChunk;
+  FetchAhead ahead(a.ahead, a.n_ahead, a.ahead_bytes, passes * ((a.n_positions + kPositions - 1) / kPositions));
   for (std::int64_t head = 0; head < a.n_heads; head += kHeadChunk) {
-    heads_block(a, head, head + kHeadChunk < a.n_heads ? head + kHeadChunk : a.n_heads);
+    heads_block(a, head, head + kHeadChunk < a.n_heads ? head + kHeadChunk : a.n_heads, ahead);
   }
 }
 

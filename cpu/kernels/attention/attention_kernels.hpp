@@ -18,7 +18,7 @@ inline constexpr int kContextBlock = 64;  // positions per cache block
 
 struct MlaBlockArgs {
   const float* q;                            // [n_heads, width]: absorbed query, width = kv_lora_rank + rope
-  std::int64_t n_heads, width, value_width;  // value_width = kv_lora_rank, <= width
+  std::int64_t n_heads, width, value_width;  // value_width = kv_lora_rank, <= width where the value is part of a row
   const float* rows;                         // [n_positions, width]: decoded cache rows of this block
   std::int64_t n_positions;                  // 1..kContextBlock: only positions that the query may see
   float scale;                               // of the scores
@@ -26,6 +26,15 @@ struct MlaBlockArgs {
   float* sum;                                // [n_heads] running sum of exp(score - max), in and out
   float* acc;      // [n_heads, value_width] running sum of exp(score - max) * value, in and out
   float* scratch;  // [n_heads, kContextBlock]
+  // [n_positions, value_width] values of their own; null: the first value_width numbers of `rows`.
+  const float* values = nullptr;
+  // Memory that the caller will load next and wants near by then: n_ahead pieces.
+  const std::byte* const* ahead = nullptr;
+  std::int64_t n_ahead = 0;
+  std::size_t ahead_bytes = 0;  // of each
+
+  const float* value_rows() const { return values == nullptr ? rows : values; }
+  std::int64_t value_stride() const { return values == nullptr ? width : value_width; }
 };
 
 // Rows of one cache block.

@@ -41,7 +41,7 @@ void mla_block(const MlaBlockArgs& a) noexcept {
     float* acc = a.acc + head * a.value_width;
     for (std::int64_t v = 0; v < a.value_width; ++v) acc[v] *= correction;
     for (std::int64_t i = 0; i < a.n_positions; ++i) {
-      const float* value = a.rows + i * a.width;
+      const float* value = a.value_rows() + i * a.value_stride();
       for (std::int64_t v = 0; v < a.value_width; ++v) acc[v] = std::fma(p[i], value[v], acc[v]);
     }
   }

@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "cpu/kernels/attention/fetch_ahead.hpp"
 #include "cpu/kernels/attention/integer_loads_avx512.hpp"
 #include "cpu/kernels/exp_avx512.hpp"
 
@@ -155,32 +156,11 @@ struct ScoreTile {
   }
 };
 
-// Fetches the blocks that come next into L2, a few lines per tile, while the products keep the arithmetic busy.
-class Ahead {
- public:
-  Ahead(const FoldArgs& a) : a_(a) {
-    const std::int64_t panels = (a.n_lanes + kPanelLanes - 1) / kPanelLanes,
-                       positions = a.n_lanes > kStripLanes ? kTilePositions : 2 * kTilePositions,
-                       tiles = panels * (a.n / positions + 1);
-    const auto lines = static_cast<std::int64_t>(a.ahead_bytes / 64 + 1) * a.n_ahead;
-    if (tiles > 0) lines_per_tile_ = (lines + tiles - 1) / tiles;
-  }
-  void fetch() {
-    for (std::int64_t i = 0; i < lines_per_tile_ && block_ < a_.n_ahead; ++i) {
-      _mm_prefetch(reinterpret_cast<const char*>(a_.ahead[block_]) + offset_, _MM_HINT_T1);
-      offset_ += 64;
-      if (offset_ < a_.ahead_bytes) continue;
-      offset_ = 0;
-      ++block_;
-    }
-  }
-
- private:
-  static constexpr std::int64_t kTilePositions = 6;
-  const FoldArgs& a_;
-  std::int64_t lines_per_tile_ = 0, block_ = 0;
-  std::size_t offset_ = 0;
-};
+// The blocks that come next, a few lines per tile of scores.
+FetchAhead ahead_of(const FoldArgs& a) {
+  const std::int64_t panels = (a.n_lanes + kPanelLanes - 1) / kPanelLanes, positions = a.n_lanes > kStripLanes ? 6 : 12;
+  return {a.ahead, a.n_ahead, a.ahead_bytes, panels * (a.n / positions + 1)};
+}
 
 // One or two strips of lanes against a whole chunk; kWide: its weights and values are words.
 template <bool kWideKeys, bool kWide, int kStrips>
@@ -199,13 +179,13 @@ class Panel {
         begin_(first_block_seen(a.hidden == nullptr ? nullptr : a.hidden + first, n_lanes_)),
         n_(most_visible(a.visible + first, n_lanes_)) {}
 
-  void run(Ahead& ahead) {
+  void run(FetchAhead& ahead) {
     if (n_ == 0) return;
     const std::byte* queries = a_.queries + static_cast<std::size_t>(first_ / kStripLanes) * strip_bytes(a_.shape);
     const Tile tile{a_.shape, queries, chunk_};
     for (std::int64_t p = begin_; p < n_; p += tile.kPositions) {
       score_tile(tile, p);
-      ahead.fetch();
+      ahead.step();
     }
     for (int v = 0; v < kStrips; ++v) {
       if (all_visible(v))
@@ -372,7 +352,7 @@ class Panel {
 
 template <bool kWideKeys, bool kWideValues>
 void fold_panels(const FoldArgs& a) {
-  Ahead ahead(a);
+  FetchAhead ahead = ahead_of(a);
   for (std::int64_t first = 0; first < a.n_lanes; first += kPanelLanes) {
     if (a.n_lanes - first > kStripLanes)
       Panel<kWideKeys, kWideValues, 2>(a, first).run(ahead);

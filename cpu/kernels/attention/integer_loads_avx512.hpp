@@ -179,6 +179,13 @@ template <bool kNorms, quant::DType kType>
   _mm512_store_ps(out.largest, _mm512_castsi512_ps(max[0]));
 }
 
+// A row that is decoded soon: rows are looked at sixteen at a time and then decoded, and memory would rest meanwhile.
+inline void fetch_row(const std::byte* const* blocks, std::size_t row_bytes, std::int64_t i, std::int64_t n) {
+  if (i >= n) return;
+  const std::byte* row = cached_row(blocks, row_bytes, i);
+  for (std::size_t at = 0; at < row_bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(row) + at, _MM_HINT_T0);
+}
+
 // A factor of 0 stands for zeros, whatever the row holds.
 template <quant::DType kType>
 [[gnu::always_inline]] inline __m512i cached_numbers(const std::byte* row, std::int64_t i, __m512 factor,
@@ -198,6 +205,10 @@ void load_key_words(const LoadRowsArgs& a, const Chunk& to) {
     find_groups<true, kType>(rows, n, groups);
     std::memcpy(to.key_scale + first, groups.scale, sizeof groups.scale);
     for (std::int64_t r = 0; r < count; ++r) {
+      if (first + kRowsAtOnce < a.n)
+        fetch_row(a.keys, a.key_bytes, first + kRowsAtOnce + r, a.n);
+      else
+        fetch_row(a.values, a.value_bytes, r, a.n);
       std::byte* q = to.keys + (first + r) * 2 * n;
       const __m512 factor = _mm512_set1_ps(groups.factor[r]);
       const __mmask16 used = groups.factor[r] == 0.0f ? 0 : 0xffff;
@@ -225,6 +236,7 @@ void load_value_words(const LoadRowsArgs& a, const Chunk& to) {
       std::memcpy(to.value_reach + first, groups.largest, sizeof groups.largest);
     }
     for (std::int64_t r = 0; r < kRowsAtOnce; r += 2) {
+      for (std::int64_t i = r; i < r + 2; ++i) fetch_row(a.values, a.value_bytes, first + kRowsAtOnce + i, a.n);
       std::byte* out = to.values + (first + r) / 2 * kTileValues * 4;
       const __m512 low = _mm512_set1_ps(groups.factor[r]), high = _mm512_set1_ps(groups.factor[r + 1]);
       const __mmask16 use_low = r < count && groups.factor[r] != 0.0f ? 0xffff : 0,
@@ -257,6 +269,8 @@ inline void load_words(quant::DType dtype, const LoadRowsArgs& a, const Chunk& t
 inline void load_key_bytes(const LoadRowsArgs& a, const Chunk& to) {
   for (std::int64_t i = 0; i < a.n; ++i) {
     const std::byte* row = cached_row(a.keys, a.key_bytes, i);
+    fetch_row(a.keys, a.key_bytes, i + kRowsAtOnce, a.n);
+    fetch_row(a.values, a.value_bytes, i, a.n);
     __builtin_memcpy(to.key_scale + i, row, 4);
     bias(row + 8, a.shape.key, to.keys + i * a.shape.key);
   }

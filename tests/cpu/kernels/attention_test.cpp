@@ -226,3 +226,58 @@ TEST_CASE("decode_cache_rows: all half and bfloat16 bit patterns") {
     }
   }
 }
+
+TEST_CASE("mla_block: values of their own, as values that are part of a row, in every variant") {
+  for (const Shape& shape :
+       {Shape{1, 128, 128, 64}, Shape{8, 96, 96, 33}, Shape{19, 24, 40, 7}, Shape{5, 64, 200, 1}}) {
+    const auto q = random_values(shape.n_heads * shape.width, 1),
+               keys = random_values(shape.n_positions * shape.width, 2),
+               values = random_values(shape.n_positions * shape.value_width, 3);
+    // The same with rows of [value | key] and queries that are zero over the value.
+    const std::int64_t wide = shape.value_width + shape.width;
+    std::vector<float> padded(static_cast<std::size_t>(shape.n_heads * wide), 0.0f),
+        rows(static_cast<std::size_t>(shape.n_positions * wide));
+    for (std::int64_t h = 0; h < shape.n_heads; ++h)
+      std::copy_n(q.begin() + h * shape.width, shape.width, padded.begin() + h * wide + shape.value_width);
+    for (std::int64_t i = 0; i < shape.n_positions; ++i) {
+      std::copy_n(values.begin() + i * shape.value_width, shape.value_width, rows.begin() + i * wide);
+      std::copy_n(keys.begin() + i * shape.width, shape.width, rows.begin() + i * wide + shape.value_width);
+    }
+    const std::vector<float> want =
+        reference({shape.n_heads, wide, shape.value_width, shape.n_positions}, padded, rows, 0.1f);
+    std::vector<float> first;
+    for (const auto& variant : cpu::mla_block_kernels()) {
+      if (!tests::variant_runs(variant.name, variant.isa)) continue;
+      const GuardedBuffer<float> own_q{std::span<const float>(q)}, own_keys{std::span<const float>(keys)},
+          own_values{std::span<const float>(values)};
+      GuardedBuffer<float> max(std::vector<float>(shape.n_heads, -kInf)), sum(std::vector<float>(shape.n_heads, 0.0f)),
+          acc(std::vector<float>(shape.n_heads * shape.value_width, 0.0f)),
+          scratch(static_cast<std::size_t>(shape.n_heads) * cpu::kContextBlock);
+      const std::byte* ahead[] = {reinterpret_cast<const std::byte*>(rows.data())};
+      variant.run({.q = own_q.data(),
+                   .n_heads = shape.n_heads,
+                   .width = shape.width,
+                   .value_width = shape.value_width,
+                   .rows = own_keys.data(),
+                   .n_positions = shape.n_positions,
+                   .scale = 0.1f,
+                   .max = max.data(),
+                   .sum = sum.data(),
+                   .acc = acc.data(),
+                   .scratch = scratch.data(),
+                   .values = own_values.data(),
+                   .ahead = ahead,
+                   .n_ahead = 1,
+                   .ahead_bytes = rows.size() * sizeof(float)});
+      CHECK(max.intact());
+      CHECK(acc.intact());
+      CHECK(scratch.intact());
+      std::vector<float> got(acc.size());
+      for (std::size_t i = 0; i < got.size(); ++i) got[i] = acc[i] / sum[i / shape.value_width];
+      if (first.empty()) first = got;
+      CHECK_MESSAGE(tests::same_bits(got.data(), first.data(), got.size()), variant.name, ", ", text_of(shape));
+      const auto result = tests::compare(got, want, {.abs = 1e-5});
+      CHECK_MESSAGE(result.ok, variant.name, ", ", text_of(shape), ": ", result.report);
+    }
+  }
+}

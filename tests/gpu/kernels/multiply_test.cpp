@@ -195,8 +195,8 @@ TEST_CASE("multiply: integers are exact, in every type and for every number of r
   for (const DType dtype : kMultiplied) {
     if (is_floats(dtype)) continue;
     CAPTURE(std::string(quant::name_of(dtype)));
-    const Product product(dtype, 512, 20, 9, 7, Factors::kOne);
-    for (const std::int32_t n_rows : {1, 2, 3, 9}) {
+    const Product product(dtype, 512, 20, 17, 7, Factors::kOne);
+    for (const std::int32_t n_rows : {1, 2, 3, 9, 17}) {
       const Way way{.multiprocessors = n_rows % 2 == 0 ? 1 : 82};
       const std::vector<float> want = product.run(scalar(dtype), n_rows, false);
       for_each_emulation([&](Device& device) { check_same_bits(OnCard(device, product).run(n_rows, way), want); });
@@ -212,11 +212,13 @@ TEST_CASE("multiply: results are within the bound of a processor's, in every typ
     for (const Shape& shape : kShapes) {
       if (!fits(dtype, shape)) continue;
       CAPTURE(shape.n_in);
-      const Product product(dtype, shape.n_in, shape.n_out, 13, 3);
-      const std::vector<double> bound = bounds(product, 13, true);
-      for (const std::int32_t n_rows : {1, 2, 3, 8, 13}) {
+      const Product product(dtype, shape.n_in, shape.n_out, 77, 3);
+      const std::vector<double> bound = bounds(product, 77, true);
+      for (const std::int32_t n_rows : {1, 2, 3, 8, 13, 64, 77}) {
+        if (n_rows > 13 && is_floats(dtype)) continue;  // as 13 rows
         CAPTURE(n_rows);
-        const Way way{.multiprocessors = n_rows == 2 ? 1 : 82, .gather = true, .accumulate = n_rows == 3};
+        const Way way{
+            .multiprocessors = n_rows == 2 ? 1 : 82, .gather = true, .accumulate = n_rows == 3 || n_rows == 77};
         const std::vector<float> want = product.run(scalar(dtype), n_rows, true, 0, product.n_tiles(), way.accumulate);
         std::vector<double> limit(bound.begin(), bound.begin() + n_rows * shape.n_out);
         if (way.accumulate) {
@@ -261,9 +263,10 @@ TEST_CASE("multiply: zero, tiny, huge and overflowing factors end as on a proces
   for_each_emulation([](Device& device) {
     for (const DType dtype : kMultiplied) {
       CAPTURE(std::string(quant::name_of(dtype)));
-      const Product product(dtype, 512, 16, 4, 11, Factors::kExtreme);
+      const Product product(dtype, 512, 16, 17, 11, Factors::kExtreme);
       const OnCard card(device, product);
-      check_close(card.run(4, {}), product.run(scalar(dtype), 4, false), bounds(product, 4, false));
+      for (const std::int32_t n_rows : {4, 17})
+        check_close(card.run(n_rows, {}), product.run(scalar(dtype), n_rows, false), bounds(product, n_rows, false));
     }
   });
 }
@@ -273,7 +276,7 @@ TEST_CASE("multiply: a NaN in an activation row is in all its results, and in no
     constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
     for (const DType dtype : kMultiplied) {
       CAPTURE(std::string(quant::name_of(dtype)));
-      const Product product(dtype, 512, 20, 3, 2);
+      const Product product(dtype, 512, 20, 20, 2);
       const OnCard card(device, product);
       const cpu::ActFormat format = cpu::layout_of(dtype).act;
       // A row's first block: its scale, or its first value.
@@ -282,8 +285,10 @@ TEST_CASE("multiply: a NaN in an activation row is in all its results, and in no
                                                                                         : 0);
       device.copy_to_device(card.acts().stream(), card.acts().data() + at, &kNan, sizeof kNan);
       device.synchronize();
-      const std::vector<float> got = card.run(3, {});
-      for (std::size_t i = 0; i < got.size(); ++i) CHECK(std::isnan(got[i]) == (i / 20 == 1));
+      for (const std::int32_t n_rows : {3, 20}) {
+        const std::vector<float> got = card.run(n_rows, {});
+        for (std::size_t i = 0; i < got.size(); ++i) CHECK(std::isnan(got[i]) == (i / 20 == 1));
+      }
     }
   });
 }

@@ -183,11 +183,12 @@ TEST_CASE("attention with grouped queries deals heads and chunks of the context"
       if (t.phase == "attention") return t;
     return PhaseTime{};
   };
-  // 32 chunks of 128 positions for each of 4 heads: keys and values of 128 numbers loaded, then a strip of queries.
+  // 32 chunks of 128 positions for each of 4 heads: keys and values of 128 numbers decoded, and 8 heads' products.
   REQUIRE(exec::grouped_cut(c, 0, 4095).count == 32);
-  const double unit = 128 / 256.0 * 256 *
-                      (m.rates.words.load / 576 * kCachedHeadLoad + m.rates.words.attend / 8 / 1088) * 1e-6 /
-                      kAttentionShare;
+  const double unit = 128 * 256 *
+                      (kDecodeCycles / m.rates.clock_ghz +
+                       8 / (m.rates.types.at(quant::DType::kF32).eight_rows * kFloatAttentionShare)) *
+                      1e-9 / kAttentionShare;
   const double paid = m.barrier_seconds(64) + kPhaseStart + kFinishRow / 64 + kAlonePhase + kPulledLines;
   const PhaseTime one = attention(m, 64, {});
   CHECK(one.bound == Bound::kAttention);
