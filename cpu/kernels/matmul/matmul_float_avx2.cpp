@@ -143,6 +143,7 @@ DODECA_INLINE std::int64_t some_columns(const MatmulArgs& args, std::int64_t til
 // The first rows bring a tile near for all others.
 template <class Format>
 DODECA_INLINE void run(const MatmulArgs& args) {
+  if (args.n_acts == 0) return;
   for (std::int64_t tile = args.tile_begin; tile < args.tile_end; ++tile) {
     std::int64_t i = some_columns<Format, true>(args, tile, 0);
     while (i < args.n_acts) i += some_columns<Format, false>(args, tile, i);
