@@ -93,12 +93,12 @@ def check_failures(folder):
 
     other = os.path.join(folder, "other.gguf")
     with open(other, "wb") as f:
-        f.write(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + string("general.architecture") + struct.pack("<I", 8) + string("llama"))
-    fails(["-m", other], "llama", "deepseek2", program=BENCH)
+        f.write(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + string("general.architecture") + struct.pack("<I", 8) + string("gemma3"))
+    fails(["-m", other], "gemma3", "deepseek2", program=BENCH)
     check(run(DODECA, "inspect", other).code == 0, "inspect reads files of unknown architecture")
 
     for args in (["run", "-p", "x"], ["ppl", "-f", __file__], ["batch", "-i", __file__, "-o", os.path.join(folder, "out.jsonl")]):
-        fails([args[0], "-m", other, *args[1:]], "llama", "deepseek2")
+        fails([args[0], "-m", other, *args[1:]], "gemma3", "deepseek2")
     fails(["run", "-m", folder, "-p", "x"], "config.json")
     for command in ("run", "ppl", "tokenize"):
         fails([command, "-m", DEMO, "-f", folder], folder, "directory")
