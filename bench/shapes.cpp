@@ -14,6 +14,22 @@ using runtime::ModelConfig;
 using runtime::cli::Usage;
 using runtime::quantize::TypeChoice;
 
+namespace {
+
+// Layers after which windows repeat: a slice has whole periods, so that it stands for all.
+std::int64_t window_period(const ModelConfig& whole) {
+  std::int64_t period = 1;
+  const auto repeats = [&] {
+    for (std::int64_t i = period; i < whole.n_layers; ++i)
+      if (whole.layers[i].window != whole.layers[i - period].window) return false;
+    return true;
+  };
+  while (period < whole.n_layers && !repeats()) ++period;
+  return period;
+}
+
+}  // namespace
+
 ModelConfig shape_config(std::string_view name, std::int64_t n_experts, bool dense_attention) {
   ModelConfig c = runtime::published_shape(name);
   if (dense_attention) c.indexer = {};
@@ -54,6 +70,9 @@ ModelConfig slice_config(const ModelConfig& whole, std::int64_t n_layers) {
   if (n_layers < n_kinds || n_layers > whole.n_layers)
     throw Usage(fmt::format("--layers must be between {} and {}, not {}",
                             n_kinds == 2 ? "2 (a dense and a MoE layer)" : "1", whole.n_layers, n_layers));
+  if (const std::int64_t period = window_period(whole); n_layers % period != 0)
+    throw Usage(fmt::format("--layers must be a multiple of {}, in which {} repeats its windows, not {}", period,
+                            whole.name, n_layers));
   const std::int64_t n_moe = std::min(n_layers - std::min<std::int64_t>(n_dense, 1), whole.n_layers - n_dense);
   return with_layers(whole, n_layers - n_moe, n_moe);
 }
@@ -75,7 +94,8 @@ std::int64_t most_layers(const ModelConfig& whole, const TypeChoice& recipe, con
                          std::uint64_t bytes) {
   std::int64_t most = 0;
   const std::int64_t n_dense = n_dense_layers(whole);
-  for (std::int64_t n = n_dense > 0 && n_dense < whole.n_layers ? 2 : 1; n <= whole.n_layers; ++n) {
+  const std::int64_t period = window_period(whole);
+  for (std::int64_t n = n_dense > 0 && n_dense < whole.n_layers ? 2 : period; n <= whole.n_layers; n += period) {
     const ModelConfig part = slice_config(whole, n);
     const auto infos = runtime::random_weight_infos(part, types_of(recipe, whole, part));
     if (runtime::make_plan(part, infos, {}, runtime::this_machine(), options).bytes > bytes) break;

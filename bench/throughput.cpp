@@ -77,6 +77,22 @@ void truncate_all(Executor& executor, std::int64_t n) {
   for (std::int32_t s = 0; s < executor.cache().n_sequences(); ++s) executor.cache().truncate(s, n);
 }
 
+// Bytes of cached rows that a generated row reads, of `seen` positions: all, those in its window, or those that it chooses, by
+// their index keys.
+double cache_bytes(const runtime::exec::KvCache& cache, const runtime::ModelConfig& config, double seen) {
+  const auto most = static_cast<double>(config.indexer.top_k);
+  const bool sparse = config.indexer.n_heads > 0 && seen > most;
+  double bytes = 0;
+  for (std::int64_t layer = 0; layer < cache.n_layers(); ++layer) {
+    const runtime::exec::RowFormat& format = cache.format(layer);
+    const auto window = static_cast<double>(config.layer(layer).window);
+    const double read = sparse ? most : window > 0 ? std::min(seen, window) : seen;
+    bytes += read * static_cast<double>(format.row_bytes);
+    if (sparse) bytes += seen * static_cast<double>(format.index_bytes());
+  }
+  return bytes;
+}
+
 }  // namespace
 
 std::string model_type_text(const runtime::WeightSource& source) {
@@ -278,9 +294,9 @@ void Throughput::count_work(Executor& executor, const Trace& trace, Result& resu
   const Test& test = result.test;
   const runtime::predict::TokenWork& work = loaded_->work;
   const runtime::ModelConfig& config = executor.config();
-  const runtime::predict::AttentionWork attention =
-      runtime::predict::attention_work(config, model_options_.compute_f32() || test.cache_type == quant::DType::kF32 ||
-                                                   test.value_cache_type() == quant::DType::kF32);
+  const auto any = [&](quant::DType type) { return test.cache_type == type || test.value_cache_type() == type; };
+  const runtime::predict::AttentionWork attention = runtime::predict::attention_work(
+      config, model_options_.compute_f32() || any(quant::DType::kF32), any(quant::DType::kI8));
   if (test.n_gen == 0) {
     result.macs = work.prompt_macs(test.n_prompt, n_outputs(test.n_prompt, test.n_batch, 0));
     result.macs += attention.prompt_macs(test.n_prompt, test.n_depth, executor_options(test).micro_batch);
@@ -294,8 +310,8 @@ void Throughput::count_work(Executor& executor, const Trace& trace, Result& resu
     // The i-th token reads the rows of all positions of its sequence up to its own, in every layer.
     const double rows = static_cast<double>(test.n_depth) + static_cast<double>(test.n_gen + 1) / 2;
     result.bytes_per_token = work.step_bytes(result.experts_touched) / static_cast<double>(test.n_parallel) +
-                             rows * static_cast<double>(executor.cache().position_bytes());
-    result.attention_macs = attention.generated * rows;
+                             cache_bytes(executor.cache(), config, rows);
+    result.attention_macs = attention.generated_macs(rows);
   }
 }
 

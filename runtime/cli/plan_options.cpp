@@ -70,12 +70,14 @@ void check_plan(PlanArguments& p) {
         fmt::join(predict::card_names(), ", "), p.model.device.gpu));
   }
   if (p.predicts()) check_there(p);
+  if (!p.shape.empty() && p.model.drafts.mtp.empty())
+    p.model.drafts.mtp = "off";  // hardly a published file has the layer
+  if (p.accepted >= 0 && (!p.predicts() || p.model.drafts.mtp == "off"))
+    throw Usage("--mtp-accept goes with --machine or --compare, and with drafts (--mtp 1)");
   if (!p.plot.empty() && !p.predicts()) throw Usage("--plot goes with --machine or --compare");
   if (p.hot.kind != predict::HotHits::Kind::kUniform && p.model.device.hot_experts != "auto")
     throw Usage("--hot-hits goes with --machine, --gpu NAME and --hot-experts auto");
   if (p.recipe.empty()) p.recipe = "ud-q2_k_xl";
-  if (!p.shape.empty() && p.model.drafts.mtp.empty())
-    p.model.drafts.mtp = "off";                   // hardly a published file has the layer
   if (!p.shape.empty()) p.model.model = p.shape;  // for the checks alone
   p.model.check();
   using Mode = NumaRequest::Mode;

@@ -23,7 +23,7 @@ struct PlanArguments {
   std::string plot;                   // a file
   std::int64_t parallel = 1;
   predict::HotHits hot;
-  double accepted = 0.85;  // share of drafts, for predictions
+  double accepted = -1;  // share of drafts, for predictions; negative: nobody said
   bool json = false, backtest = false;
 
   bool predicts() const { return !machine.empty() || !machines.empty(); }

@@ -161,7 +161,7 @@ PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& m
                                            .value_cache_type = p.run.executor.value_cache_type,
                                            .hot = arguments.hot,
                                            .n_drafts = model.drafts ? arguments.model.drafts.n() : 0,
-                                           .accepted = arguments.accepted};
+                                           .accepted = arguments.accepted < 0 ? 0.85 : arguments.accepted};
   std::optional<predict::CardSpec> card;
   std::optional<predict::CardPlan> on_card;
   if (!arguments.gpu.empty()) {

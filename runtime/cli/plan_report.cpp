@@ -103,7 +103,9 @@ std::string weights_text(const Plan& plan) {
 
 // Which attention runs, and why; empty where the model has one kind alone.
 std::string attention_text(const ModelConfig& c) {
-  if (c.indexer.n_heads == 0) return c.architecture == "deepseek2" ? "" : "attention: dense, no indexer is used\n";
+  if (c.indexer.n_heads == 0)
+    return c.architecture == "glm-dsa" || c.architecture == "deepseek32" ? "attention: dense, no indexer is used\n"
+                                                                         : "";
   std::int64_t n = 0;
   for (std::int64_t layer = 0; layer < c.n_layers; ++layer) n += c.chooses(layer);
   return fmt::format(

@@ -225,7 +225,7 @@ std::int64_t masked_positions(const ModelConfig& c) {
 }
 
 void demand_masks(const ModelConfig& c, const RunSizes& sizes, Demand& demand) {
-  if (c.indexer.n_heads > 0 && sizes.n_positions > c.indexer.top_k)
+  if (may_be_sparse(c, sizes.n_positions))
     demand.array(ArrayBuffer::kMasks, sizes.micro_batch * masked_positions(c), sizeof(std::uint16_t));
 }
 

@@ -56,7 +56,8 @@ void Indexer::add_demand(const Plan& plan, const BlockPlan& block, const RunSize
   if (!c.is_sparse(block.layer)) return;
   const std::int64_t m = sizes.micro_batch, few = std::min(m, kFewRows),
                      positions = with_slack(sizes.n_positions + kPositions);
-  demand.array(ArrayBuffer::kChosen, m * c.indexer.top_k, sizeof(std::int32_t));
+  if (may_be_sparse(c, sizes.n_positions))
+    demand.array(ArrayBuffer::kChosen, m * c.indexer.top_k, sizeof(std::int32_t));
   if (!c.chooses(block.layer)) return;
   const PlannedWeights weights(plan, block);
   for (const WeightRole role : {kIndexK, kIndexWeights}) demand.read_by(RowBuffer::kInput, weights[role]);

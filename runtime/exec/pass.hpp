@@ -38,6 +38,12 @@ inline constexpr std::int64_t kFewRows = 8;
 // Positions, from a multiple of it on, of rows of one sequence that share the decoding of a cache block.
 inline constexpr std::int64_t kRowGroup = 8;
 
+// Whether a cache of so many positions holds more than the indexers choose.
+inline bool may_be_sparse(const ModelConfig& config, std::int64_t n_positions) {
+  const std::int64_t held = (n_positions + cpu::kContextBlock - 1) / cpu::kContextBlock * cpu::kContextBlock;
+  return config.indexer.n_heads > 0 && held > config.indexer.top_k;
+}
+
 // Consecutive rows of one sequence at consecutive positions between multiples of kRowGroup; a sparse row is alone.
 struct RowGroup {
   std::int64_t first = 0, count = 0;

@@ -79,6 +79,7 @@ void validate(const ModelConfig& c) {
   require_finite("RMS norm epsilon", c.rms_norm_eps, 1e-30, 1.0);
   require_finite("rope base", c.rope.base, 1.0 + 1e-9, 1e12);
   require_finite("rope scaling factor", c.rope.factor, 1e-3, 1e6);
+  require_finite("rope magnitude", c.rope.magnitude, 1e-3, 1e3);
   require_range("rope dimensions", c.rope.dim, 2, kMaxDim);
   require(c.rope.dim % 2 == 0, "rope dimensions", static_cast<double>(c.rope.dim), "even");
   if (c.rope.yarn) {

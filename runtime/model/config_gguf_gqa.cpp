@@ -1,5 +1,6 @@
 // Hyper-parameters from GGUF metadata of the architectures with grouped queries: qwen3moe, glm4moe, minimax-m2, gpt-oss
 // and llama (Mixtral too). Keys and defaults: llama.cpp src/llama-arch.cpp and src/models.
+#include <algorithm>
 #include <cmath>
 
 #include "runtime/model/gguf_keys.hpp"
@@ -54,6 +55,17 @@ void read_rope(const GgufKeys& keys, const Family& family, ModelConfig& c, const
     throw Error(ErrorKind::kUnsupported, fmt::format("{}rope.freq_base_swa is {:g} and freq_base {:g}: different ones "
                                                      "are not supported",
                                                      keys.prefix(), other, c.rope.base));
+  const auto refuse_other = [&](const char* key, std::initializer_list<double> known) {
+    const auto value = keys.number(key);
+    if (value && std::ranges::find(known, *value) == known.end())
+      throw Error(ErrorKind::kUnsupported, fmt::format("{}{} is {:g}, which is not supported (known: {:g})",
+                                                       keys.prefix(), key, *value, *known.begin()));
+  };
+  refuse_other("rope.dimension_count_swa", {static_cast<double>(c.rope.dim)});
+  refuse_other("attention.key_length_swa", {static_cast<double>(c.head_dim)});
+  refuse_other("attention.value_length_swa", {static_cast<double>(c.head_dim)});
+  refuse_other("rope.scaling.yarn_ext_factor", {1.0, -1.0});
+  refuse_other("rope.scaling.yarn_attn_factor", {1.0});
   const std::string type = scaling_type(keys, log);
   if (type == "yarn") {
     c.rope.yarn = true;

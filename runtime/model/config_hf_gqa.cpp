@@ -18,6 +18,7 @@ constexpr std::string_view kTypes[] = {"qwen3_moe", "glm4_moe", "minimax_m2", "g
 
 constexpr TellingNames with_router(std::string_view router, std::string_view bias, std::string_view count) {
   TellingNames names = kHfNames;
+  names.dense_count = "the list of dense layers";
   names.router = router;
   names.selection_bias = bias;
   names.expert_count = count;
@@ -100,9 +101,15 @@ class Reader {
   void read_rope() {
     const Json* scaling = fields_.object("rope_scaling");
     if (scaling == nullptr) scaling = fields_.object("rope_parameters");  // newer transformers; rope_theta moves inside
-    const Json none = Json::object();
-    const HfFields rope(scaling != nullptr ? *scaling : none);
-    const double fallback = is("mixtral") ? 1e6 : is("gpt_oss") ? 150000.0 : 10000.0;
+    // What transformers' class takes.
+    const Json usual = is("gpt_oss") ? Json{{"rope_type", "yarn"},
+                                            {"factor", 32.0},
+                                            {"original_max_position_embeddings", 4096},
+                                            {"truncate", false}}
+                                     : Json::object();
+    if (scaling == nullptr && is("gpt_oss")) say_default("rope_scaling", "YaRN, factor 32 from 4096 positions");
+    const HfFields rope(scaling != nullptr ? *scaling : usual);
+    const double fallback = is("mixtral") ? 1e6 : is("minimax_m2") ? 5e6 : is("gpt_oss") ? 150000.0 : 10000.0;
     if (fields_.find("rope_theta") == nullptr && rope.find("rope_theta") == nullptr)
       say_default("rope_theta", fmt::format("{:.0f}", fallback));
     c_.rope.base = rope.number_or("rope_theta", fields_.number_or("rope_theta", fallback));
@@ -138,7 +145,7 @@ class Reader {
                  high = rope.number("high_freq_factor"),
                  context = static_cast<double>(rope.integer("original_max_position_embeddings"));
     refuse_unless(factor >= 1e-3 && factor <= 1e6 && low > 0.0 && high > low && context > 0.0 && c_.rope.dim >= 2 &&
-                      c_.rope.dim % 2 == 0,
+                      c_.rope.dim <= 65536 && c_.rope.dim % 2 == 0,
                   fmt::format("rope scaling llama3 with factor {:g}, low_freq_factor {:g}, high_freq_factor {:g}, "
                               "original context {:g} and {} dimensions makes no sense",
                               factor, low, high, context, c_.rope.dim));
@@ -171,7 +178,7 @@ class Reader {
     c_.moe_intermediate_size = is("glm4_moe") || is("qwen3_moe") ? fields_.integer("moe_intermediate_size")
                                                                  : fields_.integer("intermediate_size");
     facts_.set_shared_count(fields_.maybe("n_shared_experts"), c_);
-    c_.routed_scaling_factor = fields_.number_or("routed_scaling_factor", 1.0);
+    if (is("glm4_moe")) c_.routed_scaling_factor = fields_.number_or("routed_scaling_factor", 1.0);
     c_.norm_topk_prob = is("glm4_moe")    ? fields_.boolean_or("norm_topk_prob", true)
                         : is("qwen3_moe") ? fields_.boolean_or("norm_topk_prob", false)
                                           : true;

@@ -56,6 +56,10 @@ void settle(const IndexerNames& names, const FindMatrix& find, const ConfigOptio
       if (by_key)
         throw Error(ErrorKind::kBadFile, fmt::format("{} says that layer {} has an indexer, and there is no {}{}.{}",
                                                      names.types, layer, names.layer, layer, names.query));
+      if (c.architecture == "deepseek32")
+        throw Error(ErrorKind::kBadFile, fmt::format("layer {} has no {}{}.{}, and other layers have: every layer of "
+                                                     "this architecture has an indexer",
+                                                     layer, names.layer, layer, names.query));
       owners[layer] = false;
       differs = true;
     }

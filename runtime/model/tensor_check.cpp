@@ -31,6 +31,12 @@ std::int64_t any_layer_of(std::string_view name) {
   return std::max(layer_of(name, "blk."), layer_of(name, "model.layers."));
 }
 
+// The tensors of an indexer, in either kind of file.
+bool is_of_indexer(std::string_view name) {
+  return contains_any(name, {"indexer.attn_q_b.", "indexer.attn_k.", "indexer.k_norm.", "indexer.proj.",
+                             "indexer.wq_b.", "indexer.wk.", "indexer.weights_proj."});
+}
+
 // Why the model does without, or nothing when it might not. `mtp_layers`: that the tensors show.
 std::string_view harmless(std::string_view name, const ModelConfig& c, const std::set<std::int64_t>& mtp_layers) {
   const std::int64_t layer = any_layer_of(name);
@@ -42,7 +48,8 @@ std::string_view harmless(std::string_view name, const ModelConfig& c, const std
     return "with tables that follow from the keys";
   if (contains_any(name, {".k_scale", ".v_scale", ".kv_scale", ".input_scale"}))
     return "with scales for 8-bit activations";
-  if (contains_any(name, {".indexer."}) && !c.chooses(std::max<std::int64_t>(layer, 0)))
+  if (is_of_indexer(name) && (c.architecture == "deepseek32" || c.architecture == "glm-dsa") &&
+      !c.chooses(std::max<std::int64_t>(layer, 0)))
     return c.is_sparse(0) ? "of layers that take an earlier one's choice" : "of the indexer, which is not used";
   if (c.tied_embeddings && name.ends_with("lm_head.weight")) return "that tie_word_embeddings replaces";
   if (name.starts_with("vision_tower.") || name.starts_with("mm_projector."))

@@ -46,7 +46,7 @@ void walk_phases(const Plan& plan, const PhaseWalk& walk, const PhaseVisitor& vi
                     .wants_logits = true});
   cpu::Team alone(1);
   exec::Pass pass(plan.config, plan.options.isa, cache, space,
-                  alone.crews(static_cast<int>(plan.options.shares.size())), rows);
+                  alone.crews(static_cast<int>(plan.options.shares.size())), rows, walk.drafts);
   std::vector<std::size_t> blocks = walk.blocks;
   for (std::size_t i = 0; walk.blocks.empty() && i < plan.blocks.size(); ++i) {
     blocks.push_back(i);

@@ -15,6 +15,7 @@ struct PhaseWalk {
   std::int64_t position = 511;           // of the first row of every sequence
   std::int64_t n_rows = 1;               // at most exec::kFewRows
   std::int64_t rows_per_sequence = 1;    // neighbours of one sequence are at consecutive positions
+  bool drafts = false;                   // through layers of multi-token prediction
   std::vector<std::size_t> blocks = {};  // of the plan, in their order; empty: all up to the head
 };
 

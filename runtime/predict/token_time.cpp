@@ -35,14 +35,16 @@ double worst_complex(const std::vector<double>& by_member, int n_complexes) {
 
 class Steps {
  public:
-  Steps(const Plan& plan, const MachineSpec& machine, const StepRequest& request, bool only_experts)
+  enum class Of { kAll, kExperts, kDraft };
+  Steps(const Plan& plan, const MachineSpec& machine, const StepRequest& request, Of of)
       : plan_(plan),
         c_(plan.config),
         machine_(machine),
         r_(request),
         parts_(machine, request.n_threads, static_cast<int>(plan.options.shares.size())),
         n_(static_cast<double>(request.n_rows)),
-        only_experts_(only_experts) {
+        only_experts_(of == Of::kExperts),
+        drafts_(of == Of::kDraft) {
     slower_ = machine.rates.clock_ghz / machine.clock_ghz.value;
     if (c_.n_routed_experts > 0) touched_ = expected_experts(c_.n_routed_experts, c_.n_experts_per_tok, r_.n_rows);
   }
@@ -238,12 +240,12 @@ class Steps {
     if (block.kind == BlockKind::kMlaAttention) return 1;
     return static_cast<double>(block.parts[static_cast<std::size_t>(part)].size()) / static_cast<double>(c_.n_kv_heads);
   }
-  bool sparse() const { return c_.indexer.n_heads > 0 && r_.depth >= c_.indexer.top_k; }
+  bool sparse() const { return !drafts_ && c_.indexer.n_heads > 0 && r_.depth >= c_.indexer.top_k; }
   // Seconds of one thread for scoring all positions of all rows, and of the member that then chooses, of the layers that do.
   double scoring(const BlockPlan& block, const exec::Pass& pass) const {
     if (!pass.any_sparse() || !c_.chooses(block.layer)) return 0;
     // As many products as so many heads of absorbed attention over a chunk.
-    const double per_position = rates_of(r_.cache_type).attend / 8 / kChunk * static_cast<double>(c_.indexer.n_heads) /
+    const double per_position = machine_.rates.words.attend / 8 / kChunk * static_cast<double>(c_.indexer.n_heads) /
                                 16 * static_cast<double>(c_.indexer.head_dim) / 1088;
     return n_ * static_cast<double>(r_.depth + 1) * per_position * 1e-6 * slower_ / kAttentionShare;
   }
@@ -343,7 +345,7 @@ class Steps {
   const StepRequest& r_;
   const NodeParts parts_;
   const double n_;  // rows
-  const bool only_experts_;
+  const bool only_experts_, drafts_;
   double slower_ = 1, touched_ = 1;
   StepTime time_;
 };
@@ -380,21 +382,19 @@ std::vector<BlockKindCount> kinds_of_draft_blocks(const Plan& plan) {
 }
 
 StepTime draft_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request) {
-  return Steps(plan, machine, request, false)
+  return Steps(plan, machine, request, Steps::Of::kDraft)
       .run(kinds_of_draft_blocks(plan), [](const BlockPlan&, const exec::Phase&) { return true; });
 }
 
 StepTime step_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request) {
-  StepTime time =
-      Steps(plan, machine, request, false).run(kinds_of_blocks(plan), [](const BlockPlan&, const exec::Phase&) {
-        return true;
-      });
+  StepTime time = Steps(plan, machine, request, Steps::Of::kAll)
+                      .run(kinds_of_blocks(plan), [](const BlockPlan&, const exec::Phase&) { return true; });
   time.split.add(Bound::kSerial, kBetweenTokens);
   return time;
 }
 
 StepTime experts_time(const Plan& plan, const MachineSpec& machine, const StepRequest& request) {
-  return Steps(plan, machine, request, true)
+  return Steps(plan, machine, request, Steps::Of::kExperts)
       .run(kinds_of_blocks(plan), [&](const BlockPlan& block, const exec::Phase& phase) {
         return block.kind == BlockKind::kMoeFfn && (phase.name == "gate, up" || phase.name == "down");
       });

@@ -15,32 +15,56 @@ Macs TokenWork::prompt_macs(std::int64_t n_tokens, std::int64_t n_outputs) const
   return macs;
 }
 
-Macs AttentionWork::prompt_macs(std::int64_t n_tokens, std::int64_t depth, std::int64_t micro_batch) const {
-  const auto n = static_cast<double>(n_tokens);
-  Macs macs = prompt * (n * static_cast<double>(depth) + n * (n + 1) / 2);
-  double decompressed = -n;
-  for (std::int64_t done = 0; done < n_tokens; done += micro_batch)
-    decompressed += static_cast<double>(depth + std::min(done + micro_batch, n_tokens));
-  macs += decompress * decompressed;
+Macs AttentionWork::generated_macs(double seen) const {
+  const auto most = static_cast<double>(top_k);
+  const bool sparse = top_k > 0 && seen > most;
+  Macs macs = generated * (sparse ? most : seen);
+  if (sparse) macs += index * seen;
+  macs += windowed_generated * std::min(seen, static_cast<double>(window));
   return macs;
 }
 
-AttentionWork attention_work(const ModelConfig& config, bool in_floats) {
+Macs AttentionWork::prompt_macs(std::int64_t n_tokens, std::int64_t depth, std::int64_t micro_batch) const {
+  // Positions that n rows behind the depth see, together.
+  const auto seen = [&](std::int64_t n) {
+    return static_cast<double>(n) * static_cast<double>(depth) +
+           static_cast<double>(n) * static_cast<double>(n + 1) / 2;
+  };
+  const std::int64_t n_dense = top_k == 0 ? n_tokens : std::clamp<std::int64_t>(top_k - depth, 0, n_tokens);
+  Macs macs = prompt * seen(n_dense);
+  macs += prompt * (static_cast<double>(n_tokens - n_dense) * static_cast<double>(top_k));
+  macs += index * (seen(n_tokens) - seen(n_dense));
+  double decompressed = -static_cast<double>(n_dense);
+  for (std::int64_t done = 0; done < n_dense; done += micro_batch)
+    decompressed += static_cast<double>(depth + std::min(done + micro_batch, n_dense));
+  macs += decompress * decompressed;
+  macs += windowed_prompt * std::min(seen(n_tokens), static_cast<double>(n_tokens * window));
+  return macs;
+}
+
+AttentionWork attention_work(const ModelConfig& config, bool in_floats, bool in_bytes) {
   AttentionWork work;
-  for (const LayerConfig& layer : config.layers) {
+  if (config.indexer.n_heads > 0) work.top_k = config.indexer.top_k;
+  for (std::int64_t i = 0; i < std::ssize(config.layers); ++i) {
+    const LayerConfig& layer = config.layers[i];
+    if (config.chooses(i))
+      (in_floats ? work.index.f32 : work.index.int8) +=
+          static_cast<double>(config.indexer.n_heads * config.indexer.head_dim);
     const bool latent = layer.attention == AttentionKind::kMla;
-    const auto add = [&](Macs& to, std::int64_t macs) {
+    const auto add = [&](Macs& to, std::int64_t macs, bool floats) {
       const auto n = static_cast<double>(config.n_heads * macs);
-      to += in_floats ? Macs{.f32 = n} : Macs{.int8 = n};
+      to += floats ? Macs{.f32 = n} : Macs{.int8 = n};
     };
     if (latent) {
       const std::int64_t rank = config.kv_lora_rank, rope = config.qk_rope_head_dim, nope = config.qk_nope_head_dim;
-      add(work.generated, 2 * rank + rope);
-      add(work.prompt, nope + rope + config.v_head_dim);
-      add(work.decompress, rank * (nope + config.v_head_dim));
+      add(work.generated, 2 * rank + rope, in_floats);
+      add(work.prompt, nope + rope + config.v_head_dim, in_floats);
+      add(work.decompress, rank * (nope + config.v_head_dim), in_floats);
     } else {
-      add(work.generated, 2 * config.head_dim);
-      add(work.prompt, 2 * config.head_dim);
+      const bool windowed = layer.window > 0;
+      if (windowed) work.window = layer.window;
+      add(windowed ? work.windowed_generated : work.generated, 2 * config.head_dim, in_floats || !in_bytes);
+      add(windowed ? work.windowed_prompt : work.prompt, 2 * config.head_dim, in_floats);
     }
   }
   return work;

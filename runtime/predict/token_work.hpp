@@ -40,15 +40,25 @@ TokenWork draft_work(const Plan& plan);
 
 // Attention over the cache in all layers together, per row and cached position.
 struct AttentionWork {
-  Macs generated;   // absorbed form
-  Macs prompt;      // decompressed form
-  Macs decompress;  // keys and values of one position; TokenWork::layers has it once per row
+  Macs generated;          // absorbed form
+  Macs prompt;             // decompressed form
+  Macs decompress;         // keys and values of one position; TokenWork::layers has it once per row
+  Macs index;              // scores of the layers that choose positions, where there are more than top_k
+  std::int64_t top_k = 0;  // 0: all positions are attended to
+  // Of the layers with a window, which the others are without, in both forms; 0: there are none.
+  Macs windowed_generated, windowed_prompt;
+  std::int64_t window = 0;
 
-  // A prompt of n_tokens behind `depth` cached positions. The whole context is decompressed for every micro-batch.
+  // Of a generated row that sees so many positions.
+  Macs generated_macs(double seen) const;
+
+  // A prompt of n_tokens behind `depth` cached positions. The whole context is decompressed for every micro-batch; sparse rows
+  // are counted in the form with the fewest products, with nothing decompressed for them.
   Macs prompt_macs(std::int64_t n_tokens, std::int64_t depth, std::int64_t micro_batch) const;
 };
-// in_floats: with --compute f32 or a float32 cache.
-AttentionWork attention_work(const ModelConfig& config, bool in_floats);
+// in_floats: with --compute f32 or a float32 cache. in_bytes: keys or values of grouped queries are I8; their generated rows
+// work in floats otherwise.
+AttentionWork attention_work(const ModelConfig& config, bool in_floats, bool in_bytes = false);
 
 // Distinct experts that n_rows rows choose when each chooses n_used of n_experts, all alike likely.
 double expected_experts(std::int64_t n_experts, std::int64_t n_used, std::int64_t n_rows);

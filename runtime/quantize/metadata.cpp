@@ -56,6 +56,13 @@ void set_rope(MetadataKeys& keys, const ModelConfig& c) {
 }
 
 void set_indexer(MetadataKeys& keys, const ModelConfig& c) {
+  const RopePairing usual = c.architecture == "glm-dsa" ? RopePairing::kInterleaved : RopePairing::kHalves;
+  if (c.indexer.pairing != usual)
+    throw Error(
+        ErrorKind::kUnsupported,
+        fmt::format("the indexer rotates {}, which a GGUF file of {} cannot say; the directory itself can be run",
+                    c.indexer.pairing == RopePairing::kHalves ? "halves of a head" : "neighbouring values",
+                    c.architecture));
   keys.integer("attention.indexer.head_count", c.indexer.n_heads);
   keys.integer("attention.indexer.key_length", c.indexer.head_dim);
   keys.integer("attention.indexer.top_k", c.indexer.top_k);

@@ -87,6 +87,7 @@ void set_grouped_experts(MetadataKeys& keys, const ModelConfig& c) {
   keys.integer("expert_used_count", c.n_experts_per_tok);
   if (a != "glm4moe")
     need(c.norm_topk_prob, c, "the chosen experts' weights are not normalized (norm_topk_prob false)");
+  if (a != "glm4moe") need(c.routed_scaling_factor == 1.0, c, "the experts' weights are scaled");
   if (a == "llama") return;
   keys.integer("expert_feed_forward_length", c.moe_intermediate_size);
   if (a == "minimax-m2" || a == "glm4moe") set_experts(keys, c);

@@ -84,7 +84,6 @@ struct LoadHeadArgs {
   std::byte* chunk;
 };
 
-// out[position][lane] = s * key scale: the scores without rope part and softmax, as a matrix product with the keys.
 // A chunk of one key-value head's rows in a cache, without rope part: keys in one type, values in another.
 struct LoadRowsArgs {
   IntegerShape shape;                            // rope 0
@@ -95,6 +94,7 @@ struct LoadRowsArgs {
   std::byte* chunk;                              // ChunkLayout, 64-byte aligned
 };
 
+// out[position][lane] = s * key scale: the scores without rope part and softmax, as a matrix product with the keys.
 struct ProjectArgs {
   IntegerShape shape;        // of the chunk
   const std::byte* queries;  // packed with the same shape but no rope part
