@@ -59,6 +59,7 @@ TEST_CASE("shapes have the published numbers of parameters") {
 
 TEST_CASE("gpt-oss keeps its experts as they are published, and its windows in a slice") {
   const runtime::ModelConfig whole = shape_config("gpt-oss-20b"), part = slice_config(whole, 4);
+  CHECK_THROWS_WITH(slice_config(whole, 3), doctest::Contains("a multiple of 2"));
   CHECK(part.layers[2].window == 128);
   CHECK(part.layers[3].window == 0);
   for (const char* recipe : {"ud-q2_k_xl", "Q8_0", "copy"}) {

@@ -109,6 +109,34 @@ TEST_CASE("sparse rows have the same bits one by one, several at once, and for a
   }
 }
 
+TEST_CASE("prompt rows beyond the masks gather what they chose, cut anywhere") {
+  ModelConfig c = sparse_config(7);
+  c.n_layers = 2;
+  c.layers.resize(2);
+  c.n_mtp_layers = 0;
+  const MemorySource source(c, 5);
+  cpu::Team one(1), two(2);
+  constexpr int kMany = 850;  // masks reach to 768 positions
+  const std::vector<int> ids = some_ids(kMany, kVocab);
+  const auto rows = [&] {
+    std::vector<Row> all = prompt_of(ids);
+    for (int i = 0; i < kMany; ++i) all[i].wants_logits = i >= kMany - 100;
+    return all;
+  };
+  for (const DType type : {DType::kF16, DType::kI8}) {
+    const auto model = load_model(source, two, {});
+    ExecutorOptions options = run_options({}, type);
+    options.n_positions = 1024;
+    Executor executor(*model, two, options);
+    const std::vector<float> want = logits_of(executor, rows());
+    for (const std::int64_t micro_batch : {64, 111}) {
+      options.micro_batch = micro_batch;
+      Executor cut(*model, one, options);
+      CHECK(same_bits(logits_of(cut, rows()), want));
+    }
+  }
+}
+
 TEST_CASE("companions of other sequences change nothing") {
   const MemorySource source(sparse_config(6), 9);
   cpu::Team team(3);

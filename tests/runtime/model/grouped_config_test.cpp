@@ -239,6 +239,20 @@ TEST_CASE("MiniMax-M2 from config.json, under its older model type too") {
   const auto gate = std::ranges::find(wanted, std::string("blk.0.ffn_gate_exps.weight"), &WantedWeight::name);
   REQUIRE(gate != wanted.end());
   CHECK(gate->hf_name == "model.layers.0.block_sparse_moe.experts.{}.w1.weight");
+  Json scaled = json;
+  scaled["routed_scaling_factor"] = 2.5;  // GLM-4.5's alone
+  CHECK(config_from_hf(scaled).routed_scaling_factor == 1.0);
+  Json hostile = json;
+  hostile["rotary_dim"] = std::int64_t{1} << 40;
+  hostile["rope_scaling"] = {{"rope_type", "llama3"},
+                             {"factor", 8.0},
+                             {"low_freq_factor", 1.0},
+                             {"high_freq_factor", 4.0},
+                             {"original_max_position_embeddings", 8192}};
+  CHECK_THROWS_WITH_AS(config_from_hf(hostile), doctest::Contains("1099511627776 dimensions makes no sense"), Error);
+  Json silent = json;
+  silent.erase("rope_theta");
+  CHECK(config_from_hf(silent).rope.base == 5e6);
   json["architectures"][0] = "MiniMaxText01ForCausalLM";
   CHECK_THROWS_WITH_AS(config_from_hf(json), doctest::Contains("'minimax' is not supported"), Error);
 }

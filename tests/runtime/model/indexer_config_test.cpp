@@ -107,6 +107,12 @@ TEST_CASE("GGUF: without tensors, or without keys, or when asked for, attention 
   CHECK(owners(config_of("deepseek2", 4), keys_of("deepseek2"), gguf_layers({})) == "dense");
 }
 
+TEST_CASE("GGUF: DeepSeek-V3.2 has an indexer in every layer or in none") {
+  CHECK_THROWS_WITH_AS(owners(config_of("deepseek32", 4), keys_of("deepseek32"), gguf_layers({0, 2, 3})),
+                       doctest::Contains("layer 1 has no blk.1.indexer.attn_q_b.weight"), Error);
+  CHECK(owners(config_of("deepseek32", 4), keys_of("deepseek32"), gguf_layers({})) == "dense");
+}
+
 TEST_CASE("GGUF: what contradicts itself is refused") {
   Metadata keys = keys_of("glm-dsa");
   const auto refused = [&](const FindMatrix& find, const char* word) {

@@ -44,3 +44,18 @@ TEST_CASE("attention's products grow with the depth, decompression with the micr
   CHECK(attention_work(config, true).generated.int8 == 0);
   CHECK(attention_work(config, true).generated.f32 == work.generated.int8);
 }
+
+TEST_CASE("chosen positions and windows end the growth of attention's products") {
+  const runtime::ModelConfig glm = runtime::published_shape("glm-5");
+  const AttentionWork sparse = attention_work(glm, false);
+  CHECK(sparse.index.int8 == 78 * 32 * 128);
+  CHECK(sparse.generated_macs(2048).sum() == sparse.generated.int8 * 2048);
+  CHECK(sparse.generated_macs(32768).sum() == sparse.generated.int8 * 2048 + sparse.index.int8 * 32768);
+  CHECK(sparse.prompt_macs(1, 32767, 512).sum() == sparse.prompt.int8 * 2048 + sparse.index.int8 * 32768);
+  const runtime::ModelConfig oss = runtime::published_shape("gpt-oss-20b");  // every other layer sees 128 positions
+  const AttentionWork windows = attention_work(oss, false);
+  CHECK(windows.generated.f32 == 12 * 64 * 2 * 64);
+  CHECK(windows.generated_macs(1000).sum() == windows.generated.f32 * 1000 + windows.windowed_generated.f32 * 128);
+  CHECK(windows.prompt.int8 == windows.generated.f32);
+  CHECK(attention_work(oss, false, true).generated.int8 == windows.generated.f32);
+}

@@ -33,4 +33,13 @@ TEST_CASE("the keys of an indexer are read as they were written") {
   }
 }
 
+TEST_CASE("a rotation of the indexer that the architecture does not have cannot be written") {
+  ModelConfig c = published_shape("glm-5");
+  c.indexer.pairing = RopePairing::kHalves;
+  const auto source = random_weights(
+      c, [](const WantedWeight&) { return quant::DType::kF32; }, 1);
+  CHECK_THROWS_WITH_AS(output_metadata(*source, {}, [](Level, std::string_view) {}),
+                       doctest::Contains("the indexer rotates halves of a head"), Error);
+}
+
 }  // namespace dodeca::runtime::quantize
