@@ -78,8 +78,9 @@ class GgufSource final : public WeightSource {
     const GgufTensor& tensor = place.of_experts.empty() ? *place.tensor : *place.of_experts[slice];
     const std::int64_t in_tensor = place.of_experts.empty() ? slice : 0;
     const auto first = static_cast<std::uint64_t>(in_tensor * place.rows_per_slice + place.row_offset + row_begin);
-    file_.read(tensor, first * row_bytes + *quant::row_bytes(tensor.dtype, place.first_value),
-               {dst, static_cast<std::size_t>(row_end - row_begin) * row_bytes});
+    // Vectors that are parts of others have types whose rows begin with no bytes of their own.
+    const std::size_t skipped = place.first_value > 0 ? *quant::row_bytes(tensor.dtype, place.first_value) : 0;
+    file_.read(tensor, first * row_bytes + skipped, {dst, static_cast<std::size_t>(row_end - row_begin) * row_bytes});
   }
 
  private:

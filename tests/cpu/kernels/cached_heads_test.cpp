@@ -191,7 +191,7 @@ TEST_CASE("integer attention over cached heads: the scalar variant is softmax at
       Seen seen;
       for (std::int32_t l = 0; l < c.n_lanes; ++l) {
         seen.visible.push_back(230 - 40 * l);
-        seen.hidden.push_back(l % 2 == 0 ? 0 : 10 * l);
+        seen.hidden.push_back(l % 2 == 0 ? 0 : 5 * l);
       }
       const Result got = attend(*cpu::integer_attention_kernels().front().run, c, q, keys, values, seen);
       std::vector<float> want, out;
