@@ -80,8 +80,8 @@ inline std::int64_t positions_at_once(std::int64_t position, std::int64_t end, s
 // Where a head's keys and values of the blocks from a position on lie; the position may be within a block.
 struct CachedBlocks {
   static constexpr std::int64_t kMost = cpu::kChunkPositions / cpu::kWeightBlock;
-  const std::byte* keys[kMost];
-  const std::byte* values[kMost];
+  const std::byte* keys[kMost] = {};  // as many as there are blocks
+  const std::byte* values[kMost] = {};
 
   CachedBlocks(const Pass& pass, const GroupedHeads& heads, std::int32_t sequence, std::int64_t head,
                std::int64_t position, std::int64_t n) {

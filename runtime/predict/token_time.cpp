@@ -185,7 +185,8 @@ class Steps {
       return unit;
     }
     // Key-value heads, each with its keys and values: bytes for strips of 16 query heads, others in float32.
-    const auto dim = static_cast<double>(c_.head_dim), lanes = rows * static_cast<double>(c_.n_heads / c_.n_kv_heads);
+    const std::int64_t group = c_.n_heads / c_.n_kv_heads;
+    const auto dim = static_cast<double>(c_.head_dim), lanes = rows * static_cast<double>(group);
     if (row.dtype == quant::DType::kI8 || row.value_dtype == quant::DType::kI8) {
       for (const quant::DType type : {row.dtype, row.value_dtype}) {
         const KernelRates::Attention& rates = rates_of(type);
