@@ -178,7 +178,8 @@ void add_list_flags(runtime::cli::Options& options, Lists& lists) {
   options.values("--parallel", lists.n_parallel, "sequences that generate together, t/s is their sum (default: 1)",
                  "N");
   options.values("-ctk,--cache-type-k", lists.type_k, "cache type: f32, f16, bf16, q8_0, i8 (default: f16)", "TYPE");
-  options.values("-ctv,--cache-type-v", lists.type_v, "the values' of grouped queries (default: as -ctk)", "TYPE");
+  options.values("-ctv,--cache-type-v", lists.type_v,
+                 "the values' of grouped queries (default, and with the same list: as -ctk)", "TYPE");
   options.values("-t,--threads", lists.threads, "worker threads (default: one per physical core)", "N");
   for (std::size_t k = 0; k < kInertCount; ++k)
     options.values(kInertAxes[k].flags, lists.inert[k], fmt::format("accepted: {}", inert_answer(kInertAxes[k])), "X");

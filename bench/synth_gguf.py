@@ -175,9 +175,23 @@ def describe(writer, shape, name, old_layout):
     writer.put("tokenizer.ggml.model", "str", "none")
 
 
-def add_tensors(writer, shape, expert_types, old_layout):
-    hidden, heads, q_lora, ff = shape["hidden"], shape["heads"], shape["q_lora"], shape["ff"]
+def add_routed(add, shape, expert_types):
+    hidden, ff, experts, shared_ff = shape["hidden"], shape["ff"], shape["experts"], shape["ff"] * shape["shared"]
     gate_type, down_type = expert_types
+    add("ffn_gate_inp.weight", "F32", hidden, experts)
+    if shape["gating"] == 2:
+        add("exp_probs_b.bias", "F32", experts)
+    add("ffn_gate_exps.weight", gate_type, hidden, ff, experts)
+    add("ffn_up_exps.weight", gate_type, hidden, ff, experts)
+    add("ffn_down_exps.weight", down_type, ff, hidden, experts)
+    if shared_ff:
+        add("ffn_gate_shexp.weight", "Q4_K", hidden, shared_ff)
+        add("ffn_up_shexp.weight", "Q4_K", hidden, shared_ff)
+        add("ffn_down_shexp.weight", "Q6_K", shared_ff, hidden)
+
+
+def add_tensors(writer, shape, expert_types, old_layout):
+    hidden, heads, q_lora = shape["hidden"], shape["heads"], shape["q_lora"]
     writer.tensor("token_embd.weight", "Q4_K", hidden, shape["vocab"])
     writer.tensor("output_norm.weight", "F32", hidden)
     writer.tensor("output.weight", "Q6_K", hidden, shape["vocab"])
@@ -206,16 +220,7 @@ def add_tensors(writer, shape, expert_types, old_layout):
             add("ffn_up.weight", "Q4_K", hidden, shape["dense_ff"])
             add("ffn_down.weight", "Q6_K", shape["dense_ff"], hidden)
             continue
-        experts, shared_ff = shape["experts"], ff * shape["shared"]
-        add("ffn_gate_inp.weight", "F32", hidden, experts)
-        if shape["gating"] == 2:
-            add("exp_probs_b.bias", "F32", experts)
-        add("ffn_gate_exps.weight", gate_type, hidden, ff, experts)
-        add("ffn_up_exps.weight", gate_type, hidden, ff, experts)
-        add("ffn_down_exps.weight", down_type, ff, hidden, experts)
-        add("ffn_gate_shexp.weight", "Q4_K", hidden, shared_ff)
-        add("ffn_up_shexp.weight", "Q4_K", hidden, shared_ff)
-        add("ffn_down_shexp.weight", "Q6_K", shared_ff, hidden)
+        add_routed(add, shape, expert_types)
 
 
 def describe_grouped(writer, shape, name):
@@ -246,7 +251,7 @@ def describe_grouped(writer, shape, name):
 
 
 def add_grouped_tensors(writer, shape, expert_types, output_type):
-    hidden, ff, experts = shape["hidden"], shape["ff"], shape["experts"]
+    hidden, experts = shape["hidden"], shape["experts"]
     queries, keys = shape["heads"] * shape["head"], shape["kv_heads"] * shape["head"]
     gate_type, down_type = expert_types
     writer.tensor("token_embd.weight", "Q4_K", hidden, shape["vocab"])
@@ -270,16 +275,7 @@ def add_grouped_tensors(writer, shape, expert_types, output_type):
             add("ffn_up.weight", gate_type if not experts else "Q4_K", hidden, shape["dense_ff"])
             add("ffn_down.weight", down_type if not experts else "Q4_K", shape["dense_ff"], hidden)
             continue
-        add("ffn_gate_inp.weight", "F32", hidden, experts)
-        if shape["gating"] == 2:
-            add("exp_probs_b.bias", "F32", experts)
-        add("ffn_gate_exps.weight", gate_type, hidden, ff, experts)
-        add("ffn_up_exps.weight", gate_type, hidden, ff, experts)
-        add("ffn_down_exps.weight", down_type, ff, hidden, experts)
-        if shape["shared"]:
-            add("ffn_gate_shexp.weight", "Q4_K", hidden, ff * shape["shared"])
-            add("ffn_up_shexp.weight", "Q4_K", hidden, ff * shape["shared"])
-            add("ffn_down_shexp.weight", "Q4_K", ff * shape["shared"], hidden)
+        add_routed(add, shape, expert_types)
 
 
 def main():

@@ -77,8 +77,8 @@ void truncate_all(Executor& executor, std::int64_t n) {
   for (std::int32_t s = 0; s < executor.cache().n_sequences(); ++s) executor.cache().truncate(s, n);
 }
 
-// Bytes of cached rows that a generated row reads, of `seen` positions: all, those in its window, or those that it chooses, by
-// their index keys.
+// Bytes of cached rows that a generated row reads, of `seen` positions: all, those in its window, or those that it
+// chooses, by their index keys.
 double cache_bytes(const runtime::exec::KvCache& cache, const runtime::ModelConfig& config, double seen) {
   const auto most = static_cast<double>(config.indexer.top_k);
   const bool sparse = config.indexer.n_heads > 0 && seen > most;

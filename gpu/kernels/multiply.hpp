@@ -1,16 +1,16 @@
 // multiply_<type>_<columns>: out[i][r] = sum over k of weight[r][k] * act[i][k], for weights in tiles of 16 rows
-// (quant/layout) and activation rows in the format of their layout, 1, 2, 4 or 8 rows at a time, or, of types of blocks,
-// many: 64 at a time on the tensor cores (multiply_many.cuh). More rows take more blocks, each of which reads the weights
-// again (from L2, where they fit).
+// (quant/layout) and activation rows in the format of their layout, 1, 2, 4 or 8 rows at a time, or, of types of
+// blocks, many: 64 at a time on the tensor cores (multiply_many.cuh). More rows take more blocks, each of which reads
+// the weights again (from L2, where they fit).
 //
 // Weights may have slices (heads, experts), and rows may be grouped, each group with a slice of its own. With
 // `accumulate` results are added to what is there; a factor of the activation row is applied last.
 //
 // Arithmetic. Types of blocks: the integers of a sub-block are those of processors (cpu/kernels/matmul), summed by dp4a; each
-// sub-block's sum is scaled as an integer, converted (with many rows: once for all sub-blocks that share a factor) and added
-// with one fma to a float32 sum of one lane. Sums of lanes,
-// warps and blocks are added in a fixed order: results depend on the split, never on timing. They differ from a
-// processor's by rounding alone, at most (2 blocks + n_in / 256 + 16) * 2^-24 times the sum of the terms' magnitudes.
+// sub-block's sum is scaled as an integer, converted (with many rows: once for all sub-blocks that share a factor) and
+// added with one fma to a float32 sum of one lane. Sums of lanes, warps and blocks are added in a fixed order: results
+// depend on the split, never on timing. They differ from a processor's by rounding alone, at most (2 blocks + n_in /
+// 256 + 16) * 2^-24 times the sum of the terms' magnitudes.
 // Types of floats: pieces of piece_columns columns, each summed exactly as processors sum (four sums by k mod 4, then
 // (s0 + s1) + (s2 + s3); FP8 in blocks of 128), and added in ascending order. With the pieces that the processor's plan
 // has, the results have the processor's bits: so the router chooses the same experts.

@@ -1,11 +1,12 @@
-// Products of many rows, of types of blocks: 64 weight rows times 64 activation rows a block, on the tensor cores' integers.
+// Products of many rows, of types of blocks: 64 weight rows times 64 activation rows a block, on the tensor cores'
+// integers.
 //
-// A warp has a tile of 16 weight rows. 256 columns at a time it decodes the tile into shared memory, and multiplies it with
-// the block's activation rows, which all warps share. Weights are A, activation rows are the columns of B
+// A warp has a tile of 16 weight rows. 256 columns at a time it decodes the tile into shared memory, and multiplies it
+// with the block's activation rows, which all warps share. Weights are A, activation rows are the columns of B
 // (gpu/kernels/tensor.hpp): so a lane has results of two weight rows, g and g + 8, and their scales.
 //
-// Sums of a sub-block are exact; times its scale they are added as integers over a block of 256 columns (of 32 where the
-// activations have a scale for each), and then with one fma in float32.
+// Sums of a sub-block are exact; times its scale they are added as integers over a block of 256 columns (of 32 where
+// the activations have a scale for each), and then with one fma in float32.
 #pragma once
 
 #include "gpu/kernels/multiply_limits.hpp"
@@ -21,8 +22,8 @@ namespace dodeca::gpu::DODECA_KERNELS {
 inline constexpr int kActBytes = 320, kActWords = (kActBytes + 16) / 4;
 static_assert(sizeof(quant::Q8Block256) == kActBytes && 8 * sizeof(quant::Q8Block32) == kActBytes);
 
-// Where four columns, unit u of a chunk, of a weight row lie: lanes that write four rows of one unit and lanes that read
-// one row of four units meet all banks.
+// Where four columns, unit u of a chunk, of a weight row lie: lanes that write four rows of one unit and lanes that
+// read one row of four units meet all banks.
 __device__ inline int code_place(int chunk, int u, int row) {
   return 128 * chunk + 16 * (u ^ (chunk & 1)) + (row ^ 8 * (u >> 1 & 1));
 }
@@ -81,8 +82,8 @@ __device__ inline int act_sum(const std::uint32_t* row, int chunk, int s) {
 
 // The scaled sums of a block of 256 columns, with its minima, to the lane's results.
 template <class F>
-__device__ inline void add_block(const ManyTile<F>& tile, const std::uint32_t (&acts)[kManyRows * kActWords], int n_chunks,
-                                 int lane, const int (&isum)[8][4], float (&acc)[8][4]) {
+__device__ inline void add_block(const ManyTile<F>& tile, const std::uint32_t (&acts)[kManyRows * kActWords],
+                                 int n_chunks, int lane, const int (&isum)[8][4], float (&acc)[8][4]) {
   const int g = lane / 4, t = lane % 4;
 #pragma unroll
   for (int n = 0; n < 8; ++n) {

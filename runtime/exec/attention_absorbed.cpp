@@ -176,11 +176,9 @@ class AbsorbedUnit {
       std::memcpy(gathered_ + static_cast<std::size_t>(i) * format_.row_bytes, at(i), format_.row_bytes);
     }
   }
-  // How many positions of [position, end) are folded at once: whole blocks of the cache, or the rest of one. Gathered rows
-  // lie in one piece.
+  // Gathered rows lie in one piece.
   std::int64_t step(std::int64_t position, std::int64_t end, std::int64_t most) const {
-    const std::int64_t inside = chosen_ == nullptr ? position % cpu::kContextBlock : 0;
-    return std::min(end - position, inside == 0 ? most : cpu::kContextBlock - inside);
+    return chosen_ == nullptr ? positions_at_once(position, end, most) : std::min(end - position, most);
   }
 
   void fold_chunk(std::int64_t chunk, const SoftmaxState& to) noexcept {

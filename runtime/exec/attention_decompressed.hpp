@@ -7,8 +7,9 @@
 
 namespace dodeca::runtime::exec {
 
-// Sparse prompt rows at positions below this take this form too, with the positions that they did not choose masked out:
-// making keys and values for all of them costs less than loading each row's own choice. Beyond, they take the absorbed form.
+// Sparse prompt rows at positions below this take this form too, with the positions that they did not choose masked
+// out: making keys and values for all of them costs less than loading each row's own choice. Beyond, they take the
+// absorbed form.
 std::int64_t masked_positions(const ModelConfig& config);
 void demand_masks(const ModelConfig& config, const RunSizes& sizes, Demand& demand);
 // Behind a barrier after the choice, and before the one that ends the phase: marks what the rows chose.

@@ -70,7 +70,7 @@ class GroupedUnit {
         scratch_(pass.space.scratch(member, ThreadBuffer::kAttention)),
         chunk_(state(at_.state[0])),
         running_(state(at_.state[1])) {
-    gather_queries();
+    heads_.gather_queries(pass_, head_, {group.first, group.first + group.count}, floats(at_.q));
     if (integers_)
       kernels_.pack_queries({*format_.integer, floats(at_.q), dim_, lanes_, heads.scale(), scratch_ + at_.strips});
   }
@@ -129,16 +129,6 @@ class GroupedUnit {
   const Row& row(std::int64_t r) const { return pass_.row(group_.first + r); }
   const Row& last() const { return row(group_.count - 1); }
 
-  // The rows' queries side by side, times the factor of a norm over all of a row.
-  void gather_queries() noexcept {
-    const Activations& queries = pass_.buffer(RowBuffer::kQuery);
-    float* to = floats(at_.q);
-    for (std::int64_t r = 0; r < group_.count; ++r, to += n_heads_ * dim_) {
-      const float* from = queries.row(group_.first + r) + head_ * n_heads_ * dim_;
-      const float factor = queries.factor(group_.first + r);
-      for (std::int64_t j = 0; j < n_heads_ * dim_; ++j) to[j] = from[j] * factor;
-    }
-  }
   ComingBlocks coming(std::int64_t position, std::int64_t end) const noexcept {
     return {pass_, heads_, row(0).sequence, head_, {position, end}};
   }
@@ -162,10 +152,9 @@ class GroupedUnit {
     auto* visible = reinterpret_cast<std::int32_t*>(scratch_ + at_.visible);
     auto* hidden = reinterpret_cast<std::int32_t*>(scratch_ + at_.hidden);
     for (std::int64_t r = 0; r < group_.count; ++r) {
-      const std::int64_t seen = std::clamp<std::int64_t>(row(r).position + 1 - position, 0, n),
-                         unseen = std::clamp<std::int64_t>(heads_.first_seen(row(r)) - position, 0, seen);
-      std::fill_n(visible + r * n_heads_, n_heads_, static_cast<std::int32_t>(seen));
-      std::fill_n(hidden + r * n_heads_, n_heads_, static_cast<std::int32_t>(unseen));
+      const cpu::Range seen = heads_.seen(row(r), position, n);
+      std::fill_n(visible + r * n_heads_, n_heads_, static_cast<std::int32_t>(seen.end));
+      std::fill_n(hidden + r * n_heads_, n_heads_, static_cast<std::int32_t>(seen.begin));
     }
     cpu::FoldArgs fold{.shape = *format_.integer,
                        .queries = scratch_ + at_.strips,
@@ -195,8 +184,7 @@ class GroupedUnit {
     if (row(0).position + 1 >= position + n && heads_.first_seen(last()) <= position)
       return fold_block(0, lanes_, {0, n}, next);  // every row sees all of it: one matrix of rows * heads
     for (std::int64_t r = 0; r < group_.count; ++r) {
-      const cpu::Range seen{std::max<std::int64_t>(heads_.first_seen(row(r)) - position, 0),
-                            std::min(n, row(r).position + 1 - position)};
+      const cpu::Range seen = heads_.seen(row(r), position, n);
       if (seen.begin < seen.end)
         fold_block(r * n_heads_, n_heads_, seen, r + 1 == group_.count ? next : ComingBlocks());
     }

@@ -66,7 +66,8 @@ class PromptUnit {
         scratch_(pass.space.scratch(member, ThreadBuffer::kAttention)) {}
 
   void run() noexcept {
-    pack_queries();
+    heads_.gather_queries(pass_, head_, {rows_.first, rows_.first + rows_.count}, floats(at_.q));
+    kernels_.pack_queries({*format_.integer, floats(at_.q), dim_, lanes(), heads_.scale(), scratch_ + at_.strips});
     const SoftmaxState state{floats(at_.max), floats(at_.sum), floats(at_.acc)};
     clear_softmax(state, lanes(), dim_);
     // Chunks begin at the same positions for every row, so that its bits do not depend on the rows beside it.
@@ -88,18 +89,6 @@ class PromptUnit {
   std::int64_t lanes() const { return rows_.count * group_; }
   const Row& row(std::int64_t r) const { return pass_.row(rows_.first + r); }
 
-  // Rows side by side, times the factor of a norm over all of a row.
-  void pack_queries() noexcept {
-    const Activations& queries = pass_.buffer(RowBuffer::kQuery);
-    float* to = floats(at_.q);
-    for (std::int64_t r = 0; r < rows_.count; ++r, to += group_ * dim_) {
-      const float* from = queries.row(rows_.first + r) + head_ * group_ * dim_;
-      const float factor = queries.factor(rows_.first + r);
-      for (std::int64_t j = 0; j < group_ * dim_; ++j) to[j] = from[j] * factor;
-    }
-    kernels_.pack_queries({*format_.integer, floats(at_.q), dim_, lanes(), heads_.scale(), scratch_ + at_.strips});
-  }
-
   // n positions from `position` on, for those of the rows that see them.
   void fold_chunk(const SoftmaxState& state, std::int64_t position, std::int64_t n, const ComingBlocks& next) noexcept {
     const CachedBlocks blocks(pass_, heads_, row(0).sequence, head_, position, n);
@@ -110,11 +99,10 @@ class PromptUnit {
     // Whole strips of rows that see none of it are left out, in front and behind.
     std::int64_t first = lanes(), end = 0;
     for (std::int64_t r = 0; r < rows_.count; ++r) {
-      const std::int64_t seen = std::clamp<std::int64_t>(row(r).position + 1 - position, 0, n),
-                         unseen = std::clamp<std::int64_t>(heads_.first_seen(row(r)) - position, 0, seen);
-      std::fill_n(visible + r * group_, group_, static_cast<std::int32_t>(seen));
-      std::fill_n(hidden + r * group_, group_, static_cast<std::int32_t>(unseen));
-      if (unseen == seen) continue;
+      const cpu::Range seen = heads_.seen(row(r), position, n);
+      std::fill_n(visible + r * group_, group_, static_cast<std::int32_t>(seen.end));
+      std::fill_n(hidden + r * group_, group_, static_cast<std::int32_t>(seen.begin));
+      if (seen.begin == seen.end) continue;
       first = std::min(first, r * group_);
       end = (r + 1) * group_;
     }

@@ -1,5 +1,5 @@
-// The two products of a feed-forward block, y = down(activation(gate x, up x)), silu(gate x) * up x mostly: for the rows of one expert, of the shared one
-// or of a dense block, and for one part of it.
+// The two products of a feed-forward block, y = down(activation(gate x, up x)), silu(gate x) * up x mostly: for the
+// rows of one expert, of the shared one or of a dense block, and for one part of it.
 #pragma once
 
 #include <algorithm>

@@ -14,8 +14,7 @@ namespace {
 using enum WeightRole;
 
 void add_bias(float* x, std::span<const float> bias, std::int64_t begin, std::int64_t n) noexcept {
-  if (bias.empty()) return;
-  for (std::int64_t j = 0; j < n; ++j) x[j] += bias[static_cast<std::size_t>(begin + j)];
+  exec::add_bias(x, bias.empty() ? nullptr : bias.data() + begin, n);
 }
 
 }  // namespace

@@ -53,6 +53,17 @@ Span GroupedHeads::here(const Pass& pass) const {
   return {parts_[static_cast<std::size_t>(parts.begin)].begin, parts_[static_cast<std::size_t>(parts.end - 1)].end};
 }
 
+void GroupedHeads::gather_queries(const Pass& pass, std::int64_t head, const cpu::Range& rows,
+                                  float* to) const noexcept {
+  const Activations& queries = pass.buffer(RowBuffer::kQuery);
+  const std::int64_t width = group_ * dim_;
+  for (std::int64_t i = rows.begin; i < rows.end; ++i, to += width) {
+    const float* from = queries.row(i) + head * width;
+    const float factor = queries.factor(i);
+    for (std::int64_t j = 0; j < width; ++j) to[j] = from[j] * factor;
+  }
+}
+
 float* GroupedHeads::result(const Pass& pass, std::int64_t head, std::int64_t i) const {
   Activations& heads = pass.buffer(RowBuffer::kHeads);
   const std::size_t part = part_of(head);

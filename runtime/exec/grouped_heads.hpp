@@ -57,6 +57,14 @@ class GroupedHeads {
     return format.integer &&
            (format.integer->digits == cpu::Digits::k8 || format.integer->value_digits == cpu::Digits::k8);
   }
+  // Of positions [position, position + n), those that a row sees: from the first number to the second, counted from
+  // `position` on.
+  cpu::Range seen(const Row& row, std::int64_t position, std::int64_t n) const {
+    const std::int64_t end = std::clamp<std::int64_t>(row.position + 1 - position, 0, n);
+    return {std::clamp<std::int64_t>(first_seen(row) - position, 0, end), end};
+  }
+  // A head's queries of some rows side by side, [rows, group * dim], times the factor of a norm over all of a row.
+  void gather_queries(const Pass& pass, std::int64_t head, const cpu::Range& rows, float* to) const noexcept;
   // A head's results of row i, [group * dim], input of the output projection.
   float* result(const Pass& pass, std::int64_t head, std::int64_t i) const;
   // The softmax's share of a query head's values that its sum and its sink leave: what acc is multiplied with.
@@ -69,13 +77,6 @@ class GroupedHeads {
   std::vector<Span> parts_;
   std::vector<std::size_t> part_of_;
 };
-
-// Whole chunks of positions that follow each other, as far as a block of the cache allows: [begin, end) in steps that are
-// loaded at once.
-inline std::int64_t positions_at_once(std::int64_t position, std::int64_t end, std::int64_t most) {
-  const std::int64_t inside = position % cpu::kContextBlock;
-  return std::min(end - position, inside == 0 ? most : cpu::kContextBlock - inside);
-}
 
 // Where a head's keys and values of the blocks from a position on lie; the position may be within a block.
 struct CachedBlocks {
@@ -96,8 +97,8 @@ struct CachedBlocks {
   }
 };
 
-// What a member will load next, which a fold fetches meanwhile: up to a chunk of a head's keys and values from a position
-// on, as far as the context reaches that `end` ends.
+// What a member will load next, which a fold fetches meanwhile: up to a chunk of a head's keys and values from a
+// position on, as far as the context reaches that `end` ends.
 struct ComingBlocks {
   const std::byte* pieces[2 * CachedBlocks::kMost] = {};
   std::int64_t n_pieces = 0;

@@ -1,10 +1,10 @@
-// The indexer of sparse attention (DeepSeek-V3.2-Exp report, section 2.1): which cached positions a row attends to. Its work is
-// done inside the phases of latent attention: the position's key and the heads' weights beside q_a and kv_a, the heads' queries
-// beside q_b, and the scores of all positions beside k_b, behind which the top_k highest are chosen. Rows that see no more
-// positions than that attend to all of them, and nothing is scored.
+// The indexer of sparse attention (DeepSeek-V3.2-Exp report, section 2.1): which cached positions a row attends to. Its
+// work is done inside the phases of latent attention: the position's key and the heads' weights beside q_a and kv_a,
+// the heads' queries beside q_b, and the scores of all positions beside k_b, behind which the top_k highest are chosen.
+// Rows that see no more positions than that attend to all of them, and nothing is scored.
 //
-// Heads are not cut: positions are dealt to all members, whatever part they work on, and where parts are in processes of their
-// own, each process scores all positions.
+// Heads are not cut: positions are dealt to all members, whatever part they work on, and where parts are in processes
+// of their own, each process scores all positions.
 #pragma once
 
 #include <vector>

@@ -93,8 +93,8 @@ void decode(DType dtype, const std::byte* from, std::int64_t n, float* out) noex
     quant::decode_row(dtype, from, out, n);
 }
 
-// f(where it is in a block of memory, where it is in a row of bytes, bytes) for each piece of row i: each head's keys and
-// values of grouped queries, or the row; and its index key.
+// f(where it is in a block of memory, where it is in a row of bytes, bytes) for each piece of row i: each head's keys
+// and values of grouped queries, or the row; and its index key.
 template <class F>
 void for_each_piece(const RowFormat& format, std::int64_t i, F&& f) {
   const auto row = static_cast<std::size_t>(i);

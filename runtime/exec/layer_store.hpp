@@ -1,9 +1,9 @@
-// The cached rows of one layer: blocks of cpu::kContextBlock rows of `width` values in the types of the cache, and behind the
-// rows of a block, where the layer has an indexer, as many index keys. In memory
-// (LayerStore) type I8 means the rows of bytes of cpu/kernels/attention/integer.hpp; a device has rows of its own.
+// The cached rows of one layer: blocks of cpu::kContextBlock rows of `width` values in the types of the cache, and
+// behind the rows of a block, where the layer has an indexer, as many index keys. In memory (LayerStore) type I8 means
+// the rows of bytes of cpu/kernels/attention/integer.hpp; a device has rows of its own.
 //
-// A row of grouped queries is the keys of its heads, then the values of its heads. In a block of memory each head's keys
-// lie together, and its values, since whoever attends reads those of one head.
+// A row of grouped queries is the keys of its heads, then the values of its heads. In a block of memory each head's
+// keys lie together, and its values, since whoever attends reads those of one head.
 #pragma once
 
 #include <array>
@@ -40,8 +40,8 @@ struct RowFormat {
   // Of grouped queries: key-value heads, the numbers and the bytes of one's key and value. 0: a row is one piece.
   std::int64_t n_heads = 0, head_dim = 0;
   std::size_t key_bytes = 0, value_bytes = 0;
-  // Index keys are words whatever the type, because half of f16's digits would change what is chosen and scoring reads
-  // them as they are; floats on the float32 route.
+  // Index keys are words whatever the type is: with fewer digits than f16 has, other positions would be chosen. Scoring
+  // reads them as they are. On the float32 route they are floats.
   std::optional<cpu::IndexShape> index = {};
 
   std::size_t index_bytes() const { return index ? cpu::index_row_bytes(*index) : 0; }

@@ -55,7 +55,8 @@ class LatentAttention {
     Activations& heads = pass.buffer(RowBuffer::kHeads);
     return heads.row(heads.first_row(static_cast<std::int64_t>(at.part)) + i) + at.index * pass.config.v_head_dim;
   }
-  // Whether row i takes the decompressed form: by its kind and position alone, so that its bits do not depend on its companions.
+  // Whether row i takes the decompressed form: by its kind and position alone, so that its bits do not depend on its
+  // companions.
   bool is_decompressed(const Pass& pass, std::int64_t i) const noexcept;
 
  private:
@@ -111,7 +112,8 @@ class MlaAttention final : public Block {
   std::int64_t query_tiles_ = 0;       // of one head's query; kWholeLoad where heads share tiles
   PiecedProjection query_in_, kv_in_;  // q_a (or q), kv_a
   Indexer indexer_;
-  // Of the first phase's results: the cache row behind those of the query, the index key, the weights of the index heads.
+  // Of the first phase's results: the cache row behind those of the query, the index key, the weights of the index
+  // heads.
   std::int64_t kv_block_ = 0, key_block_ = 0, weights_block_ = 0;
   std::vector<TileLoad> latent_loads_, latent_part_loads_;          // of q_a (or q), kv_a, the index key and weights
   std::vector<TileLoad> query_loads_, absorb_loads_, value_loads_;  // of q_b and the index queries, k_b, v_b

@@ -27,6 +27,11 @@ struct ContextCut {
 ContextCut context_cut(const ModelConfig& config, std::int64_t position);
 // The most chunks of a row in a cache of `n_positions`, in whole blocks.
 std::int64_t most_chunks(const ModelConfig& config, std::int64_t n_positions);
+// How many positions of [position, end) are taken at once: whole blocks of the cache up to `most`, or the rest of one.
+inline std::int64_t positions_at_once(std::int64_t position, std::int64_t end, std::int64_t most) {
+  const std::int64_t inside = position % cpu::kContextBlock;
+  return std::min(end - position, inside == 0 ? most : cpu::kContextBlock - inside);
+}
 struct ContextChunk {
   std::size_t group = 0;  // in Pass::groups
   std::int64_t index = 0;
@@ -80,8 +85,8 @@ struct Pass {
   // Rows of both kinds share a pass only where that makes no difference (executor.cpp).
   bool prompt() const { return rows.front().prompt; }
   bool few() const { return few_; }  // and all of them generated ones
-  // Sparse attention: whether row i sees more positions than its layers' indexers choose; such a row attends to those whose
-  // numbers lie in kChosen, and its context is cut as if they were positions 0 to top_k - 1.
+  // Sparse attention: whether row i sees more positions than its layers' indexers choose; such a row attends to those
+  // whose numbers lie in kChosen, and its context is cut as if they were positions 0 to top_k - 1.
   bool is_sparse(std::int64_t i) const { return top_k_ > 0 && row(i).position >= top_k_; }
   bool any_sparse() const { return any_sparse_; }
   // The last position of the context that row i attends to.

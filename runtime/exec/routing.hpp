@@ -12,7 +12,8 @@ namespace dodeca::runtime::exec {
 
 void demand_routing(const ModelConfig& config, const RunSizes& sizes, Demand& demand);
 
-// Chooses row i's experts and their weights. logit_bias: added to the row's logits; bias: of the choice alone; or empty.
+// Chooses row i's experts and their weights. logit_bias: added to the row's logits; bias: of the choice alone; or
+// empty.
 void route_row(const Pass& pass, std::span<const float> logit_bias, std::span<const float> bias,
                std::int64_t i) noexcept;
 // Sorts the pairs of all rows by expert, rows ascending inside.

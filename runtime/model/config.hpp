@@ -39,7 +39,8 @@ struct RopeConfig {
   RopePairing pairing = RopePairing::kInterleaved;  // kHalves: grouped queries alone
 };
 
-// DeepSeek sparse attention (DeepSeek-V3.2-Exp report): an indexer scores all cached positions, attention runs over the best.
+// DeepSeek sparse attention (DeepSeek-V3.2-Exp report): an indexer scores all cached positions, attention runs over the
+// best.
 struct IndexerConfig {
   std::int64_t n_heads = 0;  // 0: attention is dense
   std::int64_t head_dim = 0, top_k = 0;
@@ -91,8 +92,8 @@ struct ModelConfig {
   const LayerConfig& layer(std::int64_t index) const { return index < n_layers ? layers[index] : layers.back(); }
   // Floats per cached token in a layer: kv_lora_rank + qk_rope_head_dim for MLA, 2 * n_kv_heads * head_dim for GQA.
   std::int64_t cache_row_width(AttentionKind kind) const;
-  // Whether rows of a layer attend to chosen positions alone, and whether the layer chooses them itself. Layers of multi-token
-  // prediction are dense.
+  // Whether rows of a layer attend to chosen positions alone, and whether the layer chooses them itself. Layers of
+  // multi-token prediction are dense.
   bool is_sparse(std::int64_t index) const { return indexer.n_heads > 0 && index < n_layers; }
   bool chooses(std::int64_t index) const { return is_sparse(index) && layers[index].has_indexer; }
   double softmax_scale(AttentionKind kind) const;  // 1/sqrt(head dim), times YaRN's mscale squared

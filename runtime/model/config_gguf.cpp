@@ -1,5 +1,5 @@
-// Hyper-parameters from GGUF metadata: every architecture's beginning; deepseek2, deepseek32 and glm-dsa. Keys: llama.cpp
-// src/llama-arch.cpp and conversion/deepseek.py.
+// Hyper-parameters from GGUF metadata: every architecture's beginning; deepseek2, deepseek32 and glm-dsa. Keys:
+// llama.cpp src/llama-arch.cpp and conversion/deepseek.py.
 #include <algorithm>
 #include <map>
 

@@ -67,8 +67,11 @@ class Reader {
   void say_default(std::string_view key, std::string_view what) const {
     log_(Level::kInfo, fmt::format("config.json has no {}: {}", key, what));
   }
-  void refuse_unless(bool ok, std::string_view what) const {
-    if (!ok) throw Error(ErrorKind::kUnsupported, fmt::format("config.json: {}", what));
+  [[noreturn]] static void refuse(std::string_view what) {
+    throw Error(ErrorKind::kUnsupported, fmt::format("config.json: {}", what));
+  }
+  static void refuse_unless(bool ok, std::string_view what) {
+    if (!ok) refuse(what);
   }
 
   void read_tied() {
@@ -90,7 +93,7 @@ class Reader {
     if (is("qwen3_moe") || (is("glm4_moe") && fields_.boolean_or("use_qk_norm", false))) c_.qk_norm = QkNorm::kPerHead;
     if (is("minimax_m2")) {
       if (const std::string kind = fields_.string_or("qk_norm_type", "per_layer"); kind != "per_layer")
-        refuse_unless(false, fmt::format("qk_norm_type is '{}' (known: per_layer)", kind));
+        refuse(fmt::format("qk_norm_type is '{}' (known: per_layer)", kind));
       if (fields_.boolean_or("use_qk_norm", true)) c_.qk_norm = QkNorm::kWhole;
     }
     c_.attention_sinks = is("gpt_oss");
@@ -162,7 +165,7 @@ class Reader {
 
   void read_ffn() {
     if (const std::string act = fields_.string_or("hidden_act", "silu"); act != "silu")
-      refuse_unless(false, fmt::format("hidden_act '{}' is not supported (known: silu)", act));
+      refuse(fmt::format("hidden_act '{}' is not supported (known: silu)", act));
     refuse_unless(!fields_.boolean_or("mlp_bias", false), "mlp_bias is not supported");
     c_.intermediate_size = fields_.integer_or("intermediate_size", 0);
     if (!is("llama")) read_experts();
@@ -184,7 +187,7 @@ class Reader {
                                           : true;
     if (const std::string scoring = fields_.string_or("scoring_func", "sigmoid");
         is("minimax_m2") && scoring != "sigmoid")
-      refuse_unless(false, fmt::format("scoring_func '{}' is not supported (known: sigmoid)", scoring));
+      refuse(fmt::format("scoring_func '{}' is not supported (known: sigmoid)", scoring));
     c_.gating = is("glm4_moe") || is("minimax_m2") ? GatingKind::kSigmoid
                 : is("gpt_oss")                    ? GatingKind::kSoftmaxSelected
                                                    : GatingKind::kSoftmax;
@@ -196,7 +199,7 @@ class Reader {
       c_.router_bias = c_.expert_bias = true;
       c_.activation = ActivationKind::kClampedSwiGlu;
       if (const double limit = fields_.number_or("swiglu_limit", 7.0); limit != 7.0)
-        refuse_unless(false, fmt::format("swiglu_limit {:g} is not supported (known: 7)", limit));
+        refuse(fmt::format("swiglu_limit {:g} is not supported (known: 7)", limit));
     }
   }
 
@@ -221,7 +224,7 @@ class Reader {
   void read_windows() {
     const std::int64_t window = fields_.integer_or("sliding_window", 0);
     if (is("qwen3_moe") && fields_.boolean_or("use_sliding_window", false))
-      refuse_unless(false, "use_sliding_window is not supported for qwen3_moe");
+      refuse("use_sliding_window is not supported for qwen3_moe");
     if (is("mixtral") && window > 0)
       for (LayerConfig& layer : c_.layers) layer.window = window;
     if (!is("gpt_oss")) return;

@@ -22,8 +22,8 @@ void transpose_key_half(const float* src, std::int64_t n_nope, std::int64_t n_la
 
 namespace {
 
-// Where a weight's rows lie: row r of slice s is row s * rows_per_slice + row_offset + r of the tensor; of a vector that
-// is a part of another, from value first_value on.
+// Where a weight's rows lie: row r of slice s is row s * rows_per_slice + row_offset + r of the tensor; of a vector
+// that is a part of another, from value first_value on.
 struct GgufPlace {
   const GgufTensor* tensor = nullptr;
   std::int64_t rows_per_slice = 0;

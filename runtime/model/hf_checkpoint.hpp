@@ -1,6 +1,6 @@
 // The matrices of a Hugging Face checkpoint under the names of a plain text model, whatever their storage: floats, FP8
-// with scales per 128x128 block or per row, or packed 4-bit integers with a scale per group. The text model may lie inside a model
-// for images and text, behind "language_model.".
+// with scales per 128x128 block or per row, or packed 4-bit integers with a scale per group. The text model may lie
+// inside a model for images and text, behind "language_model.".
 #pragma once
 
 #include <filesystem>

@@ -5,9 +5,9 @@
 // A Hugging Face directory is presented the same way: experts stacked as slices, gate and up rows of gpt-oss put apart,
 // query and key rows of Llama in GGUF's order (neighbours are turned together), kv_b_proj split into attn_k_b
 // (transposed) and attn_v_b, FP8 rows as kF8_E4M3_B128 blocks where 128 divides the row, otherwise as kF32 (exact),
-// MXFP4 as it is, packed 4-bit integers as kQ4_0 (exact, or refused when they are read: quant/int4_groups.hpp; transposed as kF32). Old
-// GGUF files with attn_kv_b are split the same way: attn_v_b in the file's type, attn_k_b transposed and therefore
-// re-encoded (F16 from quantized types, otherwise the file's own float type).
+// MXFP4 as it is, packed 4-bit integers as kQ4_0 (exact, or refused when they are read: quant/int4_groups.hpp;
+// transposed as kF32). Old GGUF files with attn_kv_b are split the same way: attn_v_b in the file's type, attn_k_b
+// transposed and therefore re-encoded (F16 from quantized types, otherwise the file's own float type).
 #pragma once
 
 #include <cstdint>

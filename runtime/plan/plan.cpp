@@ -228,7 +228,8 @@ class Blocks {
     };
     switch (block.kind) {
       case BlockKind::kMlaAttention:
-        // An indexer changes nothing of how the others are cut, so that dense attention has the same bits with and without.
+        // An indexer changes nothing of how the others are cut, so that dense attention has the same bits with and
+        // without.
         if (const std::uint64_t bytes = in_one_phase({kQ, kQA, kKvA}); find({kIndexK, block.layer}) != nullptr)
           cut_into_pieces({find({kIndexK, block.layer}), find({kIndexWeights, block.layer})}, bytes);
         in_one_phase({kAttentionOutput});

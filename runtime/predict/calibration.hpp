@@ -22,11 +22,11 @@ inline constexpr double kBetweenTokens = 1e-4;
 inline constexpr double kPromptShare = 0.87;
 // Of the speed of attention's kernels alone, what generating reaches.
 inline constexpr double kAttentionShare = 0.85;
-// Attention with grouped queries. Generated rows work in floats: of F32's products with eight rows, what their products reach
-// with four or more query heads for a key-value head (31 mac/ns with AVX2, 50 with AVX-512, 3.7 GHz), and cycles to decode
-// a value of a cached row (0.17 to 0.26; kernels alone, on Zen 4). Prompts and caches of bytes take the rates of latent
-// attention by the numbers that are loaded and multiplied, and loading a head's this much of what as many numbers of latent
-// rows take (f16, Zen 5: 4.9 us for 256 positions of 256 numbers, where 576 take 21).
+// Attention with grouped queries. Generated rows work in floats: of F32's products with eight rows, what their products
+// reach with four or more query heads for a key-value head (31 mac/ns with AVX2, 50 with AVX-512, 3.7 GHz), and cycles
+// to decode a value of a cached row (0.17 to 0.26; kernels alone, on Zen 4). Prompts and caches of bytes take the rates
+// of latent attention by the numbers that are loaded and multiplied, and loading a head's this much of what as many
+// numbers of latent rows take (f16, Zen 5: 4.9 us for 256 positions of 256 numbers, where 576 take 21).
 inline constexpr double kFloatAttentionShare = 0.95, kDecodeCycles = 0.22, kCachedHeadLoad = 0.55;
 // Cycles for each scored position to choose the highest, by one member (AVX-512: 13 us for 32,768, Zen 5).
 inline constexpr double kChooseCycles = 2;

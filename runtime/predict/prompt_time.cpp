@@ -135,7 +135,8 @@ class Prompt {
   double products_of_words(double n) const {
     return machine_.rates.words.attend / (128 * 1088 * 256.0) * n * 1e-6 * slower_;
   }
-  // In absorbed form, its keys loaded for it alone, the heads' queries and results carried into and out of the latent space.
+  // In absorbed form, its keys loaded for it alone, the heads' queries and results carried into and out of the latent
+  // space.
   double sparse_row(double heads) const {
     const auto latent = static_cast<double>(c_.kv_lora_rank), rope = static_cast<double>(c_.qk_rope_head_dim),
                seen = static_cast<double>(c_.indexer.top_k);

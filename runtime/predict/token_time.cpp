@@ -163,8 +163,8 @@ class Steps {
 
   // ---- attention ----------------------------------------------------------------------------------------------------
 
-  // What a member does with a tile of attention's loads, in us for kChunk positions, for the rows of a group: tiles of a load
-  // share its cached rows, or each has cached rows of its own.
+  // What a member does with a tile of attention's loads, in us for kChunk positions, for the rows of a group: tiles of
+  // a load share its cached rows, or each has cached rows of its own.
   struct AttentionUnit {
     double load = 0, tile = 0, row_bytes = 0;
     std::int64_t window = 0;
@@ -242,7 +242,8 @@ class Steps {
     return static_cast<double>(block.parts[static_cast<std::size_t>(part)].size()) / static_cast<double>(c_.n_kv_heads);
   }
   bool sparse() const { return !drafts_ && c_.indexer.n_heads > 0 && r_.depth >= c_.indexer.top_k; }
-  // Seconds of one thread for scoring all positions of all rows, and of the member that then chooses, of the layers that do.
+  // Seconds of one thread for scoring all positions of all rows, and of the member that then chooses, of the layers
+  // that do.
   double scoring(const BlockPlan& block, const exec::Pass& pass) const {
     if (!pass.any_sparse() || !c_.chooses(block.layer)) return 0;
     // As many products as so many heads of absorbed attention over a chunk.

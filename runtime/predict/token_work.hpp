@@ -52,12 +52,12 @@ struct AttentionWork {
   // Of a generated row that sees so many positions.
   Macs generated_macs(double seen) const;
 
-  // A prompt of n_tokens behind `depth` cached positions. The whole context is decompressed for every micro-batch; sparse rows
-  // are counted in the form with the fewest products, with nothing decompressed for them.
+  // A prompt of n_tokens behind `depth` cached positions. The whole context is decompressed for every micro-batch;
+  // sparse rows are counted in the form with the fewest products, with nothing decompressed for them.
   Macs prompt_macs(std::int64_t n_tokens, std::int64_t depth, std::int64_t micro_batch) const;
 };
-// in_floats: with --compute f32 or a float32 cache. in_bytes: keys or values of grouped queries are I8; their generated rows
-// work in floats otherwise.
+// in_floats: with --compute f32 or a float32 cache. in_bytes: keys or values of grouped queries are I8; their generated
+// rows work in floats otherwise.
 AttentionWork attention_work(const ModelConfig& config, bool in_floats, bool in_bytes = false);
 
 // Distinct experts that n_rows rows choose when each chooses n_used of n_experts, all alike likely.

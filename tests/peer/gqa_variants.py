@@ -113,6 +113,16 @@ def sparse_block(c):
     return "mlp.", ("gate_proj", "up_proj", "down_proj")
 
 
+def add_drafting(c, add, norm, linear):
+    """What a layer of multi-token prediction has beside a layer's own; also of hf_variants.py."""
+    p, hidden = f"model.layers.{c['num_hidden_layers']}.", c["hidden_size"]
+    for name in ("embed_tokens", "shared_head.head"):
+        add(f"{p}{name}.weight", (c["vocab_size"], hidden), 0.3, "plain")
+    for name in ("enorm", "hnorm", "shared_head.norm"):
+        norm(p + name, hidden)
+    linear(p + "eh_proj", hidden, 2 * hidden, 1.0, "plain")
+
+
 def tensor_list(c, how, uniform):
     """(name, kind, values as float32); kind: linear (FP8 in FP8 checkpoints), fused (all experts: MXFP4), plain, bias (F32 always)."""
     hidden, heads, kv, d = c["hidden_size"], c["num_attention_heads"], c["num_key_value_heads"], head_dim(c)
@@ -177,11 +187,6 @@ def tensor_list(c, how, uniform):
     if not c["tie_word_embeddings"]:
         linear("lm_head", c["vocab_size"], hidden, 2.0, "plain")
     if how.get("mtp"):
-        i = c["num_hidden_layers"]
-        layer(i, True)
-        for name in ("embed_tokens", "shared_head.head"):
-            add(f"model.layers.{i}.{name}.weight", (c["vocab_size"], hidden), 0.3)
-        for name in ("enorm", "hnorm", "shared_head.norm"):
-            norm(f"model.layers.{i}.{name}", hidden)
-        linear(f"model.layers.{i}.eh_proj", hidden, 2 * hidden, 1.0, "plain")
+        layer(c["num_hidden_layers"], True)
+        add_drafting(c, add, norm, linear)
     return out

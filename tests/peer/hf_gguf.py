@@ -91,8 +91,6 @@ def string(text):
 
 
 def value(x):
-    if isinstance(x, list):
-        return struct.pack("<IIQ", 9, 7, len(x)) + bytes(x)
     if isinstance(x, bool):
         return struct.pack("<I?", 7, x)
     if isinstance(x, int):

@@ -352,13 +352,8 @@ def tensor_list(variant):
     if not c["tie_word_embeddings"]:
         linear("lm_head", c["vocab_size"], hidden, 2.0, "plain")
     if how.get("mtp"):
-        i = c["num_hidden_layers"]
-        layer(i, True)
-        for name in ("embed_tokens", "shared_head.head"):
-            add(f"model.layers.{i}.{name}.weight", (c["vocab_size"], hidden), 0.3, "plain")
-        for name in ("enorm", "hnorm", "shared_head.norm"):
-            norm(f"model.layers.{i}.{name}", hidden)
-        linear(f"model.layers.{i}.eh_proj", hidden, 2 * hidden, 1.0, "plain")
+        layer(c["num_hidden_layers"], True)
+        gqa_variants.add_drafting(c, add, norm, linear)
     return out
 
 

@@ -2,8 +2,8 @@
 // bits at every ISA level. silu is within 3 ulp while exp(-|x|) is a normal number, within 2e-43 beyond; silu(-inf) is
 // -0, silu(inf) is inf, NaN stays NaN. out may be gate or up.
 //
-// Clamped SwiGLU (gpt-oss): out = g / (1 + exp(-1.702 g)) * (u + 1), g = min(gate, 7), u = up within -7 and 7. NaN stays
-// NaN; gate -inf gives -0 or 0.
+// Clamped SwiGLU (gpt-oss): out = g / (1 + exp(-1.702 g)) * (u + 1), g = min(gate, 7), u = up within -7 and 7. NaN
+// stays NaN; gate -inf gives -0 or 0.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Memory that the caller of a kernel loads next, fetched into L2 a few lines at a time while the kernel computes. Unnamed:
-// every variant has its own compiler flags.
+// Memory that the caller of a kernel loads next, fetched into L2 a few lines at a time while the kernel computes.
+// Unnamed: every variant has its own compiler flags.
 #pragma once
 
 #include <cstddef>

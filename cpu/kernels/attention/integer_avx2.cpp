@@ -229,7 +229,7 @@ void load_cache(const LoadCacheArgs& a) noexcept {
   const IntegerShape& s = a.shape;
   const Chunk to(s, a.chunk);
   const auto make = [&](std::int64_t i) {
-    const std::byte* row = a.blocks[i / kWeightBlock] + static_cast<std::size_t>(i % kWeightBlock) * a.row_bytes;
+    const std::byte* row = cached_row(a.blocks, a.row_bytes, i);
     if (s.digits == Digits::k8) {
       __builtin_memcpy(to.key_scale + i, row, 4);
       __builtin_memcpy(to.rope_scale + i, row + 4, 4);

@@ -73,8 +73,8 @@ inline void interleave_values(const std::byte* rows, std::int64_t stride, const 
   }
 }
 
-// make(i) for each of n rows, whose numbers go to `rows`, `stride` bytes apart; then their copy in the layout of the values,
-// up to a whole weight block, while they are still in L1.
+// make(i) for each of n rows, whose numbers go to `rows`, `stride` bytes apart; then their copy in the layout of the
+// values, up to a whole weight block, while they are still in L1.
 template <class Make>
 void make_rows(const IntegerShape& s, std::int64_t n, const std::byte* rows, std::int64_t stride, __m512i flip,
                std::byte* values, Make&& make) {
@@ -93,7 +93,7 @@ inline void load_cache(const LoadCacheArgs& a) noexcept {
   const bool wide = s.digits == Digits::k16;
   const std::int64_t key_bytes = wide ? 2 * s.key : s.key;
   const auto make = [&](std::int64_t i) {
-    const std::byte* row = a.blocks[i / kWeightBlock] + static_cast<std::size_t>(i % kWeightBlock) * a.row_bytes;
+    const std::byte* row = cached_row(a.blocks, a.row_bytes, i);
     std::byte* key = to.keys + i * key_bytes;
     std::int16_t* rope = to.rope + i * s.rope;
     if (!wide) {

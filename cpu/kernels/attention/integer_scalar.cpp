@@ -108,7 +108,7 @@ void load_cache(const LoadCacheArgs& a) noexcept {
   const IntegerShape& s = a.shape;
   const Chunk to(s, a.chunk);
   for (std::int64_t i = 0; i < a.n; ++i) {
-    const std::byte* row = a.blocks[i / kWeightBlock] + static_cast<std::size_t>(i % kWeightBlock) * a.row_bytes;
+    const std::byte* row = cached_row(a.blocks, a.row_bytes, i);
     if (s.digits == Digits::k8) {
       std::memcpy(to.key_scale + i, row, sizeof(float));
       std::memcpy(to.rope_scale + i, row + sizeof(float), sizeof(float));

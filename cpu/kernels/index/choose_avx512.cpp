@@ -1,4 +1,5 @@
-// Sixteen scores at a time. What is kept is compressed in a register and stored whole: compressing stores are slow on Zen 4.
+// Sixteen scores at a time. What is kept is compressed in a register and stored whole: compressing stores are slow on
+// Zen 4.
 #include <immintrin.h>
 
 #include "cpu/kernels/index/choose_kernels.hpp"

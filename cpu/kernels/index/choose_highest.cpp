@@ -1,5 +1,5 @@
-// A sample of the scores says about where the k-th lies; one pass keeps what is not far below, the k-th of that is found digit
-// by digit, and a second pass lists what is above it.
+// A sample of the scores says about where the k-th lies; one pass keeps what is not far below, the k-th of that is
+// found digit by digit, and a second pass lists what is above it.
 #include <algorithm>
 #include <array>
 #include <bit>

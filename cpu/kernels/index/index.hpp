@@ -1,10 +1,11 @@
-// The indexer of sparse attention (DeepSeek-V3.2-Exp report, section 2.1): every cached position gets a score from a few small
-// heads, and attention then runs over the positions with the highest ones.
+// The indexer of sparse attention (DeepSeek-V3.2-Exp report, section 2.1): every cached position gets a score from a
+// few small heads, and attention then runs over the positions with the highest ones.
 //
 // A position's key and a head's query are head_dim numbers each:
 //   words   with one scale, by words.hpp with the whole row as one block: a dot product is an exact sum below 2^31;
 //   floats  as they are, for the float32 route.
-// factor = (weight of the head * query scale), once per head; the caller puts 1 / sqrt(heads * head_dim) into the weight.
+// factor = (weight of the head * query scale), once per head; the caller puts 1 / sqrt(heads * head_dim) into the
+// weight.
 //
 //   d = the exact sum of products, as a float  |  fma over the dimensions, ascending
 //   lane[h % 16] = fma(d > 0 ? d : 0, factor of head h, lane[h % 16]), over h ascending, from 0
@@ -34,8 +35,9 @@ void pack_index_query(const IndexShape& shape, std::int64_t head, const float* q
 void index_scores(const IndexScoreArgs& args, Isa isa) noexcept;
 std::span<const KernelVariant<IndexScoreFn>> index_scores_kernels();
 
-// The indices of the k highest of n scores, ascending; of equal ones the lower index, and -0 is below 0. 0 < k <= n; NaN with its
-// sign bit clear is above infinity. Both arrays of n have room for kChooseSlack more, which may be read or written.
+// The indices of the k highest of n scores, ascending; of equal ones the lower index, and -0 is below 0. 0 < k <= n;
+// NaN with its sign bit clear is above infinity. Both arrays of n have room for kChooseSlack more, which may be read or
+// written.
 struct ChooseArgs {
   const float* scores;
   std::int64_t n, k;

@@ -1,5 +1,5 @@
-// Lanes are heads: two strips of queries times six positions stay in registers, a pair of a key's words is broadcast from
-// memory, and the lanes are added up once per position.
+// Lanes are heads: two strips of queries times six positions stay in registers, a pair of a key's words is broadcast
+// from memory, and the lanes are added up once per position.
 #include <immintrin.h>
 
 #include "cpu/kernels/index/index_kernels.hpp"

@@ -47,8 +47,8 @@ DODECA_INLINE void store_rows(const MatmulArgs& args, std::int64_t tile, std::in
 
 // How far ahead of its use the stream is fetched, over the page borders where hardware prefetching stops: first into L2
 // (the few line buffers of L1 would not hide the latency of memory), then into L1. The hardware of Zen 2 to 4 follows a
-// stream in ascending order better than instructions do: there only products that take longer than memory fetch, and only
-// into L2. That of Zen 5 loses streams of long blocks, and has line buffers enough to fetch into L1 alone.
+// stream in ascending order better than instructions do: there only products that take longer than memory fetch, and
+// only into L2. That of Zen 5 loses streams of long blocks, and has line buffers enough to fetch into L1 alone.
 constexpr int kFarBytes = 16384, kNearBytes = 2048, kZen5Bytes = 8192;
 const StreamFetch kStreamFetch = stream_fetch();
 

@@ -39,13 +39,14 @@ TinyGguf small_model() {
   return gguf;
 }
 
+void add_halves(TinyGguf& gguf, const char* name, const std::vector<std::int64_t>& dims) {
+  std::int64_t n = 1;
+  for (const std::int64_t dim : dims) n *= dim;
+  gguf.f32_tensor(name, dims, std::vector<float>(static_cast<std::size_t>(n), 0.5f));
+}
+
 void add_weights(TinyGguf& gguf) {
-  const std::vector<float> values(8 * 16, 0.5f);
-  const auto add = [&](const char* name, const std::vector<std::int64_t>& dims) {
-    std::int64_t n = 1;
-    for (const std::int64_t dim : dims) n *= dim;
-    gguf.f32_tensor(name, dims, std::span(values).first(static_cast<std::size_t>(n)));
-  };
+  const auto add = [&](const char* name, const std::vector<std::int64_t>& dims) { add_halves(gguf, name, dims); };
   add("token_embd.weight", {8, 4});
   add("output_norm.weight", {8});
   add("output.weight", {8, 4});
@@ -74,12 +75,7 @@ TinyGguf small_grouped_model() {
   gguf.str("gpt-oss.rope.scaling.type", "yarn").f32("gpt-oss.rope.scaling.factor", 4.0f);
   gguf.u32("gpt-oss.expert_count", 2).u32("gpt-oss.expert_used_count", 1);
   gguf.str("tokenizer.ggml.model", "none");
-  const std::vector<float> values(2 * 8 * 8, 0.5f);
-  const auto add = [&](const char* name, const std::vector<std::int64_t>& dims) {
-    std::int64_t n = 1;
-    for (const std::int64_t dim : dims) n *= dim;
-    gguf.f32_tensor(name, dims, std::span(values).first(static_cast<std::size_t>(n)));
-  };
+  const auto add = [&](const char* name, const std::vector<std::int64_t>& dims) { add_halves(gguf, name, dims); };
   add("token_embd.weight", {8, 4});
   add("output_norm.weight", {8});
   add("rope_freqs.weight", {2});

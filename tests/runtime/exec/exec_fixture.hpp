@@ -1,6 +1,7 @@
 // Rows, and what an executor makes of them.
 #pragma once
 
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -41,6 +42,19 @@ inline std::vector<float> logits_of(runtime::exec::Executor& executor, const std
 
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+inline double rms(const std::vector<float>& values) {
+  double square = 0.0;
+  for (const float v : values) square += static_cast<double>(v) * v;
+  return std::sqrt(square / static_cast<double>(values.size()));
+}
+
+// Root of the mean square of a difference, in deviations of what is wanted.
+inline double difference(const std::vector<float>& got, const std::vector<float>& want) {
+  std::vector<float> minus(want.size());
+  for (std::size_t i = 0; i < want.size(); ++i) minus[i] = got[i] - want[i];
+  return rms(minus) / rms(want);
 }
 
 // The mean difference of the log-probabilities of each next token of ids.

@@ -91,6 +91,37 @@ TEST_CASE("grouped queries in float32 are what their definition says") {
   }
 }
 
+// Prompts load chunks of 256 positions, and leave out those in front of every row's window.
+TEST_CASE("grouped queries: windows over many chunks of the context are what their definition says") {
+  cpu::Team team(2);
+  std::mt19937 rng(1);
+  runtime::ModelConfig c = random_gqa_config(rng);
+  c.hidden_size = 48;
+  c.n_kv_heads = 2;
+  c.n_heads = 6;
+  c.head_dim = c.rope.dim = 32;
+  c.rope.factors.clear();
+  c.attention_sinks = true;
+  c.context_length = 1024;
+  for (const auto& [first, second] : {std::pair{33, 0}, {300, 100}}) {
+    c.layers[0].window = first;
+    c.layers[1].window = second;
+    CAPTURE(text_of(c));
+    const MemorySource source(c, 3);
+    const std::vector<int> ids = some_ids(900, kVocab);
+    const std::vector<float> want = NaiveGqa(source).logits(ids);
+    const auto model = load_model(source, team);
+    for (const CacheTypes& types : {CacheTypes{DType::kF32, DType::kF32}, {DType::kF16, DType::kF16}}) {
+      Executor executor(*model, team, options_of(types, 200));
+      const double limit = types.keys == DType::kF32 ? 1e-6 : 3e-4;  // f16 rounds to 2.4e-4 at most
+      for (const std::vector<float>& got :
+           {logits_of(executor, prompt_of(ids)), in_steps(executor, ids, {1, 3, 8, 2, 300})}) {
+        CHECK(difference(got, want) < limit);
+      }
+    }
+  }
+}
+
 TEST_CASE("grouped queries: no bit depends on threads, micro-batch, companions or steps") {
   std::mt19937 rng(5);
   cpu::Team one(1), two(2), five(5);

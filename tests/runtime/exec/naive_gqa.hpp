@@ -1,4 +1,5 @@
-// Grouped-query models with dense feed-forward blocks, in double and from their definition: what the blocks are judged by.
+// Grouped-query models with dense feed-forward blocks, in double and from their definition: what the blocks are judged
+// by.
 #pragma once
 
 #include <cmath>

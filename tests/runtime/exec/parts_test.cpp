@@ -18,19 +18,6 @@ namespace {
 using namespace tests;
 using quant::DType;
 
-double rms(const std::vector<float>& values) {
-  double square = 0.0;
-  for (const float v : values) square += static_cast<double>(v) * v;
-  return std::sqrt(square / static_cast<double>(values.size()));
-}
-
-// Root of the mean square of a difference, in deviations of what is wanted.
-double difference(const std::vector<float>& got, const std::vector<float>& want) {
-  std::vector<float> minus(want.size());
-  for (std::size_t i = 0; i < want.size(); ++i) minus[i] = got[i] - want[i];
-  return rms(minus) / rms(want);
-}
-
 std::vector<float> logits_with(const WeightSource& source, cpu::Team& team, const PlanOptions& options,
                                const std::vector<int>& ids) {
   const auto model = load_model(source, team, options);
