@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures this machine and writes every published table into one file per family of processors, bench/results/FAMILY.md, each
-# with the command that made it. About 40 minutes on 2 cores; nothing is downloaded, models are shapes with random weights.
+# with the command that made it. About 50 minutes on 2 cores; nothing is downloaded, models are shapes with random weights.
 # Nothing else should run meanwhile.
 #
 #   bash bench/run_all.sh                        bench/results/FAMILY.md, with build/release/dodeca-bench
@@ -13,7 +13,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(memory barrier kernels attention tokens depth parallel trace encoders peers)
+sections=(memory barrier kernels attention tokens depth parallel trace models encoders peers)
 bench=build/release/dodeca-bench
 out=
 quick=no
@@ -79,7 +79,8 @@ section() {
 
 free_gib=$(awk '/MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)
 seconds=0.1 depths=0,4096,16384,32768 prompt=512,2048 generate=64
-if [[ $quick == yes ]]; then seconds=0.01 depths=0,512 prompt=64 generate=8; fi
+long=8192
+if [[ $quick == yes ]]; then seconds=0.01 depths=0,512 prompt=64 generate=8 long=512; fi
 # The V3 slice of 1 dense and 2 MoE layers takes 10 GB.
 shapes=(deepseek-v2-lite)
 if [[ $free_gib -ge 12 && $quick == no ]]; then shapes+=(deepseek-v3); fi
@@ -136,6 +137,23 @@ for shape in "${shapes[@]}"; do
   fi
 done
 
+if wanted models; then
+  section "Other models" "Slices of a few layers with random weights, and what they say of the whole model; depths of an empty and a long context."
+  models=(deepseek-v3.2:3 kimi-k2:2 glm-5:3 glm-4.7-flash:4 qwen3-30b-a3b:4 qwen3-235b:4 glm-4.5-air:4 minimax-m2:3 gpt-oss-120b:4 llama-3.1-405b:2)
+  if [[ $free_gib -lt 12 || $quick == yes ]]; then models=(glm-4.7-flash:2 qwen3-30b-a3b:2 gpt-oss-20b:2); fi
+  for model in "${models[@]}"; do
+    table "$bench" --shape "${model%:*}" --layers "${model#*:}" -q -p "${prompt%%,*}" -n "$((generate / 4))" -d "$(cut -d , -f 1 <<<"$depths"),$long" \
+      -ub 2048 -r "$repetitions"
+  done
+  section "Sparse and dense attention" "The same shape with the positions that its indexer chooses, and with all of them."
+  if [[ $free_gib -ge 12 && $quick == no ]]; then
+    for attention in "" --dense-attention; do
+      table "$bench" --shape glm-5 --layers 3 -q -p 0 -n "$((generate / 4))" -d 32768 -r "$repetitions" --trace $attention
+    done
+  else
+    put "Not measured: the slice takes 10 GB and minutes."
+  fi
+fi
 if wanted encoders; then
   section "Encoders" "Weighted squared error of what quantize writes (gain restored, \`quant/gain.hpp\`) over that of llama.cpp's on the same \
 rows, and how many times its weights per second of one core; last, millions of weights per second and core."
