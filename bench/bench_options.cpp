@@ -140,6 +140,9 @@ void add_run_flags(runtime::cli::Options& options, BenchOptions& bench, BenchWor
                 "NAME");
   options.value("--vram", bench.model.device.vram, "with --gpu: use at most so much of its memory", "SIZE");
   options.flag("-cmoe,--cpu-moe", bench.model.device.cpu_moe, "with --gpu: keep all routed experts in memory");
+  options.value("--stream-experts", bench.model.device.stream_experts,
+                "auto, off or a file of speeds: as dodeca run has it (default: auto, with emulation off)", "MODE|FILE",
+                runtime::cli::FileUse::kReads);
   options.value("--hot-experts", bench.model.device.hot_experts,
                 "with --gpu, auto: room that is left takes the experts that the run uses most (default: off)", "MODE");
   options.value("--defer-experts", bench.model.device.n_deferred,
@@ -252,7 +255,7 @@ BenchOptions parse_bench(std::span<const std::string> args) {
   bench.axes = axes_from(options, lists);
   const bool card = options.given("--gpu");
   if (card) place_on_card(options, bench);
-  for (const char* name : {"--vram", "--hot-experts", "--defer-experts"})
+  for (const char* name : {"--vram", "--hot-experts", "--stream-experts", "--defer-experts"})
     if (!card && options.given(name)) throw Usage(fmt::format("{} goes with --gpu", name));
   if (!card && std::exchange(bench.model.device.cpu_moe, false))
     bench.console.info(fmt::format("{}: without --gpu experts run on the CPU", options.spelling("-cmoe")));

@@ -208,7 +208,8 @@ void Throughput::load(const Test& test) {
     throw runtime::Error(runtime::ErrorKind::kUnsupported,
                          fmt::format("{} has no layer of multi-token prediction", source.config().name));
   runtime::Plan plan = runtime::make_plan(source, machine, plan_options);
-  if (card_ != nullptr) runtime::cli::use_card(model_options_.device, card_, console_, plan, session);
+  if (card_ != nullptr)
+    runtime::cli::use_card(model_options_.device, card_, team(test.n_threads), console_, plan, session);
   fresh->placed_for = executor;
   fresh->blocks = session.device;
   fresh->work = runtime::predict::token_work(plan);

@@ -328,9 +328,11 @@ void Emulation::launch(const Stream& stream, const Kernel& kernel, const Grid& g
   add_work(stream, [this, &kernel, grid, copy = std::vector<std::byte>(begin, begin + args_bytes)] {
     alignas(64) std::byte aligned[4096];
     std::memcpy(aligned, copy.data(), copy.size());
-    if (options_.lost_at > 0 && ++n_launched_ >= options_.lost_at)
+    if (options_.lost_at > 0 && ++n_launched_ >= options_.lost_at) {
+      for (const std::unique_ptr<Queue>& queue : queues_) queue->items.clear();  // nothing that was begun goes on
       throw std::runtime_error("the emulated device was lost in kernel " + std::string(kernel.name) + ", its launch " +
                                std::to_string(n_launched_));
+    }
     block_.run(kernel, grid, aligned);
   });
 }

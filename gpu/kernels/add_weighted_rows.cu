@@ -11,8 +11,12 @@ DODECA_KERNEL(add_weighted_rows, AddWeightedRowsArgs, kAddWeightedRowsThreads) {
   float sum = args.accumulate ? *out : 0.0f;
 #pragma unroll 4
   for (std::int32_t t = 0; t < args.n_terms; ++t) {
-    const std::int64_t index = args.indices == nullptr ? first + t : args.indices[first + t];
-    if (index < 0) continue;
+    std::int64_t index = first + t;
+    if (args.indices != nullptr) {
+      const std::int32_t given = args.indices[first + t];
+      if (given < args.first_index || given >= args.end_index) continue;
+      index = given - args.first_index;
+    }
     const float weight = args.weights == nullptr ? 1.0f : args.weights[first + t];
     sum += weight * args.in[index * args.in_stride + k];
   }

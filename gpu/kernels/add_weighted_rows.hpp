@@ -12,10 +12,13 @@ namespace dodeca::gpu {
 
 // Rows of n float32 values; strides in values.
 struct AddWeightedRowsArgs {
-  float* out;                   // [n_rows, n]
-  const float* in;              // [as many rows as the indices want, n]
-  const float* weights;         // [n_rows, n_terms]; null: 1
-  const std::int32_t* indices;  // [n_rows, n_terms] rows of `in`, negative: no such term; null: row r * n_terms + t
+  float* out;            // [n_rows, n]
+  const float* in;       // [as many rows as the indices want, n]
+  const float* weights;  // [n_rows, n_terms]; null: 1
+  // [n_rows, n_terms] rows of `in`, counted from first_index on; below it or from end_index on: no such term; null: row
+  // r * n_terms + t
+  const std::int32_t* indices;
+  std::int32_t first_index, end_index;
   std::int64_t out_stride, in_stride;
   std::int32_t n_rows, n_terms, n;
   bool accumulate;  // false: out starts from zero

@@ -10,6 +10,7 @@
 #include "runtime/cli/plan_prediction.hpp"
 #include "runtime/cli/plan_report.hpp"
 #include "runtime/cli/prediction_report.hpp"
+#include "runtime/cli/stream_options.hpp"
 #include "runtime/engine/workers.hpp"
 
 namespace dodeca::runtime::cli {
@@ -26,7 +27,11 @@ void plan_here(const PlanArguments& arguments, const PlannedModel& model, const 
   Plan plan = make_plan(model.config, model.weights, model.mtp_weights, machine, options);
   PlannedRun run = run_of(arguments, plan, engine::default_threads(choice.topology));
   run.cards = cards_text();
-  if (card != nullptr) run.offload = place_on_card(arguments.model.device, plan, run.executor);
+  if (card != nullptr) {
+    const std::optional<device::StreamSpeeds> speeds =
+        known_stream_speeds(arguments.model.device.stream_experts, *card, run.n_threads, plan, console);
+    run.offload = place_on_card(arguments.model.device, plan, run.executor, speeds);
+  }
   if (arguments.json) return print_out(plan_json(plan, run).dump(1) + "\n");
   print_out(
       plan_text(plan, run, console.verbose) +

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "runtime/base/error.hpp"
+#include "runtime/cli/stream_options.hpp"
 
 namespace dodeca::runtime::cli {
 namespace {
@@ -60,6 +61,11 @@ void DeviceOptions::add_flags(Options& options) {
                 "auto: room that is left on the card takes the experts that the run uses most, which change while it "
                 "goes on; off: those of whole layers (default: off)",
                 "MODE");
+  options.value(
+      "--stream-experts", stream_experts,
+      "auto: in passes of many rows the card computes some of the experts in memory, whose weights stream to it, "
+      "by speeds that are measured once; off; or a file of speeds (default: auto, with emulation off)",
+      "MODE|FILE", FileUse::kReads);
   options.value("--defer-experts", n_deferred,
                 "add the N experts of a row that weigh least one layer later, so that the card need not wait for them; "
                 "changes what the model says (default: 0)",
@@ -88,6 +94,7 @@ std::vector<std::string_view> DeviceOptions::asked() const {
   if (!override_tensors.empty()) flags.emplace_back("-ot");
   if (!vram.empty()) flags.emplace_back("--vram");
   if (hot_experts == "auto") flags.emplace_back("--hot-experts");
+  if (!stream_experts.empty() && stream_experts != "off") flags.emplace_back("--stream-experts");
   if (n_deferred > 0) flags.emplace_back("--defer-experts");
   return flags;
 }
@@ -150,19 +157,24 @@ Machine::Device device_of(const gpu::Device& device) {
           .multiprocessors = std::max(1, info.multiprocessors)};
 }
 
-device::Offload place_on_card(const DeviceOptions& options, Plan& plan, exec::ExecutorOptions& executor) {
-  device::Offload offload =
-      device::place_blocks(plan, plan.machine.devices.front(), options.offload(plan.config.n_layers),
-                           {executor.sizes(), executor.cache_type});
+device::Offload place_on_card(const DeviceOptions& options, Plan& plan, exec::ExecutorOptions& executor,
+                              const std::optional<device::StreamSpeeds>& speeds) {
+  device::OffloadOptions offload_options = options.offload(plan.config.n_layers);
+  offload_options.stream_speeds = speeds;
+  device::Offload offload = device::place_blocks(plan, plan.machine.devices.front(), offload_options,
+                                                 {executor.sizes(), executor.cache_type});
   if (offload.any()) executor.micro_batch = std::min(executor.micro_batch, offload.micro_batch);
   return offload;
 }
 
-void use_card(const DeviceOptions& options, const std::shared_ptr<gpu::Device>& card, const Console& console,
-              Plan& plan, engine::SessionOptions& session) {
-  const device::Offload offload = place_on_card(options, plan, session.executor);
+void use_card(const DeviceOptions& options, const std::shared_ptr<gpu::Device>& card, cpu::Team& prompts,
+              const Console& console, Plan& plan, engine::SessionOptions& session) {
+  const device::Offload offload = place_on_card(
+      options, plan, session.executor, stream_speeds_for(options.stream_experts, *card, prompts, plan, console));
   say_offload(offload, console);
-  if (offload.any()) session.device = std::make_shared<device::DeviceBlocks>(card, plan, offload);
+  if (!offload.any()) return;
+  if (offload.n_streamed_layers > 0) console.info(streaming_text(plan, offload));
+  session.device = std::make_shared<device::DeviceBlocks>(card, plan, offload, console.log());
 }
 
 void say_offload(const device::Offload& offload, const Console& console) {

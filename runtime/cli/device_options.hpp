@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,7 @@ struct DeviceOptions {
   bool cpu_moe = false;                       // the experts of all layers
   std::vector<std::string> override_tensors;  // "REGEX=CPU,..."
   std::string hot_experts;                    // "auto" or "off"; empty: off
+  std::string stream_experts;                 // "auto", "off" or a file of speeds; empty: auto
   std::int32_t n_deferred = 0;                // of a row's experts
 
   void add_flags(Options& options);
@@ -46,11 +48,14 @@ std::string cards_text();
 // A card as a plan knows it.
 Machine::Device device_of(const gpu::Device& device);
 
-// Places the plan's blocks for a run of these sizes, whose micro-batch becomes what the card takes.
-device::Offload place_on_card(const DeviceOptions& options, Plan& plan, exec::ExecutorOptions& executor);
-// The same, and gives the session what runs those on the card; says where things lie.
-void use_card(const DeviceOptions& options, const std::shared_ptr<gpu::Device>& card, const Console& console,
-              Plan& plan, engine::SessionOptions& session);
+// Places the plan's blocks for a run of these sizes, whose micro-batch becomes what the card takes. speeds: those by which
+// experts stream; none: they do not.
+device::Offload place_on_card(const DeviceOptions& options, Plan& plan, exec::ExecutorOptions& executor,
+                              const std::optional<device::StreamSpeeds>& speeds);
+// The same, and gives the session what runs those on the card; says where things lie. `prompts` computes the experts in
+// memory.
+void use_card(const DeviceOptions& options, const std::shared_ptr<gpu::Device>& card, cpu::Team& prompts,
+              const Console& console, Plan& plan, engine::SessionOptions& session);
 
 // What lies where: a line or two, and one for everything that was given up.
 void say_offload(const device::Offload& offload, const Console& console);

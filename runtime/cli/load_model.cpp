@@ -151,7 +151,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
     plan_options.mtp = false;
     plan = make_plan(*source, machine, plan_options);
   }
-  if (card != nullptr) use_card(options.device, card, console, plan, session);
+  if (card != nullptr) use_card(options.device, card, workers.prompts(), console, plan, session);
   loaded.session = std::make_unique<engine::Session>(std::move(source), std::move(plan), std::move(workers),
                                                      std::move(session), log);
   bar.finish();

@@ -170,7 +170,7 @@ PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& m
     if (!arguments.model.device.vram.empty())
       device.free_bytes = std::min(device.free_bytes, parse_bytes("--vram", arguments.model.device.vram));
     p.plan.machine.devices.push_back(device);
-    p.run.offload = place_on_card(arguments.model.device, p.plan, p.run.executor);
+    p.run.offload = place_on_card(arguments.model.device, p.plan, p.run.executor, std::nullopt);
     on_card.emplace(predict::CardPlan{*card, p.plan, *p.run.offload});
   }
   p.prediction = predict::predict(plan, spec, on_card, request);

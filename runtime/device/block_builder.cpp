@@ -45,11 +45,14 @@ class DeviceRouting final : public exec::RoutedElsewhere {
       if (!is_norm_factor(factor) && meeting_.bad_layer == kNoLayer) meeting_.bad_layer = layer_;
       input.set_factor(i, factor);
     }
-    state_.hot.count(layer_, {pass.space.array<std::int32_t>(ArrayBuffer::kExpertIds),
-                              static_cast<std::size_t>(pass.n() * pass.config.n_experts_per_tok)});
+    const std::span<const std::int32_t> ids{pass.space.array<std::int32_t>(ArrayBuffer::kExpertIds),
+                                            static_cast<std::size_t>(pass.n() * pass.config.n_experts_per_tok)};
+    state_.hot.count(layer_, ids);
+    meeting_.attempt([&] { state_.streamed.begin_layer(*state_.ops, layer_, ids); });
   }
   bool takes(std::int64_t expert) const override {
-    return state_.sides == Sides::kDevice || state_.hot.takes(layer_, expert);
+    if (state_.sides == Sides::kDevice || state_.hot.takes(layer_, expert)) return true;
+    return state_.sides == Sides::kBoth && state_.streamed.takes(expert);
   }
   void give(Pass& pass) override {
     if (state_.sides != Sides::kProcessors) segment_.give(stretch_, pass);
@@ -124,7 +127,10 @@ class BlockBuilder {
     added_ = false;
     const bool first = state_.segments.size() == 1;
     segment_->add([state = &state_, first](const Pass& pass) {
-      if (first) state->hot.begin_pass(pass.n());
+      if (first) {
+        state->hot.begin_pass(pass.n());
+        state->streamed.begin_pass(pass.n());
+      }
       state->send_rows(pass);
       state->upload(pass);
     });

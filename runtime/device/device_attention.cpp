@@ -16,6 +16,10 @@ std::int64_t cache_width(const ModelConfig& c) { return c.kv_lora_rank + c.qk_ro
 // Latent attention rotates neighbours, whatever the file says of grouped queries (runtime/model/config.hpp).
 constexpr gpu::RopePairs kPairs = gpu::RopePairs::kNeighbours;
 
+const float* cos_sin(const DeviceSpace& space, const RowRange& rows, std::int64_t rope) {
+  return space.array<float>(DeviceArray::kCosSin) + rows.first * rope;
+}
+
 }  // namespace
 
 DeviceAttention::DeviceAttention(const ModelConfig& config, const BlockPlan& plan, const DeviceWeights& weights,
@@ -41,66 +45,68 @@ DeviceAttention::DeviceAttention(const ModelConfig& config, const BlockPlan& pla
 void DeviceAttention::launch(const DeviceOps& ops, std::int64_t n, const DeviceRows* addition,
                              std::int64_t table_stride) const {
   const DeviceSpace& space = ops.space();
-  const gpu::CacheBlocks rows{.rows = rows_,
-                              .table = space.array<std::int32_t>(DeviceArray::kBlockTable),
-                              .table_stride = static_cast<std::int32_t>(table_stride),
-                              .row_bytes = gpu::cache_row_bytes(shape_)};
+  const gpu::CacheBlocks cache{.rows = rows_,
+                               .table = space.array<std::int32_t>(DeviceArray::kBlockTable),
+                               .table_stride = static_cast<std::int32_t>(table_stride),
+                               .row_bytes = gpu::cache_row_bytes(shape_)};
   ops.normalize_residual(config_, norm_, n, addition);
-  append(ops, n, rows);
-  project_queries(ops, n);
-  absorb(ops, n);
-  attend(ops, n, rows);
-  carry_out(ops, n);
+  for_row_ranges(n, [&](RowRange rows) {
+    append(ops, rows, cache);
+    project_queries(ops, rows);
+    absorb(ops, rows);
+    attend(ops, rows, cache);
+    carry_out(ops, rows);
+  });
 }
 
-void DeviceAttention::append(const DeviceOps& ops, std::int64_t n, const gpu::CacheBlocks& rows) const {
+void DeviceAttention::append(const DeviceOps& ops, RowRange rows, const gpu::CacheBlocks& cache) const {
   const DeviceSpace& space = ops.space();
-  const DeviceRows& kv = space.rows(RowBuffer::kKv);
-  ops.multiply(
-      {.weight = kv_a_, .acts = space.rows(RowBuffer::kInput), .out = kv.rows, .out_stride = kv.stride, .n_rows = n});
+  const DeviceRows &kv = space.rows(RowBuffer::kKv), input = space.rows(RowBuffer::kInput).from(rows.first);
+  ops.multiply({.weight = kv_a_, .acts = input, .out = kv.rows, .out_stride = kv.stride, .n_rows = rows.n});
   const gpu::AppendCacheArgs args{.kv = kv.rows,
                                   .bias = kv_a_bias_,
                                   .norm = kv_a_norm_,
-                                  .cos_sin = space.array<float>(DeviceArray::kCosSin),
-                                  .sequences = space.array<std::int32_t>(DeviceArray::kSequences),
-                                  .positions = space.array<std::int32_t>(DeviceArray::kPositions),
-                                  .cache = rows,
+                                  .cos_sin = cos_sin(space, rows, config_.qk_rope_head_dim),
+                                  .sequences = space.array<std::int32_t>(DeviceArray::kSequences) + rows.first,
+                                  .positions = space.array<std::int32_t>(DeviceArray::kPositions) + rows.first,
+                                  .cache = cache,
                                   .shape = shape_,
                                   .kv_stride = kv.stride,
                                   .eps = static_cast<float>(config_.rms_norm_eps),
-                                  .n_rows = static_cast<std::int32_t>(n),
+                                  .n_rows = static_cast<std::int32_t>(rows.n),
                                   .pairs = kPairs};
   ops.device().launch<KernelId::append_cache_rows>(ops.stream(), gpu::append_cache_grid(args), args);
 }
 
-void DeviceAttention::project_queries(const DeviceOps& ops, std::int64_t n) const {
+void DeviceAttention::project_queries(const DeviceOps& ops, RowRange rows) const {
   const DeviceSpace& space = ops.space();
-  const DeviceRows &input = space.rows(RowBuffer::kInput), &q_a = space.rows(RowBuffer::kQA);
+  const DeviceRows input = space.rows(RowBuffer::kInput).from(rows.first), &q_a = space.rows(RowBuffer::kQA);
   const DeviceRows& query = space.rows(RowBuffer::kQuery);
   const std::int64_t width = config_.n_heads * head_dim(config_);
-  if (!q_a_) return ops.multiply({.weight = q_, .acts = input, .out = query.rows, .out_stride = width, .n_rows = n});
-  ops.multiply({.weight = q_a_, .acts = input, .out = q_a.rows, .out_stride = q_a.stride, .n_rows = n});
+  if (!q_a_)
+    return ops.multiply({.weight = q_, .acts = input, .out = query.rows, .out_stride = width, .n_rows = rows.n});
+  ops.multiply({.weight = q_a_, .acts = input, .out = q_a.rows, .out_stride = q_a.stride, .n_rows = rows.n});
   ops.weigh({.x = q_a,
              .out = q_a,
              .weight = q_a_norm_,
-             .n_rows = n,
+             .n_rows = rows.n,
              .n = config_.q_lora_rank,
              .eps = static_cast<float>(config_.rms_norm_eps),
              .bias = q_a_bias_});
-  ops.multiply({.weight = q_b_, .acts = q_a, .out = query.rows, .out_stride = width, .n_rows = n});
+  ops.multiply({.weight = q_b_, .acts = q_a, .out = query.rows, .out_stride = width, .n_rows = rows.n});
 }
 
 // The first part of each head's query through its k_b, the rotated part behind it.
-void DeviceAttention::absorb(const DeviceOps& ops, std::int64_t n) const {
+void DeviceAttention::absorb(const DeviceOps& ops, RowRange rows) const {
   const DeviceSpace& space = ops.space();
   const DeviceRows &query = space.rows(RowBuffer::kQuery), &absorbed = space.rows(RowBuffer::kAbsorbedQuery);
   const std::int64_t heads = config_.n_heads, d = head_dim(config_), width = cache_width(config_);
-  ops.quantize(query, n * heads, config_.qk_nope_head_dim);
+  ops.quantize(query, rows.n * heads, config_.qk_nope_head_dim);
   ops.multiply({.weight = k_b_,
                 .acts = query,
                 .out = absorbed.rows,
                 .out_stride = heads * width,
-                .n_rows = n,
+                .n_rows = rows.n,
                 .with_factors = false,
                 .n_groups = heads,
                 .act_rows_per_row = heads,
@@ -108,31 +114,31 @@ void DeviceAttention::absorb(const DeviceOps& ops, std::int64_t n) const {
                 .out_group_stride = width});
   const gpu::RopeRowsArgs args{.in = query.rows + config_.qk_nope_head_dim,
                                .out = absorbed.rows + config_.kv_lora_rank,
-                               .cos_sin = space.array<float>(DeviceArray::kCosSin),
+                               .cos_sin = cos_sin(space, rows, config_.qk_rope_head_dim),
                                .in_row_stride = heads * d,
                                .in_head_stride = d,
                                .out_row_stride = heads * width,
                                .out_head_stride = width,
-                               .n_rows = static_cast<std::int32_t>(n),
+                               .n_rows = static_cast<std::int32_t>(rows.n),
                                .n_heads = static_cast<std::int32_t>(heads),
                                .rope = static_cast<std::int32_t>(config_.qk_rope_head_dim),
                                .pairs = kPairs};
   ops.device().launch<KernelId::rope_rows>(ops.stream(), gpu::rope_rows_grid(args), args);
 }
 
-void DeviceAttention::attend(const DeviceOps& ops, std::int64_t n, const gpu::CacheBlocks& rows) const {
+void DeviceAttention::attend(const DeviceOps& ops, RowRange rows, const gpu::CacheBlocks& cache) const {
   const DeviceSpace& space = ops.space();
   const std::int64_t heads = config_.n_heads, latent = config_.kv_lora_rank,
-                     most_chunks = std::min<std::int64_t>(kMostChunks, rows.table_stride),
-                     results = std::min(n, kCutRows) * most_chunks * heads;
+                     most_chunks = std::min<std::int64_t>(kMostChunks, cache.table_stride),
+                     results = std::min(rows.n, kCutRows) * most_chunks * heads;
   auto* partials = space.array<float>(DeviceArray::kPartials);
-  for (std::int64_t first = 0; first < n; first += kCutRows) {
-    const auto count = static_cast<std::int32_t>(std::min(n - first, kCutRows));
+  for (std::int64_t first = 0; first < rows.n; first += kCutRows) {
+    const auto count = static_cast<std::int32_t>(std::min(rows.n - first, kCutRows));
     gpu::MlaDecodeArgs args{};
     args.queries = space.rows(RowBuffer::kAbsorbedQuery).rows + first * heads * cache_width(config_);
-    args.sequences = space.array<std::int32_t>(DeviceArray::kSequences) + first;
-    args.positions = space.array<std::int32_t>(DeviceArray::kPositions) + first;
-    args.cache = rows;
+    args.sequences = space.array<std::int32_t>(DeviceArray::kSequences) + rows.first + first;
+    args.positions = space.array<std::int32_t>(DeviceArray::kPositions) + rows.first + first;
+    args.cache = cache;
     args.partials = {.max = partials + results * latent, .sum = partials + results * (latent + 1), .acc = partials};
     args.scale = static_cast<float>(config_.softmax_scale(AttentionKind::kMla));
     args.n_rows = count;
@@ -152,29 +158,29 @@ void DeviceAttention::attend(const DeviceOps& ops, std::int64_t n, const gpu::Ca
   }
 }
 
-void DeviceAttention::carry_out(const DeviceOps& ops, std::int64_t n) const {
+void DeviceAttention::carry_out(const DeviceOps& ops, RowRange rows) const {
   const DeviceSpace& space = ops.space();
   const DeviceRows &latent = space.rows(RowBuffer::kLatent), &heads = space.rows(RowBuffer::kHeads),
-                   &output = space.rows(RowBuffer::kOutput);
-  ops.quantize(latent, n * config_.n_heads, config_.kv_lora_rank);
+                   output = space.rows(RowBuffer::kOutput).from(rows.first);
+  ops.quantize(latent, rows.n * config_.n_heads, config_.kv_lora_rank);
   ops.multiply({.weight = v_b_,
                 .acts = latent,
                 .out = heads.rows,
                 .out_stride = heads.stride,
-                .n_rows = n,
+                .n_rows = rows.n,
                 .with_factors = false,
                 .n_groups = config_.n_heads,
                 .act_rows_per_row = config_.n_heads,
                 .act_rows_per_group = 1,
                 .out_group_stride = config_.v_head_dim});
-  ops.quantize(heads, n, config_.n_heads * config_.v_head_dim);
+  ops.quantize(heads, rows.n, config_.n_heads * config_.v_head_dim);
   ops.multiply({.weight = output_,
                 .acts = heads,
                 .out = output.rows,
                 .out_stride = output.stride,
-                .n_rows = n,
+                .n_rows = rows.n,
                 .with_factors = false});
-  if (output_bias_ != nullptr) ops.add(output, output_bias_, 0, n, config_.hidden_size);
+  if (output_bias_ != nullptr) ops.add(output, output_bias_, 0, rows.n, config_.hidden_size);
 }
 
 }  // namespace dodeca::runtime::device

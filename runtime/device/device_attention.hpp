@@ -1,4 +1,5 @@
-// Latent attention of one layer on a device, in absorbed form for every row (exec/mla_attention.hpp has the words).
+// Latent attention of one layer on a device, in absorbed form for every row (exec/mla_attention.hpp has the words), for
+// kRowsAtOnce rows at a time: queries in the latent space are large.
 #pragma once
 
 #include "gpu/kernels/mla_decode.hpp"
@@ -16,11 +17,11 @@ class DeviceAttention {
   void launch(const DeviceOps& ops, std::int64_t n, const DeviceRows* addition, std::int64_t table_stride) const;
 
  private:
-  void project_queries(const DeviceOps& ops, std::int64_t n) const;
-  void append(const DeviceOps& ops, std::int64_t n, const gpu::CacheBlocks& rows) const;
-  void absorb(const DeviceOps& ops, std::int64_t n) const;
-  void attend(const DeviceOps& ops, std::int64_t n, const gpu::CacheBlocks& rows) const;
-  void carry_out(const DeviceOps& ops, std::int64_t n) const;
+  void project_queries(const DeviceOps& ops, RowRange rows) const;
+  void append(const DeviceOps& ops, RowRange rows, const gpu::CacheBlocks& cache) const;
+  void absorb(const DeviceOps& ops, RowRange rows) const;
+  void attend(const DeviceOps& ops, RowRange rows, const gpu::CacheBlocks& cache) const;
+  void carry_out(const DeviceOps& ops, RowRange rows) const;
 
   const ModelConfig& config_;
   gpu::CacheShape shape_;

@@ -8,8 +8,8 @@
 
 namespace dodeca::runtime::device {
 
-DeviceBlocks::DeviceBlocks(std::shared_ptr<gpu::Device> device, const Plan& plan, const Offload& offload)
-    : state_(std::make_unique<DeviceState>(std::move(device), plan, offload)) {}
+DeviceBlocks::DeviceBlocks(std::shared_ptr<gpu::Device> device, const Plan& plan, const Offload& offload, Log log)
+    : state_(std::make_unique<DeviceState>(std::move(device), plan, offload)), log_(std::move(log)) {}
 DeviceBlocks::~DeviceBlocks() = default;
 
 void DeviceBlocks::take(const WeightPlan& weight, const WeightStore& store) { state_->weights.take(weight, store); }
@@ -30,11 +30,13 @@ std::vector<std::unique_ptr<exec::Block>> DeviceBlocks::make_blocks(const Model&
                                                                     exec::KvCache& cache, exec::Workspace& space) {
   DeviceState::Ranges ranges = state_->begin_executor(sizes, cache, space);
   state_->hot.read_from(model.weights());
+  state_->streamed.read_from(model.weights(), state_->device, log_);
   return build_blocks(*state_, model, space, std::move(ranges));
 }
 
 void DeviceBlocks::set_sides(Sides sides) { state_->sides = sides; }
 HotExpertTotals DeviceBlocks::hot_experts() const { return state_->hot.totals(); }
+StreamTotals DeviceBlocks::streamed() const { return state_->streamed.totals(); }
 
 void DeviceBlocks::check() {
   Meeting& meeting = *state_->meeting;

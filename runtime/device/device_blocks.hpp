@@ -13,6 +13,7 @@
 #include "gpu/device.hpp"
 #include "runtime/device/expert_use.hpp"
 #include "runtime/device/offload.hpp"
+#include "runtime/device/streamed_experts.hpp"
 #include "runtime/exec/executor.hpp"
 
 namespace dodeca::runtime::device {
@@ -28,8 +29,9 @@ enum class Sides {
 
 class DeviceBlocks final : public exec::BlockMaker {
  public:
-  // Allocates room for the weights that the plan has on the device. `plan` and `offload` are kept by value.
-  DeviceBlocks(std::shared_ptr<gpu::Device> device, const Plan& plan, const Offload& offload);
+  // Allocates room for the weights that the plan has on the device. `plan` and `offload` are kept by value; `log` hears how
+  // long it took to pin what streams.
+  DeviceBlocks(std::shared_ptr<gpu::Device> device, const Plan& plan, const Offload& offload, Log log);
   ~DeviceBlocks() override;
 
   // A weight that was just loaded: copied, if the device wants it.
@@ -44,9 +46,12 @@ class DeviceBlocks final : public exec::BlockMaker {
   void set_sides(Sides sides);
   // How many choices the experts in slots of the device took (hot_experts.hpp), and how often one was swapped in.
   HotExpertTotals hot_experts() const;
+  // What streamed to the device in passes of many rows (streamed_experts.hpp).
+  StreamTotals streamed() const;
 
  private:
   std::unique_ptr<DeviceState> state_;
+  Log log_;
 };
 
 }  // namespace dodeca::runtime::device

@@ -16,6 +16,8 @@ using exec::PlannedWeights;
 using exec::RowBuffer;
 using exec::RunSizes;
 
+std::int64_t rows_at_once(const RunSizes& sizes) { return std::min(sizes.micro_batch, kRowsAtOnce); }
+
 void read_by(DeviceDemand& demand, RowBuffer buffer, const WeightPlan* weight) {
   if (weight == nullptr) return;
   if (const quant::Layout* layout = device_layout(*weight)) demand.read_in(buffer, layout->act);
@@ -24,7 +26,7 @@ void read_by(DeviceDemand& demand, RowBuffer buffer, const WeightPlan* weight) {
 void demand_attention(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, DeviceDemand& demand) {
   const ModelConfig& c = plan.config;
   const PlannedWeights weights(plan, block);
-  const std::int64_t m = sizes.micro_batch, heads = c.n_heads, latent = c.kv_lora_rank;
+  const std::int64_t m = rows_at_once(sizes), heads = c.n_heads, latent = c.kv_lora_rank;
   for (const WeightRole role : {kQ, kQA, kKvA}) read_by(demand, RowBuffer::kInput, weights[role]);
   read_by(demand, RowBuffer::kQA, weights[kQB]);
   read_by(demand, RowBuffer::kQuery, weights[kKB]);
@@ -40,7 +42,7 @@ void demand_attention(const Plan& plan, const BlockPlan& block, const RunSizes& 
                std::min(m, kCutRows) * std::min(kMostChunks, exec::BlockTable::blocks_for(sizes.n_positions)) * heads *
                    (2 + latent),
                sizeof(float));
-  demand.array(DeviceArray::kCosSin, m * c.qk_rope_head_dim, sizeof(float));
+  demand.array(DeviceArray::kCosSin, sizes.micro_batch * c.qk_rope_head_dim, sizeof(float));
   demand.array(DeviceArray::kInvFreq, c.qk_rope_head_dim / 2, sizeof(double));
 }
 
@@ -51,7 +53,11 @@ void demand_dense(const PlannedWeights& weights, WeightRole gate, WeightRole dow
   read_by(demand, RowBuffer::kInput, weights[gate]);
   read_by(demand, RowBuffer::kDenseHidden, w);
   for (const RowBuffer buffer : {RowBuffer::kGate, RowBuffer::kUp, RowBuffer::kDenseHidden})
-    demand.rows(buffer, sizes.micro_batch, w->n_in);
+    demand.rows(buffer, rows_at_once(sizes), w->n_in);
+}
+
+bool multiplies_experts(const BlockPlan& block) {
+  return block.experts_place == Place::kDevice || block.n_hot_experts > 0 || block.n_wave_experts > 0;
 }
 
 void demand_experts(const Plan& plan, const BlockPlan& block, const RunSizes& sizes, DeviceDemand& demand) {
@@ -62,35 +68,49 @@ void demand_experts(const Plan& plan, const BlockPlan& block, const RunSizes& si
   const std::int64_t slots = sizes.micro_batch * c.n_experts_per_tok;
   demand.array(DeviceArray::kExpertIds, slots, sizeof(std::int32_t));
   demand.array(DeviceArray::kExpertWeights, slots, sizeof(float));
-  if (block.experts_place != Place::kDevice && block.n_hot_experts == 0) return;
-  const std::int64_t few_slots = std::min(sizes.micro_batch, exec::kFewRows) * c.n_experts_per_tok,
-                     slots_here = block.experts_place == Place::kDevice ? slots : few_slots;
-  demand.array(DeviceArray::kSlotRows, slots_here, sizeof(std::int32_t));
-  demand.array(DeviceArray::kSlotBegin, slots_here + 1, sizeof(std::int32_t));
+  if (!multiplies_experts(block)) return;
   read_by(demand, RowBuffer::kInput, weights[kExpertGate]);
   read_by(demand, RowBuffer::kExpertHidden, weights[kExpertDown]);
   // Gate is made where the hidden row will be, up where the sums will be.
-  demand.rows(RowBuffer::kExpertHidden, slots_here, c.moe_intermediate_size);
-  demand.rows(RowBuffer::kPartSums, slots_here, std::max(c.hidden_size, c.moe_intermediate_size));
+  const auto demand_slots = [&](std::int64_t n) {
+    demand.rows(RowBuffer::kExpertHidden, n, c.moe_intermediate_size);
+    demand.rows(RowBuffer::kPartSums, n, std::max(c.hidden_size, c.moe_intermediate_size));
+  };
+  if (block.n_wave_experts > 0) {
+    demand_slots(sizes.micro_batch);  // of one launch, so that any expert's rows find room
+    for (const DeviceArray array : {DeviceArray::kStreamRows, DeviceArray::kStreamTerms})
+      demand.array(array, slots, sizeof(std::int32_t));
+    demand.array(DeviceArray::kStreamBegin, 2 * c.n_routed_experts, sizeof(std::int32_t));
+  }
+  if (block.experts_place != Place::kDevice && block.n_hot_experts == 0) return;
+  const std::int64_t few_slots = std::min(sizes.micro_batch, exec::kFewRows) * c.n_experts_per_tok,
+                     slots_here =
+                         block.experts_place == Place::kDevice ? rows_at_once(sizes) * c.n_experts_per_tok : few_slots;
+  demand.array(DeviceArray::kSlotRows, slots_here, sizeof(std::int32_t));
+  demand.array(DeviceArray::kSlotBegin, slots_here + 1, sizeof(std::int32_t));
+  demand_slots(slots_here);
   if (block.n_hot_experts == 0) return;
   for (const DeviceArray array : {DeviceArray::kHotSlots, DeviceArray::kHotTerms})
     demand.array(array, few_slots, sizeof(std::int32_t));
 }
 
-// Whether a device multiplies a weight: it is there, or it has slots for some of its experts.
+// Whether a device multiplies a weight: it is there, or some of its experts come there.
 std::vector<bool> multiplied_on_device(const Plan& plan) {
   std::vector<bool> multiplied = read_on_device(plan);
   for (const BlockPlan& block : plan.blocks) {
     for (const std::size_t i : block.weights) {
-      if (block.n_hot_experts > 0 && is_routed(plan.weights[i].id.role)) multiplied[i] = true;
+      if (multiplies_experts(block) && is_routed(plan.weights[i].id.role)) multiplied[i] = true;
     }
   }
   return multiplied;
 }
 
-// Of all products, for any number of rows: more than 8 are taken 8 at a time, so that whole eights want the most.
+// Of all products, for any number of rows: more than 8 are taken 8 at a time, so that whole eights want the most. Waves have
+// any number of experts with any number of rows; from kLeastManyRows on, types of blocks are not split.
 void demand_splits(const Plan& plan, const RunSizes& sizes, std::int32_t multiprocessors, DeviceDemand& demand) {
   constexpr std::int64_t kColumns = 8;
+  std::int64_t most_wave = 0;
+  for (const BlockPlan& block : plan.blocks) most_wave = std::max(most_wave, block.n_wave_experts);
   std::set<std::tuple<quant::DType, std::int64_t, std::int64_t, std::int64_t, bool>> seen;  // layers are alike
   const std::vector<bool> multiplied = multiplied_on_device(plan);
   for (std::size_t i = 0; i < multiplied.size(); ++i) {
@@ -99,12 +119,22 @@ void demand_splits(const Plan& plan, const RunSizes& sizes, std::int32_t multipr
     if (!multiplied[i] || device_layout(w) == nullptr ||
         !seen.insert({w.dtype, w.n_in, w.n_out, w.n_slices, routed}).second)
       continue;
-    for (std::int64_t n = 1; n < sizes.micro_batch + kColumns; n += n < kColumns || routed ? 1 : kColumns) {
-      const SplitSpace space =
-          routed ? split_space(unplaced_matrix(w), 1, n * plan.config.n_experts_per_tok, multiprocessors)
-                 : split_space(unplaced_matrix(w), n, w.n_slices, multiprocessors);
+    const DeviceMatrix matrix = unplaced_matrix(w);
+    const auto add = [&](std::int64_t n_rows, std::int64_t n_groups) {
+      const SplitSpace space = split_space(matrix, n_rows, n_groups, multiprocessors);
       demand.array(DeviceArray::kSplitSums, static_cast<std::int64_t>(space.sums), sizeof(float));
       demand.array(DeviceArray::kCounters, static_cast<std::int64_t>(space.counters), sizeof(std::uint32_t));
+    };
+    const std::int64_t rows = routed ? rows_at_once(sizes) : sizes.micro_batch;
+    for (std::int64_t n = 1; n < rows + kColumns; n += n < kColumns || routed ? 1 : kColumns) {
+      if (routed)
+        add(1, n * plan.config.n_experts_per_tok);
+      else
+        add(n, w.n_slices);
+    }
+    if (!routed) continue;
+    for (std::int64_t experts = 1; experts <= most_wave; ++experts) {
+      for (std::int64_t n = 1; n < sizes.micro_batch + kColumns; n += n < kColumns ? 1 : kColumns) add(n, experts);
     }
   }
 }

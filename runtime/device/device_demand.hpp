@@ -1,5 +1,6 @@
 // The buffers of a device's part of the forward pass: counted before anything is loaded, and allocated by the same list.
-// Rows are those of exec::RowBuffer, in the formats in which weights read them; M is the device's rows per pass.
+// Rows are those of exec::RowBuffer, in the formats in which weights read them; M is the device's rows per pass,
+// A those at once.
 #pragma once
 
 #include <array>
@@ -15,6 +16,17 @@ inline std::uint64_t aligned(std::uint64_t bytes) {
   return (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment;
 }
 
+// Rows that attention, dense feed-forward blocks and experts that lie on the device take at a time, whatever a pass has:
+// their work space is many times as wide as the rows.
+inline constexpr std::int64_t kRowsAtOnce = 256;
+struct RowRange {
+  std::int64_t first = 0, n = 0;
+};
+template <class F>
+void for_row_ranges(std::int64_t n_rows, F&& f) {
+  for (std::int64_t first = 0; first < n_rows; first += kRowsAtOnce)
+    f(RowRange{first, n_rows - first < kRowsAtOnce ? n_rows - first : kRowsAtOnce});
+}
 // Rows whose logits are computed together.
 inline constexpr std::int64_t kLogitRows = 8;
 // Context chunks of a row at most, each with partial results that are merged, and rows that are cut at the same time. A
@@ -31,13 +43,16 @@ enum class DeviceArray {
   kPartials,       // float [cut rows, chunks, heads, 2 + latent]
   kExpertIds,      // int32 [M, used]
   kExpertWeights,  // float [M, used]
-  kSlotRows,       // int32 [M * used] row of a slot: slot / used
-  kSlotBegin,      // int32 [M * used + 1] 0, 1, 2, ...
+  kSlotRows,       // int32 [A * used] row of a slot: slot / used
+  kSlotBegin,      // int32 [A * used + 1] 0, 1, 2, ...
   kHotSlots,       // int32 [few rows, used] where chosen experts lie, and which terms there are
   kHotTerms,       //   (gpu/kernels/find_slots.hpp)
-  kLogits,         // float [logit rows, vocabulary]
-  kSplitSums,      // float, of products that are split over blocks
-  kCounters,       // uint32, zero between launches
+  kStreamRows,     // int32 [M * used] of the slots of streamed experts, wave after wave: the row
+  kStreamBegin,  // int32 [2 * experts] of the experts of one launch, where their slots begin in it, and where they end
+  kStreamTerms,  // int32 [M, used] the slots of a row's experts, -1: on the processors
+  kLogits,       // float [logit rows, vocabulary]
+  kSplitSums,    // float, of products that are split over blocks
+  kCounters,     // uint32, zero between launches
   kCount
 };
 

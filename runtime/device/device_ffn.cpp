@@ -1,6 +1,5 @@
 #include "runtime/device/device_ffn.hpp"
 
-#include "gpu/kernels/add_weighted_rows.hpp"
 #include "gpu/kernels/find_slots.hpp"
 #include "gpu/kernels/route_rows.hpp"
 
@@ -10,6 +9,15 @@ namespace {
 using enum WeightRole;
 using exec::RowBuffer;
 using gpu::KernelId;
+
+ExpertSlots slots_of_pairs(const DeviceSpace& space, std::int64_t n, const std::int32_t* slices) {
+  return {.rows = space.array<std::int32_t>(DeviceArray::kSlotRows),
+          .n_slots = n,
+          .n_groups = n,
+          .group_rows = 1,
+          .group_begin = space.array<std::int32_t>(DeviceArray::kSlotBegin),
+          .slices = slices};
+}
 
 }  // namespace
 
@@ -24,15 +32,18 @@ void DeviceDense::launch(const DeviceOps& ops, std::int64_t n) const {
   const DeviceRows &input = space.rows(RowBuffer::kInput), &gate = space.rows(RowBuffer::kGate),
                    &up = space.rows(RowBuffer::kUp), &hidden = space.rows(RowBuffer::kDenseHidden),
                    &output = space.rows(RowBuffer::kOutput);
-  ops.multiply({.weight = gate_, .acts = input, .out = gate.rows, .out_stride = gate.stride, .n_rows = n});
-  ops.multiply({.weight = up_, .acts = input, .out = up.rows, .out_stride = up.stride, .n_rows = n});
-  ops.swiglu(gate, up, hidden, n, down_.n_in);
-  ops.multiply({.weight = down_,
-                .acts = hidden,
-                .out = output.rows,
-                .out_stride = output.stride,
-                .n_rows = n,
-                .with_factors = false});
+  for_row_ranges(n, [&](RowRange rows) {
+    const DeviceRows acts = input.from(rows.first);
+    ops.multiply({.weight = gate_, .acts = acts, .out = gate.rows, .out_stride = gate.stride, .n_rows = rows.n});
+    ops.multiply({.weight = up_, .acts = acts, .out = up.rows, .out_stride = up.stride, .n_rows = rows.n});
+    ops.swiglu(gate, up, hidden, rows.n, down_.n_in);
+    ops.multiply({.weight = down_,
+                  .acts = hidden,
+                  .out = output.from(rows.first).rows,
+                  .out_stride = output.stride,
+                  .n_rows = rows.n,
+                  .with_factors = false});
+  });
 }
 
 DeviceFfn::DeviceFfn(const ModelConfig& config, const BlockPlan& plan, const DeviceWeights& weights,
@@ -87,59 +98,35 @@ bool DeviceFfn::launch_dense(const DeviceOps& ops, std::int64_t n) const {
   return true;
 }
 
+// Every (row, expert) pair is a group of one slot, which has the expert's slice.
 void DeviceFfn::launch_experts(const DeviceOps& ops, std::int64_t n, bool accumulate) const {
-  launch(ops, n,
-         {.weights = experts_, .slices = ops.space().array<std::int32_t>(DeviceArray::kExpertIds), .terms = nullptr},
-         accumulate);
+  const DeviceSpace& space = ops.space();
+  const std::int64_t used = config_.n_experts_per_tok;
+  for_row_ranges(n, [&](RowRange rows) {
+    launch_expert_products(
+        ops, experts_, space.rows(RowBuffer::kInput).from(rows.first),
+        slots_of_pairs(space, rows.n * used, space.array<std::int32_t>(DeviceArray::kExpertIds) + rows.first * used));
+    add_expert_terms(ops,
+                     {.weights = space.array<float>(DeviceArray::kExpertWeights) + rows.first * used, .n_used = used},
+                     space.rows(RowBuffer::kOutput).from(rows.first), rows.n, config_.hidden_size, accumulate);
+  });
 }
 
 void DeviceFfn::launch_hot_experts(const DeviceOps& ops, std::int64_t n) const {
   const DeviceSpace& space = ops.space();
+  const std::int64_t used = config_.n_experts_per_tok;
   const gpu::FindSlotsArgs args{.ids = space.array<std::int32_t>(DeviceArray::kExpertIds),
                                 .slot_of = hot_->slot_of,
                                 .slots = space.array<std::int32_t>(DeviceArray::kHotSlots),
                                 .terms = space.array<std::int32_t>(DeviceArray::kHotTerms),
-                                .n = static_cast<std::int32_t>(n * config_.n_experts_per_tok)};
+                                .n = static_cast<std::int32_t>(n * used)};
   ops.device().launch<KernelId::find_slots>(ops.stream(), gpu::find_slots_grid(args), args);
-  launch(ops, n, {.weights = hot_->weights, .slices = args.slots, .terms = args.terms}, true);
-}
-
-// Every (row, expert) pair is a group of one row, which has the expert's slice.
-void DeviceFfn::launch(const DeviceOps& ops, std::int64_t n, const Chosen& chosen, bool accumulate) const {
-  const DeviceSpace& space = ops.space();
-  const std::int64_t used = config_.n_experts_per_tok, slots = n * used;
-  const auto& [gate_weight, up_weight, down_weight] = chosen.weights;
-  const DeviceRows &hidden = space.rows(RowBuffer::kExpertHidden), &sums = space.rows(RowBuffer::kPartSums),
-                   &gate = hidden, &up = sums,  // each is read before it is written anew
-
-                                       &output = space.rows(RowBuffer::kOutput);
-  const auto multiply = [&](const DeviceMatrix& weight, const DeviceRows& acts, const DeviceRows& out, bool by_row) {
-    ops.multiply({.weight = weight,
-                  .acts = acts,
-                  .out = out.rows,
-                  .out_stride = out.stride,
-                  .n_rows = 1,
-                  .with_factors = by_row,
-                  .act_rows = by_row ? space.array<std::int32_t>(DeviceArray::kSlotRows) : nullptr,
-                  .n_groups = slots,
-                  .slices = chosen.slices,
-                  .group_begin = space.array<std::int32_t>(DeviceArray::kSlotBegin)});
-  };
-  multiply(gate_weight, space.rows(RowBuffer::kInput), gate, true);
-  multiply(up_weight, space.rows(RowBuffer::kInput), up, true);
-  ops.swiglu(gate, up, hidden, slots, down_weight.n_in);
-  multiply(down_weight, hidden, sums, false);
-  const gpu::AddWeightedRowsArgs args{.out = output.rows,
-                                      .in = sums.rows,
-                                      .weights = space.array<float>(DeviceArray::kExpertWeights),
-                                      .indices = chosen.terms,
-                                      .out_stride = output.stride,
-                                      .in_stride = sums.stride,
-                                      .n_rows = static_cast<std::int32_t>(n),
-                                      .n_terms = static_cast<std::int32_t>(used),
-                                      .n = static_cast<std::int32_t>(config_.hidden_size),
-                                      .accumulate = accumulate};
-  ops.device().launch<KernelId::add_weighted_rows>(ops.stream(), gpu::add_weighted_rows_grid(args), args);
+  launch_expert_products(ops, hot_->weights, space.rows(RowBuffer::kInput),
+                         slots_of_pairs(space, n * used, args.slots));
+  add_expert_terms(
+      ops,
+      {.slots = args.terms, .end = args.n, .weights = space.array<float>(DeviceArray::kExpertWeights), .n_used = used},
+      space.rows(RowBuffer::kOutput), n, config_.hidden_size, true);
 }
 
 }  // namespace dodeca::runtime::device

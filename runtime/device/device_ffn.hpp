@@ -28,21 +28,13 @@ class DeviceFfn {
   void begin(const DeviceOps& ops, std::int64_t n, const DeviceRows* addition) const;
   // From kInput to kOutput: the dense block, or the shared expert (false: there is none).
   bool launch_dense(const DeviceOps& ops, std::int64_t n) const;
-  // The chosen experts, added to kOutput or, where nothing is in it, put there.
+  // The chosen experts, which lie on the device, added to kOutput or, where nothing is in it, put there.
   void launch_experts(const DeviceOps& ops, std::int64_t n, bool accumulate) const;
   // Those of the chosen experts that have a slot, added to kOutput; few rows.
   void launch_hot_experts(const DeviceOps& ops, std::int64_t n) const;
 
  private:
   void route(const DeviceOps& ops, std::int64_t n) const;
-  // Slices of the weights by (row, expert) pair, and which pairs are added (null: all).
-  struct Chosen {
-    const ExpertWeights& weights;
-    const std::int32_t* slices;
-    const std::int32_t* terms;
-  };
-  void launch(const DeviceOps& ops, std::int64_t n, const Chosen& chosen, bool accumulate) const;
-
   const ModelConfig& config_;
   const float *norm_, *router_bias_;
   DeviceMatrix router_;

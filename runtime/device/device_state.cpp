@@ -18,7 +18,8 @@ DeviceState::DeviceState(std::shared_ptr<gpu::Device> d, const Plan& p, const Of
       stream(device->make_stream()),
       multiprocessors(std::max(1, device->info().multiprocessors)),
       weights(*device, stream, plan),
-      hot(*device, stream, plan) {}
+      hot(*device, stream, plan),
+      streamed(*device, stream, plan, offload) {}
 
 std::vector<std::int64_t> DeviceState::attention_layers() const {
   std::vector<std::int64_t> layers;
@@ -44,6 +45,7 @@ DeviceState::Ranges DeviceState::begin_executor(const exec::RunSizes& sizes, exe
   meeting = std::make_unique<Meeting>(*device, sizes);
   space.emplace(*device, stream, device_demand(plan, sizes, multiprocessors));
   ops.emplace(*device, stream, *space, multiprocessors);
+  streamed.begin_executor(sizes.micro_batch);
   kv_cache = &its_cache;
   table_stride = exec::BlockTable::blocks_for(sizes.n_positions);
   if (const auto stride = static_cast<std::size_t>(space->rows(RowBuffer::kHeadInput).stride); stride > 0) {

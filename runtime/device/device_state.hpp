@@ -12,6 +12,7 @@
 #include "runtime/device/hot_experts.hpp"
 #include "runtime/device/offload.hpp"
 #include "runtime/device/segment.hpp"
+#include "runtime/device/streamed_experts.hpp"
 
 namespace dodeca::runtime::device {
 
@@ -24,6 +25,7 @@ struct DeviceState {
   std::int32_t multiprocessors;
   DeviceWeights weights;
   HotExperts hot;
+  StreamedExperts streamed;
   std::unique_ptr<DeviceCache> cache;
 
   // Of the executor that exists now.

@@ -12,18 +12,13 @@
 #include <vector>
 
 #include "gpu/device.hpp"
-#include "runtime/device/device_weights.hpp"
+#include "runtime/device/expert_products.hpp"
 #include "runtime/device/expert_use.hpp"
 
 namespace dodeca::runtime::device {
 
 // Bytes that the slots of a plan's blocks need on a device, tables included; 0: there are none.
 std::uint64_t hot_expert_bytes(const Plan& plan);
-
-// What a device multiplies for chosen experts: the slices of three weights.
-struct ExpertWeights {
-  DeviceMatrix gate, up, down;
-};
 
 class HotExperts {
  public:

@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <map>
 #include <regex>
+#include <utility>
 
 #include "gpu/kernels/route_rows.hpp"
 #include "runtime/base/bytes.hpp"
 #include "runtime/base/error.hpp"
 #include "runtime/device/device_cache.hpp"
 #include "runtime/device/hot_experts.hpp"
+#include "runtime/device/streamed_experts.hpp"
+#include "runtime/exec/pass.hpp"
 
 namespace dodeca::runtime::device {
 namespace {
@@ -19,13 +22,18 @@ using enum WeightRole;
 
 // What other programs, the driver, graphs and fragments of memory may take while we run.
 constexpr std::uint64_t kMargin = std::uint64_t{512} << 20;
-constexpr std::int64_t kManyRows = 256, kFewestRows = 32;  // of a pass on the device
+// Rows of a pass on the device: with experts that stream, where all of a layer's cross the link in every pass; without; at
+// least.
+constexpr std::int64_t kMostStreamedRows = 16384, kManyRows = 256, kFewestRows = 32;
+// Two buffers keep the link and the products busy; the third takes what comes first in the next layer. A wave is a small
+// part of a layer, because the products of its last one begin when everything has been copied.
+constexpr std::int64_t kStreamBuffers = 3, kWavesOfLayer = 16, kMostWaveExperts = 16;
 
 // How much the device shall take. Things are given up in the order of the members.
 struct Wish {
   std::int64_t micro_batch = kManyRows;
   quant::DType cache_type = quant::DType::kF16;
-  bool head = true, dense = true;
+  bool stream = true, head = true, dense = true;
   std::int64_t first_layer = 0;
 };
 
@@ -41,7 +49,9 @@ class Placement {
 
   Offload choose() {
     Wish wish;
-    wish.micro_batch = std::min(run_.sizes.micro_batch, kManyRows);
+    result_.stream_speeds = options_.stream_speeds;
+    wish.stream = options_.stream_speeds.has_value() && !plan_.options.compute_f32;
+    wish.micro_batch = std::min(run_.sizes.micro_batch, wish.stream ? kMostStreamedRows : kManyRows);
     if (run_.cache_type == quant::DType::kBF16) wish.cache_type = quant::DType::kBF16;
     if (plan_.options.compute_f32) wish.cache_type = quant::DType::kF32;
     if (run_.cache_type == quant::DType::kQ8_0 || run_.cache_type == quant::DType::kI8)
@@ -54,6 +64,8 @@ class Placement {
     while (!fits(wish)) give_up(wish, counted);
     add_expert_layers();
     if (options_.hot_experts) add_hot_experts();
+    if (result_.n_streamed_layers == 0) result_.n_stream_buffers = 0;
+    result_.stream_buffers = stream_buffer_bytes(plan_, result_.n_stream_buffers);
     defer_experts();
     place_weights();
     for (const auto& [what, n] : refused_) result_.refused.push_back(fmt::format(fmt::runtime(what), n));
@@ -121,7 +133,7 @@ class Placement {
 
   void place(BlockPlan& block, const Wish& wish) {
     block.place = block.experts_place = Place::kCpu;
-    block.n_hot_experts = block.n_deferred = 0;
+    block.n_hot_experts = block.n_deferred = block.n_wave_experts = 0;
     block.adds_deferred = false;
     if (block.kind == BlockKind::kEmbedding) {
       block.reason = "a row is looked up";
@@ -172,8 +184,23 @@ class Placement {
       const std::int64_t positions = exec::BlockTable::blocks_for(run_.sizes.n_positions) * gpu::kCacheBlock;
       result_.cache += static_cast<std::uint64_t>(positions) * device_row_bytes(config_, wish.cache_type);
     }
+    stream(wish);
     count_work();
     return result_.bytes() <= result_.budget;
+  }
+
+  // Buffers for the experts in memory.
+  void stream(const Wish& wish) {
+    result_.n_streamed_layers = 0;
+    if (wish.stream && wish.micro_batch > exec::kFewRows) {
+      for (BlockPlan& block : plan_.blocks) {
+        if (!experts_in_memory(block) || !refusal(block, true).empty()) continue;
+        block.n_wave_experts = std::clamp<std::int64_t>(config_.n_routed_experts / kWavesOfLayer, 1, kMostWaveExperts);
+        ++result_.n_streamed_layers;
+      }
+    }
+    result_.n_stream_buffers = result_.n_streamed_layers > 0 ? kStreamBuffers : 0;
+    result_.stream_buffers = stream_buffer_bytes(plan_, result_.n_stream_buffers);
   }
 
   void count_work() {
@@ -194,6 +221,10 @@ class Placement {
     const auto say = [&](std::string what) {
       result_.given_up.push_back(fmt::format("{}: with more, {}", what, numbers()));
     };
+    if (wish.stream && wish.micro_batch <= kManyRows) {
+      wish.stream = false;
+      return say("experts do not stream to the device");
+    }
     if (wish.micro_batch > kFewestRows) {
       wish.micro_batch = std::max(kFewestRows, wish.micro_batch / 2);
       result_.given_up.clear();
@@ -235,14 +266,17 @@ class Placement {
         continue;
       }
       const std::uint64_t bytes = bytes_of(*block, true), had = result_.bytes(), work = result_.work;
+      const std::int64_t wave = std::exchange(block->n_wave_experts, 0);
       block->experts_place = Place::kDevice;
       result_.experts += bytes;
       count_work();
       if (result_.bytes() <= result_.budget) {
         ++result_.n_expert_layers;
+        if (wave > 0) --result_.n_streamed_layers;
         continue;
       }
       block->experts_place = Place::kCpu;
+      block->n_wave_experts = wave;
       result_.experts -= bytes;
       result_.work = work;
       if (!forced) continue;

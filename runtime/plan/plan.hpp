@@ -79,6 +79,7 @@ struct BlockPlan {
   Place place = Place::kCpu;          // where it runs: of a routed feed-forward, the router and the shared expert
   Place experts_place = Place::kCpu;  // the routed experts
   std::int64_t n_hot_experts = 0;     // of experts in memory, how many have a slot on the device too
+  std::int64_t n_wave_experts = 0;    // and how many a wave has that streams to the device in passes of many rows
   std::int64_t n_deferred = 0;        // of a row's experts, in passes of few rows: added one layer later
   bool adds_deferred = false;         // those of the layer before
   std::string reason;                 // why there

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -46,6 +47,9 @@ class WeightStore {
 
   void drop(WeightId id);
 
+  // Something that uses the slabs' memory and must go before it does, such as what pins it.
+  void lend(std::shared_ptr<const void> borrower) const { borrowers_.push_back(std::move(borrower)); }
+
  private:
   int here_ = cpu::kAllParts;
   std::vector<cpu::Slab> slabs_;
@@ -54,6 +58,7 @@ class WeightStore {
   std::map<WeightId, std::vector<PackedMatrix>> matrices_;
   std::map<WeightId, std::vector<float>> vectors_;
   std::map<WeightId, RowTable> tables_;
+  mutable std::vector<std::shared_ptr<const void>> borrowers_;
 };
 
 }  // namespace dodeca::runtime

@@ -216,7 +216,7 @@ TEST_CASE("weigh_rows: one row to add to all, in place, without copies") {
   check_same(rows.values(), want);
 }
 
-TEST_CASE("add_weighted_rows: the terms of a row in their order") {
+TEST_CASE("add_weighted_rows: the terms of a row in their order, of those within a range") {
   for_each_emulation([](Device& device) {
     const std::size_t n = 300, n_rows = 3, n_terms = 4, n_in = 12;
     const std::vector<float> in = tests::random_values(n_in * n, 1u),
@@ -231,6 +231,8 @@ TEST_CASE("add_weighted_rows: the terms of a row in their order") {
                                        .in = rows.data(),
                                        .weights = indexed ? weights.data() : nullptr,
                                        .indices = indexed ? indices.data() : nullptr,
+                                       .first_index = 1,
+                                       .end_index = 11,
                                        .out_stride = n,
                                        .in_stride = n,
                                        .n_rows = n_rows,
@@ -243,8 +245,8 @@ TEST_CASE("add_weighted_rows: the terms of a row in their order") {
           for (std::size_t k = 0; k < n; ++k) {
             float sum = accumulate ? before[row * n + k] : 0.0f;
             for (std::size_t t = row * n_terms; t < (row + 1) * n_terms; ++t) {
-              if (indexed && index[t] < 0) continue;
-              const std::size_t from = indexed ? static_cast<std::size_t>(index[t]) : t;
+              if (indexed && (index[t] < 1 || index[t] >= 11)) continue;
+              const std::size_t from = indexed ? static_cast<std::size_t>(index[t] - 1) : t;
               sum += (indexed ? weight[t] : 1.0f) * in[from * n + k];
             }
             want[row * n + k] = sum;

@@ -58,7 +58,7 @@ struct Hybrid {
                                              .free_bytes = info.free_bytes,
                                              .multiprocessors = info.multiprocessors},
                                             setup.offload, {setup.executor.sizes(), setup.executor.cache_type});
-    blocks = std::make_shared<runtime::device::DeviceBlocks>(device, plan, offload);
+    blocks = std::make_shared<runtime::device::DeviceBlocks>(device, plan, offload, kSilent);
     model = runtime::Model::load(source, std::move(plan), team,
                                  {.take = [this](const runtime::WeightPlan& weight,
                                                  const runtime::WeightStore& store) { blocks->take(weight, store); }},

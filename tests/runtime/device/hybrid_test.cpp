@@ -215,7 +215,7 @@ TEST_CASE("memory of the device that others took between the plan and the alloca
   REQUIRE(offload.weights > (64 << 10));
   const std::shared_ptr<gpu::emulation::EmulatedDevice> taken =
       gpu::emulation::open_emulation({.memory_limit = 64 << 10});
-  CHECK_THROWS_WITH_AS(device::DeviceBlocks(taken, plan, offload), doctest::Contains("65536 bytes, of which"),
+  CHECK_THROWS_WITH_AS(device::DeviceBlocks(taken, plan, offload, kSilent), doctest::Contains("65536 bytes, of which"),
                        std::runtime_error);
   CHECK(taken->memory_used() == 0);
 }

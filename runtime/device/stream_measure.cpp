@@ -1,0 +1,211 @@
+// The measurement behind stream_speeds.hpp: products of two sizes on each side give what an expert costs and what a row.
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <optional>
+#include <vector>
+
+#include "cpu/memory.hpp"
+#include "gpu/kernels/multiply.hpp"
+#include "quant/check.hpp"
+#include "runtime/base/error.hpp"
+#include "runtime/device/stream_speeds.hpp"
+#include "runtime/device/streamed_experts.hpp"
+#include "runtime/exec/block.hpp"
+#include "runtime/exec/multiply.hpp"
+
+namespace dodeca::runtime::device {
+namespace {
+
+constexpr std::array kRoles = {WeightRole::kExpertGate, WeightRole::kExpertUp, WeightRole::kExpertDown};
+// Rows of an expert in the two products, and how often each is done: the fastest counts.
+constexpr std::int64_t kFewer = 16, kMore = 128;
+constexpr int kRepetitions = 3;
+// Weights together: more than caches hold.
+constexpr std::uint64_t kBytes = std::uint64_t{192} << 20;
+constexpr std::int64_t kTilesAtOnce = 16;
+
+template <class F>
+double least_seconds(F&& f) {
+  double least = 1e30;
+  for (int i = 0; i < kRepetitions; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    f();
+    least = std::min(least, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  }
+  return least;
+}
+
+// An expert and one of its rows, in seconds.
+struct Costs {
+  double expert, row;
+};
+Costs costs_of(double fewer, double more, std::int64_t n_experts) {
+  const double row = std::max(more - fewer, 1e-9) / static_cast<double>((kMore - kFewer) * n_experts);
+  return {std::max(fewer / static_cast<double>(n_experts) - row * kFewer, 0.05 * row * kFewer), row};
+}
+
+class StreamBench {
+ public:
+  StreamBench(gpu::Device& device, cpu::Team& team, const Plan& plan)
+      : device_(device), team_(team), stream_(device.make_stream()) {
+    for (const BlockPlan& block : plan.blocks) {
+      if (block.kind != BlockKind::kMoeFfn) continue;
+      const exec::PlannedWeights weights(plan, block);
+      for (std::size_t i = 0; i < kRoles.size(); ++i) {
+        const WeightPlan* w = weights[kRoles[i]];
+        DODECA_CHECK(w != nullptr && device_layout(*w) != nullptr && w->storage != Storage::kReference, block.layer);
+        plans_[i] = w;
+        expert_bytes_ += unplaced_matrix(*w).slice_bytes;
+      }
+      break;
+    }
+    if (plans_[0] == nullptr) throw Error(ErrorKind::kBadRequest, "the model has no routed experts");
+    macs_ = static_cast<double>(expert_macs(plan.config));
+    n_experts_ = std::clamp<std::int64_t>(static_cast<std::int64_t>(kBytes / expert_bytes_), 2, plans_[0]->n_slices);
+    host_ = cpu::Slab((expert_bytes_ + 3 * 4096) * static_cast<std::uint64_t>(n_experts_) + (std::size_t{8} << 20), {});
+    for (std::size_t i = 0; i < kRoles.size(); ++i) {
+      matrices_[i] = runtime::unplaced(*plans_[i]).front();
+      matrices_[i].n_slices = n_experts_;
+      matrices_[i].data = host_.take(matrices_[i].bytes());
+      // Every page is there, and no value is special: small scales and codes.
+      std::fill_n(matrices_[i].data, matrices_[i].bytes(), std::byte{0x11});
+    }
+  }
+
+  StreamSpeeds measure() {
+    const Costs host = costs_of(on_host(kFewer), on_host(kMore), n_experts_),
+                device = costs_of(on_device(kFewer), on_device(kMore), n_experts_);
+    const auto bytes = static_cast<double>(expert_bytes_);
+    return {.link_bytes_per_s = link(),
+            .device_bytes_per_s = bytes / device.expert,
+            .device_macs_per_s = macs_ / device.row,
+            .host_bytes_per_s = bytes / host.expert,
+            .host_macs_per_s = macs_ / host.row};
+  }
+
+ private:
+  double on_host(std::int64_t n_rows) {
+    std::size_t act_bytes = 0, scratch_bytes = 0, out_floats = 0;
+    for (std::size_t i = 0; i < kRoles.size(); ++i) {
+      act_bytes = std::max(act_bytes, act_stride(i) * static_cast<std::size_t>(n_rows));
+      scratch_bytes = std::max(scratch_bytes, exec::multiply_scratch_bytes(*plans_[i]));
+      out_floats = std::max(out_floats, static_cast<std::size_t>((plans_[i]->n_out + cpu::kTileRows) * n_rows));
+    }
+    scratch_bytes = (scratch_bytes + 4095) / 4096 * 4096;
+    const cpu::Buffer acts(act_bytes), out(out_floats * sizeof(float)),
+        scratch(scratch_bytes * static_cast<std::size_t>(team_.size()));
+    cpu::WorkCounter units;
+    return least_seconds([&] {
+      units.reset();
+      team_.run([&](const cpu::Member& member) noexcept {
+        std::int64_t first = 0, mine = units.take();
+        for (std::size_t i = 0; i < kRoles.size(); ++i) {
+          const std::int64_t each = (matrices_[i].n_tiles + kTilesAtOnce - 1) / kTilesAtOnce;
+          for (; mine < first + each * n_experts_; mine = units.take()) {
+            const std::int64_t begin = (mine - first) % each * kTilesAtOnce;
+            exec::multiply({.weight = matrices_[i],
+                            .slice = (mine - first) / each,
+                            .tile_begin = begin,
+                            .tile_end = std::min(matrices_[i].n_tiles, begin + kTilesAtOnce),
+                            .acts = acts.data(),
+                            .act_stride = act_stride(i),
+                            .n_acts = n_rows,
+                            .out = out.as<float>(),
+                            .out_stride = matrices_[i].n_tiles * cpu::kTileRows,
+                            .scratch = scratch.data() + scratch_bytes * static_cast<std::size_t>(member.index),
+                            .prompt = true});
+          }
+          first += each * n_experts_;
+        }
+      });
+    });
+  }
+
+  double on_device(std::int64_t n_rows) {
+    const std::int64_t slots = n_rows * n_experts_;
+    std::size_t act_bytes = 0, out_floats = 0, weight_bytes = 0;
+    for (std::size_t i = 0; i < kRoles.size(); ++i) {
+      act_bytes = std::max(act_bytes, act_stride(i) * static_cast<std::size_t>(slots));
+      out_floats = std::max(out_floats, static_cast<std::size_t>(plans_[i]->n_out * slots));
+      weight_bytes = std::max<std::size_t>(weight_bytes, matrices_[i].bytes());
+    }
+    const gpu::DeviceMemory weights = device_.allocate(weight_bytes), acts = device_.allocate(act_bytes),
+                            out = device_.allocate(out_floats * sizeof(float)),
+                            begins = device_.allocate(static_cast<std::size_t>(n_experts_ + 1) * sizeof(std::int32_t));
+    std::vector<std::int32_t> begin;
+    for (std::int64_t e = 0; e <= n_experts_; ++e) begin.push_back(static_cast<std::int32_t>(e * n_rows));
+    device_.copy_to_device(stream_, begins.data(), begin.data(), begins.bytes());
+    device_.fill(stream_, weights.data(), 0x11, weights.bytes());
+    device_.fill(stream_, acts.data(), 0, acts.bytes());
+    device_.synchronize(stream_);
+    std::size_t n_partials = 0, n_counters = 0;
+    std::array<gpu::MultiplyLaunch, 3> launches;
+    for (std::size_t i = 0; i < kRoles.size(); ++i) {
+      gpu::MultiplyArgs args{};
+      args.weights = weights.data();
+      args.acts = acts.data();
+      args.group_begin = reinterpret_cast<const std::int32_t*>(begins.data());
+      args.out = reinterpret_cast<float*>(out.data());
+      args.slice_bytes = static_cast<std::int64_t>(matrices_[i].slice_bytes());
+      args.act_stride = static_cast<std::int64_t>(act_stride(i));
+      args.out_stride = plans_[i]->n_out;
+      args.n_in = static_cast<std::int32_t>(plans_[i]->n_in);
+      args.n_out = static_cast<std::int32_t>(plans_[i]->n_out);
+      args.n_rows = static_cast<std::int32_t>(n_rows);
+      args.n_groups = static_cast<std::int32_t>(n_experts_);
+      launches[i] = gpu::plan_multiply(plans_[i]->dtype, args, std::max(1, device_.info().multiprocessors));
+      n_partials = std::max(n_partials, launches[i].n_partials);
+      n_counters = std::max(n_counters, launches[i].n_counters);
+    }
+    const gpu::DeviceMemory partials = device_.allocate((n_partials + 64) * sizeof(float)),
+                            counters = device_.allocate((n_counters + 64) * sizeof(std::uint32_t));
+    device_.fill(stream_, counters.data(), 0, counters.bytes());
+    device_.synchronize(stream_);
+    return least_seconds([&] {
+      for (gpu::MultiplyLaunch& launch : launches) {
+        launch.args.partials = reinterpret_cast<float*>(partials.data());
+        launch.args.counters = reinterpret_cast<std::uint32_t*>(counters.data());
+        device_.launch(stream_, launch.kernel, launch.grid, &launch.args, sizeof launch.args);
+      }
+      device_.synchronize(stream_);
+    });
+  }
+
+  double link() {
+    const PackedMatrix& largest =
+        *std::ranges::max_element(matrices_, {}, [](const PackedMatrix& m) { return m.bytes(); });
+    const gpu::DeviceMemory to = device_.allocate(largest.bytes());
+    std::optional<gpu::RegisteredRange> pinned;
+    try {
+      pinned = device_.register_host(largest.data, (largest.bytes() + 4095) / 4096 * 4096);
+    } catch (const std::exception&) {  // then weights will be copied as they are, too
+    }
+    return static_cast<double>(largest.bytes()) / least_seconds([&] {
+             device_.copy_to_device(stream_, to.data(), largest.data, largest.bytes());
+             device_.synchronize(stream_);
+           });
+  }
+
+  std::size_t act_stride(std::size_t i) const {
+    return (cpu::act_row_bytes(plans_[i]->layout->act, plans_[i]->n_in) + 63) / 64 * 64;
+  }
+
+  gpu::Device& device_;
+  cpu::Team& team_;
+  gpu::Stream stream_;
+  std::array<const WeightPlan*, 3> plans_ = {};
+  std::array<PackedMatrix, 3> matrices_;
+  std::uint64_t expert_bytes_ = 0;
+  double macs_ = 0;
+  std::int64_t n_experts_ = 0;
+  cpu::Slab host_;
+};
+
+}  // namespace
+
+StreamSpeeds measure_stream_speeds(gpu::Device& device, cpu::Team& team, const Plan& plan) {
+  return StreamBench(device, team, plan).measure();
+}
+
+}  // namespace dodeca::runtime::device
