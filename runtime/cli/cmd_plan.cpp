@@ -10,6 +10,7 @@
 #include "runtime/cli/plan_prediction.hpp"
 #include "runtime/cli/plan_report.hpp"
 #include "runtime/cli/prediction_report.hpp"
+#include "runtime/cli/simulation.hpp"
 #include "runtime/cli/stream_options.hpp"
 #include "runtime/engine/workers.hpp"
 
@@ -58,6 +59,23 @@ void plan_there(const PlanArguments& arguments, const PlannedModel& model, const
   print_out(plan_text(p.plan, p.run, console.verbose) + prediction_text(p, console.verbose));
 }
 
+void simulate_there(const PlanArguments& arguments, const PlannedModel& model, const Console& console) {
+  const Simulation simulation = simulate(arguments, model);
+  if (!arguments.plot.empty()) {
+    OutputFile file(arguments.plot);
+    const std::string svg = simulation_plot(arguments.model_text(), simulation);
+    file.append(svg.data(), svg.size());
+    file.finish();
+  }
+  const PredictedPlan& p = simulation.predicted;
+  if (arguments.json) {
+    Json json = plan_json(p.plan, p.run);
+    append_key(json, "simulation", simulation_json(simulation));
+    return print_out(json.dump(1) + "\n");
+  }
+  print_out(plan_text(p.plan, p.run, false) + simulation_text(simulation, console.verbose));
+}
+
 void compare(const PlanArguments& arguments, const PlannedModel& model) {
   std::vector<PredictedPlan> plans;
   for (const std::string& machine : arguments.machines) plans.push_back(predict_plan(arguments, model, machine));
@@ -79,6 +97,8 @@ int cmd_plan(std::span<const std::string> args) {
     const PlannedModel model = model_of(arguments, console);
     if (!arguments.machines.empty())
       compare(arguments, model);
+    else if (arguments.simulate)
+      simulate_there(arguments, model, console);
     else if (!arguments.machine.empty())
       plan_there(arguments, model, console);
     else

@@ -74,6 +74,8 @@ void check_plan(PlanArguments& p) {
     p.model.drafts.mtp = "off";  // hardly a published file has the layer
   if (p.accepted >= 0 && (!p.predicts() || p.model.drafts.mtp == "off"))
     throw Usage("--mtp-accept goes with --machine or --compare, and with drafts (--mtp 1)");
+  if (p.simulate && (p.machine.empty() || p.gpu.empty()))
+    throw Usage("--simulate needs --machine NAME and --gpu NAME: how experts stream from that memory to that card");
   if (!p.plot.empty() && !p.predicts()) throw Usage("--plot goes with --machine or --compare");
   if (p.hot.kind != predict::HotHits::Kind::kUniform && p.model.device.hot_experts != "auto")
     throw Usage("--hot-hits goes with --machine, --gpu NAME and --hot-experts auto");
@@ -105,6 +107,7 @@ PlanArguments parse_plan(std::span<const std::string> args, Console& console) {
       "  dodeca plan --shape deepseek-v3 --recipe ud-q2_k_xl --machine epyc-9554\n"
       "  dodeca plan --shape deepseek-v3 --machine epyc-9654:ram384 --gpu rtx-4090 --json\n"
       "  dodeca plan --shape kimi-k2 --compare epyc-9554,2xepyc-9554,epyc-9755 --plot kimi.svg\n"
+      "  dodeca plan --shape deepseek-v3 --machine epyc-9554 --gpu rtx-4090 --simulate --plot pass.svg\n"
       "  dodeca plan --backtest");
   p.model.add_flags(options);
   options.choice("--shape", p.shape, shape_names(), "a published model's shape instead of -m");
@@ -117,6 +120,11 @@ PlanArguments parse_plan(std::span<const std::string> args, Console& console) {
                 "with --hot-experts: what slots are assumed to serve of the uses of experts: uniform (as many as they "
                 "are of the experts), published, or a share such as 0.2 (default: uniform)",
                 "SHARE");
+  options.flag(
+      "--simulate", p.simulate,
+      "with --machine and --gpu NAME: prompts pass after pass, by the schedule in which experts stream to the card; "
+      "with -v its steps, with --plot a picture of them");
+  options.value("-p,--n-prompt", p.n_prompt, "with --simulate: tokens of the prompt (default: 8192)", {1, 1 << 20});
   options.flag("--backtest", p.backtest, "predict what others have published, and say how far off the model is");
   options.value("-np,--parallel", p.parallel, "sequences that share the cache (default: 1)", {1, 4096});
   p.model.drafts.add_flags(options);

@@ -23,8 +23,9 @@ struct PlanArguments {
   std::string plot;                   // a file
   std::int64_t parallel = 1;
   predict::HotHits hot;
-  double accepted = -1;  // share of drafts, for predictions; negative: nobody said
-  bool json = false, backtest = false;
+  double accepted = -1;          // share of drafts, for predictions; negative: nobody said
+  std::int64_t n_prompt = 8192;  // tokens of the prompt that is simulated
+  bool json = false, backtest = false, simulate = false;
 
   bool predicts() const { return !machine.empty() || !machines.empty(); }
   // As recipes and files name it.

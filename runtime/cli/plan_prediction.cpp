@@ -5,9 +5,11 @@
 #include <algorithm>
 
 #include "runtime/cli/recipe_option.hpp"
+#include "runtime/device/stream_speeds.hpp"
 #include "runtime/engine/engine.hpp"
 #include "runtime/model/random_source.hpp"
 #include "runtime/model/shapes.hpp"
+#include "runtime/predict/card_prompt.hpp"
 #include "runtime/predict/catalogue.hpp"
 #include "runtime/quantize/recipe.hpp"
 
@@ -145,6 +147,21 @@ PlannedRun run_of(const PlanArguments& arguments, const Plan& plan, int n_cores)
   return run;
 }
 
+namespace {
+
+// As --stream-experts says: those of a file, or what the machine and the card are expected to have.
+std::optional<device::StreamSpeeds> stream_speeds_of(const PlanArguments& arguments, const Plan& plan,
+                                                     const predict::MachineSpec& machine,
+                                                     const predict::CardSpec& card) {
+  const std::string& mode = arguments.model.device.stream_experts;
+  if (mode == "off") return std::nullopt;
+  if (!mode.empty() && mode != "auto") return device::read_stream_speeds(mode).speeds;
+  const int n_threads = std::max(arguments.model.threads, arguments.model.threads_batch);
+  return predict::stream_speeds(plan, machine, card, n_threads > 0 ? n_threads : machine.n_cores());
+}
+
+}  // namespace
+
 PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& model, const std::string& machine) {
   const predict::MachineSpec spec = predict::find_machine(machine);
   if (const int most = std::max(arguments.model.threads, arguments.model.threads_batch); most > spec.n_cores())
@@ -170,13 +187,19 @@ PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& m
     if (!arguments.model.device.vram.empty())
       device.free_bytes = std::min(device.free_bytes, parse_bytes("--vram", arguments.model.device.vram));
     p.plan.machine.devices.push_back(device);
-    p.run.offload = place_on_card(arguments.model.device, p.plan, p.run.executor, std::nullopt);
+    p.run.offload =
+        place_on_card(arguments.model.device, p.plan, p.run.executor, stream_speeds_of(arguments, p.plan, spec, *card));
     on_card.emplace(predict::CardPlan{*card, p.plan, *p.run.offload});
   }
   p.prediction = predict::predict(plan, spec, on_card, request);
   add_otherwise(arguments, model, request, p.prediction);
   judge_fit(arguments, model, p);
   return p;
+}
+
+Plan plan_on_processors(const PlanArguments& arguments, const PlannedModel& model, const std::string& machine) {
+  const predict::MachineSpec spec = predict::find_machine(machine);
+  return plan_for(arguments, model, spec, parts_for(arguments, spec));
 }
 
 PredictedPlan predict_shape(const std::string& shape, const std::string& recipe, const std::string& machine,

@@ -30,6 +30,9 @@ struct PredictedPlan {
 };
 PredictedPlan predict_plan(const PlanArguments& arguments, const PlannedModel& model, const std::string& machine);
 
+// The plan without a card, that a prediction with one goes out from.
+Plan plan_on_processors(const PlanArguments& arguments, const PlannedModel& model, const std::string& machine);
+
 // The same of a published shape with a q8_0 cache, as pages of this project show it.
 struct ShapeOptions {
   std::string card = {};  // "": none

@@ -18,11 +18,12 @@ void append(std::vector<Wave>& waves, std::size_t first, std::int32_t expert, st
 }
 
 // Seconds until the last wave has been multiplied: the link copies one wave after the other, the device multiplies what
-// has come. Buffers are enough for that. `arrived`: waves at the beginning that need no copy any more.
-double device_seconds(std::span<const Wave> waves, std::size_t arrived, const StreamRates& rates) {
-  double copied = 0, multiplied = 0;
+// has come. Buffers are enough for that.
+double device_seconds(std::span<const Wave> waves, const Prefetched& prefetched, const StreamRates& rates) {
+  double copied = -prefetched.seconds, multiplied = 0;
   for (std::size_t w = 0; w < waves.size(); ++w) {
-    if (w >= arrived) copied += rates.copied_expert * static_cast<double>(waves[w].experts.size());
+    if (w == prefetched.waves.size()) copied = std::max(0.0, copied);  // nothing else could be copied before
+    copied += rates.copied_expert * static_cast<double>(waves[w].experts.size());
     multiplied = std::max(copied, multiplied);
     for (const std::int32_t rows : waves[w].n_rows)
       if (rows > 0) multiplied += rates.device_expert + rates.device_row * rows;
@@ -35,10 +36,10 @@ double device_seconds(std::span<const Wave> waves, std::size_t arrived, const St
 std::int64_t Wave::rows() const { return std::accumulate(n_rows.begin(), n_rows.end(), std::int64_t{0}); }
 
 Division divide_experts(std::span<const std::int32_t> n_rows, const StreamShape& shape, const StreamRates& rates,
-                        std::span<const std::vector<std::int32_t>> prefetched) {
+                        const Prefetched& prefetched) {
   Division division;
   std::vector<char> taken(n_rows.size(), 0);
-  for (const std::vector<std::int32_t>& experts : prefetched) {
+  for (const std::vector<std::int32_t>& experts : prefetched.waves) {
     Wave& wave = division.waves.emplace_back();
     for (const std::int32_t expert : experts) {
       taken[static_cast<std::size_t>(expert)] = 1;
@@ -57,15 +58,15 @@ Division divide_experts(std::span<const std::int32_t> n_rows, const StreamShape&
     return n_rows[static_cast<std::size_t>(a)] > n_rows[static_cast<std::size_t>(b)];
   });
   division.host_seconds = host;
-  division.device_seconds = device_seconds(division.waves, prefetched.size(), rates);
+  division.device_seconds = device_seconds(division.waves, prefetched, rates);
   if (shape.n_buffers == 0) return division;
   // One expert more on the device makes its time longer and the host's shorter: the best is where they cross.
   std::vector<Wave> waves = division.waves;
   for (const std::int32_t expert : others) {
     const std::int32_t rows = n_rows[static_cast<std::size_t>(expert)];
-    append(waves, prefetched.size(), expert, rows, shape);
+    append(waves, prefetched.waves.size(), expert, rows, shape);
     host -= rates.host_expert + rates.host_row * rows;
-    const double device = device_seconds(waves, prefetched.size(), rates);
+    const double device = device_seconds(waves, prefetched, rates);
     if (std::max(device, host) >= std::max(division.device_seconds, division.host_seconds)) break;
     division = {.waves = waves, .device_seconds = device, .host_seconds = std::max(0.0, host)};
   }

@@ -38,11 +38,16 @@ struct Division {
   double device_seconds = 0, host_seconds = 0;  // as the rates say; the layer takes the longer one
 };
 
+// Copies that were begun before a layer's rows were known: waves, and the seconds that the link had for them.
+struct Prefetched {
+  std::span<const std::vector<std::int32_t>> waves;
+  double seconds = 0;
+};
 // Divides a layer's experts so that device and processors end together. n_rows: of each expert, with 0 it is nobody's.
-// prefetched: experts whose copies were begun before; they are the first waves whatever they have now, also no rows.
-// The rest of the waves have the experts with the most rows, equal ones in ascending order. A pure function.
+// What was prefetched are the first waves whatever they have now, also no rows. The rest of the waves have the experts with
+// the most rows, equal ones in ascending order. A pure function.
 Division divide_experts(std::span<const std::int32_t> n_rows, const StreamShape& shape, const StreamRates& rates,
-                        std::span<const std::vector<std::int32_t>> prefetched = {});
+                        const Prefetched& prefetched = {});
 
 // Rows of a pass, all experts alike likely, from which on streaming gains at least `gain` of the experts' time; -1: never
 // up to most_rows.

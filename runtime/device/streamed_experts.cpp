@@ -65,6 +65,19 @@ StreamShape shape_of(const Plan& plan, const Offload& offload) {
   return shape;
 }
 
+// Of a row, with the weights of the layer's attention where that is on the device.
+std::uint64_t attention_macs(const Plan& plan, std::int64_t layer) {
+  std::uint64_t macs = 0;
+  for (const BlockPlan& block : plan.blocks) {
+    if (block.layer != layer || block.kind != BlockKind::kMlaAttention || block.place != Place::kDevice) continue;
+    for (const std::size_t i : block.weights) {
+      const WeightPlan& w = plan.weights[i];
+      if (w.layout != nullptr) macs += static_cast<std::uint64_t>(w.n_in * w.n_out * w.n_slices);
+    }
+  }
+  return macs;
+}
+
 }  // namespace
 
 std::uint64_t stream_buffer_bytes(const Plan& plan, std::int64_t n_buffers) {
@@ -125,6 +138,7 @@ StreamedExperts::StreamedExperts(gpu::Device& device, const gpu::Stream& stream,
     Layer& layer = layers_.emplace_back();
     layer.layer = block.layer;
     layer.rates = stream_rates(plan, block, *offload.stream_speeds);
+    layer.route_row = static_cast<double>(attention_macs(plan, block.layer)) / offload.stream_speeds->device_macs_per_s;
     layer.last_rows.assign(static_cast<std::size_t>(plan.config.n_routed_experts), 0);
     DeviceMatrix* const matrices[] = {&layer.weights.gate, &layer.weights.up, &layer.weights.down};
     std::uint64_t at = 0;
@@ -212,15 +226,16 @@ void StreamedExperts::prefetch(const Layer& layer) {
   const std::int32_t each = static_cast<std::int32_t>(
       std::max<std::int64_t>(1, n_rows_ * config_.n_experts_per_tok / config_.n_routed_experts));
   const std::vector<std::int32_t> alike(experts.size(), each);
-  const std::size_t n_waves = std::min<std::size_t>(divide_experts(alike, shape_, layer.rates).waves.size(),
-                                                    static_cast<std::size_t>(shape_.n_buffers));
+  const Division division = divide_experts(alike, shape_, layer.rates, {.waves = {}, .seconds = seconds_ahead(layer)});
+  const std::size_t n_waves = std::min<std::size_t>(division.waves.size(), static_cast<std::size_t>(shape_.n_buffers));
+  std::size_t first = 0;
   for (std::size_t w = 0; w < n_waves; ++w) {
-    const std::size_t first = w * static_cast<std::size_t>(shape_.wave_experts),
-                      end = std::min(experts.size(), first + static_cast<std::size_t>(shape_.wave_experts));
+    const std::size_t end = first + division.waves[w].experts.size();
     prefetched_.emplace_back(experts.begin() + static_cast<std::ptrdiff_t>(first),
                              experts.begin() + static_cast<std::ptrdiff_t>(end));
+    first = end;
   }
-  std::size_t step = schedule_.prefetch(layer.layer, static_cast<std::int64_t>(n_waves));
+  std::size_t step = schedule_.prefetch(layer.layer, std::ssize(prefetched_));
   for (const std::vector<std::int32_t>& wave : prefetched_) copy(layer, schedule_.steps()[step++], wave);
 }
 
@@ -298,7 +313,8 @@ void StreamedExperts::begin_layer(const DeviceOps& ops, std::int64_t layer_index
   Layer& layer = layer_of(layer_index);
   std::ranges::fill(layer.last_rows, 0);
   for (const std::int32_t id : ids) ++layer.last_rows[static_cast<std::size_t>(id)];
-  const Division division = divide_experts(layer.last_rows, shape_, layer.rates, prefetched_);
+  const Division division =
+      divide_experts(layer.last_rows, shape_, layer.rates, {.waves = prefetched_, .seconds = seconds_ahead(layer)});
   taken_.assign(layer.last_rows.size(), 0);
   ++totals_.layers;
   totals_.rows_of_host += std::ssize(ids);

@@ -65,6 +65,7 @@ class StreamedExperts {
     std::uint64_t up = 0, down = 0;  // bytes from there
     std::array<WeightId, 3> ids;
     StreamRates rates;
+    double route_row = 0;                 // seconds of the device for a row from the layer before to this one's router
     std::vector<std::int32_t> last_rows;  // of each expert, in the last pass that streamed
   };
   Layer& layer_of(std::int64_t layer) {
@@ -73,6 +74,8 @@ class StreamedExperts {
   std::byte* buffer(std::int64_t index) const {
     return memory_.data() + static_cast<std::uint64_t>(index) * buffer_bytes_;
   }
+  // Seconds that the link has for copies ahead of a layer.
+  double seconds_ahead(const Layer& layer) const { return layer.route_row * static_cast<double>(n_rows_); }
   void prefetch(const Layer& layer);
   void copy(const Layer& layer, const StreamStep& step, std::span<const std::int32_t> experts);
   void send_lists(const DeviceOps& ops, const Division& division, std::span<const std::int32_t> ids);

@@ -48,6 +48,8 @@ constexpr FigureKey<CardSpec> kCardKeys[] = {
     {"read_share", "share of it that products read", &CardSpec::read_share, 0.01, 1},
     {"f16_tflops", "F16 products, TFLOPS", &CardSpec::f16_tflops, 0.1, 1e6},
     {"compute_share", "share of them that is reached", &CardSpec::compute_share, 0.001, 1},
+    {"int8_tops", "8-bit products, TOPS", &CardSpec::int8_tops, 0.1, 1e6, false, true},
+    {"int8_share", "share of them that is reached", &CardSpec::int8_share, 0.001, 1, false, true},
     {"link_gb_s", "link in one direction, GB/s", &CardSpec::link_gb_s, 0.1, 10000},
     {"link_share", "share of the link that copies reach", &CardSpec::link_share, 0.01, 1},
     {"round_trip_us", "round trip of two flags, us", &CardSpec::round_trip_us, 0.01, 1e6},

@@ -105,11 +105,19 @@ struct CardSpec {
   Figure memory_gib, multiprocessors;
   Figure gb_per_s, read_share;       // of its memory; what products read of it
   Figure f16_tflops, compute_share;  // of the tensor cores; what products of many rows reach of it
-  Figure link_gb_s, link_share;      // one direction; what copies reach
-  Figure round_trip_us, launch_us;   // of two flags through pinned memory; from kernel to kernel in a graph
+  Figure int8_tops, int8_share;  // the same of 8-bit integers, by which types of blocks are multiplied; may be unknown
+  Figure link_gb_s, link_share;  // one direction; what copies reach
+  Figure round_trip_us, launch_us;  // of two flags through pinned memory; from kernel to kernel in a graph
   Figure tdp_watts;
 
   Machine::Device device() const;
+  // Multiply-accumulates per second: of float16, and of weights with many rows (as float16 where nobody knows better).
+  double f16_macs() const { return 0.5e12 * f16_tflops.value * compute_share.value; }
+  double weight_macs() const {
+    return int8_tops.known() && int8_share.known() ? 0.5e12 * int8_tops.value * int8_share.value : f16_macs();
+  }
+  double link_bytes_per_s() const { return 1e9 * link_gb_s.value * link_share.value; }
+  double read_bytes_per_s() const { return 1e9 * gb_per_s.value * read_share.value; }
 };
 
 }  // namespace dodeca::runtime::predict

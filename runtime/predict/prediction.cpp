@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/predict/card_prompt.hpp"
 #include "runtime/predict/card_time.hpp"
 #include "runtime/predict/node_parts.hpp"
 #include "runtime/predict/prompt_time.hpp"
@@ -124,7 +125,7 @@ Prediction predict(const Plan& plan, const MachineSpec& machine, const std::opti
     DepthPoint point{.depth = depth, .step = {}, .prompt = {}};
     point.step = on_card ? step_time_with_card(plan, card->placed, machine, card->card, card_cache, step)
                          : step_time(plan, machine, step);
-    point.prompt = on_card ? prompt_time_with_card(plan, card->placed, machine, card->card, prompt)
+    point.prompt = on_card ? card_prompt(plan, {card->placed, card->card, card->offload}, machine, prompt).split
                            : prompt_time(plan, machine, prompt);
     point.tokens_per_s = static_cast<double>(request.n_parallel) / point.step.seconds();
     point.prompt_per_s = static_cast<double>(p.micro_batch) / point.prompt.sum();

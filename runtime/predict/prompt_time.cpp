@@ -211,52 +211,9 @@ TimeSplit prompt_time(const Plan& plan, const MachineSpec& machine, const Prompt
   return split;
 }
 
-TimeSplit prompt_time_with_card(const Plan& plan, const Plan& placed, const MachineSpec& machine, const CardSpec& card,
-                                const PromptRequest& request) {
-  const Prompt prompt(plan, machine, request);
-  const ModelConfig& c = plan.config;
-  const auto rows = static_cast<double>(request.n_rows), depth = static_cast<double>(request.depth);
-  const double flops = 1e12 * card.f16_tflops.value * card.compute_share.value,
-               reading = 1e9 * card.gb_per_s.value * card.read_share.value,
-               link = 1e9 * card.link_gb_s.value * card.link_share.value;
-  TimeSplit split;
-  for (std::size_t i = 0; i < placed.blocks.size(); ++i) {
-    const BlockPlan& block = placed.blocks[i];
-    if (block.layer >= c.n_layers || block.kind == BlockKind::kMtp) continue;
-    if (block.place == Place::kCpu) {
-      split += prompt.block(plan.blocks[i]);
-    } else {
-      TimeSplit here;
-      double macs = 0, bytes = 0;
-      const bool experts_here = block.kind == BlockKind::kMoeFfn && block.experts_place == Place::kDevice;
-      for (const std::size_t w : block.weights) {
-        const WeightPlan& weight = placed.weights[w];
-        const bool routed = is_routed(weight.id.role);
-        if (weight.layout == nullptr || (routed && !experts_here)) continue;
-        const double used = routed ? static_cast<double>(c.n_experts_per_tok) : static_cast<double>(weight.n_slices);
-        macs += static_cast<double>(weight.n_in * weight.n_out) * used * (block.kind == BlockKind::kHead ? 1 : rows);
-        bytes += static_cast<double>(weight.bytes);
-      }
-      if (block.kind == BlockKind::kMlaAttention)  // in absorbed form
-        macs += rows * (depth + rows / 2) * static_cast<double>(c.n_heads * (2 * c.kv_lora_rank + c.qk_rope_head_dim));
-      const double compute = 2 * macs / flops, read = bytes / reading;
-      here.add(compute > read ? Bound::kCardArithmetic : Bound::kCardMemory, std::max(compute, read));
-      here.add(Bound::kCardLaunches,
-               1e-6 * card.launch_us.value *
-                   (block.kind == BlockKind::kMlaAttention ? kCardAttentionKernels : kCardFfnKernels));
-      if (block.kind == BlockKind::kMoeFfn && !experts_here) {
-        TimeSplit there = prompt.block(plan.blocks[i], true);
-        // Rows go as floats and come back as floats.
-        there.add(Bound::kCardLink, 2 * rows * static_cast<double>(c.hidden_size) * sizeof(float) / link +
-                                        1e-6 * card.round_trip_us.value);
-        split += there.sum() > here.sum() ? there : here;
-      } else {
-        split += here;
-      }
-    }
-    if (block.kind == BlockKind::kHead) break;
-  }
-  return split;
+TimeSplit prompt_block_time(const Plan& plan, const MachineSpec& machine, const PromptRequest& request,
+                            const BlockPlan& block, bool only_routed) {
+  return Prompt(plan, machine, request).block(block, only_routed);
 }
 
 }  // namespace dodeca::runtime::predict

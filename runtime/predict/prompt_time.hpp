@@ -20,8 +20,8 @@ struct PromptRequest {
 };
 
 TimeSplit prompt_time(const Plan& plan, const MachineSpec& machine, const PromptRequest& request);
-// Prompts take the way of generated rows beside a card, in passes of n_rows.
-TimeSplit prompt_time_with_card(const Plan& plan, const Plan& placed, const MachineSpec& machine, const CardSpec& card,
-                                const PromptRequest& request);
+// Of one block; only_routed: of the chosen experts alone.
+TimeSplit prompt_block_time(const Plan& plan, const MachineSpec& machine, const PromptRequest& request,
+                            const BlockPlan& block, bool only_routed = false);
 
 }  // namespace dodeca::runtime::predict

@@ -196,7 +196,7 @@ TEST_CASE("experts are divided so that no other number of them ends earlier, and
 TEST_CASE("experts that were copied before their rows are known stay on the device") {
   const std::vector<std::int32_t> rows = {0, 50, 3, 9, 20, 0, 1};
   const std::vector<std::vector<std::int32_t>> prefetched = {{0, 2}, {6}};
-  const Division division = divide_experts(rows, kShape, kRates, prefetched);
+  const Division division = divide_experts(rows, kShape, kRates, {.waves = prefetched, .seconds = 5});
   REQUIRE(division.waves.size() >= 2);
   CHECK(division.waves[0].experts == prefetched[0]);
   CHECK(division.waves[0].n_rows == std::vector<std::int32_t>{0, 3});
@@ -206,6 +206,14 @@ TEST_CASE("experts that were copied before their rows are known stay on the devi
     for (const std::int32_t expert : division.waves[w].experts) CHECK(streamed.insert(expert).second);
   CHECK(streamed.contains(1));  // 50 rows take the host longer than the copy
   CHECK(division.host_seconds == doctest::Approx(host_seconds(rows, streamed)));
+  // What the link had no time for before, it has to copy now.
+  const std::vector<std::int32_t> none(7, 0);
+  const auto seconds = [&](double before) {
+    return divide_experts(none, kShape, kRates, {.waves = prefetched, .seconds = before}).device_seconds;
+  };
+  CHECK(seconds(0) == doctest::Approx(3 * kRates.copied_expert));
+  CHECK(seconds(5) == doctest::Approx(3 * kRates.copied_expert - 5));
+  CHECK(seconds(100) == 0);
 }
 
 TEST_CASE(

@@ -10,6 +10,7 @@
 #include "runtime/exec/grouped_heads.hpp"
 #include "runtime/model/random_source.hpp"
 #include "runtime/predict/calibration.hpp"
+#include "runtime/predict/card_prompt.hpp"
 #include "runtime/predict/card_time.hpp"
 #include "runtime/predict/catalogue.hpp"
 #include "runtime/predict/node_parts.hpp"
@@ -371,7 +372,7 @@ TEST_CASE("beside a card, a layer takes the slower side, and the way there and b
   CHECK(step.of(Bound::kCardArithmetic) == close_to(61 * 2.0 * 1000 * 128 * 1088 / 0.05e12));
   // Prompts: 64 rows of floats each way at 20 GB/s, where the processors are slower.
   card.f16_tflops = figure(1e6);
-  const TimeSplit pass = prompt_time_with_card(plan, placed, m, card, {.n_threads = 64, .n_rows = 64});
+  const TimeSplit pass = card_prompt(plan, {placed, card, offload}, m, {.n_threads = 64, .n_rows = 64}).split;
   CHECK(pass.of(Bound::kCardLink) == close_to(there * (20e-6 + 2 * 64 * 7168 * 4 / 20e9)));
 }
 
