@@ -1,7 +1,9 @@
 #include "runtime/device/device_attention.hpp"
 
 #include <algorithm>
+#include <numbers>
 
+#include "gpu/kernels/mla_prompt.hpp"
 #include "gpu/kernels/rope.hpp"
 
 namespace dodeca::runtime::device {
@@ -40,23 +42,43 @@ DeviceAttention::DeviceAttention(const ModelConfig& config, const BlockPlan& pla
   k_b_ = matrix(kKB);
   v_b_ = matrix(kVB);
   output_ = matrix(kAttentionOutput);
+  decompression_ = weights.decompression(plan.layer);
 }
 
 void DeviceAttention::launch(const DeviceOps& ops, std::int64_t n, const DeviceRows* addition,
-                             std::int64_t table_stride) const {
+                             std::int64_t table_stride, std::span<const RowRun> runs) const {
   const DeviceSpace& space = ops.space();
   const gpu::CacheBlocks cache{.rows = rows_,
                                .table = space.array<std::int32_t>(DeviceArray::kBlockTable),
                                .table_stride = static_cast<std::int32_t>(table_stride),
                                .row_bytes = gpu::cache_row_bytes(shape_)};
   ops.normalize_residual(config_, norm_, n, addition);
-  for_row_ranges(n, [&](RowRange rows) {
-    append(ops, rows, cache);
-    project_queries(ops, rows);
-    absorb(ops, rows);
-    attend(ops, rows, cache);
-    carry_out(ops, rows);
-  });
+  const auto absorbed = [&](const RowRange& all) {
+    for_row_ranges(all, [&](RowRange rows) {
+      append(ops, rows, cache);
+      project_queries(ops, rows);
+      absorb(ops, rows);
+      attend(ops, rows, cache);
+      carry_out(ops, rows);
+    });
+  };
+  if (runs.empty() || decompression_ == nullptr) return absorbed({0, n});
+  for (const RowRun& run : runs) {
+    if (!run.decompressed) {
+      absorbed(run.rows);
+      continue;
+    }
+    for_row_ranges(run.rows, [&](RowRange rows) {
+      append(ops, rows, cache);
+      project_queries(ops, rows);
+      pack_queries(ops, rows);
+    });
+    attend_prompt(ops, run, cache);
+    for_row_ranges(run.rows, [&](RowRange rows) {
+      widen(ops, rows);
+      project_heads(ops, rows);
+    });
+  }
 }
 
 void DeviceAttention::append(const DeviceOps& ops, RowRange rows, const gpu::CacheBlocks& cache) const {
@@ -160,8 +182,7 @@ void DeviceAttention::attend(const DeviceOps& ops, RowRange rows, const gpu::Cac
 
 void DeviceAttention::carry_out(const DeviceOps& ops, RowRange rows) const {
   const DeviceSpace& space = ops.space();
-  const DeviceRows &latent = space.rows(RowBuffer::kLatent), &heads = space.rows(RowBuffer::kHeads),
-                   output = space.rows(RowBuffer::kOutput).from(rows.first);
+  const DeviceRows &latent = space.rows(RowBuffer::kLatent), &heads = space.rows(RowBuffer::kHeads);
   ops.quantize(latent, rows.n * config_.n_heads, config_.kv_lora_rank);
   ops.multiply({.weight = v_b_,
                 .acts = latent,
@@ -173,6 +194,12 @@ void DeviceAttention::carry_out(const DeviceOps& ops, RowRange rows) const {
                 .act_rows_per_row = config_.n_heads,
                 .act_rows_per_group = 1,
                 .out_group_stride = config_.v_head_dim});
+  project_heads(ops, rows);
+}
+
+void DeviceAttention::project_heads(const DeviceOps& ops, RowRange rows) const {
+  const DeviceSpace& space = ops.space();
+  const DeviceRows &heads = space.rows(RowBuffer::kHeads), output = space.rows(RowBuffer::kOutput).from(rows.first);
   ops.quantize(heads, rows.n, config_.n_heads * config_.v_head_dim);
   ops.multiply({.weight = output_,
                 .acts = heads,
@@ -181,6 +208,89 @@ void DeviceAttention::carry_out(const DeviceOps& ops, RowRange rows) const {
                 .n_rows = rows.n,
                 .with_factors = false});
   if (output_bias_ != nullptr) ops.add(output, output_bias_, 0, rows.n, config_.hidden_size);
+}
+
+// ---- decompressed ----------------------------------------------------------------------------------------------------
+
+void DeviceAttention::pack_queries(const DeviceOps& ops, RowRange rows) const {
+  const DeviceSpace& space = ops.space();
+  const std::int64_t stride = config_.n_heads * head_dim(config_);
+  const gpu::PackQueriesArgs args{
+      .queries = space.rows(RowBuffer::kQuery).rows,
+      .cos_sin = cos_sin(space, rows, config_.qk_rope_head_dim),
+      .out = space.array<std::uint16_t>(DeviceArray::kHalfQueries) + rows.first * stride,
+      .out_stride = stride,
+      .factor = static_cast<float>(config_.softmax_scale(AttentionKind::kMla) * std::numbers::log2e),
+      .type = half_type(),
+      .pairs = kPairs,
+      .n_rows = static_cast<std::int32_t>(rows.n),
+      .n_heads = static_cast<std::int32_t>(config_.n_heads),
+      .nope = static_cast<std::int32_t>(config_.qk_nope_head_dim),
+      .rope = static_cast<std::int32_t>(config_.qk_rope_head_dim)};
+  ops.device().launch<KernelId::pack_queries>(ops.stream(), gpu::pack_queries_grid(args), args);
+}
+
+void DeviceAttention::attend_prompt(const DeviceOps& ops, const RowRun& run, const gpu::CacheBlocks& cache) const {
+  const DeviceSpace& space = ops.space();
+  gpu::Device& device = ops.device();
+  const std::int64_t width = cache_width(config_), latent = config_.kv_lora_rank, d = head_dim(config_),
+                     per_head = config_.qk_nope_head_dim + config_.v_head_dim, stride = config_.n_heads * d;
+  auto *const rows = space.array<std::uint16_t>(DeviceArray::kHalfCache), *const keys = space.array<std::uint16_t>(
+                                                                              DeviceArray::kHalfKeys);
+  const gpu::GatherCacheArgs gather{.cache = cache,
+                                    .shape = shape_,
+                                    .out = rows,
+                                    .type = half_type(),
+                                    .sequence = run.sequence,
+                                    .n_positions = static_cast<std::int32_t>(run.n_positions)};
+  device.launch<KernelId::gather_cache_rows>(ops.stream(), gpu::gather_cache_grid(gather), gather);
+  const std::int64_t at_once = decompressed_heads(config_, cache.table_stride * gpu::kCacheBlock);
+  for (std::int64_t first = 0; first < config_.n_heads; first += at_once) {
+    const std::int64_t n_heads = std::min(at_once, config_.n_heads - first);
+    const gpu::MultiplyHalvesArgs make{.a = rows,
+                                       .b = decompression_ + first * per_head * latent,
+                                       .c = keys,
+                                       .a_stride = width,
+                                       .b_stride = latent,
+                                       .c_stride = n_heads * per_head,
+                                       .m = static_cast<std::int32_t>(run.n_positions),
+                                       .n = static_cast<std::int32_t>(n_heads * per_head),
+                                       .k = static_cast<std::int32_t>(latent)};
+    device.launch(ops.stream(),
+                  half_type() == gpu::HalfType::kF16 ? KernelId::multiply_halves_f16 : KernelId::multiply_halves_bf16,
+                  gpu::multiply_halves_grid(make), &make, sizeof make);
+    const gpu::MlaPromptArgs args{
+        .queries = space.array<std::uint16_t>(DeviceArray::kHalfQueries) + run.rows.first * stride + first * d,
+        .keys = keys,
+        .ropes = rows + latent,
+        .positions = space.array<std::int32_t>(DeviceArray::kPositions) + run.rows.first,
+        .query_stride = stride,
+        .key_stride = n_heads * per_head,
+        .rope_stride = width,
+        .type = half_type(),
+        .n_rows = static_cast<std::int32_t>(run.rows.n),
+        .n_heads = static_cast<std::int32_t>(n_heads),
+        .nope = static_cast<std::int32_t>(config_.qk_nope_head_dim),
+        .rope = static_cast<std::int32_t>(config_.qk_rope_head_dim),
+        .value = static_cast<std::int32_t>(config_.v_head_dim)};
+    device.launch(ops.stream(), gpu::mla_prompt_kernel(args), gpu::mla_prompt_grid(args), &args, sizeof args);
+  }
+}
+
+void DeviceAttention::widen(const DeviceOps& ops, RowRange rows) const {
+  const DeviceSpace& space = ops.space();
+  const DeviceRows& heads = space.rows(RowBuffer::kHeads);
+  const std::int64_t d = head_dim(config_), stride = config_.n_heads * d;
+  const gpu::WidenRowsArgs args{.in = space.array<std::uint16_t>(DeviceArray::kHalfQueries) + rows.first * stride,
+                                .out = heads.rows,
+                                .in_stride = stride,
+                                .group_stride = d,
+                                .out_stride = heads.stride,
+                                .type = half_type(),
+                                .n_rows = static_cast<std::int32_t>(rows.n),
+                                .n_groups = static_cast<std::int32_t>(config_.n_heads),
+                                .width = static_cast<std::int32_t>(config_.v_head_dim)};
+  ops.device().launch<KernelId::widen_rows>(ops.stream(), gpu::widen_rows_grid(args), args);
 }
 
 }  // namespace dodeca::runtime::device

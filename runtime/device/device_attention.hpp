@@ -1,33 +1,55 @@
-// Latent attention of one layer on a device, in absorbed form for every row (exec/mla_attention.hpp has the words), for
-// kRowsAtOnce rows at a time: queries in the latent space are large.
+// Latent attention of one layer on a device (exec/mla_attention.hpp has the words): in absorbed form, for kRowsAtOnce rows
+// at a time because queries in the latent space are large, or for prompts, where there is room for it, in decompressed form
+// with keys and values of some heads at a time.
 #pragma once
 
+#include <span>
+
+#include "gpu/kernels/halves.hpp"
 #include "gpu/kernels/mla_decode.hpp"
 #include "runtime/device/device_cache.hpp"
 #include "runtime/device/device_ops.hpp"
 
 namespace dodeca::runtime::device {
 
+// Rows of a pass that belong to one sequence and stand behind one another.
+struct RowRun {
+  RowRange rows;
+  std::int32_t sequence = 0;
+  std::int64_t n_positions = 0;  // that the last one sees
+  bool decompressed = false;     // a prompt that is long enough for it
+};
+
 class DeviceAttention {
  public:
   DeviceAttention(const ModelConfig& config, const BlockPlan& plan, const DeviceWeights& weights,
                   const DeviceCache& cache, gpu::MlaArithmetic arithmetic);
 
-  // Reads kResidual (+= addition, null: none), leaves what is to be added in kOutput.
-  void launch(const DeviceOps& ops, std::int64_t n, const DeviceRows* addition, std::int64_t table_stride) const;
+  // Reads kResidual (+= addition, null: none), leaves what is to be added in kOutput. runs: of all rows, or none, which
+  // attends in absorbed form.
+  void launch(const DeviceOps& ops, std::int64_t n, const DeviceRows* addition, std::int64_t table_stride,
+              std::span<const RowRun> runs) const;
 
  private:
   void project_queries(const DeviceOps& ops, RowRange rows) const;
   void append(const DeviceOps& ops, RowRange rows, const gpu::CacheBlocks& cache) const;
   void absorb(const DeviceOps& ops, RowRange rows) const;
   void attend(const DeviceOps& ops, RowRange rows, const gpu::CacheBlocks& cache) const;
+  gpu::HalfType half_type() const {
+    return shape_.type == gpu::CacheType::kF16 ? gpu::HalfType::kF16 : gpu::HalfType::kBf16;
+  }
   void carry_out(const DeviceOps& ops, RowRange rows) const;
+  void project_heads(const DeviceOps& ops, RowRange rows) const;
+  void pack_queries(const DeviceOps& ops, RowRange rows) const;
+  void attend_prompt(const DeviceOps& ops, const RowRun& run, const gpu::CacheBlocks& cache) const;
+  void widen(const DeviceOps& ops, RowRange rows) const;
 
   const ModelConfig& config_;
   gpu::CacheShape shape_;
   gpu::MlaArithmetic arithmetic_;
   std::byte* rows_;
   const float *norm_, *q_a_norm_, *q_a_bias_, *kv_a_norm_, *kv_a_bias_, *output_bias_;
+  const std::uint16_t* decompression_;
   DeviceMatrix q_, q_a_, q_b_, kv_a_, k_b_, v_b_, output_;
 };
 

@@ -4,6 +4,7 @@
 #include <set>
 #include <tuple>
 
+#include "gpu/kernels/cache_rows.hpp"
 #include "gpu/kernels/multiply.hpp"
 #include "runtime/device/device_ops.hpp"
 #include "runtime/exec/block.hpp"
@@ -42,6 +43,13 @@ void demand_attention(const Plan& plan, const BlockPlan& block, const RunSizes& 
                std::min(m, kCutRows) * std::min(kMostChunks, exec::BlockTable::blocks_for(sizes.n_positions)) * heads *
                    (2 + latent),
                sizeof(float));
+  if (block.decompresses) {
+    const std::int64_t positions = exec::BlockTable::blocks_for(sizes.n_positions) * gpu::kCacheBlock,
+                       head = c.qk_nope_head_dim + c.v_head_dim;
+    demand.array(DeviceArray::kHalfQueries, sizes.micro_batch * heads * (c.qk_nope_head_dim + c.qk_rope_head_dim), 2);
+    demand.array(DeviceArray::kHalfCache, positions * (latent + c.qk_rope_head_dim), 2);
+    demand.array(DeviceArray::kHalfKeys, positions * decompressed_heads(c, positions) * head, 2);
+  }
   demand.array(DeviceArray::kCosSin, sizes.micro_batch * c.qk_rope_head_dim, sizeof(float));
   demand.array(DeviceArray::kInvFreq, c.qk_rope_head_dim / 2, sizeof(double));
 }
@@ -176,6 +184,16 @@ std::uint64_t device_weight_bytes(const WeightPlan& weight) {
   if (device_layout(weight) == nullptr) return 0;
   const DeviceMatrix matrix = unplaced_matrix(weight);
   return aligned(matrix.slice_bytes * static_cast<std::uint64_t>(matrix.n_slices));
+}
+
+std::uint64_t decompression_bytes(const ModelConfig& c) {
+  return aligned(2 * static_cast<std::uint64_t>(c.n_heads * (c.qk_nope_head_dim + c.v_head_dim) * c.kv_lora_rank));
+}
+
+std::int64_t decompressed_heads(const ModelConfig& c, std::int64_t n_positions) {
+  constexpr std::int64_t kBytes = std::int64_t{256} << 20;
+  const std::int64_t each = 2 * n_positions * (c.qk_nope_head_dim + c.v_head_dim);
+  return std::clamp<std::int64_t>(kBytes / std::max<std::int64_t>(1, each), 1, c.n_heads);
 }
 
 DeviceDemand device_demand(const Plan& plan, const RunSizes& sizes, std::int32_t multiprocessors) {

@@ -23,10 +23,12 @@ struct RowRange {
   std::int64_t first = 0, n = 0;
 };
 template <class F>
-void for_row_ranges(std::int64_t n_rows, F&& f) {
-  for (std::int64_t first = 0; first < n_rows; first += kRowsAtOnce)
-    f(RowRange{first, n_rows - first < kRowsAtOnce ? n_rows - first : kRowsAtOnce});
+void for_row_ranges(const RowRange& rows, F&& f) {
+  for (std::int64_t i = 0; i < rows.n; i += kRowsAtOnce)
+    f(RowRange{rows.first + i, rows.n - i < kRowsAtOnce ? rows.n - i : kRowsAtOnce});
 }
+// Rows of a prompt from which on its context is decompressed: making keys and values costs as much as some rows' attention.
+inline constexpr std::int64_t kLeastPromptRows = 32;
 // Rows whose logits are computed together.
 inline constexpr std::int64_t kLogitRows = 8;
 // Context chunks of a row at most, each with partial results that are merged, and rows that are cut at the same time. A
@@ -40,6 +42,9 @@ enum class DeviceArray {
   kBlockTable,     // int32 [sequences, blocks] of the cache
   kInvFreq,        // double [rope / 2]
   kCosSin,         // float [M, rope]
+  kHalfQueries,    // 16 bit [M, heads, nope + rope] of prompts whose context is decompressed, then their results
+  kHalfCache,      // 16 bit [positions, latent + rope] of one sequence
+  kHalfKeys,       // 16 bit [positions, some heads, nope + value]
   kPartials,       // float [cut rows, chunks, heads, 2 + latent]
   kExpertIds,      // int32 [M, used]
   kExpertWeights,  // float [M, used]
@@ -79,6 +84,11 @@ class DeviceDemand {
 // keeps rows in file form; null: the device has no product with the type, or it is no matrix.
 const quant::Layout* device_layout(const WeightPlan& weight);
 std::uint64_t device_weight_bytes(const WeightPlan& weight);  // vectors as floats; aligned
+
+// Of a layer whose prompts decompress: k_b and v_b as 16-bit floats [heads, nope + value, latent].
+std::uint64_t decompression_bytes(const ModelConfig& config);
+// Heads whose keys and values of so many positions are made at once.
+std::int64_t decompressed_heads(const ModelConfig& config, std::int64_t n_positions);
 
 // What the blocks of a plan whose place is the device demand there.
 DeviceDemand device_demand(const Plan& plan, const exec::RunSizes& sizes, std::int32_t multiprocessors);

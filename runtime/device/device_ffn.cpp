@@ -32,7 +32,7 @@ void DeviceDense::launch(const DeviceOps& ops, std::int64_t n) const {
   const DeviceRows &input = space.rows(RowBuffer::kInput), &gate = space.rows(RowBuffer::kGate),
                    &up = space.rows(RowBuffer::kUp), &hidden = space.rows(RowBuffer::kDenseHidden),
                    &output = space.rows(RowBuffer::kOutput);
-  for_row_ranges(n, [&](RowRange rows) {
+  for_row_ranges({0, n}, [&](RowRange rows) {
     const DeviceRows acts = input.from(rows.first);
     ops.multiply({.weight = gate_, .acts = acts, .out = gate.rows, .out_stride = gate.stride, .n_rows = rows.n});
     ops.multiply({.weight = up_, .acts = acts, .out = up.rows, .out_stride = up.stride, .n_rows = rows.n});
@@ -102,7 +102,7 @@ bool DeviceFfn::launch_dense(const DeviceOps& ops, std::int64_t n) const {
 void DeviceFfn::launch_experts(const DeviceOps& ops, std::int64_t n, bool accumulate) const {
   const DeviceSpace& space = ops.space();
   const std::int64_t used = config_.n_experts_per_tok;
-  for_row_ranges(n, [&](RowRange rows) {
+  for_row_ranges({0, n}, [&](RowRange rows) {
     launch_expert_products(
         ops, experts_, space.rows(RowBuffer::kInput).from(rows.first),
         slots_of_pairs(space, rows.n * used, space.array<std::int32_t>(DeviceArray::kExpertIds) + rows.first * used));

@@ -41,6 +41,7 @@ struct DeviceState {
   } head;
   gpu::PinnedMemory row_facts;  // positions, sequences, block table: as the arrays on the device
   std::int64_t table_stride = 0;
+  std::vector<RowRun> runs;  // of the pass
   exec::KvCache* kv_cache = nullptr;
 
   DeviceState(std::shared_ptr<gpu::Device> d, const Plan& p, const Offload& o);

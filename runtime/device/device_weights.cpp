@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "quant/float_types.hpp"
 #include "runtime/device/device_demand.hpp"
 
 namespace dodeca::runtime::device {
@@ -29,11 +30,12 @@ DeviceMatrix unplaced_matrix(const WeightPlan& weight) {
           .slice_bytes = static_cast<std::uint64_t>(tiles) * layout->tile_bytes(weight.n_in)};
 }
 
-DeviceWeights::DeviceWeights(gpu::Device& device, const gpu::Stream& stream, const Plan& plan)
-    : device_(device), stream_(stream) {
+DeviceWeights::DeviceWeights(gpu::Device& device, const gpu::Stream& stream, const Plan& plan, bool f16)
+    : device_(device), stream_(stream), config_(plan.config), f16_(f16) {
   const std::vector<bool> read = read_on_device(plan);
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < read.size(); ++i) bytes += read[i] ? device_weight_bytes(plan.weights[i]) : 0;
+  for (const BlockPlan& block : plan.blocks) bytes += block.decompresses ? decompression_bytes(config_) : 0;
   memory_ = device.allocate(bytes);
   std::byte* at = memory_.data();
   for (std::size_t i = 0; i < read.size(); ++i) {
@@ -47,6 +49,11 @@ DeviceWeights::DeviceWeights(gpu::Device& device, const gpu::Stream& stream, con
     }
     at += device_weight_bytes(w);
   }
+  for (const BlockPlan& block : plan.blocks) {
+    if (!block.decompresses) continue;
+    decompression_[block.layer] = reinterpret_cast<std::uint16_t*>(at);
+    at += decompression_bytes(config_);
+  }
 }
 
 void DeviceWeights::take(const WeightPlan& weight, const WeightStore& store) {
@@ -54,6 +61,9 @@ void DeviceWeights::take(const WeightPlan& weight, const WeightStore& store) {
     const std::span<const float> values = store.vector(weight.id);
     device_.copy_to_device(stream_, vector->second, values.data(), values.size_bytes());
   } else if (const auto matrix = matrices_.find(weight.id); matrix != matrices_.end()) {
+    const auto halves = decompression_.find(weight.id.layer);
+    if (halves != decompression_.end() && (weight.id.role == WeightRole::kKB || weight.id.role == WeightRole::kVB))
+      take_decompression(halves->second, weight, store);
     for (const PackedMatrix& from : store.parts(weight.id)) {
       if (from.reference)
         decode(matrix->second, from);
@@ -81,6 +91,41 @@ void DeviceWeights::decode(const DeviceMatrix& matrix, const PackedMatrix& from)
                            tiles.data(), tiles.size());
     device_.synchronize(stream_);
   }
+}
+
+// A head at a time: k_b's columns are rows here, v_b's rows stay rows.
+void DeviceWeights::take_decompression(std::uint16_t* out, const WeightPlan& weight, const WeightStore& store) {
+  const bool keys = weight.id.role == WeightRole::kKB;
+  const auto latent = static_cast<std::size_t>(config_.kv_lora_rank),
+             nope = static_cast<std::size_t>(config_.qk_nope_head_dim),
+             value = static_cast<std::size_t>(config_.v_head_dim), n_rows = keys ? nope : value;
+  std::vector<std::uint16_t> rows(n_rows * latent);
+  std::vector<float> decoded;
+  std::vector<std::byte> scratch;
+  for (std::int64_t head = 0; head < weight.n_slices; ++head) {
+    for (const PackedMatrix& from : store.parts(weight.id)) {
+      decoded.resize(static_cast<std::size_t>(from.n_in));
+      scratch.resize(quant::row_bytes(weight.dtype, from.n_in).value_or(decoded.size() * sizeof(float)));
+      for (std::int64_t r = 0; r < from.n_out; ++r) {
+        from.decode_row(head, r, scratch.data(), decoded.data());
+        for (std::size_t k = 0; k < decoded.size(); ++k) {
+          const std::size_t row = static_cast<std::size_t>(from.row_begin + r),
+                            column = static_cast<std::size_t>(from.column_begin) + k;
+          rows[keys ? column * latent + row : row * latent + column] =
+              f16_ ? quant::f32_to_f16(decoded[k]) : quant::f32_to_bf16(decoded[k]);
+        }
+      }
+    }
+    device_.copy_to_device(stream_,
+                           out + (static_cast<std::size_t>(head) * (nope + value) + (keys ? 0 : nope)) * latent,
+                           rows.data(), rows.size() * sizeof(std::uint16_t));
+    device_.synchronize(stream_);
+  }
+}
+
+const std::uint16_t* DeviceWeights::decompression(std::int64_t layer) const {
+  const auto found = decompression_.find(layer);
+  return found == decompression_.end() ? nullptr : found->second;
 }
 
 void write_tiles(const PackedMatrix& from, const DeviceMatrix& matrix, std::int64_t slice, const cpu::Range& tiles,

@@ -25,7 +25,8 @@ struct DeviceMatrix {
 class DeviceWeights {
  public:
   // Room for the weights of the plan's blocks on the device.
-  DeviceWeights(gpu::Device& device, const gpu::Stream& stream, const Plan& plan);
+  // f16: of what prompts decompress with; else BF16.
+  DeviceWeights(gpu::Device& device, const gpu::Stream& stream, const Plan& plan, bool f16);
 
   // Takes a weight if a block on the device reads it. Returns when it is there.
   void take(const WeightPlan& weight, const WeightStore& store);
@@ -33,16 +34,23 @@ class DeviceWeights {
   // Empty where the model has none.
   DeviceMatrix matrix(WeightId id) const;
   const float* vector(WeightId id) const;  // null: none
+  // Of a layer whose prompts decompress: [heads, nope + value, latent] of 16-bit floats, keys' rows before values'; null:
+  // they do not.
+  const std::uint16_t* decompression(std::int64_t layer) const;
 
  private:
   void copy(const DeviceMatrix& matrix, const PackedMatrix& from);
   void decode(const DeviceMatrix& matrix, const PackedMatrix& from);
+  void take_decompression(std::uint16_t* out, const WeightPlan& weight, const WeightStore& store);
 
   gpu::Device& device_;
   const gpu::Stream& stream_;
   gpu::DeviceMemory memory_;
   std::map<WeightId, DeviceMatrix> matrices_;
   std::map<WeightId, float*> vectors_;
+  const ModelConfig config_;
+  bool f16_;                                              // or BF16
+  std::map<std::int64_t, std::uint16_t*> decompression_;  // [layer]
 };
 
 // Tiles of a slice of a weight in memory, as they lie on a device.

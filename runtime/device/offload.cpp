@@ -7,6 +7,7 @@
 #include <regex>
 #include <utility>
 
+#include "gpu/kernels/mla_prompt.hpp"
 #include "gpu/kernels/route_rows.hpp"
 #include "runtime/base/bytes.hpp"
 #include "runtime/base/error.hpp"
@@ -33,7 +34,7 @@ constexpr std::int64_t kStreamBuffers = 3, kWavesOfLayer = 16, kMostWaveExperts 
 struct Wish {
   std::int64_t micro_batch = kManyRows;
   quant::DType cache_type = quant::DType::kF16;
-  bool stream = true, head = true, dense = true;
+  bool decompress = true, stream = true, head = true, dense = true;
   std::int64_t first_layer = 0;
 };
 
@@ -51,6 +52,10 @@ class Placement {
     Wish wish;
     result_.stream_speeds = options_.stream_speeds;
     wish.stream = options_.stream_speeds.has_value() && !plan_.options.compute_f32;
+    wish.decompress = !plan_.options.compute_f32 && run_.sizes.micro_batch >= kLeastPromptRows &&
+                      gpu::can_attend_prompt(static_cast<std::int32_t>(config_.qk_nope_head_dim),
+                                             static_cast<std::int32_t>(config_.qk_rope_head_dim),
+                                             static_cast<std::int32_t>(config_.v_head_dim));
     wish.micro_batch = std::min(run_.sizes.micro_batch, wish.stream ? kMostStreamedRows : kManyRows);
     if (run_.cache_type == quant::DType::kBF16) wish.cache_type = quant::DType::kBF16;
     if (plan_.options.compute_f32) wish.cache_type = quant::DType::kF32;
@@ -134,7 +139,7 @@ class Placement {
   void place(BlockPlan& block, const Wish& wish) {
     block.place = block.experts_place = Place::kCpu;
     block.n_hot_experts = block.n_deferred = block.n_wave_experts = 0;
-    block.adds_deferred = false;
+    block.adds_deferred = block.decompresses = false;
     if (block.kind == BlockKind::kEmbedding) {
       block.reason = "a row is looked up";
       return;
@@ -170,7 +175,7 @@ class Placement {
 
   // Places everything as wished and counts; whether it fits.
   bool fits(const Wish& wish) {
-    result_.weights = result_.experts = result_.hot_experts = result_.cache = 0;
+    result_.weights = result_.experts = result_.hot_experts = result_.cache = result_.decompression = 0;
     result_.n_layers = 0;
     refused_.clear();
     result_.cache_type = wish.cache_type;
@@ -181,9 +186,12 @@ class Placement {
       result_.weights += bytes_of(block, false);
       if (block.kind != BlockKind::kMlaAttention) continue;
       ++result_.n_layers;
+      block.decompresses = wish.decompress;
+      if (wish.decompress) result_.decompression += decompression_bytes(config_);
       const std::int64_t positions = exec::BlockTable::blocks_for(run_.sizes.n_positions) * gpu::kCacheBlock;
       result_.cache += static_cast<std::uint64_t>(positions) * device_row_bytes(config_, wish.cache_type);
     }
+    result_.weights += result_.decompression;
     stream(wish);
     count_work();
     return result_.bytes() <= result_.budget;
@@ -221,6 +229,10 @@ class Placement {
     const auto say = [&](std::string what) {
       result_.given_up.push_back(fmt::format("{}: with more, {}", what, numbers()));
     };
+    if (wish.decompress && wish.micro_batch <= kManyRows) {
+      wish.decompress = false;
+      return say("prompts attend in absorbed form");
+    }
     if (wish.stream && wish.micro_batch <= kManyRows) {
       wish.stream = false;
       return say("experts do not stream to the device");

@@ -53,7 +53,9 @@ struct Offload {
   std::int64_t n_hot_layers = 0, n_hot_slots = 0;  // layers with slots for experts, and slots of each
   std::int64_t n_stream_buffers = 0, n_streamed_layers = 0;
   std::optional<StreamSpeeds> stream_speeds = {};
-  std::int64_t n_deferring = 0;            // layers of which some experts are added later
+  std::uint64_t decompression =
+      0;                         // of `weights`, bytes of what prompts' keys and values are made with; 0: they are not
+  std::int64_t n_deferring = 0;  // layers of which some experts are added later
   std::vector<std::string> given_up = {};  // for want of room, a sentence each
   std::vector<std::string> refused = {};   // for want of kernels, likewise
 

@@ -82,6 +82,7 @@ struct BlockPlan {
   std::int64_t n_wave_experts = 0;    // and how many a wave has that streams to the device in passes of many rows
   std::int64_t n_deferred = 0;        // of a row's experts, in passes of few rows: added one layer later
   bool adds_deferred = false;         // those of the layer before
+  bool decompresses = false;          // on a device: prompts attend with keys and values of each head
   std::string reason;                 // why there
   std::vector<Span> parts;  // of heads (key-value heads for grouped queries), of the intermediate dimension of dense
                             // blocks and shared experts, of the head's rows

@@ -72,9 +72,7 @@ class CardPass {
       macs += static_cast<double>(weight.n_in * weight.n_out) * used * (block.kind == BlockKind::kHead ? 1 : rows_);
       bytes += static_cast<double>(weight.bytes);
     }
-    if (block.kind == BlockKind::kMlaAttention)  // in absorbed form
-      f16_macs = rows_ * (static_cast<double>(r_.depth) + rows_ / 2) *
-                 static_cast<double>(c.n_heads * (2 * c.kv_lora_rank + c.qk_rope_head_dim));
+    if (block.kind == BlockKind::kMlaAttention) f16_macs = attention_macs(block);
     const double compute = macs / part_.card.weight_macs() + f16_macs / part_.card.f16_macs(),
                  read = bytes / part_.card.read_bytes_per_s();
     TimeSplit here;
@@ -83,6 +81,17 @@ class CardPass {
              1e-6 * part_.card.launch_us.value *
                  (block.kind == BlockKind::kMlaAttention ? kCardAttentionKernels : kCardFfnKernels));
     return here;
+  }
+
+  // Over the cache, in the form that the program takes.
+  double attention_macs(const BlockPlan& block) const {
+    const ModelConfig& c = part_.placed.config;
+    const double heads = static_cast<double>(c.n_heads), depth = static_cast<double>(r_.depth),
+                 seen = rows_ * (depth + rows_ / 2);
+    if (!block.decompresses || r_.n_rows < device::kLeastPromptRows)
+      return seen * heads * static_cast<double>(2 * c.kv_lora_rank + c.qk_rope_head_dim);
+    return seen * heads * static_cast<double>(c.qk_nope_head_dim + c.qk_rope_head_dim + c.v_head_dim) +
+           (depth + rows_) * heads * static_cast<double>((c.qk_nope_head_dim + c.v_head_dim) * c.kv_lora_rank);
   }
 
   // Rows go as floats and come back as floats.
