@@ -34,6 +34,36 @@ processors = answers("cpu.jsonl")
 check(processors == answers("card.jsonl", *CARD, "--cpu-moe"), "50 prompts have the same greedy text")
 check(processors == answers("hot.jsonl", *CARD, "--hot-experts", "auto"), "and with experts that come to the card")
 
+# ---- experts that stream to the card ------------------------------------------------------------------------------------
+SPEEDS = {"dodeca_stream_speeds": 1, "machine": "any", "types": "any", "link_gb_s": 20, "device_gb_s": 500, "device_gmac_s": 50000,
+          "host_gb_s": 50, "host_gmac_s": 40}
+
+
+def speeds(name, **changes):
+    with open(here(name), "w", encoding="utf-8") as file:
+        json.dump({key: value for key, value in {**SPEEDS, **changes}.items() if value is not None}, file)
+    return here(name)
+
+
+with open(here("prompt.txt"), "w", encoding="utf-8") as file:
+    file.write(" ".join(words[:150]))
+PROMPT = ["run", "-m", DEMO, "-f", here("prompt.txt"), "-n", "8", "--temp", "0", "-v"]
+alone = run(DODECA, *PROMPT, *CARD, "--cpu-moe")
+streamed = run(DODECA, *PROMPT, *CARD, "--cpu-moe", "--stream-experts", speeds("speeds.json"))
+check(streamed.code == 0 and streamed.out == alone.out, f"streamed experts give the same greedy text: {streamed.err[-300:]}")
+check(re.search(r"experts of \d layers stream to the card in passes of \d+ rows and more", streamed.err) is not None,
+      f"streaming is said: {streamed.err[-800:]}")
+check("stream to the card" not in alone.err, f"an emulated card does not stream by itself: {alone.err[-500:]}")
+slow = run(DODECA, *PROMPT, *CARD, "--cpu-moe", "--stream-experts", speeds("slow.json", link_gb_s=0.001))
+check(slow.code == 0 and "experts do not stream to the card: passes of" in slow.err, f"a slow link: {slow.err[-500:]}")
+for name, changes, said in (("none.json", {"link_gb_s": None}, "link_gb_s"), ("zero.json", {"host_gb_s": 0}, "host_gb_s"),
+                            ("text.json", {"device_gb_s": "fast"}, "device_gb_s"), ("old.json", {"dodeca_stream_speeds": 2}, "version 2"),
+                            ("more.json", {"color": 1}, "color")):
+    done = run(DODECA, *PROMPT, *CARD, "--stream-experts", speeds(name, **changes))
+    check(done.code == 1 and said in done.err and name in done.err, f"{name}: {done.code} {done.err[-300:]}")
+done = run(DODECA, *PROMPT, *CARD, "--stream-experts", here("nowhere.json"))
+check(done.code == 1 and "nowhere.json" in done.err, f"no such file: {done.err[-300:]}")
+
 # ---- a card that is lost in the middle of a batch ----------------------------------------------------------------------
 lost = ["batch", "-m", DEMO, "-i", here("requests.jsonl"), "-o", here("lost.jsonl"), "--parallel", "4", *CARD, "--cpu-moe"]
 done = run(DODECA, *lost, env={"DODECA_EMULATION_LOST_AT": "1500"})

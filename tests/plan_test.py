@@ -33,6 +33,8 @@ def check_usage():
     refused([*V3, "--machine", "epyc-9554", "--compute", "f32"], 2, "--compute f32")
     for flags in (["--vram", "24GiB"], ["--cpu-moe"], ["--hot-experts", "auto"], ["--defer-experts", "2"]):
         refused([*V3, "--machine", "epyc-9554", *flags], 2, flags[0], "--gpu")
+    refused([*V3, "--machine", "epyc-9554", "--simulate"], 2, "--simulate", "--gpu NAME")
+    refused([*V3, "--machine", "epyc-9554", "--gpu", "rtx-4090", "--simulate", "-p", "0"], 2, "-p")
     refused([*V3, "--machine", "epyc-9554", "--numa", "on"], 2, "--numa", "auto", "off")
     refused([*V3, "--machine", "epyc-9554", "--numa", "nodes=0"], 2, "--numa nodes=0", "interleave")
     check(plan(*V3, "--numa", "parts=3")["blocks"][1]["parts"] == 3, "parts of a plan for this machine")
@@ -132,6 +134,18 @@ def check_card():
     check(any("as if all experts were used alike" in note for note in notes), f"the assumption is stated: {notes}")
     late = plan(*on_card, "--defer-experts", "2")["prediction"]
     check(late["depths"][0]["tokens_per_s"] > speed() and any("one layer later" in note for note in late["notes"]), "late experts hide")
+    simulated = plan(*on_card, "--simulate", "-p", "4096")["simulation"]
+    fastest = max(p["tokens_per_s"] for p in simulated["prompts"] if p["depth"] == 0)
+    check(simulated["prompt_tokens"] == 4096 and {p["rows_per_pass"] for p in simulated["prompts"]} >= {256, 512, 2048, 4096}, "-ub")
+    check(fastest > 1.5 * simulated["without_streaming"], f"streaming gains: {fastest} of {simulated['without_streaming']}")
+    check(8 < simulated["least_streamed_rows"] < 2048, f"from some rows on: {simulated['least_streamed_rows']}")
+    shallow = [p["tokens_per_s"] for p in simulated["prompts"] if p["rows_per_pass"] == 2048]
+    check(shallow == sorted(shallow, reverse=True) and len(shallow) == 4, f"slower behind a context: {shallow}")
+    with scratch() as folder:
+        picture = os.path.join(folder, "pass.svg")
+        text = must(DODECA, "plan", *on_card, "--simulate", "-v", "--plot", picture).out
+        check("simulated, not measured" in text and "wave" in text and "link" in text, text[-500:])
+        check(len(xml.dom.minidom.parse(picture).getElementsByTagName("rect")) > 30, "the picture has bars")
     both = plan(*V3, "--machine", "2xepyc-9554", "--gpu", "rtx-4090")["prediction"]
     check(both["parts"] == 1 and any("cut into parts" in note for note in both["notes"]), f"a card wants one part: {both['notes']}")
     check(plan(*V3, "--machine", "epyc-9554", "--gpu", "rtx-4090", "--vram", "12GiB")["device"]["usable_bytes"] < 12 << 30, "--vram")

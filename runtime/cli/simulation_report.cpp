@@ -125,7 +125,7 @@ Json simulation_json(const Simulation& s) {
 }
 
 std::string simulation_plot(const std::string& model, const Simulation& s) {
-  constexpr double kWidth = 1100, kLeft = 90, kRight = 20, kTop = 50, kBar = 34, kGap = 14;
+  constexpr double kWidth = 1100, kLeft = 90, kRight = 40, kTop = 50, kBar = 34, kGap = 14;
   constexpr std::int64_t kShown = 3;
   const std::int64_t first = std::max<std::int64_t>(0, n_layers(s.pass) / 2 - 1);
   const auto [begin, end] = s.pass.steps.empty() ? std::pair{0.0, 1.0} : span_of(s.pass, first, first + kShown);

@@ -91,12 +91,17 @@ void demand_experts(const Plan& plan, const BlockPlan& block, const RunSizes& si
     demand.array(DeviceArray::kStreamBegin, 2 * c.n_routed_experts, sizeof(std::int32_t));
   }
   if (block.experts_place != Place::kDevice && block.n_hot_experts == 0) return;
-  const std::int64_t few_slots = std::min(sizes.micro_batch, exec::kFewRows) * c.n_experts_per_tok,
-                     slots_here =
-                         block.experts_place == Place::kDevice ? rows_at_once(sizes) * c.n_experts_per_tok : few_slots;
-  demand.array(DeviceArray::kSlotRows, slots_here, sizeof(std::int32_t));
-  demand.array(DeviceArray::kSlotBegin, slots_here + 1, sizeof(std::int32_t));
-  demand_slots(slots_here);
+  const std::int64_t few_slots = std::min(sizes.micro_batch, exec::kFewRows) * c.n_experts_per_tok;
+  demand.array(DeviceArray::kSlotRows, few_slots, sizeof(std::int32_t));
+  demand.array(DeviceArray::kSlotBegin, few_slots + 1, sizeof(std::int32_t));
+  demand_slots(few_slots);
+  if (block.experts_place == Place::kDevice && sizes.micro_batch > exec::kFewRows) {
+    const std::int64_t grouped = std::min(sizes.micro_batch, kExpertRowsAtOnce) * c.n_experts_per_tok;
+    for (const DeviceArray array : {DeviceArray::kGroupRows, DeviceArray::kGroupSlots})
+      demand.array(array, grouped, sizeof(std::int32_t));
+    demand.array(DeviceArray::kGroupBegin, c.n_routed_experts + 1, sizeof(std::int32_t));
+    demand_slots(grouped);
+  }
   if (block.n_hot_experts == 0) return;
   for (const DeviceArray array : {DeviceArray::kHotSlots, DeviceArray::kHotTerms})
     demand.array(array, few_slots, sizeof(std::int32_t));
@@ -113,8 +118,8 @@ std::vector<bool> multiplied_on_device(const Plan& plan) {
   return multiplied;
 }
 
-// Of all products, for any number of rows: more than 8 are taken 8 at a time, so that whole eights want the most. Waves have
-// any number of experts with any number of rows; from kLeastManyRows on, types of blocks are not split.
+// Of all products, for any number of rows: more than 8 are taken 8 at a time, so that whole eights want the most. Groups of
+// experts have any number of rows, waves any number of experts too; from kLeastManyRows on, types of blocks are not split.
 void demand_splits(const Plan& plan, const RunSizes& sizes, std::int32_t multiprocessors, DeviceDemand& demand) {
   constexpr std::int64_t kColumns = 8;
   std::int64_t most_wave = 0;
@@ -133,7 +138,7 @@ void demand_splits(const Plan& plan, const RunSizes& sizes, std::int32_t multipr
       demand.array(DeviceArray::kSplitSums, static_cast<std::int64_t>(space.sums), sizeof(float));
       demand.array(DeviceArray::kCounters, static_cast<std::int64_t>(space.counters), sizeof(std::uint32_t));
     };
-    const std::int64_t rows = routed ? rows_at_once(sizes) : sizes.micro_batch;
+    const std::int64_t rows = routed ? std::min(sizes.micro_batch, exec::kFewRows) : sizes.micro_batch;
     for (std::int64_t n = 1; n < rows + kColumns; n += n < kColumns || routed ? 1 : kColumns) {
       if (routed)
         add(1, n * plan.config.n_experts_per_tok);
@@ -141,6 +146,9 @@ void demand_splits(const Plan& plan, const RunSizes& sizes, std::int32_t multipr
         add(n, w.n_slices);
     }
     if (!routed) continue;
+    for (std::int64_t n = 1; n < std::min(sizes.micro_batch, kExpertRowsAtOnce) + kColumns;
+         n += n < kColumns ? 1 : kColumns)
+      add(n, w.n_slices);
     for (std::int64_t experts = 1; experts <= most_wave; ++experts) {
       for (std::int64_t n = 1; n < sizes.micro_batch + kColumns; n += n < kColumns ? 1 : kColumns) add(n, experts);
     }

@@ -1,6 +1,5 @@
 // The buffers of a device's part of the forward pass: counted before anything is loaded, and allocated by the same list.
-// Rows are those of exec::RowBuffer, in the formats in which weights read them; M is the device's rows per pass,
-// A those at once.
+// Rows are those of exec::RowBuffer, in the formats in which weights read them; M is the device's rows per pass.
 #pragma once
 
 #include <array>
@@ -16,16 +15,18 @@ inline std::uint64_t aligned(std::uint64_t bytes) {
   return (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment;
 }
 
-// Rows that attention, dense feed-forward blocks and experts that lie on the device take at a time, whatever a pass has:
+// Rows that attention and dense feed-forward blocks take at a time, whatever a pass has:
 // their work space is many times as wide as the rows.
 inline constexpr std::int64_t kRowsAtOnce = 256;
+// The same of experts on the device, whose weights are read again for each.
+inline constexpr std::int64_t kExpertRowsAtOnce = 1024;
 struct RowRange {
   std::int64_t first = 0, n = 0;
 };
 template <class F>
-void for_row_ranges(const RowRange& rows, F&& f) {
-  for (std::int64_t i = 0; i < rows.n; i += kRowsAtOnce)
-    f(RowRange{rows.first + i, rows.n - i < kRowsAtOnce ? rows.n - i : kRowsAtOnce});
+void for_row_ranges(const RowRange& rows, F&& f, std::int64_t at_once = kRowsAtOnce) {
+  for (std::int64_t i = 0; i < rows.n; i += at_once)
+    f(RowRange{rows.first + i, rows.n - i < at_once ? rows.n - i : at_once});
 }
 // Rows of a prompt from which on its context is decompressed: making keys and values costs as much as some rows' attention.
 inline constexpr std::int64_t kLeastPromptRows = 32;
@@ -48,8 +49,11 @@ enum class DeviceArray {
   kPartials,       // float [cut rows, chunks, heads, 2 + latent]
   kExpertIds,      // int32 [M, used]
   kExpertWeights,  // float [M, used]
-  kSlotRows,       // int32 [A * used] row of a slot: slot / used
-  kSlotBegin,      // int32 [A * used + 1] 0, 1, 2, ...
+  kSlotRows,       // int32 [few rows * used] row of a slot: slot / used
+  kSlotBegin,      // int32 [few rows * used + 1] 0, 1, 2, ...
+  kGroupRows,      // int32 [expert rows at once * used] row of a slot, by expert (gpu/kernels/group_pairs.hpp)
+  kGroupBegin,     // int32 [experts + 1] where an expert's slots begin
+  kGroupSlots,     // int32 [expert rows at once * used] slots of the pairs
   kHotSlots,       // int32 [few rows, used] where chosen experts lie, and which terms there are
   kHotTerms,       //   (gpu/kernels/find_slots.hpp)
   kStreamRows,     // int32 [M * used] of the slots of streamed experts, wave after wave: the row

@@ -1,7 +1,9 @@
 #include "runtime/device/device_ffn.hpp"
 
 #include "gpu/kernels/find_slots.hpp"
+#include "gpu/kernels/group_pairs.hpp"
 #include "gpu/kernels/route_rows.hpp"
+#include "runtime/exec/pass.hpp"
 
 namespace dodeca::runtime::device {
 namespace {
@@ -98,18 +100,37 @@ bool DeviceFfn::launch_dense(const DeviceOps& ops, std::int64_t n) const {
   return true;
 }
 
-// Every (row, expert) pair is a group of one slot, which has the expert's slice.
+// Few rows: every (row, expert) pair is a group of one slot, which has the expert's slice. Many: an expert's rows are a group.
 void DeviceFfn::launch_experts(const DeviceOps& ops, std::int64_t n, bool accumulate) const {
   const DeviceSpace& space = ops.space();
   const std::int64_t used = config_.n_experts_per_tok;
-  for_row_ranges({0, n}, [&](RowRange rows) {
-    launch_expert_products(
-        ops, experts_, space.rows(RowBuffer::kInput).from(rows.first),
-        slots_of_pairs(space, rows.n * used, space.array<std::int32_t>(DeviceArray::kExpertIds) + rows.first * used));
+  const auto* ids = space.array<std::int32_t>(DeviceArray::kExpertIds);
+  const auto* weights = space.array<float>(DeviceArray::kExpertWeights);
+  if (n <= exec::kFewRows) {
+    launch_expert_products(ops, experts_, space.rows(RowBuffer::kInput), slots_of_pairs(space, n * used, ids));
+    return add_expert_terms(ops, {.weights = weights, .n_used = used}, space.rows(RowBuffer::kOutput), n,
+                            config_.hidden_size, accumulate);
+  }
+  const auto group = [&](RowRange rows) {
+    const gpu::GroupPairsArgs args{.ids = ids + rows.first * used,
+                                   .rows = space.array<std::int32_t>(DeviceArray::kGroupRows),
+                                   .begin = space.array<std::int32_t>(DeviceArray::kGroupBegin),
+                                   .slots = space.array<std::int32_t>(DeviceArray::kGroupSlots),
+                                   .n_pairs = static_cast<std::int32_t>(rows.n * used),
+                                   .n_used = static_cast<std::int32_t>(used),
+                                   .n_experts = static_cast<std::int32_t>(config_.n_routed_experts)};
+    ops.device().launch<KernelId::group_pairs>(ops.stream(), gpu::group_pairs_grid(args), args);
+    launch_expert_products(ops, experts_, space.rows(RowBuffer::kInput).from(rows.first),
+                           {.rows = args.rows,
+                            .n_slots = rows.n * used,
+                            .n_groups = config_.n_routed_experts,
+                            .group_rows = rows.n,
+                            .group_begin = args.begin});
     add_expert_terms(ops,
-                     {.weights = space.array<float>(DeviceArray::kExpertWeights) + rows.first * used, .n_used = used},
+                     {.slots = args.slots, .end = args.n_pairs, .weights = weights + rows.first * used, .n_used = used},
                      space.rows(RowBuffer::kOutput).from(rows.first), rows.n, config_.hidden_size, accumulate);
-  });
+  };
+  for_row_ranges({0, n}, group, kExpertRowsAtOnce);
 }
 
 void DeviceFfn::launch_hot_experts(const DeviceOps& ops, std::int64_t n) const {

@@ -26,13 +26,14 @@ constexpr std::uint64_t kMargin = std::uint64_t{512} << 20;
 // Rows of a pass on the device: with experts that stream, where all of a layer's cross the link in every pass; without; at
 // least.
 constexpr std::int64_t kMostStreamedRows = 16384, kManyRows = 256, kFewestRows = 32;
-// Two buffers keep the link and the products busy; the third takes what comes first in the next layer. A wave is a small
-// part of a layer, because the products of its last one begin when everything has been copied.
-constexpr std::int64_t kStreamBuffers = 3, kWavesOfLayer = 16, kMostWaveExperts = 16;
+// Two buffers keep the link and the products busy; the others take what comes first in the next layer, while attention
+// has the device. A wave is a small part of a layer, because the products of its last one begin when everything has been
+// copied.
+constexpr std::int64_t kStreamBuffers = 8, kFewestStreamBuffers = 3, kWavesOfLayer = 16, kMostWaveExperts = 16;
 
 // How much the device shall take. Things are given up in the order of the members.
 struct Wish {
-  std::int64_t micro_batch = kManyRows;
+  std::int64_t micro_batch = kManyRows, n_buffers = kStreamBuffers;
   quant::DType cache_type = quant::DType::kF16;
   bool decompress = true, stream = true, head = true, dense = true;
   std::int64_t first_layer = 0;
@@ -207,7 +208,7 @@ class Placement {
         ++result_.n_streamed_layers;
       }
     }
-    result_.n_stream_buffers = result_.n_streamed_layers > 0 ? kStreamBuffers : 0;
+    result_.n_stream_buffers = result_.n_streamed_layers > 0 ? wish.n_buffers : 0;
     result_.stream_buffers = stream_buffer_bytes(plan_, result_.n_stream_buffers);
   }
 
@@ -229,6 +230,10 @@ class Placement {
     const auto say = [&](std::string what) {
       result_.given_up.push_back(fmt::format("{}: with more, {}", what, numbers()));
     };
+    if (wish.stream && wish.n_buffers > kFewestStreamBuffers) {
+      wish.n_buffers = kFewestStreamBuffers;
+      return say(fmt::format("streamed experts come into {} buffers", wish.n_buffers));
+    }
     if (wish.decompress && wish.micro_batch <= kManyRows) {
       wish.decompress = false;
       return say("prompts attend in absorbed form");
@@ -239,7 +244,7 @@ class Placement {
     }
     if (wish.micro_batch > kFewestRows) {
       wish.micro_batch = std::max(kFewestRows, wish.micro_batch / 2);
-      result_.given_up.clear();
+      std::erase_if(result_.given_up, [](const std::string& told) { return told.starts_with("a pass on the device"); });
       return say(fmt::format("a pass on the device has {} rows", wish.micro_batch));
     }
     if (wish.cache_type != quant::DType::kI8 && !plan_.options.compute_f32) {

@@ -70,7 +70,9 @@ class CardPass {
       if (weight.layout == nullptr || (routed && !with_experts)) continue;
       const double used = routed ? static_cast<double>(c.n_experts_per_tok) : static_cast<double>(weight.n_slices);
       macs += static_cast<double>(weight.n_in * weight.n_out) * used * (block.kind == BlockKind::kHead ? 1 : rows_);
-      bytes += static_cast<double>(weight.bytes);
+      // Experts are read again for every range of rows.
+      bytes += static_cast<double>(weight.bytes) *
+               (routed ? std::ceil(rows_ / static_cast<double>(device::kExpertRowsAtOnce)) : 1.0);
     }
     if (block.kind == BlockKind::kMlaAttention) f16_macs = attention_macs(block);
     const double compute = macs / part_.card.weight_macs() + f16_macs / part_.card.f16_macs(),
