@@ -116,6 +116,17 @@ std::string hybrid_lines(const std::vector<Result>& results) {
   return text;
 }
 
+std::string streaming_lines(const std::vector<Result>& results) {
+  std::string text;
+  for (const Result& r : results) {
+    if (r.streamed_percent < 0) continue;
+    text += fmt::format(
+        "{}{}: {:.1f} % of the chosen experts' rows were computed on the card, to which {:.2f} GB/s streamed\n",
+        text.empty() ? "\n" : "", r.test.label(), r.streamed_percent, r.streamed_bytes_per_s / 1e9);
+  }
+  return text;
+}
+
 std::string whole_model_lines(const std::vector<Result>& results) {
   std::string text;
   for (const Result& r : results) {

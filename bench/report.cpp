@@ -108,6 +108,8 @@ std::vector<Field> memory_fields(const Result& r) {
       {"experts_ns", number(r.parts ? r.parts->experts_ns : 0, r.parts.has_value())},
       {"hybrid_limit_ns", number(r.parts ? r.parts->limit_ns() : 0, r.parts.has_value())},
       {"hot_experts_percent", number(r.hot_percent, r.hot_percent >= 0)},
+      {"streamed_percent", number(r.streamed_percent, r.streamed_percent >= 0)},
+      {"streamed_gb_per_s", number(r.streamed_bytes_per_s / 1e9, r.streamed_percent >= 0)},
   };
 }
 
@@ -295,6 +297,7 @@ class MarkdownReport : public Report {
     write_(arithmetic_lines(results_));
     write_(energy_lines(results_));
     write_(hybrid_lines(results_));
+    write_(streaming_lines(results_));
     write_(whole_model_lines(results_));
     for (const Result& r : results_)
       if (r.drafts) write_(r.drafts->text(r.test.label()));

@@ -51,8 +51,11 @@ struct Result {
   std::optional<DraftRun> drafts;      // with --mtp-accept
   double joules_per_token = 0;         // of the packages and the card; 0: not counted here
   std::string no_joules = {};          // why not
-  double hot_percent = -1;     // of the choices of layers with slots for hot experts: taken by the card; -1: no slots
-  runtime::exec::Trace trace;  // with --trace: of the timed passes
+  double hot_percent = -1;  // of the choices of layers with slots for hot experts: taken by the card; -1: no slots
+  double streamed_percent =
+      -1;  // of the (row, expert) pairs of layers that streamed: on the card; -1: nothing streamed
+  double streamed_bytes_per_s = 0;    // over the link, on average of the whole time
+  runtime::exec::Trace trace;         // with --trace: of the timed passes
   std::vector<std::string> refusals;  // with --trace: kernels that do not run here, and why
 
   double mean_ns() const;

@@ -73,6 +73,15 @@ double hot_percent(const device::HotExpertTotals& before, const device::HotExper
          static_cast<double>(after.chosen - before.chosen);
 }
 
+void count_streamed(const device::StreamTotals& before, const device::StreamTotals& after, Result& result) {
+  const std::int64_t here = after.rows - before.rows, all = here + after.rows_of_host - before.rows_of_host;
+  if (all == 0) return;
+  double ns = 0;
+  for (const std::uint64_t sample : result.samples_ns) ns += static_cast<double>(sample);
+  result.streamed_percent = 100 * static_cast<double>(here) / static_cast<double>(all);
+  result.streamed_bytes_per_s = static_cast<double>(after.bytes - before.bytes) / ns * 1e9;
+}
+
 void truncate_all(Executor& executor, std::int64_t n) {
   for (std::int32_t s = 0; s < executor.cache().n_sequences(); ++s) executor.cache().truncate(s, n);
 }
@@ -332,6 +341,7 @@ Result Throughput::run(const Test& test) {
     energy_ = std::make_unique<runtime::engine::EnergyMeter>(card_ == nullptr ? "" : card_->info().pci_bus_id);
   device::DeviceBlocks* blocks = loaded_->blocks.get();
   const device::HotExpertTotals before_hot = blocks == nullptr ? device::HotExpertTotals{} : blocks->hot_experts();
+  const device::StreamTotals before_streamed = blocks == nullptr ? device::StreamTotals{} : blocks->streamed();
   Trace trace;
   double joules = 0;
   for (std::int64_t i = 0; i < options_.repetitions; ++i) {
@@ -351,7 +361,10 @@ Result Throughput::run(const Test& test) {
     result.trace = trace;
     result.refusals = runtime::refusals_of(executor.plan());
   }
-  if (blocks != nullptr) result.hot_percent = hot_percent(before_hot, blocks->hot_experts());
+  if (blocks != nullptr) {
+    result.hot_percent = hot_percent(before_hot, blocks->hot_experts());
+    count_streamed(before_streamed, blocks->streamed(), result);
+  }
   count_work(executor, trace, result);
   measure_sides(executor, workers, result);
   measure_drafts(executor, workers, result);

@@ -55,7 +55,7 @@ check(re.search(r"experts of \d layers stream to the card in passes of \d+ rows 
       f"streaming is said: {streamed.err[-800:]}")
 check("stream to the card" not in alone.err, f"an emulated card does not stream by itself: {alone.err[-500:]}")
 slow = run(DODECA, *PROMPT, *CARD, "--cpu-moe", "--stream-experts", speeds("slow.json", link_gb_s=0.001))
-check(slow.code == 0 and "experts do not stream to the card: passes of" in slow.err, f"a slow link: {slow.err[-500:]}")
+check(slow.code == 0 and "layers do not stream to the device: passes of" in slow.err, f"a slow link: {slow.err[-500:]}")
 for name, changes, said in (("none.json", {"link_gb_s": None}, "link_gb_s"), ("zero.json", {"host_gb_s": 0}, "host_gb_s"),
                             ("text.json", {"device_gb_s": "fast"}, "device_gb_s"), ("old.json", {"dodeca_stream_speeds": 2}, "version 2"),
                             ("more.json", {"color": 1}, "color")):

@@ -96,15 +96,12 @@ std::optional<device::StreamSpeeds> stream_speeds_for(const std::string& mode, g
 std::string streaming_text(const Plan& plan, const device::Offload& offload) {
   const device::StreamSpeeds& s = *offload.stream_speeds;
   const std::int64_t rows = device::least_streamed_rows(plan, offload);
-  const std::string speeds =
-      fmt::format("link {:.1f} GB/s; card {:.0f} GB/s, {:.0f} GMAC/s; processors {:.0f} GB/s, {:.0f} GMAC/s",
-                  s.link_bytes_per_s * 1e-9, s.device_bytes_per_s * 1e-9, s.device_macs_per_s * 1e-9,
-                  s.host_bytes_per_s * 1e-9, s.host_macs_per_s * 1e-9);
-  if (rows < 0)
-    return fmt::format("experts do not stream to the card: passes of {} rows gain nothing ({})", offload.micro_batch,
-                       speeds);
-  return fmt::format("experts of {} layers stream to the card in passes of {} rows and more, of {} at most ({})",
-                     offload.n_streamed_layers, rows, offload.micro_batch, speeds);
+  return fmt::format(
+      "experts of {} layers stream to the card in passes of {} rows and more, of {} at most (link {:.1f} GB/s; card "
+      "{:.0f} GB/s, "
+      "{:.0f} GMAC/s; processors {:.0f} GB/s, {:.0f} GMAC/s)",
+      offload.n_streamed_layers, rows, offload.micro_batch, s.link_bytes_per_s * 1e-9, s.device_bytes_per_s * 1e-9,
+      s.device_macs_per_s * 1e-9, s.host_bytes_per_s * 1e-9, s.host_macs_per_s * 1e-9);
 }
 
 }  // namespace dodeca::runtime::cli

@@ -209,6 +209,12 @@ class Placement {
       }
     }
     result_.n_stream_buffers = result_.n_streamed_layers > 0 ? wish.n_buffers : 0;
+    if (result_.n_streamed_layers > 0 && least_streamed_rows(plan_, result_) < 0) {
+      refused_[fmt::format("the experts of {{}} layers do not stream to the device: passes of {} rows gain nothing",
+                           wish.micro_batch)] = static_cast<int>(result_.n_streamed_layers);
+      for (BlockPlan& block : plan_.blocks) block.n_wave_experts = 0;
+      result_.n_streamed_layers = result_.n_stream_buffers = 0;
+    }
     result_.stream_buffers = stream_buffer_bytes(plan_, result_.n_stream_buffers);
   }
 

@@ -9,27 +9,33 @@
 namespace dodeca::runtime::device {
 namespace {
 
-// Appends an expert to the last wave where it has room, else begins another.
-void append(std::vector<Wave>& waves, std::size_t first, std::int32_t expert, std::int32_t rows,
-            const StreamShape& shape) {
-  if (waves.size() == first || std::ssize(waves.back().experts) == shape.wave_experts) waves.emplace_back();
-  waves.back().experts.push_back(expert);
-  waves.back().n_rows.push_back(rows);
-}
-
 // Seconds until the last wave has been multiplied: the link copies one wave after the other, the device multiplies what
-// has come. Buffers are enough for that.
-double device_seconds(std::span<const Wave> waves, const Prefetched& prefetched, const StreamRates& rates) {
-  double copied = -prefetched.seconds, multiplied = 0;
-  for (std::size_t w = 0; w < waves.size(); ++w) {
-    if (w == prefetched.waves.size()) copied = std::max(0.0, copied);  // nothing else could be copied before
-    copied += rates.copied_expert * static_cast<double>(waves[w].experts.size());
-    multiplied = std::max(copied, multiplied);
-    for (const std::int32_t rows : waves[w].n_rows)
-      if (rows > 0) multiplied += rates.device_expert + rates.device_row * rows;
+// has come. Buffers are enough for that. Experts are added one by one to the last wave.
+class DeviceClock {
+ public:
+  DeviceClock(const StreamRates& rates, double ahead) : rates_(rates), copied_(-ahead) {}
+
+  void begin_wave() {
+    copied_ += copy_;
+    multiplied_ = std::max(copied_, multiplied_) + products_;
+    copy_ = products_ = 0;
   }
-  return multiplied;
-}
+  void add(std::int32_t rows) {
+    copy_ += rates_.copied_expert;
+    if (rows > 0) products_ += rates_.device_expert + rates_.device_row * rows;
+  }
+  // Nothing else could be copied before now.
+  void arrive() {
+    begin_wave();
+    copied_ = std::max(0.0, copied_);
+  }
+  double seconds() const { return std::max({0.0, copied_ + copy_, multiplied_}) + products_; }
+
+ private:
+  const StreamRates& rates_;
+  double copied_, multiplied_ = 0;  // of the waves before the last one
+  double copy_ = 0, products_ = 0;  // of the last one
+};
 
 }  // namespace
 
@@ -54,21 +60,30 @@ Division divide_experts(std::span<const std::int32_t> n_rows, const StreamShape&
     others.push_back(static_cast<std::int32_t>(e));
     host += rates.host_expert + rates.host_row * n_rows[e];
   }
-  std::ranges::stable_sort(others, [&](std::int32_t a, std::int32_t b) {
-    return n_rows[static_cast<std::size_t>(a)] > n_rows[static_cast<std::size_t>(b)];
-  });
+  const auto rows_of = [&](std::int32_t expert) { return n_rows[static_cast<std::size_t>(expert)]; };
+  std::ranges::stable_sort(others, [&](std::int32_t a, std::int32_t b) { return rows_of(a) > rows_of(b); });
+  DeviceClock clock(rates, prefetched.seconds);
+  for (const Wave& wave : division.waves) {
+    clock.begin_wave();
+    for (const std::int32_t rows : wave.n_rows) clock.add(rows);
+  }
   division.host_seconds = host;
-  division.device_seconds = device_seconds(division.waves, prefetched, rates);
+  division.device_seconds = clock.seconds();
   if (shape.n_buffers == 0) return division;
+  clock.arrive();
   // One expert more on the device makes its time longer and the host's shorter: the best is where they cross.
-  std::vector<Wave> waves = division.waves;
-  for (const std::int32_t expert : others) {
-    const std::int32_t rows = n_rows[static_cast<std::size_t>(expert)];
-    append(waves, prefetched.waves.size(), expert, rows, shape);
+  for (std::size_t i = 0; i < others.size(); ++i) {
+    const std::int32_t expert = others[i], rows = rows_of(expert);
+    const bool begins = i % static_cast<std::size_t>(shape.wave_experts) == 0;
+    if (begins) clock.begin_wave();
+    clock.add(rows);
     host -= rates.host_expert + rates.host_row * rows;
-    const double device = device_seconds(waves, prefetched, rates);
-    if (std::max(device, host) >= std::max(division.device_seconds, division.host_seconds)) break;
-    division = {.waves = waves, .device_seconds = device, .host_seconds = std::max(0.0, host)};
+    if (std::max(clock.seconds(), host) >= std::max(division.device_seconds, division.host_seconds)) break;
+    if (begins) division.waves.emplace_back();
+    division.waves.back().experts.push_back(expert);
+    division.waves.back().n_rows.push_back(rows);
+    division.device_seconds = clock.seconds();
+    division.host_seconds = std::max(0.0, host);
   }
   return division;
 }

@@ -148,6 +148,8 @@ TEST_CASE("json has llama-bench's fields in order, then ours") {
                                              "experts_ns",
                                              "hybrid_limit_ns",
                                              "hot_experts_percent",
+                                             "streamed_percent",
+                                             "streamed_gb_per_s",
                                              "environment"};
   CHECK(names == expected);
   CHECK(rows[0]["model_filename"] == "some \"model\".gguf");
@@ -170,7 +172,7 @@ TEST_CASE("csv quotes every field; a prompt has no share of the bandwidth") {
   CHECK(text.substr(newline + 1).starts_with("\"abc123\",\"42\","));
   CHECK(text.find("\"some \"\"model\"\".gguf\"") != std::string::npos);
   CHECK(
-      text.ends_with(",\"\",\"\",\"192.000000\",\"\",\"\",\"1\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\"\n"));
+      text.ends_with(",\"\",\"\",\"192.000000\",\"\",\"\",\"1\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\"\n"));
 }
 
 TEST_CASE("sql creates llama-bench's table and inserts into it") {

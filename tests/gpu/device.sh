@@ -250,6 +250,18 @@ tokens() {  # tokens SECONDS
   step "deepseek-v3 on processors" 20 $(($1 / 2)) jsonl \
     "${bench[@]}" "${shape[@]}" --layers "$chosen" "${test[@]}" -d "$depths" --trace -o jsonl -oe md
 }
+# Prompts of the same layers, whose experts stream to the card, and without.
+prompts() {  # prompts SECONDS
+  local test=(-p 512,2048,8192 -n 0 -r 1 --no-warmup -b 8192 -ub 8192) shape=(--shape deepseek-v3)
+  if [[ $emulated == yes || -z ${chosen:-} ]]; then
+    for name in "prompts on card and processors" "prompts on processors"; do skip "$name" "no layers were chosen"; done
+    return
+  fi
+  step "prompts on card and processors" 20 $(($1 * 2 / 3)) jsonl \
+    "${bench[@]}" "${shape[@]}" --layers "$chosen" "${test[@]}" --gpu "$gpu" --vram "$vram" -ncmoe 99 --stream-experts auto --trace -o jsonl -oe md
+  step "prompts on processors" 20 $(($1 / 3)) jsonl \
+    "${bench[@]}" "${shape[@]}" --layers "$chosen" -p 512,2048 -n 0 -r 1 --no-warmup -ub 2048 -o jsonl -oe md
+}
 
 table_of_tokens() {
   local name
@@ -272,7 +284,8 @@ perplexity demo-q4_k_m.gguf 0.01 --compute f32
 perplexity demo-q4_k_m.gguf "$([[ $emulated == yes ]] && echo 5 || echo 0.5)"  # 8 tokens, 2048
 perplexity demo 0.1
 step "rooflines" 10 90 json "${bench[@]}" gpu --gpu "$gpu" -o json -q
-tokens 270
+tokens 200
+prompts 100
 sanitizer memcheck
 sanitizer racecheck
 complete=true
