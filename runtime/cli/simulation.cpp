@@ -55,11 +55,12 @@ Simulation simulate(const PlanArguments& arguments, const PlannedModel& model) {
   PlanArguments alone = deep;
   alone.model.device.stream_experts = "off";
   double fastest = 0;
-  for (const std::int64_t micro_batch : kMicroBatches) {
-    if (micro_batch > kMicroBatches[0] && micro_batch / 2 >= s.n_prompt) break;
-    Placed p{predict_plan(with_rows(deep, micro_batch), model, arguments.machine), {}};
-    p.whole = plan_on_processors(with_rows(deep, micro_batch), model, arguments.machine);
-    if (p.predicted.prediction.micro_batch < micro_batch && !s.micro_batches.empty()) continue;  // no room on the card
+  for (const std::int64_t wanted : kMicroBatches) {
+    if (wanted > kMicroBatches[0] && wanted / 2 >= s.n_prompt) break;
+    Placed p{predict_plan(with_rows(deep, wanted), model, arguments.machine), {}};
+    p.whole = plan_on_processors(with_rows(deep, wanted), model, arguments.machine);
+    const std::int64_t micro_batch = p.predicted.prediction.micro_batch;  // what the card has room for
+    if (!s.micro_batches.empty() && micro_batch <= s.micro_batches.back()) continue;
     s.micro_batches.push_back(micro_batch);
     for (const std::int64_t depth : s.depths) s.prompts.push_back(prompt_of(p, s.n_prompt, micro_batch, depth));
     const double speed = s.at(s.micro_batches.size() - 1, 0).tokens_per_s;

@@ -2,7 +2,6 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <filesystem>
 
 #include "cpu/processor.hpp"
@@ -12,18 +11,6 @@
 
 namespace dodeca::runtime::cli {
 namespace {
-
-// Experts in memory that a card could multiply.
-bool can_stream(const Plan& plan) {
-  return !plan.options.compute_f32 && plan.n_parts() == 1 &&
-         std::ranges::any_of(plan.blocks, [&](const BlockPlan& block) {
-           if (block.kind != BlockKind::kMoeFfn) return false;
-           return std::ranges::all_of(block.weights, [&](std::size_t i) {
-             const WeightPlan& w = plan.weights[i];
-             return !is_routed(w.id.role) || w.layout == nullptr || device::device_layout(w) != nullptr;
-           });
-         });
-}
 
 // A file for each setting, beside the user's kernel tuning. Empty: there is no place for one.
 std::filesystem::path kept_file(const device::StreamSetting& setting) {
@@ -43,7 +30,8 @@ struct Known {
 Known known(const std::string& mode, gpu::Device& card, const device::StreamSetting& setting, const Plan& plan,
             const Console& console) {
   const bool automatic = mode.empty() || mode == "auto";
-  if (mode == "off" || !can_stream(plan) || (automatic && card.info().name == "emulation")) return {{}, true};
+  if (mode == "off" || device::first_streamable(plan) == nullptr || (automatic && card.info().name == "emulation"))
+    return {{}, true};
   if (!automatic) {
     const device::StreamSpeedsFile file = device::read_stream_speeds(mode);
     if (file.setting.machine != setting.machine || file.setting.types != setting.types)
@@ -53,10 +41,15 @@ Known known(const std::string& mode, gpu::Device& card, const device::StreamSett
   const std::filesystem::path path = kept_file(setting);
   std::error_code error;
   if (path.empty() || !std::filesystem::exists(path, error)) return {};
-  const device::StreamSpeedsFile file = device::read_stream_speeds(path);
-  if (file.setting.machine != setting.machine || file.setting.types != setting.types) return {};
-  console.detail(fmt::format("streamed experts: speeds from {}", path.string()));
-  return {file.speeds, true};
+  try {
+    const device::StreamSpeedsFile file = device::read_stream_speeds(path);
+    if (file.setting.machine != setting.machine || file.setting.types != setting.types) return {};
+    console.detail(fmt::format("streamed experts: speeds from {}", path.string()));
+    return {file.speeds, true};
+  } catch (const Error& bad) {  // of a program that was interrupted, or of another version: measured again
+    console.detail(bad.what());
+    return {};
+  }
 }
 
 device::StreamSetting setting_of(gpu::Device& card, int n_threads, const Plan& plan) {

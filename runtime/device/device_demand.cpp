@@ -54,11 +54,11 @@ void demand_attention(const Plan& plan, const BlockPlan& block, const RunSizes& 
   demand.array(DeviceArray::kInvFreq, c.qk_rope_head_dim / 2, sizeof(double));
 }
 
-void demand_dense(const PlannedWeights& weights, WeightRole gate, WeightRole down, const RunSizes& sizes,
+void demand_dense(const PlannedWeights& weights, WeightRole gate, WeightRole up, WeightRole down, const RunSizes& sizes,
                   DeviceDemand& demand) {
   const WeightPlan* w = weights[down];
   if (w == nullptr) return;
-  read_by(demand, RowBuffer::kInput, weights[gate]);
+  for (const WeightRole role : {gate, up}) read_by(demand, RowBuffer::kInput, weights[role]);
   read_by(demand, RowBuffer::kDenseHidden, w);
   for (const RowBuffer buffer : {RowBuffer::kGate, RowBuffer::kUp, RowBuffer::kDenseHidden})
     demand.rows(buffer, rows_at_once(sizes), w->n_in);
@@ -77,7 +77,7 @@ void demand_experts(const Plan& plan, const BlockPlan& block, const RunSizes& si
   demand.array(DeviceArray::kExpertIds, slots, sizeof(std::int32_t));
   demand.array(DeviceArray::kExpertWeights, slots, sizeof(float));
   if (!multiplies_experts(block)) return;
-  read_by(demand, RowBuffer::kInput, weights[kExpertGate]);
+  for (const WeightRole role : {kExpertGate, kExpertUp}) read_by(demand, RowBuffer::kInput, weights[role]);
   read_by(demand, RowBuffer::kExpertHidden, weights[kExpertDown]);
   // Gate is made where the hidden row will be, up where the sums will be.
   const auto demand_slots = [&](std::int64_t n) {
@@ -96,7 +96,7 @@ void demand_experts(const Plan& plan, const BlockPlan& block, const RunSizes& si
   demand.array(DeviceArray::kSlotBegin, few_slots + 1, sizeof(std::int32_t));
   demand_slots(few_slots);
   if (block.experts_place == Place::kDevice && sizes.micro_batch > exec::kFewRows) {
-    const std::int64_t grouped = std::min(sizes.micro_batch, kExpertRowsAtOnce) * c.n_experts_per_tok;
+    const std::int64_t grouped = std::min(sizes.micro_batch, expert_rows_at_once(c)) * c.n_experts_per_tok;
     for (const DeviceArray array : {DeviceArray::kGroupRows, DeviceArray::kGroupSlots})
       demand.array(array, grouped, sizeof(std::int32_t));
     demand.array(DeviceArray::kGroupBegin, c.n_routed_experts + 1, sizeof(std::int32_t));
@@ -146,7 +146,7 @@ void demand_splits(const Plan& plan, const RunSizes& sizes, std::int32_t multipr
         add(n, w.n_slices);
     }
     if (!routed) continue;
-    for (std::int64_t n = 1; n < std::min(sizes.micro_batch, kExpertRowsAtOnce) + kColumns;
+    for (std::int64_t n = 1; n < std::min(sizes.micro_batch, expert_rows_at_once(plan.config)) + kColumns;
          n += n < kColumns ? 1 : kColumns)
       add(n, w.n_slices);
     for (std::int64_t experts = 1; experts <= most_wave; ++experts) {
@@ -194,6 +194,12 @@ std::uint64_t device_weight_bytes(const WeightPlan& weight) {
   return aligned(matrix.slice_bytes * static_cast<std::uint64_t>(matrix.n_slices));
 }
 
+std::int64_t expert_rows_at_once(const ModelConfig& c) {
+  // A block for every expert and every 8 rows, where the type has no kernel for more.
+  constexpr std::int64_t kMostRows = 1024, kMostBlocks = 65535, kColumns = 8;
+  return std::min(kMostRows, kMostBlocks / std::max<std::int64_t>(1, c.n_routed_experts) * kColumns);
+}
+
 std::uint64_t decompression_bytes(const ModelConfig& c) {
   return aligned(2 * static_cast<std::uint64_t>(c.n_heads * (c.qk_nope_head_dim + c.v_head_dim) * c.kv_lora_rank));
 }
@@ -217,11 +223,11 @@ DeviceDemand device_demand(const Plan& plan, const RunSizes& sizes, std::int32_t
         demand_attention(plan, block, sizes, demand);
         break;
       case BlockKind::kDenseFfn:
-        demand_dense(weights, kGate, kDown, sizes, demand);
+        demand_dense(weights, kGate, kUp, kDown, sizes, demand);
         break;
       case BlockKind::kMoeFfn:
         demand_experts(plan, block, sizes, demand);
-        demand_dense(weights, kSharedGate, kSharedDown, sizes, demand);
+        demand_dense(weights, kSharedGate, kSharedUp, kSharedDown, sizes, demand);
         break;
       case BlockKind::kHead:
         read_by(demand, RowBuffer::kHeadInput, weights[c.tied_embeddings ? kEmbedding : kOutput]);

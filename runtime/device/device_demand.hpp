@@ -18,8 +18,6 @@ inline std::uint64_t aligned(std::uint64_t bytes) {
 // Rows that attention and dense feed-forward blocks take at a time, whatever a pass has:
 // their work space is many times as wide as the rows.
 inline constexpr std::int64_t kRowsAtOnce = 256;
-// The same of experts on the device, whose weights are read again for each.
-inline constexpr std::int64_t kExpertRowsAtOnce = 1024;
 struct RowRange {
   std::int64_t first = 0, n = 0;
 };
@@ -89,6 +87,8 @@ class DeviceDemand {
 const quant::Layout* device_layout(const WeightPlan& weight);
 std::uint64_t device_weight_bytes(const WeightPlan& weight);  // vectors as floats; aligned
 
+// Rows that experts on the device take at a time, whose weights are read again for each: as many as a launch has blocks for.
+std::int64_t expert_rows_at_once(const ModelConfig& config);
 // Of a layer whose prompts decompress: k_b and v_b as 16-bit floats [heads, nope + value, latent].
 std::uint64_t decompression_bytes(const ModelConfig& config);
 // Heads whose keys and values of so many positions are made at once.

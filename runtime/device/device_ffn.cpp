@@ -130,7 +130,7 @@ void DeviceFfn::launch_experts(const DeviceOps& ops, std::int64_t n, bool accumu
                      {.slots = args.slots, .end = args.n_pairs, .weights = weights + rows.first * used, .n_used = used},
                      space.rows(RowBuffer::kOutput).from(rows.first), rows.n, config_.hidden_size, accumulate);
   };
-  for_row_ranges({0, n}, group, kExpertRowsAtOnce);
+  for_row_ranges({0, n}, group, expert_rows_at_once(config_));
 }
 
 void DeviceFfn::launch_hot_experts(const DeviceOps& ops, std::int64_t n) const {

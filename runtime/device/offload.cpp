@@ -23,9 +23,9 @@ using enum WeightRole;
 
 // What other programs, the driver, graphs and fragments of memory may take while we run.
 constexpr std::uint64_t kMargin = std::uint64_t{512} << 20;
-// Rows of a pass on the device: with experts that stream, where all of a layer's cross the link in every pass; without; at
-// least.
-constexpr std::int64_t kMostStreamedRows = 16384, kManyRows = 256, kFewestRows = 32;
+// Rows of a pass on the device: at most, because all of a layer's streamed experts cross the link in every pass; before other
+// things are given up for more; at least.
+constexpr std::int64_t kMostRows = 16384, kManyRows = 256, kFewestRows = 32;
 // Two buffers keep the link and the products busy; the others take what comes first in the next layer, while attention
 // has the device. A wave is a small part of a layer, because the products of its last one begin when everything has been
 // copied.
@@ -57,7 +57,7 @@ class Placement {
                       gpu::can_attend_prompt(static_cast<std::int32_t>(config_.qk_nope_head_dim),
                                              static_cast<std::int32_t>(config_.qk_rope_head_dim),
                                              static_cast<std::int32_t>(config_.v_head_dim));
-    wish.micro_batch = std::min(run_.sizes.micro_batch, wish.stream ? kMostStreamedRows : kManyRows);
+    wish.micro_batch = std::min(run_.sizes.micro_batch, kMostRows);
     if (run_.cache_type == quant::DType::kBF16) wish.cache_type = quant::DType::kBF16;
     if (plan_.options.compute_f32) wish.cache_type = quant::DType::kF32;
     if (run_.cache_type == quant::DType::kQ8_0 || run_.cache_type == quant::DType::kI8)
@@ -236,15 +236,15 @@ class Placement {
     const auto say = [&](std::string what) {
       result_.given_up.push_back(fmt::format("{}: with more, {}", what, numbers()));
     };
-    if (wish.stream && wish.n_buffers > kFewestStreamBuffers) {
+    if (result_.n_streamed_layers > 0 && wish.n_buffers > kFewestStreamBuffers) {
       wish.n_buffers = kFewestStreamBuffers;
       return say(fmt::format("streamed experts come into {} buffers", wish.n_buffers));
     }
-    if (wish.decompress && wish.micro_batch <= kManyRows) {
+    if (result_.decompression > 0 && wish.micro_batch <= kManyRows) {
       wish.decompress = false;
       return say("prompts attend in absorbed form");
     }
-    if (wish.stream && wish.micro_batch <= kManyRows) {
+    if (result_.n_streamed_layers > 0 && wish.micro_batch <= kManyRows) {
       wish.stream = false;
       return say("experts do not stream to the device");
     }

@@ -22,7 +22,7 @@ constexpr std::array kRoles = {WeightRole::kExpertGate, WeightRole::kExpertUp, W
 constexpr std::int64_t kFewer = 16, kMore = 128;
 constexpr int kRepetitions = 3;
 // Weights together: more than caches hold.
-constexpr std::uint64_t kBytes = std::uint64_t{192} << 20;
+constexpr std::uint64_t kBytes = std::uint64_t{1} << 30;
 constexpr std::int64_t kTilesAtOnce = 16;
 
 template <class F>
@@ -49,20 +49,17 @@ class StreamBench {
  public:
   StreamBench(gpu::Device& device, cpu::Team& team, const Plan& plan)
       : device_(device), team_(team), stream_(device.make_stream()) {
-    for (const BlockPlan& block : plan.blocks) {
-      if (block.kind != BlockKind::kMoeFfn) continue;
-      const exec::PlannedWeights weights(plan, block);
-      for (std::size_t i = 0; i < kRoles.size(); ++i) {
-        const WeightPlan* w = weights[kRoles[i]];
-        DODECA_CHECK(w != nullptr && device_layout(*w) != nullptr && w->storage != Storage::kReference, block.layer);
-        plans_[i] = w;
-        expert_bytes_ += unplaced_matrix(*w).slice_bytes;
-      }
-      break;
+    const BlockPlan* block = first_streamable(plan);
+    if (block == nullptr)
+      throw Error(ErrorKind::kBadRequest, "the model has no routed experts that the device multiplies");
+    const exec::PlannedWeights weights(plan, *block);
+    for (std::size_t i = 0; i < kRoles.size(); ++i) {
+      plans_[i] = weights[kRoles[i]];
+      expert_bytes_ += unplaced_matrix(*plans_[i]).slice_bytes;
     }
-    if (plans_[0] == nullptr) throw Error(ErrorKind::kBadRequest, "the model has no routed experts");
     macs_ = static_cast<double>(expert_macs(plan.config));
-    n_experts_ = std::clamp<std::int64_t>(static_cast<std::int64_t>(kBytes / expert_bytes_), 2, plans_[0]->n_slices);
+    n_experts_ = std::min<std::int64_t>(std::max<std::int64_t>(2, static_cast<std::int64_t>(kBytes / expert_bytes_)),
+                                        plans_[0]->n_slices);
     host_ = cpu::Slab((expert_bytes_ + 3 * 4096) * static_cast<std::uint64_t>(n_experts_) + (std::size_t{8} << 20), {});
     for (std::size_t i = 0; i < kRoles.size(); ++i) {
       matrices_[i] = runtime::unplaced(*plans_[i]).front();
@@ -86,14 +83,16 @@ class StreamBench {
 
  private:
   double on_host(std::int64_t n_rows) {
-    std::size_t act_bytes = 0, scratch_bytes = 0, out_floats = 0;
+    std::size_t act_bytes = 0, scratch_bytes = 0;
     for (std::size_t i = 0; i < kRoles.size(); ++i) {
       act_bytes = std::max(act_bytes, act_stride(i) * static_cast<std::size_t>(n_rows));
       scratch_bytes = std::max(scratch_bytes, exec::multiply_scratch_bytes(*plans_[i]));
-      out_floats = std::max(out_floats, static_cast<std::size_t>((plans_[i]->n_out + cpu::kTileRows) * n_rows));
     }
     scratch_bytes = (scratch_bytes + 4095) / 4096 * 4096;
-    const cpu::Buffer acts(act_bytes), out(out_floats * sizeof(float)),
+    // Results of a member's unit, over and over.
+    constexpr std::int64_t kWidth = kTilesAtOnce * cpu::kTileRows;
+    const auto out_floats = static_cast<std::size_t>(kWidth * n_rows);
+    const cpu::Buffer acts(act_bytes), out(out_floats * sizeof(float) * static_cast<std::size_t>(team_.size())),
         scratch(scratch_bytes * static_cast<std::size_t>(team_.size()));
     cpu::WorkCounter units;
     return least_seconds([&] {
@@ -104,17 +103,18 @@ class StreamBench {
           const std::int64_t each = (matrices_[i].n_tiles + kTilesAtOnce - 1) / kTilesAtOnce;
           for (; mine < first + each * n_experts_; mine = units.take()) {
             const std::int64_t begin = (mine - first) % each * kTilesAtOnce;
-            exec::multiply({.weight = matrices_[i],
-                            .slice = (mine - first) / each,
-                            .tile_begin = begin,
-                            .tile_end = std::min(matrices_[i].n_tiles, begin + kTilesAtOnce),
-                            .acts = acts.data(),
-                            .act_stride = act_stride(i),
-                            .n_acts = n_rows,
-                            .out = out.as<float>(),
-                            .out_stride = matrices_[i].n_tiles * cpu::kTileRows,
-                            .scratch = scratch.data() + scratch_bytes * static_cast<std::size_t>(member.index),
-                            .prompt = true});
+            exec::multiply(
+                {.weight = matrices_[i],
+                 .slice = (mine - first) / each,
+                 .tile_begin = begin,
+                 .tile_end = std::min(matrices_[i].n_tiles, begin + kTilesAtOnce),
+                 .acts = acts.data(),
+                 .act_stride = act_stride(i),
+                 .n_acts = n_rows,
+                 .out = out.as<float>() + out_floats * static_cast<std::size_t>(member.index) - begin * cpu::kTileRows,
+                 .out_stride = kWidth,
+                 .scratch = scratch.data() + scratch_bytes * static_cast<std::size_t>(member.index),
+                 .prompt = true});
           }
           first += each * n_experts_;
         }
@@ -124,26 +124,26 @@ class StreamBench {
 
   double on_device(std::int64_t n_rows) {
     const std::int64_t slots = n_rows * n_experts_;
-    std::size_t act_bytes = 0, out_floats = 0, weight_bytes = 0;
+    std::size_t act_bytes = 0, out_floats = 0;
+    std::array<gpu::DeviceMemory, 3> weights;
     for (std::size_t i = 0; i < kRoles.size(); ++i) {
       act_bytes = std::max(act_bytes, act_stride(i) * static_cast<std::size_t>(slots));
       out_floats = std::max(out_floats, static_cast<std::size_t>(plans_[i]->n_out * slots));
-      weight_bytes = std::max<std::size_t>(weight_bytes, matrices_[i].bytes());
+      weights[i] = device_.allocate(matrices_[i].bytes());
+      device_.fill(stream_, weights[i].data(), 0x11, weights[i].bytes());
     }
-    const gpu::DeviceMemory weights = device_.allocate(weight_bytes), acts = device_.allocate(act_bytes),
-                            out = device_.allocate(out_floats * sizeof(float)),
+    const gpu::DeviceMemory acts = device_.allocate(act_bytes), out = device_.allocate(out_floats * sizeof(float)),
                             begins = device_.allocate(static_cast<std::size_t>(n_experts_ + 1) * sizeof(std::int32_t));
     std::vector<std::int32_t> begin;
     for (std::int64_t e = 0; e <= n_experts_; ++e) begin.push_back(static_cast<std::int32_t>(e * n_rows));
     device_.copy_to_device(stream_, begins.data(), begin.data(), begins.bytes());
-    device_.fill(stream_, weights.data(), 0x11, weights.bytes());
     device_.fill(stream_, acts.data(), 0, acts.bytes());
     device_.synchronize(stream_);
     std::size_t n_partials = 0, n_counters = 0;
     std::array<gpu::MultiplyLaunch, 3> launches;
     for (std::size_t i = 0; i < kRoles.size(); ++i) {
       gpu::MultiplyArgs args{};
-      args.weights = weights.data();
+      args.weights = weights[i].data();
       args.acts = acts.data();
       args.group_begin = reinterpret_cast<const std::int32_t*>(begins.data());
       args.out = reinterpret_cast<float*>(out.data());

@@ -85,6 +85,12 @@ Division divide_experts(std::span<const std::int32_t> n_rows, const StreamShape&
     division.device_seconds = clock.seconds();
     division.host_seconds = std::max(0.0, host);
   }
+  // Neighbours lie behind one another in memory and go in one copy.
+  for (std::size_t w = prefetched.waves.size(); w < division.waves.size(); ++w) {
+    Wave& wave = division.waves[w];
+    std::ranges::sort(wave.experts);
+    std::ranges::transform(wave.experts, wave.n_rows.begin(), rows_of);
+  }
   return division;
 }
 

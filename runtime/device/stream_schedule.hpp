@@ -45,7 +45,7 @@ struct Prefetched {
 };
 // Divides a layer's experts so that device and processors end together. n_rows: of each expert, with 0 it is nobody's.
 // What was prefetched are the first waves whatever they have now, also no rows. The rest of the waves have the experts with
-// the most rows, equal ones in ascending order. A pure function.
+// the most rows, of equal ones those that come first; within a wave they ascend. A pure function.
 Division divide_experts(std::span<const std::int32_t> n_rows, const StreamShape& shape, const StreamRates& rates,
                         const Prefetched& prefetched = {});
 

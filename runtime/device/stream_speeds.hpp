@@ -15,8 +15,8 @@
 
 namespace dodeca::runtime::device {
 
-// With weights of the types and sizes of the plan's first layer of routed experts, which are made for this and need a
-// quarter of a gigabyte on both sides; some tenths of a second. A plan of one part whose experts the device multiplies.
+// With weights of the types and sizes of the plan's first layer of routed experts that the device multiplies. They are made
+// for this and take a gigabyte on both sides, and a second. Error{kBadRequest} where there is no such layer.
 StreamSpeeds measure_stream_speeds(gpu::Device& device, cpu::Team& team, const Plan& plan);
 
 // What a file's speeds are of.

@@ -80,6 +80,18 @@ std::uint64_t attention_macs(const Plan& plan, std::int64_t layer) {
 
 }  // namespace
 
+const BlockPlan* first_streamable(const Plan& plan) {
+  const auto found = std::ranges::find_if(plan.blocks, [&](const BlockPlan& block) {
+    if (block.kind != BlockKind::kMoeFfn || block.n_parts() != 1) return false;
+    const exec::PlannedWeights weights(plan, block);
+    return std::ranges::all_of(kExpertRoles, [&](WeightRole role) {
+      const WeightPlan* weight = weights[role];
+      return weight != nullptr && weight->storage != Storage::kReference && device_layout(*weight) != nullptr;
+    });
+  });
+  return found == plan.blocks.end() ? nullptr : &*found;
+}
+
 std::uint64_t stream_buffer_bytes(const Plan& plan, std::int64_t n_buffers) {
   return buffer_bytes(plan) * static_cast<std::uint64_t>(n_buffers);
 }
@@ -139,7 +151,6 @@ StreamedExperts::StreamedExperts(gpu::Device& device, const gpu::Stream& stream,
     layer.layer = block.layer;
     layer.rates = stream_rates(plan, block, *offload.stream_speeds);
     layer.route_row = static_cast<double>(attention_macs(plan, block.layer)) / offload.stream_speeds->device_macs_per_s;
-    layer.last_rows.assign(static_cast<std::size_t>(plan.config.n_routed_experts), 0);
     DeviceMatrix* const matrices[] = {&layer.weights.gate, &layer.weights.up, &layer.weights.down};
     std::uint64_t at = 0;
     for (std::size_t i = 0; i < kExpertRoles.size(); ++i) {
@@ -185,12 +196,14 @@ void StreamedExperts::read_from(const WeightStore& store, const std::shared_ptr<
       }
     }
   }
+  if (!refusal.empty()) {
+    // Copies of memory that is not pinned make the host wait for them.
+    least_rows_ = -1;
+    return log(Level::kWarning,
+               fmt::format("experts do not stream to the device: only {:.2f} of {:.2f} GiB of them could be pinned: {}",
+                           gib(pinned), gib(bytes), refusal));
+  }
   store.lend(ranges);
-  if (!refusal.empty())
-    log(Level::kWarning,
-        fmt::format("only {:.2f} of {:.2f} GiB of experts are pinned, the rest streams at a part of the link's "
-                    "speed: {}",
-                    gib(pinned), gib(bytes), refusal));
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   log(Level::kDetail, fmt::format("{:.2f} GiB of experts were pinned in {} pieces in {:.2f} s", gib(pinned),
                                   ranges->ranges.size(), took.count()));
@@ -215,13 +228,10 @@ void StreamedExperts::begin_pass(std::int64_t n_rows) {
   prefetch(layers_.front());
 }
 
-// Those with the most rows in the last pass.
+// The first experts: neighbours in memory, which one copy of each weight takes together.
 void StreamedExperts::prefetch(const Layer& layer) {
-  std::vector<std::int32_t> experts(layer.last_rows.size());
+  std::vector<std::int32_t> experts(static_cast<std::size_t>(config_.n_routed_experts));
   std::iota(experts.begin(), experts.end(), 0);
-  std::ranges::stable_sort(experts, [&](std::int32_t a, std::int32_t b) {
-    return layer.last_rows[static_cast<std::size_t>(a)] > layer.last_rows[static_cast<std::size_t>(b)];
-  });
   // So many as would stream were all alike, and no more than the buffers hold.
   const std::int32_t each = static_cast<std::int32_t>(
       std::max<std::int64_t>(1, n_rows_ * config_.n_experts_per_tok / config_.n_routed_experts));
@@ -310,15 +320,15 @@ void StreamedExperts::send_lists(const DeviceOps& ops, const Division& division,
 void StreamedExperts::begin_layer(const DeviceOps& ops, std::int64_t layer_index, std::span<const std::int32_t> ids) {
   taken_.clear();
   if (!streaming_ || place_of_[static_cast<std::size_t>(layer_index)] < 0) return;
-  Layer& layer = layer_of(layer_index);
-  std::ranges::fill(layer.last_rows, 0);
-  for (const std::int32_t id : ids) ++layer.last_rows[static_cast<std::size_t>(id)];
+  const Layer& layer = layer_of(layer_index);
+  rows_of_.assign(static_cast<std::size_t>(config_.n_routed_experts), 0);
+  for (const std::int32_t id : ids) ++rows_of_[static_cast<std::size_t>(id)];
   const Division division =
-      divide_experts(layer.last_rows, shape_, layer.rates, {.waves = prefetched_, .seconds = seconds_ahead(layer)});
-  taken_.assign(layer.last_rows.size(), 0);
+      divide_experts(rows_of_, shape_, layer.rates, {.waves = prefetched_, .seconds = seconds_ahead(layer)});
+  taken_.assign(rows_of_.size(), 0);
   ++totals_.layers;
   totals_.rows_of_host += std::ssize(ids);
-  totals_.experts_of_host += std::ranges::count_if(layer.last_rows, [](std::int32_t n) { return n > 0; });
+  totals_.experts_of_host += std::ranges::count_if(rows_of_, [](std::int32_t n) { return n > 0; });
   for (const Wave& wave : division.waves) {
     for (const std::int32_t expert : wave.experts) taken_[static_cast<std::size_t>(expert)] = 1;
     const std::int64_t experts = std::ranges::count_if(wave.n_rows, [](std::int32_t n) { return n > 0; });

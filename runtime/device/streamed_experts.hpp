@@ -2,9 +2,9 @@
 // stream_schedule.hpp on a stream of copies and the stream of the forward pass. Weights go straight from where the loader
 // put them, in the tiles that both sides read: pinned where the system allows it, with no copy in between.
 //
-// A layer's experts are divided when its ids are known. What comes first in the next layer is copied before that: the
-// experts that had the most rows there in the pass before. So what is computed where depends on the passes alone, never on
-// time.
+// A layer's experts are divided when its ids are known. What comes first in the next layer is copied before that: the first
+// experts, whatever rows they will have. So what is computed where depends on a pass's rows alone, not on passes before it
+// and not on time.
 #pragma once
 
 #include <memory>
@@ -16,6 +16,10 @@
 #include "runtime/device/stream_schedule.hpp"
 
 namespace dodeca::runtime::device {
+
+// The first layer of routed experts that a device multiplies, wherever they lie; null: none. What is measured and named of a
+// plan is about it.
+const BlockPlan* first_streamable(const Plan& plan);
 
 // Bytes of the buffers on a device that a plan's waves need; 0: nothing streams.
 std::uint64_t stream_buffer_bytes(const Plan& plan, std::int64_t n_buffers);
@@ -65,8 +69,7 @@ class StreamedExperts {
     std::uint64_t up = 0, down = 0;  // bytes from there
     std::array<WeightId, 3> ids;
     StreamRates rates;
-    double route_row = 0;                 // seconds of the device for a row from the layer before to this one's router
-    std::vector<std::int32_t> last_rows;  // of each expert, in the last pass that streamed
+    double route_row = 0;  // seconds of the device for a row from the layer before to this one's router
   };
   Layer& layer_of(std::int64_t layer) {
     return layers_[static_cast<std::size_t>(place_of_[static_cast<std::size_t>(layer)])];
@@ -101,6 +104,7 @@ class StreamedExperts {
   bool streaming_ = false;  // in this pass
   StreamSchedule schedule_{1};
   std::vector<std::vector<std::int32_t>> prefetched_;  // waves of the next layer
+  std::vector<std::int32_t> rows_of_;                  // [experts] in the layer that was begun last
   std::vector<char> taken_;                            // [experts]; empty: none are
   // Of the layer that was begun last, the part of the lists that the next launch reads.
   std::int64_t slot_ = 0, begin_ = 0;

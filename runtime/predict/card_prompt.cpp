@@ -15,11 +15,6 @@ using device::StreamActor;
 using device::StreamStep;
 using device::StreamWork;
 
-const BlockPlan* first_routed(const Plan& plan) {
-  const auto found = std::ranges::find(plan.blocks, BlockKind::kMoeFfn, &BlockPlan::kind);
-  return found == plan.blocks.end() ? nullptr : &*found;
-}
-
 class CardPass {
  public:
   CardPass(const Plan& plan, const CardPart& part, const MachineSpec& machine, const PromptRequest& request)
@@ -72,7 +67,7 @@ class CardPass {
       macs += static_cast<double>(weight.n_in * weight.n_out) * used * (block.kind == BlockKind::kHead ? 1 : rows_);
       // Experts are read again for every range of rows.
       bytes += static_cast<double>(weight.bytes) *
-               (routed ? std::ceil(rows_ / static_cast<double>(device::kExpertRowsAtOnce)) : 1.0);
+               (routed ? std::ceil(rows_ / static_cast<double>(device::expert_rows_at_once(c))) : 1.0);
     }
     if (block.kind == BlockKind::kMlaAttention) f16_macs = attention_macs(block);
     const double compute = macs / part_.card.weight_macs() + f16_macs / part_.card.f16_macs(),
@@ -209,11 +204,8 @@ class CardPass {
 
 std::optional<device::StreamSpeeds> stream_speeds(const Plan& plan, const MachineSpec& machine, const CardSpec& card,
                                                   int n_threads) {
-  const BlockPlan* block = first_routed(plan);
-  if (block == nullptr || plan.n_parts() != 1) return std::nullopt;
-  const exec::PlannedWeights weights(plan, *block);
-  for (const WeightRole role : {WeightRole::kExpertGate, WeightRole::kExpertUp, WeightRole::kExpertDown})
-    if (weights[role] == nullptr || device::device_layout(*weights[role]) == nullptr) return std::nullopt;
+  const BlockPlan* block = plan.n_parts() == 1 ? device::first_streamable(plan) : nullptr;
+  if (block == nullptr) return std::nullopt;
   // As measure_stream_speeds() has them: what experts of few rows and of many take.
   constexpr std::int64_t kFewer = 16, kMore = 128;
   const ModelConfig& c = plan.config;

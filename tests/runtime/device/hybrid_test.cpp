@@ -144,7 +144,7 @@ TEST_CASE("prompts attend with decompressed keys and values, as close to the pro
     // The processors without rounding; a device that decompresses, and one whose passes are too short for it.
     ExecutorOptions on_device = options, short_passes = options;
     on_device.cache_type = short_passes.cache_type = type;
-    short_passes.micro_batch = kLeastPromptRows - 1;
+    short_passes.micro_batch = device::kLeastPromptRows - 1;
     Executor here(*model, team, options);
     Hybrid hybrid(source, {.executor = on_device}), absorbed(source, {.executor = short_passes});
     CHECK(hybrid.offload.decompression > 0);
@@ -157,8 +157,8 @@ TEST_CASE("prompts attend with decompressed keys and values, as close to the pro
       here.forward(rows, want);
       hybrid.executor->forward(rows, got);
       std::vector<float> in_parts;
-      for (std::size_t first = 0; first < rows.size(); first += kLeastPromptRows - 1) {
-        const std::size_t n = std::min<std::size_t>(kLeastPromptRows - 1, rows.size() - first);
+      for (std::size_t first = 0; first < rows.size(); first += device::kLeastPromptRows - 1) {
+        const std::size_t n = std::min<std::size_t>(device::kLeastPromptRows - 1, rows.size() - first);
         absorbed.executor->forward(std::span(rows).subspan(first, n), part);
         in_parts.insert(in_parts.end(), part.logits.begin(), part.logits.end());
       }

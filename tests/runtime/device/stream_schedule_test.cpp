@@ -172,8 +172,9 @@ TEST_CASE("experts are divided so that no other number of them ends earlier, and
         CHECK(wave.n_rows[i] == rows[static_cast<std::size_t>(wave.experts[i])]);
         CHECK(wave.n_rows[i] > 0);
         CHECK(wave.n_rows[i] <= least);
-        least = wave.n_rows[i];
       }
+      CHECK(std::ranges::is_sorted(wave.experts));
+      least = *std::ranges::min_element(wave.n_rows);
     }
     for (std::size_t e = 0; e < rows.size(); ++e)
       if (!streamed.contains(static_cast<std::int32_t>(e))) CHECK(rows[e] <= least);
