@@ -171,8 +171,8 @@ TEST_CASE("csv quotes every field; a prompt has no share of the bandwidth") {
   CHECK(text.substr(0, newline).starts_with("build_commit,build_number,"));
   CHECK(text.substr(newline + 1).starts_with("\"abc123\",\"42\","));
   CHECK(text.find("\"some \"\"model\"\".gguf\"") != std::string::npos);
-  CHECK(
-      text.ends_with(",\"\",\"\",\"192.000000\",\"\",\"\",\"1\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\"\n"));
+  CHECK(text.ends_with(
+      ",\"\",\"\",\"192.000000\",\"\",\"\",\"1\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\"\n"));
 }
 
 TEST_CASE("sql creates llama-bench's table and inserts into it") {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "runtime/predict/calibration.hpp"
 #include "runtime/predict/catalogue.hpp"
 #include "runtime/predict/node_parts.hpp"
 #include "runtime/predict/prediction.hpp"
