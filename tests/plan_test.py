@@ -134,6 +134,10 @@ def check_card():
     check(any("as if all experts were used alike" in note for note in notes), f"the assumption is stated: {notes}")
     late = plan(*on_card, "--defer-experts", "2")["prediction"]
     check(late["depths"][0]["tokens_per_s"] > speed() and any("one layer later" in note for note in late["notes"]), "late experts hide")
+    device = plan(*on_card)["device"]
+    parts = sum(device[part] for part in ("weights", "experts", "hot_experts", "stream_buffers", "cache", "work_space"))
+    check(device["streamed_layers"] > 50 and 1 << 30 < device["stream_buffers"] < 3 << 30 and parts <= device["usable_bytes"],
+          f"what streams: {device}")
     simulated = plan(*on_card, "--simulate", "-p", "4096")["simulation"]
     fastest = max(p["tokens_per_s"] for p in simulated["prompts"] if p["depth"] == 0)
     check(simulated["prompt_tokens"] == 4096 and {p["rows_per_pass"] for p in simulated["prompts"]} >= {256, 512, 2048, 4096}, "-ub")

@@ -188,6 +188,9 @@ void say_offload(const device::Offload& offload, const Console& console) {
   if (offload.n_hot_layers > 0)
     experts += fmt::format(", slots for {} experts in each of {} ({})", offload.n_hot_slots, offload.n_hot_layers,
                            size(offload.hot_experts));
+  if (offload.n_streamed_layers > 0)
+    experts +=
+        fmt::format(", {} buffers for those that stream ({})", offload.n_stream_buffers, size(offload.stream_buffers));
   console.info(fmt::format("{}: attention of {} layers{}; weights {}, cache {} ({}), work space {}: {} of {}",
                            offload.device.name, offload.n_layers, experts, size(offload.weights), size(offload.cache),
                            quant::name_of(offload.cache_type), size(offload.work), size(offload.bytes()),

@@ -124,6 +124,11 @@ std::string offload_text(const device::Offload& o) {
   if (o.n_hot_layers > 0)
     text += fmt::format("  slots for the experts that a run uses most: {} in each of {} layers, {}\n", o.n_hot_slots,
                         o.n_hot_layers, size(o.hot_experts));
+  if (o.n_streamed_layers > 0)
+    text += fmt::format("  buffers for experts of {} layers that stream in prompts: {}, {}\n", o.n_streamed_layers,
+                        o.n_stream_buffers, size(o.stream_buffers));
+  if (o.decompression > 0)
+    text += fmt::format("  of the weights, to make prompts' keys and values: {}\n", size(o.decompression));
   if (o.n_deferring > 0)
     text += fmt::format("  the lightest experts of {} layers are added one layer later\n", o.n_deferring);
   for (const std::string& given_up : o.given_up) text += "  " + given_up + "\n";
@@ -198,6 +203,9 @@ Json plan_json(const Plan& plan, const PlannedRun& run) {
                      {"hot_experts", o.hot_experts},
                      {"hot_slots_per_layer", o.n_hot_slots},
                      {"hot_layers", o.n_hot_layers},
+                     {"stream_buffers", o.stream_buffers},
+                     {"streamed_layers", o.n_streamed_layers},
+                     {"decompression", o.decompression},
                      {"deferring_layers", o.n_deferring},
                      {"given_up", o.given_up},
                      {"refused", o.refused}};
