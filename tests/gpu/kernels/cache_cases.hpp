@@ -80,7 +80,7 @@ struct HostCache {
       rows.emplace_back();
       for (std::int32_t p = 0; p < length; ++p) {
         const bool common = p < shared_blocks * gpu::kCacheBlock;
-        const auto values = random_values(static_cast<std::size_t>(shape.latent + shape.rope),
+        const auto values = random_values(static_cast<std::size_t>(shape.latent) + static_cast<std::size_t>(shape.rope),
                                           static_cast<unsigned>(p + (common ? 0 : 10000 * (s + 1))));
         const auto held = encode_cache_row(shape, values, bytes.data() + offset(s, p));
         rows.back().insert(rows.back().end(), held.begin(), held.end());

@@ -60,12 +60,14 @@ struct PromptValues {
   std::vector<std::uint16_t> queries, keys, ropes;
   explicit PromptValues(const PromptCase& of) {
     const auto n = static_cast<std::size_t>(of.n_positions());
-    keys = random_halves(of.type, n * static_cast<std::size_t>(of.heads * (of.nope + of.value)), 5);
-    ropes = random_halves(of.type, n * static_cast<std::size_t>(of.rope + 8), 6);
+    keys = random_halves(of.type, n * static_cast<std::size_t>(of.heads) * static_cast<std::size_t>(of.nope + of.value),
+                         5);
+    ropes = random_halves(of.type, n * (static_cast<std::size_t>(of.rope) + 8), 6);
     // A row's queries are the same wherever it stands.
     for (const std::int32_t p : of.positions)
-      for (const std::uint16_t x : random_halves(of.type, static_cast<std::size_t>(of.heads * of.width()),
-                                                 static_cast<unsigned>(1000 + p), of.query_size))
+      for (const std::uint16_t x :
+           random_halves(of.type, static_cast<std::size_t>(of.heads) * static_cast<std::size_t>(of.width()),
+                         static_cast<unsigned>(1000 + p), of.query_size))
         queries.push_back(x);
   }
 };
@@ -94,7 +96,8 @@ std::vector<std::uint16_t> attend(const PromptCase& of, const gpu::emulation::Em
 // In double, of the same 16-bit numbers.
 std::vector<double> reference(const PromptCase& of, std::size_t row, std::int32_t head) {
   const PromptValues v(of);
-  const auto width = static_cast<std::size_t>(of.width()), per_head = static_cast<std::size_t>(of.nope + of.value);
+  const auto width = static_cast<std::size_t>(of.width()),
+             per_head = static_cast<std::size_t>(of.nope) + static_cast<std::size_t>(of.value);
   const std::size_t n = static_cast<std::size_t>(of.positions[row]) + 1, heads = static_cast<std::size_t>(of.heads),
                     h = static_cast<std::size_t>(head);
   std::vector<double> scores(n), out(static_cast<std::size_t>(of.value), 0.0);
