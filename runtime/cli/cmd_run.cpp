@@ -211,7 +211,7 @@ int cmd_run(std::span<const std::string> args) {
                                                  .context = loaded.context,
                                                  .batch = run.model.batch,
                                                  .micro_batch = run.model.rows_per_pass(loaded.config()),
-                                                 .short_prompt = chats ? engine::short_prompt_rows(loaded.config()) : 0,
+                                                 .short_prompt = chats ? short_prompt_rows(loaded.config()) : 0,
                                                  .poll = run.model.poll,
                                                  .drafts = run.model.drafts.options(loaded.session->plan()),
                                                  .log = console.log()});

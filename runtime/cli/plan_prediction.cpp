@@ -156,7 +156,7 @@ std::optional<device::StreamSpeeds> stream_speeds_of(const PlanArguments& argume
   const std::string& mode = arguments.model.device.stream_experts;
   if (mode == "off") return std::nullopt;
   if (!mode.empty() && mode != "auto") return device::read_stream_speeds(mode).speeds;
-  const int n_threads = std::max(arguments.model.threads, arguments.model.threads_batch);
+  const int asked = arguments.model.threads_batch, n_threads = asked > 0 ? asked : arguments.model.threads;
   return predict::stream_speeds(plan, machine, card, n_threads > 0 ? n_threads : machine.n_cores());
 }
 

@@ -6,6 +6,7 @@
 
 #include "cpu/processor.hpp"
 #include "runtime/base/error.hpp"
+#include "runtime/base/hash.hpp"
 #include "runtime/cli/tuning.hpp"
 #include "runtime/device/streamed_experts.hpp"
 
@@ -16,10 +17,7 @@ namespace {
 std::filesystem::path kept_file(const device::StreamSetting& setting) {
   const std::filesystem::path tuning = tuning_search(cpu::Isa::kScalar).user_file;
   if (tuning.empty()) return {};
-  std::uint64_t hash = 14695981039346656037u;  // FNV-1a
-  for (const char c : setting.machine + "; " + setting.types)
-    hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  return tuning.parent_path() / fmt::format("streaming-{:016x}.json", hash);
+  return tuning.parent_path() / fmt::format("streaming-{:016x}.json", fnv1a(setting.machine + "; " + setting.types));
 }
 
 struct Known {

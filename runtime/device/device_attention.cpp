@@ -24,6 +24,25 @@ const float* cos_sin(const DeviceSpace& space, const RowRange& rows, std::int64_
 
 }  // namespace
 
+std::vector<RowRun> row_runs(std::span<const exec::Row> rows, std::int64_t short_prompt) {
+  std::vector<RowRun> runs;
+  for (std::size_t first = 0, end = 0; first < rows.size(); first = end) {
+    const exec::Row& row = rows[first];
+    for (end = first + 1; row.prompt && end < rows.size(); ++end) {
+      const exec::Row &before = rows[end - 1], &next = rows[end];
+      if (!next.prompt || next.sequence != row.sequence || next.position != before.position + 1) break;
+    }
+    const RowRange range{static_cast<std::int64_t>(first), static_cast<std::int64_t>(end - first)};
+    if (range.n > short_prompt)
+      runs.push_back({range, true, row.sequence, std::int64_t{rows[end - 1].position} + 1});
+    else if (runs.empty() || runs.back().decompressed)
+      runs.push_back({.rows = range});
+    else
+      runs.back().rows.n += range.n;
+  }
+  return runs;
+}
+
 DeviceAttention::DeviceAttention(const ModelConfig& config, const BlockPlan& plan, const DeviceWeights& weights,
                                  const DeviceCache& cache, gpu::MlaArithmetic arithmetic)
     : config_(config), shape_(cache.shape()), arithmetic_(arithmetic), rows_(cache.layer(plan.layer)) {
@@ -62,7 +81,7 @@ void DeviceAttention::launch(const DeviceOps& ops, std::int64_t n, const DeviceR
       carry_out(ops, rows);
     });
   };
-  if (runs.empty() || decompression_ == nullptr) return absorbed({0, n});
+  if (decompression_ == nullptr) return absorbed({0, n});
   for (const RowRun& run : runs) {
     if (!run.decompressed) {
       absorbed(run.rows);

@@ -4,29 +4,33 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "gpu/kernels/halves.hpp"
 #include "gpu/kernels/mla_decode.hpp"
 #include "runtime/device/device_cache.hpp"
 #include "runtime/device/device_ops.hpp"
+#include "runtime/exec/rows.hpp"
 
 namespace dodeca::runtime::device {
 
-// Rows of a pass that belong to one sequence and stand behind one another.
+// Rows of a pass that stand behind one another: a prompt of one sequence whose context is decompressed, or any others, which
+// attend in absorbed form.
 struct RowRun {
   RowRange rows;
-  std::int32_t sequence = 0;
-  std::int64_t n_positions = 0;  // that the last one sees
-  bool decompressed = false;     // a prompt that is long enough for it
+  bool decompressed = false;
+  std::int32_t sequence = 0;     // of a prompt
+  std::int64_t n_positions = 0;  // that its last row sees
 };
+// More prompt rows of a sequence than `short_prompt` are a run of their own.
+std::vector<RowRun> row_runs(std::span<const exec::Row> rows, std::int64_t short_prompt);
 
 class DeviceAttention {
  public:
   DeviceAttention(const ModelConfig& config, const BlockPlan& plan, const DeviceWeights& weights,
                   const DeviceCache& cache, gpu::MlaArithmetic arithmetic);
 
-  // Reads kResidual (+= addition, null: none), leaves what is to be added in kOutput. runs: of all rows, or none, which
-  // attends in absorbed form.
+  // Reads kResidual (+= addition, null: none), leaves what is to be added in kOutput. runs: of all rows.
   void launch(const DeviceOps& ops, std::int64_t n, const DeviceRows* addition, std::int64_t table_stride,
               std::span<const RowRun> runs) const;
 

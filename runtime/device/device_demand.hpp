@@ -15,8 +15,8 @@ inline std::uint64_t aligned(std::uint64_t bytes) {
   return (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment;
 }
 
-// Rows that attention and dense feed-forward blocks take at a time, whatever a pass has:
-// their work space is many times as wide as the rows.
+// Rows that attention and dense feed-forward blocks take at a time, whatever a pass has: their work space is many times as
+// wide as the rows.
 inline constexpr std::int64_t kRowsAtOnce = 256;
 struct RowRange {
   std::int64_t first = 0, n = 0;
@@ -26,8 +26,6 @@ void for_row_ranges(const RowRange& rows, F&& f, std::int64_t at_once = kRowsAtO
   for (std::int64_t i = 0; i < rows.n; i += at_once)
     f(RowRange{rows.first + i, rows.n - i < at_once ? rows.n - i : at_once});
 }
-// Rows of a prompt from which on its context is decompressed: making keys and values costs as much as some rows' attention.
-inline constexpr std::int64_t kLeastPromptRows = 32;
 // Rows whose logits are computed together.
 inline constexpr std::int64_t kLogitRows = 8;
 // Context chunks of a row at most, each with partial results that are merged, and rows that are cut at the same time. A

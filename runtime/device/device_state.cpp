@@ -112,16 +112,8 @@ void DeviceState::send_rows(const Pass& pass) {
     for (std::int64_t position = 0; position < kv_cache->length(last); position += gpu::kCacheBlock)
       blocks[position / gpu::kCacheBlock] = kv_cache->block_index(last, position);
   }
-  runs.clear();
-  for (std::int64_t i = 0; i < pass.n(); ++i) {
-    const exec::Row& row = pass.row(i);
-    if (runs.empty() || runs.back().sequence != row.sequence || runs.back().n_positions != row.position)
-      runs.push_back({.rows = {i, 0}, .sequence = row.sequence, .decompressed = row.prompt});
-    ++runs.back().rows.n;
-    runs.back().n_positions = row.position + 1;
-    runs.back().decompressed = runs.back().decompressed && row.prompt;
-  }
-  for (RowRun& run : runs) run.decompressed = run.decompressed && run.rows.n >= kLeastPromptRows;
+  // Few rows are kept as graphs, which are the same for every pass.
+  runs = row_runs(pass.rows, std::max(short_prompt_rows(plan.config), exec::kFewRows));
   const auto send = [&](DeviceArray array, const std::int32_t* from, std::size_t bytes) {
     device->copy_to_device(stream, space->array<std::int32_t>(array), from, bytes);
   };

@@ -31,7 +31,7 @@ constexpr std::int64_t kMostRows = 16384, kManyRows = 256, kFewestRows = 32;
 // copied.
 constexpr std::int64_t kStreamBuffers = 8, kFewestStreamBuffers = 3, kWavesOfLayer = 16, kMostWaveExperts = 16;
 
-// How much the device shall take. Things are given up in the order of the members.
+// How much the device shall take; give_up() has the order in which things are given up.
 struct Wish {
   std::int64_t micro_batch = kManyRows, n_buffers = kStreamBuffers;
   quant::DType cache_type = quant::DType::kF16;
@@ -53,7 +53,8 @@ class Placement {
     Wish wish;
     result_.stream_speeds = options_.stream_speeds;
     wish.stream = options_.stream_speeds.has_value() && !plan_.options.compute_f32;
-    wish.decompress = !plan_.options.compute_f32 && run_.sizes.micro_batch >= kLeastPromptRows &&
+    const std::int64_t short_prompt = short_prompt_rows(config_);  // 0: absorbed form never takes longer
+    wish.decompress = !plan_.options.compute_f32 && short_prompt > 0 && run_.sizes.micro_batch > short_prompt &&
                       gpu::can_attend_prompt(static_cast<std::int32_t>(config_.qk_nope_head_dim),
                                              static_cast<std::int32_t>(config_.qk_rope_head_dim),
                                              static_cast<std::int32_t>(config_.v_head_dim));

@@ -1,6 +1,6 @@
 // Routed experts that stream to a device in passes of many rows, beside those that the processors compute: the waves of
 // stream_schedule.hpp on a stream of copies and the stream of the forward pass. Weights go straight from where the loader
-// put them, in the tiles that both sides read: pinned where the system allows it, with no copy in between.
+// put them, in the tiles that both sides read, pinned, with no copy in between; what cannot be pinned does not stream.
 //
 // A layer's experts are divided when its ids are known. What comes first in the next layer is copied before that: the first
 // experts, whatever rows they will have. So what is computed where depends on a pass's rows alone, not on passes before it

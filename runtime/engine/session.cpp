@@ -109,13 +109,4 @@ std::int64_t positions_for(std::int64_t context, std::int32_t n_sequences) {
   return (context + block - 1) / block * block * n_sequences;
 }
 
-std::int64_t short_prompt_rows(const ModelConfig& config) {
-  // Multiplications for a position and a head: once for all rows, and for each row in either form.
-  const std::int64_t latent = config.kv_lora_rank, rope = config.qk_rope_head_dim, key = config.qk_nope_head_dim,
-                     value = config.v_head_dim;
-  const std::int64_t decompressing = latent * (key + value), absorbed = (latent + rope) + latent,
-                     decompressed = (key + rope) + value;
-  return absorbed > decompressed ? decompressing / (absorbed - decompressed) : 0;
-}
-
 }  // namespace dodeca::runtime::engine

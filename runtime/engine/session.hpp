@@ -75,8 +75,5 @@ class Session {
 std::int64_t context_for(const ModelConfig& config, std::int64_t asked);
 // Cache positions for n_sequences that all reach the context, in the cache's whole blocks.
 std::int64_t positions_for(std::int64_t context, std::int32_t n_sequences);
-// New rows of a long context for which decompressing its latent rows takes as long as attending to them as they are
-// (cpu/kernels/attention/NOTES.md): fewer are computed faster as generated rows. 0 for models without latent attention.
-std::int64_t short_prompt_rows(const ModelConfig& config);
 
 }  // namespace dodeca::runtime::engine

@@ -121,4 +121,8 @@ ModelConfig config_from_hf(
     const Json& config_json, const FindMatrix& size_of = {}, const Log& log = [](Level, std::string_view) {},
     const ConfigOptions& options = {});
 
+// New rows of a long context for which decompressing its latent rows takes as long as attending to them as they are
+// (cpu/kernels/attention/NOTES.md): fewer are computed faster as generated rows. 0 for models without latent attention.
+std::int64_t short_prompt_rows(const ModelConfig& config);
+
 }  // namespace dodeca::runtime

@@ -85,7 +85,7 @@ class CardPass {
     const ModelConfig& c = part_.placed.config;
     const double heads = static_cast<double>(c.n_heads), depth = static_cast<double>(r_.depth),
                  seen = rows_ * (depth + rows_ / 2);
-    if (!block.decompresses || r_.n_rows < device::kLeastPromptRows)
+    if (!block.decompresses || r_.n_rows <= short_prompt_rows(c))
       return seen * heads * static_cast<double>(2 * c.kv_lora_rank + c.qk_rope_head_dim);
     return seen * heads * static_cast<double>(c.qk_nope_head_dim + c.qk_rope_head_dim + c.v_head_dim) +
            (depth + rows_) * heads * static_cast<double>((c.qk_nope_head_dim + c.v_head_dim) * c.kv_lora_rank);

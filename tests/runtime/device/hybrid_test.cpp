@@ -4,6 +4,7 @@
 #include <random>
 #include <sstream>
 
+#include "runtime/device/device_attention.hpp"
 #include "runtime/model/random_source.hpp"
 #include "tests/runtime/device/hybrid_fixture.hpp"
 #include "tests/support/memory_source.hpp"
@@ -144,7 +145,8 @@ TEST_CASE("prompts attend with decompressed keys and values, as close to the pro
     // The processors without rounding; a device that decompresses, and one whose passes are too short for it.
     ExecutorOptions on_device = options, short_passes = options;
     on_device.cache_type = short_passes.cache_type = type;
-    short_passes.micro_batch = device::kLeastPromptRows - 1;
+    const std::int64_t short_prompt = short_prompt_rows(source.config());
+    short_passes.micro_batch = short_prompt;
     Executor here(*model, team, options);
     Hybrid hybrid(source, {.executor = on_device}), absorbed(source, {.executor = short_passes});
     CHECK(hybrid.offload.decompression > 0);
@@ -157,8 +159,8 @@ TEST_CASE("prompts attend with decompressed keys and values, as close to the pro
       here.forward(rows, want);
       hybrid.executor->forward(rows, got);
       std::vector<float> in_parts;
-      for (std::size_t first = 0; first < rows.size(); first += device::kLeastPromptRows - 1) {
-        const std::size_t n = std::min<std::size_t>(device::kLeastPromptRows - 1, rows.size() - first);
+      for (std::size_t first = 0; first < rows.size(); first += static_cast<std::size_t>(short_prompt)) {
+        const std::size_t n = std::min<std::size_t>(static_cast<std::size_t>(short_prompt), rows.size() - first);
         absorbed.executor->forward(std::span(rows).subspan(first, n), part);
         in_parts.insert(in_parts.end(), part.logits.begin(), part.logits.end());
       }
@@ -170,14 +172,41 @@ TEST_CASE("prompts attend with decompressed keys and values, as close to the pro
       CHECK(largest_difference(got.logits, in_parts) > 0);
     };
     all(rows_of(some_ids(100, 64), 0));
-    all(rows_of(some_ids(40, 64, 2), 0, 100));  // behind a context
-    std::vector<Row> several = rows_of(some_ids(50, 64, 4), 1);
-    for (const Row& row : rows_of(some_ids(33, 64, 5), 0, 140)) several.push_back(row);
+    all(rows_of(some_ids(70, 64, 2), 0, 100));  // behind a context
+    std::vector<Row> several = rows_of(some_ids(70, 64, 4), 1);
+    for (const Row& row : rows_of(some_ids(33, 64, 5), 0, 170)) several.push_back(row);  // too few: absorbed
     all(several);
     // 1.1 to 1.7 times the difference was seen: softmax weights and results are rounded once more.
     CHECK(squares < 4 * absorbed_squares);
     CHECK(absorbed_squares < 4 * squares);
   }
+}
+
+TEST_CASE("runs of rows: long prompts alone, everything between them together") {
+  std::vector<Row> rows = rows_of({1, 2}, 0, 5);
+  for (Row& row : rows) row.prompt = false;
+  const auto prompt = [&](int n, std::int32_t sequence, std::int32_t begin) {
+    for (Row row : rows_of(some_ids(n, 64), sequence, begin)) {
+      row.prompt = true;
+      rows.push_back(row);
+    }
+  };
+  prompt(3, 1, 0);   // short
+  prompt(9, 2, 20);  // long
+  prompt(9, 2, 40);  // behind a gap: another one
+  prompt(4, 2, 49);  // goes on
+  prompt(2, 3, 0);
+  const std::vector<device::RowRun> runs = device::row_runs(rows, 4);
+  REQUIRE(runs.size() == 4);
+  const std::int64_t firsts[] = {0, 5, 14, 27}, counts[] = {5, 9, 13, 2};
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(runs[i].rows.first == firsts[i]);
+    CHECK(runs[i].rows.n == counts[i]);
+    CHECK(runs[i].decompressed == (i == 1 || i == 2));
+  }
+  CHECK(runs[1].sequence == 2);
+  CHECK(runs[1].n_positions == 29);
+  CHECK(runs[2].n_positions == 53);
 }
 
 TEST_CASE("experts on the processors read the rows that a device made, rounded as they round: no bit differs") {
