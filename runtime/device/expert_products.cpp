@@ -1,11 +1,17 @@
 #include "runtime/device/expert_products.hpp"
 
 #include "gpu/kernels/add_weighted_rows.hpp"
+#include "runtime/exec/block.hpp"
 
 namespace dodeca::runtime::device {
 
 using exec::RowBuffer;
 using gpu::KernelId;
+
+std::array<const WeightPlan*, 3> expert_plans(const Plan& plan, const BlockPlan& block) {
+  const exec::PlannedWeights weights(plan, block);
+  return {weights[WeightRole::kExpertGate], weights[WeightRole::kExpertUp], weights[WeightRole::kExpertDown]};
+}
 
 void launch_expert_products(const DeviceOps& ops, const ExpertWeights& weights, const DeviceRows& input,
                             const ExpertSlots& slots) {

@@ -2,6 +2,8 @@
 // come in.
 #pragma once
 
+#include <array>
+
 #include "runtime/device/device_ops.hpp"
 
 namespace dodeca::runtime::device {
@@ -9,7 +11,11 @@ namespace dodeca::runtime::device {
 // What a device multiplies for chosen experts: the slices of three weights.
 struct ExpertWeights {
   DeviceMatrix gate, up, down;
+  std::array<DeviceMatrix*, 3> all() { return {&gate, &up, &down}; }
+  std::array<const DeviceMatrix*, 3> all() const { return {&gate, &up, &down}; }
 };
+// The planned weights of a routed layer, in this order; null: the model has none.
+std::array<const WeightPlan*, 3> expert_plans(const Plan& plan, const BlockPlan& block);
 
 // Slots, each a row of an expert; the slots of a group have the same expert.
 struct ExpertSlots {

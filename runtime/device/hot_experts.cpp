@@ -10,17 +10,8 @@
 namespace dodeca::runtime::device {
 namespace {
 
-using enum WeightRole;
-
-constexpr std::array kExpertRoles = {kExpertGate, kExpertUp, kExpertDown};
 // What is copied in one wait: some ten microseconds, less than a device needs for a layer.
 constexpr std::uint64_t kStepBytes = 256 << 10;
-
-const WeightPlan& weight_of(const Plan& plan, const BlockPlan& block, WeightRole role) {
-  const WeightPlan* weight = exec::PlannedWeights(plan, block)[role];
-  DODECA_CHECK(weight != nullptr && device_layout(*weight) != nullptr, block.layer);
-  return *weight;
-}
 
 std::uint64_t slots_bytes(const WeightPlan& weight, std::int64_t n_slots) {
   return aligned(unplaced_matrix(weight).slice_bytes * static_cast<std::uint64_t>(n_slots));
@@ -38,7 +29,7 @@ std::uint64_t hot_expert_bytes(const Plan& plan) {
   for (const BlockPlan& block : plan.blocks) {
     if (block.n_hot_experts == 0) continue;
     ++n_layers;
-    for (const WeightRole role : kExpertRoles) bytes += slots_bytes(weight_of(plan, block, role), block.n_hot_experts);
+    for (const WeightPlan* weight : expert_plans(plan, block)) bytes += slots_bytes(*weight, block.n_hot_experts);
   }
   return bytes + table_bytes(n_layers, plan.config.n_routed_experts);
 }
@@ -62,10 +53,10 @@ HotExperts::HotExperts(gpu::Device& device, const gpu::Stream& stream, const Pla
     Place& place = places_.emplace_back();
     place.layer = block.layer;
     std::uint64_t expert_bytes = 0;
-    DeviceMatrix* const matrices[] = {&place.on_device.weights.gate, &place.on_device.weights.up,
-                                      &place.on_device.weights.down};
-    for (std::size_t i = 0; i < kExpertRoles.size(); ++i) {
-      const WeightPlan& weight = weight_of(plan, block, kExpertRoles[i]);
+    const auto matrices = place.on_device.weights.all();
+    const auto planned = expert_plans(plan, block);
+    for (std::size_t i = 0; i < matrices.size(); ++i) {
+      const WeightPlan& weight = *planned[i];
       place.ids[i] = weight.id;
       *matrices[i] = unplaced_matrix(weight);
       matrices[i]->n_slices = block.n_hot_experts;
@@ -102,8 +93,7 @@ const HotExperts::Layer* HotExperts::layer(std::int64_t layer) const {
 }
 
 const DeviceMatrix& HotExperts::matrix(const Place& place, std::size_t weight) const {
-  const ExpertWeights& weights = place.on_device.weights;
-  return weight == 0 ? weights.gate : weight == 1 ? weights.up : weights.down;
+  return *place.on_device.weights.all()[weight];
 }
 
 void HotExperts::send_table() {
@@ -147,13 +137,13 @@ void HotExperts::go_on() {
   s.staged += static_cast<std::uint64_t>(n) * tile_bytes;
   if (s.tile < n_tiles) return;
   s.tile = 0;
-  if (++s.weight == kExpertRoles.size()) send_expert();
+  if (++s.weight == place.ids.size()) send_expert();
 }
 
 void HotExperts::send_expert() {
   const Place& place = places_[static_cast<std::size_t>(swapping_->swap.layer)];
   const std::byte* from = staging_.data();
-  for (std::size_t i = 0; i < kExpertRoles.size(); ++i) {
+  for (std::size_t i = 0; i < place.ids.size(); ++i) {
     const DeviceMatrix& to = matrix(place, i);
     device_.copy_to_device(
         copies_, const_cast<std::byte*>(to.data) + static_cast<std::uint64_t>(swapping_->swap.slot) * to.slice_bytes,

@@ -17,7 +17,6 @@
 namespace dodeca::runtime::device {
 namespace {
 
-constexpr std::array kRoles = {WeightRole::kExpertGate, WeightRole::kExpertUp, WeightRole::kExpertDown};
 // Rows of an expert in the two products, and how often each is done: the fastest counts.
 constexpr std::int64_t kFewer = 16, kMore = 128;
 constexpr int kRepetitions = 3;
@@ -52,16 +51,13 @@ class StreamBench {
     const BlockPlan* block = first_streamable(plan);
     if (block == nullptr)
       throw Error(ErrorKind::kBadRequest, "the model has no routed experts that the device multiplies");
-    const exec::PlannedWeights weights(plan, *block);
-    for (std::size_t i = 0; i < kRoles.size(); ++i) {
-      plans_[i] = weights[kRoles[i]];
-      expert_bytes_ += unplaced_matrix(*plans_[i]).slice_bytes;
-    }
+    plans_ = expert_plans(plan, *block);
+    for (const WeightPlan* weight : plans_) expert_bytes_ += unplaced_matrix(*weight).slice_bytes;
     macs_ = static_cast<double>(expert_macs(plan.config));
     n_experts_ = std::min<std::int64_t>(std::max<std::int64_t>(2, static_cast<std::int64_t>(kBytes / expert_bytes_)),
                                         plans_[0]->n_slices);
     host_ = cpu::Slab((expert_bytes_ + 3 * 4096) * static_cast<std::uint64_t>(n_experts_) + (std::size_t{8} << 20), {});
-    for (std::size_t i = 0; i < kRoles.size(); ++i) {
+    for (std::size_t i = 0; i < plans_.size(); ++i) {
       matrices_[i] = runtime::unplaced(*plans_[i]).front();
       matrices_[i].n_slices = n_experts_;
       matrices_[i].data = host_.take(matrices_[i].bytes());
@@ -84,7 +80,7 @@ class StreamBench {
  private:
   double on_host(std::int64_t n_rows) {
     std::size_t act_bytes = 0, scratch_bytes = 0;
-    for (std::size_t i = 0; i < kRoles.size(); ++i) {
+    for (std::size_t i = 0; i < plans_.size(); ++i) {
       act_bytes = std::max(act_bytes, act_stride(i) * static_cast<std::size_t>(n_rows));
       scratch_bytes = std::max(scratch_bytes, exec::multiply_scratch_bytes(*plans_[i]));
     }
@@ -99,7 +95,7 @@ class StreamBench {
       units.reset();
       team_.run([&](const cpu::Member& member) noexcept {
         std::int64_t first = 0, mine = units.take();
-        for (std::size_t i = 0; i < kRoles.size(); ++i) {
+        for (std::size_t i = 0; i < plans_.size(); ++i) {
           const std::int64_t each = (matrices_[i].n_tiles + kTilesAtOnce - 1) / kTilesAtOnce;
           for (; mine < first + each * n_experts_; mine = units.take()) {
             const std::int64_t begin = (mine - first) % each * kTilesAtOnce;
@@ -126,7 +122,7 @@ class StreamBench {
     const std::int64_t slots = n_rows * n_experts_;
     std::size_t act_bytes = 0, out_floats = 0;
     std::array<gpu::DeviceMemory, 3> weights;
-    for (std::size_t i = 0; i < kRoles.size(); ++i) {
+    for (std::size_t i = 0; i < plans_.size(); ++i) {
       act_bytes = std::max(act_bytes, act_stride(i) * static_cast<std::size_t>(slots));
       out_floats = std::max(out_floats, static_cast<std::size_t>(plans_[i]->n_out * slots));
       weights[i] = device_.allocate(matrices_[i].bytes());
@@ -141,7 +137,7 @@ class StreamBench {
     device_.synchronize(stream_);
     std::size_t n_partials = 0, n_counters = 0;
     std::array<gpu::MultiplyLaunch, 3> launches;
-    for (std::size_t i = 0; i < kRoles.size(); ++i) {
+    for (std::size_t i = 0; i < plans_.size(); ++i) {
       gpu::MultiplyArgs args{};
       args.weights = weights[i].data();
       args.acts = acts.data();

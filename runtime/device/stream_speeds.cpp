@@ -8,7 +8,6 @@
 
 #include "runtime/base/error.hpp"
 #include "runtime/device/streamed_experts.hpp"
-#include "runtime/exec/block.hpp"
 #include "runtime/load/json_fields.hpp"
 
 namespace dodeca::runtime::device {
@@ -53,11 +52,8 @@ StreamSpeedsFile speeds_of(const Json& json, std::string_view what) {
 StreamSetting stream_setting(const Plan& plan, std::string_view processor, int n_threads, std::string_view device) {
   std::string types;
   if (const BlockPlan* block = first_streamable(plan); block != nullptr) {
-    const exec::PlannedWeights weights(plan, *block);
-    for (const WeightRole role : {WeightRole::kExpertGate, WeightRole::kExpertUp, WeightRole::kExpertDown}) {
-      const WeightPlan& w = *weights[role];
-      types += fmt::format("{}{} {}x{}", types.empty() ? "" : ", ", quant::name_of(w.dtype), w.n_out, w.n_in);
-    }
+    for (const WeightPlan* w : expert_plans(plan, *block))
+      types += fmt::format("{}{} {}x{}", types.empty() ? "" : ", ", quant::name_of(w->dtype), w->n_out, w->n_in);
   }
   return {.machine = fmt::format("{}, {} threads, {}", processor, n_threads, device), .types = types};
 }

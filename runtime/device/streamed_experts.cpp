@@ -15,19 +15,10 @@
 namespace dodeca::runtime::device {
 namespace {
 
-using enum WeightRole;
-
-constexpr std::array kExpertRoles = {kExpertGate, kExpertUp, kExpertDown};
 // Part of the experts' time that streaming must save: less is within what the speeds are wrong by.
 constexpr double kLeastGain = 0.1;
 // Weights that take whole pages of their own in a slab (cpu/memory.hpp), and what is pinned: smaller ones are copied as they are.
 constexpr std::size_t kPinnedBytes = std::size_t{2} << 20, kPage = 4096;
-
-const WeightPlan& weight_of(const Plan& plan, const BlockPlan& block, WeightRole role) {
-  const WeightPlan* weight = exec::PlannedWeights(plan, block)[role];
-  DODECA_CHECK(weight != nullptr && device_layout(*weight) != nullptr, block.layer);
-  return *weight;
-}
 
 std::uint64_t wave_bytes(const WeightPlan& weight, std::int64_t n_experts) {
   return aligned(unplaced_matrix(weight).slice_bytes * static_cast<std::uint64_t>(n_experts));
@@ -38,7 +29,7 @@ std::uint64_t buffer_bytes(const Plan& plan) {
   for (const BlockPlan& block : plan.blocks) {
     if (block.n_wave_experts == 0) continue;
     std::uint64_t bytes = 0;
-    for (const WeightRole role : kExpertRoles) bytes += wave_bytes(weight_of(plan, block, role), block.n_wave_experts);
+    for (const WeightPlan* weight : expert_plans(plan, block)) bytes += wave_bytes(*weight, block.n_wave_experts);
     most = std::max(most, bytes);
   }
   return most;
@@ -83,9 +74,7 @@ std::uint64_t attention_macs(const Plan& plan, std::int64_t layer) {
 const BlockPlan* first_streamable(const Plan& plan) {
   const auto found = std::ranges::find_if(plan.blocks, [&](const BlockPlan& block) {
     if (block.kind != BlockKind::kMoeFfn || block.n_parts() != 1) return false;
-    const exec::PlannedWeights weights(plan, block);
-    return std::ranges::all_of(kExpertRoles, [&](WeightRole role) {
-      const WeightPlan* weight = weights[role];
+    return std::ranges::all_of(expert_plans(plan, block), [](const WeightPlan* weight) {
       return weight != nullptr && weight->storage != Storage::kReference && device_layout(*weight) != nullptr;
     });
   });
@@ -98,7 +87,7 @@ std::uint64_t stream_buffer_bytes(const Plan& plan, std::int64_t n_buffers) {
 
 std::uint64_t expert_bytes(const Plan& plan, const BlockPlan& block) {
   std::uint64_t bytes = 0;
-  for (const WeightRole role : kExpertRoles) bytes += unplaced_matrix(weight_of(plan, block, role)).slice_bytes;
+  for (const WeightPlan* weight : expert_plans(plan, block)) bytes += unplaced_matrix(*weight).slice_bytes;
   return bytes;
 }
 
@@ -151,10 +140,11 @@ StreamedExperts::StreamedExperts(gpu::Device& device, const gpu::Stream& stream,
     layer.layer = block.layer;
     layer.rates = stream_rates(plan, block, *offload.stream_speeds);
     layer.route_row = static_cast<double>(attention_macs(plan, block.layer)) / offload.stream_speeds->device_macs_per_s;
-    DeviceMatrix* const matrices[] = {&layer.weights.gate, &layer.weights.up, &layer.weights.down};
+    const auto matrices = layer.weights.all();
+    const auto planned = expert_plans(plan, block);
     std::uint64_t at = 0;
-    for (std::size_t i = 0; i < kExpertRoles.size(); ++i) {
-      const WeightPlan& weight = weight_of(plan, block, kExpertRoles[i]);
+    for (std::size_t i = 0; i < matrices.size(); ++i) {
+      const WeightPlan& weight = *planned[i];
       layer.ids[i] = weight.id;
       *matrices[i] = unplaced_matrix(weight);
       matrices[i]->n_slices = block.n_wave_experts;
@@ -252,9 +242,9 @@ void StreamedExperts::prefetch(const Layer& layer) {
 void StreamedExperts::copy(const Layer& layer, const StreamStep& step, std::span<const std::int32_t> experts) {
   const auto at = static_cast<std::size_t>(step.buffer);
   if (step.wave >= shape_.n_buffers) device_.wait(copies_, multiplied_[at]);
-  const DeviceMatrix* const matrices[] = {&layer.weights.gate, &layer.weights.up, &layer.weights.down};
+  const auto matrices = layer.weights.all();
   const std::uint64_t places[] = {0, layer.up, layer.down};
-  for (std::size_t i = 0; i < kExpertRoles.size(); ++i) {
+  for (std::size_t i = 0; i < matrices.size(); ++i) {
     const PackedMatrix& from = store_->parts(layer.ids[i]).front();
     const std::uint64_t bytes = matrices[i]->slice_bytes;
     std::byte* to = buffer(step.buffer) + places[i];
