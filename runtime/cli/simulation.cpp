@@ -10,32 +10,29 @@ namespace {
 constexpr std::int64_t kMicroBatches[] = {256, 512, 1024, 2048, 4096, 8192, 16384};
 constexpr std::int64_t kDepths[] = {0, 4096, 16384, 32768};
 
-struct Placed {
-  PredictedPlan predicted;
-  Plan whole;  // on the processors alone
-};
-
 // With passes of so many rows.
 PlanArguments with_rows(PlanArguments arguments, std::int64_t n_rows) {
   arguments.model.batch = arguments.model.micro_batch = n_rows;
   return arguments;
 }
 
-predict::CardPrompt pass_of(const Placed& p, std::int64_t n_rows, std::int64_t depth) {
-  const predict::Prediction& q = p.predicted.prediction;
-  return predict::card_prompt(p.whole, {p.predicted.plan, *q.card, *q.offload}, q.machine,
+// whole: the plan on the processors alone.
+predict::CardPrompt pass_of(const Plan& whole, const PredictedPlan& p, std::int64_t n_rows, std::int64_t depth) {
+  const predict::Prediction& q = p.prediction;
+  return predict::card_prompt(whole, {p.plan, *q.card, *q.offload}, q.machine,
                               {.n_threads = q.n_prompt_threads,
                                .n_rows = n_rows,
                                .depth = depth,
-                               .cache_type = p.predicted.run.executor.cache_type,
-                               .value_cache_type = p.predicted.run.executor.value_cache_type});
+                               .cache_type = p.run.executor.cache_type,
+                               .value_cache_type = p.run.executor.value_cache_type});
 }
 
-SimulatedPrompt prompt_of(const Placed& p, std::int64_t n_prompt, std::int64_t micro_batch, std::int64_t depth) {
+SimulatedPrompt prompt_of(const Plan& whole, const PredictedPlan& p, std::int64_t n_prompt, std::int64_t depth) {
+  const std::int64_t micro_batch = p.prediction.micro_batch;  // what the card has room for
   SimulatedPrompt prompt{.micro_batch = micro_batch, .depth = depth};
   double seconds = 0;
   for (std::int64_t done = 0; done < n_prompt; done += micro_batch) {
-    const predict::CardPrompt pass = pass_of(p, std::min(micro_batch, n_prompt - done), depth + done);
+    const predict::CardPrompt pass = pass_of(whole, p, std::min(micro_batch, n_prompt - done), depth + done);
     seconds += pass.split.sum();
     prompt.bound = pass.split.binding();
     prompt.streamed_experts = std::max(prompt.streamed_experts, pass.streamed_experts);
@@ -54,26 +51,26 @@ Simulation simulate(const PlanArguments& arguments, const PlannedModel& model) {
   if (deep.model.ctx_size <= 0) deep.model.ctx_size = static_cast<std::int32_t>(s.depths.back() + s.n_prompt);
   PlanArguments alone = deep;
   alone.model.device.stream_experts = "off";
+  const Plan whole = plan_on_processors(deep, model, arguments.machine);
   double fastest = 0;
   for (const std::int64_t wanted : kMicroBatches) {
     if (wanted > kMicroBatches[0] && wanted / 2 >= s.n_prompt) break;
-    Placed p{predict_plan(with_rows(deep, wanted), model, arguments.machine), {}};
-    p.whole = plan_on_processors(with_rows(deep, wanted), model, arguments.machine);
-    const std::int64_t micro_batch = p.predicted.prediction.micro_batch;  // what the card has room for
+    PredictedPlan p = predict_plan(with_rows(deep, wanted), model, arguments.machine);
+    const std::int64_t micro_batch = p.prediction.micro_batch;
     if (!s.micro_batches.empty() && micro_batch <= s.micro_batches.back()) continue;
     s.micro_batches.push_back(micro_batch);
-    for (const std::int64_t depth : s.depths) s.prompts.push_back(prompt_of(p, s.n_prompt, micro_batch, depth));
+    for (const std::int64_t depth : s.depths) s.prompts.push_back(prompt_of(whole, p, s.n_prompt, depth));
     const double speed = s.at(s.micro_batches.size() - 1, 0).tokens_per_s;
     if (speed <= fastest) continue;
     fastest = speed;
     s.pass_rows = std::min(micro_batch, s.n_prompt);
-    s.pass = pass_of(p, s.pass_rows, 0);
-    s.least_rows = device::least_streamed_rows(p.predicted.plan, *p.predicted.prediction.offload);
-    s.predicted = std::move(p.predicted);
+    s.pass = pass_of(whole, p, s.pass_rows, 0);
+    s.least_rows = device::least_streamed_rows(p.plan, *p.prediction.offload);
+    s.predicted = std::move(p);
   }
-  Placed p{predict_plan(with_rows(alone, s.pass_rows), model, arguments.machine), {}};
-  p.whole = plan_on_processors(with_rows(alone, s.pass_rows), model, arguments.machine);
-  s.without_streaming = prompt_of(p, s.n_prompt, p.predicted.prediction.micro_batch, 0).tokens_per_s;
+  s.without_streaming =
+      prompt_of(whole, predict_plan(with_rows(alone, s.pass_rows), model, arguments.machine), s.n_prompt, 0)
+          .tokens_per_s;
   return s;
 }
 

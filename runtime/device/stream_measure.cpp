@@ -17,8 +17,7 @@
 namespace dodeca::runtime::device {
 namespace {
 
-// Rows of an expert in the two products, and how often each is done: the fastest counts.
-constexpr std::int64_t kFewer = 16, kMore = 128;
+// How often each product is done: the fastest counts.
 constexpr int kRepetitions = 3;
 // Weights together: more than caches hold.
 constexpr std::uint64_t kBytes = std::uint64_t{1} << 30;
@@ -33,15 +32,6 @@ double least_seconds(F&& f) {
     least = std::min(least, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
   return least;
-}
-
-// An expert and one of its rows, in seconds.
-struct Costs {
-  double expert, row;
-};
-Costs costs_of(double fewer, double more, std::int64_t n_experts) {
-  const double row = std::max(more - fewer, 1e-9) / static_cast<double>((kMore - kFewer) * n_experts);
-  return {std::max(fewer / static_cast<double>(n_experts) - row * kFewer, 0.05 * row * kFewer), row};
 }
 
 class StreamBench {
@@ -67,8 +57,9 @@ class StreamBench {
   }
 
   StreamSpeeds measure() {
-    const Costs host = costs_of(on_host(kFewer), on_host(kMore), n_experts_),
-                device = costs_of(on_device(kFewer), on_device(kMore), n_experts_);
+    const auto n = static_cast<double>(n_experts_);
+    const ExpertCosts host = expert_costs(on_host(kFewerStreamRows) / n, on_host(kMoreStreamRows) / n),
+                      device = expert_costs(on_device(kFewerStreamRows) / n, on_device(kMoreStreamRows) / n);
     const auto bytes = static_cast<double>(expert_bytes_);
     return {.link_bytes_per_s = link(),
             .device_bytes_per_s = bytes / device.expert,

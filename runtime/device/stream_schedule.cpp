@@ -94,6 +94,18 @@ Division divide_experts(std::span<const std::int32_t> n_rows, const StreamShape&
   return division;
 }
 
+std::vector<std::vector<std::int32_t>> waves_ahead(std::int64_t n_experts, std::int64_t n_used, std::int64_t n_rows,
+                                                   const StreamShape& shape, const StreamRates& rates, double seconds) {
+  const std::vector<std::int32_t> alike(
+      static_cast<std::size_t>(n_experts),
+      static_cast<std::int32_t>(std::max<std::int64_t>(1, n_rows * n_used / n_experts)));
+  Division division = divide_experts(alike, shape, rates, {.waves = {}, .seconds = seconds});
+  std::vector<std::vector<std::int32_t>> waves;
+  for (Wave& wave : division.waves)
+    if (std::ssize(waves) < shape.n_buffers) waves.push_back(std::move(wave.experts));
+  return waves;
+}
+
 std::int64_t least_streamed_rows(std::int64_t n_experts, std::int64_t n_used, std::int64_t most_rows,
                                  const StreamShape& shape, const StreamRates& rates, double gain) {
   const auto gains = [&](std::int64_t rows) {

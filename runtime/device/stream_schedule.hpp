@@ -49,6 +49,11 @@ struct Prefetched {
 Division divide_experts(std::span<const std::int32_t> n_rows, const StreamShape& shape, const StreamRates& rates,
                         const Prefetched& prefetched = {});
 
+// What is copied ahead of a layer's routing in a pass of n_rows: the first experts, so many as would stream were all alike, and no
+// more than the buffers hold. seconds: that the link has for it.
+std::vector<std::vector<std::int32_t>> waves_ahead(std::int64_t n_experts, std::int64_t n_used, std::int64_t n_rows,
+                                                   const StreamShape& shape, const StreamRates& rates, double seconds);
+
 // Rows of a pass, all experts alike likely, from which on streaming gains at least `gain` of the experts' time; -1: never
 // up to most_rows.
 std::int64_t least_streamed_rows(std::int64_t n_experts, std::int64_t n_used, std::int64_t most_rows,
@@ -67,6 +72,8 @@ enum class StreamWork {
   kExperts,   // host: the other experts
   kMerge      // device: the host's sums added
 };
+
+inline constexpr int kStreamWorks = 6;
 
 struct StreamStep {
   StreamActor actor;

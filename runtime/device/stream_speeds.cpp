@@ -2,8 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "runtime/base/error.hpp"
@@ -48,6 +48,13 @@ StreamSpeedsFile speeds_of(const Json& json, std::string_view what) {
 }
 
 }  // namespace
+
+ExpertCosts expert_costs(double fewer_seconds, double more_seconds) {
+  // Noise must not make a row cost nothing, nor an expert.
+  const double row = std::max(more_seconds - fewer_seconds, 1e-12) / (kMoreStreamRows - kFewerStreamRows),
+               rows = row * kFewerStreamRows;
+  return {std::max(fewer_seconds - rows, 0.05 * rows), row};
+}
 
 StreamSetting stream_setting(const Plan& plan, std::string_view processor, int n_threads, std::string_view device) {
   std::string types;

@@ -19,6 +19,13 @@ namespace dodeca::runtime::device {
 // for this and take a gigabyte on both sides, and a second. Error{kBadRequest} where there is no such layer.
 StreamSpeeds measure_stream_speeds(gpu::Device& device, cpu::Team& team, const Plan& plan);
 
+// What an expert takes and each of its rows, from what one takes with few and with many rows: of both it is measured.
+inline constexpr std::int64_t kFewerStreamRows = 16, kMoreStreamRows = 128;
+struct ExpertCosts {
+  double expert, row;  // seconds
+};
+ExpertCosts expert_costs(double fewer_seconds, double more_seconds);
+
 // What a file's speeds are of.
 struct StreamSetting {
   std::string machine, types;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
-#include <numeric>
 
 #include "quant/check.hpp"
 #include "runtime/base/bytes.hpp"
@@ -56,19 +55,6 @@ StreamShape shape_of(const Plan& plan, const Offload& offload) {
   return shape;
 }
 
-// Of a row, with the weights of the layer's attention where that is on the device.
-std::uint64_t attention_macs(const Plan& plan, std::int64_t layer) {
-  std::uint64_t macs = 0;
-  for (const BlockPlan& block : plan.blocks) {
-    if (block.layer != layer || block.kind != BlockKind::kMlaAttention || block.place != Place::kDevice) continue;
-    for (const std::size_t i : block.weights) {
-      const WeightPlan& w = plan.weights[i];
-      if (w.layout != nullptr) macs += static_cast<std::uint64_t>(w.n_in * w.n_out * w.n_slices);
-    }
-  }
-  return macs;
-}
-
 }  // namespace
 
 const BlockPlan* first_streamable(const Plan& plan) {
@@ -105,6 +91,18 @@ StreamRates stream_rates(const Plan& plan, const BlockPlan& block, const StreamS
           .host_row = macs / speeds.host_macs_per_s};
 }
 
+double seconds_ahead(const Plan& plan, std::int64_t layer, const StreamSpeeds& speeds, std::int64_t n_rows) {
+  double macs = 0;
+  for (const BlockPlan& block : plan.blocks) {
+    if (block.layer != layer || block.kind != BlockKind::kMlaAttention || block.place != Place::kDevice) continue;
+    for (const std::size_t i : block.weights) {
+      const WeightPlan& w = plan.weights[i];
+      if (w.layout != nullptr) macs += static_cast<double>(w.n_in * w.n_out * w.n_slices);
+    }
+  }
+  return macs * static_cast<double>(n_rows) / speeds.device_macs_per_s;
+}
+
 std::int64_t least_streamed_rows(const Plan& plan, const Offload& offload) {
   for (const BlockPlan& block : plan.blocks) {
     if (block.n_wave_experts == 0) continue;
@@ -139,7 +137,7 @@ StreamedExperts::StreamedExperts(gpu::Device& device, const gpu::Stream& stream,
     Layer& layer = layers_.emplace_back();
     layer.layer = block.layer;
     layer.rates = stream_rates(plan, block, *offload.stream_speeds);
-    layer.route_row = static_cast<double>(attention_macs(plan, block.layer)) / offload.stream_speeds->device_macs_per_s;
+    layer.ahead_row = device::seconds_ahead(plan, block.layer, *offload.stream_speeds, 1);
     const auto matrices = layer.weights.all();
     const auto planned = expert_plans(plan, block);
     std::uint64_t at = 0;
@@ -218,23 +216,9 @@ void StreamedExperts::begin_pass(std::int64_t n_rows) {
   prefetch(layers_.front());
 }
 
-// The first experts: neighbours in memory, which one copy of each weight takes together.
 void StreamedExperts::prefetch(const Layer& layer) {
-  std::vector<std::int32_t> experts(static_cast<std::size_t>(config_.n_routed_experts));
-  std::iota(experts.begin(), experts.end(), 0);
-  // So many as would stream were all alike, and no more than the buffers hold.
-  const std::int32_t each = static_cast<std::int32_t>(
-      std::max<std::int64_t>(1, n_rows_ * config_.n_experts_per_tok / config_.n_routed_experts));
-  const std::vector<std::int32_t> alike(experts.size(), each);
-  const Division division = divide_experts(alike, shape_, layer.rates, {.waves = {}, .seconds = seconds_ahead(layer)});
-  const std::size_t n_waves = std::min<std::size_t>(division.waves.size(), static_cast<std::size_t>(shape_.n_buffers));
-  std::size_t first = 0;
-  for (std::size_t w = 0; w < n_waves; ++w) {
-    const std::size_t end = first + division.waves[w].experts.size();
-    prefetched_.emplace_back(experts.begin() + static_cast<std::ptrdiff_t>(first),
-                             experts.begin() + static_cast<std::ptrdiff_t>(end));
-    first = end;
-  }
+  prefetched_ = waves_ahead(config_.n_routed_experts, config_.n_experts_per_tok, n_rows_, shape_, layer.rates,
+                            seconds_ahead(layer));
   std::size_t step = schedule_.prefetch(layer.layer, std::ssize(prefetched_));
   for (const std::vector<std::int32_t>& wave : prefetched_) copy(layer, schedule_.steps()[step++], wave);
 }
@@ -318,12 +302,8 @@ void StreamedExperts::begin_layer(const DeviceOps& ops, std::int64_t layer_index
   taken_.assign(rows_of_.size(), 0);
   ++totals_.layers;
   totals_.rows_of_host += std::ssize(ids);
-  totals_.experts_of_host += std::ranges::count_if(rows_of_, [](std::int32_t n) { return n > 0; });
   for (const Wave& wave : division.waves) {
     for (const std::int32_t expert : wave.experts) taken_[static_cast<std::size_t>(expert)] = 1;
-    const std::int64_t experts = std::ranges::count_if(wave.n_rows, [](std::int32_t n) { return n > 0; });
-    totals_.experts += experts;
-    totals_.experts_of_host -= experts;
     totals_.rows += wave.rows();
     totals_.rows_of_host -= wave.rows();
   }

@@ -29,15 +29,17 @@ std::uint64_t expert_macs(const ModelConfig& config);  // for one row
 
 // What the experts of a layer take at these speeds.
 StreamRates stream_rates(const Plan& plan, const BlockPlan& block, const StreamSpeeds& speeds);
+// Seconds that the link has for copies ahead of a layer in a pass of n_rows: the device's products with the weights of its
+// attention.
+double seconds_ahead(const Plan& plan, std::int64_t layer, const StreamSpeeds& speeds, std::int64_t n_rows);
 // Rows of a pass from which on a plan's experts stream; -1: never.
 std::int64_t least_streamed_rows(const Plan& plan, const Offload& offload);
 
 // Since the beginning.
 struct StreamTotals {
-  std::int64_t passes = 0, layers = 0;            // that streamed
-  std::int64_t experts = 0, experts_of_host = 0;  // that had rows in those, on either side
-  std::int64_t rows = 0, rows_of_host = 0;        // (row, expert) pairs
-  std::uint64_t bytes = 0;                        // over the link
+  std::int64_t passes = 0, layers = 0;      // that streamed
+  std::int64_t rows = 0, rows_of_host = 0;  // (row, expert) pairs of those, on either side
+  std::uint64_t bytes = 0;                  // over the link
 };
 
 class StreamedExperts {
@@ -69,7 +71,7 @@ class StreamedExperts {
     std::uint64_t up = 0, down = 0;  // bytes from there
     std::array<WeightId, 3> ids;
     StreamRates rates;
-    double route_row = 0;  // seconds of the device for a row from the layer before to this one's router
+    double ahead_row = 0;  // seconds_ahead() of one row
   };
   Layer& layer_of(std::int64_t layer) {
     return layers_[static_cast<std::size_t>(place_of_[static_cast<std::size_t>(layer)])];
@@ -77,8 +79,7 @@ class StreamedExperts {
   std::byte* buffer(std::int64_t index) const {
     return memory_.data() + static_cast<std::uint64_t>(index) * buffer_bytes_;
   }
-  // Seconds that the link has for copies ahead of a layer.
-  double seconds_ahead(const Layer& layer) const { return layer.route_row * static_cast<double>(n_rows_); }
+  double seconds_ahead(const Layer& layer) const { return layer.ahead_row * static_cast<double>(n_rows_); }
   void prefetch(const Layer& layer);
   void copy(const Layer& layer, const StreamStep& step, std::span<const std::int32_t> experts);
   void send_lists(const DeviceOps& ops, const Division& division, std::span<const std::int32_t> ids);

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/device/stream_speeds.hpp"
 #include "runtime/device/streamed_experts.hpp"
-#include "runtime/exec/block.hpp"
 #include "runtime/predict/calibration.hpp"
 #include "runtime/predict/token_work.hpp"
 
@@ -50,8 +50,9 @@ class CardPass {
 
  private:
   struct Layer {
-    double route = 0, shared = 0, experts = 0, merge = 0;
-    std::vector<double> copies, products;  // of the layer's waves
+    std::array<double, device::kStreamWorks> seconds = {};  // of what is done once
+    std::vector<double> copies, products;                   // of the layer's waves
+    double& of(StreamWork work) { return seconds[static_cast<std::size_t>(work)]; }
   };
 
   // A block on the card; with its routed experts, where they are there.
@@ -112,29 +113,26 @@ class CardPass {
         std::max(1.0, std::round(expected_experts(c.n_routed_experts, c.n_experts_per_tok, r_.n_rows)));
     const auto each = static_cast<std::int32_t>(
         std::max(1.0, std::round(rows_ * static_cast<double>(c.n_experts_per_tok) / touched)));
-    const std::vector<std::int32_t> n_rows(static_cast<std::size_t>(touched), each);
+    std::vector<std::int32_t> n_rows(static_cast<std::size_t>(c.n_routed_experts), 0);
+    std::fill_n(n_rows.begin(), static_cast<std::size_t>(touched), each);
     const device::StreamRates rates = stream_rates(part_.placed, block, *part_.offload.stream_speeds);
     const device::StreamShape shape{.n_buffers = static_cast<int>(part_.offload.n_stream_buffers),
                                     .wave_experts = block.n_wave_experts};
-    // What is copied ahead: as in the program, as many waves as there are buffers, where so many stream.
-    const double route = before_.sum() + rows_over_link();
-    const device::Division alone = divide_experts(n_rows, shape, rates, {.waves = {}, .seconds = route});
-    std::vector<std::vector<std::int32_t>> ahead;
-    for (std::size_t w = 0; w < std::min<std::size_t>(alone.waves.size(), static_cast<std::size_t>(shape.n_buffers));
-         ++w)
-      ahead.push_back(alone.waves[w].experts);
-    const device::Division division = divide_experts(n_rows, shape, rates, {.waves = ahead, .seconds = route});
+    const double seconds = seconds_ahead(part_.placed, block.layer, *part_.offload.stream_speeds, r_.n_rows);
+    const std::vector<std::vector<std::int32_t>> ahead =
+        waves_ahead(c.n_routed_experts, c.n_experts_per_tok, r_.n_rows, shape, rates, seconds);
+    const device::Division division = divide_experts(n_rows, shape, rates, {.waves = ahead, .seconds = seconds});
     Layer& layer = layers_.emplace_back();
-    layer.route = route;
+    layer.of(StreamWork::kRoute) = before_.sum() + rows_over_link();
+    layer.of(StreamWork::kShared) = shared.sum();
+    layer.of(StreamWork::kMerge) = rows_over_link();
     before_ = {};
-    layer.shared = shared.sum();
-    layer.merge = rows_over_link();
     const double all_on_host = divide_experts(n_rows, {}, rates).host_seconds;
-    layer.experts = experts.sum() * division.host_seconds / all_on_host;
+    layer.of(StreamWork::kExperts) = experts.sum() * division.host_seconds / all_on_host;
     for (const device::Wave& wave : division.waves) {
       const auto n = static_cast<double>(wave.experts.size());
       layer.copies.push_back(n * rates.copied_expert);
-      layer.products.push_back(n * (rates.device_expert + rates.device_row * each) +
+      layer.products.push_back(n * rates.device_expert + rates.device_row * static_cast<double>(wave.rows()) +
                                1e-6 * part_.card.launch_us.value * kCardFfnKernels);
       result_.streamed_experts += n;
       result_.streamed_bytes += n * static_cast<double>(device::expert_bytes(part_.placed, block));
@@ -153,27 +151,9 @@ class CardPass {
     const auto seconds = [&](const StreamStep& step) {
       const auto at = static_cast<std::size_t>(step.layer);
       Layer& layer = layers_[at];
-      double s = 0;
-      switch (step.work) {
-        case StreamWork::kRoute:
-          s = layer.route;
-          break;
-        case StreamWork::kShared:
-          s = layer.shared;
-          break;
-        case StreamWork::kCopy:
-          s = layer.copies[copied[at]++];
-          break;
-        case StreamWork::kMultiply:
-          s = layer.products[multiplied[at]++];
-          break;
-        case StreamWork::kExperts:
-          s = layer.experts;
-          break;
-        case StreamWork::kMerge:
-          s = layer.merge;
-          break;
-      }
+      const double s = step.work == StreamWork::kCopy       ? layer.copies[copied[at]++]
+                       : step.work == StreamWork::kMultiply ? layer.products[multiplied[at]++]
+                                                            : layer.of(step.work);
       result_.busy[static_cast<std::size_t>(step.actor)] += s;
       return s;
     };
@@ -206,21 +186,20 @@ std::optional<device::StreamSpeeds> stream_speeds(const Plan& plan, const Machin
                                                   int n_threads) {
   const BlockPlan* block = plan.n_parts() == 1 ? device::first_streamable(plan) : nullptr;
   if (block == nullptr) return std::nullopt;
-  // As measure_stream_speeds() has them: what experts of few rows and of many take.
-  constexpr std::int64_t kFewer = 16, kMore = 128;
   const ModelConfig& c = plan.config;
   const auto n_experts = static_cast<double>(c.n_routed_experts);
   const auto expert = [&](std::int64_t rows) {
     const std::int64_t all = rows * c.n_routed_experts / c.n_experts_per_tok;
     return prompt_block_time(plan, machine, {.n_threads = n_threads, .n_rows = all}, *block, true).sum() / n_experts;
   };
-  const double fewer = expert(kFewer), row = (expert(kMore) - fewer) / (kMore - kFewer),
-               fixed = std::max(fewer - row * kFewer, 0.05 * row * kFewer);
-  return device::StreamSpeeds{.link_bytes_per_s = card.link_bytes_per_s(),
-                              .device_bytes_per_s = card.read_bytes_per_s(),
-                              .device_macs_per_s = card.weight_macs(),
-                              .host_bytes_per_s = static_cast<double>(device::expert_bytes(plan, *block)) / fixed,
-                              .host_macs_per_s = static_cast<double>(device::expert_macs(c)) / row};
+  const device::ExpertCosts costs =
+      device::expert_costs(expert(device::kFewerStreamRows), expert(device::kMoreStreamRows));
+  return device::StreamSpeeds{
+      .link_bytes_per_s = card.link_bytes_per_s(),
+      .device_bytes_per_s = card.read_bytes_per_s(),
+      .device_macs_per_s = card.weight_macs(),
+      .host_bytes_per_s = static_cast<double>(device::expert_bytes(plan, *block)) / costs.expert,
+      .host_macs_per_s = static_cast<double>(device::expert_macs(c)) / costs.row};
 }
 
 CardPrompt card_prompt(const Plan& plan, const CardPart& part, const MachineSpec& machine,

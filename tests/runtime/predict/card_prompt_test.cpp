@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 
 #include "runtime/device/streamed_experts.hpp"
 #include "runtime/predict/catalogue.hpp"
@@ -66,7 +67,8 @@ TEST_CASE("streaming is never slower than the processors alone, and gains with t
     CHECK(streamed >= alone * 0.999);
     CHECK(streamed >= last);
     last = streamed;
-    if (rows == 2048) CHECK(streamed > 1.4 * alone);
+    // It was decided to stream for a tenth of the experts' time at least.
+    if (rows == 2048) CHECK(streamed > alone);
   }
   CHECK(Streamed("h100", 2048).pass(2048).split.sum() < Streamed("rtx-3090", 2048).pass(2048).split.sum());
 }
@@ -80,7 +82,19 @@ TEST_CASE("a pass lasts at least as long as each actor works, and every layer's 
     CHECK(busy > 0);
     CHECK(busy <= seconds);
   }
+  // And not longer than the layers would one after the other, link, card and processors side by side in each alone.
   using device::StreamWork;
+  std::array<double, device::kStreamWorks> sums = {};
+  double apart = 0;
+  for (std::size_t i = 0; i < pass.steps.size(); ++i) {
+    sums[static_cast<std::size_t>(pass.steps[i].work)] += pass.spans[i].end - pass.spans[i].begin;
+    if (pass.steps[i].work != StreamWork::kMerge) continue;
+    const auto of = [&](StreamWork work) { return sums[static_cast<std::size_t>(work)]; };
+    apart += of(StreamWork::kRoute) + of(StreamWork::kShared) + of(StreamWork::kMerge) +
+             std::max(of(StreamWork::kExperts), of(StreamWork::kCopy) + of(StreamWork::kMultiply));
+    sums = {};
+  }
+  CHECK(pass.spans.back().end < apart);
   CHECK(std::ranges::count(pass.steps, StreamWork::kRoute, &device::StreamStep::work) == 58);
   CHECK(pass.streamed_experts > 32);
   CHECK(pass.streamed_experts < 256);
