@@ -115,6 +115,30 @@ TEST_CASE("experts stream in passes of many rows, and the model says what it say
   }
 }
 
+// Behind the last layer nothing makes a small difference a large one: what is left is the rounding of float32 sums.
+TEST_CASE("in the last layer, streamed experts differ from those of the processors by the rounding of sums") {
+  ModelConfig c = small_mla_config(0, 1);
+  c.hidden_size = c.moe_intermediate_size = 256;
+  c.n_routed_experts = 20;
+  c.n_experts_per_tok = 3;
+  for (const DType type : {DType::kQ2_K, DType::kQ4_K, DType::kQ6_K, DType::kIQ4_XS, DType::kMXFP4, DType::kQ8_0,
+                           DType::kBF16, DType::kF32}) {
+    CAPTURE(quant::name_of(type));
+    const auto source = random_weights(
+        c, [&](const WantedWeight& w) { return is_routed(w.id.role) ? type : DType::kF32; }, 5);
+    HybridSetup without = setup_of({});
+    without.offload.stream_speeds.reset();
+    Hybrid here(*source, without), hybrid(*source, setup_of(some_speeds(1e5, 1)));
+    ForwardOutput want, got;
+    here.executor->forward(prompt(48, 3, 0, 0), want);
+    hybrid.executor->forward(prompt(48, 3, 0, 0), got);
+    CHECK(hybrid.blocks->streamed().rows == 3 * 48);
+    // Of logits of about 3: five times what was seen.
+    CHECK(largest_difference(got.logits, want.logits) < 4e-6);
+    CHECK_FALSE(same_bits(got.logits, want.logits));
+  }
+}
+
 TEST_CASE("all experts stream where the processors are slow, and none where the link is; few rows never do") {
   const auto source = random_weights(
       streamed_config(), [](const WantedWeight& w) { return type_of(w, false); }, 6);
