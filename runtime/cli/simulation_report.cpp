@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "runtime/cli/simulation.hpp"
@@ -17,23 +18,14 @@ using device::StreamWork;
 struct WorkFacts {
   const char *name, *colour;
 };
-WorkFacts facts_of(StreamWork work) {
-  switch (work) {
-    case StreamWork::kRoute:
-      return {"attention, router, rows to memory", "#2471a3"};
-    case StreamWork::kShared:
-      return {"shared expert", "#5dade2"};
-    case StreamWork::kCopy:
-      return {"copy", "#af601a"};
-    case StreamWork::kMultiply:
-      return {"streamed experts", "#1e8449"};
-    case StreamWork::kExperts:
-      return {"experts in memory", "#6c3483"};
-    case StreamWork::kMerge:
-      return {"sums from memory", "#7b7d7d"};
-  }
-  return {"", ""};
-}
+constexpr WorkFacts kFacts[] = {{"attention, router, rows to memory", "#2471a3"},
+                                {"shared expert", "#5dade2"},
+                                {"copy", "#af601a"},
+                                {"streamed experts", "#1e8449"},
+                                {"experts in memory", "#6c3483"},
+                                {"sums from memory", "#7b7d7d"}};
+static_assert(std::size(kFacts) == device::kStreamWorks);
+const WorkFacts& facts_of(StreamWork work) { return kFacts[static_cast<std::size_t>(work)]; }
 constexpr std::array kActors = {"link", "card", "processors"};
 
 std::string depth_name(std::int64_t depth) { return depth == 0 ? "0" : fmt::format("{}k", depth / 1024); }
@@ -160,7 +152,7 @@ std::string simulation_plot(const std::string& model, const Simulation& s) {
   double at = kLeft;
   for (const StreamWork work : {StreamWork::kCopy, StreamWork::kRoute, StreamWork::kShared, StreamWork::kMultiply,
                                 StreamWork::kMerge, StreamWork::kExperts}) {
-    const WorkFacts facts = facts_of(work);
+    const WorkFacts& facts = facts_of(work);
     svg += fmt::format(
         "<rect x=\"{0}\" y=\"{1}\" width=\"12\" height=\"12\" fill=\"{2}\"/><text x=\"{3}\" y=\"{4}\">{5}</text>\n", at,
         bottom + 40, facts.colour, at + 18, bottom + 51, facts.name);
