@@ -151,7 +151,9 @@ class BlockBuilder {
         state_.plan.config, plan, state_.weights, *state_.cache,
         state_.plan.options.compute_f32 ? gpu::MlaArithmetic::kF32 : gpu::MlaArithmetic::kTensor));
     segment_->add_fixed([attention = state_.attention.back().get(), state = &state_, rows = pending()](std::int64_t n) {
-      attention->launch(*state->ops, n, rows, state->table_stride, state->runs);
+      // Few rows are kept as graphs, which are recorded before a pass has said its runs.
+      attention->launch(*state->ops, n, rows, state->table_stride,
+                        n <= exec::kFewRows ? std::span<const RowRun>() : state->runs);
     });
   }
 

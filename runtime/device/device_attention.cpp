@@ -81,7 +81,7 @@ void DeviceAttention::launch(const DeviceOps& ops, std::int64_t n, const DeviceR
       carry_out(ops, rows);
     });
   };
-  if (decompression_ == nullptr) return absorbed({0, n});
+  if (runs.empty() || decompression_ == nullptr) return absorbed({0, n});
   for (const RowRun& run : runs) {
     if (!run.decompressed) {
       absorbed(run.rows);

@@ -30,7 +30,8 @@ class DeviceAttention {
   DeviceAttention(const ModelConfig& config, const BlockPlan& plan, const DeviceWeights& weights,
                   const DeviceCache& cache, gpu::MlaArithmetic arithmetic);
 
-  // Reads kResidual (+= addition, null: none), leaves what is to be added in kOutput. runs: of all rows.
+  // Reads kResidual (+= addition, null: none), leaves what is to be added in kOutput. runs: of all rows, or none, which
+  // attends in absorbed form.
   void launch(const DeviceOps& ops, std::int64_t n, const DeviceRows* addition, std::int64_t table_stride,
               std::span<const RowRun> runs) const;
 

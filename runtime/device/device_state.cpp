@@ -112,8 +112,7 @@ void DeviceState::send_rows(const Pass& pass) {
     for (std::int64_t position = 0; position < kv_cache->length(last); position += gpu::kCacheBlock)
       blocks[position / gpu::kCacheBlock] = kv_cache->block_index(last, position);
   }
-  // Few rows are kept as graphs, which are the same for every pass.
-  runs = row_runs(pass.rows, std::max(short_prompt_rows(plan.config), exec::kFewRows));
+  runs = row_runs(pass.rows, short_prompt_rows(plan.config));
   const auto send = [&](DeviceArray array, const std::int32_t* from, std::size_t bytes) {
     device->copy_to_device(stream, space->array<std::int32_t>(array), from, bytes);
   };
