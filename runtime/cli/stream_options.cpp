@@ -8,6 +8,7 @@
 #include "runtime/base/error.hpp"
 #include "runtime/base/hash.hpp"
 #include "runtime/cli/tuning.hpp"
+#include "runtime/device/stream_measure.hpp"
 #include "runtime/device/streamed_experts.hpp"
 
 namespace dodeca::runtime::cli {

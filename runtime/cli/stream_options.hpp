@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "cpu/team.hpp"
+#include "gpu/device.hpp"
 #include "runtime/cli/console.hpp"
 #include "runtime/device/stream_speeds.hpp"
 

@@ -1,15 +1,18 @@
-// The measurement behind stream_speeds.hpp: products of two sizes on each side give what an expert costs and what a row.
+#include "runtime/device/stream_measure.hpp"
+
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "cpu/memory.hpp"
 #include "gpu/kernels/multiply.hpp"
 #include "quant/check.hpp"
 #include "runtime/base/error.hpp"
-#include "runtime/device/stream_speeds.hpp"
 #include "runtime/device/streamed_experts.hpp"
 #include "runtime/exec/block.hpp"
 #include "runtime/exec/multiply.hpp"
@@ -190,6 +193,22 @@ class StreamBench {
 };
 
 }  // namespace
+
+ExpertCosts expert_costs(double fewer_seconds, double more_seconds) {
+  // Noise must not make a row cost nothing, nor an expert.
+  const double row = std::max(more_seconds - fewer_seconds, 1e-12) / (kMoreStreamRows - kFewerStreamRows),
+               rows = row * kFewerStreamRows;
+  return {std::max(fewer_seconds - rows, 0.05 * rows), row};
+}
+
+StreamSetting stream_setting(const Plan& plan, std::string_view processor, int n_threads, std::string_view device) {
+  std::string types;
+  if (const BlockPlan* block = first_streamable(plan); block != nullptr) {
+    for (const WeightPlan* w : expert_plans(plan, *block))
+      types += fmt::format("{}{} {}x{}", types.empty() ? "" : ", ", quant::name_of(w->dtype), w->n_out, w->n_in);
+  }
+  return {.machine = fmt::format("{}, {} threads, {}", processor, n_threads, device), .types = types};
+}
 
 StreamSpeeds measure_stream_speeds(gpu::Device& device, cpu::Team& team, const Plan& plan) {
   return StreamBench(device, team, plan).measure();

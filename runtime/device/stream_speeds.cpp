@@ -2,12 +2,10 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
 #include "runtime/base/error.hpp"
-#include "runtime/device/streamed_experts.hpp"
 #include "runtime/load/json_fields.hpp"
 
 namespace dodeca::runtime::device {
@@ -48,22 +46,6 @@ StreamSpeedsFile speeds_of(const Json& json, std::string_view what) {
 }
 
 }  // namespace
-
-ExpertCosts expert_costs(double fewer_seconds, double more_seconds) {
-  // Noise must not make a row cost nothing, nor an expert.
-  const double row = std::max(more_seconds - fewer_seconds, 1e-12) / (kMoreStreamRows - kFewerStreamRows),
-               rows = row * kFewerStreamRows;
-  return {std::max(fewer_seconds - rows, 0.05 * rows), row};
-}
-
-StreamSetting stream_setting(const Plan& plan, std::string_view processor, int n_threads, std::string_view device) {
-  std::string types;
-  if (const BlockPlan* block = first_streamable(plan); block != nullptr) {
-    for (const WeightPlan* w : expert_plans(plan, *block))
-      types += fmt::format("{}{} {}x{}", types.empty() ? "" : ", ", quant::name_of(w->dtype), w->n_out, w->n_in);
-  }
-  return {.machine = fmt::format("{}, {} threads, {}", processor, n_threads, device), .types = types};
-}
 
 StreamSpeedsFile read_stream_speeds(const std::filesystem::path& path) {
   return speeds_of(read_json(path, kMaxBytes), path.string());

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "runtime/device/stream_speeds.hpp"
+#include "runtime/device/stream_measure.hpp"
 #include "runtime/device/streamed_experts.hpp"
 #include "runtime/predict/calibration.hpp"
 #include "runtime/predict/token_work.hpp"

@@ -9,7 +9,7 @@ if(DODECA_SANITIZE)
        ${PROJECT_SOURCE_DIR}/runtime/cli/prompt_cache*.cpp)
   set(reader_sources sample/sample_rows.cpp sample/sampler.cpp sample/scanned_logits.cpp engine/engine.cpp engine/engine_drafts.cpp engine/draft_control.cpp
       engine/draft_trail.cpp engine/stop_matcher.cpp eval/log_probs.cpp
-      eval/logits_file.cpp plan/tuning_file.cpp predict/machine_spec.cpp predict/machine_file.cpp quantize/recipe_file.cpp quantize/type_override.cpp
+      eval/logits_file.cpp plan/tuning_file.cpp device/stream_speeds.cpp predict/machine_spec.cpp predict/machine_file.cpp quantize/recipe_file.cpp quantize/type_override.cpp
       allocate/sensitivity_file.cpp)
   list(TRANSFORM reader_sources PREPEND ${PROJECT_SOURCE_DIR}/runtime/)
   add_library(fuzz_readers STATIC EXCLUDE_FROM_ALL ${batch_sources} ${cache_sources} ${reader_sources})

@@ -1,10 +1,9 @@
 // The speeds by which experts are divided: measured on the emulation, kept in a file, read again.
-#include "runtime/device/stream_speeds.hpp"
-
 #include <doctest/doctest.h>
 
 #include <cmath>
 
+#include "runtime/device/stream_measure.hpp"
 #include "runtime/model/random_source.hpp"
 #include "tests/runtime/device/hybrid_fixture.hpp"
 #include "tests/support/temp_dir.hpp"
