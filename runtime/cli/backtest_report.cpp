@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/cli/plan_prediction.hpp"
+#include "runtime/cli/simulation.hpp"
 #include "runtime/cli/two_sockets_report.hpp"
 #include "runtime/predict/backtest.hpp"
 #include "runtime/predict/catalogue.hpp"
@@ -50,6 +51,11 @@ double at_depth(const predict::Prediction& p, std::int64_t depth, double DepthPo
 
 std::string percent_text(double error) { return fmt::format("{:+.0f} %", 100 * error); }
 
+std::string errors_text(const predict::Errors& errors) {
+  return fmt::format("{} results, mean error {:.1f} %, worst {:+.0f} % ({})", errors.n, 100 * errors.mean,
+                     100 * errors.worst, errors.worst_id);
+}
+
 std::string results_table(const Backtest& test) {
   std::string text =
       "| | system | machine | types | depth | tg published | tg predicted | error | pp published | pp predicted | "
@@ -58,13 +64,43 @@ std::string results_table(const Backtest& test) {
   for (const Tested& t : test.results) {
     const predict::Published& p = t.published;
     const PredictedPlan own = predict_shape(p.shape, p.recipe, p.machine, {.card = p.card});
+    const bool alone = p.prompt_per_s > 0 && p.card.empty();  // card_prompts_table has the others
+    text +=
+        fmt::format("| {} | {} | {}{} | {}{} | {} | {:.2f} | {} | {} | {} | {} | {} | {:.1f} ({}) |\n", p.id, p.engine,
+                    p.machine, p.card.empty() ? "" : " + " + p.card, p.shape == kShownShape ? "" : p.shape + " ",
+                    p.types, p.depth, p.tokens_per_s, t.predicted ? fmt::format("{:.2f}", *t.predicted) : "",
+                    t.predicted ? percent_text(t.error()) : "", alone ? fmt::format("{:g}", p.prompt_per_s) : "",
+                    alone && t.prompt ? fmt::format("{:.0f}", *t.prompt) : "",
+                    alone && t.prompt ? percent_text(t.prompt_error()) : "",
+                    at_depth(own.prediction, p.depth, &DepthPoint::tokens_per_s), p.recipe);
+  }
+  return text;
+}
+
+// Tokens per second of a prompt of 8,192 tokens in passes of so many rows.
+double simulated(const predict::Published& p, std::int64_t n_rows) {
+  PlanArguments arguments;
+  arguments.shape = arguments.model.model = p.shape;
+  arguments.recipe = p.recipe;
+  arguments.machine = p.machine;
+  arguments.gpu = p.card;
+  arguments.model.cache_type_k = "q8_0";
+  return simulate_prompt(arguments, model_of(arguments, Console()), n_rows).tokens_per_s;
+}
+
+std::string card_prompts_table(const Backtest& test) {
+  std::string text =
+      "| | system | machine | types | experts' products | pp published | pp predicted | error | dodeca, 2,048 rows | "
+      "8,192 rows |\n"
+      "|---|---|---|---|---|--:|--:|--:|--:|--:|\n";
+  for (const Tested& t : test.results) {
+    const predict::Published& p = t.published;
+    if (p.card.empty() || p.prompt_per_s == 0) continue;
     text += fmt::format(
-        "| {} | {} | {}{} | {}{} | {} | {:.2f} | {} | {} | {} | {} | {} | {:.1f} ({}) |\n", p.id, p.engine, p.machine,
-        p.card.empty() ? "" : " + " + p.card, p.shape == kShownShape ? "" : p.shape + " ", p.types, p.depth,
-        p.tokens_per_s, t.predicted ? fmt::format("{:.2f}", *t.predicted) : "",
-        t.predicted ? percent_text(t.error()) : "", p.prompt_per_s > 0 ? fmt::format("{:g}", p.prompt_per_s) : "",
-        t.prompt ? fmt::format("{:.0f}", *t.prompt) : "", t.prompt ? percent_text(t.prompt_error()) : "",
-        at_depth(own.prediction, p.depth, &DepthPoint::tokens_per_s), p.recipe);
+        "| {} | {} | {} + {} | {} | {} | {:g} | {} | {} | {:.0f} | {:.0f} ({}) |\n", p.id, p.engine, p.machine, p.card,
+        p.types, p.prompt_streams ? fmt::format("card, copied for {} rows", p.prompt_rows) : "processors",
+        p.prompt_per_s, t.prompt ? fmt::format("{:.0f}", *t.prompt) : "",
+        t.prompt ? percent_text(t.prompt_error()) : "", simulated(p, 2048), simulated(p, 8192), p.recipe);
   }
   return text;
 }
@@ -101,8 +137,8 @@ std::string backtest_text() {
   const Backtest test = run_backtest();
   return fmt::format(
       "# Predictions\n\n"
-      "Made by `dodeca plan --backtest`. Nothing in the first two sections was measured; in the last, what others "
-      "published was measured by them.\n\n"
+      "Made by `dodeca plan --backtest`. Nothing in the first two sections was measured; in the last two, what "
+      "others published was measured by them.\n\n"
       "## DeepSeek-V3, UD-Q2_K_XL, q8_0 cache: predicted tokens/s\n\n{}\n"
       "tg: generated tokens/s of one sequence, pp: prompt tokens/s; @4k: with 4096 tokens in the context. A card takes "
       "what every token reads; its part is computed from its data sheet. Prompts have 2,048 rows a pass, and experts "
@@ -113,14 +149,20 @@ std::string backtest_text() {
       "{}## Against what others have published\n\n"
       "Other engines: bytes of a token over the machine's bandwidth, plus what those engines need beside it: the "
       "median of what the other results had left over (on processors, beside a card, per position of the context), "
-      "never with the result itself. pp: the median of the other results' products per cycle and core; only where the "
-      "processors do all. The last column is dodeca with the nearest recipe and a q8_0 cache.\n\n{}\n"
-      "tg: {} results, mean error {:.1f} %, worst {:+.0f} % ({}). pp: {} results, mean error {:.1f} %, worst {:+.0f} % "
-      "({}).\n\n"
+      "never with the result itself. pp: the median of the other results' products per cycle and core. The last column "
+      "is dodeca with the nearest recipe and a q8_0 cache.\n\n{}\n"
+      "tg: {}. pp: {}.\n\n"
+      "## Prompts beside a card\n\n"
+      "What those engines do is one of two things. Either the processors multiply by the experts while the card waits: "
+      "predicted by products per cycle and core, the median of the other such results. Or each pass copies all experts "
+      "to the card: predicted by bytes per second, the median of the other such results. These copies go through a "
+      "staging buffer (others measured 11 to 18 GB/s for it), take turns with the products, and the processors wait. "
+      "dodeca copies from where the weights lie, while card and processors compute, and the processors do their share: "
+      "simulated by `dodeca plan --simulate`, for a prompt of 8,192 tokens, nearest recipe, q8_0 cache.\n\n{}\n"
+      "{}.\n\n"
       "Sources:\n\n{}",
-      shown_table(), two_sockets_text(kShownShape, kShownRecipe), results_table(test), test.n, 100 * test.mean_error,
-      100 * test.worst_error, test.worst, test.n_prompts, 100 * test.mean_prompt_error, 100 * test.worst_prompt_error,
-      test.worst_prompt, sources_text(test));
+      shown_table(), two_sockets_text(kShownShape, kShownRecipe), results_table(test), errors_text(test.tokens),
+      errors_text(test.prompts), card_prompts_table(test), errors_text(test.card_prompts), sources_text(test));
 }
 
 Json backtest_json() {
@@ -142,12 +184,15 @@ Json backtest_json() {
   }
   return {{"dodeca_backtest", 1},
           {"results", std::move(results)},
-          {"mean_error", test.mean_error},
-          {"worst_error", test.worst_error},
-          {"worst", test.worst},
-          {"mean_prompt_error", test.mean_prompt_error},
-          {"worst_prompt_error", test.worst_prompt_error},
-          {"worst_prompt", test.worst_prompt}};
+          {"mean_error", test.tokens.mean},
+          {"worst_error", test.tokens.worst},
+          {"worst", test.tokens.worst_id},
+          {"mean_prompt_error", test.prompts.mean},
+          {"worst_prompt_error", test.prompts.worst},
+          {"worst_prompt", test.prompts.worst_id},
+          {"mean_card_prompt_error", test.card_prompts.mean},
+          {"worst_card_prompt_error", test.card_prompts.worst},
+          {"worst_card_prompt", test.card_prompts.worst_id}};
 }
 
 }  // namespace dodeca::runtime::cli

@@ -68,10 +68,13 @@ Simulation simulate(const PlanArguments& arguments, const PlannedModel& model) {
     s.least_rows = device::least_streamed_rows(p.plan, *p.prediction.offload);
     s.predicted = std::move(p);
   }
-  s.without_streaming =
-      prompt_of(whole, predict_plan(with_rows(alone, s.pass_rows), model, arguments.machine), s.n_prompt, 0)
-          .tokens_per_s;
+  s.without_streaming = simulate_prompt(alone, model, s.pass_rows).tokens_per_s;
   return s;
+}
+
+SimulatedPrompt simulate_prompt(const PlanArguments& arguments, const PlannedModel& model, std::int64_t n_rows) {
+  return prompt_of(plan_on_processors(arguments, model, arguments.machine),
+                   predict_plan(with_rows(arguments, n_rows), model, arguments.machine), arguments.n_prompt, 0);
 }
 
 }  // namespace dodeca::runtime::cli

@@ -35,6 +35,8 @@ struct Simulation {
   }
 };
 Simulation simulate(const PlanArguments& arguments, const PlannedModel& model);
+// arguments.n_prompt tokens at depth 0 in passes of `n_rows`, or of what the card has room for.
+SimulatedPrompt simulate_prompt(const PlanArguments& arguments, const PlannedModel& model, std::int64_t n_rows);
 
 // verbose: the steps of one layer too.
 std::string simulation_text(const Simulation& simulation, bool verbose);

@@ -25,7 +25,8 @@ struct Facts {
   double bytes_s = 0;  // seconds for the bytes of a token, weights and cache
   double attention =
       0;  // products over the cache per second and cycle of a core, or share of a card's peak: its divisor
-  double prompt_cycles = 0;  // products of a prompt's token over cores and clock
+  double prompt_cycles = 0;  // products that processors do for a prompt's token over cores and clock
+  double pass_bytes = 0;     // of all routed experts
 };
 
 Facts facts_of(const Published& p, const ActiveWeights& w) {
@@ -34,12 +35,14 @@ Facts facts_of(const Published& p, const ActiveWeights& w) {
   const double routed = w.routed * p.routed_bits / 8, other = w.other * p.other_bits / 8 + w.routers * 4,
                cache = depth * w.cache_values * kF16, read = machine.read_bandwidth(machine.n_cores()),
                cycles = machine.n_cores() * machine.clock_ghz.value * 1e9;
-  Facts facts{.published = &p, .prompt_cycles = (w.routed + w.other) / cycles};
+  Facts facts{.published = &p, .pass_bytes = w.all_routed * p.routed_bits / 8};
   if (p.card.empty()) {
+    facts.prompt_cycles = (w.routed + w.other) / cycles;
     facts.bytes_s = (routed + other + cache) / read;
     facts.attention = depth * w.attention_macs / cycles;
   } else {
     const CardSpec card = find_card(p.card);
+    facts.prompt_cycles = w.routed / cycles;
     facts.bytes_s = routed / read + (other + cache) / (1e9 * card.gb_per_s.value * card.read_share.value);
     facts.attention = 2 * depth * w.attention_macs / (1e12 * card.f16_tflops.value);
   }
@@ -82,12 +85,30 @@ class EngineModel {
       return std::nullopt;
     });
   }
-  // Products per cycle and core of a prompt.
+  // Products per cycle and core of a prompt, of which processors do all, or the routed experts' beside a card.
   std::optional<double> prompt(const Facts& of) const {
     return median_without(all_, of, [&](const Facts& f) -> std::optional<double> {
-      if (f.published->prompt_per_s == 0 || !f.published->card.empty()) return std::nullopt;
+      const Published& p = *f.published;
+      if (p.prompt_per_s == 0 || p.prompt_streams || p.card.empty() != of.published->card.empty()) return std::nullopt;
       return f.published->prompt_per_s * f.prompt_cycles;
     });
+  }
+  // Bytes of experts per second of a pass in which they come to a card.
+  std::optional<double> streaming(const Facts& of) const {
+    return median_without(all_, of, [&](const Facts& f) -> std::optional<double> {
+      const Published& p = *f.published;
+      if (p.prompt_per_s == 0 || !p.prompt_streams) return std::nullopt;
+      return f.pass_bytes * p.prompt_per_s / static_cast<double>(p.prompt_rows);
+    });
+  }
+  std::optional<double> prompt_per_s(const Facts& of) const {
+    if (!of.published->prompt_streams) {
+      const std::optional<double> products = prompt(of);
+      return products ? std::optional(*products / of.prompt_cycles) : std::nullopt;
+    }
+    const std::optional<double> bytes = streaming(of);
+    return bytes ? std::optional(*bytes / of.pass_bytes * static_cast<double>(of.published->prompt_rows))
+                 : std::nullopt;
   }
 
   static constexpr std::int64_t kDeep = 4096;
@@ -96,12 +117,12 @@ class EngineModel {
   const std::vector<Facts>& all_;
 };
 
-void count(double error, const std::string& id, int& n, double& mean, double& worst, std::string& worst_id) {
-  mean = (mean * n + std::abs(error)) / (n + 1);
-  ++n;
-  if (std::abs(error) <= std::abs(worst)) return;
-  worst = error;
-  worst_id = id;
+void count(double error, const std::string& id, Errors& errors) {
+  errors.mean = (errors.mean * errors.n + std::abs(error)) / (errors.n + 1);
+  ++errors.n;
+  if (std::abs(error) <= std::abs(errors.worst)) return;
+  errors.worst = error;
+  errors.worst_id = id;
 }
 
 }  // namespace
@@ -120,17 +141,23 @@ std::vector<Published> parse_published(std::string_view text, std::string_view w
   for (const Json& entry : list) {
     fields.check_keys(fields.object(entry, "results"),
                       {"id", "engine", "machine", "card", "shape", "types", "routed_bits", "other_bits", "recipe",
-                       "depth", "tokens_per_s", "prompt_tokens_per_s", "source"});
+                       "depth", "tokens_per_s", "prompt_tokens_per_s", "prompt_rows", "prompt_experts", "source"});
     const auto text_of = [&](const char* key) { return fields.text(fields.member(entry, key), key); };
     const auto number = [&](const char* key) {
       const Json& value = fields.member(entry, key);
       if (!value.is_number() || !(value.get<double>() > 0)) throw fields.bad(fmt::format("\"{}\" is not above 0", key));
       return value.get<double>();
     };
+    const bool prompt = entry.contains("prompt_tokens_per_s"), card = entry.contains("card");
+    if ((prompt && card) != entry.contains("prompt_experts"))
+      throw fields.bad("\"prompt_experts\" says where a prompt beside a card had its experts");
+    const std::string experts = prompt && card ? text_of("prompt_experts") : "processors";
+    if (experts != "processors" && experts != "card")
+      throw fields.bad(fmt::format("\"prompt_experts\" is \"{}\", neither processors nor card", experts));
     all.push_back({.id = text_of("id"),
                    .engine = text_of("engine"),
                    .machine = text_of("machine"),
-                   .card = entry.contains("card") ? text_of("card") : "",
+                   .card = card ? text_of("card") : "",
                    .shape = text_of("shape"),
                    .types = text_of("types"),
                    .recipe = text_of("recipe"),
@@ -138,7 +165,9 @@ std::vector<Published> parse_published(std::string_view text, std::string_view w
                    .other_bits = number("other_bits"),
                    .depth = fields.integer(fields.member(entry, "depth"), "depth"),
                    .tokens_per_s = number("tokens_per_s"),
-                   .prompt_per_s = entry.contains("prompt_tokens_per_s") ? number("prompt_tokens_per_s") : 0,
+                   .prompt_per_s = prompt ? number("prompt_tokens_per_s") : 0,
+                   .prompt_streams = experts == "card",
+                   .prompt_rows = experts == "card" ? static_cast<std::int64_t>(number("prompt_rows")) : 0,
                    .source = text_of("source")});
   }
   return all;
@@ -150,10 +179,12 @@ ActiveWeights active_weights(const Plan& plan) {
   for (const WeightPlan& w : plan.weights) {
     if (w.layout == nullptr) continue;  // vectors and embeddings
     const auto n = static_cast<double>(w.n_in * w.n_out * w.n_slices);
-    if (is_routed(w.id.role))
+    if (is_routed(w.id.role)) {
+      active.all_routed += n;
       active.routed += n * static_cast<double>(c.n_experts_per_tok) / static_cast<double>(c.n_routed_experts);
-    else
+    } else {
       (w.id.role == WeightRole::kRouter ? active.routers : active.other) += n;
+    }
   }
   const auto layers = static_cast<double>(c.n_layers);
   active.attention_macs = layers * static_cast<double>(c.n_heads * (2 * c.kv_lora_rank + c.qk_rope_head_dim));
@@ -177,13 +208,9 @@ Backtest backtest(const std::vector<Published>& all, const std::function<Plan(co
       const std::optional<double> attention = p.depth >= EngineModel::kDeep ? model.attention(f) : 0.0;
       if (attention) tested.predicted = 1 / (f.bytes_s + *rest + f.attention * *attention);
     }
-    if (p.prompt_per_s > 0 && p.card.empty()) {
-      if (const std::optional<double> products = model.prompt(f)) tested.prompt = *products / f.prompt_cycles;
-    }
-    if (tested.predicted) count(tested.error(), p.id, test.n, test.mean_error, test.worst_error, test.worst);
-    if (tested.prompt)
-      count(tested.prompt_error(), p.id, test.n_prompts, test.mean_prompt_error, test.worst_prompt_error,
-            test.worst_prompt);
+    if (p.prompt_per_s > 0) tested.prompt = model.prompt_per_s(f);
+    if (tested.predicted) count(tested.error(), p.id, test.tokens);
+    if (tested.prompt) count(tested.prompt_error(), p.id, p.card.empty() ? test.prompts : test.card_prompts);
     test.results.push_back(std::move(tested));
   }
   return test;

@@ -1,7 +1,8 @@
 // The model of a machine against what others have published for their engines: bytes over bandwidth, as here, and what
 // those engines need beside it. What they need is taken from the other results alone, each time without the one that is
-// predicted: the median of what was left over of a token on processors, beside a card, for a position of the context, and
-// of the products per cycle of a prompt. An error is therefore one of prediction and not of a fit.
+// predicted: the median of what was left over of a token on processors, beside a card, for a position of the context, of
+// the products per cycle of a prompt, and of the bytes per second in which experts came to a card. An error is therefore
+// one of prediction and not of a fit.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,9 @@ struct Published {
   double routed_bits = 0, other_bits = 0;  // of a weight in that file
   std::int64_t depth = 0;
   double tokens_per_s = 0, prompt_per_s = 0;  // 0: not published
+  // Of a prompt beside a card: whether the card multiplied by the routed experts, and then for how many rows it copied them.
+  bool prompt_streams = false;
+  std::int64_t prompt_rows = 0;
   std::string source;
 };
 std::vector<Published> parse_published(std::string_view text, std::string_view what);
@@ -30,6 +34,7 @@ std::vector<Published> parse_published(std::string_view text, std::string_view w
 // What a token of a model reads and multiplies, without the types of its weights.
 struct ActiveWeights {
   double routed = 0, other = 0, routers = 0;  // weights, those of routers apart, which are float32
+  double all_routed = 0;                      // whether they are chosen or not
   double attention_macs = 0;                  // of all layers, per cached position
   double cache_values = 0;                    // of all layers, per cached position
 };
@@ -45,12 +50,15 @@ struct Tested {
   double prompt_error() const { return *prompt / published.prompt_per_s - 1; }
 };
 
+struct Errors {
+  int n = 0;
+  double mean = 0, worst = 0;  // 0.1: 10 %; the mean of absolute ones
+  std::string worst_id;
+};
+
 struct Backtest {
-  std::vector<Tested> results;                           // in the order of the file
-  double mean_error = 0, worst_error = 0;                // of tokens, absolute, 0.1: 10 %
-  double mean_prompt_error = 0, worst_prompt_error = 0;  // of prompts
-  std::string worst, worst_prompt;                       // ids
-  int n = 0, n_prompts = 0;
+  std::vector<Tested> results;  // in the order of the file
+  Errors tokens, prompts, card_prompts;
 };
 // plan_of: of a shape with any types.
 Backtest backtest(const std::vector<Published>& all, const std::function<Plan(const std::string& shape)>& plan_of);
