@@ -113,10 +113,17 @@ void KernelBench::check(const cpu::MatmulKernel& kernel, const cpu::MatmulKernel
                          fmt::format("{} gives other results than {} on this machine", kernel.name, reference.name));
 }
 
+std::int64_t KernelBench::cached_tiles(std::int64_t most) const {
+  const std::int64_t n = std::min(static_cast<std::int64_t>(options_.cache_bytes / tile_bytes_), most);
+  for (const std::int64_t whole : {kGroupTiles, std::int64_t{4}}) {
+    if (n >= whole) return n / whole * whole;
+  }
+  return std::max<std::int64_t>(1, n);
+}
+
 KernelBench::FromCache KernelBench::from_cache(const cpu::MatmulKernel& kernel, std::int64_t columns,
                                                const cpu::PeakKernel& peak) {
-  const std::int64_t n_tiles =
-      std::clamp<std::int64_t>(static_cast<std::int64_t>(options_.cache_bytes / tile_bytes_), 1, kDistinctTiles);
+  const std::int64_t n_tiles = cached_tiles(kDistinctTiles);
   std::vector<FromCache> rates(spaces_.size());
   team_.run([&](const cpu::Member& member) {
     const auto index = static_cast<std::size_t>(member.index);
@@ -188,8 +195,7 @@ KernelBench::FromMemory KernelBench::from_memory(const cpu::MatmulKernel& kernel
 
 KernelBench::Times KernelBench::race(std::span<const cpu::MatmulKernel* const> variants,
                                      std::span<const std::int64_t> columns, double seconds) {
-  const std::int64_t n_tiles =
-      std::clamp<std::int64_t>(static_cast<std::int64_t>(options_.cache_bytes / tile_bytes_), 1, kGroupTiles);
+  const std::int64_t n_tiles = cached_tiles(kGroupTiles);
   Times times(variants.size(), std::vector<std::vector<double>>(columns.size()));
   std::atomic<bool> done = false;
   team_.run([&](const cpu::Member& member) {

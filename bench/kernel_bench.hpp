@@ -55,6 +55,8 @@ class KernelBench {
   // Tiles [begin, begin + count) of the buffer times `columns` rows.
   void multiply(const cpu::MatmulKernel& kernel, std::int64_t columns, std::int64_t begin, std::int64_t count,
                 Space& space) const;
+  // That stay in a member's cache, `most` at most: whole calls, since a tile that is left over has too few sums to be fast.
+  std::int64_t cached_tiles(std::int64_t most) const;
 
   cpu::Team& team_;
   KernelBenchOptions options_;

@@ -205,7 +205,7 @@ struct Policy {
     __m256 half[2];
   };
   static constexpr int kFewRows = 4, kFetchFrom = 4;
-  static constexpr bool kReorders = false;
+  static constexpr bool kReorders = false, kCopies = false;
   static constexpr int kMaxTiles = 1, kMaxColumns = 3;
   DODECA_INLINE static Acc zero() { return {{_mm256_setzero_ps(), _mm256_setzero_ps()}}; }
   DODECA_INLINE static void finish(const Acc& acc, float* results) {

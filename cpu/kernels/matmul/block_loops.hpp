@@ -9,6 +9,7 @@
 //                                     many rows: a step of blocks as plain bytes and factors
 //   kMaxTiles (1, 2 or 4), kMaxColumns (3 or 6), multiply<T, C>(w, x, n_blocks, acc)
 //                                     T decoded tiles times C rows, into acc[C][T][16]
+//   kCopies, copy(act, copy)          whether many rows are first copied, a panel at a time, into the order of the codes
 // All internal: each kernel file gets its own copy, compiled for its ISA.
 #pragma once
 
@@ -129,10 +130,11 @@ struct ActRows {
 };
 
 // Blocks of T tiles from `at` to `end` times some activation rows, added to acc[count][T][16] (set, from block 0 on) and
-// stored after the last block. `next` is what will be read after this panel.
+// stored after the last block. `next` is what will be read after this panel. copies: of the panel's blocks of the rows, where
+// F takes them, [end - at.block][count].
 template <class F, int T>
 [[gnu::noinline]] void gemm_panel(const MatmulArgs& args, PanelStart at, std::int64_t end, PanelStart next,
-                                  ActRows rows, float* acc) {
+                                  ActRows rows, const typename F::Act* copies, float* acc) {
   const auto [first, count] = rows;
   using Tile = typename F::Tile;
   using Decoded = typename F::Decoded;
@@ -155,7 +157,12 @@ template <class F, int T>
     int i = 0;
     const auto columns = [&]<int C>() __attribute__((always_inline)) {
       const typename F::Act* x[C];
-      for (int c = 0; c < C; ++c) x[c] = act_row<typename F::Act>(args, first + i + c) + block;
+      for (int c = 0; c < C; ++c) {
+        if constexpr (F::kCopies)
+          x[c] = copies + (block - at.block) * count + i + c;
+        else
+          x[c] = act_row<typename F::Act>(args, first + i + c) + block;
+      }
       F::template multiply<T, C>(w, x, n, acc + static_cast<std::size_t>(i) * (T * kTileRows));
     };
     for (int groups = (count + F::kMaxColumns - 1) / F::kMaxColumns; groups > 0; --groups) {
@@ -178,18 +185,20 @@ template <class F, int T>
 }
 
 // What gemm_panel takes, for n_tiles tiles.
+template <class F>
 struct Panels {
   PanelStart at;
   std::int64_t n_tiles, end;
   PanelStart next;
   ActRows rows;
+  const typename F::Act* copies;
 };
 
 // The same for 1 to T tiles.
 template <class F, int T>
-DODECA_INLINE void gemm_tiles(const MatmulArgs& args, Panels p, float* acc) {
+DODECA_INLINE void gemm_tiles(const MatmulArgs& args, Panels<F> p, float* acc) {
   if (p.n_tiles >= T) {
-    gemm_panel<F, T>(args, p.at, p.end, p.next, p.rows, acc);
+    gemm_panel<F, T>(args, p.at, p.end, p.next, p.rows, p.copies, acc);
     p.n_tiles -= T;
     p.at.tile += T;
     acc += static_cast<std::size_t>(T * p.rows.count) * kTileRows;
@@ -199,14 +208,27 @@ DODECA_INLINE void gemm_tiles(const MatmulArgs& args, Panels p, float* acc) {
   }
 }
 
+// Copies of blocks [begin, end) of the rows, [end - begin][count].
+template <class F>
+[[gnu::noinline]] void copy_panel(const MatmulArgs& args, ActRows rows, std::int64_t begin, std::int64_t end,
+                                  typename F::Act* copies) {
+  for (int i = 0; i < rows.count; ++i) {
+    const auto* row = act_row<typename F::Act>(args, rows.first + i);
+    for (std::int64_t block = begin; block < end; ++block)
+      F::copy(row[block], copies[(block - begin) * rows.count + i]);
+  }
+}
+
 template <class F>
 DODECA_INLINE void gemm_many(const MatmulArgs& args) {
   constexpr int kTiles = F::kMaxTiles;
-  constexpr std::size_t kDecodedBytes = sizeof(typename F::Decoded) * kTiles;
+  constexpr std::size_t kDecodedBytes = sizeof(typename F::Decoded) * kTiles,
+                        kSumBytes = kChunk * kGroupTiles * kTileRows * sizeof(float);
   static_assert(kPanelBytes >= F::kStep * kChunk * static_cast<int>(sizeof(typename F::Act)));
-  static_assert(kDecodedBytes + kChunk * kGroupTiles * kTileRows * sizeof(float) <= kFixedScratchBytes);
+  static_assert(kDecodedBytes + kSumBytes + (F::kCopies ? kPanelBytes : 0) <= kFixedScratchBytes);
   const std::int64_t n_blocks = args.n_in / F::Tile::kColumns;
   auto* sums = reinterpret_cast<float*>(args.scratch + kDecodedBytes);  // [tile of the group][count][16]
+  auto* copies = F::kCopies ? reinterpret_cast<typename F::Act*>(args.scratch + kDecodedBytes + kSumBytes) : nullptr;
   for (std::int64_t first = 0; first < args.n_acts; first += kChunk) {
     const int count = args.n_acts - first < kChunk ? static_cast<int>(args.n_acts - first) : kChunk;
     const std::int64_t fitting = kPanelBytes / (static_cast<std::int64_t>(sizeof(typename F::Act)) * count);
@@ -215,11 +237,14 @@ DODECA_INLINE void gemm_many(const MatmulArgs& args) {
       const std::int64_t group_end = args.tile_end - group < n_group ? args.tile_end : group + n_group;
       for (std::int64_t begin = 0; begin < n_blocks; begin += panel) {
         const std::int64_t end = n_blocks - begin < panel ? n_blocks : begin + panel;
+        if constexpr (F::kCopies) {
+          if (panel < n_blocks || group == args.tile_begin) copy_panel<F>(args, {first, count}, begin, end, copies);
+        }
         for (std::int64_t tile = group; tile < group_end; tile += kTiles) {
           PanelStart next{tile + kTiles, begin};
           if (next.tile >= group_end) next = end < n_blocks ? PanelStart{group, end} : PanelStart{group_end, 0};
           const std::int64_t n_tiles = group_end - tile < kTiles ? group_end - tile : kTiles;
-          gemm_tiles<F, kTiles>(args, {{tile, begin}, n_tiles, end, next, {first, count}},
+          gemm_tiles<F, kTiles>(args, {{tile, begin}, n_tiles, end, next, {first, count}, copies},
                                 sums + (tile - group) * count * kTileRows);
         }
       }

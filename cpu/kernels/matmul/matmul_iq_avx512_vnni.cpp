@@ -13,17 +13,17 @@ DODECA_INLINE __m512i bits_at(__m512i v, int b0, int b1, int b2, int b3) {
   const std::uint64_t both = low | static_cast<std::uint64_t>(low + 0x20202020u) << 32;
   return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(static_cast<long long>(both)), v);
 }
-// v[s] byte g -> v[g] byte s, in every lane.
-DODECA_INLINE void transpose4(__m512i* v) {
-  const __mmask64 odd = 0xaaaaaaaaaaaaaaaaull, upper = 0xccccccccccccccccull;
-  const __m512i up = in_lanes(0, 0, 2, 2), down = in_lanes(1, 1, 3, 3), high_up = in_lanes(0, 1, 0, 1),
-                low_down = in_lanes(2, 3, 2, 3);
-  const __m512i a = _mm512_mask_shuffle_epi8(v[0], odd, v[1], up), b = _mm512_mask_shuffle_epi8(v[1], ~odd, v[0], down),
-                c = _mm512_mask_shuffle_epi8(v[2], odd, v[3], up), d = _mm512_mask_shuffle_epi8(v[3], ~odd, v[2], down);
-  v[0] = _mm512_mask_shuffle_epi8(a, upper, c, high_up);
-  v[1] = _mm512_mask_shuffle_epi8(b, upper, d, high_up);
-  v[2] = _mm512_mask_shuffle_epi8(c, ~upper, a, low_down);
-  v[3] = _mm512_mask_shuffle_epi8(d, ~upper, b, low_down);
+// Of the units s and s + 4 of eight, with kEight's columns: the low halves of the lanes in the first, the high ones in the
+// second, so that each has columns of one sub-block of 16.
+DODECA_INLINE void split_halves(__m512i* v) {
+  const __mmask64 upper = 0xccccccccccccccccull;
+  const __m512i low_up = in_lanes(0, 1, 0, 1), high_down = in_lanes(2, 3, 2, 3);
+#pragma GCC unroll 4
+  for (int s = 0; s < 4; ++s) {
+    const __m512i low = _mm512_mask_shuffle_epi8(v[s], upper, v[s + 4], low_up);
+    v[s + 4] = _mm512_mask_shuffle_epi8(v[s + 4], ~upper, v[s], high_down);
+    v[s] = low;
+  }
 }
 
 // 64 indices, and which of them are in the second, third and last quarter of 256.
@@ -73,14 +73,21 @@ DODECA_INLINE __m512i first_of(__m512i pair) { return _mm512_and_si512(pair, _mm
 DODECA_INLINE __m512i second_of(__m512i pair) { return _mm512_srli_epi32(pair, 16); }
 
 enum class Order {
-  kEight,  // unit s holds columns s, 8 + s, 16 + s, 24 + s
-  kFour,   // units 4h + e hold columns 16h + e, + 4, + 8, + 12
+  kEight,       // unit s holds columns s, 8 + s, 16 + s, 24 + s
+  kFour,        // units 4h + e hold columns 16h + e, + 4, + 8, + 12
+  kSplitEight,  // kEight behind split_halves: units 4h + e hold columns 16h + e, + 8, + 4, + 12
 };
 
+// A table of values + kBias, or of values.
+template <int kBias, bool kSigned>
+DODECA_INLINE __m512i values(const std::uint8_t* table) {
+  return kSigned ? _mm512_sub_epi8(load(table), bytes(kBias)) : load(table);
+}
+
 // Format gives Tile, kScales (16 or 8), kUnit and kBias (a weight is kUnit * d * (2s + 1) * (code - kBias)), kOrder,
-// units(body, ib, codes) of the 32 columns ib, and pair(body, p) of neighbouring 2s + 1. Where kBias is 0, pair gives
-// what codes are multiplied with and offset_pair what is taken off; where kScales is 16, kAdded is how many units'
-// products, two columns each, fit 16 bits together.
+// units<kSigned>(body, ib, codes) of the 32 columns ib (kSigned: code - kBias, of which two fit a byte together), and
+// pair(body, p) of neighbouring 2s + 1. Where kBias is 0, pair gives what codes are multiplied with and offset_pair what
+// is taken off; where kScales is 16, kAdded is how many units' products, two columns each, fit 16 bits together.
 template <class Format>
 struct Lattice : SuperBlocks<Lattice<Format>> {
   using Tile = typename Format::Tile;
@@ -90,18 +97,37 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
   static constexpr bool kMins = false;
   static constexpr bool kReorders = true;  // few rows: it is cheaper to reorder the activations than the codes
 
+  // Many rows: the same, with 128 added where codes are signed.
+  static constexpr bool kCopies = true, kSignedCodes = Format::kBias != 0;
+
+  // For 64 columns, where the units of `order` have theirs.
+  struct alignas(64) Columns {
+    std::uint8_t at[64];
+    constexpr explicit Columns(Order order) : at() {
+      constexpr int kHalves[] = {0, 8, 4, 12};
+      for (int i = 0; i < 64; ++i) {
+        const int block = i & 32, unit = i / 4 % 8, byte = i % 4, half = (unit & 4) * 4 + unit % 4;
+        const int column = order == Order::kEight  ? 8 * byte + unit
+                           : order == Order::kFour ? half + 4 * byte
+                                                   : half + kHalves[byte];
+        at[i] = static_cast<std::uint8_t>(block + column);
+      }
+    }
+  };
+  template <Order kOrder, bool kShifted>
+  DODECA_INLINE static void copy_as(const Q8Block256& from, Q8Block256& to) {
+    static constexpr Columns columns{kOrder};
+    const __m512i at = load(columns.at), shift = kShifted ? bytes(-128) : _mm512_setzero_si512();
+#pragma GCC unroll 4
+    for (int i = 0; i < 256; i += 64)
+      store(to.q + i, _mm512_xor_si512(shift, _mm512_permutexvar_epi8(at, load(from.q + i))));
+    store(to.sums16, load(from.sums16));
+  }
   static void reorder(const Q8Block256* from, std::int64_t n_blocks, Q8Block256* to) {
-    alignas(64) std::uint8_t column[64];
-    for (int i = 0; i < 64; ++i) {
-      const int block = i & 32, unit = i / 4 % 8, byte = i % 4;
-      column[i] = static_cast<std::uint8_t>(
-          block + (Format::kOrder == Order::kEight ? 8 * byte + unit : (unit & 4) * 4 + 4 * byte + unit % 4));
-    }
-    const __m512i columns = load(column);
-    for (std::int64_t b = 0; b < n_blocks; ++b) {
-      to[b] = from[b];
-      for (int i = 0; i < 256; i += 64) store(to[b].q + i, _mm512_permutexvar_epi8(columns, load(from[b].q + i)));
-    }
+    for (std::int64_t b = 0; b < n_blocks; ++b) copy_as<Format::kOrder, false>(from[b], to[b]);
+  }
+  DODECA_INLINE static void copy(const Q8Block256& from, Q8Block256& to) {
+    copy_as<Format::kScales == 16 ? Order::kSplitEight : Format::kOrder, kSignedCodes>(from, to);
   }
 
   DODECA_INLINE static __m512i offset_pair(const std::byte* body, int p) {
@@ -132,7 +158,7 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
           offset.add16(pair, x, 2 * ib);
         }
         __m512i codes[8];
-        Format::units(body, ib, codes);
+        Format::template units<false>(body, ib, codes);
         if constexpr (Format::kScales == 8) {
           Sums<C> sum;
 #pragma GCC unroll 8
@@ -168,30 +194,40 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
   DODECA_INLINE static void decode(const std::byte* tile, std::int64_t block, int, Decoded& out) {
     const std::byte* body = tile + Tile::body(block);
     _mm512_store_ps(out.d, factor(tile + Tile::header(block)));
+    __m512i scales[2 * kPairs], offset = _mm512_setzero_si512();
 #pragma GCC unroll 8
     for (int p = 0; p < kPairs; ++p) {
       const __m512i pair = Format::pair(body, p);
-      store(out.pairs[p], offset_pair(body, p));
-      store(out.scales[2 * p], split_scale(first_of(pair)));
-      store(out.scales[2 * p + 1], split_scale(second_of(pair)));
+      if constexpr (!kSignedCodes) store(out.pairs[p], offset_pair(body, p));
+      scales[2 * p] = split_scale(first_of(pair));
+      scales[2 * p + 1] = split_scale(second_of(pair));
+      store(out.scales[2 * p], scales[2 * p]);
+      store(out.scales[2 * p + 1], scales[2 * p + 1]);
     }
 #pragma GCC unroll 8
     for (int ib = 0; ib < 8; ++ib) {
       __m512i codes[8];
-      Format::units(body, ib, codes);
-      transpose4(codes);
-      transpose4(codes + 4);
+      Format::template units<kSignedCodes>(body, ib, codes);
+      if constexpr (Format::kScales == 16) split_halves(codes);
 #pragma GCC unroll 8
-      for (int u = 0; u < 8; ++u) {
-        const int at = Format::kOrder == Order::kEight ? 2 * (u % 4) + u / 4 : u;
-        store(out.codes[8 * ib + at], codes[u]);
+      for (int u = 0; u < 8; ++u) store(out.codes[8 * ib + u], codes[u]);
+      if constexpr (kSignedCodes) {
+        constexpr int kUnits = 64 / Format::kScales;
+#pragma GCC unroll 2
+        for (int first = 0; first < 8; first += kUnits) {
+          __m512i sum = _mm512_setzero_si512();
+#pragma GCC unroll 4
+          for (int u = first; u < first + kUnits; u += 2)
+            sum = dot4(sum, bytes(1), _mm512_add_epi8(codes[u], codes[u + 1]));
+          offset = dot2(offset, scales[(8 * ib + first) / kUnits], split_sum(sum));
+        }
       }
     }
+    if constexpr (kSignedCodes) store(out.offset, _mm512_slli_epi32(offset, 7));
   }
-  DODECA_INLINE static int scale_index(int g) { return g; }
   template <int T, int C>
   DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
-    Lattice::template sum_scaled<T, C, 64 / Format::kScales, false>(w, x, isum);
+    Lattice::template sum_scaled<T, C, 64 / Format::kScales>(w, x, isum);
   }
   DODECA_INLINE static __m512i corrected(__m512i isum, __m512i psum, const Q8Block256&) {
     if constexpr (Format::kBias != 0) psum = _mm512_mullo_epi32(psum, _mm512_set1_epi32(Format::kBias));
@@ -202,9 +238,10 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
 // ---- IQ2
 
 // Four points per lane: ranks of elements 0..3 and 4..7, two bits each, and sign bytes.
+template <bool kSigned>
 DODECA_INLINE void iq2_units(__m512i low, __m512i high, __m512i signs, __m512i* codes) {
-  const __m512i first = load(quant::kIqTables.iq2_first), second = load(quant::kIqTables.iq2_second),
-                ranks = bytes(0x0f);
+  const __m512i first = values<quant::kIq2Bias, kSigned>(quant::kIqTables.iq2_first),
+                second = values<quant::kIq2Bias, kSigned>(quant::kIqTables.iq2_second), ranks = bytes(0x0f);
   const __m512i pairs[4] = {select(ranks, low, _mm512_slli_epi32(signs, 4)),
                             select(ranks, _mm512_srli_epi32(low, 4), _mm512_slli_epi32(signs, 2)),
                             select(ranks, high, signs),
@@ -215,10 +252,10 @@ DODECA_INLINE void iq2_units(__m512i low, __m512i high, __m512i signs, __m512i* 
     codes[2 * i + 1] = _mm512_permutexvar_epi8(pairs[i], second);
   }
 }
-template <int kMore, class Table>
+template <bool kSigned, int kMore, class Table>
 DODECA_INLINE void iq2_units(const Table& table, __m512i index, const __mmask64* more, __m512i signs, __m512i* codes) {
   const Index at(index);
-  iq2_units(look_up<kMore>(table.low, at, more), look_up<kMore>(table.high, at, more), signs, codes);
+  iq2_units<kSigned>(look_up<kMore>(table.low, at, more), look_up<kMore>(table.high, at, more), signs, codes);
 }
 
 struct Iq2 {
@@ -234,9 +271,10 @@ struct IQ2_XXS : Iq2 {
   DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
     return odd_scales(top_pair(load(body + 256 * p + 64), load(body + 256 * p + 192)));
   }
+  template <bool kSigned>
   DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
-    iq2_units<0>(quant::kIqTables.iq2_xxs, load(body + 128 * ib), nullptr, signs_of_word(load(body + 128 * ib + 64)),
-                 codes);
+    iq2_units<kSigned, 0>(quant::kIqTables.iq2_xxs, load(body + 128 * ib), nullptr,
+                          signs_of_word(load(body + 128 * ib + 64)), codes);
   }
 };
 
@@ -246,11 +284,12 @@ struct IQ2_XS : Iq2 {
   DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
     return odd_scales(nibble_pair(body + Tile::kScales, p));
   }
+  template <bool kSigned>
   DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
     const __m512i rest = load(body + 128 * ib + 64);
     const __mmask64 more = _mm512_test_epi8_mask(rest, bytes(1));
-    iq2_units<1>(quant::kIqTables.iq2_xs, load(body + 128 * ib), &more, signs_of_index(_mm512_srli_epi32(rest, 1)),
-                 codes);
+    iq2_units<kSigned, 1>(quant::kIqTables.iq2_xs, load(body + 128 * ib), &more,
+                          signs_of_index(_mm512_srli_epi32(rest, 1)), codes);
   }
 };
 
@@ -260,11 +299,12 @@ struct IQ2_S : Iq2 {
   DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
     return odd_scales(nibble_pair(body + Tile::kScales, p));
   }
+  template <bool kSigned>
   DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
     const __m512i high = load(body + Tile::kHighBits + 64 * (ib / 4));
     const __mmask64 more[2] = {_mm512_test_epi8_mask(high, bytes(1 << 2 * (ib % 4))),
                                _mm512_test_epi8_mask(high, bytes(2 << 2 * (ib % 4)))};
-    iq2_units<2>(quant::kIqTables.iq2_s, load(body + 128 * ib), more, load(body + 128 * ib + 64), codes);
+    iq2_units<kSigned, 2>(quant::kIqTables.iq2_s, load(body + 128 * ib), more, load(body + 128 * ib + 64), codes);
   }
 };
 
@@ -272,11 +312,11 @@ struct IQ2_S : Iq2 {
 
 // Four points of four elements per lane; signs: of a point's elements, the low bits of its byte.
 template <int kMore, class Table>
-DODECA_INLINE void iq3_units(const Table& table, const std::uint8_t* values, __m512i index, const __mmask64* more,
-                             __m512i signs, __m512i* codes) {
+DODECA_INLINE void iq3_units(const Table& table, __m512i value, __m512i index, const __mmask64* more, __m512i signs,
+                             __m512i* codes) {
   const Index at(index);
   const __m512i low = look_up<kMore>(table.low, at, more), high = look_up<kMore>(table.high, at, more);
-  const __m512i rank = bytes(0x07), value = load(values);
+  const __m512i rank = bytes(0x07);
   codes[0] = _mm512_permutexvar_epi8(select(rank, low, _mm512_slli_epi32(signs, 3)), value);
   codes[1] = _mm512_permutexvar_epi8(select(rank, _mm512_srli_epi32(low, 3), _mm512_slli_epi32(signs, 2)), value);
   codes[2] = _mm512_permutexvar_epi8(select(rank, high, _mm512_slli_epi32(signs, 1)), value);
@@ -292,13 +332,13 @@ struct IQ3_XXS {
   DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
     return odd_scales(top_pair(load(body + 384 * p + 128), load(body + 384 * p + 320)));
   }
+  template <bool kSigned>
   DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
     const std::byte* at = body + 192 * ib;
-    const __m512i signs = signs_of_word(load(at + 128));
-    iq3_units<0>(quant::kIqTables.iq3_xxs, quant::kIqTables.iq3_xxs_values, load(at), nullptr,
-                 bits_at(signs, 0, 4, 8, 12), codes);
-    iq3_units<0>(quant::kIqTables.iq3_xxs, quant::kIqTables.iq3_xxs_values, load(at + 64), nullptr,
-                 bits_at(signs, 16, 20, 24, 28), codes + 4);
+    const __m512i signs = signs_of_word(load(at + 128)),
+                  value = values<kBias, kSigned>(quant::kIqTables.iq3_xxs_values);
+    iq3_units<0>(quant::kIqTables.iq3_xxs, value, load(at), nullptr, bits_at(signs, 0, 4, 8, 12), codes);
+    iq3_units<0>(quant::kIqTables.iq3_xxs, value, load(at + 64), nullptr, bits_at(signs, 16, 20, 24, 28), codes + 4);
   }
 };
 
@@ -311,15 +351,15 @@ struct IQ3_S {
   DODECA_INLINE static __m512i pair(const std::byte* body, int p) {
     return odd_scales(nibble_pair(body + Tile::kScales, p));
   }
+  template <bool kSigned>
   DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
     const std::byte* at = body + 192 * ib;
-    const __m512i signs = load(at + 128), bit = bytes(1 << ib);
+    const __m512i signs = load(at + 128), bit = bytes(1 << ib),
+                  value = values<kBias, kSigned>(quant::kIqTables.iq3_s_values);
     const __mmask64 more[2] = {_mm512_test_epi8_mask(load(body + Tile::kHighBits), bit),
                                _mm512_test_epi8_mask(load(body + Tile::kHighBits + 64), bit)};
-    iq3_units<1>(quant::kIqTables.iq3_s, quant::kIqTables.iq3_s_values, load(at), more, bits_at(signs, 0, 4, 8, 12),
-                 codes);
-    iq3_units<1>(quant::kIqTables.iq3_s, quant::kIqTables.iq3_s_values, load(at + 64), more + 1,
-                 bits_at(signs, 16, 20, 24, 28), codes + 4);
+    iq3_units<1>(quant::kIqTables.iq3_s, value, load(at), more, bits_at(signs, 0, 4, 8, 12), codes);
+    iq3_units<1>(quant::kIqTables.iq3_s, value, load(at + 64), more + 1, bits_at(signs, 16, 20, 24, 28), codes + 4);
   }
 };
 
@@ -357,6 +397,7 @@ struct IQ1_S {
         _mm512_add_epi16(_mm512_and_si512(minus, _mm512_set1_epi32(0x00020002)), _mm512_set1_epi32(0x00070007));
     return _mm512_mullo_epi16(odd_pair(body, p), times);
   }
+  template <bool kSigned>
   DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
     const Halves points = Halves::of<Tile>(body, ib);
 #pragma GCC unroll 4
@@ -387,9 +428,11 @@ struct IQ1_M {
     return odd_scales(
         and_or(_mm512_slli_epi32(six, 13), _mm512_set1_epi32(0x00070000), _mm512_and_si512(six, _mm512_set1_epi32(7))));
   }
+  template <bool kSigned>
   DODECA_INLINE static void units(const std::byte* body, int ib, __m512i* codes) {
     const Halves points = Halves::of<Tile>(body, ib);
-    const __m512i first = load(quant::kIqTables.iq1_first), second = load(quant::kIqTables.iq1_second);
+    const __m512i first = values<kBias, kSigned>(quant::kIqTables.iq1_first),
+                  second = values<kBias, kSigned>(quant::kIqTables.iq1_second);
     const __mmask64 minus = _mm512_test_epi8_mask(load(body + Tile::kSigns), bytes(1 << ib));
     const __m512i negative = _mm512_maskz_mov_epi8(minus, bytes(0x10)), ranks = bytes(0x0f);
     const __m512i pairs[4] = {

@@ -342,10 +342,9 @@ struct TableBlocks : SuperBlocks<TableBlocks<TileType, Scales, Codes>> {
     }
   }
 
-  DODECA_INLINE static int scale_index(int g) { return g; }
   template <int T, int C>
   DODECA_INLINE static void sum(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
-    TableBlocks::template sum_scaled<T, C, 64 / kSubs, false>(w, x, isum);
+    TableBlocks::template sum_scaled<T, C, 64 / kSubs>(w, x, isum);
   }
   DODECA_INLINE static __m512i corrected(__m512i isum, __m512i psum, const Q8Block256&) {
     return _mm512_sub_epi32(isum, psum);

@@ -18,9 +18,10 @@ DODECA_INLINE __m512 fold_min(__m512 acc, __m512 dmin, const Q8Block256& x, __m5
 // One super-block decoded for gemm.
 struct alignas(64) Decoded {
   std::uint8_t codes[64][64];   // unit, lane
-  std::int32_t scales[16][16];  // as Format's sums want them: a scale, or split_scale
+  std::int32_t scales[16][16];  // split_scale
   std::int16_t pairs[8][32];    // minima, or scales, of neighbouring sub-blocks, to multiply with sums
   float d[16], m[16];
+  std::int32_t offset[16];
 };
 
 // A scale of -128 to 127 as the words (scale, 256 scale), and a sum of at most 24 bits as (low byte, the rest): the
@@ -89,6 +90,8 @@ struct Sums {
 //   sum<T, C>(w, x, isum)   the integer sums of T tiles times C activation rows
 //   kPairs                  pairs to multiply with sums of activations: minima, or scales of codes above the weights
 //   kMins                   psum is folded as the minima; otherwise corrected(isum, psum, x) gives the isum to fold
+//   kSignedCodes            codes are signed and activations have 128 added: Decoded::offset is 128 times the scaled sum of
+//                           the codes and is taken off
 // and kMaxTiles = 4 where sum needs no registers but those of isum: fewer loads for each product.
 template <class Format>
 struct SuperBlocks : Policy {
@@ -111,6 +114,8 @@ struct SuperBlocks : Policy {
         float* at = acc + (c * T + t) * kTileRows;
         _mm512_store_ps(at, fold_min(_mm512_load_ps(at), _mm512_load_ps(w[t].m), *x[c], psum[t][c]));
       });
+    } else if constexpr (Format::kSignedCodes) {
+      each<T, C>([&](int t, int c) { add(t, c, _mm512_sub_epi32(isum[t][c], load(w[t].offset))); });
     } else {
       sum_pairs<T, C>(w, x, psum);
       each<T, C>([&](int t, int c) { add(t, c, Format::corrected(isum[t][c], psum[t][c], *x[c])); });
@@ -151,9 +156,9 @@ struct SuperBlocks : Policy {
     for (int u = 0; u < 64; ++u) step<T, C>(w, x, u, isum);
   }
 
-  // kUnits units at a time, each sum times its scale: in one product of words when the sums fit 16 bits, otherwise in one
-  // of the sum's low byte and its upper two, each with its own word of a split_scale; vpmulld would be two uops on Intel.
-  template <int T, int C, int kUnits, bool kFits16>
+  // kUnits units at a time, each sum times its scale: in one product of words, the sum's low byte and its upper two, each
+  // with its own word of a split_scale; vpmulld would be two uops on Intel.
+  template <int T, int C, int kUnits>
   DODECA_INLINE static void sum_scaled(const Decoded* w, const Q8Block256* const* x, __m512i (&isum)[T][C]) {
     each<T, C>([&](int t, int c) { isum[t][c] = _mm512_setzero_si512(); });
     for (int g = 0; g < 64 / kUnits; ++g) {
@@ -161,10 +166,12 @@ struct SuperBlocks : Policy {
       each<T, C>([&](int t, int c) { part[t][c] = _mm512_setzero_si512(); });
 #pragma GCC unroll 8
       for (int j = 0; j < kUnits; ++j) step<T, C>(w, x, kUnits * g + j, part);
+#pragma GCC unroll 4
       for (int t = 0; t < T; ++t) {
-        const __m512i scale = load(w[t].scales[Format::scale_index(g)]);
+        const __m512i scale = load(w[t].scales[g]);
+#pragma GCC unroll 6
         for (int c = 0; c < C; ++c) {
-          isum[t][c] = dot2(isum[t][c], scale, kFits16 ? part[t][c] : split_sum(part[t][c]));
+          isum[t][c] = dot2(isum[t][c], scale, split_sum(part[t][c]));
         }
       }
     }
@@ -179,7 +186,9 @@ struct SuperBlocks : Policy {
     for (int c = 0; c < C; ++c) {
       const __m512i four = spread(x[c]->q + 4 * u);
 #pragma GCC unroll 4
-      for (int t = 0; t < T; ++t) sum[t][c] = dot4(sum[t][c], codes[t], four);
+      for (int t = 0; t < T; ++t) {
+        sum[t][c] = Format::kSignedCodes ? dot4(sum[t][c], four, codes[t]) : dot4(sum[t][c], codes[t], four);
+      }
     }
   }
 };

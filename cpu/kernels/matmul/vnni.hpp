@@ -83,7 +83,7 @@ DODECA_INLINE __m512i quarter(__m512i codes) { return _mm512_and_si512(_mm512_sr
 struct Policy {
   using Acc = __m512;
   static constexpr int kFewRows = 8, kFetchFrom = 4;
-  static constexpr bool kReorders = false;
+  static constexpr bool kReorders = false, kCopies = false, kSignedCodes = false;
   static constexpr int kMaxTiles = 2, kMaxColumns = 6;
   DODECA_INLINE static __m512 zero() { return _mm512_setzero_ps(); }
   DODECA_INLINE static void finish(__m512 acc, float* results) { _mm512_store_ps(results, acc); }
