@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Write a GGUF whose weights are random but valid quantized blocks, without a vocabulary: of architecture deepseek2, or of one
-with grouped queries (qwen3moe, glm4moe, minimax-m2, llama).
+with grouped queries (qwen3moe, glm4moe, minimax-m2, gpt-oss, llama).
 
 Speed depends on shapes and types, not on values, so such a file stands in for a real one of hundreds of GB where only speed is
 measured; bench/parity.py feeds it fixed ids. Needs numpy (bash bench/setup.sh --peers; .deps/venv/bin/python).
@@ -23,7 +23,7 @@ TYPES = {
     "IQ2_XXS": (16, 256, 66), "IQ2_XS": (17, 256, 74), "IQ3_XXS": (18, 256, 98), "IQ1_S": (19, 256, 50),
     "IQ4_NL": (20, 32, 18), "IQ3_S": (21, 256, 110), "IQ2_S": (22, 256, 82), "IQ4_XS": (23, 256, 136),
     "Q6_0": (133, 32, 26), "IQ2_K": (137, 256, 76), "IQ3_K": (138, 256, 110), "IQ4_K": (139, 256, 144),
-    "IQ5_K": (140, 256, 176), "IQ6_K": (141, 256, 212),
+    "IQ5_K": (140, 256, 176), "IQ6_K": (141, 256, 212), "MXFP4": (39, 32, 17),
 }
 # For rows that 256 does not divide; every type not named becomes IQ4_NL.
 FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
@@ -49,6 +49,7 @@ SHAPES = {
 }
 # With grouped queries: heads of `head` numbers, the first `rope` of which are rotated; norm: of each head's queries and keys, or
 # of whole rows of them.
+# window: positions that every second layer sees; types: of attention and embedding, and of experts, as published files have them.
 GROUPED = {
     "qwen3-30b": dict(arch="qwen3moe", hidden=2048, heads=32, kv_heads=4, head=128, rope=128, base=1e6, norm="head", layers=48,
                       dense=0, dense_ff=6144, experts=128, used=8, ff=768, shared=0, vocab=151936, gating=0, context=40960),
@@ -58,6 +59,11 @@ GROUPED = {
                         dense=1, dense_ff=10944, experts=128, used=8, ff=1408, shared=1, vocab=151552, gating=2, context=131072),
     "minimax-m2": dict(arch="minimax-m2", hidden=3072, heads=48, kv_heads=8, head=128, rope=64, base=5e6, norm="whole", layers=62,
                        dense=0, dense_ff=1536, experts=256, used=8, ff=1536, shared=0, vocab=200064, gating=2, context=196608),
+    "mixtral-8x7b": dict(arch="llama", hidden=4096, heads=32, kv_heads=8, head=128, rope=128, base=1e6, norm=None, layers=32,
+                         dense=0, dense_ff=14336, experts=8, used=2, ff=14336, shared=0, vocab=32000, gating=0, context=32768),
+    "gpt-oss-120b": dict(arch="gpt-oss", hidden=2880, heads=64, kv_heads=8, head=64, rope=64, base=1.5e5, norm=None, layers=36,
+                         dense=0, dense_ff=2880, experts=128, used=4, ff=2880, shared=0, vocab=201088, gating=0, context=131072,
+                         window=128, types=("Q8_0", "MXFP4")),
     "llama-405b": dict(arch="llama", hidden=16384, heads=128, kv_heads=8, head=128, rope=128, base=5e5, norm=None, layers=126,
                        dense=126, dense_ff=53248, experts=0, used=0, ff=0, shared=0, vocab=128256, gating=0, context=131072),
 }
@@ -70,6 +76,9 @@ def random_blocks(rng, kind, count, n_in):
     """count random blocks of a type, scaled so that a row of n_in weights has about unit gain."""
     _, _, size = TYPES[kind]
     blocks = rng.integers(0, 256, (count, size), dtype=np.uint8)
+    if kind == "MXFP4":  # its scale is a power of two; codes deviate by 2.9
+        blocks[:, 0] = 127 + round(np.log2(1 / np.sqrt(n_in) / 2.9))
+        return blocks
     offset, deviation = SCALE[kind]
     scale = 1.0 / np.sqrt(n_in) / deviation
 
@@ -244,6 +253,11 @@ def describe_grouped(writer, shape, name):
         writer.put(f"{arch}.{key}", "u32", value)
     writer.put(f"{arch}.attention.layer_norm_rms_epsilon", "f32", 1e-6)
     writer.put(f"{arch}.rope.freq_base", "f32", shape["base"])
+    if arch == "gpt-oss":
+        writer.put("gpt-oss.attention.sliding_window", "u32", shape["window"])
+        writer.put("gpt-oss.rope.scaling.type", "str", "yarn")
+        writer.put("gpt-oss.rope.scaling.factor", "f32", 32.0)
+        writer.put("gpt-oss.rope.scaling.original_context_length", "u32", 4096)
     if arch == "glm4moe":
         writer.put("glm4moe.expert_weights_scale", "f32", 1.0)
         writer.put("glm4moe.expert_weights_norm", "bool", True)
@@ -254,7 +268,9 @@ def add_grouped_tensors(writer, shape, expert_types, output_type):
     hidden, experts = shape["hidden"], shape["experts"]
     queries, keys = shape["heads"] * shape["head"], shape["kv_heads"] * shape["head"]
     gate_type, down_type = expert_types
-    writer.tensor("token_embd.weight", "Q4_K", hidden, shape["vocab"])
+    biased = shape["arch"] == "gpt-oss"
+    attention_type = shape["types"][0] if "types" in shape else "Q4_K"
+    writer.tensor("token_embd.weight", attention_type, hidden, shape["vocab"])
     writer.tensor("output_norm.weight", "F32", hidden)
     writer.tensor("output.weight", output_type, hidden, shape["vocab"])
     for layer in range(shape["layers"]):
@@ -263,13 +279,19 @@ def add_grouped_tensors(writer, shape, expert_types, output_type):
 
         add("attn_norm.weight", "F32", hidden)
         for name, width in (("q", queries), ("k", keys), ("v", keys)):
-            add(f"attn_{name}.weight", "Q4_K", hidden, width)
-            if shape["arch"] == "glm4moe":
+            add(f"attn_{name}.weight", attention_type, hidden, width)
+            if shape["arch"] == "glm4moe" or biased:
                 add(f"attn_{name}.bias", "F32", width)
             if shape["norm"] and name != "v":
                 add(f"attn_{name}_norm.weight", "F32", shape["head"] if shape["norm"] == "head" else width)
-        add("attn_output.weight", "Q4_K", queries, hidden)
-        add("post_attention_norm.weight" if shape["arch"] == "glm4moe" else "ffn_norm.weight", "F32", hidden)
+        add("attn_output.weight", attention_type, queries, hidden)
+        if biased:
+            add("attn_output.bias", "F32", hidden)
+            add("attn_sinks.weight", "F32", shape["heads"])
+            add("ffn_gate_inp.bias", "F32", experts)
+            for name, width in (("gate", shape["ff"]), ("up", shape["ff"]), ("down", hidden)):
+                add(f"ffn_{name}_exps.bias", "F32", width, experts)
+        add("post_attention_norm.weight" if shape["arch"] in ("glm4moe", "gpt-oss") else "ffn_norm.weight", "F32", hidden)
         if layer < shape["dense"]:
             add("ffn_gate.weight", gate_type if not experts else "Q4_K", hidden, shape["dense_ff"])
             add("ffn_up.weight", gate_type if not experts else "Q4_K", hidden, shape["dense_ff"])
@@ -296,9 +318,12 @@ def main():
     shape["dense"] = min(shape["dense"], shape["layers"])
     writer = Writer(args.out, args.seed)
     expert_types = (args.all, args.all) if args.all else ("Q2_K", "Q3_K")
+    output_type = args.all or "Q6_K"
+    if "types" in shape:
+        output_type, expert_types = shape["types"][0], (shape["types"][1],) * 2
     if args.shape in GROUPED:
         describe_grouped(writer, shape, args.shape)
-        add_grouped_tensors(writer, shape, expert_types, args.all or "Q6_K")
+        add_grouped_tensors(writer, shape, expert_types, output_type)
     else:
         describe(writer, shape, args.shape, args.old_layout)
         add_tensors(writer, shape, expert_types, args.old_layout)

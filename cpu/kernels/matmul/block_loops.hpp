@@ -214,8 +214,11 @@ template <class F>
                                   typename F::Act* copies) {
   for (int i = 0; i < rows.count; ++i) {
     const auto* row = act_row<typename F::Act>(args, rows.first + i);
-    for (std::int64_t block = begin; block < end; ++block)
+    const auto* next = act_row<typename F::Act>(args, rows.first + (i + 1 < rows.count ? i + 1 : i));
+    for (std::int64_t block = begin; block < end; ++block) {
+      fetch_into_l1(reinterpret_cast<const std::byte*>(next + block), sizeof(typename F::Act));
       F::copy(row[block], copies[(block - begin) * rows.count + i]);
+    }
   }
 }
 
