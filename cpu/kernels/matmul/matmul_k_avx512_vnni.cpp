@@ -345,12 +345,7 @@ struct Q5_K : SuperBlocks<Q5_K> {
 struct Q6_K : SuperBlocks<Q6_K> {
   using Tile = quant::TileQ6_K;
   static constexpr int kPairs = 8;
-  static constexpr bool kMins = false, kCopies = true, kSignedCodes = true;
-
-  DODECA_INLINE static void copy(const Q8Block256& from, Q8Block256& to) {
-    for (int i = 0; i < 256; i += 64) store(to.q + i, _mm512_xor_si512(load(from.q + i), bytes(-128)));
-    store(to.sums16, load(from.sums16));
-  }
+  static constexpr bool kMins = false, kSignedCodes = true;
 
   // The sums of sub-block g.
   template <int C>

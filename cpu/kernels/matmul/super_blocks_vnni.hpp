@@ -90,8 +90,8 @@ struct Sums {
 //   sum<T, C>(w, x, isum)   the integer sums of T tiles times C activation rows
 //   kPairs                  pairs to multiply with sums of activations: minima, or scales of codes above the weights
 //   kMins                   psum is folded as the minima; otherwise corrected(isum, psum, x) gives the isum to fold
-//   kSignedCodes            codes are signed and activations have 128 added: Decoded::offset is 128 times the scaled sum of
-//                           the codes and is taken off
+//   kSignedCodes            codes are signed and 128 is added to the activations, in their copies if there are any:
+//                           Decoded::offset, 128 times the scaled sum of the codes, is taken off
 // and kMaxTiles = 4 where sum needs no registers but those of isum: fewer loads for each product.
 template <class Format>
 struct SuperBlocks : Policy {
@@ -184,7 +184,9 @@ struct SuperBlocks : Policy {
     for (int t = 0; t < T; ++t) codes[t] = load(w[t].codes[u]);
 #pragma GCC unroll 6
     for (int c = 0; c < C; ++c) {
-      const __m512i four = spread(x[c]->q + 4 * u);
+      __m512i four = spread(x[c]->q + 4 * u);
+      if constexpr (Format::kSignedCodes && !Format::kCopies)
+        four = _mm512_xor_si512(four, bytes(-128));  // on ports that do not multiply
 #pragma GCC unroll 4
       for (int t = 0; t < T; ++t) {
         sum[t][c] = Format::kSignedCodes ? dot4(sum[t][c], four, codes[t]) : dot4(sum[t][c], codes[t], four);
