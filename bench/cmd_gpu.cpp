@@ -6,10 +6,12 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "bench/card_measure.hpp"
 #include "bench/gpu_kernels.hpp"
 #include "bench/gpu_link.hpp"
 #include "runtime/cli/console.hpp"
 #include "runtime/cli/options.hpp"
+#include "runtime/predict/machine_file.hpp"
 
 namespace dodeca::bench {
 namespace {
@@ -125,21 +127,24 @@ class GpuReport {
 }  // namespace
 
 int cmd_gpu(std::span<const std::string> args) {
-  runtime::cli::Options options("dodeca-bench gpu",
-                                "Measures a card: copies to and from it, reading its memory, launches, the round trip "
-                                "of flags through which host\n"
-                                "and card meet, and each kernel at DeepSeek-V3's sizes beside what memory allows. With "
-                                "--gpu emulation everything\n"
-                                "runs at small sizes, and no time means anything.",
-                                "dodeca-bench gpu\n"
-                                "  dodeca-bench gpu --gpu 1 --vram 24GiB -o json");
+  runtime::cli::Options options(
+      "dodeca-bench gpu",
+      "Measures a card: copies to and from it, reading its memory, launches, the round trip "
+      "of flags through which host\n"
+      "and card meet, and each kernel at DeepSeek-V3's sizes beside what memory allows. With "
+      "--gpu emulation everything\n"
+      "runs at small sizes, and no time means anything.",
+      "dodeca-bench gpu\n"
+      "  dodeca-bench gpu --gpu 1 --vram 24GiB -o json\n"
+      "  dodeca-bench gpu --write-card card.json    then dodeca plan --machine here.json --gpu card.json");
   runtime::cli::Console console;
-  std::string name = "0", vram, output = "md";
+  std::string name = "0", vram, output = "md", write_card;
   double seconds = 0.02;
   options.value("--gpu", name, "the number of a card, or emulation (default: 0)", "NAME");
   options.value("--vram", vram, "use at most so much of its memory", "SIZE");
   options.value("--seconds", seconds, "time for each measurement (default: 0.02)", {0.001, 3600});
   options.choice("-o,--output", output, {"md", "json"}, "format (default: md)");
+  options.value("--write-card", write_card, "write the card's figures for dodeca plan --gpu FILE", "FILE");
   console.add_flags(options);
   options.parse(args);
 
@@ -147,21 +152,39 @@ int cmd_gpu(std::span<const std::string> args) {
   if (!vram.empty()) limits.memory_limit = runtime::cli::parse_bytes("--vram", vram);
   const std::unique_ptr<gpu::Device> device = gpu::open_device(name, limits);
   const bool emulated = name == "emulation";
+  if (emulated && !write_card.empty())
+    throw runtime::cli::Usage("--write-card: the emulation's times say nothing of a card");
   if (emulated) console.warn("the emulation runs kernels on the host: its times mean nothing");
   const GpuMeasure measure = sizes_for(*device, emulated, seconds);
 
   GpuReport report(output == "md");
+  CardMeasure card;
   report.device(device->info(), emulated);
-  report.copies(copy_rates(*device, measure));
+  card.device(device->info());
+  const std::vector<CopyRate> copies = copy_rates(*device, measure);
+  report.copies(copies);
+  card.copies(copies);
   const gpu::DeviceMemory pool = make_pool(*device, measure.pool_bytes);
-  report.reading(read_rate(*device, pool, measure));
-  report.launches(launch_cost(*device, measure));
-  report.mailbox(round_trip(*device, measure));
-  GpuKernels kernels(*device, pool, measure, [&](const KernelTime& time) { report.kernel(time); });
+  const double reading = read_rate(*device, pool, measure);
+  report.reading(reading);
+  card.reading(reading);
+  const LaunchCost launches = launch_cost(*device, measure);
+  report.launches(launches);
+  card.launches(launches);
+  const RoundTrip trip = round_trip(*device, measure);
+  report.mailbox(trip);
+  card.mailbox(trip);
+  GpuKernels kernels(*device, pool, measure, [&](const KernelTime& time) {
+    report.kernel(time);
+    card.kernel(time);
+  });
   kernels.attention();
   kernels.rows();
   kernels.products();
   report.end();
+  if (write_card.empty()) return 0;
+  runtime::predict::write_card(card.spec(), write_card);
+  console.info(fmt::format("the card's figures are in {}", write_card));
   return 0;
 }
 

@@ -128,7 +128,10 @@ void GpuKernels::product(const Matrix& matrix, DType dtype, std::int32_t n_rows)
         .shape = fmt::format("{}, {}{} -> {}", matrix.name, slices, n_in, n_out),
         .grid = launch.grid,
         .bytes = gpu::multiply_bytes(dtype, launch.args),
-        .operations = gpu::multiply_operations(launch.args)},
+        .operations = gpu::multiply_operations(launch.args),
+        .n_rows = n_rows,
+        .dtype = dtype,
+        .integers = layout.act != quant::ActFormat::kF32},
        bytes, [&](std::int64_t i) {
          launch.args.weights = pool_.data() + static_cast<std::size_t>(i) * bytes;
          device_.launch(stream_, launch.kernel, launch.grid, &launch.args, sizeof launch.args);

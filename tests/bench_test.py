@@ -94,6 +94,8 @@ def check_gpu():
         done = run(BENCH, "gpu", *bad)
         check(done.code == 1 and len(done.err.strip().splitlines()) <= 2, f"gpu {bad}: {done.code}, {done.err!r}")
     check(run(BENCH, "gpu", "--seconds", "0").code == 2, "no time at all is refused")
+    done = run(BENCH, "gpu", "--gpu", "emulation", "--write-card", "card.json")
+    check(done.code == 2 and "emulation" in done.err and not os.path.exists("card.json"), f"a card that is none: {done.err[-200:]}")
 
 
 def check_sample():

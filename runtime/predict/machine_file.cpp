@@ -267,6 +267,16 @@ CardSpec card_of(const Json& json, std::string_view what, const Entries& entries
   return spec;
 }
 
+template <class Spec>
+void append_figures(Json& json, std::span<const FigureKey<Spec>> keys, const Spec& spec) {
+  for (const FigureKey<Spec>& key : keys) {
+    const Figure& figure = spec.*key.figure;
+    if (figure.known())
+      append_key(json, std::string(key.key),
+                 {{"value", figure.value}, {std::string(name_of(figure.evidence)), figure.source}});
+  }
+}
+
 Json attention_json(const KernelRates::Attention& a) {
   return {{"load_us", a.load}, {"attend_us", a.attend}, {"make_us", a.make}, {"prompt_us", a.prompt}};
 }
@@ -307,17 +317,18 @@ CardSpec read_card(const std::filesystem::path& path, const Entries& entries) {
 void write_machine(const MachineSpec& machine, const std::filesystem::path& path) {
   Json json = {
       {"dodeca_machine", 1}, {"name", machine.name}, {"title", machine.title}, {"isa", cpu::name_of(machine.isa)}};
-  for (const FigureKey<MachineSpec>& key : kMachineKeys) {
-    const Figure& figure = machine.*key.figure;
-    if (figure.known())
-      append_key(json, std::string(key.key),
-                 {{"value", figure.value}, {std::string(name_of(figure.evidence)), figure.source}});
-  }
+  append_figures<MachineSpec>(json, kMachineKeys, machine);
   Json teams = Json::array();
   for (const MeasuredTeam& team : machine.teams)
     teams.push_back({{"threads", team.n_threads}, {"read_gb_s", team.read_gb_s}, {"barrier_us", team.barrier_us}});
   if (!teams.empty()) append_key(json, "teams", std::move(teams));
   append_key(json, "rates", rates_json(machine.rates));
+  write_json(json, path);
+}
+
+void write_card(const CardSpec& card, const std::filesystem::path& path) {
+  Json json = {{"dodeca_card", 1}, {"name", card.name}, {"title", card.title}};
+  append_figures<CardSpec>(json, kCardKeys, card);
   write_json(json, path);
 }
 

@@ -43,5 +43,6 @@ CardSpec read_card(const std::filesystem::path& path, const Entries& entries);
 
 // All figures that are known, and the rates, in a file of its own.
 void write_machine(const MachineSpec& machine, const std::filesystem::path& path);
+void write_card(const CardSpec& card, const std::filesystem::path& path);
 
 }  // namespace dodeca::runtime::predict
