@@ -95,4 +95,13 @@ bool fill(engine::Engine& engine, std::int64_t n_parallel, const std::function<S
   return true;
 }
 
+bool step_unless_stopped(engine::Engine& engine, bool& working) {
+  try {
+    working = engine.step();
+    return true;
+  } catch (const Stopped&) {
+    return false;
+  }
+}
+
 }  // namespace dodeca::runtime::batch

@@ -38,4 +38,7 @@ enum class Submitted { kToEngine, kAnswered, kNone };
 bool fill(engine::Engine& engine, std::int64_t n_parallel, const std::function<Submitted()>& submit_next,
           const std::function<bool()>& settled);
 
+// A step of the engine, and whether it has more to do. False where somebody stopped its pass.
+bool step_unless_stopped(engine::Engine& engine, bool& working);
+
 }  // namespace dodeca::runtime::batch

@@ -225,8 +225,9 @@ void Batch::run(Engine& engine, const BatchText& text, const Report& progress) {
   bool working = true;
   while (working) {
     const bool go_on = fill(engine, impl.options.n_parallel, submit_next, settled);
-    if (go_on) working = engine.step() || next != end;
-    if (!go_on || !settled()) {
+    const bool stepped = go_on && step_unless_stopped(engine, working);
+    working = working || next != end;
+    if (!stepped || !settled()) {
       impl.sync(true);
       impl.note_synced();
       throw Stopped{};

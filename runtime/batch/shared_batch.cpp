@@ -319,8 +319,9 @@ void SharedBatch::Impl::work(Engine& engine, const BatchText& text, const Report
   };
   while (!look(&engine)) {
     const bool go_on = fill(engine, options.n_parallel, submit_next, settled);
-    const bool working = go_on && engine.step();
-    if (!go_on || !settled()) {
+    bool working = false;
+    const bool stepped = go_on && step_unless_stopped(engine, working);
+    if (!stepped || !settled()) {
       settle(true);
       throw Stopped{};
     }

@@ -130,7 +130,14 @@ Answer stream_answer(engine::Engine& engine, engine::Request request) {
     answer.finish = event.finish;
   });
   bool cancelled = false;
-  while (engine.step())
+  const auto step = [&] {
+    try {
+      return engine.step();
+    } catch (const Stopped&) {  // in the middle of a long pass: there is a request to cancel
+      return true;
+    }
+  };
+  while (step())
     if (stop_signal() != 0 && !cancelled) {
       engine.cancel(id);
       cancelled = true;

@@ -156,6 +156,7 @@ LoadedModel load_model(const ModelOptions& options, const Console& console,
                                                      std::move(session), log);
   bar.finish();
   if (!options.dump_layers.empty()) loaded.session->executor().set_observer(dump_layers(options.dump_layers, log));
+  loaded.session->executor().set_stop([] { return stop_signal() != 0; });
   if (options.cluster != nullptr) cluster::wait_for_all(*options.cluster);
   loaded.load_seconds = watch.seconds();
   loaded.energy = std::make_unique<engine::EnergyMeter>(card == nullptr ? "" : card->info().pci_bus_id);

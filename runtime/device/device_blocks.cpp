@@ -38,6 +38,13 @@ void DeviceBlocks::set_sides(Sides sides) { state_->sides = sides; }
 HotExpertTotals DeviceBlocks::hot_experts() const { return state_->hot.totals(); }
 StreamTotals DeviceBlocks::streamed() const { return state_->streamed.totals(); }
 
+void DeviceBlocks::abandon() {
+  Meeting& meeting = *state_->meeting;
+  meeting.drain(state_->stream);
+  meeting.failure = nullptr;
+  meeting.bad_layer = kNoLayer;
+}
+
 void DeviceBlocks::check() {
   Meeting& meeting = *state_->meeting;
   const std::int64_t layer = std::exchange(meeting.bad_layer, kNoLayer);

@@ -22,6 +22,7 @@ struct Watchers {
   Trace* trace = nullptr;
   InputSums* sums = nullptr;
   BlockObserver observer;
+  std::function<bool()> stop;
 };
 
 // What a call runs: blocks in order, whether they end in logits and a last norm, and the rows that come in.
@@ -78,6 +79,7 @@ class BlockRun {
         [&] {
           for (std::int64_t i = 0; finished && i < pass_.n(); ++i) set_factor(b, i);
           if (phase.last) phase.last(pass_);
+          if (pass_.n() > kFewRows && watchers_.stop && watchers_.stop()) pass_.cut_off = true;
         });
   }
 
@@ -262,6 +264,7 @@ void Executor::set_observer(BlockObserver observer) {
   impl_->refuse_device("what every block gives can be seen");
   impl_->watchers.observer = std::move(observer);
 }
+void Executor::set_stop(std::function<bool()> stop) { impl_->watchers.stop = std::move(stop); }
 void Executor::set_log(Log log) { impl_->log = std::move(log); }
 
 void Executor::Impl::refuse_device(std::string_view what) const {
@@ -371,6 +374,10 @@ void Executor::Impl::run_pass(std::span<const Row> rows, const Section& section,
   BlockRun block_run(section.blocks, pass, watchers);
   if (watchers.trace != nullptr) watchers.trace->start();
   members.run([&](const cpu::Member& member) { block_run.run(member); });
+  if (pass.cut_off && options.exchange == nullptr) {
+    if (options.device != nullptr) options.device->abandon();
+    throw Stopped{};
+  }
   if (options.device != nullptr) options.device->check();
   if (options.exchange != nullptr) options.exchange->check();
   refuse_non_finite(section.blocks, block_run.bad_block());

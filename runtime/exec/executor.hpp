@@ -33,6 +33,8 @@ class BlockMaker {
                                                           Workspace& space) = 0;
   // Behind every pass, when the team is at rest: throws what went wrong in it.
   virtual void check() = 0;
+  // The same behind a pass that ended early: lets what it left to be done come to its end.
+  virtual void abandon() = 0;
 };
 
 struct ExecutorOptions {
@@ -80,6 +82,10 @@ class Executor {
   void set_input_sums(InputSums* sums);
   // Called behind every block of all further passes; empty: no more.
   void set_observer(BlockObserver observer);
+  // Asked behind every block of further passes that take long, those of more than kFewRows rows: where it is true, forward()
+  // throws Stopped, and leaves every sequence as it was. Called by any member of the team. Not asked where several processes
+  // share a pass. Empty: nobody is asked.
+  void set_stop(std::function<bool()> stop);
   // Every row's position must equal its sequence's cached length plus the rows of that sequence before it in this call;
   // the rows are appended to the cache. Throws Error{kDoesNotFit} before touching anything when they do not fit,
   // Error{kBadRequest} for bad tokens or positions, Error{kBadFile} naming the layer when an activation becomes NaN or

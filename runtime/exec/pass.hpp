@@ -73,7 +73,7 @@ struct Pass {
   std::span<const float> hidden;            // [rows, hidden] the residual stream as it comes in; empty: from tokens
   Exchange* exchange = nullptr;             // with the processes of other parts; null: all parts are here
   std::vector<Region> regions;              // of what is exchanged now
-  bool cut_off = false;                     // an exchange failed: the pass ends with the phase
+  bool cut_off = false;                     // an exchange failed, or somebody stopped it: the pass ends with the phase
 
   // Distinct experts that rows were routed to, and layers with experts: sums over the pass.
   std::int64_t experts_touched = 0, expert_layers = 0;

@@ -115,6 +115,35 @@ TEST_CASE("experts stream in passes of many rows, and the model says what it say
   }
 }
 
+TEST_CASE("a pass in which experts stream is stopped behind any block, and the next one gives the same bits") {
+  const auto source = random_weights(
+      streamed_config(), [&](const WantedWeight& w) { return type_of(w, false); }, 5);
+  for (const Streams streams : {Streams::kLate, Streams::kEager, Streams::kShuffled}) {
+    const device::StreamSpeeds speeds = some_speeds(200, 1000);
+    Hybrid whole(*source, setup_of(speeds, streams)), hybrid(*source, setup_of(speeds, streams));
+    ForwardOutput want, got;
+    whole.executor->forward(prompt(48, 3, 0, 0), want);
+    int asked = 0, limit = 0;
+    hybrid.executor->set_stop([&] { return ++asked > limit; });
+    for (;; ++limit, asked = 0) {
+      CAPTURE(limit);
+      try {
+        hybrid.executor->forward(prompt(48, 3, 0, 0), got);
+        break;  // nobody stopped it
+      } catch (const Stopped&) {
+        CHECK(hybrid.executor->cache().length(0) == 0);
+      }
+      REQUIRE(limit < 50);
+    }
+    CHECK(limit >= 6);  // segments and experts of three layers
+    hybrid.executor->set_stop({});
+    CHECK(same_bits(got.logits, want.logits));
+    whole.executor->forward(prompt(48, 4, 0, 48), want);
+    hybrid.executor->forward(prompt(48, 4, 0, 48), got);
+    CHECK(same_bits(got.logits, want.logits));
+  }
+}
+
 // Behind the last layer nothing makes a small difference a large one: what is left is the rounding of float32 sums.
 TEST_CASE("in the last layer, streamed experts differ from those of the processors by the rounding of sums") {
   ModelConfig c = small_mla_config(0, 1);

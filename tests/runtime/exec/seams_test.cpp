@@ -107,6 +107,36 @@ TEST_CASE("a full cache refuses with its numbers and changes nothing") {
   CHECK_THROWS_AS(executor.forward(rows_of({4096}, 1, 0), out), runtime::Error);  // no such token
 }
 
+TEST_CASE("a pass of many rows is stopped behind a block, and leaves everything as it was") {
+  LoadedDemo demo({});
+  const std::vector<int> ids = some_ids(60, static_cast<int>(demo.model->config().vocab_size));
+  cpu::Team three(3);
+  Executor executor(*demo.model, three, {.n_positions = 512, .micro_batch = 30});
+  const std::vector<float> want = logits_of(executor, ids);
+  executor.cache().truncate(0, 0);
+  ForwardOutput out;
+  executor.forward(rows_of({ids.begin(), ids.begin() + 20}, 0), out);
+  const std::vector<Row> rest = rows_of({ids.begin() + 20, ids.end()}, 0, 20);
+  const auto n_blocks = static_cast<int>(demo.model->plan().blocks.size());
+  int asked = 0;
+  for (const int limit : {0, 1, n_blocks, 2 * n_blocks - 1}) {  // the last one in the second of two passes
+    CAPTURE(limit);
+    asked = 0;
+    executor.set_stop([&] { return ++asked > limit; });
+    CHECK_THROWS_AS(executor.forward(rest, out), Stopped);
+    CHECK(asked == limit + 1);
+    CHECK(executor.cache().length(0) == 20);
+  }
+  asked = 0;
+  executor.set_stop([&] { return ++asked > 0; });
+  executor.forward(rows_of({ids[20]}, 0, 20), out);  // few rows: nobody is asked
+  CHECK(asked == 0);
+  executor.cache().truncate(0, 20);
+  executor.set_stop({});
+  executor.forward(rest, out);
+  CHECK(same_bits({want.end() - static_cast<std::ptrdiff_t>(out.logits.size()), want.end()}, out.logits));
+}
+
 TEST_CASE("feed-forward blocks in 1 to 4 parts add up to the whole") {
   LoadedDemo whole({.compute_f32 = true});
   const std::vector<int> ids = some_ids(40, 4096);
