@@ -236,6 +236,7 @@ void Throughput::load(const Test& test) {
     if (error.remedy() != runtime::Remedy::kSmallerModel || !opened.too_large) throw;
     throw runtime::Error(error.kind(), opened.too_large(extra_bytes));
   }
+  fresh->session->executor().set_stop([] { return runtime::cli::stop_signal() != 0; });
   const auto bytes = static_cast<double>(fresh->session->plan().bytes_here());
   console_.detail(fmt::format("{} loaded in {:.1f} s ({:.2f} GB/s)", runtime::cli::bytes_text(bytes), watch.seconds(),
                               bytes / 1e9 / watch.seconds()));

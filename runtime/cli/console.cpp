@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cmath>
 #include <csignal>
@@ -23,11 +24,12 @@ namespace {
 
 constexpr double kPlainLineSeconds = 30.0, kRedrawSeconds = 0.1;
 
-volatile std::sig_atomic_t stop_flag = 0;
+// Set by a handler on any thread, read by members of teams.
+std::atomic<int> stop_flag = 0;
+static_assert(std::atomic<int>::is_always_lock_free);
 
 extern "C" void on_stop_signal(int signal) {
-  if (stop_flag == signal) _exit(128 + signal);
-  stop_flag = signal;
+  if (stop_flag.exchange(signal, std::memory_order_relaxed) == signal) _exit(128 + signal);
 }
 
 // Whole lines in one write, so that lines of several processes on one terminal stay whole.
@@ -183,11 +185,11 @@ void install_signal_handlers() {
   if (sigaction(SIGHUP, nullptr, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
 }
 
-int stop_signal() { return stop_flag; }
+int stop_signal() { return stop_flag.load(std::memory_order_relaxed); }
 void clear_stop_signal() { stop_flag = 0; }
 void throw_if_stopped() {
-  if (stop_flag != 0) throw Stopped{};
+  if (stop_signal() != 0) throw Stopped{};
 }
-int stop_exit_code() { return stop_flag != 0 ? 128 + stop_flag : 1; }
+int stop_exit_code() { return stop_signal() != 0 ? 128 + stop_signal() : 1; }
 
 }  // namespace dodeca::runtime::cli

@@ -38,7 +38,7 @@ void DeviceBlocks::set_sides(Sides sides) { state_->sides = sides; }
 HotExpertTotals DeviceBlocks::hot_experts() const { return state_->hot.totals(); }
 StreamTotals DeviceBlocks::streamed() const { return state_->streamed.totals(); }
 
-void DeviceBlocks::abandon() {
+void DeviceBlocks::abandon() noexcept {
   Meeting& meeting = *state_->meeting;
   meeting.drain(state_->stream);
   meeting.failure = nullptr;

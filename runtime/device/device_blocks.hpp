@@ -42,7 +42,7 @@ class DeviceBlocks final : public exec::BlockMaker {
                                                         exec::KvCache& cache, exec::Workspace& space) override;
   // Throws Error{kIo} for what the device reported, Error{kBadFile} naming the layer for NaN or infinity.
   void check() override;
-  void abandon() override;
+  void abandon() noexcept override;
 
   void set_sides(Sides sides);
   // How many choices the experts in slots of the device took (hot_experts.hpp), and how often one was swapped in.

@@ -127,7 +127,7 @@ class Engine {
   // Ends a request; its last event comes with kCancelled. Unknown and finished ids are ignored.
   void cancel(RequestId request);
   // One forward pass and the events that follow. False when there is nothing to do. What the forward pass throws comes
-  // out and leaves the engine unusable.
+  // out and leaves the engine unusable, but for Stopped: every request is as it was before, to be cancelled or gone on with.
   bool step();
 
   std::size_t n_active() const { return active_.size(); }

@@ -79,8 +79,14 @@ class BlockRun {
         [&] {
           for (std::int64_t i = 0; finished && i < pass_.n(); ++i) set_factor(b, i);
           if (phase.last) phase.last(pass_);
-          if (pass_.n() > kFewRows && watchers_.stop && watchers_.stop()) pass_.cut_off = true;
+          if (may_stop() && watchers_.stop()) pass_.cut_off = true;
         });
+  }
+
+  // Passes of few rows and of drafts, which have one layer, end soon; other processes would wait for this one.
+  bool may_stop() const {
+    return watchers_.stop && pass_.n() > kFewRows && pass_.exchange == nullptr &&
+           blocks_.front()->plan().layer < pass_.config.n_layers;
   }
 
   // The same, where its results come from several processes: blocks of all rows are dealt behind the exchange.

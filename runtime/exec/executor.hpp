@@ -33,8 +33,8 @@ class BlockMaker {
                                                           Workspace& space) = 0;
   // Behind every pass, when the team is at rest: throws what went wrong in it.
   virtual void check() = 0;
-  // The same behind a pass that ended early: lets what it left to be done come to its end.
-  virtual void abandon() = 0;
+  // Behind a pass that ended early, instead: lets what it left to be done come to its end, and throws nothing.
+  virtual void abandon() noexcept = 0;
 };
 
 struct ExecutorOptions {
@@ -83,8 +83,8 @@ class Executor {
   // Called behind every block of all further passes; empty: no more.
   void set_observer(BlockObserver observer);
   // Asked behind every block of further passes that take long, those of more than kFewRows rows: where it is true, forward()
-  // throws Stopped, and leaves every sequence as it was. Called by any member of the team. Not asked where several processes
-  // share a pass. Empty: nobody is asked.
+  // and forward_layers() throw Stopped, and leave every sequence as it was. Called by any member of the team. Not asked by
+  // draft(), nor where several processes share a pass. Empty: nobody is asked.
   void set_stop(std::function<bool()> stop);
   // Every row's position must equal its sequence's cached length plus the rows of that sequence before it in this call;
   // the rows are appended to the cache. Throws Error{kDoesNotFit} before touching anything when they do not fit,

@@ -220,6 +220,36 @@ TEST_CASE("stop texts across tokens end the text before them") {
   CHECK(Setup(1, 100).run(request).text == whole.text);
 }
 
+TEST_CASE("a pass that is stopped leaves its requests as they were: they go on, or are cancelled") {
+  std::mt19937 random(17);
+  const Tokens prompt = random_tokens(random, 90);
+  const Answer want = Setup(1, 200).run(greedy(prompt, 20));
+  for (const bool cancels : {false, true}) {
+    for (const int stopped : {1, 3, 12}) {  // in the prompt, and in what is generated
+      CAPTURE(stopped);
+      Setup setup(1, 200);
+      setup.pass.stops = stopped;
+      Answer answer;
+      const RequestId id = setup.engine.submit(greedy(prompt, 20), collect(answer));
+      int thrown = 0;
+      for (bool working = true; working;) {
+        try {
+          working = setup.engine.step();
+        } catch (const Stopped&) {
+          ++thrown;
+          if (cancels) setup.engine.cancel(id);
+        }
+      }
+      CHECK(thrown == 1);
+      if (cancels)
+        CHECK(answer.finish == FinishReason::kCancelled);
+      else
+        CHECK(answer.tokens == want.tokens);
+      CHECK(setup.run(greedy(prompt, 20)).tokens == want.tokens);  // from what was kept
+    }
+  }
+}
+
 TEST_CASE("cancel: queued, active, unknown, and from a callback; a place is taken at once") {
   std::mt19937 random(7);
   Setup setup(2, 200);

@@ -49,6 +49,7 @@ class FakePass final : public runtime::engine::ForwardPass {
   }
   void forward(std::span<const runtime::exec::Row> rows, runtime::exec::ForwardOutput& out, bool) override {
     out.clear();
+    if (stops > 0 && --stops == 0) throw runtime::Stopped{};
     for (const runtime::exec::Row& row : rows) {
       Sequence& s = at(row.sequence);
       if (row.position != s.length) throw std::logic_error("row out of place");
@@ -67,6 +68,8 @@ class FakePass final : public runtime::engine::ForwardPass {
     n_rows += static_cast<std::int64_t>(rows.size());
     rows_per_pass.push_back(static_cast<std::int64_t>(rows.size()));
   }
+
+  int stops = 0;  // the so many-th pass from now is stopped
 
   std::vector<std::int32_t> history(std::int32_t sequence) const {
     const Sequence& s = sequences_.at(static_cast<std::size_t>(sequence));

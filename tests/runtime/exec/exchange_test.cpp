@@ -185,6 +185,19 @@ TEST_CASE("parts in executors of their own: sparse attention chooses alike in al
   }
 }
 
+TEST_CASE("a pass that several processes share is not stopped by one of them") {
+  const auto source = open_weights(kDemoModel, {}, kSilent);
+  cpu::Team team(2);
+  const auto model = load_model(*source, team, {.shares = equal_shares(2), .here = 0});
+  Executor executor(*model, team, {.n_positions = 64, .exchange = std::make_shared<BreakingExchange>(1 << 20)});
+  int asked = 0;
+  executor.set_stop([&] { return ++asked > 0; });
+  ForwardOutput out;
+  executor.forward(prompt_of(some_ids(21, 100)), out);
+  CHECK(asked == 0);
+  CHECK(executor.cache().length(0) == 21);
+}
+
 TEST_CASE("a pass ends with the phase whose exchange failed") {
   const auto source = open_weights(kDemoModel, {}, kSilent);
   cpu::Team team(2);
