@@ -46,10 +46,10 @@ void CardMeasure::mailbox(const RoundTrip& trip) {
 }
 
 void CardMeasure::kernel(const KernelTime& time) {
-  if (time.n_rows == 1 && time.integers) one_row_.push_back(time.bytes_per_second() / 1e9);
+  if (time.n_rows == 1 && time.multiplies_integers) one_row_.push_back(time.bytes_per_second() / 1e9);
   if (time.n_rows != kManyRows) return;
   const double tera = time.operations_per_second() / 1e12;
-  if (time.integers) integer_products_.push_back(tera);
+  if (time.multiplies_integers) integer_products_.push_back(tera);
   if (time.dtype == quant::DType::kBF16 || time.dtype == quant::DType::kF16) float_products_.push_back(tera);
 }
 
@@ -63,7 +63,7 @@ runtime::predict::CardSpec CardMeasure::spec() const {
   need(!one_row_.empty() && !float_products_.empty() && !integer_products_.empty(), "products");
   runtime::predict::CardSpec spec = spec_;
   spec.read_share = measured(std::clamp(median(one_row_) / spec.gb_per_s.value, 0.01, 1.0),
-                             "median of the types, products of one row");
+                             "median of the block types, products of one row");
   spec.f16_tflops = measured(median(float_products_), fmt::format("products of {} rows, F16 and BF16", kManyRows));
   spec.compute_share = computed(1, "what was reached counts as all there is");
   spec.int8_tops =

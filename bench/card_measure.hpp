@@ -17,7 +17,8 @@ class CardMeasure {
   void reading(double bytes_per_second);
   void launches(const LaunchCost& cost);
   void mailbox(const RoundTrip& trip);
-  void kernel(const KernelTime& time);  // products count: of one row for reading, of many for arithmetic
+  // Products with V3's output projection: of one row for reading, of many for arithmetic. Others are left out.
+  void kernel(const KernelTime& time);
 
   // Peaks are not known, so that what was reached counts as all there is. Error{kUnsupported} where something was not
   // measured.

@@ -144,7 +144,8 @@ int cmd_gpu(std::span<const std::string> args) {
   options.value("--vram", vram, "use at most so much of its memory", "SIZE");
   options.value("--seconds", seconds, "time for each measurement (default: 0.02)", {0.001, 3600});
   options.choice("-o,--output", output, {"md", "json"}, "format (default: md)");
-  options.value("--write-card", write_card, "write the card's figures for dodeca plan --gpu FILE", "FILE");
+  options.value("--write-card", write_card, "write the card's figures for dodeca plan --gpu FILE", "FILE",
+                runtime::cli::FileUse::kWrites);
   console.add_flags(options);
   options.parse(args);
 

@@ -24,6 +24,7 @@ using quant::DType;
 struct GpuKernels::Matrix {
   const char* name;
   std::int32_t n_in, n_out, n_groups = 1;
+  bool compares = false;  // types, by every number of rows
 };
 
 namespace {
@@ -129,9 +130,9 @@ void GpuKernels::product(const Matrix& matrix, DType dtype, std::int32_t n_rows)
         .grid = launch.grid,
         .bytes = gpu::multiply_bytes(dtype, launch.args),
         .operations = gpu::multiply_operations(launch.args),
-        .n_rows = n_rows,
+        .n_rows = matrix.compares ? n_rows : 0,
         .dtype = dtype,
-        .integers = layout.act != quant::ActFormat::kF32},
+        .multiplies_integers = layout.act != quant::ActFormat::kF32},
        bytes, [&](std::int64_t i) {
          launch.args.weights = pool_.data() + static_cast<std::size_t>(i) * bytes;
          device_.launch(stream_, launch.kernel, launch.grid, &launch.args, sizeof launch.args);
@@ -139,7 +140,7 @@ void GpuKernels::product(const Matrix& matrix, DType dtype, std::int32_t n_rows)
 }
 
 void GpuKernels::products() {
-  const Matrix output{"output projection", kHeads * 128, kHidden};
+  const Matrix output{.name = "output projection", .n_in = kHeads * 128, .n_out = kHidden, .compares = true};
   for (const DType dtype : kTypes)
     for (const std::int32_t n_rows : {1, 2, 4, 8, 64, 512}) product(output, dtype, n_rows);
   const Matrix others[] = {{"q_a", kHidden, 1536},

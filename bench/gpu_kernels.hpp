@@ -18,10 +18,10 @@ struct KernelTime {
   gpu::Grid grid;
   double us = 0;
   std::uint64_t bytes = 0, operations = 0;  // of a launch; bytes that come from memory at the least
-  // Of products.
+  // Of products with V3's output projection, by which types are compared; else 0 rows.
   std::int32_t n_rows = 0;
   quant::DType dtype = quant::DType::kF32;
-  bool integers = false;  // are multiplied
+  bool multiplies_integers = false;
 
   double bytes_per_second() const { return us > 0 ? static_cast<double>(bytes) / us * 1e6 : 0; }
   double operations_per_second() const { return us > 0 ? static_cast<double>(operations) / us * 1e6 : 0; }

@@ -20,7 +20,7 @@ KernelTime product(quant::DType dtype, std::int32_t n_rows, double gb_per_s, dou
           .operations = static_cast<std::uint64_t>(1e9 * tera),
           .n_rows = n_rows,
           .dtype = dtype,
-          .integers = dtype != quant::DType::kBF16};
+          .multiplies_integers = dtype != quant::DType::kBF16};
 }
 
 CardMeasure measured() {
