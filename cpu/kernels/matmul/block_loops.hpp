@@ -227,6 +227,7 @@ DODECA_INLINE void gemm_many(const MatmulArgs& args) {
   constexpr int kTiles = F::kMaxTiles;
   constexpr std::size_t kDecodedBytes = sizeof(typename F::Decoded) * kTiles,
                         kSumBytes = kChunk * kGroupTiles * kTileRows * sizeof(float);
+  static_assert(!F::kCopies || F::kStep == 1);  // copies have a row's blocks apart
   static_assert(kPanelBytes >= F::kStep * kChunk * static_cast<int>(sizeof(typename F::Act)));
   static_assert(kDecodedBytes + kSumBytes + (F::kCopies ? kPanelBytes : 0) <= kFixedScratchBytes);
   const std::int64_t n_blocks = args.n_in / F::Tile::kColumns;

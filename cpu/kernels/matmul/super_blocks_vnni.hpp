@@ -21,7 +21,7 @@ struct alignas(64) Decoded {
   std::int32_t scales[16][16];  // split_scale
   std::int16_t pairs[8][32];    // minima, or scales, of neighbouring sub-blocks, to multiply with sums
   float d[16], m[16];
-  std::int32_t offset[16];
+  std::int32_t offset[16];  // of signed codes
 };
 
 // A scale of -128 to 127 as the words (scale, 256 scale), and a sum of at most 24 bits as (low byte, the rest): the
