@@ -77,15 +77,17 @@ std::string results_table(const Backtest& test) {
   return text;
 }
 
-// Tokens per second of a prompt of 8,192 tokens in passes of so many rows.
-double simulated(const predict::Published& p, std::int64_t n_rows) {
+// Tokens per second of a prompt of 8,192 tokens in passes of so many rows, or of those that the card has room for.
+std::string simulated_text(const predict::Published& p, std::int64_t n_rows) {
   PlanArguments arguments;
   arguments.shape = arguments.model.model = p.shape;
   arguments.recipe = p.recipe;
   arguments.machine = p.machine;
   arguments.gpu = p.card;
   arguments.model.cache_type_k = "q8_0";
-  return simulate_prompt(arguments, model_of(arguments, Console()), n_rows).tokens_per_s;
+  const SimulatedPrompt prompt = simulate_prompt(arguments, model_of(arguments, Console()), n_rows);
+  return fmt::format("{:.0f}{}", prompt.tokens_per_s,
+                     prompt.micro_batch < n_rows ? fmt::format(" ({} rows)", prompt.micro_batch) : "");
 }
 
 std::string card_prompts_table(const Backtest& test) {
@@ -97,10 +99,10 @@ std::string card_prompts_table(const Backtest& test) {
     const predict::Published& p = t.published;
     if (p.card.empty() || p.prompt_per_s == 0) continue;
     text += fmt::format(
-        "| {} | {} | {} + {} | {} | {} | {:g} | {} | {} | {:.0f} | {:.0f} ({}) |\n", p.id, p.engine, p.machine, p.card,
-        p.types, p.prompt_streams ? fmt::format("card, copied for {} rows", p.prompt_rows) : "processors",
-        p.prompt_per_s, t.prompt ? fmt::format("{:.0f}", *t.prompt) : "",
-        t.prompt ? percent_text(t.prompt_error()) : "", simulated(p, 2048), simulated(p, 8192), p.recipe);
+        "| {} | {} | {} + {} | {} | {} | {:g} | {} | {} | {} | {} ({}) |\n", p.id, p.engine, p.machine, p.card, p.types,
+        p.prompt_streams ? fmt::format("card, copied for {} rows", p.prompt_rows) : "processors", p.prompt_per_s,
+        t.prompt ? fmt::format("{:.0f}", *t.prompt) : "", t.prompt ? percent_text(t.prompt_error()) : "",
+        simulated_text(p, 2048), simulated_text(p, 8192), p.recipe);
   }
   return text;
 }

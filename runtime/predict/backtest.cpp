@@ -150,10 +150,15 @@ std::vector<Published> parse_published(std::string_view text, std::string_view w
     };
     const bool prompt = entry.contains("prompt_tokens_per_s"), card = entry.contains("card");
     if ((prompt && card) != entry.contains("prompt_experts"))
-      throw fields.bad("\"prompt_experts\" says where a prompt beside a card had its experts");
+      throw fields.bad(card && prompt ? "\"prompt_experts\" is missing: where a prompt beside a card had its experts"
+                                      : "\"prompt_experts\" is there without a prompt beside a card");
     const std::string experts = prompt && card ? text_of("prompt_experts") : "processors";
     if (experts != "processors" && experts != "card")
       throw fields.bad(fmt::format("\"prompt_experts\" is \"{}\", neither processors nor card", experts));
+    if ((experts == "card") != entry.contains("prompt_rows"))
+      throw fields.bad("\"prompt_rows\" goes with \"prompt_experts\": \"card\"");
+    const std::int64_t rows = experts == "card" ? fields.integer(entry["prompt_rows"], "prompt_rows") : 0;
+    if (experts == "card" && rows < 1) throw fields.bad("\"prompt_rows\" is not above 0");
     all.push_back({.id = text_of("id"),
                    .engine = text_of("engine"),
                    .machine = text_of("machine"),
@@ -167,7 +172,7 @@ std::vector<Published> parse_published(std::string_view text, std::string_view w
                    .tokens_per_s = number("tokens_per_s"),
                    .prompt_per_s = prompt ? number("prompt_tokens_per_s") : 0,
                    .prompt_streams = experts == "card",
-                   .prompt_rows = experts == "card" ? static_cast<std::int64_t>(number("prompt_rows")) : 0,
+                   .prompt_rows = rows,
                    .source = text_of("source")});
   }
   return all;

@@ -145,7 +145,9 @@ TEST_CASE("a prompt beside a card says where its experts were") {
   for (const char* more :
        {R"(,"prompt_tokens_per_s":9)", R"(,"prompt_experts":"card")",
         R"(,"prompt_tokens_per_s":9,"prompt_experts":"disk")", R"(,"prompt_tokens_per_s":9,"prompt_experts":"card")",
-        R"(,"prompt_tokens_per_s":9,"prompt_experts":"card","prompt_rows":0)"}) {
+        R"(,"prompt_tokens_per_s":9,"prompt_experts":"card","prompt_rows":0)",
+        R"(,"prompt_tokens_per_s":9,"prompt_experts":"card","prompt_rows":0.5)",
+        R"(,"prompt_tokens_per_s":9,"prompt_experts":"processors","prompt_rows":512)"}) {
     CAPTURE(more);
     CHECK_THROWS_WITH_AS(parse_published(with(more), "p"), doctest::Contains("prompt_"), Error);
   }
