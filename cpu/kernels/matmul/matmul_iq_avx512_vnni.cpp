@@ -116,8 +116,8 @@ struct Lattice : SuperBlocks<Lattice<Format>> {
   };
   template <Order kOrder, bool kShifted>
   DODECA_INLINE static void copy_as(const Q8Block256& from, Q8Block256& to) {
-    static constexpr Columns columns{kOrder};
-    const __m512i at = load(columns.at), shift = kShifted ? bytes(-128) : _mm512_setzero_si512();
+    static constexpr Columns kColumns{kOrder};
+    const __m512i at = load(kColumns.at), shift = kShifted ? bytes(-128) : _mm512_setzero_si512();
 #pragma GCC unroll 4
     for (int i = 0; i < 256; i += 64)
       store(to.q + i, _mm512_xor_si512(shift, _mm512_permutexvar_epi8(at, load(from.q + i))));
