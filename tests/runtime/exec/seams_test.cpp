@@ -123,7 +123,7 @@ TEST_CASE("a pass of many rows is stopped behind a block, and leaves everything 
     CAPTURE(limit);
     asked = 0;
     executor.set_stop([&] { return ++asked > limit; });
-    CHECK_THROWS_AS(executor.forward(rest, out), Stopped);
+    CHECK_THROWS_AS(executor.forward(rest, out), runtime::Stopped);
     CHECK(asked == limit + 1);
     CHECK(executor.cache().length(0) == 20);
   }
