@@ -10,13 +10,10 @@
 namespace dodeca::bench {
 namespace {
 
-using runtime::predict::Evidence;
-using runtime::predict::Figure;
+using runtime::predict::computed;
+using runtime::predict::measured;
 
 constexpr std::int32_t kManyRows = 512;
-
-Figure measured(double value, std::string_view how) { return {value, Evidence::kMeasured, std::string(how)}; }
-Figure computed(double value, std::string_view how) { return {value, Evidence::kComputed, std::string(how)}; }
 
 }  // namespace
 

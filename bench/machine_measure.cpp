@@ -19,19 +19,16 @@
 namespace dodeca::bench {
 namespace {
 
-using runtime::predict::Evidence;
-using runtime::predict::Figure;
+using runtime::predict::computed;
 using runtime::predict::KernelRates;
 using runtime::predict::MachineSpec;
+using runtime::predict::measured;
 using runtime::predict::MeasuredTeam;
 
 // Of the time: by thread counts, for kernels, for attention.
 constexpr double kTeamShare = 0.3, kKernelShare = 0.6, kAttentionShare = 0.1;
 constexpr double kLeastSeconds = 0.001;  // of a measurement
 constexpr std::int64_t kRowCounts[] = {1, 8, 128};
-
-Figure measured(double value, std::string_view how) { return {value, Evidence::kMeasured, std::string(how)}; }
-Figure computed(double value, std::string_view how) { return {value, Evidence::kComputed, std::string(how)}; }
 
 std::vector<int> team_sizes(int n_cores) {
   std::vector<int> sizes;

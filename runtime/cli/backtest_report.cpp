@@ -79,12 +79,7 @@ std::string results_table(const Backtest& test) {
 
 // Tokens per second of a prompt of 8,192 tokens in passes of so many rows, or of those that the card has room for.
 std::string simulated_text(const predict::Published& p, std::int64_t n_rows) {
-  PlanArguments arguments;
-  arguments.shape = arguments.model.model = p.shape;
-  arguments.recipe = p.recipe;
-  arguments.machine = p.machine;
-  arguments.gpu = p.card;
-  arguments.model.cache_type_k = "q8_0";
+  const PlanArguments arguments = shape_arguments(p.shape, p.recipe, p.machine, {.card = p.card});
   const SimulatedPrompt prompt = simulate_prompt(arguments, model_of(arguments, Console()), n_rows);
   return fmt::format("{:.0f}{}", prompt.tokens_per_s,
                      prompt.micro_batch < n_rows ? fmt::format(" ({} rows)", prompt.micro_batch) : "");

@@ -202,14 +202,21 @@ Plan plan_on_processors(const PlanArguments& arguments, const PlannedModel& mode
   return plan_for(arguments, model, spec, parts_for(arguments, spec));
 }
 
-PredictedPlan predict_shape(const std::string& shape, const std::string& recipe, const std::string& machine,
-                            const ShapeOptions& options) {
+PlanArguments shape_arguments(const std::string& shape, const std::string& recipe, const std::string& machine,
+                              const ShapeOptions& options) {
   PlanArguments arguments;
   arguments.shape = arguments.model.model = shape;
   arguments.recipe = recipe;
+  arguments.machine = machine;
   arguments.gpu = options.card;
   arguments.model.numa.numa = options.numa;
   arguments.model.cache_type_k = "q8_0";
+  return arguments;
+}
+
+PredictedPlan predict_shape(const std::string& shape, const std::string& recipe, const std::string& machine,
+                            const ShapeOptions& options) {
+  const PlanArguments arguments = shape_arguments(shape, recipe, machine, options);
   return predict_plan(arguments, model_of(arguments, Console()), machine);
 }
 

@@ -38,6 +38,8 @@ struct ShapeOptions {
   std::string card = {};  // "": none
   std::string numa = "auto";
 };
+PlanArguments shape_arguments(const std::string& shape, const std::string& recipe, const std::string& machine,
+                              const ShapeOptions& options);
 PredictedPlan predict_shape(const std::string& shape, const std::string& recipe, const std::string& machine,
                             const ShapeOptions& options);
 

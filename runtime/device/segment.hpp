@@ -46,7 +46,8 @@ struct Meeting {
   void wait_until_told(std::uint32_t value) noexcept;
   // Launches something more on the stream, and waits for it.
   void do_and_wait(const std::function<void()>& launch, const gpu::Stream& stream) noexcept;
-  // Behind a failure, or a pass that ended early: lets what is on the stream come to its end, so that nothing is read or written any more.
+  // Behind a failure, or a pass that ended early: lets what is on the stream come to its end, so that nothing is read or
+  // written any more.
   void drain(const gpu::Stream& stream) noexcept;
 };
 

@@ -28,6 +28,8 @@ struct Figure {
 
   bool known() const { return evidence != Evidence::kUnknown; }
 };
+inline Figure measured(double value, std::string_view how) { return {value, Evidence::kMeasured, std::string(how)}; }
+inline Figure computed(double value, std::string_view how) { return {value, Evidence::kComputed, std::string(how)}; }
 
 // How fast one thread multiplies weights that lie in its cache.
 struct KernelRates {
